@@ -1,0 +1,4 @@
+"""Who a caller is: access tokens.
+
+May import: chat, contract.
+"""

@@ -1,0 +1,4 @@
+"""The `roomcast` command.
+
+Layer: cli, the top.
+"""

@@ -1,0 +1,4 @@
+"""Settings.
+
+Layer: settings.
+"""
