@@ -1,0 +1,59 @@
+# The two commands of the README: `make run` and `make test`. Both set up what is missing.
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench test-chaos lock clean
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' -o -name '*.js' \) -print 2>/dev/null)
+ARGS ?=
+
+help: ## Show the commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+run: .make/runtime .make/page ## Start everything in one process and print the addresses (ARGS="--one-port" etc.).
+	@exec .venv/bin/roomcast up $(ARGS)
+
+test: check .make/page ## Everything that a change must pass: check, then all tests.
+	@scripts/system-packages
+	@echo '== web tests' && scripts/npm run --silent test
+	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' $(ARGS)
+
+check: .make/dev .make/web ## Linters, types, layers, dead code, stale generated files.
+	@echo '== ruff' && .venv/bin/ruff check && .venv/bin/ruff format --check
+	@echo '== mypy' && .venv/bin/mypy
+	@echo '== layers' && .venv/bin/lint-imports
+	@echo '== web' && scripts/npm run --silent check
+
+format: .make/dev ## Let the formatter and the safe fixes loose.
+	@.venv/bin/ruff format && .venv/bin/ruff check --fix
+
+bench: .make/dev .make/page ## Benchmarks beside their peers, one script for each claim.
+	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)
+
+test-chaos: .make/dev .make/page ## Long fault and soak runs.
+	@PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 $(ARGS)
+
+lock: ## Renew the lock files (needs uv).
+	@scripts/lock
+
+clean: ## Remove what these commands made (not your data).
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page
+
+# Set-up, each step once, and again when its inputs change.
+.make/venv: scripts/python
+	@mkdir -p .make && python=$$(scripts/python) && echo "roomcast: making .venv with $$python" && "$$python" -m venv .venv && touch $@
+
+.make/runtime: .make/venv requirements.lock pyproject.toml
+	@echo 'roomcast: installing the locked Python packages' && $(PIP) --require-hashes -r requirements.lock \
+		&& $(PIP) --no-deps --no-build-isolation --editable . && touch $@
+
+.make/dev: .make/runtime requirements-dev.lock
+	@echo 'roomcast: installing the locked development packages' && $(PIP) --require-hashes -r requirements-dev.lock && touch $@
+
+.make/web: .make/runtime web/package-lock.json
+	@echo 'roomcast: installing the locked web packages' && scripts/npm ci --silent --no-fund --no-audit && touch $@
+
+.make/page: .make/web $(WEB_SOURCES)
+	@echo 'roomcast: building the chat page' && scripts/npm run --silent build && touch $@

@@ -1,0 +1,63 @@
+"""What every test run shares: the programs that some tests need, and how loudly their absence is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def find_chromium() -> str | None:
+    """The browser's path: ``CHROMIUM`` if set, else the first known name on the PATH."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return named
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return next((path for path in found if path), None)
+
+
+def missing_for(item: pytest.Item) -> str | None:
+    """What this test needs and the machine lacks, as a sentence; None if it can run."""
+    if item.get_closest_marker("browser"):
+        if find_chromium() is None:
+            return "no Chromium here: apt-get install chromium, or set CHROMIUM to its path"
+        if not (ROOT / "src/roomcast/api/page/index.html").exists():
+            return "the chat page is not built: make .make/page"
+    if item.get_closest_marker("node"):
+        if shutil.which("node") is None:
+            return "no Node on the PATH: run through `make test`"
+        if not (ROOT / "web/node_modules/socket.io-client").exists():
+            return "the web packages are not installed: make .make/web"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, loudly; under ``CI=true`` let it fail instead."""
+    in_ci = os.environ.get("CI") == "true"
+    for item in items:
+        reason = missing_for(item)
+        if reason is None:
+            continue
+        if in_ci:
+            item.add_marker(pytest.mark.usefixtures("fail_for_missing_program"))
+            item.user_properties.append(("missing", reason))
+        else:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def fail_for_missing_program(request: pytest.FixtureRequest) -> None:
+    """Under ``CI=true`` a test that cannot run is a failure, not a skip."""
+    pytest.fail(dict(request.node.user_properties)["missing"])
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Path of the browser for tests marked ``browser``."""
+    path = find_chromium()
+    assert path is not None, "mark the test with `browser`"
+    return path
