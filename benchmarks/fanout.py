@@ -1,0 +1,117 @@
+"""Fan-out: deliveries per second to the members of one room, beside Node's socket.io in the same minute.
+
+Both servers are pinned to one core and the receiver to the other; rounds alternate (A B A B …), so that a machine whose
+speed drifts slows both. Every byte is counted: a delivery too many or too few ends the run.
+
+    python benchmarks/fanout.py --clients 1000 --rounds 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from load import Client, Swarm, server_frame_length
+
+HERE = Path(__file__).parent
+ROOM = "chat:bench"
+SERVER_CPU, CLIENT_CPU = 0, 1
+
+
+def message(size: int) -> dict[str, str]:
+    """A `new-msg` payload whose whole argument array is ``size`` bytes."""
+    shape = {"id": "0197f0c0-0000-7000-8000-000000000000", "role": "USER", "content": "", "chatId": "bench"}
+    shape["content"] = "x" * max(0, size - len(json.dumps(["new-msg", shape], separators=(",", ":"))))
+    return shape
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(command: list[str], stack: ExitStack) -> int:
+    """Start a server that prints `ready`, pinned to its core; ended by process id when the run ends."""
+    port = free_port()
+    process = subprocess.Popen([*command, str(port)], stdout=subprocess.PIPE, text=True)
+
+    def stop() -> None:
+        process.terminate()
+        process.wait(10)
+
+    stack.callback(stop)
+    os.sched_setaffinity(process.pid, {SERVER_CPU})
+    if process.stdout is None or process.stdout.readline().strip() != "ready":
+        raise RuntimeError(f"{command[-1]} did not start")
+    return port
+
+
+def connect(port: int, count: int) -> Swarm:
+    """``count`` clients in the room."""
+    clients = []
+    for _ in range(count):
+        client = Client(port)
+        client.call("join", ROOM)
+        clients.append(client)
+    return Swarm(clients)
+
+
+def blast(swarm: Swarm, payload: dict[str, str], ticks: int, per_tick: int) -> float:
+    """One round: seconds until every member has every message."""
+    text = "42" + json.dumps(["new-msg", payload], separators=(",", ":"))
+    expected = len(swarm.clients) * ticks * per_tick * server_frame_length(len(text))
+    swarm.clients[0].emit("blast", {"room": ROOM, "message": payload, "ticks": ticks, "perTick": per_tick})
+    return swarm.receive_bytes(expected, 120)
+
+
+def main() -> int:
+    """Run the comparison and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, default=1000, help="members of the room (default 1000)")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each server (default 7)")
+    parser.add_argument("--ticks", type=int, default=100, help="event-loop ticks of a round that emit (default 100)")
+    parser.add_argument("--size", type=int, default=200, help="bytes of the argument array (default 200)")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {CLIENT_CPU})
+    payload = message(options.size)
+    print(f"{platform.platform()}, {os.cpu_count()} cores; server on one, receiver on the other")
+    with ExitStack() as stack:
+        servers = {
+            "roomcast": start([sys.executable, str(HERE / "fanout_server.py")], stack),
+            "node socket.io": start(["node", str(HERE / "node/fanout_server.mjs")], stack),
+        }
+        swarms = {}
+        for name, port in servers.items():
+            print(f"connecting {options.clients} clients to {name}", flush=True)
+            swarms[name] = connect(port, options.clients)
+            stack.callback(swarms[name].close)
+        for per_tick in (1, 10):
+            ticks = max(1, options.ticks // per_tick) if per_tick > 1 else options.ticks
+            rates: dict[str, list[float]] = {name: [] for name in servers}
+            for round_number in range(options.rounds + 1):
+                for name, swarm in swarms.items():
+                    took = blast(swarm, payload, ticks, per_tick)
+                    if round_number > 0:  # the first warms up
+                        rates[name].append(options.clients * ticks * per_tick / took)
+            print(f"\n{per_tick} message(s) a tick, {options.clients} clients, {options.size} bytes")
+            for name, values in rates.items():
+                middle, low, high = statistics.median(values), min(values), max(values)
+                print(f"  {name:16} {middle:>12,.0f} deliveries/s  (min {low:,.0f}, max {high:,.0f})")
+            ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
+            middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+            print(f"  ratio, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
