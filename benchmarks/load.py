@@ -90,6 +90,10 @@ class Client:
         """Send an event."""
         self.socket.sendall(client_frame(f"42{'' if ack is None else ack}{json.dumps(args, separators=(',', ':'))}"))
 
+    def pong(self) -> None:
+        """Answer a heartbeat."""
+        self.socket.sendall(client_frame("3"))
+
     def call(self, *args: Any) -> str:
         """Send an event and wait for its ack."""
         self.emit(*args, ack=1)

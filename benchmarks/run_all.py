@@ -1,0 +1,31 @@
+"""Run every benchmark, one after the other. Each is also a command of its own with `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# What each claims stands in its own docstring.
+BENCHMARKS = ("fanout.py", "latency.py")
+
+
+def main() -> int:
+    """Run them; the exit code is the number of those that failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", choices=[*BENCHMARKS, []], help="names to run (default: all)")
+    chosen = parser.parse_args().only or BENCHMARKS
+    if not (HERE / "node/node_modules/socket.io").exists():
+        print("== installing the Node peers (once)", flush=True)
+        subprocess.run(["npm", "ci", "--silent"], cwd=HERE / "node", check=True)
+    failed = 0
+    for name in chosen:
+        print(f"\n== {name}", flush=True)
+        failed += subprocess.run([sys.executable, str(HERE / name)], check=False).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
