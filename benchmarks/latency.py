@@ -1,6 +1,6 @@
 """Latency: from POST /api/chat/messages to another client's `new-msg`, through the whole embedded product.
 
-Starts `roomcast up` on free ports with a fresh data directory (every message is committed and synced to disk before it is
+Starts `roomcast up` on free ports with a fresh data directory (a message is committed and synced to disk before it is
 answered), connects one member over WebSocket and sends from another. Prints p50 and p99 of the way to the member's
 socket, and of the POST itself, first one at a time and then at a steady rate.
 
@@ -83,6 +83,7 @@ class Member(threading.Thread):
         self._client.call("join-chat", CHAT)
 
     def run(self) -> None:
+        """Read until every expected message has come."""
         while len(self.arrived) < self._expected:
             text = self._client.receive()
             now = time.perf_counter()
