@@ -1,0 +1,138 @@
+"""Engine.IO v4 packets and polling payloads.
+
+A packet travels in one of two forms, and the type tells which: ``str`` is text with the type digit in front
+(``4hello``), ``bytes`` is a binary message, sent as it is on websocket and as ``b<base64>`` on polling.
+
+Layer: wire (standard library only). Source: Engine.IO protocol v4, "Packet encoding"; engine.io-parser 5.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
+from roomcast.wire.limits import DEFAULT_LIMITS, Limits
+
+# ASCII "record separator", between the packets of a polling payload.
+SEPARATOR: Final = "\x1e"
+_SEPARATOR_BYTES: Final = SEPARATOR.encode()
+
+
+@unique
+class PacketType(StrEnum):
+    """Packet types; the value is the digit on the wire."""
+
+    OPEN = "0"
+    CLOSE = "1"
+    PING = "2"
+    PONG = "3"
+    MESSAGE = "4"
+    UPGRADE = "5"
+    NOOP = "6"
+
+
+_TYPES: Final = {member.value: member for member in PacketType}
+
+
+@dataclass(slots=True)
+class Packet:
+    """One Engine.IO packet.
+
+    Attributes:
+        type: Its type.
+        data: What follows the type digit, ``""`` if nothing does; ``bytes`` only with ``MESSAGE``.
+    """
+
+    type: PacketType
+    data: str | bytes = ""
+
+
+def encode_packet(packet: Packet) -> str | bytes:
+    """The websocket form of a packet: text with its type digit, or a binary message as it is.
+
+    Raises:
+        EncodeError: binary data with another type than ``MESSAGE``.
+    """
+    if isinstance(packet.data, str):
+        return packet.type + packet.data
+    if packet.type is not PacketType.MESSAGE:
+        raise EncodeError(f"only a message carries binary data, not {packet.type.name}")
+    return packet.data
+
+
+def decode_packet(data: str | bytes) -> Packet:
+    """Read one packet: a websocket message, or a unit of a polling payload.
+
+    Args:
+        data: Text, or binary as it came in a binary websocket frame. Text ``b…`` is base64, on websocket too, as Node
+            reads it.
+
+    Raises:
+        RemoteError: ``BAD_PACKET_TYPE`` or ``BAD_BASE64``.
+    """
+    if not isinstance(data, str):
+        return Packet(PacketType.MESSAGE, data)
+    packet_type = _TYPES.get(data[:1])
+    if packet_type is not None:
+        return Packet(packet_type, data[1:])
+    if data.startswith("b"):
+        try:
+            return Packet(PacketType.MESSAGE, a2b_base64(data[1:], strict_mode=True))
+        except (Base64Error, ValueError):  # ValueError: not ASCII
+            raise RemoteError(Fault.BAD_BASE64, f"not base64: {quote(data)}") from None
+    raise RemoteError(Fault.BAD_PACKET_TYPE, f"no Engine.IO packet: {quote(data)}")
+
+
+def decode_text(data: bytes) -> str:
+    """UTF-8, strictly.
+
+    Raises:
+        RemoteError: ``BAD_UTF8``.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise RemoteError(Fault.BAD_UTF8, f"not UTF-8: {quote(data)}") from None
+
+
+def encode_payload(packets: Iterable[str | bytes]) -> bytes:
+    """The body of a polling answer.
+
+    Payloads may themselves be joined with ``SEPARATOR``, so one made once can go to many sessions.
+
+    Args:
+        packets: Packets in websocket form, in order.
+
+    Raises:
+        EncodeError: text that contains the separator (JSON escapes it; only a raw Engine.IO message can).
+    """
+    units = []
+    for packet in packets:
+        if isinstance(packet, str):
+            if SEPARATOR in packet:
+                raise EncodeError("U+001E separates the packets of a polling payload and cannot be part of one")
+            units.append(packet.encode())
+        else:
+            units.append(b"b" + b2a_base64(packet, newline=False))
+    return _SEPARATOR_BYTES.join(units)
+
+
+def decode_payload(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Iterator[Packet]:
+    """Read the body of a POST, packet by packet.
+
+    Lazy, because Node too has acted on the packets before a bad one.
+
+    Raises:
+        RemoteError: at the packet that is wrong; ``TOO_LARGE``, ``TOO_MANY_PACKETS`` or ``BAD_UTF8`` before the first.
+    """
+    if len(body) > limits.max_payload_bytes:
+        raise RemoteError(Fault.TOO_LARGE, f"{len(body)} bytes of at most {limits.max_payload_bytes}")
+    if body.count(_SEPARATOR_BYTES) >= limits.max_payload_packets:
+        raise RemoteError(Fault.TOO_MANY_PACKETS, f"more than {limits.max_payload_packets} packets in one payload")
+    for unit in decode_text(body).split(SEPARATOR):
+        yield decode_packet(unit)
