@@ -1,0 +1,91 @@
+"""Prints one JSON Schema document of every public payload, event, ack and error: the source of the TypeScript types.
+
+Run: ``python -m roomcast.contract.schema``.
+
+Layer: contract.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from roomcast.contract import errors, events, gateway, rest
+from roomcast.contract.model import Input, Output, Payload
+from roomcast.contract.text import UserId
+
+
+class ServerToClientEvents(Output):
+    """Name and only argument of everything that the gateway emits."""
+
+    new_msg: events.Message = Field(alias="new-msg")
+    member_added: events.MemberChange = Field(alias="member-added")
+    member_removed: events.MemberChange = Field(alias="member-removed")
+    resync: events.Resync
+
+
+class ClientToServerEvents(Payload):
+    """Name and only argument of everything that the gateway takes; ``ping`` has none."""
+
+    join_user: UserId = Field(alias="join-user")
+    join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
+    leave_chat: gateway.LeaveChatPayload = Field(alias="leave-chat")
+
+
+class Acks(Output):
+    """What each event of a client is acked with; ``ping`` with the bare string ``pong``."""
+
+    join_user: gateway.JoinUserAck | errors.AckFailure = Field(alias="join-user")
+    join_chat: gateway.JoinChatAck | errors.AckFailure = Field(alias="join-chat")
+    leave_chat: gateway.LeaveChatAck | errors.AckFailure = Field(alias="leave-chat")
+
+
+#: Roots; what they refer to comes along.
+PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
+    ServerToClientEvents,
+    ClientToServerEvents,
+    Acks,
+    errors.Problem,
+    rest.SendMessage,
+    rest.CreateChat,
+    rest.Chat,
+    rest.ChatPage,
+    rest.EventPage,
+    rest.MessagePage,
+    rest.MemberPage,
+    rest.Config,
+    rest.Health,
+)
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """Leaves out the titles of members: a TypeScript generator makes a named type of each."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        del schema
+        return False
+
+
+def build_schema() -> dict[str, Any]:
+    """One JSON Schema (draft 2020-12) whose ``$defs`` are named as the models are."""
+    _, document = models_json_schema(
+        [(model, _mode(model)) for model in PUBLIC_MODELS],
+        title="Roomcast contract",
+        ref_template="#/$defs/{model}",
+        schema_generator=_PlainSchema,
+    )
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document}
+
+
+def _mode(model: type[BaseModel]) -> JsonSchemaMode:
+    """What we send has every member that has a default; what we take does not need it."""
+    return "validation" if issubclass(model, (Input, Payload)) else "serialization"
+
+
+if __name__ == "__main__":
+    json.dump(build_schema(), sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
