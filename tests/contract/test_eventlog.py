@@ -1,0 +1,212 @@
+"""The contract of `chat.ports.EventLog`, over every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from roomcast.chat.ports import Appended, CannotReplay, EventLog, Gap, Head, LogEntry, Replay
+from roomcast.eventlog.memory import MemoryEventLog
+
+EPOCH, OTHER_EPOCH = "epoch-a", "epoch-b"
+CHAT = "chat-1"
+
+
+@pytest.fixture(params=["memory"])
+def log() -> EventLog:
+    """Every engine, empty."""
+    return MemoryEventLog()
+
+
+class Sink:
+    """Keeps what it is fed; `reached` waits without sleeping."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, int]] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, epoch: str, entries: Sequence[LogEntry]) -> None:
+        self.entries.extend((epoch, entry.seq) for entry in entries)
+        self._news.set()
+
+    async def reached(self, seq: int) -> list[int]:
+        async with asyncio.timeout(5):
+            while not self.entries or self.entries[-1][1] < seq:
+                self._news.clear()
+                await self._news.wait()
+        return [seq for _, seq in self.entries]
+
+
+def entries(first: int, last: int) -> list[LogEntry]:
+    return [
+        LogEntry(seq, f'["new-msg",{{"seq":{seq}}}]'.encode(), trace=f"trace-{seq}") for seq in range(first, last + 1)
+    ]
+
+
+async def test_an_absent_log_has_no_head_and_says_that_it_cannot_replay(log: EventLog) -> None:
+    assert await log.head(CHAT) is None
+    assert await log.read(CHAT, EPOCH, 0, 10) == CannotReplay(None)
+
+
+async def test_an_absent_log_accepts_only_the_first_seq(log: EventLog) -> None:
+    assert await log.append(CHAT, EPOCH, entries(2, 3)) == Gap(None)
+    assert await log.head(CHAT) is None
+    assert await log.append(CHAT, EPOCH, entries(1, 3)) == Appended(Head(EPOCH, 3))
+
+
+async def test_entries_come_back_as_they_were_given(log: EventLog) -> None:
+    given = entries(1, 3)
+    await log.append(CHAT, EPOCH, given)
+    assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(given), Head(EPOCH, 3))
+
+
+async def test_what_the_log_has_is_skipped_and_the_rest_appended(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 3))
+    assert await log.append(CHAT, EPOCH, entries(2, 5)) == Appended(Head(EPOCH, 5))
+    assert await log.append(CHAT, EPOCH, entries(1, 2)) == Appended(Head(EPOCH, 5))
+    assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 5)), Head(EPOCH, 5))
+
+
+async def test_a_gap_writes_nothing_and_tells_the_end(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 2))
+    assert await log.append(CHAT, EPOCH, entries(4, 5)) == Gap(Head(EPOCH, 2))
+    assert await log.head(CHAT) == Head(EPOCH, 2)
+
+
+async def test_a_log_of_another_epoch_counts_as_absent(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 5))
+    assert await log.append(CHAT, OTHER_EPOCH, entries(3, 4)) == Gap(None)
+    assert await log.head(CHAT) == Head(EPOCH, 5)
+    assert await log.append(CHAT, OTHER_EPOCH, entries(1, 2)) == Appended(Head(OTHER_EPOCH, 2))
+    assert await log.read(CHAT, EPOCH, 0, 10) == CannotReplay(Head(OTHER_EPOCH, 2))
+
+
+async def test_a_read_stops_at_its_limit_and_says_that_there_is_more(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 5))
+    assert await log.read(CHAT, EPOCH, 1, 2) == Replay(tuple(entries(2, 3)), Head(EPOCH, 5), more=True)
+    assert await log.read(CHAT, EPOCH, 3, 2) == Replay(tuple(entries(4, 5)), Head(EPOCH, 5))
+    assert await log.read(CHAT, EPOCH, 5, 2) == Replay((), Head(EPOCH, 5))
+
+
+async def test_a_reader_that_is_ahead_of_the_log_is_told_so(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 2))
+    assert await log.read(CHAT, EPOCH, 3, 10) == CannotReplay(Head(EPOCH, 2))
+
+
+async def test_a_seed_creates_a_log_that_replays_from_where_it_starts(log: EventLog) -> None:
+    assert await log.seed(CHAT, Head(EPOCH, 9), entries(7, 9)) == Head(EPOCH, 9)
+    assert await log.read(CHAT, EPOCH, 6, 10) == Replay(tuple(entries(7, 9)), Head(EPOCH, 9))
+    assert await log.read(CHAT, EPOCH, 5, 10) == CannotReplay(Head(EPOCH, 9))
+    assert await log.append(CHAT, EPOCH, entries(10, 10)) == Appended(Head(EPOCH, 10))
+
+
+async def test_a_seed_without_entries_replays_from_its_head_only(log: EventLog) -> None:
+    assert await log.seed(CHAT, Head(EPOCH, 4), []) == Head(EPOCH, 4)
+    assert await log.read(CHAT, EPOCH, 4, 10) == Replay((), Head(EPOCH, 4))
+    assert await log.read(CHAT, EPOCH, 3, 10) == CannotReplay(Head(EPOCH, 4))
+
+
+async def test_a_seed_of_an_empty_chat_makes_a_log_that_accepts_its_first_event(log: EventLog) -> None:
+    assert await log.seed(CHAT, Head(EPOCH, 0), []) == Head(EPOCH, 0)
+    assert await log.append(CHAT, EPOCH, entries(1, 1)) == Appended(Head(EPOCH, 1))
+
+
+async def test_a_seed_leaves_a_log_that_reaches_as_far_and_extends_one_that_does_not(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 5))
+    assert await log.seed(CHAT, Head(EPOCH, 4), entries(3, 4)) == Head(EPOCH, 5)
+    assert await log.seed(CHAT, Head(EPOCH, 7), entries(4, 7)) == Head(EPOCH, 7)
+    assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 7)), Head(EPOCH, 7))
+
+
+async def test_a_seed_beyond_a_hole_never_makes_a_partial_replay(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 2))
+    assert await log.seed(CHAT, Head(EPOCH, 8), entries(6, 8)) == Head(EPOCH, 8)
+    assert await log.read(CHAT, EPOCH, 2, 10) == CannotReplay(Head(EPOCH, 8))
+    assert await log.read(CHAT, EPOCH, 5, 10) == Replay(tuple(entries(6, 8)), Head(EPOCH, 8))
+
+
+async def test_a_seed_replaces_a_log_of_another_epoch(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 9))
+    assert await log.seed(CHAT, Head(OTHER_EPOCH, 3), entries(1, 3)) == Head(OTHER_EPOCH, 3)
+
+
+async def test_a_confirmed_subscription_is_fed_in_order_and_once(log: EventLog) -> None:
+    await log.append(CHAT, EPOCH, entries(1, 2))
+    sink = Sink()
+    subscription = await log.subscribe(CHAT, sink)
+    await log.append(CHAT, EPOCH, entries(2, 4))
+    await log.append(CHAT, EPOCH, entries(3, 4))
+    await log.append(CHAT, EPOCH, entries(6, 7))
+    await log.append(CHAT, EPOCH, entries(5, 5))
+    assert await sink.reached(5) == [3, 4, 5]
+    await subscription.close()
+
+
+async def test_a_seed_feeds_what_the_log_did_not_have(log: EventLog) -> None:
+    sink = Sink()
+    subscription = await log.subscribe(CHAT, sink)
+    await log.seed(CHAT, Head(EPOCH, 3), entries(2, 3))
+    await log.seed(CHAT, Head(EPOCH, 4), entries(2, 4))
+    assert await sink.reached(4) == [2, 3, 4]
+    await subscription.close()
+
+
+async def test_a_closed_subscription_gets_nothing_and_closes_twice_without_harm(log: EventLog) -> None:
+    closed, other = Sink(), Sink()
+    subscription = await log.subscribe(CHAT, closed)
+    kept = await log.subscribe(CHAT, other)
+    await subscription.close()
+    await subscription.close()
+    await log.append(CHAT, EPOCH, entries(1, 1))
+    await other.reached(1)
+    assert closed.entries == []
+    await kept.close()
+
+
+async def test_chats_do_not_hear_each_other(log: EventLog) -> None:
+    here, there = Sink(), Sink()
+    subscriptions = [await log.subscribe("here", here), await log.subscribe("there", there)]
+    await log.append("there", EPOCH, entries(1, 1))
+    await log.append("here", EPOCH, entries(1, 2))
+    assert await here.reached(2) == [1, 2]
+    assert await there.reached(1) == [1]
+    for subscription in subscriptions:
+        await subscription.close()
+
+
+async def test_a_sink_that_raises_harms_nobody_else(log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_epoch: str, _entries: Sequence[LogEntry]) -> None:
+        raise RuntimeError("broken sink")
+
+    sink = Sink()
+    subscriptions = [await log.subscribe(CHAT, broken), await log.subscribe(CHAT, sink)]
+    assert await log.append(CHAT, EPOCH, entries(1, 1)) == Appended(Head(EPOCH, 1))
+    assert await sink.reached(1) == [1]
+    assert "raised" in caplog.text
+    for subscription in subscriptions:
+        await subscription.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_racing_publishers_that_retry_at_a_gap_feed_every_seq_once_in_order(log: EventLog, seed: int) -> None:
+    chance = random.Random(seed)
+    total = 60
+    sink = Sink()
+    subscription = await log.subscribe(CHAT, sink)
+
+    async def publish(seq: int) -> None:
+        first = seq
+        await asyncio.sleep(chance.random() / 200)  # racing is what is tested: who comes first is drawn
+        while True:
+            match await log.append(CHAT, EPOCH, entries(first, seq)):
+                case Gap(head):
+                    first = 1 if head is None else head.seq + 1
+                case Appended():
+                    return
+
+    await asyncio.gather(*(publish(seq) for seq in chance.sample(range(1, total + 1), total)))
+    assert await sink.reached(total) == list(range(1, total + 1))
+    await subscription.close()
