@@ -1,6 +1,6 @@
-"""The ports of the domain: what chat needs from the outside, stated as guarantees.
+"""The ordered log of every chat and its live feed.
 
-Layer: chat. Each port has one contract suite in tests/contract, run over every implementation.
+Layer: chat. Contract suite: tests/contract/test_eventlog.py, run over every implementation.
 """
 
 from __future__ import annotations

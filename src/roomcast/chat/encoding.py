@@ -1,0 +1,76 @@
+"""The one place where an event becomes bytes: built once, at the commit, and never decoded again on its way.
+
+Layer: chat. Source: Socket.IO protocol v5 (an event packet's payload is the JSON array ``["name",argument…]``).
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from roomcast.chat.model import Message, StoredEvent
+from roomcast.chat.ports.log import LogEntry
+from roomcast.contract import events as contract
+from roomcast.contract.events import EVENT_NAMES, EventType
+
+
+def encode_message(message: Message) -> bytes:
+    """The ``new-msg`` object as UTF-8 JSON."""
+    # The values were validated where they came in; validating them again would double the cost of a send.
+    return (
+        contract.Message.model_construct(
+            id=message.id,
+            role=message.role,
+            content=message.content,
+            time=message.created_at,
+            chat_id=message.chat_id,
+            epoch=message.epoch,
+            seq=message.seq,
+            user_id=message.user_id,
+            client_msg_id=message.client_msg_id,
+            status="sent",
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def encode_member_change(
+    chat_id: str, epoch: str, seq: int, user_id: str, actor_id: str | None, created_at: datetime
+) -> bytes:
+    """The ``member-added`` or ``member-removed`` object as UTF-8 JSON."""
+    return (
+        contract.MemberChange.model_construct(
+            chat_id=chat_id, epoch=epoch, seq=seq, user_id=user_id, actor_id=actor_id, time=created_at
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def event_name(event_type: EventType | str) -> str:
+    """The Socket.IO event that carries a type. A type of a newer version is its own name; clients pass over it."""
+    try:
+        return EVENT_NAMES[EventType(event_type)]
+    except ValueError:
+        return event_type
+
+
+def event_args(event: StoredEvent) -> bytes:
+    """The Socket.IO argument array, ``["new-msg",{…}]``, around the stored payload."""
+    return b"[%b,%b]" % (json.dumps(event_name(event.type)).encode(), event.payload)
+
+
+def log_entry(event: StoredEvent) -> LogEntry:
+    """The event as it travels through the log."""
+    return LogEntry(event.seq, event_args(event), event.trace)
+
+
+def event_item(event: StoredEvent) -> bytes:
+    """One item of ``GET …/events`` as UTF-8 JSON, around the stored payload."""
+    return b'{"seq":%d,"type":%b,"event":%b,"data":%b}' % (
+        event.seq,
+        json.dumps(str(event.type)).encode(),
+        json.dumps(event_name(event.type)).encode(),
+        event.payload,
+    )
