@@ -453,7 +453,7 @@ class EngineSession:
 
     def _require_polling(self, now: float) -> None:
         # The timer may be behind; a session that is over does not come back through a request.
-        if self._pong_deadline <= now or self._closing_deadline <= now:
+        if self._pong_deadline < now or self._closing_deadline < now:
             effects = self.on_time(now)
             raise RequestRefused(HttpError.UNKNOWN_SID, "the session is over", effects=effects)
         if self._state in {State.OPENING, State.CLOSED}:

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum, unique
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:  # the effects belong to the session, which raises the errors of this module
+    from roomcast.wire.engineio_session import Effect
 
 # Quoted peer input is cut here, so that a message stays one short log line.
 _QUOTE_LENGTH: Final = 40
@@ -129,7 +132,7 @@ class RequestRefused(RemoteError):
     """
 
     def __init__(
-        self, http_error: HttpError, detail: str, *, message: str | None = None, effects: Sequence[object] = ()
+        self, http_error: HttpError, detail: str, *, message: str | None = None, effects: Sequence[Effect] = ()
     ) -> None:
         super().__init__(Fault.BAD_REQUEST, detail)
         self.http_error = http_error

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
 from roomcast.wire.limits import Limits
 
+_CONTAINERS: Final = frozenset({dict, list})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # What an attachment leaves in the JSON text. A quote inside a JSON string is escaped, so text cannot look like it.
 _PLACEHOLDER_MARK: Final = '"_placeholder":true'
@@ -56,13 +57,14 @@ class JsonReader:
         return value
 
     def _check_depth(self, value: Any) -> None:
-        level = [value]
-        for _ in range(self._max_depth + 1):
+        # Level by level: neither the depth that is looked for nor a wide value costs stack.
+        level = [value] if type(value) in _CONTAINERS else []
+        for _ in range(self._max_depth):
             level = [
                 item
                 for container in level
-                for item in (container.values() if isinstance(container, dict) else container)
-                if isinstance(item, list | dict)
+                for item in (container.values() if type(container) is dict else container)
+                if type(item) in _CONTAINERS
             ]
             if not level:
                 return

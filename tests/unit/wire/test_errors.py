@@ -1,0 +1,68 @@
+import pytest
+
+from roomcast.wire.errors import (
+    HTTP_ERROR_MESSAGES,
+    EncodeError,
+    Fault,
+    HttpError,
+    IllegalTransition,
+    LocalError,
+    RemoteError,
+    RequestRefused,
+    WireError,
+    quote,
+)
+
+
+def test_blame_is_in_the_type() -> None:
+    assert issubclass(EncodeError, LocalError)
+    assert issubclass(IllegalTransition, LocalError)
+    assert issubclass(RequestRefused, RemoteError)
+    assert not issubclass(RemoteError, LocalError)
+    assert issubclass(LocalError, WireError)
+    assert issubclass(RemoteError, WireError)
+
+
+def test_a_remote_error_carries_its_fault_as_code() -> None:
+    error = RemoteError(Fault.BAD_JSON, "no JSON")
+    assert (error.fault, error.code, error.detail) == (Fault.BAD_JSON, "bad-json", "no JSON")
+    assert str(error) == "bad-json: no JSON"
+
+
+def test_an_illegal_transition_names_state_and_trigger() -> None:
+    error = IllegalTransition("OPEN", "PROBE")
+    assert (error.state, error.trigger, error.code) == ("OPEN", "PROBE", "illegal-transition")
+    assert str(error) == "PROBE is illegal in state OPEN"
+
+
+@pytest.mark.parametrize(
+    ("http_error", "number", "message", "status"),
+    [
+        (HttpError.UNKNOWN_TRANSPORT, 0, "Transport unknown", 400),
+        (HttpError.UNKNOWN_SID, 1, "Session ID unknown", 400),
+        (HttpError.BAD_HANDSHAKE_METHOD, 2, "Bad handshake method", 400),
+        (HttpError.BAD_REQUEST, 3, "Bad request", 400),
+        (HttpError.FORBIDDEN, 4, "Forbidden", 403),
+        (HttpError.UNSUPPORTED_PROTOCOL_VERSION, 5, "Unsupported protocol version", 400),
+    ],
+)
+def test_each_http_error_has_nodes_number_message_and_status(
+    http_error: HttpError, number: int, message: str, status: int
+) -> None:
+    error = RequestRefused(http_error, "why")
+    assert (int(http_error), error.message, error.status, error.effects) == (number, message, status, ())
+
+
+def test_every_http_error_has_a_message() -> None:
+    assert set(HTTP_ERROR_MESSAGES) == set(HttpError)
+
+
+def test_a_refusal_may_say_why_in_its_own_words() -> None:
+    assert RequestRefused(HttpError.FORBIDDEN, "origin", message="Origin not allowed").message == "Origin not allowed"
+
+
+def test_a_quote_is_one_escaped_line_of_bounded_length() -> None:
+    assert quote("a\r\n\x1b[31m\ud800") == r"'a\r\n\x1b[31m\ud800'"
+    assert len(quote("\x00" * 1_000_000)) < 200
+    assert quote(b"\xff" * 41).endswith("(41 in all)")
+    assert quote(12) == "12"

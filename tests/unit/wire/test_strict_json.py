@@ -1,0 +1,170 @@
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomcast.wire.errors import EncodeError, Fault, RemoteError
+from roomcast.wire.limits import DEFAULT_LIMITS, Limits
+from roomcast.wire.strict_json import reader_for, write
+
+READ = reader_for(DEFAULT_LIMITS).read
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+def fault_of(text: str, limits: Limits = DEFAULT_LIMITS) -> Fault:
+    with pytest.raises(RemoteError) as caught:
+        reader_for(limits).read(text)
+    return caught.value.fault
+
+
+@given(json_values)
+def test_what_is_written_is_read_back(value: Any) -> None:
+    text, attachments = write(value)
+    assert attachments == []
+    text.encode()
+    assert READ(text) == value
+
+
+def test_a_value_is_read_from_the_middle_of_a_packet() -> None:
+    assert READ('2/admin,13["x"]', 10) == ["x"]
+
+
+def test_blanks_may_follow_and_nothing_else() -> None:
+    assert READ("[1] \t\r\n") == [1]
+    assert fault_of("[1] x") is Fault.BAD_JSON
+    assert fault_of("[1][2]") is Fault.BAD_JSON
+    assert fault_of("[1]\u00a0") is Fault.BAD_JSON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " [1]",
+        "[",
+        "]",
+        "{",
+        "[1,]",
+        "{'a':1}",
+        "{a:1}",
+        "[01]",
+        "[1.]",
+        "[.5]",
+        "[+1]",
+        "[-]",
+        '["\n"]',
+        '["\\x41"]',
+        "abc",
+        "[nul]",
+        "[NaN]",
+        "[Infinity]",
+        "[-Infinity]",
+        "[1e400]",
+        "[-1e400]",
+        "\ufeff[1]",
+    ],
+)
+def test_what_javascript_cannot_read_or_hold_is_refused(text: str) -> None:
+    assert fault_of(text) is Fault.BAD_JSON
+    # Once more in a text that is long enough for the careful path.
+    assert fault_of(f'["{"x" * 400}",{text}') is Fault.BAD_JSON
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_depth_is_accepted_to_the_limit_and_no_further(opening: str, closing: str) -> None:
+    limits = Limits(max_json_depth=10)
+    per_unit = opening.count("[") + opening.count("{")
+    fits = 10 // per_unit
+    reader_for(limits).read(opening * fits + "[]" * (per_unit == 3) + "1" + closing * fits)
+    assert fault_of(opening * (fits + 1) + "1" + closing * (fits + 1), limits) is Fault.TOO_DEEP
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, '[{"":' * 100_000])
+def test_endless_depth_is_refused_not_crashed_into(text: str) -> None:
+    assert fault_of(text) is Fault.TOO_DEEP
+
+
+def test_brackets_in_text_are_no_depth() -> None:
+    assert READ(json.dumps(["[" * 1000])) == ["[" * 1000]
+    assert READ("[" + ",".join(["[]"] * 1000) + "]") == [[]] * 1000
+    assert READ("[" + ",".join(["{}"] * 1000) + "]") == [{}] * 1000
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_may_have_exactly_the_greatest_length(sign: str) -> None:
+    fits = sign + "9" * (DEFAULT_LIMITS.max_json_digits - len(sign))
+    assert READ(f"[{fits}]") == [int(fits)]
+    assert READ(f'["{"x" * 400}",{fits}]')[1] == int(fits)
+    assert fault_of(f"[{fits}9]") is Fault.BAD_JSON
+
+
+@pytest.mark.parametrize(
+    "literal", ["9" * 1_000_000, "0." + "1" * 1_000_000, "1" + "0" * 5000 + ".5", "1e" + "9" * 400]
+)
+def test_endless_digits_are_refused(literal: str) -> None:
+    assert fault_of(f"[{literal}]") is Fault.BAD_JSON
+
+
+def test_lone_surrogates_are_read_and_written_escaped() -> None:
+    assert READ(r'["\ud800"]') == ["\ud800"]
+    assert write(["\ud800é", {"\udfff": "👋"}]) == (r'["\ud800é",{"\udfff":"👋"}]', [])
+
+
+def test_text_is_written_without_blanks_and_unescaped() -> None:
+    assert write(["你好", {"a": [1, 2.5, None, True]}]) == ('["你好",{"a":[1,2.5,null,true]}]', [])
+
+
+def test_the_record_separator_is_escaped() -> None:
+    assert write(["\x1e"]) == (r'["\u001e"]', [])
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_binary_is_taken_out_in_order(kind: Any) -> None:
+    text, attachments = write(["x", kind(b"1"), {"a": [kind(b"2")]}, (kind(b""),)])
+    assert text == (
+        '["x",{"_placeholder":true,"num":0},{"a":[{"_placeholder":true,"num":1}]},[{"_placeholder":true,"num":2}]]'
+    )
+    assert attachments == [b"1", b"2", b""]
+    assert all(type(attachment) is bytes for attachment in attachments)
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, {1, 2}, object(), datetime.now(UTC), 1j, {b"a": 1}, {(1,): 1}]
+)
+@pytest.mark.parametrize("beside", [None, b"binary"])
+def test_what_is_not_json_cannot_be_sent(value: object, beside: bytes | None) -> None:
+    with pytest.raises(EncodeError):
+        write([beside, value])
+    with pytest.raises(EncodeError):
+        write([value, beside])
+
+
+def test_a_value_that_contains_itself_cannot_be_sent() -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    with pytest.raises(EncodeError):
+        write(ring)
+    with pytest.raises(EncodeError):
+        write([b"x", ring])
+
+
+def test_an_object_that_looks_like_a_placeholder_cannot_travel_with_binary() -> None:
+    false_one = {"num": 0, "_placeholder": True}
+    with pytest.raises(EncodeError):
+        write([b"x", false_one])
+    assert write([false_one])[1] == []
+    # Text that merely looks like one is harmless.
+    assert write([b"x", '"_placeholder":true'])[1] == [b"x"]
+
+
+def test_readers_are_shared() -> None:
+    assert reader_for(Limits()) is reader_for(Limits())
