@@ -1,0 +1,111 @@
+"""Errors over REST: every one is a problem document with a stable code.
+
+Layer: api. Source: RFC 9457.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE: Final = "application/problem+json"
+#: The code of a status that the framework itself answers with.
+CODES: Final[dict[int, ErrorCode]] = {
+    400: ErrorCode.BAD_REQUEST,
+    401: ErrorCode.UNAUTHORIZED,
+    403: ErrorCode.FORBIDDEN,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    421: ErrorCode.MISDIRECTED,
+    422: ErrorCode.INVALID,
+    429: ErrorCode.LIMIT_REACHED,
+    500: ErrorCode.INTERNAL,
+    503: ErrorCode.UNAVAILABLE,
+}
+#: A request can be wrong in as many places as it has members; more than this helps nobody.
+MAX_ITEMS: Final = 20
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    code: ErrorCode | None = None,
+    errors: Sequence[ProblemItem] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document.
+
+    Args:
+        status: HTTP status.
+        detail: What is wrong and what to do, for a person.
+        code: For a machine; by default that of the status.
+        errors: What is wrong where, for a request with a shape.
+        headers: Further response headers.
+    """
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code
+        or CODES.get(
+            status, ErrorCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ErrorCode.INTERNAL
+        ),
+        errors=list(errors) if errors else None,
+    )
+    # ASCII only: what a peer sent may stand in it, and a lone surrogate has no UTF-8.
+    body = json.dumps(problem.model_dump(mode="json", by_alias=True))
+    return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _pointer(location: Sequence[Any]) -> str:
+    """Where in the request: a JSON Pointer into the body, or ``?name``."""
+    source, *rest = location
+    if source == "body":
+        return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)
+    mark = "?" if source == "query" else f"{source}:"
+    return mark + ".".join(map(str, rest))
+
+
+async def _on_invalid(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"not a validation error: {error!r}")
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        return problem_response(400, "the body is not valid JSON")
+    items = [ProblemItem(pointer=_pointer(item["loc"])[:200], message=item["msg"]) for item in found[:MAX_ITEMS]]
+    detail = "; ".join(f"{item.pointer}: {item.message}" if item.pointer else item.message for item in items[:3])
+    return problem_response(422, detail, errors=items)
+
+
+async def _on_http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"not an HTTP error: {error!r}")
+    return problem_response(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    logger.error("a request failed", exc_info=error, extra={"method": request.method, "path": request.scope["path"]})
+    return problem_response(500, "something went wrong here; it was logged, and trying again may help")
+
+
+def install_problems(app: FastAPI) -> None:
+    """Let every error of the framework leave as a problem document."""
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_crash)
