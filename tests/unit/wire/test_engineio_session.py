@@ -1,0 +1,590 @@
+import json
+import math
+from contextlib import suppress
+from itertools import product
+
+import pytest
+
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_session import (
+    TRANSITIONS,
+    CloseCandidate,
+    Closed,
+    ClosePoll,
+    CloseReason,
+    EngineSession,
+    Message,
+    ReleasePoll,
+    Send,
+    SendOnCandidate,
+    State,
+    Trigger,
+    Upgraded,
+)
+from roomcast.wire.errors import Fault, HttpError, IllegalTransition, RemoteError, RequestRefused
+from roomcast.wire.limits import Limits, Timeouts
+
+POLLING, WEBSOCKET = TransportName.POLLING, TransportName.WEBSOCKET
+TIMES = Timeouts(ping_interval_s=25, ping_timeout_s=20, upgrade_timeout_s=10, close_timeout_s=30)
+
+
+def session_of(transport: TransportName) -> EngineSession:
+    session = EngineSession("sid", transport, timeouts=TIMES)
+    session.open(0.0)
+    return session
+
+
+def polling() -> EngineSession:
+    return session_of(POLLING)
+
+
+def websocket() -> EngineSession:
+    return session_of(WEBSOCKET)
+
+
+def in_state(state: State) -> EngineSession:
+    """A polling session led to a state by what happens on the wire."""
+    if state is State.OPENING:
+        return EngineSession("sid", POLLING, timeouts=TIMES)
+    session = polling()
+    if state in {State.UPGRADING, State.PROBED}:
+        session.candidate_attached(0.0)
+    if state is State.PROBED:
+        session.receive_candidate("2probe", 0.0)
+    if state is State.CLOSING:
+        session.close(0.0)
+    if state is State.CLOSED:
+        session.transport_closed()
+    assert session.state is state
+    return session
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))
+def test_only_listed_transitions_are_legal(state: State, trigger: Trigger) -> None:
+    session = in_state(state)
+    if (state, trigger) in TRANSITIONS:
+        session._move(trigger)
+        assert session.state is TRANSITIONS[state, trigger]
+    else:
+        with pytest.raises(IllegalTransition) as caught:
+            session._move(trigger)
+        assert (caught.value.state, caught.value.trigger) == (state.name, trigger.name)
+        assert session.state is state
+
+
+def test_every_state_but_the_first_is_reached_and_every_state_can_end() -> None:
+    assert set(TRANSITIONS.values()) == set(State) - {State.OPENING}
+    assert {state for (state, trigger) in TRANSITIONS if trigger is Trigger.END} == set(State) - {State.CLOSED}
+
+
+def test_nothing_follows_closed() -> None:
+    assert not [state for (state, _) in TRANSITIONS if state is State.CLOSED]
+
+
+@pytest.mark.parametrize("state", State)
+def test_whatever_the_state_no_input_is_an_accident(state: State) -> None:
+    inputs = [
+        lambda session: session.receive("3", 1.0),
+        lambda session: session.receive(b"x", 1.0),
+        lambda session: session.receive("junk", 1.0),
+        lambda session: session.on_time(1.0),
+        lambda session: session.on_time(1e9),
+        lambda session: session.poll_started(1.0),
+        lambda session: session.poll_answered(),
+        lambda session: session.poll_aborted(),
+        lambda session: session.post_started(1.0),
+        lambda session: session.post_received(b"4x", 1.0),
+        lambda session: session.post_received(b"1", 1.0),
+        lambda session: session.post_received(b"junk", 1.0),
+        lambda session: session.post_dropped(),
+        lambda session: session.post_aborted(),
+        lambda session: session.candidate_attached(1.0),
+        lambda session: session.receive_candidate("2probe", 1.0),
+        lambda session: session.receive_candidate("5", 1.0),
+        lambda session: session.receive_candidate("junk", 1.0),
+        lambda session: session.candidate_lost(),
+        lambda session: session.transport_closed(),
+        lambda session: session.transport_failed(),
+        lambda session: session.close(1.0),
+    ]
+    for first, second in product(inputs, inputs):
+        session = in_state(state)
+        for act in (first, second):
+            with suppress(RequestRefused):
+                act(session)
+            assert session.next_deadline() == math.inf or session.state is not State.CLOSED
+
+
+# -- open -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_open_packet_has_exactly_the_keys_of_the_document() -> None:
+    session = EngineSession("lv_VI97HAXpY6yYWAAAC", POLLING)
+    packet = session.open(100.0)
+    assert packet == (
+        '0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],'
+        '"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
+    )
+    assert session.state is State.OPEN
+    assert session.sid == "lv_VI97HAXpY6yYWAAAC"
+
+
+def test_websocket_offers_no_upgrade() -> None:
+    assert json.loads(EngineSession("s", WEBSOCKET).open(0.0)[1:])["upgrades"] == []
+
+
+def test_upgrades_may_be_forbidden() -> None:
+    session = EngineSession("s", POLLING, upgrades=())
+    assert json.loads(session.open(0.0)[1:])["upgrades"] == []
+    with pytest.raises(RequestRefused):
+        session.candidate_attached(0.0)
+
+
+def test_times_are_told_in_whole_milliseconds() -> None:
+    told = json.loads(
+        EngineSession(
+            "s",
+            POLLING,
+            limits=Limits(max_payload_bytes=77),
+            timeouts=Timeouts(ping_interval_s=0.3, ping_timeout_s=0.2),
+        ).open(0.0)[1:]
+    )
+    assert (told["pingInterval"], told["pingTimeout"], told["maxPayload"]) == (300, 200, 77)
+    assert isinstance(told["pingInterval"], int)
+
+
+def test_a_session_opens_once() -> None:
+    with pytest.raises(IllegalTransition):
+        polling().open(1.0)
+
+
+# -- heartbeat --------------------------------------------------------------------------------------------------------
+
+
+def test_the_ping_comes_exactly_at_the_interval() -> None:
+    session = websocket()
+    assert session.next_deadline() == 25.0
+    assert list(session.on_time(24.999)) == []
+    assert list(session.on_time(25.0)) == [Send("2")]
+    assert session.next_deadline() == 45.0
+
+
+def test_a_pong_starts_the_interval_again() -> None:
+    session = websocket()
+    session.on_time(25.0)
+    assert list(session.receive("3", 30.0)) == []
+    assert session.next_deadline() == 55.0
+    assert list(session.on_time(55.0)) == [Send("2")]
+
+
+def test_pong_exactly_at_the_deadline_is_accepted() -> None:
+    session = websocket()
+    session.on_time(25.0)
+    assert list(session.receive("3", 45.0)) == []
+    assert session.state is State.OPEN
+
+
+def test_a_pong_after_the_deadline_closes_though_the_timer_is_late() -> None:
+    session = websocket()
+    session.on_time(25.0)
+    assert list(session.receive("3", 45.001)) == [Closed(CloseReason.PING_TIMEOUT)]
+    assert session.state is State.CLOSED
+
+
+def test_silence_closes_exactly_at_the_deadline() -> None:
+    session = websocket()
+    session.on_time(25.0)
+    assert list(session.on_time(44.999)) == []
+    assert list(session.on_time(45.0)) == [Closed(CloseReason.PING_TIMEOUT)]
+    assert session.next_deadline() == math.inf
+
+
+def test_a_late_ping_gives_the_client_its_whole_time() -> None:
+    session = websocket()
+    assert list(session.on_time(31.0)) == [Send("2")]
+    assert session.next_deadline() == 51.0
+
+
+def test_a_pong_that_nobody_asked_for_counts_as_life_and_makes_no_timer() -> None:
+    session = websocket()
+    for number in range(1000):
+        assert list(session.receive("3", number / 100)) == []
+    assert session.next_deadline() == 9.99 + 25.0
+
+
+def test_messages_do_not_stand_in_for_a_pong() -> None:
+    session = websocket()
+    session.on_time(25.0)
+    session.receive("4hello", 30.0)
+    assert session.next_deadline() == 45.0
+
+
+def test_a_polling_session_that_is_overdue_is_unknown_to_its_next_request() -> None:
+    session = polling()
+    session.on_time(25.0)
+    with pytest.raises(RequestRefused) as caught:
+        session.poll_started(45.001)
+    assert caught.value.http_error is HttpError.UNKNOWN_SID
+    assert list(caught.value.effects) == [Closed(CloseReason.PING_TIMEOUT)]
+
+
+def test_a_pong_by_post_exactly_at_the_deadline_is_accepted() -> None:
+    session = polling()
+    session.on_time(25.0)
+    session.post_started(45.0)
+    assert list(session.post_received(b"3", 45.0)) == []
+    assert session.state is State.OPEN
+
+
+def test_a_ping_timeout_ends_the_pending_poll() -> None:
+    session = polling()
+    session.on_time(25.0)
+    session.poll_started(26.0)
+    assert list(session.on_time(45.0)) == [ClosePoll(), Closed(CloseReason.PING_TIMEOUT)]
+
+
+# -- websocket --------------------------------------------------------------------------------------------------------
+
+
+def test_messages_come_out_as_they_went_in() -> None:
+    session = websocket()
+    assert list(session.receive("4hello", 0.0)) == [Message("hello")]
+    assert list(session.receive("4", 0.0)) == [Message("")]
+    assert list(session.receive(b"\x01", 0.0)) == [Message(b"\x01")]
+    assert list(session.receive("bAQ==", 0.0)) == [Message(b"\x01")]
+
+
+@pytest.mark.parametrize("data", ["", "abc", "7", "b*"])
+def test_a_malformed_packet_is_a_parse_error_with_its_cause(data: str) -> None:
+    session = websocket()
+    (closed,) = session.receive(data, 0.0)
+    assert isinstance(closed, Closed)
+    assert closed.reason is CloseReason.PARSE_ERROR
+    assert closed.error is not None
+    assert session.state is State.CLOSED
+
+
+@pytest.mark.parametrize("data", ["2", "2probe"])
+def test_a_ping_from_the_client_is_the_wrong_direction(data: str) -> None:
+    assert list(websocket().receive(data, 0.0)) == [Closed(CloseReason.TRANSPORT_ERROR)]
+
+
+@pytest.mark.parametrize("data", ["0", "0{}", "5", "6"])
+def test_open_upgrade_and_noop_are_ignored_as_in_node(data: str) -> None:
+    session = websocket()
+    assert list(session.receive(data, 0.0)) == []
+    assert session.state is State.OPEN
+
+
+def test_the_close_packet_closes() -> None:
+    assert list(websocket().receive("1", 0.0)) == [Closed(CloseReason.TRANSPORT_CLOSE)]
+
+
+def test_a_websocket_that_goes_away_closes_once() -> None:
+    session = websocket()
+    assert list(session.transport_closed()) == [Closed(CloseReason.TRANSPORT_CLOSE)]
+    assert list(session.transport_closed()) == []
+    assert list(session.transport_failed()) == []
+    assert list(session.receive("4late", 0.0)) == []
+
+
+def test_a_broken_websocket_says_whose_fault_it_was() -> None:
+    error = RemoteError(Fault.BAD_UTF8, "frame")
+    assert list(websocket().transport_failed(error)) == [Closed(CloseReason.TRANSPORT_ERROR, error)]
+
+
+def test_close_on_websocket_is_at_once() -> None:
+    session = websocket()
+    assert list(session.close(0.0)) == [Closed(CloseReason.FORCED_CLOSE)]
+    assert list(session.close(0.0)) == []
+
+
+# -- polling ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_poll_waits_until_it_is_answered() -> None:
+    session = polling()
+    assert list(session.poll_started(1.0)) == []
+    assert session.poll_pending
+    session.poll_answered()
+    assert not session.poll_pending
+    assert list(session.poll_started(2.0)) == []
+
+
+def test_two_polls_at_a_time_end_the_session() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    with pytest.raises(RequestRefused) as caught:
+        session.poll_started(1.0)
+    assert caught.value.status == 400
+    assert list(caught.value.effects) == [ClosePoll(), Closed(CloseReason.TRANSPORT_ERROR)]
+    with pytest.raises(RequestRefused) as again:
+        session.poll_started(2.0)
+    assert again.value.http_error is HttpError.UNKNOWN_SID
+
+
+def test_an_aborted_poll_ends_the_session() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    assert list(session.poll_aborted()) == [Closed(CloseReason.TRANSPORT_ERROR)]
+
+
+def test_a_poll_that_was_answered_cannot_abort() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    session.poll_answered()
+    assert list(session.poll_aborted()) == []
+    assert session.state is State.OPEN
+
+
+def test_a_post_brings_its_messages_in_order() -> None:
+    session = polling()
+    session.post_started(1.0, "text/plain;charset=UTF-8")
+    assert list(session.post_received("4test1\x1e4測試\x1ebAQIDBA==".encode(), 1.0)) == [
+        Message("test1"),
+        Message("測試"),
+        Message(b"\x01\x02\x03\x04"),
+    ]
+
+
+def test_two_posts_at_a_time_end_the_session() -> None:
+    session = polling()
+    session.post_started(1.0)
+    with pytest.raises(RequestRefused) as caught:
+        session.post_started(1.0)
+    assert list(caught.value.effects) == [Closed(CloseReason.TRANSPORT_ERROR)]
+    assert list(session.post_received(b"4late", 1.0)) == []
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", " Application/Octet-Stream ; x=y"])
+def test_a_binary_post_ends_the_session(content_type: str) -> None:
+    session = polling()
+    with pytest.raises(RequestRefused) as caught:
+        session.post_started(1.0, content_type)
+    assert list(caught.value.effects) == [Closed(CloseReason.TRANSPORT_ERROR)]
+
+
+def test_a_malformed_post_ends_the_session_after_what_was_right() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    session.post_started(1.0)
+    with pytest.raises(RequestRefused) as caught:
+        session.post_received(b"4hello\x1eabc\x1e4never", 1.0)
+    message, close_poll, closed = caught.value.effects
+    assert message == Message("hello")
+    assert close_poll == ClosePoll()
+    assert isinstance(closed, Closed)
+    assert closed.reason is CloseReason.PARSE_ERROR
+    assert closed.error is not None
+    assert closed.error.fault is Fault.BAD_PACKET_TYPE
+
+
+def test_a_close_packet_by_post_releases_the_poll_with_a_noop() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    session.post_started(1.0)
+    assert list(session.post_received(b"4bye\x1e1\x1e4never", 1.0)) == [
+        Message("bye"),
+        ReleasePoll(),
+        Closed(CloseReason.TRANSPORT_CLOSE),
+    ]
+
+
+def test_an_aborted_post_ends_the_session() -> None:
+    session = polling()
+    session.post_started(1.0)
+    assert list(session.post_aborted()) == [Closed(CloseReason.TRANSPORT_ERROR)]
+    assert list(session.post_aborted()) == []
+
+
+def test_an_oversize_post_that_was_answered_unread_leaves_the_session() -> None:
+    session = polling()
+    session.post_started(1.0)
+    session.post_dropped()
+    assert list(session.post_aborted()) == []
+    session.post_started(2.0)
+    assert session.state is State.OPEN
+
+
+def test_a_post_while_the_session_closes_is_not_read() -> None:
+    session = polling()
+    session.close(1.0)
+    session.post_started(2.0)
+    assert list(session.post_received(b"4hello\x1e1", 2.0)) == []
+    assert session.state is State.CLOSING
+
+
+def test_close_with_a_poll_pending_is_at_once() -> None:
+    session = polling()
+    session.poll_started(1.0)
+    assert list(session.close(1.0)) == [ClosePoll(), Closed(CloseReason.FORCED_CLOSE)]
+
+
+def test_close_without_a_poll_waits_for_the_next_one() -> None:
+    session = polling()
+    assert list(session.close(1.0)) == []
+    assert session.state is State.CLOSING
+    assert session.next_deadline() == 31.0
+    assert list(session.poll_started(2.0)) == [ClosePoll(), Closed(CloseReason.FORCED_CLOSE)]
+    assert session.state is State.CLOSED
+
+
+def test_close_waits_no_longer_than_its_time() -> None:
+    session = polling()
+    session.close(1.0)
+    assert list(session.on_time(30.999)) == []
+    assert list(session.on_time(31.0)) == [Closed(CloseReason.FORCED_CLOSE)]
+
+
+def test_a_closing_session_whose_time_is_over_is_unknown() -> None:
+    session = polling()
+    session.close(1.0)
+    with pytest.raises(RequestRefused) as caught:
+        session.poll_started(31.001)
+    assert list(caught.value.effects) == [Closed(CloseReason.FORCED_CLOSE)]
+
+
+def test_a_session_that_never_opened_closes_at_once() -> None:
+    session = EngineSession("s", POLLING)
+    assert list(session.close(0.0)) == [Closed(CloseReason.FORCED_CLOSE)]
+
+
+def test_a_request_before_the_handshake_is_refused() -> None:
+    with pytest.raises(RequestRefused):
+        EngineSession("s", POLLING).poll_started(0.0)
+
+
+# -- upgrade ----------------------------------------------------------------------------------------------------------
+
+
+def upgraded() -> EngineSession:
+    session = polling()
+    session.candidate_attached(1.0)
+    session.receive_candidate("2probe", 1.0)
+    assert list(session.receive_candidate("5", 2.0)) == [Upgraded()]
+    return session
+
+
+def test_the_probe_is_answered_and_the_pending_poll_released() -> None:
+    session = polling()
+    session.poll_started(0.0)
+    session.candidate_attached(1.0)
+    assert list(session.receive_candidate("2probe", 1.0)) == [SendOnCandidate("3probe"), ReleasePoll()]
+    assert session.transport is POLLING
+
+
+def test_a_poll_after_the_probe_is_released_at_once() -> None:
+    session = in_state(State.PROBED)
+    assert list(session.poll_started(1.0)) == [ReleasePoll()]
+    assert list(session.poll_started(2.0)) == [ReleasePoll()]
+
+
+def test_a_second_probe_is_answered_too() -> None:
+    assert list(in_state(State.PROBED).receive_candidate("2probe", 1.0)) == [SendOnCandidate("3probe")]
+
+
+def test_the_upgrade_packet_moves_the_session() -> None:
+    session = upgraded()
+    assert session.state is State.OPEN
+    assert session.transport is WEBSOCKET
+    assert session.upgraded
+    assert list(session.receive("4hello", 3.0)) == [Message("hello")]
+    assert session.next_deadline() == 25.0
+
+
+def test_an_upgrade_without_probe_is_accepted_as_in_node() -> None:
+    session = polling()
+    session.poll_started(0.0)
+    session.candidate_attached(1.0)
+    assert list(session.receive_candidate("5", 1.0)) == [ReleasePoll(), Upgraded()]
+
+
+def test_messages_by_post_are_read_while_the_upgrade_is_under_way() -> None:
+    session = in_state(State.PROBED)
+    session.post_started(1.0)
+    assert list(session.post_received(b"4late", 1.0)) == [Message("late")]
+
+
+def test_polls_and_posts_after_the_upgrade_are_refused_and_change_nothing() -> None:
+    session = upgraded()
+    for request in (session.poll_started, session.post_started):
+        with pytest.raises(RequestRefused) as caught:
+            request(3.0)
+        assert caught.value.http_error is HttpError.BAD_REQUEST
+        assert caught.value.effects == ()
+    assert session.state is State.OPEN
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.OPEN}, key=lambda state: state.value))
+def test_a_further_websocket_on_the_sid_is_refused_and_changes_nothing(state: State) -> None:
+    session = in_state(state)
+    with pytest.raises(RequestRefused) as caught:
+        session.candidate_attached(1.0)
+    assert caught.value.effects == ()
+    assert session.state is state
+
+
+def test_a_websocket_on_an_upgraded_or_websocket_session_is_refused() -> None:
+    for session in (upgraded(), websocket()):
+        with pytest.raises(RequestRefused):
+            session.candidate_attached(3.0)
+        assert session.state is State.OPEN
+
+
+def test_a_ping_under_way_starts_its_time_again_with_the_upgrade() -> None:
+    session = polling()
+    session.on_time(25.0)
+    session.candidate_attached(30.0)
+    session.receive_candidate("2probe", 30.0)
+    session.receive_candidate("5", 44.0)
+    assert session.next_deadline() == 64.0
+
+
+@pytest.mark.parametrize("state", [State.UPGRADING, State.PROBED])
+@pytest.mark.parametrize("data", ["2", "2prob", "4hello", "3", "1", "junk", "", b"2probe", b"5"])
+def test_anything_else_on_the_candidate_ends_it_and_not_the_session(state: State, data: str | bytes) -> None:
+    session = in_state(state)
+    assert list(session.receive_candidate(data, 1.0)) == [CloseCandidate()]
+    assert session.state is State.OPEN
+    assert session.transport is POLLING
+    session.candidate_attached(2.0)
+
+
+@pytest.mark.parametrize("state", [State.UPGRADING, State.PROBED])
+def test_an_upgrade_that_takes_too_long_is_given_up(state: State) -> None:
+    session = in_state(state)
+    assert session.next_deadline() == 10.0
+    assert list(session.on_time(9.999)) == []
+    assert list(session.on_time(10.0)) == [CloseCandidate()]
+    assert session.state is State.OPEN
+    assert session.next_deadline() == 25.0
+
+
+def test_a_lost_candidate_leaves_the_session() -> None:
+    session = in_state(State.PROBED)
+    session.candidate_lost()
+    assert session.state is State.OPEN
+    assert session.next_deadline() == 25.0
+    session.candidate_lost()
+    assert list(session.receive_candidate("5", 1.0)) == []
+
+
+def test_the_end_of_the_session_ends_the_candidate() -> None:
+    session = in_state(State.PROBED)
+    session.post_started(1.0)
+    assert list(session.post_received(b"1", 1.0)) == [CloseCandidate(), Closed(CloseReason.TRANSPORT_CLOSE)]
+
+
+def test_a_close_while_upgrading_ends_the_candidate_and_waits_for_a_poll() -> None:
+    session = in_state(State.PROBED)
+    assert list(session.close(1.0)) == [CloseCandidate()]
+    assert session.state is State.CLOSING
+
+
+def test_one_tick_may_end_an_upgrade_and_ping() -> None:
+    session = polling()
+    session.candidate_attached(14.0)
+    assert list(session.on_time(25.0)) == [CloseCandidate(), Send("2")]

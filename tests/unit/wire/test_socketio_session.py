@@ -1,0 +1,342 @@
+import math
+from itertools import product
+
+import pytest
+
+from roomcast.wire.errors import EncodeError, Fault, IllegalTransition, LocalError, RemoteError
+from roomcast.wire.limits import Limits, Timeouts
+from roomcast.wire.socketio_session import (
+    TRANSITIONS,
+    AckReceived,
+    ConnectRequested,
+    Disconnected,
+    EventReceived,
+    NamespaceState,
+    NamespaceTrigger,
+    SocketSession,
+)
+
+
+def new(**limits: int) -> SocketSession:
+    return SocketSession(0.0, limits=Limits(**limits), timeouts=Timeouts(connect_timeout_s=45))
+
+
+def in_state(state: NamespaceState, namespace: str = "/") -> SocketSession:
+    """A session whose namespace was led to a state by packets and calls; ``/other`` is connected besides."""
+    session = new()
+    session.receive("0/other,")
+    session.accept("/other", "other-sid")
+    name = "" if namespace == "/" else f"{namespace},"
+    if state is not NamespaceState.ABSENT:
+        session.receive(f"0{name}")
+    if state in {NamespaceState.CONNECTED, NamespaceState.LEFT}:
+        session.accept(namespace, "sid")
+    if state is NamespaceState.LEFT:
+        session.disconnect(namespace)
+    assert session.state_of(namespace) is state
+    return session
+
+
+def fault_of(session: SocketSession, message: str | bytes) -> Fault:
+    with pytest.raises(RemoteError) as caught:
+        session.receive(message)
+    return caught.value.fault
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+FROM_CLIENT = {NamespaceTrigger.CONNECT: "0", NamespaceTrigger.CLIENT_DISCONNECT: "1"}
+FROM_US = {
+    NamespaceTrigger.ACCEPT: lambda session: session.accept("/", "sid"),
+    NamespaceTrigger.REFUSE: lambda session: session.refuse("/", "no"),
+    NamespaceTrigger.SERVER_DISCONNECT: lambda session: session.disconnect("/"),
+}
+
+
+@pytest.mark.parametrize(("state", "trigger"), list(product(NamespaceState, NamespaceTrigger)))
+def test_only_listed_transitions_are_legal(state: NamespaceState, trigger: NamespaceTrigger) -> None:
+    session = in_state(state)
+    legal = (state, trigger) in TRANSITIONS
+    if trigger in FROM_CLIENT:
+        if legal:
+            session.receive(FROM_CLIENT[trigger])
+        else:
+            assert fault_of(session, FROM_CLIENT[trigger]) is Fault.UNEXPECTED_PACKET
+    elif legal:
+        FROM_US[trigger](session)
+    else:
+        with pytest.raises(IllegalTransition):
+            FROM_US[trigger](session)
+    assert session.state_of("/") is (TRANSITIONS[state, trigger] if legal else state)
+    assert session.state_of("/other") is NamespaceState.CONNECTED
+
+
+@pytest.mark.parametrize("state", [NamespaceState.ABSENT, NamespaceState.CONNECTING])
+@pytest.mark.parametrize(
+    "packet", ['2["x"]', '21["x"]', "31[]", '51-["x",{"_placeholder":true,"num":0}]', "61-1[]", "1"]
+)
+def test_a_packet_for_a_namespace_that_is_not_connected_ends_the_connection(state: NamespaceState, packet: str) -> None:
+    assert fault_of(in_state(state), packet) is Fault.UNEXPECTED_PACKET
+
+
+@pytest.mark.parametrize("state", NamespaceState)
+def test_a_connect_error_from_the_client_ends_the_connection(state: NamespaceState) -> None:
+    assert fault_of(in_state(state), '4{"message":"x"}') is Fault.UNEXPECTED_PACKET
+
+
+@pytest.mark.parametrize("packet", ['2["x"]', '21["x"]', "31[]"])
+def test_packets_under_way_to_a_namespace_we_left_are_dropped(packet: str) -> None:
+    session = in_state(NamespaceState.LEFT)
+    assert session.receive(packet) is None
+    assert session.state_of("/") is NamespaceState.LEFT
+
+
+def test_a_binary_packet_under_way_to_a_namespace_we_left_is_dropped_with_its_attachments() -> None:
+    session = in_state(NamespaceState.LEFT)
+    assert session.receive('51-["x",{"_placeholder":true,"num":0}]') is None
+    assert session.receive(b"attachment") is None
+    assert session.receive('2/other,["y"]') == EventReceived("/other", "y", [], None)
+
+
+def test_a_namespace_that_ends_between_header_and_attachment_gets_nothing_more() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.receive('51-["x",{"_placeholder":true,"num":0}]')
+    session.disconnect("/")
+    assert session.receive(b"attachment") is None
+
+
+# -- connecting -------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_to_the_main_namespace() -> None:
+    session = new()
+    assert session.receive("0") == ConnectRequested("/", {})
+    assert session.state_of("/") is NamespaceState.CONNECTING
+    assert session.connected() == []
+    assert session.accept("/", "wZX3oN0bSVIhsaknAAAI") == '40{"sid":"wZX3oN0bSVIhsaknAAAI"}'
+    assert session.connected() == ["/"]
+
+
+def test_auth_is_handed_on() -> None:
+    assert new().receive('0/admin,{"token":"123"}') == ConnectRequested("/admin", {"token": "123"})
+
+
+def test_recovery_tells_a_private_id() -> None:
+    session = new()
+    session.receive("0")
+    assert session.accept("/", "a", "b") == '40{"sid":"a","pid":"b"}'
+
+
+def test_a_refusal_says_why_and_leaves_the_connection() -> None:
+    session = new()
+    session.receive("0/random")
+    assert session.refuse("/random", "Invalid namespace") == '44/random,{"message":"Invalid namespace"}'
+    assert session.receive("0/random") == ConnectRequested("/random", {})
+    assert session.refuse("/random", "no", {"code": 7}) == '44/random,{"message":"no","data":{"code":7}}'
+
+
+def test_a_refusal_that_cannot_be_sent_is_not_made() -> None:
+    session = new()
+    session.receive("0")
+    with pytest.raises(EncodeError):
+        session.refuse("/", "no", object())
+    assert session.state_of("/") is NamespaceState.CONNECTING
+
+
+def test_the_connect_deadline_closes_exactly_then() -> None:
+    session = new()
+    assert session.next_deadline() == 45.0
+    session.on_time(44.999)
+    with pytest.raises(RemoteError) as caught:
+        session.on_time(45.0)
+    assert caught.value.fault is Fault.CONNECT_TIMEOUT
+    assert session.next_deadline() == math.inf
+
+
+def test_a_refused_or_undecided_connect_does_not_stop_the_deadline() -> None:
+    session = new()
+    session.receive("0/a")
+    session.refuse("/a", "no")
+    session.receive("0")
+    assert session.next_deadline() == 45.0
+
+
+def test_the_first_namespace_stops_the_deadline_for_good() -> None:
+    session = new()
+    session.receive("0")
+    session.accept("/", "sid")
+    session.receive("1")
+    assert session.next_deadline() == math.inf
+    session.on_time(1e9)
+
+
+def test_namespaces_are_counted() -> None:
+    session = new(max_namespaces=2)
+    session.receive("0/a")
+    session.receive("0/b")
+    assert fault_of(session, "0/c") is Fault.TOO_MANY_NAMESPACES
+    session.refuse("/a", "no")
+    assert session.receive("0/c") == ConnectRequested("/c", {})
+
+
+def test_a_namespace_we_left_keeps_its_place_for_its_return() -> None:
+    session = new(max_namespaces=1)
+    session.receive("0/a")
+    session.accept("/a", "sid")
+    session.disconnect("/a")
+    assert session.receive("0/a") == ConnectRequested("/a", {})
+
+
+@pytest.mark.parametrize("namespace", ["/" + "a" * 256, "/a\nb", "/\x1b[31m", "/\x1e", "/\ud800", "/\u2028"])
+def test_a_namespace_that_has_no_business_in_a_log_is_refused(namespace: str) -> None:
+    assert fault_of(new(), f"0{namespace},") is Fault.BAD_NAMESPACE
+
+
+def test_a_namespace_may_have_exactly_the_greatest_length() -> None:
+    name = "/" + "a" * 255
+    assert new().receive(f"0{name}") == ConnectRequested(name, {})
+
+
+def test_a_thousand_refused_connects_leave_nothing_behind() -> None:
+    session = new()
+    for number in range(1000):
+        session.receive(f"0/{number}")
+        session.refuse(f"/{number}", "no")
+    assert session._states == {}
+
+
+# -- events and acks --------------------------------------------------------------------------------------------------
+
+
+def test_events_come_out_with_their_arguments_and_ack() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    assert session.receive('2["message",1,"2",{"3":[true]}]') == EventReceived(
+        "/", "message", [1, "2", {"3": [True]}], None
+    )
+    assert session.receive('2456["x"]') == EventReceived("/", "x", [], 456)
+    assert session.receive('2/other,7["x"]') == EventReceived("/other", "x", [], 7)
+
+
+def test_a_binary_event_comes_out_when_it_is_complete() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    assert session.receive('51-3["x",{"_placeholder":true,"num":0}]') is None
+    assert session.receive(b"data") == EventReceived("/", "x", [b"data"], 3)
+
+
+@pytest.mark.parametrize(
+    ("literal", "name"), [("1", "1"), ("-1", "-1"), ("1.0", "1"), ("1.5", "1.5"), ("1e3", "1000"), ("1e21", "1e+21")]
+)
+def test_a_number_as_name_becomes_its_text_as_in_node(literal: str, name: str) -> None:
+    assert in_state(NamespaceState.CONNECTED).receive(f"2[{literal}]") == EventReceived("/", name, [], None)
+
+
+def test_an_ack_brings_its_context_back_once() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    assert session.expect_ack("/", "first") == 0
+    assert session.expect_ack("/", "second") == 1
+    assert session.receive('31["yes"]') == AckReceived("/", "second", ["yes"])
+    assert session.receive('31["again"]') is None
+    assert session.receive("30[]") == AckReceived("/", "first", [])
+
+
+def test_an_ack_from_another_namespace_is_not_the_one() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    ack_id = session.expect_ack("/", "mine")
+    assert session.receive(f"3/other,{ack_id}[]") is None
+    assert session.receive(f"3{ack_id}[]") == AckReceived("/", "mine", [])
+
+
+def test_a_binary_ack_comes_out_when_it_is_complete() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    ack_id = session.expect_ack("/", "mine")
+    assert session.receive(f'61-{ack_id}[{{"_placeholder":true,"num":0}}]') is None
+    assert session.receive(b"data") == AckReceived("/", "mine", [b"data"])
+
+
+def test_an_ack_nobody_waits_for_is_ignored() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    assert session.receive("39007199254740991[]") is None
+    ack_id = session.expect_ack("/", "timed out")
+    session.forget_ack("/", ack_id)
+    session.forget_ack("/", ack_id)
+    assert session.receive(f"3{ack_id}[]") is None
+
+
+def test_a_context_may_be_none() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    ack_id = session.expect_ack("/", None)
+    assert session.receive(f"3{ack_id}[1]") == AckReceived("/", None, [1])
+
+
+def test_a_client_that_never_answers_is_bounded() -> None:
+    session = SocketSession(0.0, limits=Limits(max_pending_acks=2))
+    session.receive("0")
+    session.accept("/", "sid")
+    session.expect_ack("/", 1)
+    ack_id = session.expect_ack("/", 2)
+    with pytest.raises(LocalError):
+        session.expect_ack("/", 3)
+    session.forget_ack("/", ack_id)
+    session.expect_ack("/", 3)
+
+
+@pytest.mark.parametrize(
+    "state", sorted(set(NamespaceState) - {NamespaceState.CONNECTED}, key=lambda state: state.value)
+)
+def test_an_ack_is_expected_of_a_connected_namespace_only(state: NamespaceState) -> None:
+    with pytest.raises(IllegalTransition):
+        in_state(state).expect_ack("/", "x")
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_one_namespace_stays_in_the_other() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.expect_ack("/", "lost")
+    session.expect_ack("/other", "kept")
+    assert session.receive("1") == Disconnected("/", ["lost"])
+    assert session.connected() == ["/other"]
+    assert session.receive('2/other,["x"]') == EventReceived("/other", "x", [], None)
+
+
+def test_we_may_put_the_client_out() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.expect_ack("/", "lost")
+    assert session.disconnect("/") == ("41", Disconnected("/", ["lost"]))
+    assert session.disconnect("/other") == ("41/other,", Disconnected("/other", []))
+
+
+def test_when_both_leave_at_the_same_time_it_is_told_once() -> None:
+    session = in_state(NamespaceState.LEFT)
+    assert session.receive("1") is None
+    assert session.state_of("/") is NamespaceState.ABSENT
+
+
+def test_a_namespace_may_be_joined_again() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.receive("1")
+    assert session.receive("0") == ConnectRequested("/", {})
+    session.accept("/", "second")
+    assert session.connected() == ["/other", "/"]
+
+
+def test_the_end_of_the_connection_ends_what_was_connected() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.receive("0/pending")
+    session.expect_ack("/", "lost")
+    session.receive('51-["x",{"_placeholder":true,"num":0}]')
+    assert session.close() == [Disconnected("/other", []), Disconnected("/", ["lost"])]
+    assert session.connected() == []
+    assert session.next_deadline() == math.inf
+
+
+def test_what_comes_after_the_end_is_ignored() -> None:
+    session = in_state(NamespaceState.CONNECTED)
+    session.close()
+    assert session.receive('2["x"]') is None
+    assert session.receive("junk") is None
+    assert session.receive(b"junk") is None
+    assert session.close() == []
+    with pytest.raises(IllegalTransition):
+        session.accept("/pending", "too late")
