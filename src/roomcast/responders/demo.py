@@ -1,0 +1,44 @@
+"""A responder without a model: says that it is a demo and shows that it has read the message.
+
+Layer: responders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from roomcast.chat.ports import Prompt
+
+NAME: Final = "demo"
+#: A quotation longer than this is cut: the demo answers, it does not repeat.
+MAX_QUOTE_CHARS: Final = 80
+# CJK ideographs, the extensions included: the page speaks English and Traditional Chinese, and so does the demo.
+_HAN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+class DemoResponder:
+    """Answers every message at once, in the message's language."""
+
+    @property
+    def name(self) -> str:
+        """What chats call it."""
+        return NAME
+
+    async def respond(self, prompt: Prompt) -> AsyncIterator[str]:
+        """Two sentences: what this is, and what was said."""
+        text = " ".join(prompt.message.content.split())
+        quote = text if len(text) <= MAX_QUOTE_CHARS else f"{text[: MAX_QUOTE_CHARS - 1]}…"
+        words = len(text.split())
+        earlier = len(prompt.history)
+        if _HAN.search(text):
+            yield "我是 Roomcast 的示範回覆,不是真正的 AI 模型。"
+            yield f"您說:「{quote}」(共 {len(text)} 個字元,之前有 {earlier} 則訊息)。"
+        else:
+            yield "I am Roomcast's demo responder, not a real AI model. "
+            yield f"You said “{quote}” ({_count(words, 'word')}, after {_count(earlier, 'earlier message')})."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
