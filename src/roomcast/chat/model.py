@@ -178,10 +178,12 @@ class Committed:
     Attributes:
         event: What stands in the events table.
         created: This call wrote it; False: an earlier one did.
+        turn_queued: This call asked an AI for an answer.
     """
 
     event: StoredEvent
     created: bool
+    turn_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

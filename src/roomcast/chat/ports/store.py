@@ -5,7 +5,7 @@ Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -95,8 +95,8 @@ class ChatStore(Protocol):
     async def unpublished(self, limit: int) -> Sequence[str]:
         """Ids of chats that have outbox marks, at most ``limit``."""
 
-    async def mark_published(self, chat_id: str, up_to: int) -> None:
-        """Drop the outbox marks of a chat up to a seq. May be done lazily: a mark that survives costs a second look."""
+    async def mark_published(self, up_to: Mapping[str, int]) -> None:
+        """Drop the outbox marks of each chat up to its seq, in one transaction."""
 
 
 class TurnStore(Protocol):

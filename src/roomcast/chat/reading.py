@@ -1,0 +1,187 @@
+"""What callers may read: chats, events to catch up with, messages to show, and the admission to a live chat.
+
+Layer: chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from roomcast.chat.errors import ChatNotFound, NotAMember
+from roomcast.chat.model import Caller, Chat, ChatPosition, Cursor, Member, Message, Standing, StoredEvent
+from roomcast.chat.ports import ChatStore
+
+#: Events read at once: with the largest contents still a few megabytes.
+_CHUNK: Final = 50
+#: A page of events ends early at this size, so that a long absence costs many small answers instead of a huge one.
+MAX_PAGE_BYTES: Final = 1_048_576
+#: Members of one chat that are listed.
+MAX_MEMBERS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRead:
+    """Events after a cursor; see the contract's ``EventPage``."""
+
+    epoch: str
+    events: Sequence[StoredEvent]
+    head: int
+    more: bool
+    reset: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesRead:
+    """Messages ascending by seq; see the contract's ``MessagePage``."""
+
+    epoch: str
+    messages: Sequence[Message]
+    head: int
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChatsRead:
+    """Chats by latest activity; ``next`` is None on the last page."""
+
+    epoch: str
+    chats: Sequence[Chat]
+    next: ChatPosition | None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The answer to one join: the chat's end, and whether the cursor is of another history."""
+
+    epoch: str
+    seq: int
+    reset: bool
+
+
+class ChatReader:
+    """The use cases that read.
+
+    Args:
+        store: The truth.
+    """
+
+    def __init__(self, store: ChatStore) -> None:
+        self._store = store
+
+    @property
+    def epoch(self) -> str:
+        """The current epoch."""
+        return self._store.epoch
+
+    async def chat(self, caller: Caller, chat_id: str) -> Chat:
+        """One chat.
+
+        Raises:
+            ChatNotFound: no such chat, or none that the caller may know of.
+        """
+        await self._standing(caller, chat_id, None)
+        chat = await self._store.chat(chat_id)
+        if chat is None:
+            raise ChatNotFound(chat_id)
+        return chat
+
+    async def chats(self, caller: Caller, limit: int, before: ChatPosition | None) -> ChatsRead:
+        """The caller's chats by latest activity."""
+        member = None if caller.unrestricted else caller.user_id
+        chats = await self._store.chats(limit + 1, before, member)
+        page = chats[:limit]
+        following = None
+        if len(chats) > limit:
+            last = page[-1]
+            following = ChatPosition(round(last.last_activity_at.timestamp() * 1000), last.id)
+        return ChatsRead(self._store.epoch, page, following)
+
+    async def events(self, caller: Caller, chat_id: str, after: int, limit: int, epoch: str | None) -> EventsRead:
+        """Events with seq > ``after``; an unknown chat reads as empty while authentication is off.
+
+        Args:
+            caller: Who asks.
+            chat_id: Of which chat.
+            after: The last seq that the client has.
+            limit: At most so many; a page also ends at `MAX_PAGE_BYTES`.
+            epoch: The epoch of the client's cursor; None: it does not say, so nothing is checked.
+
+        Raises:
+            ChatNotFound: no such chat, or none that the caller may know of.
+        """
+        cursor = None if epoch is None else Cursor(epoch, after)
+        if cursor is not None or not caller.trusted:
+            standing = await self._standing(caller, chat_id, cursor)
+            if not standing.cursor_holds:
+                return EventsRead(self._store.epoch, (), standing.last_seq, more=False, reset=True)
+        events: list[StoredEvent] = []
+        size = 0
+        while True:
+            wanted = min(limit - len(events), _CHUNK)
+            chunk, head = await self._store.events_after(chat_id, after, wanted)
+            events.extend(chunk)
+            size += sum(len(event.payload) for event in chunk)
+            after = events[-1].seq if events else after
+            if len(chunk) < wanted or len(events) >= limit or size >= MAX_PAGE_BYTES:
+                return EventsRead(self._store.epoch, events, head, more=after < head, reset=False)
+
+    async def messages(
+        self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
+    ) -> MessagesRead:
+        """Messages to show; an unknown chat reads as empty while authentication is off.
+
+        Args:
+            caller: Who asks.
+            chat_id: Of which chat.
+            before: The newest ones ahead of this seq. Not together with ``after``.
+            after: The oldest ones behind this seq. With neither: the newest of all.
+            limit: At most so many.
+
+        Raises:
+            ChatNotFound: no such chat, or none that the caller may know of.
+        """
+        if not caller.trusted:
+            await self._standing(caller, chat_id, None)
+        messages, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1)
+        has_more = len(messages) > limit
+        page = messages[:limit] if after is not None else messages[-limit:]
+        return MessagesRead(self._store.epoch, page, head, has_more)
+
+    async def members(self, caller: Caller, chat_id: str) -> Sequence[Member]:
+        """A chat's members by user id, at most `MAX_MEMBERS`.
+
+        Raises:
+            ChatNotFound: no such chat, or none that the caller may know of.
+        """
+        await self._standing(caller, chat_id, None)
+        return await self._store.members(chat_id, MAX_MEMBERS)
+
+    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admitted:
+        """Whether a user may follow a chat live, and where it ends; one query.
+
+        Args:
+            chat_id: Which chat.
+            user_id: Who joins; None: authentication is off, any id is accepted.
+            since: What the client has, if anything.
+
+        Raises:
+            ChatNotFound: there is no such chat.
+            NotAMember: the user does not belong to it.
+        """
+        standing = await self._store.standing(chat_id, user_id, since)
+        if user_id is not None:
+            if not standing.exists:
+                raise ChatNotFound(chat_id)
+            if not standing.is_member:
+                raise NotAMember(chat_id, user_id)
+        return Admitted(self._store.epoch, standing.last_seq, not standing.cursor_holds)
+
+    async def _standing(self, caller: Caller, chat_id: str, cursor: Cursor | None) -> Standing:
+        user_id = None if caller.unrestricted else caller.user_id
+        standing = await self._store.standing(chat_id, user_id, cursor)
+        may_know = caller.trusted or (standing.exists and (caller.service or standing.is_member))
+        if not may_know:
+            raise ChatNotFound(chat_id)
+        return standing

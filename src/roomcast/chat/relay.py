@@ -1,0 +1,255 @@
+"""Brings what was committed to the log, and with it to every gateway: nothing lost, nothing reordered.
+
+Committed events are offered here right after their commit and appended at once. Whatever goes wrong then (a log that is
+absent, behind, or out of reach, a process that died in between) is found by the outbox marks, and mended from the
+events table. Work on one chat is single-flight; different chats do not wait for each other.
+
+Layer: chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from roomcast.chat.encoding import log_entry
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import StoredEvent
+from roomcast.chat.ports import Appended, ChatStore, EventLog, Gap, Head, LogUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOptions:
+    """Bounds of the relay.
+
+    Attributes:
+        seed_entries: How much of the recent past an absent log is filled with.
+        batch_entries: Events read from the table at once to mend a log that is behind.
+        fresh_entries: Committed events of one chat that may wait in memory; beyond it they are read from the table.
+        sweep_chats: Chats that one round of a sweep takes.
+        max_gaps: Gaps in a row without progress after which a chat is left to the next sweep.
+        mark_delay_s: How long marks are collected, so that many chats share one transaction.
+        retry_min_s: First pause while the log or the database is out of reach; doubled up to ``retry_max_s``.
+        retry_max_s: Longest such pause.
+        stop_limit_s: How long a stop waits for what is under way.
+    """
+
+    seed_entries: int = 200
+    batch_entries: int = 200
+    fresh_entries: int = 256
+    sweep_chats: int = 64
+    max_gaps: int = 10
+    mark_delay_s: float = 0.05
+    retry_min_s: float = 0.2
+    retry_max_s: float = 5.0
+    stop_limit_s: float = 2.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The work on one chat. ``task`` runs until neither ``fresh`` nor ``check`` is left."""
+
+    task: asyncio.Task[None] | None = None
+    fresh: list[StoredEvent] = field(default_factory=list)
+    check: bool = False
+    # Resolved with the success of a run that began after they asked.
+    waiters: list[asyncio.Future[bool]] = field(default_factory=list)
+
+
+class Relay:
+    """Publishes committed events; also what a gateway nudges.
+
+    Args:
+        store: The truth, with the outbox.
+        log: Where events go.
+        options: Bounds.
+    """
+
+    def __init__(self, store: ChatStore, log: EventLog, options: RelayOptions | None = None) -> None:
+        self._store = store
+        self._log = log
+        self._options = options or RelayOptions()
+        self._lanes: dict[str, _Lane] = {}
+        self._marks: dict[str, int] = {}
+        self._marks_waiting = asyncio.Event()
+        self._sweep_wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to sweep what an earlier process left, in the background."""
+        self.wake()
+        self._tasks = [
+            asyncio.create_task(self._sweep_forever(), name="relay-sweep"),
+            asyncio.create_task(self._mark_forever(), name="relay-marks"),
+        ]
+
+    async def stop(self) -> None:
+        """Finish what is under way, within ``stop_limit_s``; what is left is found by the next start."""
+        lanes = [lane.task for lane in self._lanes.values() if lane.task is not None]
+        if lanes:
+            await asyncio.wait(lanes, timeout=self._options.stop_limit_s)
+        for task in (*self._tasks, *lanes):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *lanes, return_exceptions=True)
+        self._tasks = []
+        try:
+            async with asyncio.timeout(self._options.stop_limit_s):
+                await self._flush_marks()
+        except (StoreUnavailable, TimeoutError):
+            logger.warning("outbox marks are left to the next start")
+
+    def wake(self) -> None:
+        """Sweep the outbox: at start, and whenever the log may have lost something."""
+        self._sweep_wanted.set()
+
+    def offer(self, events: tuple[StoredEvent, ...]) -> None:
+        """Take events of one chat, just committed, ascending. Returns at once and never fails."""
+        lane = self._lane(events[0].chat_id)
+        lane.fresh.extend(events)
+        if len(lane.fresh) > self._options.fresh_entries:
+            lane.fresh.clear()
+            lane.check = True
+
+    async def publish_now(self, chat_id: str) -> bool:
+        """Bring the chat's log up to date with the events table. Returns when it has tried: whether it did."""
+        lane = self._lane(chat_id)
+        lane.check = True
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        lane.waiters.append(waiter)
+        return await waiter
+
+    async def expect(self, chat_id: str, seq: int) -> None:
+        """See to it that the chat's log exists and reaches ``seq`` soon; a glance at the log if it does already."""
+        try:
+            head = await self._log.head(chat_id)
+        except LogUnavailable:
+            self.wake()
+            return
+        if head is None or head.epoch != self._store.epoch or head.seq < seq:
+            self._lane(chat_id).check = True
+
+    def _lane(self, chat_id: str) -> _Lane:
+        lane = self._lanes.get(chat_id)
+        if lane is None:
+            lane = self._lanes[chat_id] = _Lane()
+            lane.task = asyncio.create_task(self._run_lane(chat_id, lane), name=f"relay-{chat_id}")
+        return lane
+
+    async def _run_lane(self, chat_id: str, lane: _Lane) -> None:
+        try:
+            while lane.fresh or lane.check:
+                fresh, lane.fresh = lane.fresh, []
+                check, lane.check = lane.check, False
+                waiters, lane.waiters = lane.waiters, []
+                done = False
+                try:
+                    done = await self._publish(chat_id, [] if check else fresh)
+                finally:
+                    for waiter in waiters:
+                        if not waiter.done():
+                            waiter.set_result(done)
+        finally:
+            # No await since the last look: whoever comes now opens a new lane.
+            del self._lanes[chat_id]
+            for waiter in lane.waiters:
+                if not waiter.done():
+                    waiter.set_result(False)
+
+    async def _publish(self, chat_id: str, fresh: Sequence[StoredEvent]) -> bool:
+        """Append ``fresh``, or whatever the log lacks; True if the log is up to date now."""
+        try:
+            head = await self._append(chat_id, fresh) if fresh else None
+            if head is None:
+                head = await self._catch_up(chat_id)
+        except (LogUnavailable, StoreUnavailable) as error:
+            logger.warning("publishing is put off: %s", error, extra={"chat_id": chat_id})
+            self.wake()
+            return False
+        except Exception:
+            # A bug here must not end the delivery of this chat for good: the marks stay, a sweep comes back.
+            logger.exception("publishing failed", extra={"chat_id": chat_id})
+            self.wake()
+            return False
+        if head is None:
+            logger.warning("the log kept answering with gaps", extra={"chat_id": chat_id})
+            self.wake()
+            return False
+        self._marks[chat_id] = max(head.seq, self._marks.get(chat_id, 0))
+        self._marks_waiting.set()
+        return True
+
+    async def _append(self, chat_id: str, events: Sequence[StoredEvent]) -> Head | None:
+        """The fast path; None if it takes a look at the table."""
+        if any(after.seq != before.seq + 1 for before, after in pairwise(events)):
+            return None
+        outcome = await self._log.append(chat_id, self._store.epoch, [log_entry(event) for event in events])
+        return outcome.head if isinstance(outcome, Appended) else None
+
+    async def _catch_up(self, chat_id: str) -> Head | None:
+        """Mend the log from the table; its head, or None after too many gaps."""
+        epoch = self._store.epoch
+        head = await self._log.head(chat_id)
+        gaps = 0
+        while gaps <= self._options.max_gaps:
+            if head is None or head.epoch != epoch:
+                recent = await self._store.recent_events(chat_id, self._options.seed_entries)
+                end = Head(epoch, recent[-1].seq if recent else 0)
+                head = await self._log.seed(chat_id, end, [log_entry(event) for event in recent])
+            events, _ = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
+            if not events:
+                return head
+            match await self._log.append(chat_id, epoch, [log_entry(event) for event in events]):
+                case Appended(head=appended):
+                    head, gaps = appended, 0
+                case Gap(head=found):
+                    head, gaps = found, gaps + 1
+        return None
+
+    async def _mark_forever(self) -> None:
+        while True:
+            await self._marks_waiting.wait()
+            await asyncio.sleep(self._options.mark_delay_s)
+            try:
+                await self._flush_marks()
+            except StoreUnavailable as error:
+                logger.warning("outbox marks are put off: %s", error)
+                self.wake()
+
+    async def _flush_marks(self) -> None:
+        self._marks_waiting.clear()
+        marks, self._marks = self._marks, {}
+        if marks:
+            await self._store.mark_published(marks)
+
+    async def _sweep_forever(self) -> None:
+        pause_s = self._options.retry_min_s
+        while True:
+            await self._sweep_wanted.wait()
+            self._sweep_wanted.clear()
+            try:
+                done = await self._sweep()
+            except StoreUnavailable as error:
+                logger.warning("the sweep is put off: %s", error)
+                done = False
+            if done:
+                pause_s = self._options.retry_min_s
+            else:
+                # Jitter keeps several relays from returning in step.
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                pause_s = min(pause_s * 2, self._options.retry_max_s)
+                self.wake()
+
+    async def _sweep(self) -> bool:
+        """Publish everything that has a mark; False if some of it could not be."""
+        while chat_ids := await self._store.unpublished(self._options.sweep_chats):
+            outcomes = await asyncio.gather(*(self.publish_now(chat_id) for chat_id in chat_ids))
+            await self._flush_marks()
+            if not all(outcomes):
+                return False
+        return True

@@ -1,0 +1,184 @@
+"""What callers may change: send a message, create a chat, add and remove members, and an AI's answer.
+
+Each use case is one transaction of the store; then the relay is told, so that the event is on its way before the caller
+has its answer.
+
+Layer: chat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember
+from roomcast.chat.ids import new_id
+from roomcast.chat.model import (
+    Caller,
+    Chat,
+    Committed,
+    MemberAction,
+    NewChat,
+    NewMemberChange,
+    NewMessage,
+    StoredEvent,
+    Turn,
+)
+from roomcast.chat.ports import ChatStore, Clock, SystemClock
+from roomcast.contract.rest import CreateChat, SendMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """Options of the domain.
+
+    Attributes:
+        default_responder: What answers the USER messages of a new chat; None: nobody does.
+    """
+
+    default_responder: str | None = None
+
+
+class Publisher(Protocol):
+    """Takes committed events for delivery; `roomcast.chat.relay.Relay` is it."""
+
+    def offer(self, events: tuple[StoredEvent, ...]) -> None:
+        """Take events of one chat, just committed, ascending. Returns at once and never fails."""
+
+
+def _ignore_turns() -> None:
+    """Nobody answers here: another process is woken by other means."""
+
+
+class ChatWriter:
+    """The use cases that write.
+
+    Args:
+        store: The truth.
+        publisher: Is offered every event that was committed.
+        wake_worker: Called after a message that asks an AI for an answer; must not block.
+        options: See there.
+        clock: Time of the messages.
+    """
+
+    def __init__(
+        self,
+        store: ChatStore,
+        publisher: Publisher,
+        *,
+        wake_worker: Callable[[], None] = _ignore_turns,
+        options: ChatOptions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._wake_worker = wake_worker
+        self._options = options or ChatOptions()
+        self._clock = clock or SystemClock()
+
+    async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
+        """Write a message; a repeat of its ``client_msg_id`` answers the first result.
+
+        Raises:
+            NotAllowed: the caller may not speak as AI, or as that user.
+            ChatNotFound: no such chat, or none that the caller may know of.
+            StoreUnavailable: nothing was written, or it is not known to be: repeat with the same ``client_msg_id``.
+        """
+        if command.role == "AI" and not caller.unrestricted:
+            raise NotAllowed("only a service token may speak as AI")
+        if command.user_id is not None and not caller.unrestricted and command.user_id != caller.user_id:
+            raise NotAllowed("userId is taken from the token; leave it out")
+        now = self._clock.now()
+        return await self._append(
+            NewMessage(
+                id=new_id(),
+                chat_id=command.chat_id,
+                role=command.role,
+                content=command.content,
+                user_id=command.user_id if caller.unrestricted else caller.user_id,
+                client_msg_id=command.client_msg_id,
+                created_at=now,
+                member=None if caller.unrestricted else caller.user_id,
+                creates=NewChat(command.chat_id, None, self._options.default_responder, now)
+                if caller.trusted
+                else None,
+                trace=trace,
+            )
+        )
+
+    async def answer(self, turn: Turn, content: str) -> None:
+        """Write an AI's answer and end its turn, in one transaction.
+
+        The idempotency key derives from the turn, so that a turn that is claimed twice still has one answer.
+
+        Raises:
+            TurnLost: somebody else claimed the turn meanwhile; nothing was written.
+        """
+        await self._append(
+            NewMessage(
+                id=new_id(),
+                chat_id=turn.chat_id,
+                role="AI",
+                content=content,
+                user_id=None,
+                client_msg_id=f"turn:{turn.claim.turn_id}",
+                created_at=self._clock.now(),
+                ends=turn.claim,
+            )
+        )
+
+    async def create_chat(self, caller: Caller, command: CreateChat) -> Chat:
+        """Create a chat. With authentication on, the caller becomes its first member.
+
+        Raises:
+            ChatExists: the id is taken.
+        """
+        chat, events = await self._store.create_chat(
+            NewChat(
+                id=new_id() if command.id is None else command.id,
+                title=command.title,
+                responder=self._options.default_responder,
+                created_at=self._clock.now(),
+                creator_id=None if caller.unrestricted else caller.user_id,
+                members=tuple(command.members),
+            )
+        )
+        if events:
+            self._publisher.offer(events)
+        return chat
+
+    async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
+        """Add or remove a member; any member may. False: it was so already.
+
+        Raises:
+            ChatNotFound: no such chat, or none that the caller may know of.
+        """
+        try:
+            committed = await self._store.change_member(
+                NewMemberChange(
+                    chat_id=chat_id,
+                    user_id=user_id,
+                    action=action,
+                    actor_id=None if caller.unrestricted else caller.user_id,
+                    created_at=self._clock.now(),
+                    member=None if caller.unrestricted else caller.user_id,
+                )
+            )
+        except NotAMember:
+            raise ChatNotFound(chat_id) from None
+        if committed is None:
+            return False
+        self._publisher.offer((committed.event,))
+        return True
+
+    async def _append(self, new: NewMessage) -> Committed:
+        try:
+            committed = await self._store.append_message(new)
+        except NotAMember:
+            raise ChatNotFound(new.chat_id) from None
+        if committed.created:
+            self._publisher.offer((committed.event,))
+        if committed.turn_queued:
+            self._wake_worker()
+        return committed
