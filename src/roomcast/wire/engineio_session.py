@@ -28,6 +28,9 @@ NOOP_PACKET: Final = PacketType.NOOP.value
 PROBE: Final = "probe"
 PROBE_REPLY: Final = PacketType.PONG.value + PROBE
 
+# The share of the ping time-out by which a ping may be late at the client's expense.
+_TIMER_SLACK: Final = 0.1
+
 
 @unique
 class State(Enum):
@@ -252,8 +255,12 @@ class EngineSession:
         if self._upgrade_deadline <= now:
             effects.append(self._abandon_upgrade())
         if self._next_ping <= now:
+            timeout_s = self._timeouts.ping_timeout_s
+            # Interval plus timeout is what the client was told, and a coarse timer must not stretch it. A ping that was
+            # held up for longer leaves the client its whole time.
+            late = now - self._next_ping > timeout_s * _TIMER_SLACK
+            self._pong_deadline = (now if late else self._next_ping) + timeout_s
             self._next_ping = math.inf
-            self._pong_deadline = now + self._timeouts.ping_timeout_s
             effects.append(Send(PING_PACKET))
         return effects
 

@@ -202,10 +202,16 @@ def test_silence_closes_exactly_at_the_deadline() -> None:
     assert session.next_deadline() == math.inf
 
 
-def test_a_late_ping_gives_the_client_its_whole_time() -> None:
+def test_a_coarse_timer_does_not_stretch_interval_and_timeout() -> None:
     session = websocket()
-    assert list(session.on_time(31.0)) == [Send("2")]
-    assert session.next_deadline() == 51.0
+    assert list(session.on_time(27.0)) == [Send("2")]
+    assert session.next_deadline() == 45.0
+
+
+def test_a_ping_that_was_held_up_gives_the_client_its_whole_time() -> None:
+    session = websocket()
+    assert list(session.on_time(27.25)) == [Send("2")]
+    assert session.next_deadline() == 47.25
 
 
 def test_a_pong_that_nobody_asked_for_counts_as_life_and_makes_no_timer() -> None:
