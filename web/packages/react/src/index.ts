@@ -1,0 +1,2 @@
+/** Real-time chat client for Roomcast. */
+export {};

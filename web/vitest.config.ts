@@ -1,0 +1,6 @@
+/** All tests of the workspace; each package brings its own environment. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: { projects: ['packages/*', 'apps/*'] },
+});
