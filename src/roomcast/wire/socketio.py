@@ -217,6 +217,8 @@ class Decoder:
         start = header.end()
         if start < len(text):
             packet.data = self._read(text, start)
+            if packet.data is None:  # to leave the payload out is one thing, null another: it fits no type
+                raise RemoteError(Fault.BAD_PAYLOAD, "null is no payload")
         self._check_payload(packet)
         # A header that announces no attachment is complete: waiting for one would never end (CVE-2026-69185).
         if binary is None:
