@@ -29,7 +29,7 @@ async def blast(_sid: str, order: dict[str, Any]) -> None:
 
 async def main(port: int) -> None:
     """Serve on loopback until ended."""
-    await serve([Site(server.asgi(), "127.0.0.1", port)], ServeOptions(on_ready=lambda: print("ready", flush=True)))
+    await serve([Site(server.asgi(), "127.0.0.1", port)], ServeOptions(on_ready=lambda _: print("ready", flush=True)))
 
 
 if __name__ == "__main__":

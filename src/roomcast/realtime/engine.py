@@ -1,0 +1,186 @@
+"""All connections of one server: handshakes, clocks, the fan-out log, the hubs, the end.
+
+Layer: realtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from roomcast.realtime.connection import Connection, Transport
+from roomcast.realtime.dispatch import Dispatcher
+from roomcast.realtime.fanout import FanoutLog
+from roomcast.realtime.handshake import Handshake
+from roomcast.realtime.heartbeat import TimerWheel
+from roomcast.realtime.hub import Hub
+from roomcast.realtime.message import Message
+from roomcast.realtime.namespace import CATCH_ALL, Registry
+from roomcast.realtime.observer import Observer, Reason
+from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.origins import OriginPolicy
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_session import PING_PACKET
+from roomcast.wire.socketio import DEFAULT_NAMESPACE
+
+logger = logging.getLogger(__name__)
+
+_PING: Final = Message(PING_PACKET.encode())
+
+# Timers fire up to a twentieth of the shortest interval late, and never finer than the loop's own clock.
+_RESOLUTION_SHARE: Final = 20
+_RESOLUTION_MIN_S: Final = 0.005
+_RESOLUTION_MAX_S: Final = 0.25
+
+
+class Engine:
+    """What the transports and the `Server` share.
+
+    Attributes:
+        options: The server's options.
+        observer: Told of what happens; guarded.
+        registry: Handlers.
+        dispatcher: Runs them.
+        log: Everything that is sent goes through it.
+        connections: Live sessions by Engine.IO id, those that are closing included.
+        tasks: Handlers that run.
+        origins: The rules for handshakes.
+        accepting: Whether new sessions are accepted; False once the end has begun.
+    """
+
+    def __init__(self, options: ServerOptions, observer: Observer) -> None:
+        self.options = options
+        self.observer = observer
+        self.registry = Registry()
+        self.dispatcher = Dispatcher(self.registry, observer)
+        self.log: FanoutLog[Connection] = FanoutLog(_call_soon, options.flush_limit_bytes)
+        self.connections: dict[str, Connection] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.origins = OriginPolicy(options)
+        self.accepting = True
+        self.limits = options.limits()
+        self.timeouts = options.timeouts()
+        websocket = TransportName.WEBSOCKET
+        self.upgrades = (websocket,) if websocket in options.transports else ()
+        self._hubs: dict[str, Hub] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wheel: TimerWheel | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it runs in, from its first connection on."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
+    @property
+    def wheel(self) -> TimerWheel:
+        """All its deadlines."""
+        if self._wheel is None:
+            options = self.options
+            shortest = min(options.ping_interval_s, options.ping_timeout_s, options.connect_timeout_s)
+            resolution = min(max(shortest / _RESOLUTION_SHARE, _RESOLUTION_MIN_S), _RESOLUTION_MAX_S)
+            self._wheel = TimerWheel(self.loop, resolution)
+        return self._wheel
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.loop.time()
+
+    def control(self, packet: str) -> Message:
+        """The message of a control packet."""
+        return _PING if packet == PING_PACKET else Message(packet.encode())
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether a new session has to be refused."""
+        limit = self.options.max_connections
+        return not self.accepting or (limit is not None and len(self.connections) >= limit)
+
+    def open(self, handshake: Handshake, transport: Transport) -> Connection:
+        """Begin a session; its OPEN packet is on its way when this returns."""
+        connection = Connection(self, handshake, transport, self.limits)
+        self.connections[connection.sid] = connection
+        self.observer.connection_opened(connection)
+        connection.open()
+        return connection
+
+    def holds(self, connection: Connection) -> bool:
+        """Whether the session is still known."""
+        return connection.sid in self.connections
+
+    def forget(self, connection: Connection, reason: Reason) -> None:
+        """A session has ended."""
+        if self.connections.pop(connection.sid, None) is not None:
+            self.observer.connection_closed(connection, reason)
+
+    # -- namespaces ---------------------------------------------------------------------------------------------------
+
+    def knows(self, namespace: str) -> bool:
+        """Whether clients may ask for this namespace."""
+        names = self.options.namespaces
+        return (
+            namespace == DEFAULT_NAMESPACE or namespace in names or CATCH_ALL in names or self.registry.knows(namespace)
+        )
+
+    def hub(self, namespace: str) -> Hub:
+        """The namespace's sockets and rooms."""
+        hub = self._hubs.get(namespace)
+        if hub is None:
+            hub = self._hubs[namespace] = Hub(namespace, self.log)
+        return hub
+
+    def drop_hub(self, hub: Hub) -> None:
+        """A namespace has no socket left: with ``*`` clients invent names, which must not pile up."""
+        if self._hubs.get(hub.namespace) is hub:
+            del self._hubs[hub.namespace]
+
+    def hubs(self) -> Iterable[Hub]:
+        """The namespaces that have sockets."""
+        return self._hubs.values()
+
+    # -- end ----------------------------------------------------------------------------------------------------------
+
+    async def shutdown(self) -> None:
+        """Close every connection at once and wait for their handlers."""
+        self.accepting = False
+        for connection in list(self.connections.values()):
+            connection.close(Reason.SHUTDOWN)
+        while self.tasks:
+            await asyncio.wait(set(self.tasks))
+        self.stop()
+
+    def stop(self) -> None:
+        """Forget all timers."""
+        if self._wheel is not None:
+            self._wheel.stop()
+            self._wheel = None
+        self._loop = None
+
+
+def _call_soon(callback: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_soon(callback)
+
+
+class GuardedObserver:
+    """Passes everything on to an observer; what that raises is logged and goes no further."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._observer, name)
+
+        def guarded(*args: Any) -> None:
+            try:
+                method(*args)
+            except Exception:
+                logger.exception("observer failed in %s", name)
+
+        # Found without __getattr__ from now on.
+        self.__dict__[name] = guarded
+        return guarded

@@ -1,0 +1,109 @@
+"""What is known of a client from its first request.
+
+Layer: realtime.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from roomcast.wire.engineio_http import TransportName
+
+# More fields than any client sends; parsing stops there with an error instead of growing.
+_MAX_QUERY_FIELDS = 64
+
+
+class Headers(Mapping[str, str]):
+    """Request headers by lower-case name; repeated ones are joined with a comma (RFC 9110 §5.3).
+
+    Kept as the bytes that came, and parsed when asked: a connection lives for hours and is asked once.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = b"\n".join(b"%b:%b" % (name.lower(), value) for name, value in headers)
+
+    def _items(self) -> Iterator[tuple[str, str]]:
+        for line in self._raw.split(b"\n") if self._raw else ():
+            name, _, value = line.partition(b":")
+            yield name.decode("latin-1"), value.strip().decode("latin-1")
+
+    def _parsed(self) -> dict[str, str]:
+        parsed: dict[str, str] = {}
+        for name, value in self._items():
+            parsed[name] = f"{parsed[name]}, {value}" if name in parsed else value
+        return parsed
+
+    def __getitem__(self, name: str) -> str:
+        """The value of the header ``name``, in any case."""
+        return self._parsed()[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parsed())
+
+    def __len__(self) -> int:
+        return len(self._parsed())
+
+    def __repr__(self) -> str:
+        """The names only: values may be secret."""
+        return f"Headers({sorted(self._parsed())})"
+
+    def all(self, name: str) -> list[str]:
+        """Each line's value of the header ``name``, in order."""
+        return [value for key, value in self._items() if key == name.lower()]
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The request that opened a connection, and what the client said when it entered a namespace.
+
+    Attributes:
+        headers: Of the first request.
+        address: The client's IP address, behind trusted proxies the one that they report; None on a Unix socket.
+        query_string: As it came, percent-encoded.
+        time: When it was opened, Unix seconds.
+        transport: The transport that it was opened with.
+        path: Of the first request, decoded.
+        secure: Whether the client came by TLS, as far as we or a trusted proxy know.
+        auth: What the client sent with its CONNECT packet, or None.
+    """
+
+    headers: Headers
+    address: str | None
+    query_string: str
+    time: float
+    transport: TransportName
+    path: str
+    secure: bool = False
+    auth: Any = field(default=None, repr=False)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's fields; of a repeated one, the last."""
+        return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
+
+
+def environ_of(handshake: Handshake) -> dict[str, Any]:
+    """The handshake in the form that python-socketio's ``connect`` handlers take (PEP 3333 names).
+
+    The keys that need a body or a server (``wsgi.input``, ``SERVER_PORT``) are left out.
+    """
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": handshake.path,
+        "RAW_URI": f"{handshake.path}?{handshake.query_string}",
+        "QUERY_STRING": handshake.query_string,
+        "SERVER_SOFTWARE": "roomcast",
+        "REMOTE_ADDR": handshake.address or "",
+        "SCRIPT_NAME": "",
+        "wsgi.url_scheme": "https" if handshake.secure else "http",
+    }
+    for name, value in handshake.headers.items():
+        key = name.upper().replace("-", "_")
+        environ[sys.intern(key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}")] = value
+    return environ

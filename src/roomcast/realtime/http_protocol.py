@@ -1,0 +1,131 @@
+"""uvicorn's HTTP protocol with a bounded request: the head in size, lines and time, the body in time.
+
+uvicorn itself waits for ever on a head that never ends (slowloris), and its parser buffers a header line of any length.
+
+Layer: realtime. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §5 for 431, RFC 9110 §15.5.9 for 408.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from roomcast.realtime.heartbeat import Deadline, TimerWheel
+from roomcast.realtime.options import ServeOptions
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One HTTP connection. `bounded_http_protocol` makes the subclass that has the options.
+
+    Attributes:
+        options: The bounds.
+        wheel: Where the deadlines are.
+    """
+
+    options: ClassVar[ServeOptions]
+    wheel: ClassVar[TimerWheel]
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """See `HttpToolsProtocol`."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_bytes = 0
+        self._in_head = True
+        self._ended = False
+        self._deadline: Deadline = self.wheel.deadline(self._late)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is a stream's
+        """The first head has to come in time, too."""
+        super().connection_made(transport)
+        self._deadline.arm(self.options.head_deadline_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is late any more."""
+        self._deadline.cancel()
+        self._ended = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to a head that has not ended."""
+        if self._ended:
+            return
+        was_in_head = self._in_head
+        super().data_received(data)
+        if not self._in_head:
+            return
+        # A head that ends in this piece was counted line by line; what is left open is counted as it came.
+        self._head_bytes += len(data) if was_in_head else 0
+        if self._head_bytes > self.options.head_limit_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        if not self._deadline.armed:
+            self._deadline.arm(self.options.head_deadline_s)
+
+    def on_headers_complete(self) -> None:
+        """A head has ended: check it, give the body its time, start the application."""
+        self._in_head = False
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.options.head_limit_bytes or len(self.headers) > self.options.max_headers:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        self._deadline.arm(self.options.body_deadline_s)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body."""
+        if not self._ended:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is here in full."""
+        self._deadline.cancel()
+        if not self._ended:
+            super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection becomes a websocket's, and this object garbage, without a cycle that keeps it."""
+        self._deadline.cancel()
+        if self._ended:
+            return
+        self._ended = True
+        super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
+
+    def _late(self) -> None:
+        if self._in_head and self._head_bytes:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif not self.transport.is_closing():
+            self._ended = True
+            self.transport.close()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._deadline.cancel()
+        body = status.phrase.encode()
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, body, len(body), body)
+        )
+        self.transport.close()
+
+
+def bounded_http_protocol(options: ServeOptions, wheel: TimerWheel) -> type[BoundedHttpProtocol]:
+    """The protocol class with these bounds, for ``uvicorn.Config(http=…)``."""
+    return type("BoundHttpProtocol", (BoundedHttpProtocol,), {"options": options, "wheel": wheel})

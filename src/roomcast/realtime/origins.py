@@ -1,0 +1,67 @@
+"""Which pages may connect: the ``Origin`` and ``Host`` rules of both transports.
+
+Browsers let any page open a websocket to any host, with its cookies, and leave the check to the server (cross-site
+websocket hijacking). So the check stands before the handshake, for both transports alike.
+
+Layer: realtime. Source: RFC 6454; Fetch, "CORS protocol".
+"""
+
+from __future__ import annotations
+
+from roomcast.realtime.options import ANY_ORIGIN, ServerOptions
+
+Header = tuple[bytes, bytes]
+
+
+class OriginPolicy:
+    """Decides on handshakes by their ``Origin`` and ``Host``."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        self._any = ANY_ORIGIN in options.cors_allowed_origins
+        self._allowed = frozenset(options.cors_allowed_origins)
+        self._credentials = options.cors_credentials and not self._any
+        hosts = options.allowed_hosts
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
+
+    def allows_host(self, host: str | None) -> bool:
+        """Whether requests for this ``Host`` are answered (None: the header is missing)."""
+        if self._hosts is None:
+            return True
+        if host is None:
+            return False
+        return _without_port(host.lower()) in self._hosts
+
+    def allows_origin(self, origin: str | None, host: str | None, *, secure: bool) -> bool:
+        """Whether a page of this origin may connect.
+
+        Args:
+            origin: The ``Origin`` header; None for clients that are no browser, which are let in.
+            host: The ``Host`` header.
+            secure: Whether the request is known to have come by TLS.
+        """
+        if origin is None or self._any or origin in self._allowed:
+            return True
+        scheme, separator, authority = origin.partition("://")
+        if not separator or host is None or authority.lower() != host.lower():
+            return False
+        # An https page may well meet a plain request: a proxy took the TLS off. The reverse is another origin.
+        return scheme == "https" or (scheme == "http" and not secure)
+
+    def cors_headers(self, origin: str | None) -> list[Header]:
+        """What an answer to an allowed ``origin`` carries so that its page may read it."""
+        if origin is None:
+            return []
+        if self._any:
+            return [(b"access-control-allow-origin", b"*")]
+        headers = [(b"vary", b"Origin")]
+        if origin in self._allowed:
+            headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
+            if self._credentials:
+                headers.append((b"access-control-allow-credentials", b"true"))
+        return headers
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,282 @@
+"""HTTP long-polling: the queue between two polls, and the GET, POST and OPTIONS of a session.
+
+Layer: realtime. Source: Engine.IO protocol v4, "HTTP long-polling"; engine.io 6 ``lib/transports/polling.ts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from roomcast.realtime.admission import EngineRequest, ServerFull, admit
+from roomcast.realtime.connection import Connection
+from roomcast.realtime.engine import Engine
+from roomcast.realtime.message import NOOP, Batch, Message
+from roomcast.realtime.observer import Reason
+from roomcast.realtime.proxies import Receive, Send
+from roomcast.wire.engineio import SEPARATOR
+from roomcast.wire.engineio_http import TransportName, error_body
+from roomcast.wire.errors import RequestRefused
+
+_SEPARATOR: Final = SEPARATOR.encode()
+
+Header = tuple[bytes, bytes]
+
+_TEXT: Final[Header] = (b"content-type", b"text/plain; charset=UTF-8")
+_JSON: Final[Header] = (b"content-type", b"application/json")
+
+
+class PollingTransport:
+    """What waits for the next poll, bounded in bytes like a websocket's outbox."""
+
+    __slots__ = ("_connection", "_paused", "_poll", "_queue", "_queue_bytes")
+
+    def __init__(self) -> None:
+        self._connection: Connection
+        self._queue: list[Message] = []
+        self._queue_bytes = 0
+        self._poll: asyncio.Future[bytes] | None = None
+        self._paused: asyncio.Event | None = None
+
+    # -- Transport of a connection ------------------------------------------------------------------------------------
+
+    def bind(self, connection: Connection) -> None:
+        """See `connection.Transport`."""
+        self._connection = connection
+
+    def direct(self) -> Callable[[bytes], object] | None:
+        """See `connection.Transport`: there are no frames here."""
+        return None
+
+    def send(self, batch: Batch) -> None:
+        """See `connection.Transport`."""
+        connection = self._connection
+        if connection.overflown:
+            return
+        if self._queue:
+            batch = batch.solid
+        size_bytes = sum(message.size_bytes for message in batch.messages)
+        if self._queue and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:
+            connection.overflow(self._queue_bytes + size_bytes)
+            return
+        self._queue += batch.messages
+        self._queue_bytes += size_bytes
+        if self._poll is not None and self._queue:
+            self._answer()
+
+    def waiting(self) -> list[Message]:
+        """See `connection.Transport`."""
+        queue, self._queue, self._queue_bytes = self._queue, [], 0
+        return queue
+
+    def release(self, last: Message | None) -> None:
+        """See `connection.Transport`."""
+        if last is not None:
+            self._queue.append(last)
+        elif not self._queue:
+            self._queue.append(NOOP)
+        if self._poll is not None:
+            self._answer()
+
+    def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
+        """See `connection.Transport`: the session has seen to the poll."""
+        self.abort()
+
+    def abort(self) -> None:
+        """See `connection.Transport`."""
+        self._queue.clear()
+        self._queue_bytes = 0
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+        self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """See `connection.Transport`: the POST in hand is answered later, and the client sends one at a time."""
+        if self._paused is None:
+            self._paused = asyncio.Event()
+
+    def resume_reading(self) -> None:
+        """See `connection.Transport`."""
+        if self._paused is not None:
+            self._paused.set()
+            self._paused = None
+
+    # -- for the requests ---------------------------------------------------------------------------------------------
+
+    async def readable(self) -> None:
+        """Wait until handlers have caught up with what this client sent."""
+        while self._paused is not None:
+            await self._paused.wait()
+
+    def poll(self) -> asyncio.Future[bytes]:
+        """The body for the poll that the session has just accepted."""
+        poll = self._poll = asyncio.get_running_loop().create_future()
+        if self._queue:
+            self._answer()
+        return poll
+
+    def drop_poll(self) -> None:
+        """The pending poll went away."""
+        self._poll = None
+
+    def _answer(self) -> None:
+        poll, self._poll = self._poll, None
+        self._connection.session.poll_answered()
+        if poll is not None and not poll.done():
+            poll.set_result(_SEPARATOR.join([message.payload for message in self.waiting()]))
+
+
+class Polling:
+    """Answers the polling requests of one server."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def handle(self, request: EngineRequest, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is."""
+        answer = _Answer(send)
+        try:
+            origin = request.header(b"origin")
+            answer.headers += self._engine.origins.cors_headers(origin)
+            if request.method == "OPTIONS":
+                await self._preflight(request, answer)
+                return
+            connection = admit(self._engine, request)
+            if connection is None:
+                await self._open(request, answer)
+                return
+            if request.method == "GET":
+                await self._get(connection, receive, answer)
+            else:
+                await self._post(connection, request, receive, answer)
+        except RequestRefused as refused:
+            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.http_error.name)
+            await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
+        except ServerFull:
+            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, "full")
+            await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
+
+    async def _preflight(self, request: EngineRequest, answer: _Answer) -> None:
+        """A browser asks before a cross-origin POST (Fetch, "CORS-preflight request")."""
+        answer.headers.append((b"access-control-allow-methods", b"GET,POST"))
+        asked = request.header(b"access-control-request-headers")
+        if asked is not None:
+            answer.headers.append((b"access-control-allow-headers", asked.encode("latin-1")))
+        await answer.write(HTTPStatus.NO_CONTENT, b"")
+
+    async def _open(self, request: EngineRequest, answer: _Answer) -> None:
+        transport = PollingTransport()
+        connection = self._engine.open(request.handshake(), transport)
+        connection.session.poll_started(self._engine.now())
+        poll = transport.poll()
+        self._engine.log.flush()
+        await answer.write(HTTPStatus.OK, await poll, _TEXT)
+
+    async def _get(self, connection: Connection, receive: Receive, answer: _Answer) -> None:
+        try:
+            effects = connection.session.poll_started(self._engine.now())
+        except RequestRefused as refused:
+            connection.apply(refused.effects)
+            raise
+        transport = _polling(connection)
+        poll = transport.poll()
+        connection.apply(effects)
+        if not poll.done():
+            await self._wait(connection, transport, poll, receive)
+        if not poll.cancelled():
+            await answer.write(HTTPStatus.OK, poll.result(), _TEXT)
+        else:
+            await answer.write(HTTPStatus.BAD_REQUEST, b"")
+
+    async def _wait(
+        self, connection: Connection, transport: PollingTransport, poll: asyncio.Future[bytes], receive: Receive
+    ) -> None:
+        """Wait for something to say, or for the client to hang up."""
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {poll, hang_up}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hang_up.cancel()
+            if not poll.done():
+                transport.drop_poll()
+                poll.cancel()
+                connection.apply(connection.session.poll_aborted())
+
+    async def _post(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
+        transport = _polling(connection)
+        await transport.readable()
+        session = connection.session
+        try:
+            session.post_started(self._engine.now(), request.header(b"content-type") or "")
+            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+            if body is None:
+                connection.apply(session.post_aborted())
+                return
+            connection.apply(session.post_received(body, self._engine.now()))
+        except RequestRefused as refused:
+            connection.apply(refused.effects)
+            raise
+        except _TooLarge:
+            session.post_dropped()
+            # The rest of the body is not read, so that the connection cannot be used again.
+            answer.headers.append((b"connection", b"close"))
+            await answer.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
+            return
+        await transport.readable()
+        await answer.write(HTTPStatus.OK, b"ok", _TEXT)
+
+
+class _TooLarge(Exception):
+    """A body is larger than ``max_payload_bytes``."""
+
+
+class _Answer:
+    """One HTTP answer: the headers that every outcome carries, then the outcome."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.headers: list[Header] = [(b"cache-control", b"no-store")]
+
+    async def write(self, status: HTTPStatus, body: bytes, content_type: Header | None = None) -> None:
+        headers = [*self.headers, (b"content-length", b"%d" % len(body))]
+        if content_type is not None:
+            headers.append(content_type)
+        await self._send({"type": "http.response.start", "status": int(status), "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _polling(connection: Connection) -> PollingTransport:
+    transport = connection.transport
+    if not isinstance(transport, PollingTransport):
+        raise TypeError("the session said polling, its transport is something else")
+    return transport
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(request: EngineRequest, receive: Receive, limit_bytes: int) -> bytes | None:
+    """The body; None if the client hangs up before its end.
+
+    Raises:
+        _TooLarge: as soon as that is known.
+    """
+    announced = request.header(b"content-length")
+    if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
+        raise _TooLarge
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        body += event.get("body", b"")
+        if len(body) > limit_bytes:
+            raise _TooLarge
+        if not event.get("more_body", False):
+            return bytes(body)

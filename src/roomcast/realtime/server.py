@@ -1,0 +1,375 @@
+"""The server as applications see it: python-socketio's ``AsyncServer`` by name, and primitives that do not wait.
+
+Layer: realtime. Source: python-socketio 5.18 for the names, signatures and return values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar, overload
+
+from roomcast.realtime.application import Application
+from roomcast.realtime.engine import Engine, GuardedObserver
+from roomcast.realtime.errors import AckTimeout, SocketGone
+from roomcast.realtime.handshake import environ_of
+from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.namespace import Handler, Namespace
+from roomcast.realtime.observer import NullObserver, Observer
+from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.proxies import ASGIApp
+from roomcast.realtime.socket import AckCallback, Socket
+
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+_DEFAULT = "/"
+
+
+class Server:
+    """A Socket.IO server.
+
+    An application that used python-socketio's ``AsyncServer`` moves by changing the import and the options. A working
+    example::
+
+        server = Server(ServerOptions(cors_allowed_origins=("https://chat.example",)))
+
+        @server.event
+        async def connect(sid, environ, auth):
+            await server.enter_room(sid, "lobby")
+
+        @server.on("say")
+        async def say(sid, text):
+            await server.emit("said", {"from": sid, "text": text}, room="lobby", skip_sid=sid)
+            return "ok"  # the acknowledgement
+
+        asyncio.run(serve([Site(server.asgi(), "127.0.0.1", 3001)]))
+
+    Handlers are functions or coroutine functions. ``connect(sid, environ[, auth])`` may return False or raise
+    `ConnectionRefusedError`; ``disconnect(sid[, reason])``; any other event gets ``(sid, *args)``, and what it returns
+    is the acknowledgement: a tuple several arguments, None an empty one. ``*`` catches the events, or namespaces, that
+    have no handler. Events of one connection start in order of arrival (`inbox`).
+
+    It lives in one event loop. Everything that it emits in a loop tick is written at the end of the tick, in order.
+    """
+
+    def __init__(self, options: ServerOptions | None = None, *, observer: Observer | None = None) -> None:
+        """Make a server.
+
+        Args:
+            options: Defaults if None.
+            observer: Told of what happens.
+        """
+        guarded: Any = GuardedObserver(NullObserver() if observer is None else observer)
+        self._engine = Engine(ServerOptions() if options is None else options, guarded)
+
+    @property
+    def engine(self) -> Engine:
+        """Its connections, for `serve` and for metrics."""
+        return self._engine
+
+    @property
+    def options(self) -> ServerOptions:
+        """What it was made with."""
+        return self._engine.options
+
+    @property
+    def connections(self) -> int:
+        """Engine.IO sessions that are open."""
+        return len(self._engine.connections)
+
+    def asgi(self, fallback: ASGIApp | None = None) -> Application:
+        """The ASGI application: Engine.IO on its path, ``fallback`` (or 404) elsewhere."""
+        return Application(self._engine, fallback)
+
+    # -- handlers -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def on(self, event: str, handler: None = None, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+
+    @overload
+    def on(self, event: str, handler: HandlerT, namespace: str | None = None) -> HandlerT: ...
+
+    def on(
+        self, event: str, handler: HandlerT | None = None, namespace: str | None = None
+    ) -> HandlerT | Callable[[HandlerT], HandlerT]:
+        """Register a handler, as a decorator or directly.
+
+        Args:
+            event: The event's name; ``*``: every event without a handler (its name then comes first).
+            handler: The handler; None makes this a decorator.
+            namespace: ``/`` if None; ``*``: every namespace without a handler (its name then comes first).
+        """
+
+        def register(function: HandlerT) -> HandlerT:
+            self._engine.registry.add(namespace or _DEFAULT, event, function)
+            return function
+
+        return register if handler is None else register(handler)
+
+    @overload
+    def event(self, handler: HandlerT) -> HandlerT: ...
+
+    @overload
+    def event(self, handler: None = None, namespace: str | None = None) -> Callable[[HandlerT], HandlerT]: ...
+
+    def event(
+        self, handler: HandlerT | None = None, namespace: str | None = None
+    ) -> HandlerT | Callable[[HandlerT], HandlerT]:
+        """Register a function under its own name: ``@server.event`` or ``@server.event(namespace="/x")``."""
+
+        def register(function: HandlerT) -> HandlerT:
+            return self.on(function.__name__, function, namespace)
+
+        return register if handler is None else register(handler)
+
+    def register_namespace(self, namespace_handler: Namespace) -> None:
+        """Let a class serve a namespace.
+
+        Raises:
+            ValueError: it is no `Namespace`.
+        """
+        if not isinstance(namespace_handler, Namespace):
+            raise ValueError("Not a namespace instance")  # noqa: TRY004 - python-socketio's exception
+        namespace_handler._set_server(self)  # noqa: SLF001 - the two are one thing
+        self._engine.registry.add_namespace(namespace_handler)
+
+    # -- primitives: complete in this loop turn -----------------------------------------------------------------------
+
+    def socket(self, sid: str, namespace: str | None = None) -> Socket:
+        """The socket with this id: connected, or inside its ``connect`` or ``disconnect`` handler.
+
+        Raises:
+            SocketGone: there is none (a ``KeyError``).
+        """
+        namespace = namespace or _DEFAULT
+        socket = self._engine.hub(namespace).sockets.get(sid)
+        if socket is None:
+            raise SocketGone(sid, namespace)
+        return socket
+
+    def sockets(self, room: str | None = None, namespace: str | None = None) -> list[Socket]:
+        """The connected sockets in a room (None: in the namespace), in no order."""
+        return self._engine.hub(namespace or _DEFAULT).members(room)
+
+    def broadcast(
+        self,
+        room: str | Collection[str] | None,
+        message: EncodedEvent,
+        *,
+        namespace: str | None = None,
+        skip: Collection[str] = (),
+        volatile: bool = False,
+    ) -> None:
+        """Emit an encoded event to the members of a room on this server.
+
+        Args:
+            room: A room or a socket id, or several (a member of two gets it once); None: the whole namespace.
+            message: What they get; encoded and framed once for all.
+            namespace: ``/`` if None.
+            skip: Rooms and socket ids whose members do not get it.
+            volatile: A client that is behind may miss it.
+        """
+        rooms = [room] if isinstance(room, str) else room
+        hub = self._engine.hub(namespace or _DEFAULT)
+        hub.broadcast(rooms, message.message(hub.namespace), skip, volatile=volatile)
+
+    # -- python-socketio ----------------------------------------------------------------------------------------------
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | Collection[str] | None = None,
+        *,
+        room: str | Collection[str] | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        namespace: str | None = None,
+        callback: AckCallback | None = None,
+        volatile: bool = False,
+    ) -> None:
+        """Emit an event.
+
+        Args:
+            event: Its name.
+            data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it travel as binary.
+            to: A room or socket id, or several; None: everyone in the namespace.
+            room: Another name for ``to``.
+            skip_sid: Socket ids that do not get it.
+            namespace: ``/`` if None.
+            callback: Called with what the client acknowledges; only with a single socket id in ``to``.
+            volatile: A client that is behind may miss it.
+
+        Raises:
+            EncodeError: the data cannot be sent.
+            ValueError: a callback, and more than one recipient.
+        """
+        target = room if to is None else to
+        args = _args_of(data)
+        if callback is not None:
+            if not isinstance(target, str):
+                raise ValueError("a callback needs one recipient: give its sid in `to`")
+            sockets = self.sockets(target, namespace)
+            if len(sockets) > 1:
+                raise ValueError(f"a callback needs one recipient: {target!r} has {len(sockets)} members")
+            for socket in sockets:
+                socket.emit(event, *args, callback=callback)
+            return
+        skip = [skip_sid] if isinstance(skip_sid, str) else (skip_sid or ())
+        message = EncodedEvent.from_args(event, *args)
+        self.broadcast(target, message, namespace=namespace, skip=skip, volatile=volatile)
+
+    async def send(
+        self,
+        data: Any,
+        to: str | Collection[str] | None = None,
+        *,
+        room: str | Collection[str] | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        namespace: str | None = None,
+        callback: AckCallback | None = None,
+    ) -> None:
+        """Emit the event ``message``; see `emit`."""
+        await self.emit("message", data, to, room=room, skip_sid=skip_sid, namespace=namespace, callback=callback)
+
+    async def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        *,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float = 60,  # noqa: ASYNC109 - python-socketio's signature
+    ) -> Any:
+        """Emit to one client and wait for its acknowledgement.
+
+        Returns:
+            Its argument; None if it has none, a tuple if it has several.
+
+        Raises:
+            AckTimeout: none came within ``timeout`` seconds, or the client left before (a ``TimeoutError``).
+            SocketGone: there is no such socket.
+            ValueError: neither ``to`` nor ``sid``.
+        """
+        target = to if to is not None else sid
+        if target is None:
+            raise ValueError("Cannot use call() to broadcast.")
+        socket = self.socket(target, namespace)
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        ack_id = socket.emit(event, *_args_of(data), callback=answer)
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=timeout)
+            if not done or answer.cancelled():
+                raise AckTimeout(f"no acknowledgement of {event!r} from {target!r}")
+            args = answer.result()
+        finally:
+            if ack_id is not None:
+                socket.forget(ack_id)
+        if not args:
+            return None
+        return args[0] if len(args) == 1 else tuple(args)
+
+    async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
+        """Put a client into a room.
+
+        Raises:
+            SocketGone: there is no such client.
+            RoomLimitExceeded: it is in too many.
+        """
+        self.socket(sid, namespace).join(room)
+
+    async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
+        """Take a client out of a room.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        self.socket(sid, namespace).leave(room)
+
+    async def close_room(self, room: str, namespace: str | None = None) -> None:
+        """Take everyone out of a room."""
+        for socket in self.sockets(room, namespace):
+            socket.leave(room)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
+        """The rooms a client is in, its own among them.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        return [sid, *sorted(self.socket(sid, namespace).rooms)]
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """The application's dictionary for a client.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        return self.socket(sid, namespace).session
+
+    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace the application's dictionary for a client.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        self.socket(sid, namespace).session = session
+
+    def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """The application's dictionary for a client, saved at the end of the ``async with`` block."""
+
+        @asynccontextmanager
+        async def open_session() -> AsyncIterator[dict[str, Any]]:
+            session = await self.get_session(sid, namespace)
+            try:
+                yield session
+            finally:
+                await self.save_session(sid, session, namespace)
+
+        return open_session()
+
+    async def disconnect(self, sid: str, namespace: str | None = None) -> None:
+        """Put a client out of a namespace; harmless if it is gone."""
+        socket = self._engine.hub(namespace or _DEFAULT).sockets.get(sid)
+        if socket is not None:
+            socket.disconnect()
+
+    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """The client's first request under PEP 3333 names, made anew by each call.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        return environ_of(self.socket(sid, namespace).connection.handshake)
+
+    def transport(self, sid: str, namespace: str | None = None) -> str:
+        """``polling`` or ``websocket``.
+
+        Raises:
+            SocketGone: there is no such client.
+        """
+        return self.socket(sid, namespace).connection.transport_name.value
+
+    def start_background_task(
+        self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
+    ) -> asyncio.Task[Any]:
+        """Run a coroutine function as a task that the server keeps alive."""
+        task = asyncio.get_running_loop().create_task(target(*args, **kwargs))
+        self._engine.tasks.add(task)
+        task.add_done_callback(self._engine.tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float = 0) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    async def shutdown(self) -> None:
+        """Close every connection and stop all timers; `serve` does this, with a drain before it."""
+        await self._engine.shutdown()
+
+
+def _args_of(data: Any) -> tuple[Any, ...]:
+    if data is None:
+        return ()
+    return data if isinstance(data, tuple) else (data,)
