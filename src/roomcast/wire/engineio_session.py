@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 from roomcast.wire.engineio import Packet, PacketType, decode_packet, decode_payload
 from roomcast.wire.engineio_http import TransportName
-from roomcast.wire.errors import HttpError, IllegalTransition, RemoteError, RequestRefused
+from roomcast.wire.errors import HttpError, IllegalTransition, RemoteError, RequestRefused, UpgradeRefused
 from roomcast.wire.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 
 CLOSE_PACKET: Final = PacketType.CLOSE.value
@@ -379,10 +379,10 @@ class EngineSession:
         """A websocket with this sid asks to take the session over.
 
         Raises:
-            RequestRefused: it may not: close it. The session itself is not touched.
+            UpgradeRefused: it may not: finish its handshake, then close it. The session itself is not touched.
         """
         if self._state is not State.OPEN or TransportName.WEBSOCKET not in self._upgrades or self.upgraded:
-            raise RequestRefused(HttpError.BAD_REQUEST, f"no upgrade in state {self._state.value}")
+            raise UpgradeRefused(f"no upgrade in state {self._state.value}")
         self._move(Trigger.ATTACH)
         self._upgrade_deadline = now + self._timeouts.upgrade_timeout_s
 

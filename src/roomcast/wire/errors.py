@@ -6,6 +6,7 @@
     │   └── IllegalTransition a session was driven out of order
     └── RemoteError           the peer broke the protocol: close its session and count it
         └── RequestRefused    an HTTP request that is answered with an Engine.IO error
+            └── UpgradeRefused a websocket that may not take a session over: accepted, then closed
 
 Layer: wire (standard library only). Source: engine.io 6 ``lib/server.ts`` for the HTTP codes and their messages.
 """
@@ -139,6 +140,17 @@ class RequestRefused(RemoteError):
         self.status = 403 if http_error is HttpError.FORBIDDEN else 400
         self.message = HTTP_ERROR_MESSAGES[http_error] if message is None else message
         self.effects = effects
+
+
+class UpgradeRefused(RequestRefused):
+    """A websocket may not take a session over, which goes on untouched.
+
+    Node finishes the websocket's handshake and closes it then, and the conformance suites rely on it: to their clients
+    a handshake that is answered with 400 is an error without a handler.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HttpError.BAD_REQUEST, detail)
 
 
 def quote(text: object) -> str:

@@ -21,7 +21,7 @@ from roomcast.wire.engineio_session import (
     Trigger,
     Upgraded,
 )
-from roomcast.wire.errors import Fault, HttpError, IllegalTransition, RemoteError, RequestRefused
+from roomcast.wire.errors import Fault, HttpError, IllegalTransition, RemoteError, RequestRefused, UpgradeRefused
 from roomcast.wire.limits import Limits, Timeouts
 
 POLLING, WEBSOCKET = TransportName.POLLING, TransportName.WEBSOCKET
@@ -527,7 +527,7 @@ def test_polls_and_posts_after_the_upgrade_are_refused_and_change_nothing() -> N
 @pytest.mark.parametrize("state", sorted(set(State) - {State.OPEN}, key=lambda state: state.value))
 def test_a_further_websocket_on_the_sid_is_refused_and_changes_nothing(state: State) -> None:
     session = in_state(state)
-    with pytest.raises(RequestRefused) as caught:
+    with pytest.raises(UpgradeRefused) as caught:
         session.candidate_attached(1.0)
     assert caught.value.effects == ()
     assert session.state is state
@@ -535,7 +535,7 @@ def test_a_further_websocket_on_the_sid_is_refused_and_changes_nothing(state: St
 
 def test_a_websocket_on_an_upgraded_or_websocket_session_is_refused() -> None:
     for session in (upgraded(), websocket()):
-        with pytest.raises(RequestRefused):
+        with pytest.raises(UpgradeRefused):
             session.candidate_attached(3.0)
         assert session.state is State.OPEN
 

@@ -9,6 +9,7 @@ from roomcast.wire.errors import (
     LocalError,
     RemoteError,
     RequestRefused,
+    UpgradeRefused,
     WireError,
     quote,
 )
@@ -18,6 +19,7 @@ def test_blame_is_in_the_type() -> None:
     assert issubclass(EncodeError, LocalError)
     assert issubclass(IllegalTransition, LocalError)
     assert issubclass(RequestRefused, RemoteError)
+    assert issubclass(UpgradeRefused, RequestRefused)
     assert not issubclass(RemoteError, LocalError)
     assert issubclass(LocalError, WireError)
     assert issubclass(RemoteError, WireError)
