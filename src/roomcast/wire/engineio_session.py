@@ -75,6 +75,11 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSING, Trigger.END): State.CLOSED,
 }
 
+# A candidate websocket is there.
+_ATTACHED: Final = frozenset({State.UPGRADING, State.PROBED})
+# What the client sends is for the application.
+_READING: Final = frozenset({State.OPEN, *_ATTACHED})
+
 
 @unique
 class CloseReason(StrEnum):
@@ -353,8 +358,7 @@ class EngineSession:
         effects: list[Effect] = []
         try:
             for packet in decode_payload(body, self._limits):
-                # Not a loop over the states that may read: a packet may close the session that the next one is for.
-                if self._state not in _READING:
+                if self._state not in _READING:  # a packet before this one may have closed the session
                     break
                 effects.extend(self._on_packet(packet, now, polling=True))
         except RemoteError as error:
@@ -492,7 +496,3 @@ class EngineSession:
         self._move(Trigger.END)
         self._next_ping = self._pong_deadline = self._upgrade_deadline = self._closing_deadline = math.inf
         return effects
-
-
-_ATTACHED: Final = frozenset({State.UPGRADING, State.PROBED})
-_READING: Final = frozenset({State.OPEN, State.UPGRADING, State.PROBED})
