@@ -86,6 +86,7 @@ class Dispatcher:
             self._observer.event_received(socket, event, found is not None)
             if found is None:
                 return None
+            socket.ack_wanted = ack_id is not None
             result = call(found, event, socket.sid, *args)
         except Exception as error:  # noqa: BLE001 - likewise
             self._failed(socket, event, error)

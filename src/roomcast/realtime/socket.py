@@ -45,6 +45,8 @@ class Socket:
         auth: What the client sent with its CONNECT packet.
         phase: Where it stands.
         expelled: Whether it was us who ended it.
+        ack_wanted: Whether the client waits for an acknowledgement of the event whose handler is being called; good
+            until that handler first waits.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Socket:
         "_hub",
         "_rooms",
         "_session",
+        "ack_wanted",
         "auth",
         "connection",
         "expelled",
@@ -67,6 +70,7 @@ class Socket:
         self.auth = auth
         self.phase = Phase.CONNECTING
         self.expelled = False
+        self.ack_wanted = False
         self._hub = hub
         self._rooms: set[str] | None = None
         self._data: dict[str, Any] | None = None
