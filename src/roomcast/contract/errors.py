@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     MISDIRECTED = "misdirected"
     INVALID = "invalid"
     LIMIT_REACHED = "limit-reached"
+    UNKNOWN_EVENT = "unknown-event"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
 
