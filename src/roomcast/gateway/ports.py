@@ -1,4 +1,7 @@
-"""What the gateway asks of the main API: in one process a direct call, else HTTP to ``API_URL``.
+"""What the gateway asks of its neighbours.
+
+Of the main API: `ChatAdmission`, in one process a direct call, else HTTP to ``API_URL``. Of the Socket.IO server:
+`Rooms` and `RoomSocket`, the few primitives that feeds and joins are built on; `roomcast.realtime` has them.
 
 Layer: gateway.
 """
@@ -8,15 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from roomcast.chat.model import Cursor
 from roomcast.chat.ports import Head
+from roomcast.realtime.message import EncodedEvent
 
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """What a client has: everything up to ``seq`` as it was in ``epoch``."""
-
-    epoch: str
-    seq: int
+__all__ = [
+    "Admission",
+    "AdmissionDenied",
+    "ApiUnavailable",
+    "ChatAdmission",
+    "Cursor",
+    "Head",
+    "RoomSocket",
+    "Rooms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +62,36 @@ class ChatAdmission(Protocol):
         """
 
     async def nudge(self, chat_id: str) -> None:
-        """Ask the relay to bring the chat's log up to date with the events table; returns when it has tried."""
+        """Ask the relay to bring the chat's log up to date with the events table; returns when it has tried.
+
+        Raises:
+            ApiUnavailable: nobody could be asked.
+        """
+
+
+class Rooms(Protocol):
+    """Emits to whoever is in a room now, in this loop turn."""
+
+    def broadcast(self, room: str, message: EncodedEvent) -> None:
+        """Emit to the local members of ``room``; harmless if there are none."""
+
+
+class RoomSocket(Protocol):
+    """One client, as `roomcast.realtime.Socket` has it. Every method acts in this loop turn."""
+
+    @property
+    def sid(self) -> str:
+        """Its id."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is still there."""
+
+    def join(self, room: str) -> None:
+        """Get what is emitted to ``room`` from now on."""
+
+    def leave(self, room: str) -> None:
+        """Get nothing that is emitted to ``room`` from now on."""
+
+    def send(self, message: EncodedEvent) -> None:
+        """Get this, behind everything that was emitted to it before."""

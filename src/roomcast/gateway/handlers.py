@@ -1,0 +1,206 @@
+"""What clients can ask the gateway for: the guide's events, each with an ack.
+
+``join-user``, ``join-chat``, ``leave-chat`` and ``ping``. What is refused is told in the ack, or, to a client that
+asked for none, by an ``error`` event; unknown events are refused likewise.
+
+With authentication a token is needed to connect (``auth: {token}``, never in the URL), a user's room is for that user,
+and the socket is cut when the token expires.
+
+Layer: gateway. Source: the guide's ``handlers.ts``; contract/gateway.py for payloads and acks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from roomcast.auth.tokens import Identity, TokenRejected, TokenVerifier
+from roomcast.contract.errors import AckError, AckFailure, ErrorCode
+from roomcast.contract.gateway import (
+    PONG,
+    Ack,
+    InvalidPayload,
+    JoinUserAck,
+    LeaveChatAck,
+    parse_join_chat,
+    parse_join_user,
+    parse_leave_chat,
+)
+from roomcast.gateway.joins import JoinRefused, Joins
+from roomcast.gateway.ports import Cursor
+from roomcast.realtime import RoomLimitExceeded, Server, Socket, errors
+
+logger = logging.getLogger(__name__)
+
+#: Names of events are peer input; a message repeats no more of one than this.
+_NAME_CHARS: Final = 64
+#: asyncio warns of timers that lie further ahead; a token that lives longer is looked at again then.
+_LONGEST_TIMER_S: Final = 86_400.0
+
+
+@dataclass(slots=True)
+class _Login:
+    """Who an authenticated socket belongs to, and the timer that ends it with its token."""
+
+    identity: Identity
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Handlers:
+    """Registers itself with a server.
+
+    Args:
+        server: Whose events are served.
+        joins: The chats that sockets follow.
+        verifier: Reads tokens; None: authentication is off.
+        expiry_leeway_s: How long a socket outlives its token, for clocks that differ.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        joins: Joins,
+        verifier: TokenVerifier | None,
+        *,
+        expiry_leeway_s: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._server = server
+        self._joins = joins
+        self._verifier = verifier
+        self._expiry_leeway_s = expiry_leeway_s
+        self._clock = clock
+        self._logins: dict[str, _Login] = {}
+        server.on("connect", self.connect)
+        server.on("disconnect", self.disconnect)
+        server.on("join-user", self.join_user)
+        server.on("join-chat", self.join_chat)
+        server.on("leave-chat", self.leave_chat)
+        server.on("ping", self.ping)
+        server.on("*", self.unknown)
+
+    # --- life
+
+    def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> None:
+        """Let a client in; with authentication only with a good token."""
+        if self._verifier is None:
+            return
+        try:
+            identity = self._verifier.verify(auth.get("token") if isinstance(auth, dict) else None)
+        except TokenRejected as error:
+            raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value}) from None
+        login = self._logins[sid] = _Login(identity)
+        self._watch_expiry(sid, login)
+
+    def disconnect(self, sid: str, _reason: str) -> None:
+        """Forget a client."""
+        self._joins.drop(sid)
+        login = self._logins.pop(sid, None)
+        if login is not None and login.expiry is not None:
+            login.expiry.cancel()
+
+    def _watch_expiry(self, sid: str, login: _Login) -> None:
+        left_s = login.identity.expires_at + self._expiry_leeway_s - self._clock()
+        if left_s <= 0:
+            self._expire(sid)
+            return
+        loop = asyncio.get_running_loop()
+        login.expiry = loop.call_later(min(left_s, _LONGEST_TIMER_S), self._watch_expiry, sid, login)
+
+    def _expire(self, sid: str) -> None:
+        try:
+            socket = self._server.socket(sid)
+        except KeyError:
+            return
+        _tell(socket, ErrorCode.UNAUTHORIZED, "the token has expired; connect again with a new one")
+        socket.disconnect()
+
+    # --- events
+
+    def ping(self, _sid: str, *_args: Any) -> str:
+        """Answer ``pong``, bare: the client's own heartbeat."""
+        return PONG
+
+    def join_user(self, sid: str, *args: Any) -> dict[str, Any] | None:
+        """Enter the room of a user: the id, with authentication one's own."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            user_id = parse_join_user(_only(args))
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the user id, a string")
+        login = self._logins.get(sid)
+        if login is not None and login.identity.user_id != user_id:
+            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "this is another user than the token's")
+        try:
+            socket.join(f"user:{user_id}")
+        except RoomLimitExceeded as error:
+            return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
+        return JoinUserAck(user_id=user_id).model_dump()
+
+    def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+        """Follow a chat: its id, or ``{chatId, since}`` to get what was missed."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            payload = parse_join_chat(_only(args))
+        except InvalidPayload as error:
+            hint = "send the chat id, or {chatId, since?: {epoch, seq}}"
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; {hint}")
+        since = None if payload.since is None else Cursor(payload.since.epoch, payload.since.seq)
+        login = self._logins.get(sid)
+        user_id = None if login is None else login.identity.user_id
+        return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, since))
+
+    def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+        """Follow a chat no longer: its id, or ``{chatId}``."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            payload = parse_leave_chat(_only(args))
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the chat id, or {{chatId}}")
+        return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id))
+
+    def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
+        """Refuse an event that nobody serves."""
+        socket = self._server.socket(sid)
+        message = f"there is no event {event[:_NAME_CHARS]!r} here"
+        return _refuse(socket, socket.ack_wanted, ErrorCode.UNKNOWN_EVENT, message)
+
+    async def _leave(self, socket: Socket, chat_id: str) -> LeaveChatAck:
+        await self._joins.leave(socket, chat_id)
+        return LeaveChatAck(chat_id=chat_id)
+
+    async def _answer(self, socket: Socket, wants_ack: bool, work: Awaitable[Ack]) -> dict[str, Any] | None:
+        # Between the end of the work and the ack nothing may wait (`Joins`).
+        try:
+            ack = await work
+        except JoinRefused as error:
+            if error.__cause__ is not None:
+                logger.info("a join was put off: %r", error.__cause__, extra={"sid": socket.sid})
+            return _refuse(socket, wants_ack, error.code, str(error))
+        except Exception:
+            logger.exception("an event failed", extra={"sid": socket.sid})
+            return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "something went wrong here; it was logged")
+        return ack.model_dump()
+
+
+def _only(args: tuple[Any, ...]) -> Any:
+    return args[0] if args else None
+
+
+def _refuse(socket: Socket, wants_ack: bool, code: ErrorCode, message: str) -> dict[str, Any] | None:
+    if wants_ack:
+        return AckFailure(error=AckError(code=code, message=message)).model_dump(mode="json")
+    _tell(socket, code, message)
+    return None
+
+
+def _tell(socket: Socket, code: ErrorCode, message: str) -> None:
+    socket.emit("error", AckError(code=code, message=message).model_dump(mode="json"))
