@@ -1,0 +1,58 @@
+/**
+ * Turns the Python models of the contract into packages/client/src/generated/contract.ts.
+ *
+ * `--check` writes nothing and fails when that file is stale. PYTHON names another interpreter than the checkout's.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { compile } from 'json-schema-to-typescript';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const TARGET = resolve(import.meta.dirname, '../packages/client/src/generated/contract.ts');
+const BANNER = '// Generated from src/roomcast/contract by `npm run generate`. Do not edit.';
+const PYTHON = process.env.PYTHON ?? resolve(ROOT, '.venv/bin/python');
+
+const schema = JSON.parse(execFileSync(PYTHON, ['-m', 'roomcast.contract.schema'], { cwd: ROOT, encoding: 'utf8' }));
+
+/**
+ * Titles of properties would each become a named type; only definitions deserve names.
+ *
+ * @param {unknown} node a part of the schema
+ * @returns {unknown} the same without titles
+ */
+function withoutTitles(node) {
+  if (Array.isArray(node)) return node.map(withoutTitles);
+  if (node === null || typeof node !== 'object') return node;
+  return Object.fromEntries(
+    Object.entries(node)
+      .filter(([key, value]) => !(key === 'title' && typeof value === 'string'))
+      .map(([key, value]) => [key, withoutTitles(value)]),
+  );
+}
+
+// A root that refers to every definition, so that each becomes an export.
+const definitions = /** @type {Record<string, unknown>} */ (withoutTitles(schema.$defs));
+const root = {
+  title: 'Contract',
+  type: 'object',
+  additionalProperties: false,
+  required: Object.keys(definitions),
+  properties: Object.fromEntries(Object.keys(definitions).map((name) => [name, { $ref: `#/$defs/${name}` }])),
+  $defs: definitions,
+};
+const source = await compile(/** @type {any} */ (root), 'Contract', {
+  additionalProperties: false,
+  bannerComment: BANNER,
+  style: { singleQuote: true, printWidth: 120 },
+});
+
+if (process.argv.includes('--check')) {
+  if (readFileSync(TARGET, 'utf8') !== source) {
+    console.error('contract.ts is stale: the Python models changed. Run `npm run generate` in web/ and commit it.');
+    process.exitCode = 1;
+  }
+} else {
+  mkdirSync(dirname(TARGET), { recursive: true });
+  writeFileSync(TARGET, source);
+}
