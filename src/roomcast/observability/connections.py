@@ -1,0 +1,94 @@
+"""What the Socket.IO server tells of itself, logged and counted.
+
+Layer: observability.
+"""
+
+# ruff: noqa: ARG002 - the arguments are the port's
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from roomcast.realtime.observer import Observer, Reason
+
+if TYPE_CHECKING:
+    from roomcast.realtime.connection import Connection
+    from roomcast.realtime.socket import Socket
+
+logger = logging.getLogger("roomcast.gateway")
+
+
+class ConnectionLog(Observer):
+    """Logs what people look for, counts the rest.
+
+    Names that peers choose (events, namespaces) are never counted by name: they would grow without bound.
+
+    Attributes:
+        counts: By what happened, with the reason or cause behind a colon where there is one.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def connection_opened(self, connection: Connection) -> None:
+        """See the port."""
+        self.counts[f"opened:{connection.handshake.transport.value}"] += 1
+
+    def connection_upgraded(self, connection: Connection) -> None:
+        """See the port."""
+        self.counts["upgraded"] += 1
+
+    def connection_closed(self, connection: Connection, reason: Reason) -> None:
+        """See the port."""
+        self.counts[f"closed:{reason.value}"] += 1
+
+    def handshake_refused(self, address: str | None, transport: str, cause: str) -> None:
+        """See the port."""
+        self.counts[f"refused:{cause}"] += 1
+        logger.info("handshake refused", extra={"ip": address, "transport": transport, "cause": cause})
+
+    def peer_malformed(self, connection: Connection, fault: str, detail: str) -> None:
+        """See the port."""
+        self.counts[f"malformed:{fault}"] += 1
+        logger.info(
+            "a client broke the protocol", extra={"ip": connection.handshake.address, "fault": fault, "detail": detail}
+        )
+
+    def peer_slow(self, connection: Connection, waiting_bytes: int) -> None:
+        """See the port."""
+        self.counts["slow"] += 1
+        logger.warning(
+            "a client does not read: cut",
+            extra={"ip": connection.handshake.address, "waiting_bytes": waiting_bytes},
+        )
+
+    def socket_connected(self, socket: Socket) -> None:
+        """See the port."""
+        self.counts["sockets:connected"] += 1
+        handshake = socket.connection.handshake
+        facts = {
+            "socketId": socket.sid,
+            "userAgent": handshake.headers.get("user-agent"),
+            "ip": handshake.address,
+        }
+        logger.info("New connection", extra=facts)
+
+    def socket_refused(self, connection: Connection, namespace: str) -> None:
+        """See the port."""
+        self.counts["sockets:refused"] += 1
+        logger.info("connection refused", extra={"ip": connection.handshake.address, "namespace": namespace})
+
+    def socket_disconnected(self, socket: Socket, reason: Reason) -> None:
+        """See the port."""
+        self.counts["sockets:disconnected"] += 1
+        logger.debug("Socket disconnected", extra={"socketId": socket.sid, "reason": reason.value})
+
+    def event_received(self, socket: Socket, event: str, handled: bool) -> None:
+        """See the port."""
+        self.counts["events:handled" if handled else "events:unknown"] += 1
+
+    def handler_failed(self, socket: Socket, event: str, error: Exception) -> None:
+        """See the port."""
+        self.counts["handlers:failed"] += 1
