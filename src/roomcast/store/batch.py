@@ -1,0 +1,350 @@
+"""Many writes in one transaction with few statements: the rules of the domain, applied to a batch.
+
+A batch loads the rows that its commands are about, decides every command in order against them, and writes the result
+at once. A command that is refused leaves nothing behind and does not disturb the others.
+
+Layer: store. Source: DESIGN §4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
+
+from roomcast.chat.encoding import encode_member_change, encode_message
+from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
+from roomcast.chat.ids import new_id
+from roomcast.chat.model import (
+    Chat,
+    Committed,
+    MemberAction,
+    Message,
+    NewChat,
+    NewMemberChange,
+    NewMessage,
+    StoredEvent,
+    TurnClaim,
+)
+from roomcast.contract.events import EventType
+from roomcast.store.rows import to_chat, to_event, to_ms
+from roomcast.store.tables import chats, events, members, messages, outbox, turns
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPublished:
+    """Drops the outbox marks of each chat up to its seq."""
+
+    up_to: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Any other write: runs behind its batch's commands; checks before it writes, since others share the commit."""
+
+    run: Callable[[Connection], Any]
+
+
+Command = NewMessage | NewChat | NewMemberChange | MarkPublished | Step
+
+_UPDATE_CHAT: Final = (
+    update(chats)
+    .where(chats.c.id == bindparam("chat"))
+    .values(last_seq=bindparam("seq"), last_activity_at=bindparam("at"))
+)
+_DELETE_MEMBER: Final = delete(members).where(
+    members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
+)
+_DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
+_END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
+
+
+def run_batch(
+    connection: Connection, commands: Sequence[Command], epochs: Mapping[int, str], epoch_id: int
+) -> list[Any]:
+    """Do the commands inside the connection's transaction.
+
+    Args:
+        connection: Inside a transaction that holds the write lock.
+        commands: In the order in which they take effect.
+        epochs: Names of the epochs by id.
+        epoch_id: The epoch that is written in.
+
+    Returns:
+        For each command what it answers, or the `ChatError` that refuses it.
+    """
+    batch = _Batch(connection, commands, epochs, epoch_id)
+    outcomes: list[Any] = []
+    for command in commands:
+        try:
+            outcomes.append(batch.decide(command))
+        except ChatError as error:
+            outcomes.append(error)
+    batch.write()
+    for index, command in enumerate(commands):
+        if isinstance(command, Step):
+            try:
+                outcomes[index] = command.run(connection)
+            except ChatError as error:
+                outcomes[index] = error
+    return outcomes
+
+
+class _Batch:
+    """What the commands know of the database, and what they add to it."""
+
+    def __init__(
+        self, connection: Connection, commands: Sequence[Command], epochs: Mapping[int, str], epoch_id: int
+    ) -> None:
+        self._connection = connection
+        self._epochs = epochs
+        self._epoch_id = epoch_id
+        self._new: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox, turns)}
+        self._touched: dict[str, Chat] = {}
+        self._member_changes: dict[tuple[str, str], datetime | None] = {}
+        self._ended: list[str] = []
+        self._marks: dict[str, int] = {}
+        self._chats = self._load_chats(commands)
+        self._sent = self._load_sent(commands)
+        self._members = self._load_members(commands)
+        self._claims = self._load_claims(commands)
+
+    def decide(self, command: Command) -> Any:
+        """Check one command and take down what it writes.
+
+        Raises:
+            ChatError: it is refused; nothing was taken down.
+        """
+        match command:
+            case NewMessage():
+                return self._send(command)
+            case NewChat():
+                return self._create_chat(command)
+            case NewMemberChange():
+                return self._change_member(command)
+            case MarkPublished():
+                for chat_id, seq in command.up_to.items():
+                    self._marks[chat_id] = max(seq, self._marks.get(chat_id, 0))
+                return None
+            case Step():
+                return None
+
+    def write(self) -> None:
+        """Write everything that was taken down."""
+        execute = self._connection.execute
+        created = {row["id"] for row in self._new[chats]}
+        for row in self._new[chats]:
+            chat = self._chats[row["id"]]
+            row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
+        grown = [
+            {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
+            for chat in self._touched.values()
+            if chat.id not in created
+        ]
+        if grown:
+            execute(_UPDATE_CHAT, grown)
+        for table in (chats, events, messages, outbox, turns):
+            if self._new[table]:
+                execute(insert(table), self._new[table])
+        if self._member_changes:
+            execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in self._member_changes])
+            added = [
+                {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
+                for (chat, user), at in self._member_changes.items()
+                if at is not None
+            ]
+            if added:
+                execute(insert(members), added)
+        if self._ended:
+            execute(_END_TURN, [{"turn": turn} for turn in self._ended])
+        if self._marks:
+            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in self._marks.items()])
+
+    def _send(self, new: NewMessage) -> Committed:
+        if new.client_msg_id is not None and (known := self._sent.get((new.chat_id, new.client_msg_id))):
+            self._check_member(new.chat_id, new.member)
+            return Committed(known, created=False)
+        chat = self._chats.get(new.chat_id)
+        if chat is None and new.creates is None:
+            raise ChatNotFound(new.chat_id)
+        self._check_member(new.chat_id, new.member)
+        if new.ends is not None and self._claims.get(new.ends.turn_id) != new.ends:
+            raise TurnLost(new.ends.turn_id, new.ends.generation)
+        if chat is None and new.creates is not None:
+            chat = self._add_chat(new.creates)
+        if chat is None:
+            raise ChatNotFound(new.chat_id)
+
+        message = Message(
+            id=new.id,
+            chat_id=new.chat_id,
+            epoch=self._epochs[self._epoch_id],
+            seq=chat.last_seq + 1,
+            role=new.role,
+            content=new.content,
+            user_id=new.user_id,
+            client_msg_id=new.client_msg_id,
+            created_at=new.created_at,
+        )
+        payload = encode_message(message)
+        event = self._add_event(chat, EventType.MESSAGE_CREATED, payload, new.created_at, new.trace)
+        self._new[messages].append(
+            {
+                "id": new.id,
+                "chat_id": new.chat_id,
+                "seq": message.seq,
+                "epoch_id": self._epoch_id,
+                "role": new.role,
+                "content": new.content,
+                "user_id": new.user_id,
+                "client_msg_id": new.client_msg_id,
+                "status": "sent",
+                "created_at": to_ms(new.created_at),
+            }
+        )
+        if new.client_msg_id is not None:
+            self._sent[new.chat_id, new.client_msg_id] = event
+        if new.ends is not None:
+            self._ended.append(new.ends.turn_id)
+            del self._claims[new.ends.turn_id]
+        asks = new.role == "USER" and chat.responder is not None
+        if asks:
+            self._add_turn(message, str(chat.responder))
+        return Committed(event, created=True, turn_queued=asks)
+
+    def _create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
+        if new.id in self._chats:
+            raise ChatExists(new.id)
+        self._add_chat(new)
+        first = () if new.creator_id is None else (new.creator_id,)
+        added = tuple(
+            self._add_member_event(new.id, user_id, MemberAction.ADD, new.creator_id, new.created_at, None)
+            for user_id in dict.fromkeys((*first, *new.members))
+        )
+        return self._chats[new.id], added
+
+    def _change_member(self, change: NewMemberChange) -> Committed | None:
+        if change.chat_id not in self._chats:
+            raise ChatNotFound(change.chat_id)
+        self._check_member(change.chat_id, change.member)
+        is_member = (change.chat_id, change.user_id) in self._members
+        if is_member == (change.action is MemberAction.ADD):
+            return None
+        event = self._add_member_event(
+            change.chat_id, change.user_id, change.action, change.actor_id, change.created_at, change.trace
+        )
+        return Committed(event, created=True)
+
+    def _check_member(self, chat_id: str, user_id: str | None) -> None:
+        if user_id is not None and (chat_id, user_id) not in self._members:
+            raise NotAMember(chat_id, user_id)
+
+    def _add_chat(self, new: NewChat) -> Chat:
+        chat = Chat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
+        self._chats[chat.id] = chat
+        self._new[chats].append(
+            {"id": chat.id, "title": chat.title, "responder": chat.responder, "created_at": to_ms(chat.created_at)}
+        )
+        return chat
+
+    def _add_event(
+        self, chat: Chat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
+    ) -> StoredEvent:
+        seq = chat.last_seq + 1
+        grown = replace(chat, last_seq=seq, last_activity_at=max(at, chat.last_activity_at))
+        self._chats[chat.id] = self._touched[chat.id] = grown
+        self._new[events].append(
+            {
+                "chat_id": chat.id,
+                "seq": seq,
+                "epoch_id": self._epoch_id,
+                "type": event_type.value,
+                "payload": payload,
+                "trace": trace,
+                "created_at": to_ms(at),
+            }
+        )
+        self._new[outbox].append({"chat_id": chat.id, "seq": seq})
+        return StoredEvent(chat.id, seq, self._epochs[self._epoch_id], event_type, payload, at, trace)
+
+    def _add_member_event(
+        self, chat_id: str, user_id: str, action: MemberAction, actor_id: str | None, at: datetime, trace: str | None
+    ) -> StoredEvent:
+        chat = self._chats[chat_id]
+        payload = encode_member_change(chat_id, self._epochs[self._epoch_id], chat.last_seq + 1, user_id, actor_id, at)
+        adds = action is MemberAction.ADD
+        self._member_changes[chat_id, user_id] = at if adds else None
+        (self._members.add if adds else self._members.discard)((chat_id, user_id))
+        event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
+        return self._add_event(chat, event_type, payload, at, trace)
+
+    def _add_turn(self, message: Message, responder: str) -> None:
+        self._new[turns].append(
+            {
+                "id": new_id(),
+                "chat_id": message.chat_id,
+                "message_id": message.id,
+                "seq": message.seq,
+                "responder": responder,
+                "status": "pending",
+                "generation": 0,
+                "lease_until": 0,
+                "created_at": to_ms(message.created_at),
+            }
+        )
+
+    def _load_chats(self, commands: Iterable[Command]) -> dict[str, Chat]:
+        ids: set[str] = set()
+        for command in commands:
+            if isinstance(command, NewChat):
+                ids.add(command.id)
+            elif isinstance(command, (NewMessage, NewMemberChange)):
+                ids.add(command.chat_id)
+        if not ids:
+            return {}
+        # Where several processes write, the rows are locked, always in one order.
+        query = select(chats).where(chats.c.id.in_(sorted(ids))).order_by(chats.c.id).with_for_update()
+        return {row.id: to_chat(row) for row in self._connection.execute(query)}
+
+    def _load_sent(self, commands: Iterable[Command]) -> dict[tuple[str, str], StoredEvent]:
+        keys = {
+            (command.chat_id, command.client_msg_id)
+            for command in commands
+            if isinstance(command, NewMessage) and command.client_msg_id is not None and command.chat_id in self._chats
+        }
+        if not keys:
+            return {}
+        query = (
+            select(events, messages.c.client_msg_id)
+            .join(messages, (messages.c.chat_id == events.c.chat_id) & (messages.c.seq == events.c.seq))
+            .where(tuple_(messages.c.chat_id, messages.c.client_msg_id).in_(sorted(keys)))
+        )
+        return {
+            (row.chat_id, row.client_msg_id): to_event(row, self._epochs) for row in self._connection.execute(query)
+        }
+
+    def _load_members(self, commands: Iterable[Command]) -> set[tuple[str, str]]:
+        keys: set[tuple[str, str]] = set()
+        for command in commands:
+            if isinstance(command, (NewMessage, NewMemberChange)) and command.member is not None:
+                keys.add((command.chat_id, command.member))
+            if isinstance(command, NewMemberChange):
+                keys.add((command.chat_id, command.user_id))
+        if not keys:
+            return set()
+        query = select(members.c.chat_id, members.c.user_id).where(
+            tuple_(members.c.chat_id, members.c.user_id).in_(sorted(keys))
+        )
+        return {(row.chat_id, row.user_id) for row in self._connection.execute(query)}
+
+    def _load_claims(self, commands: Iterable[Command]) -> dict[str, TurnClaim]:
+        ids = {
+            command.ends.turn_id for command in commands if isinstance(command, NewMessage) and command.ends is not None
+        }
+        if not ids:
+            return {}
+        query = select(turns.c.id, turns.c.generation).where(turns.c.id.in_(sorted(ids)), turns.c.status == "running")
+        return {row.id: TurnClaim(row.id, row.generation) for row in self._connection.execute(query)}

@@ -1,0 +1,168 @@
+"""`chat.ports.ChatStore` over SQL.
+
+Layer: store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, exists, literal, select, tuple_
+
+from roomcast.chat.model import (
+    Chat,
+    ChatPosition,
+    Committed,
+    Cursor,
+    Member,
+    Message,
+    NewChat,
+    NewMemberChange,
+    NewMessage,
+    Standing,
+    StoredEvent,
+)
+from roomcast.store.batch import MarkPublished
+from roomcast.store.database import Database
+from roomcast.store.rows import from_ms, to_chat, to_event, to_message
+from roomcast.store.tables import chats, events, members, messages, outbox
+from roomcast.store.writer import Writer
+
+_HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
+_STANDING: Final = select(
+    _HEAD.scalar_subquery().label("last_seq"),
+    exists().where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")).label("is_member"),
+    select(events.c.epoch_id)
+    .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("seq"))
+    .scalar_subquery()
+    .label("event_epoch_id"),
+)
+_EVENTS_AFTER: Final = (
+    select(events)
+    .where(events.c.chat_id == bindparam("chat"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("count"))
+)
+_RECENT_EVENTS: Final = (
+    select(events).where(events.c.chat_id == bindparam("chat")).order_by(events.c.seq.desc()).limit(bindparam("count"))
+)
+
+
+class SqlChatStore:
+    """Chats, events and projections in a database; see the port for what is promised.
+
+    Args:
+        database: Open.
+        writer: Its writer.
+    """
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    @property
+    def epoch(self) -> str:
+        """See the port."""
+        return self._database.epoch
+
+    async def create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
+        """See the port."""
+        created: tuple[Chat, tuple[StoredEvent, ...]] = await self._writer.submit(new)
+        return created
+
+    async def append_message(self, new: NewMessage) -> Committed:
+        """See the port."""
+        committed: Committed = await self._writer.submit(new)
+        return committed
+
+    async def change_member(self, change: NewMemberChange) -> Committed | None:
+        """See the port."""
+        committed: Committed | None = await self._writer.submit(change)
+        return committed
+
+    async def mark_published(self, up_to: Mapping[str, int]) -> None:
+        """See the port."""
+        await self._writer.submit(MarkPublished(up_to))
+
+    async def chat(self, chat_id: str) -> Chat | None:
+        """See the port."""
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(chats).where(chats.c.id == chat_id))).one_or_none()
+        return None if row is None else to_chat(row)
+
+    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[Chat]:
+        """See the port."""
+        query = select(chats).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        if before is not None:
+            position = tuple_(literal(before.last_activity_ms), literal(before.id))
+            query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
+        if member is not None:
+            query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
+        async with self._database.reading() as connection:
+            return [to_chat(row) for row in await connection.execute(query)]
+
+    async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
+        """See the port."""
+        seq = 0 if cursor is None else cursor.seq
+        async with self._database.reading() as connection:
+            row = (await connection.execute(_STANDING, {"chat": chat_id, "user": user_id, "seq": seq})).one()
+        return Standing(
+            exists=row.last_seq is not None,
+            last_seq=row.last_seq or 0,
+            is_member=bool(row.is_member),
+            cursor_holds=cursor is None or self._holds(cursor, row.event_epoch_id),
+        )
+
+    async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
+        """See the port."""
+        async with self._database.reading() as connection:
+            head = (await connection.execute(_HEAD, {"chat": chat_id})).scalar_one_or_none()
+            rows = await connection.execute(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit})
+            return [to_event(row, self._database.epochs) for row in rows], head or 0
+
+    async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
+        """See the port."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(_RECENT_EVENTS, {"chat": chat_id, "count": limit})
+            return [to_event(row, self._database.epochs) for row in rows][::-1]
+
+    async def messages(
+        self, chat_id: str, *, before: int | None, after: int | None, limit: int
+    ) -> tuple[Sequence[Message], int]:
+        """See the port."""
+        query = select(messages).where(messages.c.chat_id == chat_id).limit(limit)
+        if after is not None:
+            query = query.where(messages.c.seq > after).order_by(messages.c.seq)
+        else:
+            query = query.order_by(messages.c.seq.desc())
+            if before is not None:
+                query = query.where(messages.c.seq < before)
+        async with self._database.reading() as connection:
+            head = (await connection.execute(_HEAD, {"chat": chat_id})).scalar_one_or_none()
+            found = [to_message(row, self._database.epochs) for row in await connection.execute(query)]
+        return (found if after is not None else found[::-1]), head or 0
+
+    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+        """See the port."""
+        query = (
+            select(members.c.user_id, members.c.added_at)
+            .where(members.c.chat_id == chat_id)
+            .order_by(members.c.user_id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [Member(row.user_id, from_ms(row.added_at)) for row in await connection.execute(query)]
+
+    async def unpublished(self, limit: int) -> Sequence[str]:
+        """See the port."""
+        query = select(outbox.c.chat_id).distinct().limit(limit)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
+        """The lineage rule of docs/decisions/0001."""
+        epoch_id = next((key for key, epoch in self._database.epochs.items() if epoch == cursor.epoch), None)
+        if epoch_id is None:
+            return False
+        return cursor.seq == 0 or (event_epoch_id is not None and event_epoch_id <= epoch_id)

@@ -1,0 +1,80 @@
+"""Between rows and the domain's types.
+
+Layer: store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from roomcast.chat.model import Chat, Message, StoredEvent
+
+#: A row of any columns; the select says which.
+AnyRow = Row[*tuple[Any, ...]]
+
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970; what is finer is cut off."""
+    return (moment - _START) // _MILLISECOND
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """An aware datetime in UTC."""
+    return _START + milliseconds * _MILLISECOND
+
+
+def to_chat(row: AnyRow) -> Chat:
+    """A row of ``chats``."""
+    return Chat(
+        id=row.id,
+        title=row.title,
+        responder=row.responder,
+        created_at=from_ms(row.created_at),
+        last_activity_at=from_ms(row.last_activity_at),
+        last_seq=row.last_seq,
+    )
+
+
+def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
+    """A row of ``events``.
+
+    Args:
+        row: The row.
+        epochs: Names of the epochs by id.
+    """
+    return StoredEvent(
+        chat_id=row.chat_id,
+        seq=row.seq,
+        epoch=epochs[row.epoch_id],
+        type=row.type,
+        payload=row.payload,
+        created_at=from_ms(row.created_at),
+        trace=row.trace,
+    )
+
+
+def to_message(row: AnyRow, epochs: Mapping[int, str]) -> Message:
+    """A row of ``messages``.
+
+    Args:
+        row: The row.
+        epochs: Names of the epochs by id.
+    """
+    return Message(
+        id=row.id,
+        chat_id=row.chat_id,
+        epoch=epochs[row.epoch_id],
+        seq=row.seq,
+        role=row.role,
+        content=row.content,
+        user_id=row.user_id,
+        client_msg_id=row.client_msg_id,
+        created_at=from_ms(row.created_at),
+    )

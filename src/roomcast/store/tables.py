@@ -1,0 +1,133 @@
+"""The schema as the code sees it; the migrations make it, a test holds the two together.
+
+Times are integers: milliseconds since 1970 in UTC. They sort, every database has them, and the wire has no finer ones.
+
+Layer: store. Source: DESIGN §4.1; docs/decisions/0001 for the epochs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from roomcast.contract.text import MAX_EPOCH_CHARS, MAX_ID_CHARS, MAX_TITLE_CHARS
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+_ID = String(MAX_ID_CHARS)
+#: ``turn:`` and a UUID fit as well.
+_CLIENT_MSG_ID = String(MAX_ID_CHARS)
+_TRACE = String(64)
+
+epochs: Final = Table(
+    "epochs",
+    METADATA,
+    # AUTOINCREMENT never gives an id again, not even that of a row that was deleted.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("epoch", String(MAX_EPOCH_CHARS), nullable=False, unique=True),
+    Column("started_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+chats: Final = Table(
+    "chats",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("title", String(MAX_TITLE_CHARS)),
+    Column("responder", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_activity_at", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    # The list of chats, by latest activity.
+    Index("ix_chats_activity", "last_activity_at", "id"),
+)
+
+events: Final = Table(
+    "events",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("epoch_id", Integer, ForeignKey("epochs.id"), nullable=False),
+    Column("type", String(64), nullable=False),
+    # JSON bytes as they travel; the database never looks inside.
+    Column("payload", LargeBinary, nullable=False),
+    Column("trace", _TRACE),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+messages: Final = Table(
+    "messages",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("epoch_id", Integer, ForeignKey("epochs.id"), nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("user_id", _ID),
+    Column("client_msg_id", _CLIENT_MSG_ID),
+    Column("status", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # A page of messages.
+    UniqueConstraint("chat_id", "seq"),
+    # Idempotency. NULLs are all different.
+    UniqueConstraint("chat_id", "client_msg_id"),
+)
+
+members: Final = Table(
+    "members",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("added_at", BigInteger, nullable=False),
+    # The chats of one user.
+    Index("ix_members_user_id", "user_id", "chat_id"),
+)
+
+outbox: Final = Table(
+    "outbox",
+    METADATA,
+    Column("chat_id", _ID, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+)
+
+turns: Final = Table(
+    "turns",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
+    Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
+    # Of the message to answer: turns of one chat go in this order.
+    Column("seq", BigInteger, nullable=False),
+    Column("responder", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("generation", Integer, nullable=False),
+    # 0 until claimed: then whoever asks may have it.
+    Column("lease_until", BigInteger, nullable=False),
+    Column("reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    # The queue: what is open, by when it may be claimed.
+    Index("ix_turns_queue", "status", "lease_until"),
+    # One turn at a time in a chat.
+    Index("ix_turns_chat", "chat_id", "status", "seq"),
+)

@@ -1,0 +1,109 @@
+"""`chat.ports.TurnStore` over SQL: the table is the queue.
+
+Layer: store. Source: DESIGN §4.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+
+from roomcast.chat.errors import TurnLost
+from roomcast.chat.model import Message, Turn, TurnClaim
+from roomcast.store.batch import Step
+from roomcast.store.database import Database
+from roomcast.store.rows import AnyRow, from_ms, to_message, to_ms
+from roomcast.store.tables import messages, turns
+from roomcast.store.writer import Writer
+
+_earlier = turns.alias("earlier")
+_CLAIMABLE: Final = (
+    select(turns.c.id, turns.c.generation, turns.c.responder, turns.c.message_id)
+    .where(
+        or_(turns.c.status == "pending", and_(turns.c.status == "running", turns.c.lease_until < bindparam("now"))),
+        ~exists().where(
+            _earlier.c.chat_id == turns.c.chat_id,
+            _earlier.c.status.in_(("pending", "running")),
+            _earlier.c.seq < turns.c.seq,
+        ),
+    )
+    .order_by(turns.c.created_at, turns.c.id)
+    .limit(1)
+    # Where several workers claim, none waits for another's row.
+    .with_for_update(skip_locked=True)
+)
+_HELD: Final = and_(
+    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("held"), turns.c.status == "running"
+)
+
+
+class SqlTurnStore:
+    """The queue of AI turns; see the port for what is promised.
+
+    Args:
+        database: Open.
+        writer: Its writer.
+    """
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
+        """See the port."""
+
+        def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
+            found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
+            if found is None:
+                return None
+            connection.execute(
+                update(turns)
+                .where(turns.c.id == found.id)
+                .values(status="running", generation=found.generation + 1, lease_until=to_ms(lease_until))
+            )
+            message = connection.execute(select(messages).where(messages.c.id == found.message_id)).one()
+            return found, message
+
+        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(Step(claim))
+        if claimed is None:
+            return None
+        found, row = claimed
+        message = to_message(row, self._database.epochs)
+        return Turn(TurnClaim(found.id, found.generation + 1), message.chat_id, message, found.responder)
+
+    async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
+        """See the port."""
+        await self._change_held(claim, lease_until=to_ms(lease_until))
+
+    async def fail_turn(self, claim: TurnClaim, reason: str) -> None:
+        """See the port."""
+        await self._change_held(claim, status="failed", reason=reason)
+
+    async def next_lease_end(self) -> datetime | None:
+        """See the port."""
+        query = select(func.min(turns.c.lease_until)).where(turns.c.status == "running")
+        async with self._database.reading() as connection:
+            first = (await connection.execute(query)).scalar_one()
+        return None if first is None else from_ms(first)
+
+    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[Message]:
+        """See the port."""
+        query = (
+            select(messages)
+            .where(messages.c.chat_id == chat_id, messages.c.seq <= up_to)
+            .order_by(messages.c.seq.desc())
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [to_message(row, self._database.epochs) for row in await connection.execute(query)][::-1]
+
+    async def _change_held(self, claim: TurnClaim, **values: str | int) -> None:
+        def change(connection: Connection) -> None:
+            held = {"turn": claim.turn_id, "held": claim.generation}
+            if connection.execute(update(turns).where(_HELD).values(**values), held).rowcount != 1:
+                raise TurnLost(claim.turn_id, claim.generation)
+
+        await self._writer.submit(Step(change))
