@@ -1,4 +1,4 @@
-"""What callers may read: chats, events to catch up with, messages to show, and the admission to a live chat.
+"""What callers may read: chats, events to catch up with, messages to show.
 
 Layer: chat.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from roomcast.chat.errors import ChatNotFound, NotAMember
+from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import Caller, Chat, ChatPosition, Cursor, Member, Message, Standing, StoredEvent
 from roomcast.chat.ports import ChatStore
 
@@ -49,15 +49,6 @@ class ChatsRead:
     epoch: str
     chats: Sequence[Chat]
     next: ChatPosition | None
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The answer to one join: the chat's end, and whether the cursor is of another history."""
-
-    epoch: str
-    seq: int
-    reset: bool
 
 
 class ChatReader:
@@ -157,26 +148,6 @@ class ChatReader:
         """
         await self._standing(caller, chat_id, None)
         return await self._store.members(chat_id, MAX_MEMBERS)
-
-    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admitted:
-        """Whether a user may follow a chat live, and where it ends; one query.
-
-        Args:
-            chat_id: Which chat.
-            user_id: Who joins; None: authentication is off, any id is accepted.
-            since: What the client has, if anything.
-
-        Raises:
-            ChatNotFound: there is no such chat.
-            NotAMember: the user does not belong to it.
-        """
-        standing = await self._store.standing(chat_id, user_id, since)
-        if user_id is not None:
-            if not standing.exists:
-                raise ChatNotFound(chat_id)
-            if not standing.is_member:
-                raise NotAMember(chat_id, user_id)
-        return Admitted(self._store.epoch, standing.last_seq, not standing.cursor_holds)
 
     async def _standing(self, caller: Caller, chat_id: str, cursor: Cursor | None) -> Standing:
         user_id = None if caller.unrestricted else caller.user_id

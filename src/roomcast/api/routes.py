@@ -1,0 +1,252 @@
+"""The routes: from HTTP to a use case and back. Nothing is decided here.
+
+Events and messages leave as the bytes that were made at their commit; they are not decoded on the way.
+
+Layer: api.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from roomcast import __version__
+from roomcast.api.callers import CallerOf, ServiceOf
+from roomcast.api.services import ApiOptions, ApiServices
+from roomcast.chat.encoding import encode_message, event_item
+from roomcast.chat.model import Chat, ChatPosition, Cursor, MemberAction
+from roomcast.contract import rest
+from roomcast.contract.errors import Problem
+from roomcast.contract.events import Message
+from roomcast.contract.model import Output
+from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, UserId
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 200
+MAX_EVENTS: Final = 500
+
+SeqParam = Annotated[int, Query(ge=0, le=MAX_SEQ)]
+PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
+    "default": {"model": Problem, "description": "Problem details (RFC 9457)"}
+}
+
+router = APIRouter(responses=_PROBLEM)
+
+
+def _services(request: Request) -> ApiServices:
+    services: ApiServices = request.app.state.services
+    return services
+
+
+def _json(body: bytes | Output, status: int = 200) -> Response:
+    content = body if isinstance(body, bytes) else body.model_dump_json().encode()
+    return Response(content, status, headers={"Cache-Control": "no-store"}, media_type="application/json")
+
+
+def _trace(request: Request) -> str | None:
+    """The request's W3C ``traceparent``, if it is one."""
+    given = request.headers.get("traceparent", "")
+    return given if _TRACEPARENT.fullmatch(given) else None
+
+
+def _to_wire(chat: Chat, epoch: str) -> rest.Chat:
+    return rest.Chat(
+        id=chat.id,
+        title=chat.title,
+        created_at=chat.created_at,
+        last_activity_at=chat.last_activity_at,
+        last_seq=chat.last_seq,
+        epoch=epoch,
+    )
+
+
+def encode_position(position: ChatPosition) -> str:
+    """A position in the list of chats as an opaque cursor."""
+    text = json.dumps([position.last_activity_ms, position.id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_position(cursor: str) -> ChatPosition:
+    """Back from `encode_position`.
+
+    Raises:
+        RequestValidationError: it was not made by us.
+    """
+    try:
+        milliseconds, chat_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        milliseconds, chat_id = None, None
+    if type(milliseconds) is not int or not isinstance(chat_id, str) or abs(milliseconds) > MAX_SEQ:
+        raise RequestValidationError(
+            [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Take it from nextCursor of the page before"}]
+        )
+    return ChatPosition(milliseconds, chat_id)
+
+
+@router.get("/health", response_model=rest.Health, tags=["service"])
+async def health() -> Response:
+    """Whether the process answers."""
+    return _json(rest.Health(service="roomcast-api"))
+
+
+@router.get("/api/config", response_model=rest.Config, tags=["service"])
+async def config(request: Request) -> Response:
+    """What a page needs to know before it connects."""
+    services, options = _services(request), request.app.state.options
+    if not isinstance(options, ApiOptions):
+        raise TypeError("app.state.options is not ApiOptions")
+    return _json(
+        rest.Config(
+            auth=services.verifier is not None,
+            gateway=rest.GatewayAddress(url=options.gateway_url, port=options.gateway_port),
+            epoch=services.reader.epoch,
+            version=__version__,
+        )
+    )
+
+
+@router.post(
+    "/api/chat/messages",
+    status_code=201,
+    response_model=Message,
+    responses={200: {"model": Message, "description": "Sent before with this clientMsgId: the first result"}},
+    tags=["messages"],
+)
+async def send_message(request: Request, caller: CallerOf, command: rest.SendMessage) -> Response:
+    """Send a message. Answers once it is on disk."""
+    committed = await _services(request).writer.send(caller, command, _trace(request))
+    return _json(committed.event.payload, 201 if committed.created else 200)
+
+
+@router.post("/api/chats", status_code=201, response_model=rest.Chat, tags=["chats"])
+async def create_chat(request: Request, caller: CallerOf, command: rest.CreateChat) -> Response:
+    """Create a chat."""
+    services = _services(request)
+    chat = await services.writer.create_chat(caller, command)
+    return _json(_to_wire(chat, services.reader.epoch), 201)
+
+
+@router.get("/api/chats", response_model=rest.ChatPage, tags=["chats"])
+async def list_chats(
+    request: Request,
+    caller: CallerOf,
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor: Annotated[str | None, Query(max_length=512)] = None,
+) -> Response:
+    """The caller's chats, newest activity first."""
+    before = None if cursor is None else decode_position(cursor)
+    read = await _services(request).reader.chats(caller, limit, before)
+    return _json(
+        rest.ChatPage(
+            chats=[_to_wire(chat, read.epoch) for chat in read.chats],
+            next_cursor=None if read.next is None else encode_position(read.next),
+        )
+    )
+
+
+@router.get("/api/chats/{chat_id}", response_model=rest.Chat, tags=["chats"])
+async def read_chat(request: Request, caller: CallerOf, chat_id: ChatId) -> Response:
+    """One chat."""
+    services = _services(request)
+    return _json(_to_wire(await services.reader.chat(caller, chat_id), services.reader.epoch))
+
+
+@router.get("/api/chats/{chat_id}/events", response_model=rest.EventPage, tags=["messages"])
+async def list_events(
+    request: Request,
+    caller: CallerOf,
+    chat_id: ChatId,
+    after: SeqParam = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
+    epoch: Annotated[Epoch | None, Query()] = None,
+) -> Response:
+    """What happened after a cursor, as the gateway would emit it: for catching up."""
+    read = await _services(request).reader.events(caller, chat_id, after, limit, epoch)
+    items = b",".join(event_item(event) for event in read.events)
+    return _json(
+        b'{"epoch":%b,"events":[%b],"seq":%d,"more":%b,"reset":%b}'
+        % (
+            json.dumps(read.epoch).encode(),
+            items,
+            read.head,
+            b"true" if read.more else b"false",
+            b"true" if read.reset else b"false",
+        )
+    )
+
+
+@router.get("/api/chats/{chat_id}/messages", response_model=rest.MessagePage, tags=["messages"])
+async def list_messages(
+    request: Request,
+    caller: CallerOf,
+    chat_id: ChatId,
+    before: SeqParam | None = None,
+    after: SeqParam | None = None,
+    limit: PageLimit = DEFAULT_PAGE,
+) -> Response:
+    """Messages to show; without ``before`` and ``after`` the newest."""
+    if before is not None and after is not None:
+        raise RequestValidationError(
+            [{"type": "conflict", "loc": ("query", "before"), "msg": "Give before or after, not both"}]
+        )
+    read = await _services(request).reader.messages(caller, chat_id, before=before, after=after, limit=limit)
+    return _json(
+        b'{"epoch":%b,"seq":%d,"messages":[%b],"hasMore":%b}'
+        % (
+            json.dumps(read.epoch).encode(),
+            read.head,
+            b",".join(encode_message(message) for message in read.messages),
+            b"true" if read.has_more else b"false",
+        )
+    )
+
+
+@router.get("/api/chats/{chat_id}/members", response_model=rest.MemberPage, tags=["members"])
+async def list_members(request: Request, caller: CallerOf, chat_id: ChatId) -> Response:
+    """Who belongs to a chat."""
+    members = await _services(request).reader.members(caller, chat_id)
+    return _json(
+        rest.MemberPage(members=[rest.Member(user_id=member.user_id, added_at=member.added_at) for member in members])
+    )
+
+
+@router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
+async def add_member(request: Request, caller: CallerOf, chat_id: ChatId, user_id: UserId) -> Response:
+    """Add a member; any member may. Adding one who is there changes nothing."""
+    await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
+    return Response(status_code=204)
+
+
+@router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
+async def remove_member(request: Request, caller: CallerOf, chat_id: ChatId, user_id: UserId) -> Response:
+    """Remove a member; any member may, themselves included. Removing one who is not there changes nothing."""
+    await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
+    return Response(status_code=204)
+
+
+@router.post("/api/internal/admissions", response_model=rest.AdmissionAnswer, include_in_schema=False)
+async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequest) -> Response:
+    """A gateway asks whether a user may join, and where the chat ends."""
+    services = _services(request)
+    if services.verifier is not None and asked.user_id is None:
+        raise HTTPException(422, "userId is needed while authentication is on")
+    since = None if asked.since is None else Cursor(asked.since.epoch, asked.since.seq)
+    admitted = await services.admissions.admit(asked.chat_id, asked.user_id, since)
+    return _json(rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset))
+
+
+@router.post("/api/internal/nudges", status_code=204, include_in_schema=False)
+async def nudge(request: Request, _service: ServiceOf, asked: rest.NudgeRequest) -> Response:
+    """A gateway sees a gap: bring the chat's log up to date. Answers when it was tried."""
+    await _services(request).admissions.nudge(asked.chat_id)
+    return Response(status_code=204)

@@ -1,0 +1,43 @@
+"""A database, from its URL to the ports over it, and back.
+
+Layer: store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from roomcast.store.chats import SqlChatStore
+from roomcast.store.database import Database, DatabaseOptions
+from roomcast.store.migrating import migrate
+from roomcast.store.turns import SqlTurnStore
+from roomcast.store.writer import Writer, WriterOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open store: `chat.ports.ChatStore` and `chat.ports.TurnStore` over one database."""
+
+    chats: SqlChatStore
+    turns: SqlTurnStore
+
+
+@asynccontextmanager
+async def open_store(options: DatabaseOptions, writer_options: WriterOptions | None = None) -> AsyncIterator[Store]:
+    """Migrate, open and, at the end, close a database; what was submitted by then is committed.
+
+    Raises:
+        StoreError: it cannot be used; the text says what to do.
+    """
+    await migrate(options)
+    database = await Database.open(options)
+    try:
+        writer = Writer(database, writer_options)
+        try:
+            yield Store(SqlChatStore(database, writer), SqlTurnStore(database, writer))
+        finally:
+            await writer.close()
+    finally:
+        await database.close()
