@@ -1,0 +1,1 @@
+"""What tests of several parts share: real processes on free ports, clients, and a clock that does not wait."""

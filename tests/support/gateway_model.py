@@ -1,0 +1,229 @@
+"""A database, its relay and an unreliable log around the real feeds and joins, and clients that check what they get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from roomcast.chat.ports import (
+    Appended,
+    CannotReplay,
+    FeedSink,
+    Gap,
+    Head,
+    LogEntry,
+    LogUnavailable,
+    Replay,
+    Subscription,
+)
+from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor
+from roomcast.realtime import EncodedEvent
+
+
+def entry(seq: int, epoch: str = "e1", chat_id: str = "a", version: int = 1) -> LogEntry:
+    args = json.dumps(["new-msg", {"chatId": chat_id, "epoch": epoch, "seq": seq}]).encode()
+    return LogEntry(seq, args, version=version)
+
+
+class UnreliableLog:
+    """The memory log behind a network: answers take time, deliveries too, and both may fail.
+
+    Deliveries of one subscription keep their order; while ``losing`` they are lost.
+    """
+
+    def __init__(self, random: Random | None = None, options: MemoryLogOptions | None = None) -> None:
+        self.inner = MemoryEventLog(options)
+        self.random = random
+        self.available = True
+        self.losing = False
+        self.subscriptions = 0
+
+    async def _pause(self) -> None:
+        if self.random is not None:
+            for _ in range(self.random.choice((0, 0, 1, 3))):
+                await asyncio.sleep(self.random.choice((0, 0.001, 0.02)))
+        if not self.available:
+            raise LogUnavailable
+
+    async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        await self._pause()
+        return await self.inner.append(chat_id, epoch, entries)
+
+    async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
+        await self._pause()
+        return await self.inner.seed(chat_id, head, entries)
+
+    async def head(self, chat_id: str) -> Head | None:
+        await self._pause()
+        found = await self.inner.head(chat_id)
+        await self._pause()
+        return found
+
+    async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
+        await self._pause()
+        found = await self.inner.read(chat_id, epoch, after, limit)
+        await self._pause()
+        return found
+
+    async def subscribe(self, chat_id: str, sink: FeedSink) -> Subscription:
+        await self._pause()
+        self.subscriptions += 1
+        loop = asyncio.get_running_loop()
+        open_ = True
+        due = 0.0
+
+        def deliver(epoch: str, entries: Sequence[LogEntry]) -> None:
+            nonlocal due
+            if self.losing:
+                return
+            if self.random is None:
+                sink(epoch, entries)
+                return
+            due = max(due, loop.time()) + self.random.choice((0, 0.001, 0.05))
+            loop.call_at(due, arrive, epoch, tuple(entries))
+
+        def arrive(epoch: str, entries: Sequence[LogEntry]) -> None:
+            if open_:
+                sink(epoch, entries)
+
+        inner = await self.inner.subscribe(chat_id, deliver)
+        log = self
+
+        class Open:
+            async def close(self) -> None:
+                nonlocal open_
+                if open_:
+                    open_ = False
+                    log.subscriptions -= 1
+                await inner.close()
+
+        return Open()
+
+    def drop(self, chat_id: str) -> None:
+        """Lose a whole log, as after FLUSHALL."""
+        self.inner._chats.pop(chat_id, None)
+
+
+class Database:
+    """The truth, its relay, and what admits: `ChatAdmission`."""
+
+    def __init__(self, log: UnreliableLog, seed_entries: int = 20) -> None:
+        self.log = log
+        self.epochs = ["e1"]
+        self.heads: dict[str, int] = defaultdict(int)
+        self.written_in: dict[str, list[int]] = defaultdict(list)  # epoch index of each event
+        self.available = True
+        self.members: set[str] | None = None
+        self.admissions = 0
+        self._seed_entries = seed_entries
+        self._relaying: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def epoch(self) -> str:
+        return self.epochs[-1]
+
+    def commit(self, chat_id: str) -> None:
+        self.written_in[chat_id].append(len(self.epochs) - 1)
+        self.heads[chat_id] += 1
+
+    def restore(self, lose: int) -> None:
+        """Come back from an older copy that lacks the newest events of each chat, in a new epoch."""
+        self.epochs.append(f"e{len(self.epochs) + 1}")
+        for chat_id in list(self.heads):
+            keep = max(0, self.heads[chat_id] - lose)
+            self.heads[chat_id] = keep
+            del self.written_in[chat_id][keep:]
+
+    def holds(self, chat_id: str, cursor: Cursor | None) -> bool:
+        if cursor is None:
+            return True
+        if cursor.epoch not in self.epochs:
+            return False
+        if cursor.seq == 0:
+            return True
+        if cursor.seq > self.heads[chat_id]:
+            return False
+        return self.written_in[chat_id][cursor.seq - 1] <= self.epochs.index(cursor.epoch)
+
+    async def publish(self, chat_id: str) -> None:
+        """What the relay does, single-flight for each chat."""
+        async with self._relaying[chat_id]:
+            for _ in range(5):
+                epoch, last = self.epoch, self.heads[chat_id]
+                head = await self.log.head(chat_id)
+                if head is None or head.epoch != epoch:
+                    first = max(1, last - self._seed_entries + 1)
+                    entries = [entry(seq, epoch, chat_id) for seq in range(first, last + 1)]
+                    await self.log.seed(chat_id, Head(epoch, last), entries)
+                    continue
+                if head.seq >= last:
+                    return
+                entries = [entry(seq, epoch, chat_id) for seq in range(head.seq + 1, last + 1)]
+                await self.log.append(chat_id, epoch, entries)
+
+    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
+        self.admissions += 1
+        if not self.available:
+            raise ApiUnavailable
+        if self.members is not None and user_id not in self.members:
+            raise AdmissionDenied
+        return Admission(Head(self.epoch, self.heads[chat_id]), not self.holds(chat_id, since))
+
+    async def nudge(self, chat_id: str) -> None:
+        if not self.available:
+            raise ApiUnavailable
+        try:
+            await self.publish(chat_id)
+        except LogUnavailable:
+            return  # a relay tries again by itself
+
+
+@dataclass
+class ClientSocket:
+    """A socket as the gateway sees it, and the frames that it was sent."""
+
+    sid: str
+    rooms: LocalRooms
+    connected: bool = True
+    frames: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+
+    def join(self, room: str) -> None:
+        self.rooms.members[room].add(self.sid)
+
+    def leave(self, room: str) -> None:
+        self.rooms.members[room].discard(self.sid)
+
+    def send(self, message: EncodedEvent) -> None:
+        if self.connected:
+            name, data = json.loads(message.message("/").text[2:])
+            self.frames.append((name, data))
+
+    def seqs(self) -> list[int]:
+        return [int(str(data["seq"])) for name, data in self.frames if name == "new-msg"]
+
+
+class LocalRooms:
+    """Rooms of recording sockets."""
+
+    def __init__(self) -> None:
+        self.members: dict[str, set[str]] = defaultdict(set)
+        self.sockets: dict[str, ClientSocket] = {}
+
+    def socket(self) -> ClientSocket:
+        socket = ClientSocket(f"s{len(self.sockets)}", self)
+        self.sockets[socket.sid] = socket
+        return socket
+
+    def cut(self, socket: ClientSocket) -> None:
+        socket.connected = False
+        for members in self.members.values():
+            members.discard(socket.sid)
+
+    def broadcast(self, room: str, message: EncodedEvent) -> None:
+        for sid in self.members[room]:
+            self.sockets[sid].send(message)
