@@ -40,17 +40,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def node_binary() -> str:
+    """Node itself: what is on the PATH may be a wrapper, which would be pinned and ended in its place."""
+    asked = subprocess.run(["node", "-p", "process.execPath"], capture_output=True, text=True, check=True)
+    return asked.stdout.strip()
+
+
 def start(command: list[str], stack: ExitStack) -> int:
     """Start a server that prints `ready`, pinned to its core; ended by process id when the run ends."""
     port = free_port()
+    os.sched_setaffinity(0, {SERVER_CPU})  # inherited by every thread of the server
     process = subprocess.Popen([*command, str(port)], stdout=subprocess.PIPE, text=True)
+    os.sched_setaffinity(0, {CLIENT_CPU})
 
     def stop() -> None:
         process.terminate()
         process.wait(10)
 
     stack.callback(stop)
-    os.sched_setaffinity(process.pid, {SERVER_CPU})
     if process.stdout is None or process.stdout.readline().strip() != "ready":
         raise RuntimeError(f"{command[-1]} did not start")
     return port
@@ -82,13 +89,12 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=100, help="event-loop ticks of a round that emit (default 100)")
     parser.add_argument("--size", type=int, default=200, help="bytes of the argument array (default 200)")
     options = parser.parse_args()
-    os.sched_setaffinity(0, {CLIENT_CPU})
     payload = message(options.size)
     print(f"{platform.platform()}, {os.cpu_count()} cores; server on one, receiver on the other")
     with ExitStack() as stack:
         servers = {
             "roomcast": start([sys.executable, str(HERE / "fanout_server.py")], stack),
-            "node socket.io": start(["node", str(HERE / "node/fanout_server.mjs")], stack),
+            "node socket.io": start([node_binary(), str(HERE / "node/fanout_server.mjs")], stack),
         }
         swarms = {}
         for name, port in servers.items():
