@@ -1,0 +1,354 @@
+"""The contract of `chat.ports.ChatStore`, over every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from roomcast.chat.errors import ChatExists, ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.ports import ChatStore
+from roomcast.contract.events import EventType
+from roomcast.store.opening import open_store
+from support.backend import START, database_options, new_message
+
+
+@pytest.fixture(params=["sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChatStore]:
+    """Every database, empty."""
+    async with open_store(database_options(tmp_path)) as opened:
+        yield opened.chats
+
+
+def change(user_id: str, action: MemberAction, *, member: str | None = None) -> NewMemberChange:
+    return NewMemberChange("c", user_id, action, member, START, member=member)
+
+
+async def test_a_message_is_an_event_a_message_and_an_outbox_mark(store: ChatStore) -> None:
+    committed = await store.append_message(new_message(content="héllo", client_msg_id="x"))
+    assert committed.created
+    event = committed.event
+    assert (event.chat_id, event.seq, event.epoch, event.type) == ("c", 1, store.epoch, EventType.MESSAGE_CREATED)
+    payload = json.loads(event.payload)
+    assert payload == {
+        "id": payload["id"],
+        "role": "USER",
+        "content": "héllo",
+        "time": "2026-01-02T03:04:05.678Z",
+        "chatId": "c",
+        "epoch": store.epoch,
+        "seq": 1,
+        "userId": "ann",
+        "clientMsgId": "x",
+        "status": "sent",
+    }
+    assert await store.events_after("c", 0, 10) == ([event], 1)
+    messages, head = await store.messages("c", before=None, after=None, limit=10)
+    assert [(message.id, message.seq, message.content) for message in messages] == [(payload["id"], 1, "héllo")]
+    assert head == 1
+    assert await store.unpublished(10) == ["c"]
+
+
+async def test_seqs_have_no_gaps_whatever_is_refused_in_between(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    with pytest.raises(NotAMember):
+        await store.append_message(new_message(member="nobody"))
+    assert (await store.append_message(new_message())).event.seq == 2
+
+
+async def test_a_repeat_answers_the_first_result_and_writes_nothing(store: ChatStore) -> None:
+    first = await store.append_message(new_message(content="one", client_msg_id="x"))
+    repeat = await store.append_message(new_message(content="two", client_msg_id="x"))
+    assert not repeat.created
+    assert repeat.event == first.event
+    assert (await store.events_after("c", 0, 10))[1] == 1
+
+
+async def test_the_same_key_in_another_chat_is_another_message(store: ChatStore) -> None:
+    await store.append_message(new_message("c", client_msg_id="x"))
+    assert (await store.append_message(new_message("d", client_msg_id="x"))).created
+
+
+async def test_repeats_that_share_one_commit_are_one_message(store: ChatStore) -> None:
+    outcomes = await asyncio.gather(*(store.append_message(new_message(client_msg_id="x")) for _ in range(20)))
+    assert sum(outcome.created for outcome in outcomes) == 1
+    assert len({outcome.event.payload for outcome in outcomes}) == 1
+
+
+async def test_one_refused_message_does_not_disturb_those_that_share_its_commit(store: ChatStore) -> None:
+    outcomes = await asyncio.gather(
+        store.append_message(new_message()),
+        store.append_message(new_message("unknown", creates=None)),
+        store.append_message(new_message()),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], ChatNotFound)
+    assert [outcome.event.seq for outcome in (outcomes[0], outcomes[2])] == [1, 2]  # type: ignore[union-attr]
+
+
+async def test_one_message_that_no_database_takes_does_not_disturb_those_that_share_its_commit(
+    store: ChatStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The id is taken by a message of another chat: only the database can see that.
+    await store.append_message(new_message("d", id="taken"))
+    outcomes = await asyncio.gather(
+        store.append_message(new_message()),
+        store.append_message(new_message(id="taken")),
+        store.append_message(new_message()),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], Exception)
+    assert [outcome.event.seq for outcome in (outcomes[0], outcomes[2])] == [1, 2]  # type: ignore[union-attr]
+    assert "one by one" in caplog.text
+
+
+async def test_a_sender_that_gives_up_waiting_does_not_stop_the_others(store: ChatStore) -> None:
+    given_up = asyncio.create_task(store.append_message(new_message(client_msg_id="x")))
+    kept = asyncio.create_task(store.append_message(new_message()))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert (await kept).event.seq == 2
+    assert not (await store.append_message(new_message(client_msg_id="x"))).created
+
+
+async def test_an_unknown_chat_is_an_error_unless_the_message_creates_it(store: ChatStore) -> None:
+    with pytest.raises(ChatNotFound):
+        await store.append_message(new_message(creates=None))
+    assert await store.chat("c") is None
+    await store.append_message(new_message())
+    assert (await store.append_message(new_message(creates=None))).event.seq == 2
+
+
+async def test_a_chat_is_created_with_its_members_as_its_first_events(store: ChatStore) -> None:
+    chat, events = await store.create_chat(NewChat("c", "Title", None, START, "ann", ("bob", "ann")))
+    assert (chat.title, chat.last_seq, chat.created_at) == ("Title", 2, START)
+    assert [(event.seq, event.type, json.loads(event.payload)["userId"]) for event in events] == [
+        (1, EventType.MEMBER_ADDED, "ann"),
+        (2, EventType.MEMBER_ADDED, "bob"),
+    ]
+    assert [member.user_id for member in await store.members("c", 10)] == ["ann", "bob"]
+    assert await store.chat("c") == chat
+
+
+async def test_a_chat_id_is_given_once(store: ChatStore) -> None:
+    new = NewChat("c", None, None, START)
+    outcomes = await asyncio.gather(*(store.create_chat(new) for _ in range(3)), return_exceptions=True)
+    assert sum(isinstance(outcome, ChatExists) for outcome in outcomes) == 2
+
+
+async def test_membership_is_checked_at_the_commit(store: ChatStore) -> None:
+    await store.create_chat(NewChat("c", None, None, START, "ann"))
+    assert (await store.append_message(new_message(member="ann", client_msg_id="x"))).created
+    with pytest.raises(NotAMember):
+        await store.append_message(new_message(member="eve"))
+    with pytest.raises(NotAMember):
+        await store.append_message(new_message(member="eve", client_msg_id="x"))
+    with pytest.raises(NotAMember):
+        await store.change_member(change("eve", MemberAction.ADD, member="eve"))
+    removal, send = await asyncio.gather(
+        store.change_member(change("ann", MemberAction.REMOVE, member="ann")),
+        store.append_message(new_message(member="ann")),
+        return_exceptions=True,
+    )
+    assert not isinstance(removal, BaseException)
+    assert isinstance(send, NotAMember)
+
+
+async def test_member_changes_have_seqs_of_their_own_and_changing_nothing_has_none(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    added = await store.change_member(change("bob", MemberAction.ADD))
+    assert added is not None
+    assert json.loads(added.event.payload) == {
+        "chatId": "c",
+        "epoch": store.epoch,
+        "seq": 2,
+        "userId": "bob",
+        "actorId": None,
+        "time": "2026-01-02T03:04:05.678Z",
+    }
+    assert await store.change_member(change("bob", MemberAction.ADD)) is None
+    removed = await store.change_member(change("bob", MemberAction.REMOVE))
+    assert removed is not None
+    assert (removed.event.seq, removed.event.type) == (3, EventType.MEMBER_REMOVED)
+    assert await store.change_member(change("bob", MemberAction.REMOVE)) is None
+    assert await store.members("c", 10) == []
+
+
+async def test_changes_of_an_unknown_chat_are_refused(store: ChatStore) -> None:
+    with pytest.raises(ChatNotFound):
+        await store.change_member(change("bob", MemberAction.ADD))
+
+
+async def test_changes_of_one_member_that_share_one_commit_end_as_the_last_one_says(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    actions = [MemberAction.ADD, MemberAction.REMOVE, MemberAction.ADD]
+    outcomes = await asyncio.gather(*(store.change_member(change("bob", action)) for action in actions))
+    assert [outcome.event.seq for outcome in outcomes if outcome] == [2, 3, 4]
+    assert [member.user_id for member in await store.members("c", 10)] == ["bob"]
+
+
+async def test_chats_are_listed_by_latest_activity_in_pages(store: ChatStore) -> None:
+    for number in range(5):
+        await store.append_message(new_message(f"c{number}", created_at=START + timedelta(seconds=number)))
+    await store.append_message(new_message("c1", created_at=START + timedelta(seconds=9)))
+    first = await store.chats(2, None, None)
+    assert [chat.id for chat in first] == ["c1", "c4"]
+    position = ChatPosition(round(first[-1].last_activity_at.timestamp() * 1000), first[-1].id)
+    assert [chat.id for chat in await store.chats(9, position, None)] == ["c3", "c2", "c0"]
+
+
+async def test_chats_with_the_same_activity_are_told_apart_by_id(store: ChatStore) -> None:
+    for chat_id in "abc":
+        await store.append_message(new_message(chat_id))
+    position = ChatPosition(round(START.timestamp() * 1000), "b")
+    assert [chat.id for chat in await store.chats(9, position, None)] == ["a"]
+
+
+async def test_a_member_sees_their_own_chats(store: ChatStore) -> None:
+    await store.create_chat(NewChat("a", None, None, START, "ann"))
+    await store.create_chat(NewChat("b", None, None, START, "bob", ("ann",)))
+    await store.create_chat(NewChat("x", None, None, START, "eve"))
+    assert {chat.id for chat in await store.chats(9, None, "ann")} == {"a", "b"}
+
+
+async def test_activity_never_runs_backwards(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    await store.append_message(new_message(created_at=START - timedelta(hours=1)))
+    chat = await store.chat("c")
+    assert chat is not None
+    assert chat.last_activity_at == START
+
+
+async def test_events_are_read_in_pages_with_the_head(store: ChatStore) -> None:
+    for _ in range(5):
+        await store.append_message(new_message())
+    events, head = await store.events_after("c", 1, 2)
+    assert ([event.seq for event in events], head) == ([2, 3], 5)
+    assert await store.events_after("c", 5, 2) == ([], 5)
+    assert [event.seq for event in await store.recent_events("c", 2)] == [4, 5]
+    assert await store.events_after("none", 0, 2) == ([], 0)
+    assert await store.recent_events("none", 2) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "limit", "seqs"),
+    [
+        (None, None, 2, [4, 5]),
+        (4, None, 2, [2, 3]),
+        (1, None, 2, []),
+        (None, 0, 2, [1, 2]),
+        (None, 3, 9, [4, 5]),
+        (None, 5, 9, []),
+    ],
+)
+async def test_messages_are_read_in_both_directions(
+    store: ChatStore, before: int | None, after: int | None, limit: int, seqs: list[int]
+) -> None:
+    for _ in range(5):
+        await store.append_message(new_message())
+    messages, head = await store.messages("c", before=before, after=after, limit=limit)
+    assert ([message.seq for message in messages], head) == (seqs, 5)
+
+
+async def test_messages_leave_out_other_events_but_the_head_counts_them(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    await store.change_member(change("bob", MemberAction.ADD))
+    messages, head = await store.messages("c", before=None, after=None, limit=9)
+    assert ([message.seq for message in messages], head) == ([1], 2)
+
+
+async def test_marks_are_dropped_up_to_a_seq(store: ChatStore) -> None:
+    for _ in range(3):
+        await store.append_message(new_message("c"))
+    await store.append_message(new_message("d"))
+    await store.mark_published({"c": 2, "d": 1})
+    assert await store.unpublished(10) == ["c"]
+    await store.mark_published({"c": 3})
+    assert await store.unpublished(10) == []
+
+
+async def test_standing_tells_everything_at_once(store: ChatStore) -> None:
+    nobody = await store.standing("c", "ann", None)
+    assert (nobody.exists, nobody.last_seq, nobody.is_member, nobody.cursor_holds) == (False, 0, False, True)
+    await store.create_chat(NewChat("c", None, None, START, "ann"))
+    ann = await store.standing("c", "ann", Cursor(store.epoch, 1))
+    assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_holds) == (True, 1, True, True)
+    assert not (await store.standing("c", "eve", None)).is_member
+    assert not (await store.standing("c", None, None)).is_member
+
+
+@pytest.mark.parametrize(
+    ("cursor_epoch", "seq", "holds"),
+    [("current", 0, True), ("current", 2, True), ("current", 3, False), ("unknown", 0, False), ("unknown", 1, False)],
+)
+async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
+    store: ChatStore, cursor_epoch: str, seq: int, holds: bool
+) -> None:
+    for _ in range(2):
+        await store.append_message(new_message())
+    epoch = store.epoch if cursor_epoch == "current" else "unknown"
+    assert (await store.standing("c", None, Cursor(epoch, seq))).cursor_holds is holds
+
+
+async def test_a_message_to_a_chat_with_a_responder_asks_for_a_turn(store: ChatStore) -> None:
+    creates = NewChat("c", None, "demo", START)
+    assert (await store.append_message(new_message(creates=creates))).turn_queued
+    assert not (await store.append_message(new_message(role="AI"))).turn_queued
+    assert not (await store.append_message(new_message("d"))).turn_queued
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sends=st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from([None, "k1", "k2", "k3"])), min_size=1, max_size=25
+    ),
+    parts=st.integers(1, 4),
+    data=st.data(),
+)
+async def test_concurrent_senders_get_one_total_order_and_each_key_once(
+    tmp_path_factory: pytest.TempPathFactory,
+    sends: list[tuple[str, str | None]],
+    parts: int,
+    data: st.DataObject,
+) -> None:
+    async with open_store(database_options(tmp_path_factory.mktemp("store"))) as opened:
+        store = opened.chats
+
+        async def sender(mine: list[tuple[str, str | None]]) -> list[tuple[str, str | None, int, bool]]:
+            outcomes = []
+            for chat_id, key in mine:
+                committed = await store.append_message(new_message(chat_id, client_msg_id=key))
+                outcomes.append((chat_id, key, committed.event.seq, committed.created))
+                if data.draw(st.booleans()):
+                    await asyncio.sleep(0)
+            return outcomes
+
+        results = await asyncio.gather(*(sender(sends[part::parts]) for part in range(parts)))
+        outcomes = [outcome for result in results for outcome in result]
+        for chat_id in "ab":
+            created = sorted(seq for chat, _, seq, fresh in outcomes if chat == chat_id and fresh)
+            events, head = await store.events_after(chat_id, 0, 100)
+            assert created == list(range(1, head + 1)) == [event.seq for event in events]
+            by_key: dict[str, set[int]] = {}
+            for chat, key, seq, _ in outcomes:
+                if chat == chat_id and key is not None:
+                    by_key.setdefault(key, set()).add(seq)
+            assert all(len(seqs) == 1 for seqs in by_key.values())
+
+
+async def test_a_closed_store_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_store(database_options(tmp_path)) as opened:
+        waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
+        await asyncio.sleep(0)
+    assert [(await task).event.seq for task in waiting] == list(range(1, 51))
+    with pytest.raises(StoreUnavailable):
+        await opened.chats.append_message(new_message())
+    async with open_store(database_options(tmp_path)) as opened:
+        assert (await opened.chats.events_after("c", 0, 100))[1] == 50

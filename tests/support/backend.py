@@ -1,0 +1,88 @@
+"""A whole back end over one SQLite file, composed as the product composes it, for tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from roomcast.chat.admission import Admissions
+from roomcast.chat.model import NewChat, NewMessage
+from roomcast.chat.ports import EventLog
+from roomcast.chat.reading import ChatReader
+from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.opening import Store, open_store
+
+START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+class FixedClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def now(self) -> datetime:
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The parts of a running back end."""
+
+    store: Store
+    log: EventLog
+    relay: Relay
+    writer: ChatWriter
+    reader: ChatReader
+    admissions: Admissions
+
+
+def database_options(directory: Path) -> DatabaseOptions:
+    """A file in ``directory``; without waiting for the disk, since no test pulls the plug."""
+    return DatabaseOptions(url=sqlite_url(directory / "roomcast.db"), synchronous="OFF")
+
+
+@asynccontextmanager
+async def open_backend(
+    directory: Path,
+    *,
+    log: EventLog | None = None,
+    responder: str | None = None,
+    relay_options: RelayOptions | None = None,
+) -> AsyncIterator[Backend]:
+    """Everything but HTTP and the worker, started, and stopped at the end."""
+    log = MemoryEventLog() if log is None else log
+    async with open_store(database_options(directory)) as store:
+        relay = Relay(store.chats, log, relay_options)
+        writer = ChatWriter(store.chats, relay, options=ChatOptions(default_responder=responder))
+        await relay.start()
+        try:
+            yield Backend(store, log, relay, writer, ChatReader(store.chats), Admissions(store.chats, relay))
+        finally:
+            await relay.stop()
+
+
+def new_message(chat_id: str = "c", content: str = "hello", **changes: object) -> NewMessage:
+    """A message from anyone, which creates its chat."""
+    values: dict[str, object] = {
+        "id": f"m-{next(_numbers)}",
+        "chat_id": chat_id,
+        "role": "USER",
+        "content": content,
+        "user_id": "ann",
+        "client_msg_id": None,
+        "created_at": START,
+        "creates": NewChat(chat_id, None, None, START),
+    }
+    return NewMessage(**(values | changes))  # type: ignore[arg-type] # named as the fields are

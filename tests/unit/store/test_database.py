@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import Cursor
+from roomcast.store.database import Database, DatabaseOptions, sqlite_url
+from roomcast.store.errors import DatabaseUnreadable, DataInUse
+from roomcast.store.migrating import migrate
+from roomcast.store.opening import open_store
+from support.backend import database_options, new_message
+
+
+async def cursor_after(directory: Path, sends: int) -> Cursor:
+    """Start, send, stop; what a client has then."""
+    async with open_store(database_options(directory)) as store:
+        for _ in range(sends):
+            seq = (await store.chats.append_message(new_message())).event.seq
+        return Cursor(store.chats.epoch, seq)
+
+
+async def holds(directory: Path, cursor: Cursor) -> bool:
+    async with open_store(database_options(directory)) as store:
+        return (await store.chats.standing("c", None, cursor)).cursor_holds
+
+
+async def test_an_acknowledged_write_waits_for_the_disk(tmp_path: Path) -> None:
+    options = DatabaseOptions(url=sqlite_url(tmp_path / "a.db"))
+    await migrate(options)
+    database = await Database.open(options)
+    async with database.writing() as connection:
+        pragmas = [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+            for name in ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
+        ]
+    await database.close()
+    assert pragmas == [2, "wal", 1, 5000]  # 2 is FULL
+
+
+async def test_the_reading_connections_cannot_write(tmp_path: Path) -> None:
+    options = database_options(tmp_path)
+    await migrate(options)
+    database = await Database.open(options)
+    with pytest.raises(StoreUnavailable, match="readonly"):
+        async with database.reading() as connection:
+            await connection.exec_driver_sql("DELETE FROM outbox")
+    await database.close()
+
+
+async def test_each_start_begins_an_epoch_and_cursors_of_older_ones_hold(tmp_path: Path) -> None:
+    first = await cursor_after(tmp_path, 2)
+    second = await cursor_after(tmp_path, 1)
+    assert first.epoch != second.epoch
+    assert await holds(tmp_path, first)
+    assert await holds(tmp_path, second)
+    # An event of a later epoch cannot be what a client saw in the first one.
+    assert not await holds(tmp_path, Cursor(first.epoch, 3))
+
+
+async def test_a_deleted_directory_is_found_out(tmp_path: Path) -> None:
+    cursor = await cursor_after(tmp_path / "data", 2)
+    shutil.rmtree(tmp_path / "data")
+    await cursor_after(tmp_path / "data", 5)
+    assert not await holds(tmp_path / "data", cursor)
+
+
+async def test_an_older_copy_is_found_out_even_after_it_grew_past_the_cursor(tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    early = await cursor_after(data, 2)
+    shutil.copytree(data, copy)
+    late = await cursor_after(data, 3)
+    shutil.rmtree(data)
+    shutil.copytree(copy, data)
+    assert not await holds(data, late)
+    await cursor_after(data, 9)
+    assert not await holds(data, late)
+    assert await holds(data, early)
+
+
+async def test_a_second_process_is_told_who_has_the_data(tmp_path: Path) -> None:
+    async with open_store(database_options(tmp_path)):
+        with pytest.raises(DataInUse, match=r"in use by another roomcast \(process \d+\)"):
+            await migrate(database_options(tmp_path))
+    await migrate(database_options(tmp_path))
+
+
+async def test_a_file_that_is_no_database_is_told_plainly(tmp_path: Path) -> None:
+    (tmp_path / "roomcast.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(DatabaseUnreadable, match="not a database"):
+        await migrate(database_options(tmp_path))
+
+
+async def test_a_directory_that_cannot_be_made_is_told_plainly(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnreadable, match="cannot open the database"):
+        await migrate(database_options(tmp_path / "file" / "below"))
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db"])
+async def test_only_database_files_are_supported(url: str) -> None:
+    with pytest.raises(DatabaseUnreadable, match="sqlite:///path"):
+        await migrate(DatabaseOptions(url=url))
+
+
+async def test_a_database_that_another_program_locks_is_unavailable_not_broken(tmp_path: Path) -> None:
+    options = DatabaseOptions(url=sqlite_url(tmp_path / "a.db"), synchronous="OFF", busy_timeout_s=0.05)
+    async with open_store(options) as store:
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            await store.chats.append_message(new_message())
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await store.chats.append_message(new_message())).event.seq == 1
+
+
+async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
+    directory = tmp_path / "資料 100%?#&x"
+    await cursor_after(directory, 1)
+    assert (directory / "roomcast.db").is_file()

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from roomcast.store.errors import DatabaseTooNew
+from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
+from roomcast.store.tables import METADATA
+from support.backend import database_options
+
+
+def test_the_known_head_is_the_scripts_head() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+async def test_the_migrations_make_the_schema_that_the_code_expects(tmp_path: Path) -> None:
+    await migrate(database_options(tmp_path))
+    engine = create_engine(f"sqlite:///{tmp_path / 'roomcast.db'}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+async def test_the_revision_before_is_told(tmp_path: Path) -> None:
+    assert await migrate(database_options(tmp_path)) is None
+    assert await migrate(database_options(tmp_path)) == HEAD
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    await migrate(database_options(tmp_path))
+    connection = sqlite3.connect(tmp_path / "roomcast.db")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    with pytest.raises(DatabaseTooNew, match="update roomcast"):
+        await migrate(database_options(tmp_path))
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+    connection.close()
