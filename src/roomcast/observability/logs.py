@@ -87,8 +87,8 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     root.setLevel(options.level.upper())
     logging.captureWarnings(capture=True)
     if options.level != "debug":
-        # Every request of a client library is no news.
-        for chatty in ("httpx", "httpcore", "aiosqlite", "alembic"):
+        # Every request of a client library, and every start of an application, is no news.
+        for chatty in ("httpx", "httpcore", "aiosqlite", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

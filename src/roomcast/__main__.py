@@ -1,0 +1,8 @@
+"""``python -m roomcast``.
+
+Layer: cli.
+"""
+
+from roomcast.cli import main
+
+main()

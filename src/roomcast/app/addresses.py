@@ -1,0 +1,79 @@
+"""Where a process listens, what it calls itself, and which pages and hosts follow from that.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+LOOPBACK_HOST: Final = "127.0.0.1"
+#: As they stand in a Host header, without the port.
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
+_HTTP_PORT: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What listening on a host means.
+
+    Attributes:
+        bind: What is bound; ``localhost`` is both of its families.
+        names: Names by which people reach it, best first, as they stand in a URL.
+        loopback: Only this machine reaches it.
+    """
+
+    bind: str
+    names: tuple[str, ...]
+    loopback: bool
+
+    def urls(self, port: int) -> tuple[str, ...]:
+        """Its addresses: also the origins of the pages that are served there."""
+        suffix = "" if port == _HTTP_PORT else f":{port}"
+        return tuple(f"http://{name}{suffix}" for name in self.names)
+
+
+def listening(host: str) -> Listening:
+    """What listening on ``host`` means.
+
+    The default, 127.0.0.1, and ``localhost`` are one thing: browsers may resolve ``localhost`` to ::1 first.
+    """
+    if host in {LOOPBACK_HOST, "localhost"}:
+        return Listening("localhost", ("localhost", LOOPBACK_HOST), loopback=True)
+    if host in _WILDCARDS:
+        names = ("localhost", LOOPBACK_HOST, *_own_addresses())
+        return Listening("" if host == "*" else host, tuple(dict.fromkeys(names)), loopback=False)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return Listening(host, (host.lower(),), loopback=False)
+    return Listening(host, (_in_url(str(address)),), loopback=address.is_loopback)
+
+
+def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
+    """The origins of URLs as a content security policy needs them: for requests and for websockets."""
+    sources: list[str] = []
+    for url in urls:
+        parts = urlsplit(url)
+        sources += [f"{parts.scheme}://{parts.netloc}", f"{parts.scheme.replace('http', 'ws')}://{parts.netloc}"]
+    return tuple(dict.fromkeys(sources))
+
+
+def _own_addresses() -> list[str]:
+    """IPv4 addresses under which other machines may know this one."""
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except OSError:
+        return []  # a machine that does not know its own name: the loopback names are printed
+    addresses = [str(entry[4][0]) for entry in found]
+    return [address for address in addresses if not ip_address(address).is_loopback]
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

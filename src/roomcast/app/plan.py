@@ -1,0 +1,207 @@
+"""What to start: the settings and the command line, checked together, before anything is opened or bound.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from roomcast.api.services import ApiOptions
+from roomcast.app.addresses import LOOPBACK_NAMES, Listening, listening, websocket_sources
+from roomcast.auth.tokens import AuthOptions
+from roomcast.gateway.service import GatewayOptions
+from roomcast.realtime.options import ServeOptions, ServerOptions
+from roomcast.settings import (
+    DEFAULT_API_PORT,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_ORIGINS,
+    ResponderName,
+    Settings,
+    SettingsError,
+    check_port,
+)
+
+DATABASE_NAME: Final = "roomcast.db"
+#: Ctrl-C ends everything within 5 s; this is for clients and requests, what is left for the parts behind them.
+DRAIN_LIMIT_S: Final = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one process is to be: everything, or the API alone, or the gateway alone.
+
+    Attributes:
+        where: What is listened on.
+        api_port: None: there is no API here.
+        gateway_port: None: the gateway is on the API's port, or there is none.
+        database: The file; None where there is no API.
+        auth: None: authentication is off.
+        insecure: Authentication is off, and other machines reach this one.
+        responder: What answers in new chats.
+        api: Options of the API.
+        gateway: Options of the gateway.
+        serve: Options of the process.
+        api_url: Where a gateway alone asks for admission.
+    """
+
+    where: Listening
+    api_port: int | None
+    gateway_port: int | None
+    database: Path | None
+    auth: AuthOptions | None = field(repr=False)
+    insecure: bool
+    responder: ResponderName = "demo"
+    api: ApiOptions = field(default_factory=ApiOptions)
+    gateway: GatewayOptions = field(default_factory=GatewayOptions)
+    serve: ServeOptions = field(default_factory=ServeOptions)
+    api_url: str | None = None
+
+    @property
+    def page_urls(self) -> tuple[str, ...]:
+        """Where the page is."""
+        return () if self.api_port is None else self.where.urls(self.api_port)
+
+    @property
+    def gateway_urls(self) -> tuple[str, ...]:
+        """Where the gateway is."""
+        port = self.gateway_port or self.api_port
+        return () if port is None else self.where.urls(port)
+
+
+def plan_up(
+    settings: Settings,
+    *,
+    host: str,
+    api_port: int | None = None,
+    gateway_port: int | None = None,
+    one_port: bool = False,
+    data: Path | None = None,
+    insecure: bool = False,
+) -> Plan:
+    """Everything in one process.
+
+    Raises:
+        SettingsError: it would be unsafe, or cannot work.
+    """
+    where = _where(settings, host, insecure=insecure)
+    if one_port:
+        # A platform that gives one port calls it PORT.
+        api = check_port("--api-port", api_port or settings.api_port or settings.gateway_port or DEFAULT_API_PORT)
+        gateway = None
+    else:
+        api = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
+        gateway = check_port("--gateway-port", gateway_port or settings.gateway_port or DEFAULT_GATEWAY_PORT)
+        if api == gateway:
+            raise SettingsError("--gateway-port", f"is {gateway}, the API's port too; use --one-port for that")
+    pages = where.urls(api)
+    origins = pages if settings.allowed_origins is None else settings.allowed_origins
+    hosts = _hosts(settings, where)
+    gateway_urls = (settings.gateway_url,) if settings.gateway_url else () if gateway is None else where.urls(gateway)
+    return Plan(
+        where=where,
+        api_port=api,
+        gateway_port=gateway,
+        database=_database(settings, data),
+        auth=settings.auth,
+        insecure=settings.auth is None and not where.loopback,
+        responder=settings.responder,
+        api=ApiOptions(
+            gateway_url=settings.gateway_url,
+            gateway_port=gateway,
+            allowed_hosts=hosts,
+            connect_sources=websocket_sources(gateway_urls),
+        ),
+        gateway=_gateway(settings, origins, hosts),
+        serve=_serve(settings),
+    )
+
+
+def plan_api(
+    settings: Settings, *, host: str, api_port: int | None = None, data: Path | None = None, insecure: bool = False
+) -> Plan:
+    """The API, the page and the worker, without a gateway.
+
+    Raises:
+        SettingsError: it would be unsafe, or cannot work.
+    """
+    where = _where(settings, host, insecure=insecure)
+    port = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
+    gateway_port = settings.gateway_port or DEFAULT_GATEWAY_PORT
+    gateway_urls = (settings.gateway_url,) if settings.gateway_url else where.urls(gateway_port)
+    return Plan(
+        where=where,
+        api_port=port,
+        gateway_port=None,
+        database=_database(settings, data),
+        auth=settings.auth,
+        insecure=settings.auth is None and not where.loopback,
+        responder=settings.responder,
+        api=ApiOptions(
+            gateway_url=settings.gateway_url,
+            gateway_port=gateway_port,
+            allowed_hosts=_hosts(settings, where),
+            connect_sources=websocket_sources(gateway_urls),
+        ),
+        serve=_serve(settings),
+    )
+
+
+def plan_gateway(settings: Settings, *, host: str, port: int | None = None, insecure: bool = False) -> Plan:
+    """The gateway alone.
+
+    Raises:
+        SettingsError: it would be unsafe, or cannot work.
+    """
+    where = _where(settings, host, insecure=insecure)
+    if settings.auth is not None and settings.api_url is None:
+        raise SettingsError("API_URL", "is needed with ROOMCAST_SECRET: the API knows who belongs to which chat")
+    origins = DEFAULT_ORIGINS if settings.allowed_origins is None else settings.allowed_origins
+    return Plan(
+        where=where,
+        api_port=None,
+        gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
+        database=None,
+        auth=settings.auth,
+        insecure=settings.auth is None and not where.loopback,
+        gateway=_gateway(settings, origins, _hosts(settings, where)),
+        serve=_serve(settings),
+        api_url=settings.api_url,
+    )
+
+
+def database_path(settings: Settings, data: Path | None) -> Path:
+    """The database's file: of ``--data``, else of ``DATABASE_URL``, else of ``ROOMCAST_DATA``."""
+    return _database(settings, data)
+
+
+def _where(settings: Settings, host: str, *, insecure: bool) -> Listening:
+    where = listening(host)
+    if not where.loopback and settings.auth is None and not insecure:
+        raise SettingsError(
+            f"--host {host}",
+            "lets other machines in while authentication is off: set ROOMCAST_SECRET (`openssl rand -hex 32`),"
+            " or give --insecure if everybody on that network may read and write every chat",
+        )
+    return where
+
+
+def _hosts(settings: Settings, where: Listening) -> tuple[str, ...] | None:
+    # Without authentication the name in the request is what keeps a rebound DNS name out.
+    return LOOPBACK_NAMES if settings.auth is None and where.loopback else None
+
+
+def _database(settings: Settings, data: Path | None) -> Path:
+    if data is not None:
+        return data / DATABASE_NAME
+    return settings.database_path or settings.data_dir / DATABASE_NAME
+
+
+def _gateway(settings: Settings, origins: tuple[str, ...], hosts: tuple[str, ...] | None) -> GatewayOptions:
+    return GatewayOptions(server=ServerOptions(cors_allowed_origins=origins, allowed_hosts=hosts), auth=settings.auth)
+
+
+def _serve(settings: Settings) -> ServeOptions:
+    return ServeOptions(trusted_proxies=settings.trusted_proxies, drain_limit_s=DRAIN_LIMIT_S)
