@@ -61,6 +61,17 @@ class _Lane:
     # Resolved with the success of a run that began after they asked.
     waiters: list[asyncio.Future[bool]] = field(default_factory=list)
 
+    def resolve(self, *, done: bool) -> None:
+        """Tell everybody who waits, and forget them."""
+        waiters, self.waiters = self.waiters, []
+        _resolve(waiters, done=done)
+
+
+def _resolve(waiters: Sequence[asyncio.Future[bool]], *, done: bool) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(done)
+
 
 class Relay:
     """Publishes committed events; also what a gateway nudges.
@@ -98,6 +109,10 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, *lanes, return_exceptions=True)
         self._tasks = []
+        # A task that was cancelled before its first step could not clear up after itself.
+        for lane in self._lanes.values():
+            lane.resolve(done=False)
+        self._lanes.clear()
         try:
             async with asyncio.timeout(self._options.stop_limit_s):
                 await self._flush_marks()
@@ -151,15 +166,11 @@ class Relay:
                 try:
                     done = await self._publish(chat_id, [] if check else fresh)
                 finally:
-                    for waiter in waiters:
-                        if not waiter.done():
-                            waiter.set_result(done)
+                    _resolve(waiters, done=done)
         finally:
             # No await since the last look: whoever comes now opens a new lane.
             del self._lanes[chat_id]
-            for waiter in lane.waiters:
-                if not waiter.done():
-                    waiter.set_result(False)
+            lane.resolve(done=False)
 
     async def _publish(self, chat_id: str, fresh: Sequence[StoredEvent]) -> bool:
         """Append ``fresh``, or whatever the log lacks; True if the log is up to date now."""

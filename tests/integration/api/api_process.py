@@ -1,0 +1,43 @@
+"""Runs the API alone, over real HTTP and a real database: ``python api_process.py DATABASE_URL``.
+
+Prints its port when it accepts connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+import uvicorn
+
+from roomcast.api.app import create_api
+from roomcast.api.services import ApiServices
+from roomcast.chat.admission import Admissions
+from roomcast.chat.reading import ChatReader
+from roomcast.chat.relay import Relay
+from roomcast.chat.writing import ChatWriter
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.store.database import DatabaseOptions
+from roomcast.store.opening import open_store
+
+
+async def main(url: str) -> None:
+    async with open_store(DatabaseOptions(url=url)) as store:
+        relay = Relay(store.chats, MemoryEventLog())
+        await relay.start()
+        app = create_api(
+            ApiServices(
+                ChatWriter(store.chats, relay), ChatReader(store.chats), Admissions(store.chats, relay), verifier=None
+            )
+        )
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
+        listening = socket.create_server(("127.0.0.1", 0))
+        sys.stdout.write(f"{listening.getsockname()[1]}\n")
+        sys.stdout.flush()
+        await server.serve([listening])
+        await relay.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
