@@ -149,7 +149,8 @@ class AsgiWebSocket:
         if self._queue:
             batch = batch.solid
         size_bytes = sum(message.size_bytes for message in batch.messages)
-        if self._queue and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:
+        alone = not self._queue and len(batch.messages) == 1
+        if not alone and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:
             connection.overflow(self._queue_bytes + size_bytes)
             return
         for message in batch.messages:

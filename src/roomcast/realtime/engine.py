@@ -35,6 +35,10 @@ _RESOLUTION_MIN_S: Final = 0.005
 _RESOLUTION_MAX_S: Final = 0.25
 
 
+# A handler that does not end when it is cancelled is left to the loop's own end.
+_CANCEL_LIMIT_S: Final = 0.5
+
+
 class Engine:
     """What the transports and the `Server` share.
 
@@ -146,20 +150,28 @@ class Engine:
     # -- end ----------------------------------------------------------------------------------------------------------
 
     async def shutdown(self) -> None:
-        """Close every connection at once and wait for their handlers."""
+        """Close every connection and wait for the handlers."""
         self.accepting = False
         for connection in list(self.connections.values()):
             connection.close(Reason.SHUTDOWN)
         while self.tasks:
             await asyncio.wait(set(self.tasks))
-        self.stop()
+        await self.abort()
 
-    def stop(self) -> None:
-        """Forget all timers."""
+    async def abort(self) -> None:
+        """End what is left at once: connections, handlers, timers. It can be used again afterwards."""
+        for connection in list(self.connections.values()):
+            connection.cut(Reason.SHUTDOWN)
+        for task in self.tasks:
+            task.cancel("the server has ended")
+        if self.tasks:
+            await asyncio.wait(set(self.tasks), timeout=_CANCEL_LIMIT_S)
+        self.log.flush()
         if self._wheel is not None:
             self._wheel.stop()
             self._wheel = None
         self._loop = None
+        self.accepting = True
 
 
 def _call_soon(callback: Callable[[], None]) -> object:

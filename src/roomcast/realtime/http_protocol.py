@@ -41,6 +41,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = 0
         self._in_head = True
+        self._begun = False
         self._ended = False
         self._deadline: Deadline = self.wheel.deadline(self._late)
 
@@ -71,7 +72,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_head = self._begun = True
         self._head_bytes = 0
         if not self._deadline.armed:
             self._deadline.arm(self.options.head_deadline_s)
@@ -106,8 +107,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless the connection was answered already."""
+        if not self._ended:
+            self._ended = True
+            self._deadline.cancel()
+            super().send_400_response(msg)
+
     def _late(self) -> None:
-        if self._in_head and self._head_bytes:
+        if self._in_head and self._begun:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
             self._ended = True

@@ -5,8 +5,8 @@ Guaranteed, for everything that comes over one connection:
 - Handlers start in order of arrival. A plain function runs to its end before the next handler starts; a coroutine
   function runs to its first await (on Python 3.11, without eager tasks, one loop iteration later: the handlers behind
   it wait for that).
-- At most ``handler_concurrency`` coroutine handlers run at once. Then what comes is kept, and once that is as many
-  events, or as many bytes as one message may have, the transport is not read any further.
+- At most ``handler_concurrency`` coroutine handlers run at once. Then what comes is kept, and once that is
+  ``inbox_limit`` events, or as many bytes as one message may have, the transport is not read any further.
 
 Layer: realtime.
 """
@@ -55,7 +55,7 @@ class Inbox:
         self._jobs.append((job, size_bytes))
         self._size_bytes += size_bytes
         if not self._paused and (
-            len(self._jobs) >= options.handler_concurrency or self._size_bytes >= options.max_payload_bytes
+            len(self._jobs) >= options.inbox_limit or self._size_bytes >= options.max_payload_bytes
         ):
             self._paused = True
             self._connection.pause_reading()

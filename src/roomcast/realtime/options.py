@@ -40,8 +40,9 @@ class ServerOptions:
         max_rooms_per_socket: Rooms that one socket may be in, its own not counted.
         max_namespaces_per_connection: Namespaces that one connection may be in.
         max_pending_acks: Acknowledgements that one connection may owe at once.
-        handler_concurrency: Coroutine handlers of one connection that may run at once. At the bound its transport is
-            not read any further.
+        handler_concurrency: Coroutine handlers of one connection that may run at once; the others wait.
+        inbox_limit: Events of one connection that may wait so, together at most ``max_payload_bytes``. Beyond it the
+            transport is not read any further, acknowledgements included.
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
         cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The page's
             own origin (the one in ``Host``) always may. Empty refuses all others. `ANY_ORIGIN` has to be stated.
@@ -66,6 +67,7 @@ class ServerOptions:
     max_namespaces_per_connection: int = 64
     max_pending_acks: int = 1024
     handler_concurrency: int = 32
+    inbox_limit: int = 64
     flush_limit_bytes: int = 256 * KIB
     cors_allowed_origins: tuple[str, ...] = ()
     cors_credentials: bool = True
@@ -85,6 +87,7 @@ class ServerOptions:
             "max_payload_bytes",
             "outbox_limit_bytes",
             "handler_concurrency",
+            "inbox_limit",
             "flush_limit_bytes",
         ):
             if getattr(self, name) <= 0:
@@ -131,7 +134,8 @@ class ServeOptions:
         unready_s: Time between being unready (``on_unready``) and the listening sockets' end: what a load balancer
             needs to notice. Only on SIGTERM.
         drain_limit_s: Time for everything after that: closing sockets, requests in flight, handlers. Ctrl-C has to end
-            within 5 s.
+            within 5 s in all.
+        shutdown_limit_s: Time for each application's lifespan shutdown, after the drain.
         drain_batch: Sockets closed at once; more if ``drain_limit_s`` would not suffice.
         drain_pause_s: Mean time between two batches; each pause is drawn from 0.5 to 1.5 of it, so that the clients of
             several servers do not return in step.
@@ -149,6 +153,7 @@ class ServeOptions:
     backlog: int = 2048
     unready_s: float = 0.0
     drain_limit_s: float = 3.0
+    shutdown_limit_s: float = 1.0
     drain_batch: int = 100
     drain_pause_s: float = 0.05
     access_log: bool = False

@@ -58,7 +58,8 @@ class PollingTransport:
         if self._queue:
             batch = batch.solid
         size_bytes = sum(message.size_bytes for message in batch.messages)
-        if self._queue and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:
+        alone = not self._queue and len(batch.messages) == 1
+        if not alone and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:
             connection.overflow(self._queue_bytes + size_bytes)
             return
         self._queue += batch.messages

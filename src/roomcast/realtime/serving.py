@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -132,7 +132,12 @@ class _RunningSite:
             )
 
         for bound in sockets:
-            self._listeners.append(await loop.create_server(protocol, sock=bound, backlog=self._backlog))
+            try:
+                listener = await loop.create_server(protocol, sock=bound, backlog=self._backlog)
+            except OSError as error:
+                # Two processes may bind one port as long as neither listens.
+                raise AddressInUse(self.site.host, _address(bound)[1]) from error
+            self._listeners.append(listener)
 
     def tick(self) -> None:
         """Renew the Date header."""
@@ -200,10 +205,10 @@ class _Process:
                 for sockets in bound:
                     for listener in sockets:
                         listener.close()
-                for entry in reversed(running):
-                    await entry.end()
                 for engine in _engines(running):
-                    engine.stop()
+                    await engine.abort()
+                for entry in reversed(running):
+                    await self._unless_forced(entry.end(), self._options.shutdown_limit_s, "an application's shutdown")
                 wheel.stop()
         return self._signal
 
@@ -219,21 +224,23 @@ class _Process:
         options = self._options
         if options.on_unready is not None:
             options.on_unready()
-        drain = asyncio.ensure_future(self._drain_steps(running))
-        forced = asyncio.ensure_future(self._forced.wait())
         limit_s = options.drain_limit_s + (options.unready_s if self._signal is not signal.SIGINT else 0.0)
+        await self._unless_forced(self._drain_steps(running), limit_s, "the drain")
+
+    async def _unless_forced(self, step: Coroutine[Any, Any, None], limit_s: float, name: str) -> None:
+        """Run a step of the end, until its limit or the second SIGINT."""
+        work: asyncio.Task[Any] = asyncio.ensure_future(step)
+        forced: asyncio.Task[Any] = asyncio.ensure_future(self._forced.wait())
         try:
-            done, _ = await asyncio.wait({drain, forced}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            if drain in done:
-                drain.result()
-            elif forced in done:
-                logger.warning("left at once, as asked")
-            else:
-                logger.warning("left after %.1f s with requests or handlers unfinished", limit_s)
+            await asyncio.wait({work, forced}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                logger.warning("%s was left unfinished after at most %.1f s", name, limit_s)
+            elif (error := work.exception()) is not None:
+                logger.error("%s failed", name, exc_info=error)
         finally:
-            for task in (drain, forced):
+            for task in (work, forced):
                 task.cancel()
-            await asyncio.gather(drain, forced, return_exceptions=True)
+            await asyncio.gather(work, forced, return_exceptions=True)
 
     async def _drain_steps(self, running: Sequence[_RunningSite]) -> None:
         options = self._options
@@ -291,6 +298,15 @@ async def drain_connections(engine: Engine, options: ServeOptions) -> None:
             await asyncio.sleep(options.drain_pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         for connection in connections[start : start + size]:
             connection.close(Reason.SHUTDOWN)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The fastest event loop that is installed, for ``asyncio.Runner(loop_factory=…)``; None: asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # it does not exist for Windows
+        return None
+    return uvloop.new_event_loop
 
 
 def _engines(running: Sequence[_RunningSite]) -> list[Engine]:

@@ -45,14 +45,16 @@ except ImportError:  # a platform without its C extension
 _parser_logger = logging.getLogger("roomcast.realtime.websocket_parser")
 _parser_logger.setLevel(logging.WARNING)
 
-# A client that was sent a close frame has this long to answer before its connection is cut.
+# A client that did nothing wrong has this long to answer our close frame before its connection is cut.
 _CLOSE_TIMEOUT_S: Final = 2.0
 
 _CLOSE_CODES: Final = {
     Reason.PARSE_ERROR: CloseCode.PROTOCOL_ERROR,
+    Reason.TRANSPORT_ERROR: CloseCode.PROTOCOL_ERROR,
     Reason.CONNECT_TIMEOUT: CloseCode.POLICY_VIOLATION,
     Reason.SHUTDOWN: CloseCode.SERVICE_RESTART,
 }
+_POLITE: Final = frozenset({CloseCode.NORMAL, CloseCode.SERVICE_RESTART})
 
 _TEXT: Final = 0x81  # FIN and text
 _BINARY: Final = 0x82
@@ -339,6 +341,10 @@ class WebSocketProtocol(asyncio.Protocol):
         # From here on only the client's close frame is of interest, and the parser knows what that ends.
         self._parser.send_close(code)
         self._transport.write(b"".join(self._parser.data_to_send()))
+        if code not in _POLITE:
+            # RFC 6455 §7.1.7: a server that fails a connection does not wait for the client.
+            self._transport.close()
+            return
         self._transport.resume_reading()
         self._close_deadline = self.engine.wheel.deadline(self._transport.abort)
         self._close_deadline.arm(_CLOSE_TIMEOUT_S)

@@ -1,0 +1,132 @@
+"""A server on a free port, in the test's own loop, and raw peers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from roomcast.realtime import NullObserver, ServeOptions, Server, Site, serve
+
+
+class Recording(NullObserver):
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"calls", "of"} or name.startswith("__"):
+            return super().__getattribute__(name)
+        return lambda *args: self.calls.append((name, *args))
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+
+@dataclass
+class Running:
+    """A server that runs."""
+
+    server: Server
+    port: int
+    stop: asyncio.Event
+    task: asyncio.Task[Any]
+    closers: list[Callable[[], Any]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def websocket(self, query: str = "EIO=4&transport=websocket", **options: Any) -> connect:
+        return connect(
+            f"ws://127.0.0.1:{self.port}/socket.io/?{query}", compression=None, ping_interval=None, **options
+        )
+
+    async def open(self, **options: Any) -> ClientConnection:
+        """A websocket that is in the main namespace."""
+        websocket = await self.websocket(**options)
+        await websocket.recv()
+        await websocket.send("40")
+        assert str(await websocket.recv()).startswith("40")
+        return websocket
+
+    async def raw(self, data: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        return reader, writer
+
+    async def http(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+        reader, writer = await self.raw()
+        lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", "connection: close", f"content-length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        first, *rest = head.decode().split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in rest)
+        return Answer(int(first.split(" ")[1]), fields, content)
+
+    async def poll_open(self) -> str:
+        answer = await self.http("GET", "/socket.io/?EIO=4&transport=polling")
+        assert answer.status == 200
+        return str(json.loads(answer.body[1:])["sid"])
+
+    async def poll(self, sid: str) -> Answer:
+        return await self.http("GET", f"/socket.io/?EIO=4&transport=polling&sid={sid}")
+
+    async def post(self, sid: str, body: bytes) -> Answer:
+        return await self.http("POST", f"/socket.io/?EIO=4&transport=polling&sid={sid}", body)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Serving = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def serving() -> Serving:
+    @asynccontextmanager
+    async def run(server: Server, app: Any = None, **options: Any) -> AsyncIterator[Running]:
+        stop = asyncio.Event()
+        ready = asyncio.get_running_loop().create_future()
+        site = Site(server.asgi(app), "127.0.0.1", 0)
+        task = asyncio.create_task(serve([site], ServeOptions(on_ready=ready.set_result, **options), stop=stop))
+        await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        try:
+            yield Running(server, ready.result()[0][0][1], stop, task)
+        finally:
+            stop.set()
+            await task
+
+    return run
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Any]:
+    """Wait for a state that no event tells of."""
+
+    async def wait(reached: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not reached():  # noqa: ASYNC110 - states inside a server under test
+                await asyncio.sleep(0.001)
+
+    return wait
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording()

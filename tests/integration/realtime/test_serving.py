@@ -1,0 +1,297 @@
+"""The process around the applications: start, bounds of requests, proxies, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket as stdlib_socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+
+from roomcast.realtime import (
+    AddressInUse,
+    AddressUnavailable,
+    ServeOptions,
+    Server,
+    ServerOptions,
+    Site,
+    StartupFailed,
+    serve,
+)
+
+SCRIPT = Path(__file__).with_name("serving_process.py")
+ROOT = Path(__file__).parents[3]
+
+
+class Process:
+    """The script as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.ports: list[int] = []
+
+    async def line(self) -> str:
+        assert self.process.stdout is not None
+        return (await asyncio.wait_for(self.process.stdout.readline(), 15)).decode().strip()
+
+    async def rest(self) -> list[str]:
+        assert self.process.stdout is not None
+        lines = (await asyncio.wait_for(self.process.stdout.read(), 15)).decode().splitlines()
+        await self.process.wait()
+        return lines
+
+
+@asynccontextmanager
+async def process(mode: str, *args: str) -> AsyncIterator[Process]:
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SCRIPT),
+        mode,
+        *args,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    running = Process(started)
+    try:
+        if mode in {"uvloop", "asyncio"} and not args:
+            running.ports = [int(port) for port in (await running.line()).split()[1:]]
+        yield running
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def entered(port: int) -> Any:
+    websocket = await connect(f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket", compression=None)
+    await websocket.recv()
+    await websocket.send("40")
+    await websocket.recv()
+    return websocket
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_drains_sockets_and_requests_and_ends_the_process(loop: str, number: signal.Signals) -> None:
+    async with process(loop) as running:
+        sockets = [await entered(running.ports[0]) for _ in range(5)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.ports[1])
+        writer.write(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await running.line() == "request"
+        began = time.monotonic()
+        running.process.send_signal(number)
+        assert (await asyncio.wait_for(reader.read(), 10)).endswith(b"slow")
+        for websocket in sockets:
+            await asyncio.wait_for(websocket.wait_closed(), 5)
+            assert websocket.close_code == 1012
+        lines = await running.rest()
+        assert time.monotonic() - began < 4
+        assert lines[0] == "unready"
+        assert lines[1:6] == ["disconnected server shutting down"] * 5
+        assert lines[6:] == ["lifespan ended", "lifespan ended", f"ended {number.name}"]
+        assert running.process.returncode == 0
+        writer.close()
+
+
+async def test_ctrl_c_does_not_wait_for_a_handler_that_does_not_end() -> None:
+    async with process("uvloop") as running:
+        websocket = await entered(running.ports[0])
+        await websocket.send('42["busy",60]')
+        assert await running.line() == "busy"
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+        lines = await running.rest()
+        assert time.monotonic() - began < 5
+        assert "not busy" in lines
+        assert lines[-1] == "ended SIGINT"
+
+
+async def test_a_second_ctrl_c_leaves_at_once() -> None:
+    async with process("uvloop") as running:
+        websocket = await entered(running.ports[0])
+        await websocket.send('42["busy",60]')
+        assert await running.line() == "busy"
+        running.process.send_signal(signal.SIGINT)
+        assert await running.line() == "unready"
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGINT)
+        assert (await running.rest())[-1] == "ended SIGINT"
+        assert time.monotonic() - began < 1.5
+
+
+async def test_a_port_in_use_is_one_clear_line() -> None:
+    with stdlib_socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with process("uvloop", str(port)) as running:
+            (line,) = await running.rest()
+            assert running.process.returncode == 3
+        assert line.startswith(f"AddressInUse port {port} on 127.0.0.1 is in use: ")
+
+
+async def test_an_application_that_fails_to_start_ends_the_others() -> None:
+    async with process("broken") as running:
+        (line,) = await running.rest()
+        assert line.startswith("StartupFailed")
+
+
+async def test_the_errors_of_an_address_carry_host_and_port() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    with stdlib_socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressInUse) as in_use:
+            await serve([Site(app, "127.0.0.1", 0), Site(app, "127.0.0.1", port)])
+    assert (in_use.value.host, in_use.value.port) == ("127.0.0.1", port)
+    with pytest.raises(AddressUnavailable):
+        await serve([Site(app, "no-such-host.invalid", 0)])
+    with pytest.raises(AddressUnavailable):
+        await serve([Site(app, "192.0.2.1", 0)])  # TEST-NET: nobody's address
+
+
+async def test_a_failed_startup_is_an_error_of_serve() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "on purpose"})
+
+    with pytest.raises(StartupFailed):
+        await serve([Site(app, "127.0.0.1", 0)])
+
+
+async def test_localhost_is_bound_on_every_family_with_one_port() -> None:
+    ready = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    task = asyncio.create_task(
+        serve([Site(Server().asgi(), "localhost", 0)], ServeOptions(on_ready=ready.set_result), stop=stop)
+    )
+    (addresses,) = await ready
+    assert len({port for _, port in addresses}) == 1
+    assert {host for host, _ in addresses} >= {"127.0.0.1"}
+    stop.set()
+    assert await task is None
+
+
+async def test_half_open_heads_are_gone_after_the_deadline_and_others_are_served(serving: Any) -> None:
+    async with serving(Server(), head_deadline_s=0.3) as running:
+        peers = [await running.raw(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ") for _ in range(50)]
+        silent, silent_writer = await running.raw()
+        websocket = await running.open()
+        for reader, writer in peers:
+            assert (await asyncio.wait_for(reader.read(), 2)).startswith(b"HTTP/1.1 408 ")
+            writer.close()
+        assert await asyncio.wait_for(silent.read(), 2) == b""
+        silent_writer.close()
+        await websocket.send("41")
+        await websocket.close()
+
+
+async def test_a_head_that_trickles_does_not_extend_its_deadline(serving: Any) -> None:
+    async with serving(Server(), head_deadline_s=0.3) as running:
+        reader, writer = await running.raw(b"GET / HTTP/1.1\r\nx: ")
+        answer = asyncio.create_task(reader.read())
+        began = time.monotonic()
+        while not answer.done():
+            assert time.monotonic() - began < 2
+            writer.write(b"y")
+            await asyncio.sleep(0.02)
+        assert answer.result().startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_second_head_on_a_kept_connection_has_a_deadline_too(serving: Any) -> None:
+    async with serving(Server(), head_deadline_s=0.3) as running:
+        reader, writer = await running.raw(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\nNot Found")
+        writer.write(b"GET / HTTP/1.1\r\nx: ")
+        assert (await asyncio.wait_for(reader.read(), 2)).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_body_that_does_not_come_ends_the_connection(serving: Any) -> None:
+    async with serving(Server(), body_deadline_s=0.3) as running:
+        sid = await running.poll_open()
+        head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n4"
+        reader, writer = await running.raw(head.encode())
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
+        assert (await running.poll(sid)).status == 400
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000,
+        b"GET /" + b"y" * 20_000,
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 2000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n" + b"a: b\r\n" * 2000 + b"\r\n",
+    ],
+    ids=["long value", "endless value", "endless target", "101 lines", "2000 lines", "2000 lines, websocket"],
+)
+async def test_an_oversize_head_is_refused_with_431(serving: Any, head: bytes) -> None:
+    async with serving(Server()) as running:
+        reader, writer = await running.raw(head)
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+        assert (await running.http("GET", "/")).status == 404
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_once(serving: Any, data: bytes) -> None:
+    async with serving(Server()) as running:
+        reader, writer = await running.raw(data)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "expected"),
+    [((), ("127.0.0.1", False)), (("127.0.0.0/8",), ("203.0.113.7", True)), (("10.0.0.1",), ("127.0.0.1", False))],
+)
+async def test_forwarded_headers_count_on_both_transports_and_only_from_trusted_proxies(
+    serving: Any, trusted: tuple[str, ...], expected: tuple[str, bool]
+) -> None:
+    server = Server()
+    seen: list[tuple[str | None, bool]] = []
+
+    @server.event
+    def connect(sid: str, environ: dict[str, Any]) -> None:
+        handshake = server.socket(sid).handshake
+        assert environ["REMOTE_ADDR"] == handshake.address
+        seen.append((handshake.address, handshake.secure))
+
+    headers = {"x-forwarded-for": "198.51.100.1, 203.0.113.7", "x-forwarded-proto": "https"}
+    async with serving(server, trusted_proxies=trusted) as running:
+        websocket = await running.open(additional_headers=headers)
+        await websocket.close()
+        answer = await running.http("GET", "/socket.io/?EIO=4&transport=polling", headers=headers)
+        sid = answer.body.split(b'"')[3].decode()
+        await running.post(sid, b"40")
+    assert seen == [expected, expected]
+
+
+async def test_what_comes_over_an_upgraded_connection_leaves_no_http_object_behind(serving: Any) -> None:
+    async with serving(Server(ServerOptions())) as running:
+        websocket = await running.open()
+        (connection,) = running.server.engine.connections.values()
+        assert type(connection.transport._transport.get_protocol()).__mro__[1].__name__ == "WebSocketProtocol"
+        await websocket.close()
