@@ -29,7 +29,7 @@ export interface ClientOptions {
   /** Asked before each connection and request, so that it may renew the token. */
   getToken?: TokenSource;
   /** Keeps unsent messages across a reload, such as `window.localStorage`. Default: they are kept in memory. */
-  storage?: KeyValueStorage;
+  storage?: KeyValueStorage | null;
   /** Messages in a page of history. */
   pageSize?: number;
   /** Replaces parts of the surroundings, for tests. */
@@ -184,9 +184,11 @@ export class WebSocketClient {
       api: {
         listMessages: (id, page) => this.api.listMessages(id, page),
         listEvents: (id, page) => this.api.listEvents(id, page),
-        // With authentication on, the token says who speaks.
-        sendMessage: ({ userId, ...message }) =>
-          this.api.sendMessage(this.#getToken === null && userId != null ? { ...message, userId } : message),
+        sendMessage: async ({ userId, ...message }) => {
+          // With authentication on, the token says who speaks.
+          const token = (await this.#getToken?.()) ?? null;
+          return this.api.sendMessage(token === null && userId != null ? { ...message, userId } : message);
+        },
       },
       connection: this.#connection,
       runtime: this.#runtime,

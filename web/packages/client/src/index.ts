@@ -16,6 +16,7 @@ export {
   RefusedError,
   RoomcastError,
 } from './errors.ts';
+export type { Config } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
 export { type ChatSession, type ChatSnapshot } from './session.ts';
