@@ -2,10 +2,21 @@
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
+import { App } from './App.tsx';
+import { CrashScreen } from './shell/CrashScreen.tsx';
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/controls.css';
+import './styles/shell.css';
+import './styles/sidebar.css';
+import './styles/conversation.css';
+
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(
   <StrictMode>
-    <h1>Roomcast</h1>
+    <CrashScreen>
+      <App />
+    </CrashScreen>
   </StrictMode>,
 );

@@ -1,0 +1,41 @@
+/** What to show at all: nothing yet, who are you, or the chats. */
+import { RoomcastProvider } from '@roomcast/react';
+
+import { client, loadConfig } from './client.ts';
+import { useDocumentLanguage, useStrings } from './i18n/language.ts';
+import { useIdentity } from './identity/identity.ts';
+import { IdentityForm } from './identity/IdentityForm.tsx';
+import { useDocumentTheme } from './settings/theme.ts';
+import { Notice } from './shell/Notice.tsx';
+import { Shell } from './shell/Shell.tsx';
+import { useConfig } from './useConfig.ts';
+
+export function App() {
+  useDocumentLanguage();
+  useDocumentTheme();
+  const { app } = useStrings();
+  const me = useIdentity();
+  const { config, failed } = useConfig(loadConfig);
+
+  if (config === null) {
+    return (
+      <main className="screen">
+        {failed ? (
+          <Notice icon="alert" role="status" title={app.unreachableTitle} text={app.unreachableText} />
+        ) : (
+          <span className="visually-hidden" role="status">
+            {app.loading}
+          </span>
+        )}
+      </main>
+    );
+  }
+  // A name that was chosen while the server asked for no token is no proof now.
+  if (me === null || (config.auth && me.token === null)) return <IdentityForm byToken={config.auth} />;
+  return (
+    // By its key another person is another page: nothing of the one before stays.
+    <RoomcastProvider key={me.userId} client={client} userId={me.userId}>
+      <Shell me={me} />
+    </RoomcastProvider>
+  );
+}

@@ -1,0 +1,72 @@
+/** All chats, newest activity first, the open one always among them. */
+import type { ChatSummary, RoomcastError } from '@roomcast/react';
+
+import { describeError } from '../errors.ts';
+import { useStrings } from '../i18n/language.ts';
+import { ChatItem } from './ChatItem.tsx';
+import { isUnread, type Marks } from './readMarks.ts';
+import { titleOf } from './titles.ts';
+
+interface Props {
+  readonly chats: readonly ChatSummary[];
+  readonly failure: RoomcastError | null;
+  readonly loading: boolean;
+  readonly hasMore: boolean;
+  readonly activeId: string | null;
+  readonly marks: Marks;
+  readonly onMore: () => void;
+  readonly onRetry: () => void;
+  readonly onOpen: () => void;
+}
+
+export function ChatList(props: Props) {
+  const { chats, failure, loading, hasMore, activeId, marks, onMore, onRetry, onOpen } = props;
+  const { chats: words, app, errors } = useStrings();
+  // A chat that nobody wrote in, or far down the list: the reader is in it all the same.
+  const missing = activeId !== null && !loading && !chats.some((chat) => chat.id === activeId);
+  return (
+    <nav className="chat-list" aria-label={words.title}>
+      <ul data-testid="chat-list" aria-busy={loading}>
+        {missing && (
+          <ChatItem
+            chatId={activeId}
+            title={titleOf({ id: activeId, title: null }, words)}
+            active
+            unread={false}
+            onOpen={onOpen}
+          />
+        )}
+        {chats.map((chat) => (
+          <ChatItem
+            key={chat.id}
+            chatId={chat.id}
+            title={titleOf(chat, words)}
+            active={chat.id === activeId}
+            unread={chat.id !== activeId && isUnread(marks, chat)}
+            onOpen={onOpen}
+          />
+        ))}
+      </ul>
+      {loading && (
+        <div className="skeleton skeleton--list" role="status" aria-label={app.loading}>
+          <span className="skeleton__line" />
+          <span className="skeleton__line" />
+          <span className="skeleton__line" />
+        </div>
+      )}
+      {failure !== null && (
+        <p className="chat-list__failure" role="alert">
+          {words.failed} {describeError(failure, errors)}{' '}
+          <button type="button" className="link" onClick={onRetry}>
+            {app.tryAgain}
+          </button>
+        </p>
+      )}
+      {hasMore && (
+        <button type="button" className="button button--quiet" data-testid="more-chats" onClick={onMore}>
+          {words.more}
+        </button>
+      )}
+    </nav>
+  );
+}

@@ -1,0 +1,62 @@
+/** One chat: its header, its messages, and the field to write in. Mounted anew for each chat. */
+import { useChat } from '@roomcast/react';
+
+import { describeError } from '../errors.ts';
+import { useStrings } from '../i18n/language.ts';
+import { Notice } from '../shell/Notice.tsx';
+import { Composer } from './Composer.tsx';
+import { MessageList } from './MessageList.tsx';
+import { Skeleton } from './Skeleton.tsx';
+import { useLatest } from './useLatest.ts';
+
+interface Props {
+  readonly chatId: string;
+  readonly me: string;
+  readonly online: boolean;
+}
+
+export function Conversation({ chatId, me, online }: Props) {
+  const chat = useChat(chatId);
+  const { conversation: words, errors } = useStrings();
+  const [scroller, latest] = useLatest(chat.messages, me);
+
+  function send(content: string): void {
+    // The entry itself tells how its sending goes.
+    void chat.sendMessage(content);
+    latest.toLatest();
+  }
+
+  function body() {
+    if (chat.status === 'error') {
+      const reason = chat.error === null ? undefined : describeError(chat.error, errors);
+      return (
+        <Notice icon="alert" role="alert" title={words.failed} {...(reason === undefined ? {} : { text: reason })} />
+      );
+    }
+    if (chat.messages.length > 0) {
+      return (
+        <MessageList
+          messages={chat.messages}
+          me={me}
+          online={online}
+          scroller={scroller}
+          latest={latest}
+          hasOlder={chat.hasOlder}
+          olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
+          loadOlder={chat.loadOlder}
+          onRetry={chat.retry}
+          onDiscard={chat.discard}
+        />
+      );
+    }
+    if (chat.status !== 'ready') return <Skeleton />;
+    return <Notice icon="bubble" title={words.emptyTitle} text={words.emptyText} />;
+  }
+
+  return (
+    <>
+      <div className="conversation__body">{body()}</div>
+      <Composer userId={me} chatId={chatId} onSend={send} />
+    </>
+  );
+}

@@ -1,0 +1,27 @@
+/** The messages of one day under its date, which stays in view while one scrolls through them. */
+import { useFormats } from '../i18n/language.ts';
+import { useNow } from '../ui/useNow.ts';
+import { MessageGroup } from './MessageGroup.tsx';
+import type { Day } from './timeline.ts';
+
+interface Props {
+  readonly day: Day;
+  readonly online: boolean;
+  readonly onRetry: (key: string) => void;
+  readonly onDiscard: (key: string) => void;
+}
+
+export function DaySection({ day, online, onRetry, onDiscard }: Props) {
+  const formats = useFormats();
+  const today = useNow();
+  return (
+    <section className="day">
+      <h2 className="day__title">
+        <time>{formats.day(day.date, today)}</time>
+      </h2>
+      {day.groups.map((group) => (
+        <MessageGroup key={group.key} group={group} online={online} onRetry={onRetry} onDiscard={onDiscard} />
+      ))}
+    </section>
+  );
+}

@@ -1,0 +1,18 @@
+/** What is typed and not yet sent, kept for each person and chat over a reload. */
+import { useCallback, useState } from 'react';
+
+import { shared } from '../storage/storage.ts';
+
+export function useDraft(userId: string, chatId: string): readonly [string, (text: string) => void] {
+  const key = `draft.${userId}.${chatId}`;
+  const [text, setText] = useState(() => shared.get(key) ?? '');
+  const change = useCallback(
+    (next: string) => {
+      setText(next);
+      if (next === '') shared.remove(key);
+      else shared.set(key, next);
+    },
+    [key],
+  );
+  return [text, change];
+}

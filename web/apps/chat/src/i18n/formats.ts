@@ -1,0 +1,59 @@
+/** Dates and times as the reader writes them. Formatters are costly to build, so each language builds them once. */
+import type { Dictionary } from './en';
+import { type Language, languages } from './languages';
+
+export interface Formats {
+  /** Hour and minute, `14:05`. */
+  time(date: Date): string;
+  /** Full date and time, for a tooltip. */
+  full(date: Date): string;
+  /** The day as a heading: today, yesterday, else the date (with its year if it is not this one). */
+  day(date: Date, now: Date): string;
+}
+
+// Dates of the page speak Taiwan's conventions in Chinese, and the reader's own region in English.
+const locales: Record<Language, string | undefined> = { en: undefined, 'zh-Hant': 'zh-Hant-TW' };
+
+function localeOf(language: Language): string {
+  const own = locales[language];
+  if (own !== undefined) return own;
+  const regional = typeof navigator === 'undefined' ? [] : navigator.languages;
+  return regional.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
+}
+
+/** Midnight of the date's day in the reader's time zone, in milliseconds. */
+export function dayOf(date: Date): number {
+  return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+}
+
+const built = new Map<Language, Formats>();
+
+function build(language: Language): Formats {
+  const locale = localeOf(language);
+  const words: Dictionary['conversation'] = languages[language].conversation;
+  const time = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
+  const full = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'medium' });
+  const thisYear = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
+  const otherYear = new Intl.DateTimeFormat(locale, { dateStyle: 'long' });
+  return {
+    time: (date) => time.format(date),
+    full: (date) => full.format(date),
+    day(date, now) {
+      const day = dayOf(date);
+      if (day === dayOf(now)) return words.today;
+      // Through the calendar, not 24 hours back: days with a clock change are shorter or longer.
+      const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
+      if (day === yesterday.getTime()) return words.yesterday;
+      return (date.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(date);
+    },
+  };
+}
+
+export function formatsOf(language: Language): Formats {
+  let formats = built.get(language);
+  if (formats === undefined) {
+    formats = build(language);
+    built.set(language, formats);
+  }
+  return formats;
+}

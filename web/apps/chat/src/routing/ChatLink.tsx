@@ -1,0 +1,20 @@
+/** A link to a chat: a plain click stays in the page, anything else is the browser's. */
+import type { AnchorHTMLAttributes, MouseEvent } from 'react';
+
+import { chatPath, openChat } from './route.ts';
+
+interface Props extends Omit<AnchorHTMLAttributes<HTMLAnchorElement>, 'href'> {
+  readonly chatId: string;
+  readonly onOpen?: () => void;
+}
+
+export function ChatLink({ chatId, onOpen, ...anchor }: Props) {
+  function onClick(event: MouseEvent<HTMLAnchorElement>): void {
+    const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
+    if (!plain) return;
+    event.preventDefault();
+    openChat(chatId);
+    onOpen?.();
+  }
+  return <a {...anchor} href={chatPath(chatId)} onClick={onClick} />;
+}

@@ -1,0 +1,52 @@
+/** The address bar: `/` is the lobby, `/c/{chatId}` a chat; anything else is told so. */
+import { useSyncExternalStore } from 'react';
+
+/** Where a fresh visitor lands. */
+export const LOBBY = 'lobby';
+
+export type Route = { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
+
+// As the API takes them; a dot or two would be resolved away in a URL.
+const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
+
+export function parsePath(path: string): Route {
+  if (path === '/') return { name: 'chat', chatId: LOBBY };
+  const encoded = /^\/c\/([^/]+)\/?$/.exec(path)?.[1];
+  if (encoded === undefined) return { name: 'unknown' };
+  try {
+    const chatId = decodeURIComponent(encoded);
+    return CHAT_ID.test(chatId) ? { name: 'chat', chatId } : { name: 'unknown' };
+  } catch (error) {
+    if (error instanceof URIError) return { name: 'unknown' };
+    throw error;
+  }
+}
+
+export function chatPath(chatId: string): string {
+  return `/c/${encodeURIComponent(chatId)}`;
+}
+
+const listeners = new Set<() => void>();
+
+function notify(): void {
+  for (const listener of listeners) listener();
+}
+
+function subscribe(listener: () => void): () => void {
+  if (listeners.size === 0) window.addEventListener('popstate', notify);
+  listeners.add(listener);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) window.removeEventListener('popstate', notify);
+  };
+}
+
+export function openChat(chatId: string): void {
+  const path = chatPath(chatId);
+  if (path !== window.location.pathname) window.history.pushState(null, '', path);
+  notify();
+}
+
+export function usePath(): string {
+  return useSyncExternalStore(subscribe, () => window.location.pathname);
+}

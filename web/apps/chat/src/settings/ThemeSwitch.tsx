@@ -1,0 +1,24 @@
+/** Goes from the system's appearance to light to dark and round again. */
+import { useStrings } from '../i18n/language.ts';
+import { Icon } from '../ui/Icon.tsx';
+import { themes, themeSetting, useTheme } from './theme.ts';
+
+export function ThemeSwitch() {
+  const theme = useTheme();
+  const { settings: words } = useStrings();
+  const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? 'system';
+  return (
+    <button
+      type="button"
+      className="setting"
+      data-testid="theme-switch"
+      data-theme-choice={theme}
+      aria-label={`${words.theme}: ${words[theme]}`}
+      title={`${words.theme}: ${words[theme]}`}
+      onClick={() => themeSetting.set(next)}
+    >
+      <Icon name={theme} />
+      <span>{words[theme]}</span>
+    </button>
+  );
+}

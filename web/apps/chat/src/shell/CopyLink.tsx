@@ -1,0 +1,38 @@
+/** Copies the address of this chat, and says so for a moment. */
+import { useEffect, useState } from 'react';
+
+import { useStrings } from '../i18n/language.ts';
+import { chatPath } from '../routing/route.ts';
+import { Icon } from '../ui/Icon.tsx';
+
+const SHOWN_MS = 2_000;
+
+export function CopyLink({ chatId }: { readonly chatId: string }) {
+  const { chats: words } = useStrings();
+  const [copied, setCopied] = useState(false);
+
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [copied]);
+
+  function copy(): void {
+    navigator.clipboard.writeText(new URL(chatPath(chatId), window.location.origin).href).then(
+      () => setCopied(true),
+      // Not allowed: the address bar has the link as well.
+      () => setCopied(false),
+    );
+  }
+
+  // Browsers only offer the clipboard to pages that are served securely, or from this machine.
+  if (!window.isSecureContext) return null;
+  return (
+    <button type="button" className="icon-button" aria-label={words.copyLink} title={words.copyLink} onClick={copy}>
+      <Icon name={copied ? 'check' : 'link'} />
+      <span className="visually-hidden" role="status">
+        {copied ? words.linkCopied : ''}
+      </span>
+    </button>
+  );
+}

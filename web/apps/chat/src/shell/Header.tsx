@@ -1,0 +1,43 @@
+/** Above the conversation: where one is, the link to share, and whether one is connected. */
+import type { Ref } from 'react';
+
+import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
+import type { Reach } from '../connection/connection.ts';
+import { useStrings } from '../i18n/language.ts';
+import { Icon } from '../ui/Icon.tsx';
+import { CopyLink } from './CopyLink.tsx';
+
+interface Props {
+  readonly title: string;
+  readonly reach: Reach;
+  readonly chatId: string | null;
+  readonly sidebarId: string;
+  readonly sidebarOpen: boolean;
+  readonly opener: Ref<HTMLButtonElement>;
+  readonly onOpenSidebar: () => void;
+}
+
+export function Header({ title, reach, chatId, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
+  const { chats: words } = useStrings();
+  return (
+    <header className="header">
+      <button
+        ref={opener}
+        type="button"
+        className="icon-button header__menu"
+        data-testid="open-sidebar"
+        aria-label={words.open}
+        aria-controls={sidebarId}
+        aria-expanded={sidebarOpen}
+        onClick={onOpenSidebar}
+      >
+        <Icon name="menu" />
+      </button>
+      <h1 className="header__title" dir="auto" data-testid="chat-title">
+        {title}
+      </h1>
+      <ConnectionIndicator reach={reach} />
+      {chatId !== null && <CopyLink key={chatId} chatId={chatId} />}
+    </header>
+  );
+}

@@ -1,0 +1,27 @@
+/** A whole area that has one thing to say: empty, failed, not found. */
+import type { ReactNode } from 'react';
+
+import { Icon, type IconName } from '../ui/Icon.tsx';
+
+interface Props {
+  readonly icon: IconName;
+  readonly title: string;
+  readonly text?: string;
+  /** `alert` is read out at once. */
+  readonly role?: 'alert' | 'status';
+  /** What one can do about it. */
+  readonly children?: ReactNode;
+}
+
+export function Notice({ icon, title, text, role, children }: Props) {
+  return (
+    <div className="notice" role={role}>
+      <span className="notice__icon">
+        <Icon name={icon} />
+      </span>
+      <p className="notice__title">{title}</p>
+      {text !== undefined && <p className="notice__text">{text}</p>}
+      {children}
+    </div>
+  );
+}

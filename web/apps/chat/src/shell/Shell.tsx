@@ -1,0 +1,106 @@
+/** The page of someone who is in: chats at the side, one conversation beside them. */
+import { useChats } from '@roomcast/react';
+import { useEffect, useId, useState } from 'react';
+
+import { ChatList } from '../chats/ChatList.tsx';
+import { NewChat } from '../chats/NewChat.tsx';
+import { ReadMarks, useMarks } from '../chats/readMarks.ts';
+import { titleOf } from '../chats/titles.ts';
+import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
+import { useReach } from '../connection/connection.ts';
+import { Conversation } from '../conversation/Conversation.tsx';
+import { useStrings } from '../i18n/language.ts';
+import { identity, type Identity } from '../identity/identity.ts';
+import { ChatLink } from '../routing/ChatLink.tsx';
+import { LOBBY, openChat, parsePath, usePath } from '../routing/route.ts';
+import { Header } from './Header.tsx';
+import { Notice } from './Notice.tsx';
+import { Sidebar } from './Sidebar.tsx';
+import { useDrawer } from './useDrawer.ts';
+
+export function Shell({ me }: { readonly me: Identity }) {
+  const words = useStrings();
+  const route = parsePath(usePath());
+  const chatId = route.name === 'chat' ? route.chatId : null;
+  const list = useChats();
+  const connection = useReach();
+  const drawer = useDrawer();
+  const sidebarId = useId();
+  const [readMarks] = useState(() => new ReadMarks(me.userId));
+  const marks = useMarks(readMarks);
+
+  const open = list.chats.find((chat) => chat.id === chatId);
+  const title = chatId === null ? words.chats.notFoundTitle : titleOf(open ?? { id: chatId, title: null }, words.chats);
+
+  const { status, chats } = list;
+  useEffect(() => {
+    if (status === 'ready') readMarks.begin(chats);
+  }, [readMarks, status, chats]);
+
+  const openId = open?.id;
+  const openSeq = open?.lastSeq;
+  useEffect(() => {
+    if (openId !== undefined && openSeq !== undefined) readMarks.read(openId, openSeq);
+  }, [readMarks, openId, openSeq]);
+
+  useEffect(() => {
+    document.title = `${title} · ${words.app.name}`;
+  }, [title, words.app.name]);
+
+  async function createChat(newTitle: string): Promise<void> {
+    const chat = await list.createChat({ title: newTitle });
+    openChat(chat.id);
+    drawer.hide();
+  }
+
+  return (
+    <div className={drawer.open ? 'shell shell--drawer' : 'shell'}>
+      <a className="skip" href="#composer">
+        {words.app.skipToComposer}
+      </a>
+      <Sidebar
+        id={sidebarId}
+        name={me.userId}
+        byToken={me.token !== null}
+        hidden={drawer.hidden}
+        onClose={drawer.hide}
+        onSignOut={identity.clear}
+      >
+        <NewChat onCreate={createChat} />
+        <ChatList
+          chats={list.chats}
+          failure={list.error}
+          loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
+          hasMore={list.hasMore}
+          activeId={chatId}
+          marks={marks}
+          onMore={() => void list.loadMore()}
+          onRetry={() => void list.refresh()}
+          onOpen={drawer.hide}
+        />
+      </Sidebar>
+      <div className="scrim" onClick={drawer.hide} aria-hidden="true" />
+      <main className="conversation" inert={drawer.open}>
+        <Header
+          title={title}
+          reach={connection.reach}
+          chatId={chatId}
+          sidebarId={sidebarId}
+          sidebarOpen={drawer.open}
+          opener={drawer.opener}
+          onOpenSidebar={drawer.show}
+        />
+        <ConnectionBanner connection={connection} onSignOut={identity.clear} />
+        {chatId === null ? (
+          <Notice icon="link" title={words.chats.notFoundTitle} text={words.chats.notFoundText}>
+            <ChatLink className="button button--primary" chatId={LOBBY}>
+              {words.chats.toLobby}
+            </ChatLink>
+          </Notice>
+        ) : (
+          <Conversation key={chatId} chatId={chatId} me={me.userId} online={connection.reach === 'connected'} />
+        )}
+      </main>
+    </div>
+  );
+}

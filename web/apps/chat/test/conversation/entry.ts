@@ -1,0 +1,18 @@
+/** Makes entries of a conversation for tests. */
+import type { ChatEntry } from '@roomcast/react';
+
+export function entry(change: Partial<ChatEntry> & { key: string }): ChatEntry {
+  return {
+    id: change.key,
+    role: 'USER',
+    content: `text of ${change.key}`,
+    time: new Date(2026, 10, 23, 12, 0, 0),
+    chatId: 'lobby',
+    seq: null,
+    userId: 'ann',
+    clientMsgId: null,
+    status: 'sent',
+    error: null,
+    ...change,
+  };
+}

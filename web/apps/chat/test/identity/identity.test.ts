@@ -1,0 +1,65 @@
+import { afterEach, expect, test } from 'vitest';
+
+import { faultOf, identity, suggestedName } from '../../src/identity/identity.ts';
+import { readToken } from '../../src/identity/token.ts';
+
+const encode = (value: unknown) =>
+  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value))))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
+const tokenOf = (claims: unknown) => `${encode({ alg: 'HS256' })}.${encode(claims)}.c2ln`;
+
+afterEach(() => {
+  identity.clear();
+  sessionStorage.clear();
+  localStorage.clear();
+});
+
+test('a name is kept by the tab and only suggested to others', () => {
+  identity.setName('Ada');
+  expect(identity.get()).toEqual({ userId: 'Ada', token: null });
+  expect(sessionStorage.getItem('roomcast.name')).toBe('Ada');
+  sessionStorage.clear();
+  expect(identity.get()).toBeNull();
+  expect(suggestedName()).toBe('Ada');
+});
+
+test('the same person is the same object, as React wants it', () => {
+  identity.setName('Ada');
+  expect(identity.get()).toBe(identity.get());
+});
+
+test('a token says the name and never reaches the shared storage', () => {
+  const token = tokenOf({ sub: '小美', exp: 4_000_000_000 });
+  identity.setToken(token);
+  expect(identity.get()).toEqual({ userId: '小美', token });
+  expect(JSON.stringify(localStorage)).not.toContain(token);
+  identity.setName('Ada');
+  expect(identity.get()?.token).toBeNull();
+});
+
+test.each(['', 'a.b', 'a.b.c', `a.${encode('x')}.c`, tokenOf({}), tokenOf({ sub: '' }), tokenOf({ sub: 1 })])(
+  '%j is no token',
+  (text) => {
+    expect(readToken(text)).toBeNull();
+  },
+);
+
+test('a token may have no end', () => {
+  expect(readToken(tokenOf({ sub: 'ann' }))).toEqual({ userId: 'ann', expiresAt: null });
+  expect(readToken(tokenOf({ sub: 'ann', exp: 2 }))?.expiresAt).toBe(2_000);
+});
+
+test.each([
+  ['Ada', null],
+  ['小美 👩‍💻', null],
+  ['', 'required'],
+  ['a'.repeat(128), null],
+  ['😀'.repeat(129), 'too-long'],
+  ['a\nb', 'invalid'],
+  ['a\u202eb', 'invalid'],
+  ['a\ud800', 'invalid'],
+])('the name %j is %s', (name, fault) => {
+  expect(faultOf(name)).toBe(fault);
+});

@@ -1,0 +1,59 @@
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { createSetting } from '../../src/storage/setting.ts';
+import { createStore } from '../../src/storage/storage.ts';
+
+afterEach(() => {
+  localStorage.clear();
+  vi.restoreAllMocks();
+});
+
+test('what is set is got, under a name of our own', () => {
+  const store = createStore(() => localStorage);
+  store.set('a', '1');
+  expect(store.get('a')).toBe('1');
+  expect(localStorage.getItem('roomcast.a')).toBe('1');
+  store.remove('a');
+  expect(store.get('a')).toBeNull();
+});
+
+test('where storage is forbidden the page remembers as long as it lives', () => {
+  const store = createStore(() => {
+    throw new DOMException('denied', 'SecurityError');
+  });
+  expect(store.get('a')).toBeNull();
+  store.set('a', '1');
+  expect(store.get('a')).toBe('1');
+  store.remove('a');
+  expect(store.get('a')).toBeNull();
+});
+
+test('a full storage hides nothing that was set later', () => {
+  const store = createStore(() => localStorage);
+  store.set('a', 'old');
+  vi.spyOn(Storage.prototype, 'setItem').mockImplementation(() => {
+    throw new DOMException('full', 'QuotaExceededError');
+  });
+  store.set('a', 'new');
+  expect(store.get('a')).toBe('new');
+});
+
+test('a setting ignores what is not one of its values, and tells of changes here and in other tabs', () => {
+  const setting = createSetting(
+    'colour',
+    (value) => value === 'red' || value === 'blue',
+    () => 'red' as const,
+  );
+  localStorage.setItem('roomcast.colour', 'nonsense');
+  expect(setting.get()).toBe('red');
+  const listener = vi.fn();
+  const stop = setting.subscribe(listener);
+  setting.set('blue');
+  expect(setting.get()).toBe('blue');
+  window.dispatchEvent(new StorageEvent('storage', { key: 'roomcast.colour' }));
+  window.dispatchEvent(new StorageEvent('storage', { key: 'roomcast.other' }));
+  expect(listener).toHaveBeenCalledTimes(2);
+  stop();
+  setting.set('red');
+  expect(listener).toHaveBeenCalledTimes(2);
+});
