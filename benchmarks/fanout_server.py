@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
+from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, loop_factory, serve
 
 server = Server(ServerOptions(ping_interval_s=300.0))
 
@@ -33,4 +33,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(main(int(sys.argv[1])))

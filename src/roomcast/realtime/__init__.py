@@ -21,7 +21,7 @@ from roomcast.realtime.namespace import Namespace
 from roomcast.realtime.observer import NullObserver, Observer, Reason
 from roomcast.realtime.options import ANY_ORIGIN, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
-from roomcast.realtime.serving import Site, serve
+from roomcast.realtime.serving import Site, loop_factory, serve
 from roomcast.realtime.socket import Socket
 
 __all__ = [
@@ -47,5 +47,6 @@ __all__ = [
     "Socket",
     "SocketGone",
     "StartupFailed",
+    "loop_factory",
     "serve",
 ]
