@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import itertools
+import tempfile
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +21,7 @@ from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -53,6 +58,23 @@ def database_options(directory: Path) -> DatabaseOptions:
     return DatabaseOptions(url=sqlite_url(directory / "roomcast.db"), synchronous="OFF")
 
 
+@functools.cache
+def _migrated() -> bytes:
+    """An empty database of the newest schema: migrating takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(asyncio.run, migrate(database_options(Path(directory)))).result()
+        return (Path(directory) / "roomcast.db").read_bytes()
+
+
+def fresh_database(directory: Path) -> DatabaseOptions:
+    """A migrated database in ``directory``, unless there is one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "roomcast.db"
+    if not file.exists():
+        file.write_bytes(_migrated())
+    return database_options(directory)
+
+
 @asynccontextmanager
 async def open_backend(
     directory: Path,
@@ -63,7 +85,7 @@ async def open_backend(
 ) -> AsyncIterator[Backend]:
     """Everything but HTTP and the worker, started, and stopped at the end."""
     log = MemoryEventLog() if log is None else log
-    async with open_store(database_options(directory)) as store:
+    async with open_store(fresh_database(directory)) as store:
         relay = Relay(store.chats, log, relay_options)
         writer = ChatWriter(store.chats, relay, options=ChatOptions(default_responder=responder))
         await relay.start()

@@ -24,12 +24,12 @@ class Listening:
     """What listening on a host means.
 
     Attributes:
-        bind: What is bound; ``localhost`` is both of its families.
+        bind: Every address that is bound, each on the same port.
         names: Names by which people reach it, best first, as they stand in a URL.
         loopback: Only this machine reaches it.
     """
 
-    bind: str
+    bind: tuple[str, ...]
     names: tuple[str, ...]
     loopback: bool
 
@@ -42,18 +42,20 @@ class Listening:
 def listening(host: str) -> Listening:
     """What listening on ``host`` means.
 
-    The default, 127.0.0.1, and ``localhost`` are one thing: browsers may resolve ``localhost`` to ::1 first.
+    The default, 127.0.0.1, and ``localhost`` are one thing: browsers may take ``localhost`` for ::1, whatever the
+    machine's own list of hosts says.
     """
     if host in {LOOPBACK_HOST, "localhost"}:
-        return Listening("localhost", ("localhost", LOOPBACK_HOST), loopback=True)
+        bind = (LOOPBACK_HOST, "::1") if _has_ipv6_loopback() else (LOOPBACK_HOST,)
+        return Listening(bind, ("localhost", LOOPBACK_HOST), loopback=True)
     if host in _WILDCARDS:
         names = ("localhost", LOOPBACK_HOST, *_own_addresses())
-        return Listening("" if host == "*" else host, tuple(dict.fromkeys(names)), loopback=False)
+        return Listening(("" if host == "*" else host,), tuple(dict.fromkeys(names)), loopback=False)
     try:
         address = ip_address(host)
     except ValueError:
-        return Listening(host, (host.lower(),), loopback=False)
-    return Listening(host, (_in_url(str(address)),), loopback=address.is_loopback)
+        return Listening((host,), (host.lower(),), loopback=False)
+    return Listening((host,), (_in_url(str(address)),), loopback=address.is_loopback)
 
 
 def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
@@ -63,6 +65,17 @@ def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
         parts = urlsplit(url)
         sources += [f"{parts.scheme}://{parts.netloc}", f"{parts.scheme.replace('http', 'ws')}://{parts.netloc}"]
     return tuple(dict.fromkeys(sources))
+
+
+def _has_ipv6_loopback() -> bool:
+    if not socket.has_ipv6:
+        return False
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
 
 
 def _own_addresses() -> list[str]:

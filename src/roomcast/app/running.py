@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -92,19 +92,17 @@ async def run_up(plan: Plan, on_ready: OnReady) -> None:
         gateway = Gateway(log, LocalAdmission(core.admissions), plan.gateway, observer=ConnectionLog())
         process.stack.push_async_callback(gateway.close)
         process.parts.start("gateway's sweeper", gateway.run())
-        host, port = plan.where.bind, plan.api_port or 0
         if plan.gateway_port is None:
-            sites = [Site(gateway.asgi(core.api), host, port)]
+            await process.serve([(gateway.asgi(core.api), plan.api_port)])
         else:
-            sites = [Site(core.api, host, port), Site(gateway.asgi(), host, plan.gateway_port)]
-        await process.serve(sites)
+            await process.serve([(core.api, plan.api_port), (gateway.asgi(), plan.gateway_port)])
 
 
 async def run_api(plan: Plan, on_ready: OnReady) -> None:
     """The API, the page and the worker; see `run_up`."""
     async with _process(plan, on_ready) as process:
         core = await process.enter(_core(plan, MemoryEventLog(), process.parts))
-        await process.serve([Site(core.api, plan.where.bind, plan.api_port or 0)])
+        await process.serve([(core.api, plan.api_port)])
 
 
 async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
@@ -115,7 +113,7 @@ async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
         gateway = Gateway(log, OpenAdmission(log), plan.gateway, observer=ConnectionLog())
         process.stack.push_async_callback(gateway.close)
         process.parts.start("gateway's sweeper", gateway.run())
-        await process.serve([Site(gateway.asgi(), plan.where.bind, plan.gateway_port or 0)])
+        await process.serve([(gateway.asgi(), plan.gateway_port)])
 
 
 @asynccontextmanager
@@ -176,8 +174,9 @@ class _Process:
         entered: _Core = await self.stack.enter_async_context(core)
         return entered
 
-    async def serve(self, sites: list[Site]) -> None:
-        """Serve until a signal, or until a part dies."""
+    async def serve(self, apps: Sequence[tuple[ASGIApp, int | None]]) -> None:
+        """Serve each application on its port until a signal, or until a part dies."""
+        sites = [Site(app, host, port or 0) for app, port in apps for host in self._plan.where.bind]
         options = replace(self._plan.serve, on_ready=lambda _addresses: self._on_ready())
         reason = await serve(sites, options, stop=self._stop)
         self.parts.check()

@@ -1,0 +1,274 @@
+"""`roomcast up` as a person uses it: real processes, python-socketio's client."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from support.clients import ChatClient, get, send
+from support.processes import Roomcast, free_port, run_roomcast
+
+NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
+
+
+async def test_a_message_reaches_everybody_in_the_chat_and_nobody_else(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with ChatClient(server.gateway_url) as ada, ChatClient(server.gateway_url) as bob:
+            assert (await ada.join("c1"))["ok"]
+            assert (await bob.join("c2"))["ok"]
+            stored = await send(server.api_url, "c1", "hello", userId="ada", clientMsgId="m1")
+            assert await ada.next_message() == stored
+            await send(server.api_url, "c2", "other")
+            assert (await bob.next_message())["content"] == "other"
+            assert [message["content"] for message in bob.messages()] == ["other"]
+
+
+async def test_the_demo_answers_through_the_same_path(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        async with ChatClient(server.gateway_url) as ada:
+            await ada.join("c1")
+            await send(server.api_url, "c1", "hello")
+            question, answer = await ada.next_message(), await ada.next_message()
+    assert [question["role"], answer["role"]] == ["USER", "AI"]
+    assert [question["seq"], answer["seq"]] == [1, 2]
+    assert "demo" in answer["content"]
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",), ("polling", "websocket")])
+async def test_what_was_missed_precedes_the_ack_of_a_join(tmp_path, transports) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        for number in range(1, 6):
+            await send(server.api_url, "c1", f"message {number}")
+        async with ChatClient(server.gateway_url, transports=transports) as ada:
+            epoch = (await ada.join("other"))["epoch"]
+            ack = await ada.join("c1", since={"epoch": epoch, "seq": 2})
+            assert ack == {"ok": True, "chatId": "c1", "epoch": epoch, "seq": 5, "recovered": True}
+            assert [message["seq"] for message in ada.messages()] == [3, 4, 5]
+            assert ada.received[-1][0] == "ack:join-chat"
+            await send(server.api_url, "c1", "live")
+            assert [(await ada.next_message())["seq"] for _ in range(4)] == [3, 4, 5, 6]
+
+
+async def test_a_killed_process_loses_nothing_and_followers_resume(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with ChatClient(server.gateway_url) as ada:
+            first = await ada.join("c1")
+            await send(server.api_url, "c1", "one")
+            seen = await ada.next_message()
+        await send(server.api_url, "c1", "two")
+        server.kill()
+        server.start()
+        await send(server.api_url, "c1", "three")
+        async with ChatClient(server.gateway_url) as ada:
+            ack = await ada.join("c1", since={"epoch": seen["epoch"], "seq": seen["seq"]})
+            assert ack["recovered"] is True
+            assert "reset" not in ack
+            assert ack["epoch"] != first["epoch"]
+            assert [message["content"] for message in ada.messages()] == ["two", "three"]
+
+
+async def test_a_deleted_directory_resets_followers(tmp_path) -> None:
+    data = tmp_path / "data"
+    with Roomcast.up(data, env=NO_ANSWERS) as server:
+        message = await send(server.api_url, "c1", "one")
+        server.stop()
+        shutil.rmtree(data)
+        server.start()
+        async with ChatClient(server.gateway_url) as ada:
+            ack = await ada.join("c1", since={"epoch": message["epoch"], "seq": 1})
+    assert (ack["recovered"], ack["reset"], ack["seq"]) == (False, True, 0)
+
+
+async def test_an_older_copy_resets_followers_also_after_it_was_written_over(tmp_path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    with Roomcast.up(data, env=NO_ANSWERS) as server:
+        kept = await send(server.api_url, "c1", "kept")
+        server.stop()
+        shutil.copytree(data, copy)
+        server.start()
+        lost = await send(server.api_url, "c1", "lost")
+        server.stop()
+        shutil.rmtree(data)
+        shutil.copytree(copy, data)
+        server.start()
+        await send(server.api_url, "c1", "written over")
+        async with ChatClient(server.gateway_url) as ada, ChatClient(server.gateway_url) as bob:
+            reset = await ada.join("c1", since={"epoch": lost["epoch"], "seq": lost["seq"]})
+            resumed = await bob.join("c1", since={"epoch": kept["epoch"], "seq": kept["seq"]})
+            assert (reset["recovered"], reset["reset"]) == (False, True)
+            assert ada.messages() == []
+            assert resumed["recovered"] is True
+            assert [message["content"] for message in bob.messages()] == ["written over"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_soon_with_clients_connected_and_nothing_lost(tmp_path, number) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with ChatClient(server.gateway_url) as ada, ChatClient(server.gateway_url, transports=("polling",)):
+            await ada.join("c1")
+            await send(server.api_url, "c1", "last words")
+            code, took = server.stop(number)
+        assert (code, took < 5) == (0, True), server.output
+        assert "Traceback" not in server.output
+        server.start()
+        answer = await get(f"{server.api_url}/api/chats/c1/messages")
+        assert [message["content"] for message in answer["messages"]] == ["last words"]
+
+
+def test_the_second_start_takes_less_than_three_seconds(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        server.stop()
+        assert server.start() < 3
+
+
+def test_every_address_that_is_printed_answers(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        for host in ("localhost", "127.0.0.1"):
+            page, gateway = f"http://{host}:{server.api_port}", f"http://{host}:{server.gateway_port}"
+            assert page in server.output
+            assert gateway in server.output
+            assert httpx.get(f"{page}/").status_code == 200
+            assert httpx.get(f"{gateway}/health").json() == {
+                "status": "healthy",
+                "service": "websocket-server",
+                "connections": 0,
+            }
+        with socket.create_connection(("::1", server.gateway_port), timeout=2):
+            pass
+
+
+@pytest.mark.parametrize("taken", ["api", "gateway"])
+def test_a_port_in_use_is_one_clear_line(tmp_path, taken) -> None:
+    ports = {"api": free_port(), "gateway": free_port()}
+    with socket.create_server(("127.0.0.1", ports[taken])):
+        done = run_roomcast(
+            *("up", "--data", str(tmp_path), "--api-port", str(ports["api"]), "--gateway-port", str(ports["gateway"]))
+        )
+    assert done.returncode == 1
+    assert f"port {ports[taken]}" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_directory_in_use_is_one_clear_line(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        other = ["--api-port", str(free_port()), "--gateway-port", str(free_port())]
+        done = run_roomcast("up", "--data", str(tmp_path / "data"), *other)
+        assert done.returncode == 1
+        assert f"process {server.pid}" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_directory_that_is_a_file_is_one_clear_line(tmp_path) -> None:
+    (tmp_path / "data").write_text("")
+    done = run_roomcast("up", "--data", str(tmp_path / "data"), "--api-port", str(free_port()))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+async def test_one_port_serves_page_api_and_gateway(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data", one_port=True, env=NO_ANSWERS) as server:
+        config = await get(f"{server.api_url}/api/config")
+        assert config["gateway"] == {"url": None, "port": None}
+        for transports in (("websocket",), ("polling",)):
+            origin = {"Origin": f"http://localhost:{server.api_port}"}
+            async with ChatClient(f"http://localhost:{server.api_port}", transports=transports, headers=origin) as ada:
+                await ada.join("c1")
+                await send(server.api_url, "c1", "hello")
+                assert (await ada.next_message())["content"] == "hello"
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:{api}", 200),
+        ("http://127.0.0.1:{api}", 200),
+        (None, 200),
+        ("http://localhost", 403),
+        ("https://localhost:{api}", 403),
+        ("http://localhost:{api}.evil.example", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+    ],
+)
+def test_only_pages_of_the_printed_addresses_may_connect(shared_server, origin, status, transport) -> None:
+    headers = {} if origin is None else {"Origin": origin.format(api=shared_server.api_port)}
+    assert (
+        handshake(shared_server.gateway_port, transport, headers)
+        == {200: (200, 101), 403: (403, 403)}[status][transport == "websocket"]
+    )
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize(("host", "allowed"), [("localhost", True), ("[::1]", True), ("rebound.example", False)])
+def test_only_loopback_names_are_answered_to(shared_server, host, allowed, transport) -> None:
+    headers = {"Host": f"{host}:{shared_server.gateway_port}"}
+    expected = (101 if transport == "websocket" else 200) if allowed else 403
+    assert handshake(shared_server.gateway_port, transport, headers) == expected
+
+
+def test_the_api_answers_to_loopback_names_only(shared_server) -> None:
+    answer = httpx.get(f"{shared_server.api_url}/api/chats", headers={"Host": "rebound.example"})
+    assert answer.status_code == 421
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory):
+    with Roomcast.up(tmp_path_factory.mktemp("up") / "data", env=NO_ANSWERS) as server:
+        yield server
+
+
+def handshake(port: int, transport: str, headers: dict[str, str]) -> int:
+    """The status that an Engine.IO handshake is answered with."""
+    lines = {"Host": f"localhost:{port}", **headers}
+    if transport == "websocket":
+        lines |= {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+    head = f"GET /socket.io/?EIO=4&transport={transport} HTTP/1.1\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(head.encode())
+        deadline = time.monotonic() + 5
+        answer = b""
+        while b"\r\n" not in answer and time.monotonic() < deadline:
+            answer += connection.recv(4096)
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("command", ["up", "api", "gateway"])
+def test_other_machines_are_let_in_only_with_a_secret_or_on_demand(command) -> None:
+    done = run_roomcast(command, "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert "ROOMCAST_SECRET" in done.stderr
+    assert "--insecure" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"REDIS_HOST": "redis"}, "REDIS_HOST"),
+        ({"REDIS_URL": "redis://redis"}, "REDIS_URL"),
+        ({"DATABASE_URL": "postgresql://u:hidden@db/x"}, "DATABASE_URL"),
+        ({"PORT": "abc"}, "PORT"),
+        ({"ROOMCAST_SECRET": "short"}, "ROOMCAST_SECRET"),
+        ({"ALLOWED_ORIGINS": "localhost:3000"}, "ALLOWED_ORIGINS"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(env, named) -> None:
+    done = run_roomcast("up", env=env)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "hidden" not in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,46 @@
+"""The API over httpx, without a network, on a whole back end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from roomcast.api.app import create_api
+from roomcast.api.services import ApiOptions, ApiServices
+from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from support.backend import Backend, open_backend
+
+AUTH = AuthOptions("s" * 32)
+
+
+@asynccontextmanager
+async def open_api(
+    directory: Path, *, auth: bool = False, options: ApiOptions | None = None, responder: str | None = None
+) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
+    """A client of an API of its own."""
+    async with open_backend(directory, responder=responder) as backend:
+        services = ApiServices(
+            backend.writer, backend.reader, backend.admissions, TokenVerifier(AUTH) if auth else None
+        )
+        transport = httpx.ASGITransport(app=create_api(services, options), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield client, backend
+
+
+def bearer(user_id: str, *, service: bool = False) -> dict[str, str]:
+    """The header of a caller."""
+    token = TokenIssuer(AUTH).issue(user_id, ttl_s=60, service=service)
+    return {"Authorization": f"Bearer {token}"}
+
+
+def problem(response: httpx.Response) -> dict[str, Any]:
+    """The problem document of a response, checked for its shape."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert set(body) >= {"type", "title", "status", "detail", "code"}
+    assert body["status"] == response.status_code
+    return body

@@ -1,0 +1,228 @@
+"""Real `roomcast` processes for tests: started on free ports, waited for, and ended by their own id.
+
+    with Roomcast.up(tmp_path / "data") as server:
+        httpx.get(f"{server.api_url}/health")
+        server.kill()       # SIGKILL
+        server.start()      # the same ports, the same data
+
+Nothing of the environment but PATH and HOME reaches the process; what a test needs it gives in ``env``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+ROOMCAST = Path(sys.executable).with_name("roomcast")
+#: The last line of what a process prints once every address answers.
+READY = "Press Ctrl-C to stop."
+START_LIMIT_S = 20.0
+STOP_LIMIT_S = 10.0
+
+
+def free_port() -> int:
+    """A port that nobody has, on IPv4 and IPv6 loopback."""
+    for _ in range(50):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with socket.socket(socket.AF_INET6) as other:
+                try:
+                    other.bind(("::1", port))
+                except OSError as error:
+                    if socket.has_ipv6 and error.errno != 99:  # EADDRNOTAVAIL: no IPv6 loopback here
+                        continue
+            return port
+    raise RuntimeError("no free port")
+
+
+def clean_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a process of a test sees: nothing of the developer's settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONWARNINGS": "error::ResourceWarning", **(env or {})}
+
+
+def run_roomcast(
+    *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 20.0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        [str(ROOMCAST), *args],
+        env=clean_environment(env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+class Roomcast:
+    """One `roomcast` process that serves. Usable as a context manager: it is ended at the end, whatever happened.
+
+    Attributes:
+        args: Its command line.
+        env: What is added to its environment.
+        api_port: None: it has no API.
+        gateway_port: None: it has no gateway. With one port both are the same.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        api_port: int | None,
+        gateway_port: int | None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.args = list(args)
+        self.env = dict(env or {})
+        self.api_port = api_port
+        self.gateway_port = gateway_port
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: list[str] = []
+        self._ready = threading.Event()
+        self._readers: list[threading.Thread] = []
+
+    @classmethod
+    def up(
+        cls,
+        data: Path,
+        *args: str,
+        one_port: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Self:
+        """`roomcast up` on free ports; not started yet."""
+        api_port = free_port()
+        gateway_port = api_port if one_port else free_port()
+        command = ["up", "--data", str(data), "--api-port", str(api_port)]
+        command += ["--one-port"] if one_port else ["--gateway-port", str(gateway_port)]
+        return cls([*command, *args], api_port=api_port, gateway_port=gateway_port, env=env)
+
+    @classmethod
+    def api(cls, data: Path, *args: str, env: Mapping[str, str] | None = None) -> Self:
+        """`roomcast api` on a free port; not started yet."""
+        port = free_port()
+        command = ["api", "--data", str(data), "--api-port", str(port), *args]
+        return cls(command, api_port=port, gateway_port=None, env=env)
+
+    @classmethod
+    def gateway(cls, *args: str, env: Mapping[str, str] | None = None) -> Self:
+        """`roomcast gateway` on a free port; not started yet."""
+        port = free_port()
+        return cls(["gateway", *args], api_port=None, gateway_port=port, env={"PORT": str(port), **(env or {})})
+
+    @property
+    def api_url(self) -> str:
+        """Where the API and the page are."""
+        return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway is."""
+        return f"http://127.0.0.1:{self.gateway_port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        return self._running().pid
+
+    @property
+    def output(self) -> str:
+        """Everything that it has written so far, on both streams."""
+        return "".join(self._lines)
+
+    def start(self) -> float:
+        """Start it and wait until every address answers; the seconds that took."""
+        began = time.monotonic()
+        self._lines.clear()
+        self._ready.clear()
+        self._process = subprocess.Popen(
+            [str(ROOMCAST), *self.args],
+            env=clean_environment(self.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,), daemon=True)
+            for stream in (self._process.stdout, self._process.stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+        if not self._ready.wait(START_LIMIT_S) or self._process.poll() is not None:
+            self.kill()
+            raise RuntimeError(f"roomcast {' '.join(self.args)} did not start:\n{self.output}")
+        return time.monotonic() - began
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, float]:
+        """Ask it to end and wait; its exit code and the seconds that took."""
+        process = self._running()
+        began = time.monotonic()
+        process.send_signal(number)
+        try:
+            code = process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError(f"roomcast did not end within {STOP_LIMIT_S} s:\n{self.output}") from None
+        took = time.monotonic() - began
+        self._finish()
+        return code, took
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._finish()
+
+    def wait(self, limit_s: float = STOP_LIMIT_S) -> int:
+        """Wait until it ends by itself; its exit code."""
+        code = self._running().wait(limit_s)
+        self._finish()
+        return code
+
+    def __enter__(self) -> Self:
+        if self._process is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._process is not None:
+            sys.stderr.write(f"--- output of roomcast {' '.join(self.args)}\n{self.output}")
+        self.kill()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        return self._process
+
+    def _read(self, stream: IO[str] | None) -> None:
+        if stream is None:
+            return
+        with stream:
+            for line in stream:
+                self._lines.append(line)
+                if READY in line:
+                    self._ready.set()
+        # The end of the output is the end of the process: nobody has to wait for the limit.
+        self._ready.set()
+
+    def _finish(self) -> None:
+        for reader in self._readers:
+            reader.join(STOP_LIMIT_S)
+        self._readers = []
+        self._process = None
