@@ -1,5 +1,5 @@
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
-  test: { name: 'client', environment: 'node', include: ['test/**/*.test.ts'] },
+  test: { name: 'client', environment: 'node', include: ['test/**/*.test.ts'], testTimeout: 20_000 },
 });
