@@ -17,13 +17,13 @@ from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, New
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.events import EventType
 from roomcast.store.opening import open_store
-from support.backend import START, database_options, new_message
+from support.backend import START, fresh_database, new_message
 
 
 @pytest.fixture(params=["sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChatStore]:
     """Every database, empty."""
-    async with open_store(database_options(tmp_path)) as opened:
+    async with open_store(fresh_database(tmp_path)) as opened:
         yield opened.chats
 
 
@@ -318,7 +318,7 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
     parts: int,
     data: st.DataObject,
 ) -> None:
-    async with open_store(database_options(tmp_path_factory.mktemp("store"))) as opened:
+    async with open_store(fresh_database(tmp_path_factory.mktemp("store"))) as opened:
         store = opened.chats
 
         async def sender(mine: list[tuple[str, str | None]]) -> list[tuple[str, str | None, int, bool]]:
@@ -344,11 +344,11 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
 
 
 async def test_a_closed_store_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    async with open_store(database_options(tmp_path)) as opened:
+    async with open_store(fresh_database(tmp_path)) as opened:
         waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
         await asyncio.sleep(0)
     assert [(await task).event.seq for task in waiting] == list(range(1, 51))
     with pytest.raises(StoreUnavailable):
         await opened.chats.append_message(new_message())
-    async with open_store(database_options(tmp_path)) as opened:
+    async with open_store(fresh_database(tmp_path)) as opened:
         assert (await opened.chats.events_after("c", 0, 100))[1] == 50

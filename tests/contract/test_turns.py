@@ -12,7 +12,7 @@ import pytest
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import NewChat, NewMessage, Turn, TurnClaim
 from roomcast.store.opening import Store, open_store
-from support.backend import START, database_options, new_message
+from support.backend import START, fresh_database, new_message
 
 LEASE_END = START + timedelta(seconds=30)
 
@@ -20,7 +20,7 @@ LEASE_END = START + timedelta(seconds=30)
 @pytest.fixture(params=["sqlite"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Every database, empty."""
-    async with open_store(database_options(tmp_path)) as opened:
+    async with open_store(fresh_database(tmp_path)) as opened:
         yield opened
 
 
@@ -140,9 +140,9 @@ async def test_history_ends_where_it_is_asked_to(store: Store) -> None:
 
 
 async def test_turns_of_a_process_that_died_may_be_had_at_once(tmp_path: Path) -> None:
-    async with open_store(database_options(tmp_path)) as store:
+    async with open_store(fresh_database(tmp_path)) as store:
         await store.chats.append_message(question())
         first = await claim_one(store)
-    async with open_store(database_options(tmp_path)) as store:
+    async with open_store(fresh_database(tmp_path)) as store:
         again = await claim_one(store)
     assert again.claim == TurnClaim(first.claim.turn_id, 2)

@@ -1,0 +1,123 @@
+"""What every `roomcast.realtime.adapters.Adapter` guarantees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import EncodedEvent
+from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
+
+
+class Recorder:
+    """A node that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+
+    def obey(self, command: Command) -> None:
+        self.commands.append(command)
+
+
+def memory() -> Callable[[], Adapter]:
+    bus = MemoryBus()
+    return lambda: MemoryAdapter(bus)
+
+
+@pytest.fixture(params=[memory], ids=["memory"])
+def new_adapter(request: pytest.FixtureRequest) -> Callable[[], Adapter]:
+    """Makes adapters of one cluster."""
+    made: Callable[[], Adapter] = request.param()
+    return made
+
+
+async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[Adapter], list[Recorder]]:
+    adapters, nodes = [], []
+    for _ in range(size):
+        adapter, node = new_adapter(), Recorder()
+        adapter.bind(node)
+        await adapter.start()
+        adapters.append(adapter)
+        nodes.append(node)
+    return adapters, nodes
+
+
+async def settled(reached: Callable[[], Any]) -> None:
+    async with asyncio.timeout(5):
+        while not reached():  # noqa: ASYNC110 - a bus tells nobody that it is through
+            await asyncio.sleep(0.001)
+
+
+def leave(number: int) -> Command:
+    return Leave(Selection("/", (str(number),)), ("r",))
+
+
+async def test_a_command_reaches_every_other_node_once_and_not_its_own(new_adapter: Callable[[], Adapter]) -> None:
+    adapters, nodes = await cluster(new_adapter, 3)
+    adapters[0].publish(leave(1))
+    await settled(lambda: nodes[1].commands and nodes[2].commands)
+    assert [node.commands for node in nodes] == [[], [leave(1)], [leave(1)]]
+    for adapter in adapters:
+        await adapter.stop()
+
+
+async def test_the_commands_of_a_node_arrive_in_their_order(new_adapter: Callable[[], Adapter]) -> None:
+    adapters, nodes = await cluster(new_adapter, 2)
+    for number in range(100):
+        adapters[0].publish(leave(number))
+    await settled(lambda: len(nodes[1].commands) == 100)
+    assert nodes[1].commands == [leave(number) for number in range(100)]
+    for adapter in adapters:
+        await adapter.stop()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Join(Selection("/x", None, ("a",)), ("r", "s")),
+        Leave(Selection("/", ("a", "b")), ("r",)),
+        Disconnect(Selection("/", ("sid",))),
+    ],
+)
+async def test_every_part_of_a_command_arrives(new_adapter: Callable[[], Adapter], command: Command) -> None:
+    adapters, nodes = await cluster(new_adapter, 2)
+    adapters[0].publish(command)
+    await settled(lambda: nodes[1].commands)
+    assert nodes[1].commands == [command]
+    for adapter in adapters:
+        await adapter.stop()
+
+
+async def test_an_event_arrives_with_its_binary_parts(new_adapter: Callable[[], Adapter]) -> None:
+    adapters, nodes = await cluster(new_adapter, 2)
+    sent = Broadcast(Selection("/", ("r",), ("s",)), EncodedEvent.from_args("file", {"data": b"\x00\xff"}), True)
+    adapters[0].publish(sent)
+    await settled(lambda: nodes[1].commands)
+    (got,) = nodes[1].commands
+    assert isinstance(got, Broadcast)
+    assert (got.to, got.volatile) == (sent.to, True)
+    assert got.message.message("/").frames == sent.message.message("/").frames
+    for adapter in adapters:
+        await adapter.stop()
+
+
+async def test_a_stopped_node_is_told_nothing_and_tells_nothing(new_adapter: Callable[[], Adapter]) -> None:
+    adapters, nodes = await cluster(new_adapter, 3)
+    await adapters[1].stop()
+    await adapters[1].stop()
+    adapters[1].publish(leave(1))
+    adapters[0].publish(leave(2))
+    await settled(lambda: nodes[2].commands)
+    assert nodes[1].commands == []
+    assert nodes[2].commands == [leave(2)]
+    await adapters[1].start()
+    await adapters[1].start()
+    adapters[0].publish(leave(3))
+    await settled(lambda: nodes[1].commands)
+    assert nodes[1].commands == [leave(3)]
+    for adapter in adapters:
+        await adapter.stop()
