@@ -40,10 +40,14 @@ class Application:
                 await self._polling.handle(request, receive, send)
             else:
                 await serve_websocket(self.engine, request, receive, send)
+        elif kind == "lifespan":
+            await self.engine.adapter.start()
+            try:
+                await (_lifespan(receive, send) if self._fallback is None else self._fallback(scope, receive, send))
+            finally:
+                await self.engine.adapter.stop()
         elif self._fallback is not None:
             await self._fallback(scope, receive, send)
-        elif kind == "lifespan":
-            await _lifespan(receive, send)
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # before it was accepted: 403

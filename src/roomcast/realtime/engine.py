@@ -10,8 +10,10 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave
 from roomcast.realtime.connection import Connection, Transport
 from roomcast.realtime.dispatch import Dispatcher
+from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout import FanoutLog
 from roomcast.realtime.handshake import Handshake
 from roomcast.realtime.heartbeat import TimerWheel
@@ -45,6 +47,7 @@ class Engine:
     Attributes:
         options: The server's options.
         observer: Told of what happens; guarded.
+        adapter: The way to the other servers.
         registry: Handlers.
         dispatcher: Runs them.
         log: Everything that is sent goes through it.
@@ -54,8 +57,10 @@ class Engine:
         accepting: Whether new sessions are accepted; False once the end has begun.
     """
 
-    def __init__(self, options: ServerOptions, observer: Observer) -> None:
+    def __init__(self, options: ServerOptions, observer: Observer, adapter: Adapter) -> None:
         self.options = options
+        self.adapter = adapter
+        adapter.bind(self)
         self.observer = observer
         self.registry = Registry()
         self.dispatcher = Dispatcher(self.registry, observer)
@@ -146,6 +151,27 @@ class Engine:
     def hubs(self) -> Iterable[Hub]:
         """The namespaces that have sockets."""
         return self._hubs.values()
+
+    def obey(self, command: Command) -> None:
+        """Do for this server's sockets what was asked of the whole cluster (`adapters.Node`)."""
+        if isinstance(command, Broadcast):
+            hub = self.hub(command.to.namespace)
+            message = command.message.message(hub.namespace)
+            hub.broadcast(command.to.rooms, message, command.to.skip, volatile=command.volatile)
+            return
+        for socket in self.hub(command.who.namespace).selected(command.who.rooms, command.who.skip):
+            match command:
+                case Join(_, rooms):
+                    for room in rooms:
+                        try:
+                            socket.join(room)
+                        except RoomLimitExceeded as error:
+                            logger.warning("%r cannot join: %s", socket, error)
+                case Leave(_, rooms):
+                    for room in rooms:
+                        socket.leave(room)
+                case Disconnect():
+                    socket.disconnect()
 
     # -- end ----------------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,14 @@ class Hub:
         entry = self._rooms.get(room)
         return [] if entry is None else [connection.sockets[self.namespace] for connection in entry.members]
 
+    def selected(self, rooms: Collection[str] | None, skip: Collection[str] = ()) -> list[Socket]:
+        """The connected sockets that are in one of ``rooms`` (None: all) and in none of ``skip``, each once."""
+        left_out = self._connections(skip)
+        found: dict[str, Socket] = {}
+        for room in [None] if rooms is None else rooms:
+            found.update((socket.sid, socket) for socket in self.members(room) if socket.connection not in left_out)
+        return list(found.values())
+
     def enter(self, connection: Connection) -> None:
         """Let the connection take part in what is emitted to the namespace."""
         self._everyone.add(connection)

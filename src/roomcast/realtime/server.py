@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
+from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.application import Application
 from roomcast.realtime.engine import Engine, GuardedObserver
 from roomcast.realtime.errors import AckTimeout, SocketGone
@@ -53,15 +55,24 @@ class Server:
     It lives in one event loop. Everything that it emits in a loop tick is written at the end of the tick, in order.
     """
 
-    def __init__(self, options: ServerOptions | None = None, *, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        options: ServerOptions | None = None,
+        *,
+        observer: Observer | None = None,
+        adapter: Adapter | None = None,
+    ) -> None:
         """Make a server.
 
         Args:
             options: Defaults if None.
             observer: Told of what happens.
+            adapter: The way to the other servers of a cluster; None: there are none.
         """
         guarded: Any = GuardedObserver(NullObserver() if observer is None else observer)
-        self._engine = Engine(ServerOptions() if options is None else options, guarded)
+        self._engine = Engine(
+            ServerOptions() if options is None else options, guarded, MemoryAdapter() if adapter is None else adapter
+        )
 
     @property
     def engine(self) -> Engine:
@@ -142,10 +153,9 @@ class Server:
         Raises:
             SocketGone: there is none (a ``KeyError``).
         """
-        namespace = namespace or _DEFAULT
-        socket = self._engine.hub(namespace).sockets.get(sid)
+        socket = self._here(sid, namespace)
         if socket is None:
-            raise SocketGone(sid, namespace)
+            raise SocketGone(sid, namespace or _DEFAULT)
         return socket
 
     def sockets(self, room: str | None = None, namespace: str | None = None) -> list[Socket]:
@@ -161,7 +171,7 @@ class Server:
         skip: Collection[str] = (),
         volatile: bool = False,
     ) -> None:
-        """Emit an encoded event to the members of a room on this server.
+        """Emit an encoded event to the members of a room on this server, not on others of its cluster.
 
         Args:
             room: A room or a socket id, or several (a member of two gets it once); None: the whole namespace.
@@ -188,7 +198,7 @@ class Server:
         callback: AckCallback | None = None,
         volatile: bool = False,
     ) -> None:
-        """Emit an event.
+        """Emit an event, on every server of the cluster.
 
         Args:
             event: Its name.
@@ -197,7 +207,7 @@ class Server:
             room: Another name for ``to``.
             skip_sid: Socket ids that do not get it.
             namespace: ``/`` if None.
-            callback: Called with what the client acknowledges; only with a single socket id in ``to``.
+            callback: Called with what the client acknowledges; only with a single socket of this server in ``to``.
             volatile: A client that is behind may miss it.
 
         Raises:
@@ -215,9 +225,14 @@ class Server:
             for socket in sockets:
                 socket.emit(event, *args, callback=callback)
             return
-        skip = [skip_sid] if isinstance(skip_sid, str) else (skip_sid or ())
-        message = EncodedEvent.from_args(event, *args)
-        self.broadcast(target, message, namespace=namespace, skip=skip, volatile=volatile)
+        rooms = (target,) if isinstance(target, str) else None if target is None else tuple(target)
+        skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
+        selection = Selection(namespace or _DEFAULT, rooms, skip)
+        self._everywhere(Broadcast(selection, EncodedEvent.from_args(event, *args), volatile))
+
+    def _everywhere(self, command: Command) -> None:
+        self._engine.obey(command)
+        self._engine.adapter.publish(command)
 
     async def send(
         self,
@@ -271,26 +286,33 @@ class Server:
         return args[0] if len(args) == 1 else tuple(args)
 
     async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Put a client into a room.
+        """Put a client into a room; one that is not here is looked for on the other servers.
 
         Raises:
-            SocketGone: there is no such client.
-            RoomLimitExceeded: it is in too many.
+            RoomLimitExceeded: it is here and in too many.
+            SocketGone: it is not here, and there are no other servers.
         """
-        self.socket(sid, namespace).join(room)
+        socket = self._here_or_elsewhere(sid, namespace)
+        if socket is None:
+            self._engine.adapter.publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+        else:
+            socket.join(room)
 
     async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Take a client out of a room.
+        """Take a client out of a room; one that is not here is looked for on the other servers.
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: it is not here, and there are no other servers.
         """
-        self.socket(sid, namespace).leave(room)
+        socket = self._here_or_elsewhere(sid, namespace)
+        if socket is None:
+            self._engine.adapter.publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+        else:
+            socket.leave(room)
 
     async def close_room(self, room: str, namespace: str | None = None) -> None:
-        """Take everyone out of a room."""
-        for socket in self.sockets(room, namespace):
-            socket.leave(room)
+        """Take everyone out of a room, on every server of the cluster."""
+        self._everywhere(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
         """The rooms a client is in, its own among them.
@@ -330,10 +352,18 @@ class Server:
         return open_session()
 
     async def disconnect(self, sid: str, namespace: str | None = None) -> None:
-        """Put a client out of a namespace; harmless if it is gone."""
-        socket = self._engine.hub(namespace or _DEFAULT).sockets.get(sid)
-        if socket is not None:
+        """Put a client out of a namespace, wherever in the cluster it is; harmless if it is gone."""
+        socket = self._here(sid, namespace)
+        if socket is None:
+            self._engine.adapter.publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
+        else:
             socket.disconnect()
+
+    def _here_or_elsewhere(self, sid: str, namespace: str | None) -> Socket | None:
+        return self.socket(sid, namespace) if self._engine.adapter.alone else self._here(sid, namespace)
+
+    def _here(self, sid: str, namespace: str | None) -> Socket | None:
+        return self._engine.hub(namespace or _DEFAULT).sockets.get(sid)
 
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """The client's first request under PEP 3333 names, made anew by each call.

@@ -98,10 +98,12 @@ Serving = Callable[..., AbstractAsyncContextManager[Running]]
 @pytest.fixture
 def serving() -> Serving:
     @asynccontextmanager
-    async def run(server: Server, app: Any = None, **options: Any) -> AsyncIterator[Running]:
+    async def run(server: Server, app: Any = None, *, plain: bool = False, **options: Any) -> AsyncIterator[Running]:
+        """``plain``: as another ASGI server would, without the fast path."""
         stop = asyncio.Event()
         ready = asyncio.get_running_loop().create_future()
-        site = Site(server.asgi(app), "127.0.0.1", 0)
+        application = server.asgi(app)
+        site = Site((lambda *args: application(*args)) if plain else application, "127.0.0.1", 0)  # noqa: PLW0108
         task = asyncio.create_task(serve([site], ServeOptions(on_ready=ready.set_result, **options), stop=stop))
         await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():

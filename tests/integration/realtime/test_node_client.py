@@ -74,6 +74,7 @@ async def run_node(url: str, transports: str) -> dict[str, Any]:
     return dict(json.loads(out))
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["fast path", "plain ASGI"])
 @pytest.mark.parametrize(
     ("transports", "first", "last"),
     [
@@ -84,9 +85,9 @@ async def run_node(url: str, transports: str) -> dict[str, Any]:
     ],
 )
 async def test_the_official_client_connects_joins_acknowledges_and_sends_binary_in_order(
-    serving: Any, transports: str, first: str, last: str
+    serving: Any, transports: str, first: str, last: str, plain: bool
 ) -> None:
-    async with serving(example()) as running:
+    async with serving(example(), plain=plain) as running:
         seen = await run_node(running.url, transports)
     assert seen["transports"][1] == last
     if first == last:
