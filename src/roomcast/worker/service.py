@@ -96,7 +96,7 @@ class Worker:
                     failures = 0
                 if turn is not None:
                     task = group.create_task(self._work(turn))
-                    task.add_done_callback(lambda _task: slots.release())
+                    task.add_done_callback(lambda _task: self._end_of_turn(slots))
                     continue
                 slots.release()
                 try:
@@ -104,6 +104,11 @@ class Worker:
                         await self._wake.wait()
                 except TimeoutError:
                     continue
+
+    def _end_of_turn(self, slots: asyncio.Semaphore) -> None:
+        slots.release()
+        # The chat's next turn had to wait for this one.
+        self._wake.set()
 
     async def _claim(self) -> Turn | None:
         now = self._clock.now()

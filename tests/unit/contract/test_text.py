@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Title, UserId, format_time
+
+
+def accepts(kind: Any, value: object) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("a", True),
+        ("a" * 128, True),
+        ("AZaz09._:~@-", True),
+        ("...", True),
+        ("", False),
+        ("a" * 129, False),
+        (".", False),
+        ("..", False),
+        ("a b", False),
+        ("a/b", False),
+        ("a\n", False),
+        ("é", False),
+        ("a\0", False),
+        (1, False),
+        (None, False),
+        (b"a", False),
+    ],
+)
+def test_a_chat_id_is_safe_in_a_path(value: object, good: bool) -> None:
+    assert accepts(ChatId, value) is good
+
+
+@pytest.mark.parametrize("kind", [UserId, ClientMsgId])
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("王小明 <a@b>/1", True),
+        ("👩‍👩‍👧", True),
+        (" ", True),
+        ("x" * 128, True),
+        ("", False),
+        ("x" * 129, False),
+        ("a\nb", False),
+        ("a\x1b[31m", False),
+        ("a\x7f", False),
+        ("a\x85", False),
+        ("a\u2028", False),
+        ("\ud800", False),
+        ("\0", False),
+        (7, False),
+    ],
+)
+def test_other_peoples_ids_are_printable(kind: Any, value: object, good: bool) -> None:
+    assert accepts(kind, value) is good
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        ("x", True),
+        ("a\r\n\tb\x1b", True),
+        ("😀" * 32_768, True),
+        ("x" * 32_769, False),
+        ("", False),
+        ("a\0b", False),
+        ("\udfff", False),
+        (1, False),
+    ],
+)
+def test_content_is_any_text_that_every_database_can_keep(value: object, good: bool) -> None:
+    assert accepts(Content, value) is good
+
+
+def test_a_title_is_one_line() -> None:
+    assert accepts(Title, "")
+    assert accepts(Title, "標" * 200)
+    assert not accepts(Title, "x" * 201)
+    assert not accepts(Title, "a\nb")
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [(0, True), (2**53 - 1, True), (2**53, False), (-1, False), (True, False), (1.0, False), ("1", False)],
+)
+def test_a_seq_is_exact_in_javascript(value: object, good: bool) -> None:
+    assert accepts(Seq, value) is good
+
+
+def test_an_epoch_is_opaque_but_plain() -> None:
+    assert accepts(Epoch, "a51eb64d98353964")
+    assert not accepts(Epoch, "")
+    assert not accepts(Epoch, "a b")
+    assert not accepts(Epoch, "x" * 65)
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    moment = datetime(2026, 1, 2, 11, 4, 5, 678_999, tzinfo=timezone(timedelta(hours=8)))
+    assert format_time(moment) == "2026-01-02T03:04:05.678Z"
+    assert format_time(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"
