@@ -35,7 +35,7 @@ export function App() {
   return (
     // By its key another person is another page: nothing of the one before stays.
     <RoomcastProvider key={me.userId} client={client} userId={me.userId}>
-      <Shell me={me} />
+      <Shell userId={me.userId} byToken={config.auth} />
     </RoomcastProvider>
   );
 }

@@ -1,5 +1,5 @@
 /** Where a message is written: Enter sends, Shift + Enter makes a new line, the field grows with its text. */
-import { type SubmitEvent, type KeyboardEvent, useId, useLayoutEffect, useRef } from 'react';
+import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
@@ -35,6 +35,11 @@ export function Composer({ userId, chatId, onSend }: Props) {
     element.style.height = 'auto';
     element.style.height = `${element.scrollHeight}px`;
   }, [draft]);
+
+  useEffect(() => {
+    // Where there is a keyboard one can write at once; on a phone it would cover half of the chat.
+    if (window.matchMedia('(pointer: fine)').matches) field.current?.focus();
+  }, []);
 
   function send(): void {
     if (!sendable) return;

@@ -1,4 +1,4 @@
-/** The messages of one day under its date, which stays in view while one scrolls through them. */
+/** The messages of one day under its date. */
 import { useFormats } from '../i18n/language.ts';
 import { useNow } from '../ui/useNow.ts';
 import { MessageGroup } from './MessageGroup.tsx';

@@ -41,7 +41,8 @@ export const en = {
     createPlaceholder: 'What is it about?',
     createSubmit: 'Create',
     cancel: 'Cancel',
-    empty: 'No chats yet.',
+    empty: 'No chats yet',
+    emptyText: 'Start one with the button above the list.',
     more: 'Show more',
     unread: 'New messages',
     failed: 'The chats could not be loaded.',
@@ -51,7 +52,7 @@ export const en = {
     linkCopied: 'Link copied',
     notFoundTitle: 'No such page',
     notFoundText: 'This address does not lead to a chat.',
-    toLobby: 'Go to the lobby',
+    toFirst: 'Go to the chats',
   },
   conversation: {
     messages: 'Messages',

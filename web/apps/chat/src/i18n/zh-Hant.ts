@@ -43,7 +43,8 @@ export const zhHant: Dictionary = {
     createPlaceholder: '想聊些什麼？',
     createSubmit: '建立',
     cancel: '取消',
-    empty: '還沒有聊天。',
+    empty: '還沒有聊天',
+    emptyText: '用列表上方的按鈕開始一個聊天。',
     more: '顯示更多',
     unread: '有新訊息',
     failed: '無法載入聊天列表。',
@@ -53,7 +54,7 @@ export const zhHant: Dictionary = {
     linkCopied: '已複製連結',
     notFoundTitle: '找不到頁面',
     notFoundText: '這個網址沒有對應的聊天。',
-    toLobby: '前往大廳',
+    toFirst: '前往聊天',
   },
   conversation: {
     messages: '訊息',

@@ -1,16 +1,17 @@
-/** The address bar: `/` is the lobby, `/c/{chatId}` a chat; anything else is told so. */
+/** The address bar: `/` leads to a first chat, `/c/{chatId}` is a chat; anything else is told so. */
 import { useSyncExternalStore } from 'react';
 
-/** Where a fresh visitor lands. */
+/** Where a visitor without an account lands: everybody may be in it, and the first message makes it. */
 export const LOBBY = 'lobby';
 
-export type Route = { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
+export type Route =
+  { readonly name: 'home' } | { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
 
 // As the API takes them; a dot or two would be resolved away in a URL.
 const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
 
 export function parsePath(path: string): Route {
-  if (path === '/') return { name: 'chat', chatId: LOBBY };
+  if (path === '/') return { name: 'home' };
   const encoded = /^\/c\/([^/]+)\/?$/.exec(path)?.[1];
   if (encoded === undefined) return { name: 'unknown' };
   try {
@@ -44,6 +45,12 @@ function subscribe(listener: () => void): () => void {
 export function openChat(chatId: string): void {
   const path = chatPath(chatId);
   if (path !== window.location.pathname) window.history.pushState(null, '', path);
+  notify();
+}
+
+/** Like `openChat`, without a step of its own to go back to. */
+export function landIn(chatId: string): void {
+  window.history.replaceState(null, '', chatPath(chatId));
   notify();
 }
 

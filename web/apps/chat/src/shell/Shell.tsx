@@ -10,27 +10,42 @@ import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
 import { useReach } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
-import { identity, type Identity } from '../identity/identity.ts';
-import { ChatLink } from '../routing/ChatLink.tsx';
-import { LOBBY, openChat, parsePath, usePath } from '../routing/route.ts';
+import { identity } from '../identity/identity.ts';
+import { landIn, LOBBY, openChat, parsePath, usePath } from '../routing/route.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
 import { useDrawer } from './useDrawer.ts';
 
-export function Shell({ me }: { readonly me: Identity }) {
+interface Props {
+  readonly userId: string;
+  /** Who this is was shown by a token. */
+  readonly byToken: boolean;
+}
+
+export function Shell({ userId, byToken }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
-  const chatId = route.name === 'chat' ? route.chatId : null;
   const list = useChats();
+  // With accounts nobody is a member of a lobby by default: the newest chat of one's own then, if there is one.
+  const first = byToken ? (list.chats[0]?.id ?? null) : LOBBY;
+  const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? first : null;
   const connection = useReach();
   const drawer = useDrawer();
   const sidebarId = useId();
-  const [readMarks] = useState(() => new ReadMarks(me.userId));
+  const [readMarks] = useState(() => new ReadMarks(userId));
   const marks = useMarks(readMarks);
 
   const open = list.chats.find((chat) => chat.id === chatId);
-  const title = chatId === null ? words.chats.notFoundTitle : titleOf(open ?? { id: chatId, title: null }, words.chats);
+  function titleHere(): string {
+    if (chatId !== null) return titleOf(open ?? { id: chatId, title: null }, words.chats);
+    return route.name === 'home' ? words.chats.title : words.chats.notFoundTitle;
+  }
+  const title = titleHere();
+
+  useEffect(() => {
+    if (route.name === 'home' && first !== null) landIn(first);
+  }, [route.name, first]);
 
   const { status, chats } = list;
   useEffect(() => {
@@ -60,8 +75,8 @@ export function Shell({ me }: { readonly me: Identity }) {
       </a>
       <Sidebar
         id={sidebarId}
-        name={me.userId}
-        byToken={me.token !== null}
+        name={userId}
+        byToken={byToken}
         hidden={drawer.hidden}
         onClose={drawer.hide}
         onSignOut={identity.clear}
@@ -91,14 +106,16 @@ export function Shell({ me }: { readonly me: Identity }) {
           onOpenSidebar={drawer.show}
         />
         <ConnectionBanner connection={connection} onSignOut={identity.clear} />
-        {chatId === null ? (
-          <Notice icon="link" title={words.chats.notFoundTitle} text={words.chats.notFoundText}>
-            <ChatLink className="button button--primary" chatId={LOBBY}>
-              {words.chats.toLobby}
-            </ChatLink>
-          </Notice>
+        {chatId !== null ? (
+          <Conversation key={chatId} chatId={chatId} me={userId} online={connection.reach === 'connected'} />
+        ) : route.name === 'home' ? (
+          list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />
         ) : (
-          <Conversation key={chatId} chatId={chatId} me={me.userId} online={connection.reach === 'connected'} />
+          <Notice icon="link" title={words.chats.notFoundTitle} text={words.chats.notFoundText}>
+            <a className="button button--primary" href="/">
+              {words.chats.toFirst}
+            </a>
+          </Notice>
         )}
       </main>
     </div>

@@ -3,13 +3,16 @@ import { expect, test } from 'vitest';
 import { chatPath, parsePath } from '../../src/routing/route.ts';
 
 test.each([
-  ['/', 'lobby'],
   ['/c/lobby', 'lobby'],
   ['/c/lobby/', 'lobby'],
   ['/c/a%3Ab~c%40d.e_f-9', 'a:b~c@d.e_f-9'],
   ['/c/a:b', 'a:b'],
 ])('%s leads to the chat %s', (path, chatId) => {
   expect(parsePath(path)).toEqual({ name: 'chat', chatId });
+});
+
+test('the bare address leads to a first chat', () => {
+  expect(parsePath('/')).toEqual({ name: 'home' });
 });
 
 test.each(['/c/', '/c', '/x', '/c/a/b', '/c/a%2Fb', '/c/%', '/c/%20', '/c/..', '/c/.', `/c/${'a'.repeat(129)}`])(

@@ -1,0 +1,114 @@
+import { cleanup, createEvent, fireEvent, render, screen } from '@testing-library/react';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { Composer } from '../../src/conversation/Composer.tsx';
+import { MAX_CONTENT } from '../../src/conversation/content.ts';
+
+const field = () => screen.getByTestId<HTMLTextAreaElement>('composer');
+const send = () => screen.getByTestId<HTMLButtonElement>('send');
+const type = (value: string) => fireEvent.change(field(), { target: { value } });
+
+function show(chatId = 'lobby', userId = 'ann') {
+  const onSend = vi.fn<(content: string) => void>();
+  const view = render(<Composer userId={userId} chatId={chatId} onSend={onSend} />);
+  return { onSend, ...view };
+}
+
+beforeEach(() => {
+  vi.stubGlobal('matchMedia', () => ({ matches: true }));
+});
+
+afterEach(() => {
+  cleanup();
+  localStorage.clear();
+  vi.unstubAllGlobals();
+});
+
+test('Enter sends what was typed, once, and empties the field', () => {
+  const { onSend } = show();
+  type('  hello\nworld ');
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend.mock.calls).toEqual([['hello\nworld']]);
+  expect(field().value).toBe('');
+});
+
+test('Shift + Enter is left to the field', () => {
+  const { onSend } = show();
+  type('hello');
+  const event = createEvent.keyDown(field(), { key: 'Enter', shiftKey: true });
+  fireEvent(field(), event);
+  expect(event.defaultPrevented).toBe(false);
+  expect(onSend).not.toHaveBeenCalled();
+});
+
+test.each([
+  ['while composing', { isComposing: true }],
+  ['in Safari, which ends the composition first', { keyCode: 229 }],
+])('the Enter that accepts a word of an input method sends nothing: %s', (_, change) => {
+  const { onSend } = show();
+  type('ni hao');
+  const event = createEvent.keyDown(field(), { key: 'Enter', ...change });
+  fireEvent(field(), event);
+  expect(event.defaultPrevented).toBe(false);
+  expect(onSend).not.toHaveBeenCalled();
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend).toHaveBeenCalledTimes(1);
+});
+
+test('blank text cannot be sent', () => {
+  const { onSend } = show();
+  expect(send().disabled).toBe(true);
+  type(' \n ');
+  expect(send().disabled).toBe(true);
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend).not.toHaveBeenCalled();
+});
+
+test('text that is too long stays, with how much too long it is', () => {
+  const { onSend } = show();
+  type('a'.repeat(MAX_CONTENT + 3));
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend).not.toHaveBeenCalled();
+  expect(field().getAttribute('aria-invalid')).toBe('true');
+  expect(screen.getByRole('status').textContent).toContain('3');
+});
+
+test('the button sends too, and gives the field its focus back', () => {
+  const { onSend } = show();
+  type('hello');
+  fireEvent.click(send());
+  expect(onSend).toHaveBeenCalledWith('hello');
+  expect(document.activeElement).toBe(field());
+});
+
+test('a draft outlives a reload, for its own person and chat only', () => {
+  show('lobby').unmount();
+  const { unmount } = show('lobby');
+  type('half a thou');
+  unmount();
+  show('other').unmount();
+  const { unmount: leave } = show('lobby');
+  expect(field().value).toBe('half a thou');
+  leave();
+  show('lobby', 'bob');
+  expect(field().value).toBe('');
+});
+
+test('nothing stays of a draft once it is sent', () => {
+  show();
+  type('hello');
+  expect(localStorage.length).toBe(1);
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(localStorage.length).toBe(0);
+});
+
+test('the field has the focus at once where there is a keyboard, and not on a phone', () => {
+  show().unmount();
+  const { unmount } = show();
+  expect(document.activeElement).toBe(field());
+  unmount();
+  vi.stubGlobal('matchMedia', () => ({ matches: false }));
+  show();
+  expect(document.activeElement).not.toBe(field());
+});
