@@ -9,15 +9,20 @@ Layer: eventlog.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from roomcast.chat.ports import Appended, CannotReplay, FeedSink, Gap, Head, LogEntry, Replay
 
 logger = logging.getLogger(__name__)
+
+#: Followed chats that one look for something to drop passes over: a bound on the work of one call.
+_MAX_PASSED_OVER: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,8 @@ class MemoryLogOptions:
     Attributes:
         max_entries: Entries of one chat: what a client can miss and still be replayed without a query.
         max_bytes: Argument bytes of one chat.
-        max_chats: Chats with a log at one time; the longest unused one goes first.
+        max_chats: Chats with a log at one time; the longest unused one goes first. One that somebody follows stays, so
+            that many live chats may be a few more.
         idle_ttl_s: Seconds without use after which a chat's log is dropped.
     """
 
@@ -165,16 +171,27 @@ class MemoryEventLog:
         self._chats[chat_id] = log
         self._chats.move_to_end(chat_id)
         if len(self._chats) > self._options.max_chats:
-            self._chats.popitem(last=False)
+            self._drop_oldest(math.inf, keep=chat_id)
         return log
 
     def _drop_idle(self) -> None:
         oldest_allowed = self._clock() - self._options.idle_ttl_s
-        while self._chats:
-            chat_id, log = next(iter(self._chats.items()))
-            if log.used_at > oldest_allowed:
-                return
-            del self._chats[chat_id]
+        while self._drop_oldest(oldest_allowed):
+            pass
+
+    def _drop_oldest(self, used_before: float, *, keep: str | None = None) -> bool:
+        """Drop the longest unused log that nobody follows, if it was last used by then; whether one was dropped."""
+        for _ in range(_MAX_PASSED_OVER):
+            chat_id, log = next(iter(self._chats.items()), (None, None))
+            if chat_id is None or log is None or chat_id == keep or log.used_at > used_before:
+                return False
+            if chat_id not in self._sinks:
+                del self._chats[chat_id]
+                return True
+            # Being followed is being used.
+            log.used_at = self._clock()
+            self._chats.move_to_end(chat_id)
+        return False
 
     def _publish(self, chat_id: str, log: _ChatLog, entries: list[LogEntry]) -> None:
         if not entries:

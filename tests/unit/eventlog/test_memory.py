@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from roomcast.chat.ports import CannotReplay, Head, LogEntry, Replay
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roomcast.chat.ports import Appended, CannotReplay, Gap, Head, LogEntry, Replay
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
 
 EPOCH = "epoch-a"
@@ -54,3 +59,87 @@ async def test_an_idle_chat_is_dropped_after_its_time_and_not_before() -> None:
     assert await log.head("a") is not None
     clock.now = 19
     assert await log.head("a") is None
+
+
+async def test_a_chat_that_somebody_follows_is_never_dropped() -> None:
+    clock = Clock()
+    log = MemoryEventLog(MemoryLogOptions(max_chats=2, idle_ttl_s=10), clock=clock)
+    followed = [await log.subscribe(chat_id, lambda _epoch, _entries: None) for chat_id in "ab"]
+    for chat_id in "abcd":
+        await log.append(chat_id, EPOCH, [entry(1)])
+    # The newest may be one too many, but is not dropped by its own creation.
+    assert [await log.head(chat_id) is not None for chat_id in "abcd"] == [True, True, False, True]
+    clock.now = 99
+    assert [await log.head(chat_id) is not None for chat_id in "abd"] == [True, True, False]
+    for subscription in followed:
+        await subscription.close()
+    clock.now = 999
+    assert await log.head("a") is None
+
+
+async def test_passing_over_followed_chats_is_bounded_work() -> None:
+    log = MemoryEventLog(MemoryLogOptions(max_chats=50))
+    for number in range(200):
+        await log.subscribe(f"c{number}", lambda _epoch, _entries: None)
+        await log.append(f"c{number}", EPOCH, [entry(1)])
+    assert await log.head("c0") is not None
+
+
+class Model:
+    """What the port promises, without bounds."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.start = 0  # replay is promised from here
+
+    def append(self, epoch: str, first: int, last: int) -> Appended | Gap:
+        head = self.head if self.head is not None and self.head.epoch == epoch else None
+        if head is None and first != 1:
+            return Gap(None)
+        if head is not None and first > head.seq + 1:
+            return Gap(head)
+        if head is None:
+            self.start = 0
+        self.head = Head(epoch, max(last, head.seq if head else 0))
+        return Appended(self.head)
+
+    def seed(self, epoch: str, first: int, last: int) -> Head:
+        head = self.head if self.head is not None and self.head.epoch == epoch else None
+        if head is None or first > head.seq + 1:
+            self.start = first - 1
+        self.head = Head(epoch, max(last, head.seq if head else 0))
+        return self.head
+
+
+SPANS = st.tuples(st.integers(1, 12), st.integers(0, 5)).map(lambda span: (span[0], span[0] + span[1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["append", "seed", "read"]), st.sampled_from(["e1", "e2"]), SPANS), max_size=30
+    )
+)
+async def test_the_log_is_what_its_port_says(steps: list[tuple[str, str, tuple[int, int]]]) -> None:
+    log, model = MemoryEventLog(), Model()
+    fed: list[tuple[str, int]] = []
+    subscription = await log.subscribe("a", lambda epoch, entries: fed.extend((epoch, each.seq) for each in entries))
+    for action, epoch, (first, last) in steps:
+        span = [entry(seq) for seq in range(first, last + 1)]
+        if action == "append":
+            assert await log.append("a", epoch, span) == model.append(epoch, first, last)
+        elif action == "seed":
+            assert await log.seed("a", Head(epoch, last), span) == model.seed(epoch, first, last)
+        else:
+            found = await log.read("a", epoch, first, 3)
+            head = model.head
+            if head is None or head.epoch != epoch or not model.start <= first <= head.seq:
+                assert found == CannotReplay(head)
+            else:
+                wanted = tuple(entry(seq) for seq in range(first + 1, min(first + 3, head.seq) + 1))
+                assert found == Replay(wanted, head, more=first + 3 < head.seq)
+        assert await log.head("a") == model.head
+    await subscription.close()
+    # Within one stretch of an epoch a subscriber never sees a seq twice or out of order.
+    for (epoch, seq), (next_epoch, next_seq) in pairwise(fed):
+        assert next_epoch != epoch or next_seq > seq
