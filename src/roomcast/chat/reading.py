@@ -15,7 +15,7 @@ from roomcast.chat.ports import ChatStore
 
 #: Events read at once: with the largest contents still a few megabytes.
 _CHUNK: Final = 50
-#: A page of events ends early at this size, so that a long absence costs many small answers instead of a huge one.
+#: A page ends early at this size, so that a long absence costs many small answers instead of a huge one.
 MAX_PAGE_BYTES: Final = 1_048_576
 #: Members of one chat that are listed.
 MAX_MEMBERS: Final = 1_000
@@ -49,6 +49,16 @@ class ChatsRead:
     epoch: str
     chats: Sequence[Chat]
     next: ChatPosition | None
+
+
+def _within_bytes(messages: Sequence[Message]) -> Sequence[Message]:
+    """As many of the first ones as make a page; one at least."""
+    size = 0
+    for index, message in enumerate(messages):
+        size += len(message.content.encode())
+        if size > MAX_PAGE_BYTES and index:
+            return messages[:index]
+    return messages
 
 
 class ChatReader:
@@ -138,7 +148,10 @@ class ChatReader:
         messages, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1)
         has_more = len(messages) > limit
         page = messages[:limit] if after is not None else messages[-limit:]
-        return MessagesRead(self._store.epoch, page, head, has_more)
+        kept = _within_bytes(page if after is not None else page[::-1])
+        return MessagesRead(
+            self._store.epoch, kept if after is not None else kept[::-1], head, has_more or len(kept) < len(page)
+        )
 
     async def members(self, caller: Caller, chat_id: str) -> Sequence[Member]:
         """A chat's members by user id, at most `MAX_MEMBERS`.

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: Turns that a dead process of an embedded database had claimed may be had again at once.
 _RUNNING: Final = "running"
+_JOURNAL_LIMIT_BYTES: Final = 67_108_864
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def make_engine(url: URL, options: DatabaseOptions, *, writes: bool) -> AsyncEng
         cursor.execute(f"PRAGMA busy_timeout = {round(options.busy_timeout_s * 1000)}")
         if writes:
             cursor.execute("PRAGMA journal_mode = WAL")
+            # What a burst made of the log file is given back at the next checkpoint.
+            cursor.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
         cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA cache_size = -{options.cache_kib}")
@@ -116,6 +119,11 @@ def failures_named() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailable(f"the database did not answer: {reason}") from error
+    except DatabaseError as error:
+        # Its subclasses are mistakes of ours (a constraint, a statement); itself it is a damaged file.
+        if type(error) is not DatabaseError:
+            raise
+        raise StoreUnavailable(f"the database is damaged: {error.orig}") from error
     except OSError as error:
         raise StoreUnavailable(f"the database did not answer: {error}") from error
 

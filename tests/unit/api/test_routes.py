@@ -130,6 +130,19 @@ async def test_messages_are_paged_in_both_directions(client: httpx.AsyncClient) 
     assert await page(limit=2, after=3) == ([4, 5], False, 5)
 
 
+async def test_large_pages_of_messages_end_early_on_the_far_side(client: httpx.AsyncClient) -> None:
+    await asyncio.gather(*(send(client, content="界" * 32_768) for _ in range(12)))
+
+    async def page(**params: int) -> tuple[int, int, bool]:
+        body = (await client.get("/api/chats/c/messages", params=params)).json()
+        return body["messages"][0]["seq"], body["messages"][-1]["seq"], body["hasMore"]
+
+    assert await page() == (3, 12, True)
+    assert await page(before=3) == (1, 2, False)
+    assert await page(after=0) == (1, 10, True)
+    assert await page(after=10) == (11, 12, False)
+
+
 async def test_an_unknown_chat_reads_as_empty_while_authentication_is_off(client: httpx.AsyncClient) -> None:
     epoch = (await client.get("/api/config")).json()["epoch"]
     messages = await client.get("/api/chats/none/messages")

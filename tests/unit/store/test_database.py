@@ -118,6 +118,45 @@ async def test_a_database_that_another_program_locks_is_unavailable_not_broken(t
         assert (await store.chats.append_message(new_message())).event.seq == 1
 
 
+async def test_a_full_disk_refuses_what_does_not_fit_and_loses_nothing(tmp_path: Path) -> None:
+    async with open_store(database_options(tmp_path)) as store:
+        database = store.chats._database
+
+        async def limit_pages(extra: int) -> None:
+            async with database.writing() as connection:
+                used = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+                await connection.exec_driver_sql(f"PRAGMA max_page_count = {used + extra}")
+
+        await limit_pages(20)
+        answered: list[int] = []
+
+        async def fill() -> None:
+            while True:
+                committed = await store.chats.append_message(new_message(content="x" * 5_000))
+                answered.append(committed.event.seq)
+
+        with pytest.raises(StoreUnavailable, match="full"):
+            await fill()
+        assert answered
+        await limit_pages(100)
+        answered.append((await store.chats.append_message(new_message())).event.seq)
+        events, head = await store.chats.events_after("c", 0, 100)
+        assert answered == [event.seq for event in events] == list(range(1, head + 1))
+
+
+async def test_a_damaged_database_is_unavailable(tmp_path: Path) -> None:
+    async with open_store(database_options(tmp_path)) as store:
+        for _ in range(50):
+            await store.chats.append_message(new_message(content="x" * 3_000))
+    file = tmp_path / "roomcast.db"
+    damaged = bytearray(file.read_bytes())
+    damaged[30 * 4096 :] = b"\xff" * (len(damaged) - 30 * 4096)
+    async with open_store(database_options(tmp_path)) as store:
+        file.write_bytes(damaged)
+        with pytest.raises(StoreUnavailable, match="damaged"):
+            await store.chats.events_after("c", 0, 100)
+
+
 async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
     directory = tmp_path / "資料 100%?#&x"
     await cursor_after(directory, 1)
