@@ -4,7 +4,7 @@
  * Its answers follow the contract (epochs included), so that a test compares what a client shows with `truth`.
  */
 import type { ChatEvent, Cursor, JoinChatAck, Message } from '../../src/generated/contract.ts';
-import type { GatewaySocket, GatewaySocketOptions, Runtime } from '../../src/runtime.ts';
+import type { GatewaySocket, GatewaySocketOptions, Runtime, TimerHandle } from '../../src/runtime.ts';
 import { FakeClock } from './fake-clock.ts';
 
 type Handler = (...args: never[]) => void;
@@ -225,6 +225,7 @@ export class FakeSocket implements GatewaySocket {
   connected = false;
   active = true;
   readonly #server: FakeServer;
+  #connecting: TimerHandle | null = null;
   #handlers = new Map<string, Handler>();
   #any: (event: string, ...args: unknown[]) => void = () => undefined;
 
@@ -252,7 +253,7 @@ export class FakeSocket implements GatewaySocket {
   }
 
   connect(): void {
-    this.#server.clock.setTimeout(() => {
+    this.#connecting = this.#server.clock.setTimeout(() => {
       const { admission } = this.#server;
       if (admission === null) {
         this.connected = true;
@@ -267,6 +268,7 @@ export class FakeSocket implements GatewaySocket {
   }
 
   disconnect(): void {
+    if (this.#connecting !== null) this.#server.clock.clearTimeout(this.#connecting);
     this.connected = false;
     this.rooms.clear();
   }

@@ -55,7 +55,7 @@ export class RealServer {
 
   async down(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     const child = this.#process;
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);
     await once(child, 'exit');
   }

@@ -1,0 +1,95 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Chat } from '../src/generated/contract.ts';
+import { type ChatList, createClient } from '../src/index.ts';
+import { FakeServer, json, problem } from './support/fake-server.ts';
+
+function chat(id: string, minute: number, lastSeq = 0): Chat {
+  const time = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
+  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, epoch: 'e1' };
+}
+
+function setUp(all: Chat[]): { server: FakeServer; chats: ChatList; ids: () => string[] } {
+  const server = new FakeServer();
+  server.intercept = (method, url, body) => {
+    if (url.pathname !== '/api/chats') return undefined;
+    if (method === 'POST') {
+      const created = { ...chat((body as { id: string }).id, 59) };
+      all.unshift(created);
+      return json(created, 201);
+    }
+    const from = Number(url.searchParams.get('cursor') ?? 0);
+    const page = all.slice(from, from + 2);
+    return json({ chats: page, nextCursor: from + 2 < all.length ? String(from + 2) : null });
+  };
+  const { chats } = createClient({ runtime: server.runtime });
+  return { server, chats, ids: () => chats.getSnapshot().chats.map(({ id }) => id) };
+}
+
+describe('the list of chats', () => {
+  test('is loaded by the first who looks, and page by page on demand', async () => {
+    const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7), chat('d', 6), chat('e', 5)]);
+    expect(chats.getSnapshot().status).toBe('idle');
+    onTestFinished(chats.subscribe(() => undefined));
+    expect(chats.getSnapshot().status).toBe('loading');
+    await server.clock.advance(1);
+    expect(ids()).toEqual(['a', 'b']);
+    expect(chats.getSnapshot()).toMatchObject({ status: 'ready', hasMore: true });
+    await Promise.all([chats.loadMore(), chats.loadMore()]);
+    expect(ids()).toEqual(['a', 'b', 'c', 'd']);
+    await chats.loadMore();
+    expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
+    expect(chats.getSnapshot().hasMore).toBe(false);
+  });
+
+  test('moves a chat up when a message comes, and finds one that it did not know', async () => {
+    const all = [chat('a', 9), chat('b', 8)];
+    const { server, chats, ids } = setUp(all);
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1);
+    const untouched = chats.getSnapshot().chats[0];
+    chats.touch({ id: '1', role: 'USER', content: '', time: new Date(Date.UTC(2026, 0, 2)), chatId: 'b', seq: 1 });
+    expect(ids()).toEqual(['b', 'a']);
+    expect(chats.getSnapshot().chats[1]).toBe(untouched);
+    all.unshift(chat('new', 30));
+    chats.touch({ id: '2', role: 'USER', content: '', time: new Date(), chatId: 'new', seq: 1 });
+    await server.clock.advance(1);
+    expect(ids()).toContain('new');
+  });
+
+  test('is refreshed while somebody looks, and only then', async () => {
+    const { server, chats } = setUp([chat('a', 9)]);
+    const leave = chats.subscribe(() => undefined);
+    await server.clock.advance(60_000);
+    const asked = server.requests.length;
+    expect(asked).toBeGreaterThan(3);
+    leave();
+    await server.clock.advance(60_000);
+    expect(server.requests).toHaveLength(asked);
+    expect(server.clock.pending).toBe(0);
+  });
+
+  test('retries what passes and says what does not', async () => {
+    const { server, chats } = setUp([chat('a', 9)]);
+    const works = server.intercept;
+    server.intercept = () => problem(503, 'unavailable');
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1);
+    expect(chats.getSnapshot()).toMatchObject({ status: 'loading', error: { status: 503 } });
+    server.intercept = works;
+    await server.clock.advance(5_000);
+    expect(chats.getSnapshot()).toMatchObject({ status: 'ready', error: null });
+    server.intercept = () => problem(401, 'unauthorized');
+    await chats.refresh();
+    expect(chats.getSnapshot()).toMatchObject({ status: 'error', error: { code: 'unauthorized' } });
+  });
+
+  test('a created chat is listed at once; a refusal is thrown', async () => {
+    const { server, chats, ids } = setUp([chat('a', 9)]);
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1);
+    await chats.createChat({ id: 'mine' });
+    expect(ids()).toEqual(['mine', 'a']);
+    server.intercept = () => problem(409, 'chat-exists');
+    await expect(chats.createChat({ id: 'mine' })).rejects.toMatchObject({ code: 'chat-exists' });
+  });
+});

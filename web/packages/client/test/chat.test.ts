@@ -1,0 +1,352 @@
+/** One chat as a view sees it: optimistic sends, retries, history, what survives a reload. */
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { type ChatSession, createClient, type KeyValueStorage, type WebSocketClient } from '../src/index.ts';
+import { FakeServer, json, problem } from './support/fake-server.ts';
+
+const CHAT = 'c';
+
+interface Setting {
+  storage?: KeyValueStorage;
+  pageSize?: number;
+  userId?: string;
+  /** What was written before. */
+  written?: string[];
+}
+
+async function setUp({ userId = 'ada', written = [], ...options }: Setting = {}): Promise<{
+  server: FakeServer;
+  client: WebSocketClient;
+  chat: ChatSession;
+}> {
+  const server = new FakeServer();
+  for (const content of written) server.post(CHAT, content);
+  const client = createClient({ runtime: server.runtime, ...options });
+  client.acquire(userId);
+  const chat = client.chat(CHAT);
+  onTestFinished(chat.subscribe(() => undefined));
+  onTestFinished(() => client.close());
+  await server.clock.advance(400);
+  return { server, client, chat };
+}
+
+function lines(chat: ChatSession): string[] {
+  return chat.getSnapshot().messages.map(({ content, status }) => `${content} ${status}`);
+}
+
+function posts(server: FakeServer): unknown[] {
+  return server.requests.filter(({ method }) => method === 'POST').map(({ body }) => body);
+}
+
+describe('sending', () => {
+  test('shows at once, and keeps its key when the server has it', async () => {
+    const { server, chat } = await setUp();
+    const sent = chat.send('hello');
+    const [optimistic] = chat.getSnapshot().messages;
+    expect(optimistic).toMatchObject({ content: 'hello', status: 'sending', seq: null, userId: 'ada' });
+    await server.clock.advance(10);
+    const [confirmed] = chat.getSnapshot().messages;
+    expect(confirmed).toMatchObject({ status: 'sent', seq: 1, key: optimistic?.key });
+    expect(await sent).toMatchObject({ status: 'sent', seq: 1 });
+    expect(posts(server)).toEqual([
+      { chatId: CHAT, role: 'USER', content: 'hello', clientMsgId: 'id-1', userId: 'ada' },
+    ]);
+  });
+
+  test('is one message when the event comes before the answer', async () => {
+    const { server, chat } = await setUp();
+    let answer: (response: Response) => void = () => undefined;
+    server.intercept = (method) => (method === 'POST' ? new Promise((resolve) => (answer = resolve)) : undefined);
+    const sent = chat.send('hello');
+    await server.clock.advance(10);
+    const message = server.post(CHAT, 'hello', { clientMsgId: 'id-1' });
+    expect((await sent).status).toBe('sent');
+    answer(json(message, 201));
+    await server.clock.advance(10);
+    expect(lines(chat)).toEqual(['hello sent']);
+  });
+
+  test('is one message when the answer comes before the event', async () => {
+    const { server, chat } = await setUp();
+    const late: (() => void)[] = [];
+    server.deliver = (socket, event, payload) => late.push(() => socket.receive(event, payload));
+    const sent = chat.send('hello');
+    await server.clock.advance(10);
+    await sent;
+    expect(lines(chat)).toEqual(['hello sent']);
+    for (const receive of late) receive();
+    expect(lines(chat)).toEqual(['hello sent']);
+    expect(chat.getSnapshot().messages[0]?.seq).toBe(1);
+  });
+
+  test('fetches the event when it does not come', async () => {
+    const { server, client, chat } = await setUp();
+    const announced = vi.fn();
+    client.on('new-msg', announced);
+    server.deliver = () => undefined;
+    server.post(CHAT, 'lost');
+    const sent = chat.send('mine');
+    await server.clock.advance(10);
+    await sent;
+    expect(lines(chat)).toEqual(['mine sent']);
+    await server.clock.advance(2_000);
+    expect(lines(chat)).toEqual(['lost sent', 'mine sent']);
+    expect(announced).toHaveBeenCalledTimes(2);
+  });
+
+  test('keeps the order: one in flight', async () => {
+    const { server, chat } = await setUp();
+    let failures = 3;
+    server.intercept = (method) =>
+      method === 'POST' && failures-- > 0 ? Promise.reject(new TypeError('failed to fetch')) : undefined;
+    void chat.send('one');
+    void chat.send('two');
+    await server.clock.advance(20_000);
+    expect(server.truth(CHAT)).toEqual(['one', 'two']);
+  });
+
+  test('an answer that is lost does not make two messages', async () => {
+    const { server, chat } = await setUp();
+    let lost = 1;
+    server.intercept = (method, _url, body) => {
+      if (method !== 'POST' || lost-- <= 0) return undefined;
+      server.deliver = () => undefined;
+      server.post(CHAT, 'once', body as never);
+      return Promise.reject(new TypeError('connection reset'));
+    };
+    const sent = chat.send('once');
+    await server.clock.advance(20_000);
+    expect((await sent).status).toBe('sent');
+    expect(server.truth(CHAT)).toEqual(['once']);
+    expect(new Set(posts(server).map((body) => (body as { clientMsgId: string }).clientMsgId)).size).toBe(1);
+  });
+
+  test('goes on as long as nobody answers, and at once when the connection is back', async () => {
+    const { server, chat } = await setUp();
+    server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
+    const sent = chat.send('patient');
+    await server.clock.advance(600_000);
+    expect(lines(chat)).toEqual(['patient sending']);
+    server.intercept = () => undefined;
+    server.wake();
+    await server.clock.advance(1);
+    expect((await sent).status).toBe('sent');
+  });
+
+  test('fails after a few answers that it cannot be taken now, and can be sent again under its id', async () => {
+    const { server, chat } = await setUp();
+    server.intercept = (method) => (method === 'POST' ? problem(503, 'unavailable') : undefined);
+    const sent = chat.send('stubborn');
+    await server.clock.advance(60_000);
+    const failed = await sent;
+    expect(failed).toMatchObject({ status: 'failed', error: { status: 503, code: 'unavailable' } });
+    expect(posts(server)).toHaveLength(6);
+    server.intercept = () => undefined;
+    const again = chat.retry(failed.key);
+    expect(lines(chat)).toEqual(['stubborn sending']);
+    await server.clock.advance(10);
+    expect(await again).toMatchObject({ status: 'sent', key: failed.key });
+    await expect(chat.retry(failed.key)).rejects.toBeInstanceOf(RangeError);
+  });
+
+  test('a refused message lets the next one pass, and can be forgotten', async () => {
+    const { server, chat } = await setUp();
+    server.intercept = (method, _url, body) =>
+      method === 'POST' && (body as { content: string }).content === 'bad' ? problem(422, 'invalid') : undefined;
+    const bad = chat.send('bad');
+    void chat.send('good');
+    await server.clock.advance(10);
+    expect(lines(chat)).toEqual(['good sent', 'bad failed']);
+    chat.discard((await bad).key);
+    expect(lines(chat)).toEqual(['good sent']);
+  });
+
+  test('an API that hangs does not hold it back for ever', async () => {
+    const { server, chat } = await setUp();
+    let hang = true;
+    server.intercept = (method) => (method === 'POST' && hang ? new Promise(() => undefined) : undefined);
+    const sent = chat.send('hello');
+    await server.clock.advance(10_000);
+    hang = false;
+    await server.clock.advance(15_000);
+    expect((await sent).status).toBe('sent');
+  });
+
+  test('names nobody when a token does', async () => {
+    const server = new FakeServer();
+    const client = createClient({ runtime: server.runtime, auth: { token: 't' } });
+    client.acquire('ada');
+    await server.clock.advance(50);
+    await client.sendMessage(CHAT, 'hello');
+    expect(posts(server)[0]).not.toHaveProperty('userId');
+    expect(server.requests.at(-1)?.headers.get('authorization')).toBe('Bearer t');
+    client.close();
+  });
+});
+
+describe('history', () => {
+  test('is loaded backwards until its beginning', async () => {
+    const written = [1, 2, 3, 4, 5, 6, 7].map((index) => `m${index}`);
+    const { chat } = await setUp({ pageSize: 3, written });
+    expect(lines(chat)).toHaveLength(3);
+    const loading = chat.loadOlder();
+    expect(chat.getSnapshot().loadingOlder).toBe(true);
+    await loading;
+    await chat.loadOlder();
+    await chat.loadOlder();
+    expect(lines(chat)).toEqual(written.map((content) => `${content} sent`));
+    expect(chat.getSnapshot()).toMatchObject({ hasOlder: false, loadingOlder: false });
+  });
+
+  test('a failure shows and can be tried again', async () => {
+    const { server, chat } = await setUp({ pageSize: 1, written: ['a', 'b'] });
+    server.intercept = () => problem(500, 'internal');
+    await chat.loadOlder();
+    expect(chat.getSnapshot()).toMatchObject({ error: { status: 500 }, status: 'ready', hasOlder: true });
+    server.intercept = () => undefined;
+    await chat.loadOlder();
+    expect(chat.getSnapshot().error).toBeNull();
+    expect(lines(chat)).toEqual(['a sent', 'b sent']);
+  });
+
+  test('of a chat that grows for ever does not fill the memory', async () => {
+    const { server, chat } = await setUp();
+    for (let index = 0; index < 2_500; index += 1) server.post(CHAT, `m${index}`);
+    expect(lines(chat)).toHaveLength(2_000);
+    expect(chat.getSnapshot().hasOlder).toBe(true);
+    await chat.loadOlder();
+    expect(lines(chat)).toHaveLength(2_050);
+  });
+});
+
+describe('snapshots', () => {
+  test('an entry keeps its identity while others come', async () => {
+    const { server, chat } = await setUp();
+    server.post(CHAT, 'a');
+    const [first] = chat.getSnapshot().messages;
+    server.post(CHAT, 'b');
+    server.restart();
+    await server.clock.advance(5_000);
+    expect(chat.getSnapshot().messages[0]).toBe(first);
+    expect(chat.getSnapshot()).toBe(chat.getSnapshot());
+  });
+
+  test('a refused chat is an error, and shown again when access is given', async () => {
+    const { server, chat } = await setUp();
+    server.joinAck = () => ({ ok: false, error: { code: 'forbidden', message: 'not a member' } });
+    server.cut();
+    await server.clock.advance(5_000);
+    expect(chat.getSnapshot()).toMatchObject({ status: 'error', error: { code: 'forbidden' }, synced: false });
+    server.joinAck = null;
+    server.cut();
+    await server.clock.advance(5_000);
+    expect(chat.getSnapshot()).toMatchObject({ status: 'ready', error: null, synced: true });
+  });
+
+  test('a chat is left with its last view and comes back where it was, without loading again', async () => {
+    const server = new FakeServer();
+    const client = createClient({ runtime: server.runtime });
+    client.acquire('ada');
+    const leave = client.chat(CHAT).subscribe(() => undefined);
+    await server.clock.advance(400);
+    leave();
+    expect(server.socket.rooms.has(CHAT)).toBe(true);
+    await server.clock.advance(1);
+    expect(server.socket.rooms.has(CHAT)).toBe(false);
+    server.post(CHAT, 'meanwhile');
+    const requests = server.requests.length;
+    onTestFinished(client.chat(CHAT).subscribe(() => undefined));
+    await server.clock.advance(10);
+    expect(lines(client.chat(CHAT))).toEqual(['meanwhile sent']);
+    expect(server.requests).toHaveLength(requests);
+    client.close();
+  });
+
+  test('chats that nobody shows are forgotten at last', () => {
+    const client = createClient({ runtime: new FakeServer().runtime });
+    const first = client.chat('first');
+    for (let index = 0; index < 100; index += 1) client.chat(`c${index}`);
+    expect(client.chat('first')).not.toBe(first);
+    expect(client.chat('c99')).toBe(client.chat('c99'));
+  });
+});
+
+describe('another user', () => {
+  test('sees nothing of the first one’s', async () => {
+    const { server, client, chat } = await setUp();
+    server.intercept = (method) => (method === 'POST' ? Promise.reject(new TypeError('failed to fetch')) : undefined);
+    server.post(CHAT, 'public');
+    void chat.send('private');
+    expect(lines(chat)).toEqual(['public sent', 'private sending']);
+    void client.connect('bob');
+    expect(lines(chat)).toEqual([]);
+    await server.clock.advance(1_000);
+    expect(lines(chat)).toEqual(['public sent']);
+    expect(chat.getSnapshot().synced).toBe(true);
+  });
+});
+
+describe('the storage', () => {
+  test('brings unsent text back after a reload, in its order, and forgets what was sent', async () => {
+    const storage = new MemoryStorage();
+    const before = await setUp({ storage });
+    before.server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => void vi.useRealTimers());
+    void before.chat.send('one');
+    vi.setSystemTime(Date.now() + 1);
+    void before.chat.send('two');
+    expect(storage.length).toBe(2);
+
+    const after = await setUp({ storage });
+    expect(after.server.truth(CHAT)).toEqual(['one', 'two']);
+    expect(lines(after.chat)).toEqual(['one sent', 'two sent']);
+    expect(storage.length).toBe(0);
+  });
+
+  test('keeps what belongs to another person for that person', async () => {
+    const storage = new MemoryStorage();
+    const before = await setUp({ storage });
+    before.server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
+    void before.chat.send('ada’s');
+    const { server } = await setUp({ storage, userId: 'bob' });
+    expect(server.truth(CHAT)).toEqual([]);
+    expect(storage.length).toBe(1);
+  });
+
+  test('that is full or holds rubbish harms nothing', async () => {
+    const storage = new MemoryStorage();
+    storage.setItem(`roomcast:unsent:${CHAT}:ada:x`, '{"outgoing":');
+    storage.setItem(`roomcast:unsent:${CHAT}:ada:y`, '{"outgoing":{"chatId":1},"at":1}');
+    storage.setItem = () => {
+      throw new DOMException('full', 'QuotaExceededError');
+    };
+    const { server, chat } = await setUp({ storage });
+    void chat.send('hello');
+    await server.clock.advance(10);
+    expect(lines(chat)).toEqual(['hello sent']);
+  });
+});
+
+class MemoryStorage implements KeyValueStorage {
+  readonly #items = new Map<string, string>();
+
+  get length(): number {
+    return this.#items.size;
+  }
+
+  key(index: number): string | null {
+    return [...this.#items.keys()][index] ?? null;
+  }
+
+  getItem(key: string): string | null {
+    return this.#items.get(key) ?? null;
+  }
+
+  setItem(key: string, value: string): void {
+    this.#items.set(key, value);
+  }
+
+  removeItem(key: string): void {
+    this.#items.delete(key);
+  }
+}

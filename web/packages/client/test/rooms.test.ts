@@ -1,0 +1,114 @@
+/** The guide's way: `joinChat` and `on('new-msg')`. */
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { type ChatMessage, createClient, type WebSocketClient, websocket, websocketClient } from '../src/index.ts';
+import { FakeServer, problem } from './support/fake-server.ts';
+
+function setUp(): { server: FakeServer; client: WebSocketClient; seen: ChatMessage[] } {
+  const server = new FakeServer();
+  const client = createClient({ runtime: server.runtime });
+  const seen: ChatMessage[] = [];
+  client.on('new-msg', (message) => seen.push(message));
+  onTestFinished(() => client.close());
+  return { server, client, seen };
+}
+
+test('a chat that was joined before there was a connection is joined with it, by the guide’s own payload', async () => {
+  const { server, client, seen } = setUp();
+  client.joinChat('c');
+  client.joinChat('c');
+  void client.connect('ada');
+  await server.clock.advance(50);
+  expect(server.socket.sent).toEqual([
+    ['join-user', 'ada'],
+    ['join-chat', 'c'],
+  ]);
+  server.post('c', 'hello');
+  expect(seen.map(({ content }) => content)).toEqual(['hello']);
+  expect(seen[0]?.time).toBeInstanceOf(Date);
+});
+
+test('it is joined again after a reconnect, and what was missed comes first', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  client.joinChat('c');
+  await server.clock.advance(50);
+  server.post('c', 'one');
+  server.cut();
+  server.post('c', 'two');
+  await server.clock.advance(2_000);
+  server.post('c', 'three');
+  expect(seen.map(({ content }) => content)).toEqual(['one', 'two', 'three']);
+});
+
+test('what cannot be fetched is said as an error, and the chat goes on', async () => {
+  const { server, client, seen } = setUp();
+  const errors: string[] = [];
+  client.on('error', ({ message }) => errors.push(message));
+  server.replayLimit = 0;
+  void client.connect('ada');
+  client.joinChat('c');
+  await server.clock.advance(50);
+  server.intercept = (_method, url) => (url.pathname.endsWith('/events') ? problem(404, 'not-found') : undefined);
+  server.cut();
+  server.post('c', 'missed');
+  await server.clock.advance(2_000);
+  server.post('c', 'next');
+  expect(errors).toEqual([expect.stringContaining('up to 1 could not be fetched')]);
+  expect(seen.map(({ content }) => content)).toEqual(['next']);
+});
+
+test('an unknown event moves the cursor and is handed to nobody', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  client.joinChat('c');
+  await server.clock.advance(50);
+  server.postUnknown('c');
+  server.post('c', 'after');
+  expect(seen).toHaveLength(1);
+  expect(server.requests.filter(({ path }) => path.includes('/events'))).toEqual([]);
+});
+
+test('a message of a publisher that knows no seq, as the guide’s, is handed on', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  await server.clock.advance(50);
+  server.socket.receive('new-msg', { id: '1', role: 'AI', content: 'hi', time: '2026-01-02T03:04:05.000Z' });
+  expect(seen).toEqual([{ id: '1', role: 'AI', content: 'hi', time: new Date('2026-01-02T03:04:05.000Z') }]);
+});
+
+test('leaveChat and disconnect end it', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  client.joinChat('a');
+  client.joinChat('b');
+  await server.clock.advance(50);
+  client.leaveChat('a');
+  await server.clock.advance(1);
+  expect(server.socket.rooms).toEqual(new Set(['b']));
+  client.disconnect();
+  void client.connect('ada');
+  await server.clock.advance(1_000);
+  expect(server.socket.rooms.size).toBe(0);
+  server.post('b', 'unheard');
+  expect(seen).toEqual([]);
+});
+
+test('errors of the server reach the handlers of error', async () => {
+  const { server, client } = setUp();
+  const onError = vi.fn();
+  client.on('error', onError);
+  void client.connect('ada');
+  await server.clock.advance(50);
+  server.socket.receive('error', { code: 'invalid', message: 'no' });
+  server.socket.receive('error', null);
+  expect(onError.mock.calls).toEqual([[{ code: 'invalid', message: 'no' }], [{ message: 'error' }]]);
+});
+
+test('the singleton and its convenience object are one client', () => {
+  expect(websocket.isConnected).toBe(false);
+  expect(websocket.connectionState).toBe(websocketClient.connectionState);
+  const handler = vi.fn();
+  websocket.on('new-msg', handler)();
+  websocket.joinChat('c');
+  websocket.disconnect();
+});
