@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from support.redis_server import RedisServer, running
 
 from roomcast.chat.ports import Appended, CannotReplay, EventLog, Gap, Head, LogEntry, Replay
 from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
 
 EPOCH, OTHER_EPOCH = "epoch-a", "epoch-b"
 CHAT = "chat-1"
 
 
-@pytest.fixture(params=["memory"])
-def log() -> EventLog:
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    directory: Path = tmp_path_factory.mktemp("redis")
+    with running(RedisServer(directory)) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
     """Every engine, empty."""
-    return MemoryEventLog()
+    if request.param == "memory":
+        yield MemoryEventLog()
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.command("FLUSHALL")
+    async with RedisEventLog(RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),))) as redis_log:
+        yield redis_log
 
 
 class Sink:

@@ -1,0 +1,14 @@
+-- Answers {1, last} or, having written nothing, {0, last} (a gap) or {0} (absent).
+local last = ending()
+if not last then
+  if FIRST ~= 1 then
+    return {0}
+  end
+  create(0)
+  last = 0
+end
+if FIRST > last + 1 then
+  keep()
+  return {0, last}
+end
+return {1, extend(last)}

@@ -1,0 +1,57 @@
+-- Shared by append.lua and seed.lua, which follow it in one script; publishing.lua precedes it.
+--
+-- KEYS  meta, entries
+-- ARGV  channel, epoch, max entries, max bytes, ttl ms, first seq, record, record, ...
+--
+-- The entries are a list whose newest element has the seq `last` of the meta: a gap cannot be expressed. The two keys
+-- may part (eviction): without the meta the log is absent, without the list it is one that begins at `last`.
+local META, ENTRIES = KEYS[1], KEYS[2]
+local CHANNEL, EPOCH, TTL_MS = ARGV[1], ARGV[2], ARGV[5]
+local MAX_ENTRIES, MAX_BYTES = tonumber(ARGV[3]), tonumber(ARGV[4])
+local FIRST = tonumber(ARGV[6])
+local RECORDS = 7
+local GIVEN = #ARGV - RECORDS + 1
+
+-- The seq at which this epoch's log ends, or nil.
+local function ending()
+  local state = redis.call('HMGET', META, 'epoch', 'last')
+  return state[1] == EPOCH and tonumber(state[2]) or nil
+end
+
+-- An empty log behind `last`, whatever was there.
+local function create(last)
+  redis.call('DEL', ENTRIES)
+  redis.call('HSET', META, 'epoch', EPOCH, 'last', string.format('%.0f', last), 'bytes', 0)
+end
+
+local function keep()
+  redis.call('PEXPIRE', META, TTL_MS)
+  redis.call('PEXPIRE', ENTRIES, TTL_MS)
+end
+
+-- Adds and publishes what lies behind `last`, which FIRST does not leave a gap to. Returns the new end.
+local function extend(last)
+  local from = RECORDS + math.max(last + 1 - FIRST, 0)
+  if GIVEN > 0 and from <= #ARGV then
+    local sizes, added = {}, 0
+    for i = from, #ARGV do
+      sizes[#sizes + 1] = #ARGV[i]
+      added = added + #ARGV[i]
+    end
+    local count = redis.call('RPUSH', ENTRIES, unpack(ARGV, from))
+    local bytes = added
+    if count > #sizes then
+      bytes = bytes + tonumber(redis.call('HGET', META, 'bytes'))
+    end
+    while count > 0 and (count > MAX_ENTRIES or bytes > MAX_BYTES) do
+      bytes = bytes - #redis.call('LPOP', ENTRIES)
+      count = count - 1
+    end
+    last = FIRST + GIVEN - 1
+    redis.call('HSET', META, 'last', string.format('%.0f', last), 'bytes', bytes)
+    local header = 'RC1 ' .. EPOCH .. ' ' .. table.concat(sizes, ' ') .. '\n'
+    redis.call(PUBLISH, CHANNEL, header .. table.concat(ARGV, '', from))
+  end
+  keep()
+  return last
+end

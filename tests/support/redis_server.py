@@ -1,0 +1,146 @@
+"""Real Redis servers for tests: on free loopback ports, in directories of their own, ended by their ids."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+START_LIMIT_S = 10.0
+
+
+def find_redis_server() -> str | None:
+    """Path of the program: ``REDIS_SERVER`` if set, else what the PATH has."""
+    return os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+
+
+def require_redis_server() -> str:
+    """The program's path; without it the test is skipped loudly, and fails under ``CI=true``."""
+    path = find_redis_server()
+    if path is None:
+        reason = "no redis-server here: apt-get install redis-server, or set REDIS_SERVER to its path"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def free_port(*, with_bus: bool = False) -> int:
+    """A free port; with the cluster bus, one whose twin 10,000 above is free too."""
+    for _ in range(100):
+        with socket.socket() as first:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            if not with_bus:
+                return port
+            if port + 10_000 > 65_535:
+                continue
+            with socket.socket() as second, contextlib.suppress(OSError):
+                second.bind(("127.0.0.1", port + 10_000))
+                return port
+    raise RuntimeError("no free pair of ports")
+
+
+@dataclass
+class RedisServer:
+    """One redis-server process that can be killed, restarted on its port, and paused.
+
+    Attributes:
+        directory: Its working directory and log.
+        arguments: Beyond the defaults (no persistence).
+        port: Where it listens.
+        sentinel: Whether it is a sentinel; ``arguments`` then begin with its configuration file.
+    """
+
+    directory: Path
+    arguments: tuple[str, ...] = ()
+    port: int = field(default_factory=free_port)
+    sentinel: bool = False
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns once it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory))
+        plain = () if self.sentinel else ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes")
+        command = [require_redis_server(), *self.arguments, *options, *plain]
+        if self.sentinel:
+            command.append("--sentinel")
+        with (self.directory / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_LIMIT_S
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError((self.directory / "redis.log").read_text()[-2_000:])
+            with contextlib.suppress(OSError):
+                if self.command("PING") == b"+PONG":
+                    return
+            if time.monotonic() > deadline:
+                raise RuntimeError("redis-server does not answer")
+            time.sleep(0.01)  # nothing tells when another process listens
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def restart(self) -> None:
+        """Kill it and start it anew on the same port; without persistence it is empty."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def command(self, *words: str | bytes) -> bytes:
+        """Send one command on a connection of its own; the raw reply without its last line end."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            encoded = [word.encode() if isinstance(word, str) else word for word in words]
+            head = b"*%d\r\n" % len(encoded)
+            connection.sendall(head + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded))
+            return _read_reply(connection).rstrip(b"\r\n")
+
+
+def _read_reply(connection: socket.socket) -> bytes:
+    """One simple, bulk or flat array reply, raw."""
+    with connection.makefile("rb") as reader:
+        return _one_reply(reader)
+
+
+def _one_reply(reader: BinaryIO) -> bytes:
+    line = reader.readline()
+    if line[:1] == b"$" and line[1:2] != b"-":
+        return line + reader.read(int(line[1:]) + 2)
+    if line[:1] == b"*":
+        return line + b"".join(_one_reply(reader) for _ in range(int(line[1:])))
+    return line
+
+
+@contextlib.contextmanager
+def running(server: RedisServer) -> Iterator[RedisServer]:
+    """The server, started, and killed at the end."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
