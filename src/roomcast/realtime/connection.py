@@ -326,6 +326,8 @@ class Connection:
         # What was emitted in this tick still goes to the old queue, then all of it in order to the new transport.
         self.engine.log.flush()
         waiting = self.transport.waiting()
+        # A POST that waits for handlers to catch up belongs to the old transport; the new one is paused below.
+        self.transport.resume_reading()
         self.transport = self._candidate.take_over()
         self._candidate = None
         if waiting:

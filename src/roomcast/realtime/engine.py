@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave
@@ -18,7 +18,7 @@ from roomcast.realtime.fanout import FanoutLog
 from roomcast.realtime.handshake import Handshake
 from roomcast.realtime.heartbeat import TimerWheel
 from roomcast.realtime.hub import Hub
-from roomcast.realtime.message import Message
+from roomcast.realtime.message import EncodedEvent, Message
 from roomcast.realtime.namespace import CATCH_ALL, Registry
 from roomcast.realtime.observer import Observer, Reason
 from roomcast.realtime.options import ServerOptions
@@ -143,6 +143,10 @@ class Engine:
             hub = self._hubs[namespace] = Hub(namespace, self.log)
         return hub
 
+    def used_hub(self, namespace: str) -> Hub | None:
+        """The namespace's sockets and rooms; None if it has none."""
+        return self._hubs.get(namespace)
+
     def drop_hub(self, hub: Hub) -> None:
         """A namespace has no socket left: with ``*`` clients invent names, which must not pile up."""
         if self._hubs.get(hub.namespace) is hub:
@@ -155,11 +159,11 @@ class Engine:
     def obey(self, command: Command) -> None:
         """Do for this server's sockets what was asked of the whole cluster (`adapters.Node`)."""
         if isinstance(command, Broadcast):
-            hub = self.hub(command.to.namespace)
-            message = command.message.message(hub.namespace)
-            hub.broadcast(command.to.rooms, message, command.to.skip, volatile=command.volatile)
+            to = command.to
+            self.broadcast(to.namespace, to.rooms, command.message, to.skip, volatile=command.volatile)
             return
-        for socket in self.hub(command.who.namespace).selected(command.who.rooms, command.who.skip):
+        hub = self._hubs.get(command.who.namespace)
+        for socket in [] if hub is None else hub.selected(command.who.rooms, command.who.skip):
             match command:
                 case Join(_, rooms):
                     for room in rooms:
@@ -172,6 +176,20 @@ class Engine:
                         socket.leave(room)
                 case Disconnect():
                     socket.disconnect()
+
+    def broadcast(
+        self,
+        namespace: str,
+        rooms: Collection[str] | None,
+        message: EncodedEvent,
+        skip: Collection[str] = (),
+        *,
+        volatile: bool = False,
+    ) -> None:
+        """Emit to this server's sockets; see `Hub.broadcast`."""
+        hub = self._hubs.get(namespace)
+        if hub is not None:
+            hub.broadcast(rooms, message.message(namespace), skip, volatile=volatile)
 
     # -- end ----------------------------------------------------------------------------------------------------------
 

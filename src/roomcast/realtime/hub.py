@@ -48,11 +48,12 @@ class Hub:
         """The connected sockets in ``room`` (None: all), in no order."""
         if room is None:
             return [connection.sockets[self.namespace] for connection in self._everyone.members]
-        socket = self.sockets.get(room)
-        if socket is not None:
-            return [socket] if socket.connected else []
         entry = self._rooms.get(room)
-        return [] if entry is None else [connection.sockets[self.namespace] for connection in entry.members]
+        found = [] if entry is None else [connection.sockets[self.namespace] for connection in entry.members]
+        socket = self.sockets.get(room)
+        if socket is not None and socket.connected and room not in socket.rooms:
+            found.append(socket)
+        return found
 
     def selected(self, rooms: Collection[str] | None, skip: Collection[str] = ()) -> list[Socket]:
         """The connected sockets that are in one of ``rooms`` (None: all) and in none of ``skip``, each once."""
@@ -112,12 +113,11 @@ class Hub:
                 entry = self._rooms.get(room)
                 if entry is not None:
                     targets.append(entry)
-                else:
-                    socket = self.sockets.get(room)
-                    if socket is not None and socket.connected:
-                        singles.append(socket.connection)
-                    elif socket is not None:
-                        socket.write(message, volatile=volatile)  # waits for the verdict of its connect handler
+                socket = self.sockets.get(room)
+                if socket is not None and socket.connected:
+                    singles.append(socket.connection)
+                elif socket is not None:
+                    socket.write(message, volatile=volatile)  # waits for the verdict of its connect handler
         except_ = self._connections(skip) if skip else frozenset()
         if singles:
             if len(singles) == 1 and not targets:

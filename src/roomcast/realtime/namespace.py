@@ -185,13 +185,13 @@ def call(found: Found, event: str, *args: Any) -> Any:
 
 
 def _trimmed(function: Handler, event: str, args: tuple[Any, ...]) -> Any:
-    if event in RESERVED and not _takes(getattr(function, "__func__", function), function, len(args)):
+    if event in RESERVED and not _takes(function, len(args)):
         return function(*args[:-1])
     return function(*args)
 
 
 @lru_cache(maxsize=1024)
-def _takes(_identity: object, function: Handler, count: int) -> bool:
+def _takes(function: Handler, count: int) -> bool:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a callable without a signature, from C

@@ -135,7 +135,7 @@ class ServeOptions:
             needs to notice. Only on SIGTERM.
         drain_limit_s: Time for everything after that: closing sockets, requests in flight, handlers. Ctrl-C has to end
             within 5 s in all.
-        shutdown_limit_s: Time for each application's lifespan shutdown, after the drain.
+        shutdown_limit_s: Time for the lifespan shutdowns of all applications together, after the drain.
         drain_batch: Sockets closed at once; more if ``drain_limit_s`` would not suffice.
         drain_pause_s: Mean time between two batches; each pause is drawn from 0.5 to 1.5 of it, so that the clients of
             several servers do not return in step.

@@ -160,7 +160,8 @@ class Server:
 
     def sockets(self, room: str | None = None, namespace: str | None = None) -> list[Socket]:
         """The connected sockets in a room (None: in the namespace), in no order."""
-        return self._engine.hub(namespace or _DEFAULT).members(room)
+        hub = self._engine.used_hub(namespace or _DEFAULT)
+        return [] if hub is None else hub.members(room)
 
     def broadcast(
         self,
@@ -181,8 +182,7 @@ class Server:
             volatile: A client that is behind may miss it.
         """
         rooms = [room] if isinstance(room, str) else room
-        hub = self._engine.hub(namespace or _DEFAULT)
-        hub.broadcast(rooms, message.message(hub.namespace), skip, volatile=volatile)
+        self._engine.broadcast(namespace or _DEFAULT, rooms, message, skip, volatile=volatile)
 
     # -- python-socketio ----------------------------------------------------------------------------------------------
 
@@ -363,7 +363,8 @@ class Server:
         return self.socket(sid, namespace) if self._engine.adapter.alone else self._here(sid, namespace)
 
     def _here(self, sid: str, namespace: str | None) -> Socket | None:
-        return self._engine.hub(namespace or _DEFAULT).sockets.get(sid)
+        hub = self._engine.used_hub(namespace or _DEFAULT)
+        return None if hub is None else hub.sockets.get(sid)
 
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """The client's first request under PEP 3333 names, made anew by each call.

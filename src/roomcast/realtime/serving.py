@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from math import ceil
@@ -207,8 +207,7 @@ class _Process:
                         listener.close()
                 for engine in _engines(running):
                     await engine.abort()
-                for entry in reversed(running):
-                    await self._unless_forced(entry.end(), self._options.shutdown_limit_s, "an application's shutdown")
+                await self._unless_forced(_end_all(running), self._options.shutdown_limit_s, "the shutdown")
                 wheel.stop()
         return self._signal
 
@@ -275,12 +274,16 @@ class _Process:
 
         for number in _SIGNALS:
             before[number] = signal.getsignal(number)
-            loop.add_signal_handler(number, on_signal, number)
+            try:
+                loop.add_signal_handler(number, on_signal, number)
+            except NotImplementedError:  # loops on Windows
+                signal.signal(number, lambda n, _: loop.call_soon_threadsafe(on_signal, signal.Signals(n)))
         try:
             yield
         finally:
             for number, handler in before.items():
-                loop.remove_signal_handler(number)
+                with suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
 
@@ -298,6 +301,11 @@ async def drain_connections(engine: Engine, options: ServeOptions) -> None:
             await asyncio.sleep(options.drain_pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
         for connection in connections[start : start + size]:
             connection.close(Reason.SHUTDOWN)
+
+
+async def _end_all(running: Sequence[_RunningSite]) -> None:
+    for entry in reversed(running):
+        await entry.end()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

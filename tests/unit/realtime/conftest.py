@@ -1,0 +1,131 @@
+"""Connections without a network: a transport that keeps what it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import NullObserver, Reason, Server
+from roomcast.realtime.connection import Connection
+from roomcast.realtime.handshake import Handshake, Headers
+from roomcast.realtime.message import Batch, Message
+from roomcast.wire.engineio_http import TransportName
+
+
+class FakeTransport:
+    """A websocket's port to a connection, and its log."""
+
+    def __init__(self, *, fast: bool = False) -> None:
+        self.messages: list[Message] = []
+        self.frames: list[bytes] = []
+        self.closed: Reason | None = None
+        self.aborted = False
+        self.paused = False
+        self.overflow_at: int | None = None
+        self._fast = fast
+        self.connection: Connection
+
+    @property
+    def texts(self) -> list[str]:
+        """What the client got, the OPEN packet left out."""
+        return [m.text.decode() for m in self.messages if not m.text.startswith(b"0")]
+
+    def bind(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def direct(self) -> Callable[[bytes], object] | None:
+        return self.frames.append if self._fast else None
+
+    def send(self, batch: Batch) -> None:
+        if self.overflow_at is not None and len(self.messages) >= self.overflow_at:
+            self.connection.overflow(len(self.messages))
+            return
+        self.messages += batch.messages
+
+    def waiting(self) -> list[Message]:
+        return []
+
+    def release(self, last: Message | None) -> None: ...
+
+    def close(self, reason: Reason) -> None:
+        self.closed = reason
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+HANDSHAKE = Handshake(
+    headers=Headers([(b"host", b"x"), (b"user-agent", b"test")]),
+    address="192.0.2.1",
+    query_string="EIO=4&transport=websocket",
+    time=0.0,
+    transport=TransportName.WEBSOCKET,
+    path="/socket.io/",
+)
+
+
+class Peer:
+    """A client at the other end of a fake transport."""
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        self.transport = FakeTransport(**options)
+        self.connection = server.engine.open(HANDSHAKE, self.transport)
+        self.server = server
+
+    def say(self, *packets: str | bytes) -> None:
+        for packet in packets:
+            self.connection.receive(packet)
+
+    async def enter(self, namespace: str = "/") -> str:
+        """Connect to a namespace; returns the socket's id there."""
+        self.say("40" if namespace == "/" else f"40{namespace},")
+        await settle()
+        accepted = next(text for text in reversed(self.transport.texts) if text.startswith("40"))
+        self.transport.messages.clear()
+        return str(json.loads(accepted[accepted.index("{") :])["sid"])
+
+
+async def settle(turns: int = 5) -> None:
+    """Let what was scheduled happen."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+class Recording(NullObserver):
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"calls", "of"} or name.startswith("__"):
+            return super().__getattribute__(name)
+        return lambda *args: self.calls.append((name, *args))
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        return [call[1:] for call in self.calls if call[0] == name]
+
+
+@pytest.fixture
+def recording() -> Recording:
+    return Recording()
+
+
+@pytest.fixture
+def peer() -> type[Peer]:
+    return Peer
+
+
+@pytest.fixture(name="settle")
+def settle_fixture() -> Any:
+    return settle

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import EncodedEvent, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
+
+
+async def test_what_a_connect_handler_emits_and_joins_takes_effect_behind_the_connect_packet(
+    peer: Any, settle: Any
+) -> None:
+    server = Server()
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        socket = server.socket(sid)
+        socket.join("r")
+        socket.emit("one")
+        await server.emit("to the room", room="r")
+        await server.emit("two", to=sid)
+        await settle()
+        assert not socket.connected
+        assert server.sockets() == []
+
+    client = peer(server)
+    client.say("40")
+    await settle(20)
+    (first, *rest) = client.transport.texts
+    assert first.startswith("40{")
+    assert rest == ['42["one"]', '42["two"]']
+    server.broadcast("r", EncodedEvent.from_args("now"))
+    await settle()
+    assert client.transport.texts[-1] == '42["now"]'
+
+
+async def test_what_a_refusing_handler_emitted_is_never_sent(peer: Any, settle: Any, recording: Any) -> None:
+    server = Server(observer=recording)
+
+    @server.event
+    def connect(sid: str, environ: Any) -> bool:
+        server.socket(sid).emit("secret")
+        return False
+
+    client = peer(server)
+    client.say("40")
+    await settle()
+    assert client.transport.texts == ['44{"message":"Connection rejected by server"}']
+    assert not server.engine.hub("/").sockets
+    assert len(recording.of("socket_refused")) == 1
+
+
+async def test_a_connection_that_ends_during_its_connect_handler_gets_its_disconnect_handler(
+    peer: Any, settle: Any
+) -> None:
+    server = Server()
+    gate = asyncio.Event()
+    calls: list[str] = []
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        calls.append("connect")
+        await gate.wait()
+
+    @server.event
+    def disconnect(sid: str, reason: str) -> None:
+        calls.append(reason)
+
+    client = peer(server)
+    client.say("40")
+    await settle()
+    client.connection.transport_closed()
+    await settle()
+    assert calls == ["connect"]
+    gate.set()
+    await settle()
+    assert calls == ["connect", "transport close"]
+    assert not server.engine.hub("/").sockets
+
+
+async def test_a_disconnect_handler_still_sees_its_socket_and_nothing_reaches_it(peer: Any, settle: Any) -> None:
+    server = Server()
+    seen: list[Any] = []
+
+    @server.event
+    async def disconnect(sid: str, reason: str) -> None:
+        socket = server.socket(sid)
+        await asyncio.sleep(0)
+        seen.append((socket.rooms, socket.connected, socket.data, reason, server.rooms(sid)))
+        socket.emit("too late")
+        with pytest.raises(SocketGone):
+            socket.join("x")
+        with pytest.raises(SocketGone):
+            await server.call("too late", to=sid)
+
+    client = peer(server)
+    sid = await client.enter()
+    server.socket(sid).join("r")
+    server.socket(sid).data["k"] = 1
+    client.say("41")
+    server.broadcast("r", EncodedEvent.from_args("too late"))
+    await settle()
+    assert seen == [(frozenset({"r"}), False, {"k": 1}, "client disconnect", [sid, "r"])]
+    assert client.transport.texts == []
+    with pytest.raises(SocketGone) as gone:
+        server.socket(sid)
+    assert str(gone.value) == f"no socket {sid!r} in namespace '/'"
+
+
+async def test_events_that_came_before_the_client_left_are_handled_and_those_of_an_expelled_one_are_not(
+    peer: Any, settle: Any
+) -> None:
+    server = Server(ServerOptions(handler_concurrency=1))
+    gate = asyncio.Event()
+    calls: list[Any] = []
+
+    @server.on("work")
+    async def work(sid: str, number: int) -> None:
+        calls.append(number)
+        await gate.wait()
+
+    @server.event
+    def disconnect(sid: str, reason: str) -> None:
+        calls.append(reason)
+
+    leaver, expelled = peer(server), peer(server)
+    await leaver.enter()
+    sid = await expelled.enter()
+    leaver.say('42["work",1]', '42["work",2]', "41")
+    expelled.say('42["work",3]', '42["work",4]')
+    await settle()
+    await server.disconnect(sid)
+    await settle()
+    assert calls == [1, 3]
+    gate.set()
+    await settle(20)
+    assert sorted(map(str, calls)) == ["1", "2", "3", "client disconnect", "server disconnect"]
+    assert calls.index(2) < calls.index("client disconnect")
+
+
+async def test_namespaces_of_one_connection_are_separate(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(namespaces=("/a",)))
+    client = peer(server)
+    main, other = await client.enter(), await client.enter("/a")
+    assert main != other
+    server.socket(main).join("r")
+    await server.emit("main", room="r")
+    await server.emit("other", room=other, namespace="/a")
+    await server.emit("nobody", room="r", namespace="/a")
+    await settle()
+    assert client.transport.texts == ['42["main"]', '42/a,["other"]']
+    client.say("41/a,")
+    await settle()
+    assert server.sockets(namespace="/a") == []
+    assert len(server.sockets()) == 1
+    assert {hub.namespace for hub in server.engine.hubs()} == {"/"}
+
+
+async def test_an_unknown_namespace_is_refused(peer: Any, settle: Any) -> None:
+    client = peer(Server())
+    client.say("40/random,")
+    await settle()
+    assert client.transport.texts == ['44/random,{"message":"Invalid namespace"}']
+
+
+async def test_a_wildcard_namespace_leaves_nothing_behind(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(namespaces=("*",)))
+    client = peer(server)
+    for number in range(20):
+        await client.enter(f"/n{number}")
+        client.say(f"41/n{number},")
+    await settle()
+    assert list(server.engine.hubs()) == []
+
+
+async def test_a_socket_joins_at_most_so_many_rooms(peer: Any) -> None:
+    server = Server(ServerOptions(max_rooms_per_socket=2))
+    client = peer(server)
+    socket = server.socket(await client.enter())
+    for room in ("a", "b", "a", socket.sid):
+        socket.join(room)
+    with pytest.raises(RoomLimitExceeded):
+        socket.join("c")
+    socket.leave("a")
+    socket.leave("never joined")
+    socket.join("c")
+    assert socket.rooms == {"b", "c"}
+    assert server.rooms(socket.sid) == [socket.sid, "b", "c"]
+
+
+async def test_a_malformed_packet_ends_the_connection_and_is_told_once(peer: Any, settle: Any, recording: Any) -> None:
+    server = Server(observer=recording)
+    client = peer(server)
+    await client.enter()
+    client.say('42abc["x"]', '42["y"]', "4junk")
+    await settle()
+    assert client.transport.closed is Reason.PARSE_ERROR
+    assert len(recording.of("peer_malformed")) == 1
+    assert [reason for _, reason in recording.of("connection_closed")] == [Reason.PARSE_ERROR]
+    assert [reason for _, reason in recording.of("socket_disconnected")] == [Reason.PARSE_ERROR]
+    assert server.connections == 0
+
+
+async def test_a_slow_client_is_cut_after_the_flush_and_told_of(peer: Any, settle: Any, recording: Any) -> None:
+    server = Server(observer=recording)
+    slow, fast = peer(server), peer(server)
+    for client in (slow, fast):
+        server.socket(await client.enter()).join("r")
+    slow.transport.overflow_at = 2
+    for number in range(5):
+        server.broadcast("r", EncodedEvent.from_args("n", number))
+        server.engine.log.flush()
+    await settle()
+    assert slow.transport.aborted
+    assert len(fast.transport.texts) == 5
+    assert len(recording.of("peer_slow")) == 1
+    assert [reason for _, reason in recording.of("socket_disconnected")] == [Reason.SLOW_CONSUMER]
+    assert len(server.sockets("r")) == 1
+
+
+async def test_what_was_emitted_before_a_close_is_written_before_it(peer: Any) -> None:
+    server = Server()
+    client = peer(server)
+    sid = await client.enter()
+    server.socket(sid).emit("bye")
+    client.connection.close(Reason.SERVER_DISCONNECT)
+    assert client.transport.texts == ['42["bye"]']
+    assert client.transport.closed is Reason.SERVER_DISCONNECT
+
+
+async def test_an_acknowledgement_is_taken_once_and_callbacks_may_be_coroutines(peer: Any, settle: Any) -> None:
+    server = Server()
+    got: list[Any] = []
+
+    async def later(*args: Any) -> None:
+        await asyncio.sleep(0)
+        got.append(("later", *args))
+
+    client = peer(server)
+    sid = await client.enter()
+    await server.emit("a", (1, 2), to=sid, callback=lambda *args: got.append(args))
+    await server.emit("b", to=sid, callback=later)
+    await settle()
+    assert client.transport.texts == ['420["a",1,2]', '421["b"]']
+    client.say("430[1]", "430[1]", "4399[1]", "431[2,3]")
+    await settle()
+    assert got == [(1,), ("later", 2, 3)]
+    with pytest.raises(ValueError, match="one recipient"):
+        await server.emit("c", callback=print)
+
+
+async def test_the_observer_is_told_of_every_step_and_its_errors_go_no_further(
+    peer: Any, settle: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            def method(*args: Any) -> None:
+                raise LookupError(name)
+
+            return method
+
+    server = Server(observer=Broken())  # type: ignore[arg-type]  # on purpose
+    client = peer(server)
+    await client.enter()
+    client.say('420["x"]', "41")
+    await settle()
+    client.connection.transport_closed()
+    for name in ("connection_opened", "socket_connected", "event_received", "connection_closed"):
+        assert f"observer failed in {name}" in caplog.text
+
+
+async def test_deadlines_follow_the_session(peer: Any, settle: Any, recording: Any) -> None:
+    options = ServerOptions(ping_interval_s=0.04, ping_timeout_s=0.04, connect_timeout_s=5)
+    server = Server(options, observer=recording)
+    client = peer(server)
+    await client.enter()
+    async with asyncio.timeout(2):
+        while "2" not in client.transport.texts:  # noqa: ASYNC110 - a real clock
+            await asyncio.sleep(0.001)
+        client.say("3")
+        client.transport.messages.clear()
+        while server.connections:  # noqa: ASYNC110 - a real clock
+            await asyncio.sleep(0.001)
+    assert client.transport.texts == ["2"]
+    assert client.transport.closed is Reason.PING_TIMEOUT
+
+
+async def test_shutdown_closes_every_connection_and_waits_for_handlers(peer: Any) -> None:
+    server = Server()
+    ended: list[str] = []
+
+    @server.event
+    async def disconnect(sid: str, reason: str) -> None:
+        await asyncio.sleep(0.01)
+        ended.append(reason)
+
+    clients = [peer(server) for _ in range(3)]
+    for client in clients:
+        await client.enter()
+    await server.shutdown()
+    assert ended == ["server shutting down"] * 3
+    assert all(client.transport.closed is Reason.SHUTDOWN for client in clients)
+    assert server.connections == 0

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from roomcast.realtime import ServerOptions
+
+
+def test_defaults_are_nodes_where_they_are_the_same() -> None:
+    options = ServerOptions()
+    assert options.path == "/socket.io/"
+    assert (options.ping_interval_s, options.ping_timeout_s, options.upgrade_timeout_s) == (25, 20, 10)
+    assert (options.max_payload_bytes, options.max_attachments) == (1_000_000, 10)
+    assert options.cors_allowed_origins == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path": "socket.io"},
+        {"transports": ()},
+        {"ping_interval_s": 0},
+        {"outbox_limit_bytes": -1},
+        {"cors_allowed_origins": ("chat.example",)},
+        {"cors_allowed_origins": ("https://chat.example/",)},
+    ],
+)
+def test_options_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ServerOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_options_do_not_change() -> None:
+    with pytest.raises(FrozenInstanceError):
+        ServerOptions().path = "/x"  # type: ignore[misc]
+
+
+def test_the_wire_gets_the_same_bounds() -> None:
+    options = ServerOptions(max_payload_bytes=5, max_attachments=2, ping_timeout_s=3)
+    assert (options.limits().max_payload_bytes, options.limits().max_attachments) == (5, 2)
+    assert options.timeouts().ping_timeout_s == 3
