@@ -1,4 +1,4 @@
-/** All chats, newest activity first, the open one always among them. */
+/** All chats, newest activity first; the open one and the way home are always among them. */
 import type { ChatSummary, RoomcastError } from '@roomcast/react';
 
 import { describeError } from '../errors.ts';
@@ -13,6 +13,8 @@ interface Props {
   readonly loading: boolean;
   readonly hasMore: boolean;
   readonly activeId: string | null;
+  /** The chat that is always there, if there is one. */
+  readonly homeId: string | null;
   readonly marks: Marks;
   readonly onMore: () => void;
   readonly onRetry: () => void;
@@ -20,22 +22,25 @@ interface Props {
 }
 
 export function ChatList(props: Props) {
-  const { chats, failure, loading, hasMore, activeId, marks, onMore, onRetry, onOpen } = props;
+  const { chats, failure, loading, hasMore, activeId, homeId, marks, onMore, onRetry, onOpen } = props;
   const { chats: words, app, errors } = useStrings();
-  // A chat that nobody wrote in, or far down the list: the reader is in it all the same.
-  const missing = activeId !== null && !loading && !chats.some((chat) => chat.id === activeId);
+  // Nobody wrote in them yet, or they are far down the list.
+  const unlisted = [...new Set([activeId, homeId])].filter(
+    (id): id is string => id !== null && !loading && !chats.some((chat) => chat.id === id),
+  );
   return (
     <nav className="chat-list" aria-label={words.title}>
       <ul data-testid="chat-list" aria-busy={loading}>
-        {missing && (
+        {unlisted.map((id) => (
           <ChatItem
-            chatId={activeId}
-            title={titleOf({ id: activeId, title: null }, words)}
-            active
+            key={id}
+            chatId={id}
+            title={titleOf({ id, title: null }, words)}
+            active={id === activeId}
             unread={false}
             onOpen={onOpen}
           />
-        )}
+        ))}
         {chats.map((chat) => (
           <ChatItem
             key={chat.id}

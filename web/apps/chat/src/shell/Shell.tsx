@@ -6,6 +6,7 @@ import { ChatList } from '../chats/ChatList.tsx';
 import { NewChat } from '../chats/NewChat.tsx';
 import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
+import { useFreshChats } from '../chats/useFreshChats.ts';
 import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
 import { useReach } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
@@ -27,6 +28,7 @@ export function Shell({ userId, byToken }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats();
+  useFreshChats(list.refresh);
   // With accounts nobody is a member of a lobby by default: the newest chat of one's own then, if there is one.
   const first = byToken ? (list.chats[0]?.id ?? null) : LOBBY;
   const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? first : null;
@@ -88,6 +90,7 @@ export function Shell({ userId, byToken }: Props) {
           loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
           hasMore={list.hasMore}
           activeId={chatId}
+          homeId={byToken ? null : LOBBY}
           marks={marks}
           onMore={() => void list.loadMore()}
           onRetry={() => void list.refresh()}

@@ -1,0 +1,293 @@
+"""The chat page in a real Chromium against a real `roomcast up`: what people see, whatever happens to the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright, expect
+
+from support.chat_page import CHROMIUM_ARGS, LIMIT_MS, Tab, open_tab
+from support.processes import Roomcast
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium_path: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_ARGS))
+        yield chromium
+        await chromium.close()
+
+
+async def post(server: Roomcast, chat_id: str, *contents: str, user_id: str = "poster") -> None:
+    async with httpx.AsyncClient(base_url=server.api_url) as http:
+        for content in contents:
+            body = {"chatId": chat_id, "role": "USER", "content": content, "userId": user_id}
+            (await http.post("/api/chat/messages", json=body)).raise_for_status()
+
+
+async def same_for_all(*tabs: Tab) -> None:
+    """Everybody has the same messages, each once, in the order of their seq."""
+    first, *others = [await tab.messages() for tab in tabs]
+    assert [message.seq for message in first] == list(range(1, len(first) + 1))
+    assert len({message.id for message in first}) == len(first)
+    for other in others:
+        assert other == first
+
+
+async def test_two_people_chat_each_message_once_and_in_one_order(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada, open_tab(browser, server.api_url, "小美") as mei:
+            assert ada.page.url == mei.page.url == f"{server.api_url}/c/lobby"
+
+            async def talk(tab: Tab, name: str) -> None:
+                for number in range(10):
+                    await tab.say(f"{name} {number}")
+
+            await asyncio.gather(talk(ada, "Ada"), talk(mei, "小美"))
+            await ada.shows(20)
+            await mei.shows(20)
+            await same_for_all(ada, mei)
+            shown = await mei.messages()
+            assert [message.text for message in shown if message.author == "Ada"] == [f"Ada {n}" for n in range(10)]
+
+
+async def test_the_demo_answers_and_a_reload_keeps_everything(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        async with open_tab(browser, f"{server.api_url}/c/support", "Ada") as ada:
+            await ada.say("Hello, is anybody there?")
+            await ada.shows(2)
+            question, answer = await ada.messages()
+            assert (question.author, question.role) == ("Ada", "USER")
+            assert answer.role == "AI"
+            assert "demo" in answer.text
+            await ada.by("composer").fill("half a thought")
+
+            await ada.page.reload()
+            await ada.shows(2)
+            assert await ada.messages() == [question, answer]
+            assert ada.page.url == f"{server.api_url}/c/support"
+            await expect(ada.by("me")).to_have_text("Ada")
+            await expect(ada.by("composer")).to_have_value("half a thought")
+
+
+async def test_what_was_sent_while_the_network_was_cut_arrives_both_ways(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada, open_tab(browser, server.api_url, "Bob") as bob:
+            await ada.say("before")
+            await bob.sees("before")
+            await ada.cut()
+            await expect(ada.by("connection-banner")).to_be_visible()
+            await bob.say("Bob meanwhile")
+            await bob.sees("Bob meanwhile")
+            await ada.say("Ada in a tunnel")
+            await ada.sees("Ada in a tunnel", status="sending")
+            await ada.restore()
+            for tab in (ada, bob):
+                await tab.shows(3)
+            await same_for_all(ada, bob)
+            await expect(ada.by("connection-banner")).to_have_count(0)
+
+
+async def test_an_unsent_message_outlives_a_reload(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            await ada.page.route("**/api/chat/messages", lambda route: route.abort("connectionrefused"))
+            await ada.say("do not lose me")
+            await ada.sees("do not lose me", status="sending")
+            await ada.page.unroute("**/api/chat/messages")
+            await ada.page.reload()
+            await ada.sees("do not lose me")
+            await ada.shows(1)
+
+
+async def test_a_restart_of_the_process_loses_nothing_and_goes_by_silently(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada, open_tab(browser, server.api_url, "Bob") as bob:
+            await ada.say("before the restart")
+            await bob.sees("before the restart")
+            server.kill()
+            await ada.has_state("reconnecting")
+            await ada.say("while it was away")
+            await ada.sees("while it was away", status="sending")
+            server.start()
+            for tab in (ada, bob):
+                await tab.is_connected()
+                await tab.shows(2)
+            await bob.say("and on we go")
+            await ada.shows(3)
+            await same_for_all(ada, bob)
+
+
+async def test_a_deleted_data_directory_resets_an_open_tab(browser: Browser, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Roomcast.up(data, env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            for number in range(3):
+                await ada.say(f"lost {number}")
+            await ada.shows(3)
+            server.stop()
+            shutil.rmtree(data)
+            server.start()
+            # Before the tab is back, others write over what it knew: only the epoch tells.
+            await post(server, "lobby", "new 1", "new 2", "new 3", "new 4")
+            await ada.sees("new 4")
+            await ada.shows(4)
+            assert [message.text for message in await ada.messages()] == ["new 1", "new 2", "new 3", "new 4"]
+
+
+async def test_an_older_copy_of_the_data_resets_an_open_tab(browser: Browser, tmp_path: Path) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    with Roomcast.up(data, env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            await ada.say("kept")
+            await ada.shows(1)
+            server.stop()
+            shutil.copytree(data, copy)
+            server.start()
+            await ada.is_connected()
+            await ada.say("lost")
+            await ada.shows(2)
+            server.stop()
+            shutil.rmtree(data)
+            copy.rename(data)
+            server.start()
+            await post(server, "lobby", "written over it")
+            await ada.sees("written over it")
+            await ada.shows(2)
+            assert [message.text for message in await ada.messages()] == ["kept", "written over it"]
+
+
+async def test_chats_are_made_shared_by_link_and_marked_unread(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            await ada.by("new-chat").click()
+            await ada.by("new-chat-title").fill("Release 1.4")
+            await ada.by("new-chat-title").press("Enter")
+            await expect(ada.by("chat-title")).to_have_text("Release 1.4")
+            await ada.say("what should be in it?")
+            await ada.shows(1)
+            link = ada.page.url
+            async with open_tab(browser, link, "Bob") as bob:
+                await bob.sees("what should be in it?")
+                await expect(bob.by("chat-title")).to_have_text("Release 1.4")
+                active = bob.page.locator("[data-testid=chat-item][aria-current=page]")
+                await expect(active).to_have_text("#Release 1.4")
+
+                await ada.page.locator("[data-testid=chat-item]", has_text="Lobby").click()
+                await expect(ada.by("chat-title")).to_have_text("Lobby")
+                await bob.say("speed")
+                await bob.shows(2)
+                unread = ada.page.locator("[data-testid=chat-item][data-unread=true]")
+                await expect(unread).to_contain_text("Release 1.4", timeout=20_000)
+                await ada.page.go_back()
+                await ada.sees("speed")
+                await expect(unread).to_have_count(0)
+
+
+async def test_history_loads_upwards_without_a_jump_and_news_wait_below(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        await post(server, "lobby", *(f"message {number}\nwith a second line" for number in range(1, 301)))
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            await expect(ada.page.locator('[data-seq="300"]')).to_be_in_viewport(timeout=LIMIT_MS)
+            assert len(await ada.messages()) < 300
+            await ada.by("message-list").hover()
+            reading = ada.page.locator('[data-seq="270"]')
+            while await reading.count() == 0 or not await reading.evaluate(
+                "(item) => item.getBoundingClientRect().top > 100"
+            ):
+                await ada.page.mouse.wheel(0, -400)
+                await ada.page.evaluate("() => new Promise((next) => requestAnimationFrame(() => next()))")
+            place = await settled_top(ada, 270)
+            await post(server, "lobby", "news from below", "and more")
+            pill = ada.by("to-latest")
+            await expect(pill).to_have_attribute("data-unseen", "2", timeout=LIMIT_MS)
+            assert abs(await settled_top(ada, 270) - place) <= 1
+
+            while await ada.page.locator('[data-seq="1"]').count() == 0:
+                await ada.page.mouse.wheel(0, -3000)
+                await ada.page.evaluate("() => new Promise((next) => requestAnimationFrame(() => next()))")
+            assert [message.seq for message in await ada.messages()] == list(range(1, 303))
+            await pill.click()
+            await expect(ada.page.locator('[data-seq="302"]')).to_be_in_viewport(timeout=LIMIT_MS)
+            await expect(pill).to_have_count(0)
+
+
+async def settled_top(tab: Tab, seq: int) -> float:
+    """Where a message stands once two frames agree on it."""
+    return float(
+        await tab.page.evaluate(
+            """async (seq) => {
+                const top = () => document.querySelector(`[data-seq="${seq}"]`).getBoundingClientRect().top;
+                const frame = () => new Promise((next) => requestAnimationFrame(() => next()));
+                for (let last = NaN, now = top(); ; last = now, now = top()) {
+                    if (last === now) return now;
+                    await frame(); await frame(); await frame();
+                }
+            }""",
+            seq,
+        )
+    )
+
+
+@pytest.mark.parametrize("address", ["http://localhost:{port}", "http://127.0.0.1:{port}"])
+@pytest.mark.parametrize("one_port", [False, True], ids=["two ports", "one port"])
+async def test_the_page_works_from_every_address(
+    browser: Browser, tmp_path: Path, address: str, *, one_port: bool
+) -> None:
+    with Roomcast.up(tmp_path / "data", one_port=one_port, env=NO_ANSWERS) as server:
+        async with open_tab(browser, address.format(port=server.api_port), "Ada") as ada:
+            await ada.say("hello")
+            await ada.shows(1)
+
+
+async def test_language_and_appearance_follow_the_reader_and_their_choice(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "小美", locale="zh-TW", color_scheme="dark") as mei:
+            root = mei.page.locator("html")
+            await expect(root).to_have_attribute("lang", "zh-Hant")
+            await expect(mei.by("send")).to_have_attribute("aria-label", "傳送")
+            await expect(root).to_have_css("background-color", "rgb(17, 19, 24)")
+            await mei.by("language-switch").click()
+            await expect(mei.by("send")).to_have_attribute("aria-label", "Send")
+            await mei.by("theme-switch").click()
+            await expect(root).to_have_css("background-color", "rgb(255, 255, 255)")
+            await mei.page.reload()
+            await expect(root).to_have_attribute("lang", "en")
+            await expect(root).to_have_css("background-color", "rgb(255, 255, 255)")
+
+
+async def test_text_of_others_is_only_text(browser: Browser, tmp_path: Path) -> None:
+    attack = "<img src=x onerror=alert(1)><script>alert(2)</script> javascript:alert(3)"
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        await post(server, "lobby", attack, "see https://example.org/?q=<b>", user_id="<b>Eve</b>")
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            await ada.shows(2)
+            assert [message.text for message in await ada.messages()] == [attack, "see https://example.org/?q=<b>"]
+            links = ada.by("message-list").locator("a")
+            assert await links.evaluate_all("(links) => links.map((link) => link.href)") == ["https://example.org/?q="]
+            assert await ada.by("message-list").locator("img, script, b").count() == 0
+
+
+async def test_a_narrow_screen_has_the_chats_in_a_drawer(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        narrow = {"width": 360, "height": 640}
+        async with open_tab(browser, server.api_url, "Ada", viewport=narrow) as ada:
+            sidebar = ada.by("sidebar")
+            await expect(sidebar).not_to_be_in_viewport()
+            await ada.by("open-sidebar").click()
+            await expect(sidebar).to_be_in_viewport(ratio=0.99)
+            await ada.page.keyboard.press("Escape")
+            await expect(sidebar).not_to_be_in_viewport()
+            await expect(ada.by("open-sidebar")).to_be_focused()
+            width = await ada.page.evaluate("() => document.documentElement.scrollWidth")
+            assert width <= narrow["width"]

@@ -1,0 +1,88 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { NetworkError } from '@roomcast/react';
+import { ChatList } from '../../src/chats/ChatList.tsx';
+import { parseMarks } from '../../src/chats/readMarks.ts';
+
+const chat = (id: string, title: string | null = null, lastSeq = 1) => ({
+  id,
+  title,
+  lastSeq,
+  createdAt: new Date(1_000),
+  lastActivityAt: new Date(2_000),
+});
+
+const props = {
+  chats: [chat('b', 'Beta'), chat('a', 'Alpha')],
+  failure: null,
+  loading: false,
+  hasMore: false,
+  activeId: 'a',
+  homeId: null,
+  marks: parseMarks(JSON.stringify({ since: 1_500, seqs: { b: 1 } })),
+  onMore: vi.fn(),
+  onRetry: vi.fn(),
+  onOpen: vi.fn(),
+};
+
+const items = () => screen.queryAllByTestId('chat-item').map((item) => item.dataset['chatId']);
+
+afterEach(() => {
+  cleanup();
+  vi.clearAllMocks();
+  window.history.replaceState(null, '', '/');
+});
+
+test('the open chat is marked, and listed even if the server does not list it', () => {
+  render(<ChatList {...props} activeId="secret-plans" />);
+  expect(items()).toEqual(['secret-plans', 'b', 'a']);
+  expect(screen.getByRole('link', { current: 'page' }).dataset['chatId']).toBe('secret-plans');
+});
+
+test('the lobby is there before anybody wrote in it, once', () => {
+  const { rerender } = render(<ChatList {...props} homeId="lobby" />);
+  expect(items()).toEqual(['lobby', 'b', 'a']);
+  rerender(<ChatList {...props} homeId="lobby" activeId="lobby" />);
+  expect(items()).toEqual(['lobby', 'b', 'a']);
+  rerender(<ChatList {...props} homeId="lobby" chats={[...props.chats, chat('lobby')]} />);
+  expect(items()).toEqual(['b', 'a', 'lobby']);
+});
+
+test('what came since is marked, but never in the open chat', () => {
+  render(<ChatList {...props} chats={[chat('b', 'Beta', 2), chat('a', 'Alpha', 2)]} />);
+  expect(screen.getAllByTestId('chat-item').map((item) => item.dataset['unread'])).toEqual(['true', 'false']);
+});
+
+test('a click opens a chat in the page, a click with a key is left to the browser', () => {
+  render(<ChatList {...props} />);
+  const [beta] = screen.getAllByTestId('chat-item');
+  if (!beta) throw new Error('no item');
+  let left = false;
+  const browser = (event: Event) => {
+    left = !event.defaultPrevented;
+    event.preventDefault(); // jsdom has nowhere to go to
+  };
+  document.addEventListener('click', browser, { once: true });
+  fireEvent.click(beta, { ctrlKey: true });
+  expect(left).toBe(true);
+  expect(window.location.pathname).toBe('/');
+  expect(fireEvent.click(beta)).toBe(false);
+  expect(window.location.pathname).toBe('/c/b');
+  expect(props.onOpen).toHaveBeenCalledTimes(1);
+});
+
+test('a failure is told beside what is there, with a way to try again', () => {
+  render(<ChatList {...props} failure={new NetworkError('away')} hasMore />);
+  expect(items()).toHaveLength(2);
+  fireEvent.click(screen.getByRole('button', { name: 'Try again' }));
+  fireEvent.click(screen.getByTestId('more-chats'));
+  expect(props.onRetry).toHaveBeenCalledTimes(1);
+  expect(props.onMore).toHaveBeenCalledTimes(1);
+});
+
+test('while nothing is known yet, nothing is listed', () => {
+  render(<ChatList {...props} chats={[]} loading homeId="lobby" />);
+  expect(items()).toEqual([]);
+  expect(screen.getByRole('status')).toBeTruthy();
+});

@@ -1,0 +1,52 @@
+import { act, cleanup, fireEvent, render, screen } from '@testing-library/react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { NetworkError } from '@roomcast/react';
+import { NewChat } from '../../src/chats/NewChat.tsx';
+
+const title = () => screen.getByTestId<HTMLInputElement>('new-chat-title');
+
+function open(onCreate: (title: string) => Promise<void>) {
+  render(<NewChat onCreate={onCreate} />);
+  fireEvent.click(screen.getByTestId('new-chat'));
+}
+
+const submit = (value: string) => {
+  fireEvent.change(title(), { target: { value } });
+  fireEvent.click(screen.getByTestId('new-chat-submit'));
+};
+
+afterEach(cleanup);
+
+test('the field has the focus, and the chat is made with its title', async () => {
+  const onCreate = vi.fn(() => Promise.resolve());
+  open(onCreate);
+  expect(document.activeElement).toBe(title());
+  submit('  Plans ');
+  await screen.findByTestId('new-chat');
+  expect(onCreate.mock.calls).toEqual([['Plans']]);
+});
+
+test('a second press while it is being made makes no second chat', () => {
+  const onCreate = vi.fn(() => new Promise<void>(() => undefined));
+  open(onCreate);
+  submit('Plans');
+  fireEvent.submit(title());
+  expect(onCreate).toHaveBeenCalledTimes(1);
+});
+
+test('a failure is told and the title stays', async () => {
+  open(() => Promise.reject(new NetworkError('away')));
+  submit('Plans');
+  expect((await screen.findByRole('alert')).textContent).toBe('The server cannot be reached.');
+  expect(title().value).toBe('Plans');
+});
+
+test('Escape gives up and gives the focus back, but not the Escape of an input method', async () => {
+  open(() => Promise.resolve());
+  fireEvent.keyDown(title(), { key: 'Escape', isComposing: true });
+  expect(title()).toBeTruthy();
+  fireEvent.keyDown(title(), { key: 'Escape' });
+  await act(() => new Promise((next) => requestAnimationFrame(next)));
+  expect(document.activeElement).toBe(screen.getByTestId('new-chat'));
+});
