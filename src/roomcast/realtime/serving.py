@@ -77,7 +77,8 @@ async def serve(
     A second SIGINT ends the drain at once.
 
     Args:
-        sites: What to serve. All ports are bound before any application starts.
+        sites: What to serve; an application on several addresses is several sites with one lifespan. All ports are
+            bound before any application starts.
         options: Defaults if None.
         stop: Ends it like SIGTERM once it is set.
 
@@ -93,10 +94,18 @@ async def serve(
 
 
 class _RunningSite:
-    """One site from its lifespan's startup to its shutdown."""
+    """One site from its lifespan's startup to its shutdown.
 
-    def __init__(self, site: Site, options: ServeOptions, wheel: TimerWheel) -> None:
+    Args:
+        site: What it serves.
+        options: See there.
+        wheel: For the deadlines of requests.
+        first: An earlier site of the same application: a lifespan runs once, on however many addresses it serves.
+    """
+
+    def __init__(self, site: Site, options: ServeOptions, wheel: TimerWheel, first: _RunningSite | None) -> None:
         self.site = site
+        self._first = first
         self.state = ServerState()
         self._listeners: list[asyncio.Server] = []
         proxies = TrustedProxies(options.trusted_proxies)
@@ -115,20 +124,21 @@ class _RunningSite:
             interface="asgi3",
         )
         self._config.load()
-        self._lifespan = self._config.lifespan_class(self._config)
+        self.lifespan: Any = self._config.lifespan_class(self._config) if first is None else first.lifespan
         self._backlog = options.backlog
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Run the lifespan's startup, then accept."""
-        await self._lifespan.startup()
-        if self._lifespan.should_exit:
+        if self._first is None:
+            await self.lifespan.startup()
+        if self.lifespan.should_exit:
             raise StartupFailed("an application failed to start; its error is in the log above")
         self.tick()
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
             return self._config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's own convention
-                config=self._config, server_state=self.state, app_state=self._lifespan.state, _loop=loop
+                config=self._config, server_state=self.state, app_state=self.lifespan.state, _loop=loop
             )
 
         for bound in sockets:
@@ -171,7 +181,8 @@ class _RunningSite:
 
     async def end(self) -> None:
         """Run the lifespan's shutdown."""
-        await self._lifespan.shutdown()
+        if self._first is None:
+            await self.lifespan.shutdown()
 
 
 class _Process:
@@ -191,7 +202,8 @@ class _Process:
         with self._signals(stop):
             try:
                 for site, sockets in zip(self._sites, bound, strict=True):
-                    entry = _RunningSite(site, self._options, wheel)
+                    first = next((other for other in running if other.site.app is site.app), None)
+                    entry = _RunningSite(site, self._options, wheel, first)
                     running.append(entry)
                     await entry.start(sockets)
                 if self._options.on_ready is not None:

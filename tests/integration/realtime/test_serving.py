@@ -178,6 +178,33 @@ async def test_localhost_is_bound_on_every_family_with_one_port() -> None:
     assert await task is None
 
 
+async def test_an_application_on_two_addresses_has_one_lifespan() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "lifespan":
+            kind = (await receive())["type"]
+            seen.append(kind)
+            await send({"type": f"{kind}.complete"})
+            if kind == "lifespan.shutdown":
+                return
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    ready = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    sites = [Site(app, "127.0.0.1", 0), Site(app, "127.0.0.2", 0)]
+    task = asyncio.create_task(serve(sites, ServeOptions(on_ready=ready.set_result), stop=stop))
+    for ((host, port),) in await ready:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 204 ")
+        writer.close()
+    stop.set()
+    await task
+    assert seen == ["lifespan.startup", "lifespan.shutdown"]
+
+
 async def test_half_open_heads_are_gone_after_the_deadline_and_others_are_served(serving: Any) -> None:
     async with serving(Server(), head_deadline_s=0.3) as running:
         peers = [await running.raw(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ") for _ in range(50)]
