@@ -72,7 +72,7 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
   }
 }
 
-export function toEntry(message: Message): ChatEntry {
+function toEntry(message: Message): ChatEntry {
   const { clientMsgId, id } = message;
   return { ...reviveMessage(message), key: keyOf(clientMsgId, id), status: 'sent', error: null };
 }

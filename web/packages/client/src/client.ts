@@ -17,6 +17,7 @@ import { type KeyValueStorage, UnsentStore } from './unsent-store.ts';
 
 /** Chats that were shown and may be shown again: their messages are kept, so that going back is instant. */
 const MAX_IDLE_CHATS = 20;
+const IDLE_AFTER_MS = 60_000;
 const DEFAULT_PAGE_SIZE = 50;
 
 export interface ClientOptions {
@@ -142,6 +143,7 @@ export class WebSocketClient {
   /** One chat; it stays quiet until somebody subscribes to it. */
   chat(chatId: string): ChatSession {
     const session = this.#sessions.get(chatId) ?? this.#newSession(chatId);
+    session.askedAt = this.#runtime.clock.now();
     this.#sessions.delete(chatId);
     this.#sessions.set(chatId, session);
     this.#forgetIdle();
@@ -208,12 +210,12 @@ export class WebSocketClient {
   }
 
   #forgetIdle(): void {
-    let excess = this.#sessions.size - MAX_IDLE_CHATS;
-    if (excess <= 0) return;
-    for (const [chatId, session] of this.#sessions) {
-      if (excess <= 0) return;
-      excess -= 1;
-      if (session.isIdle) this.#sessions.delete(chatId);
+    const now = this.#runtime.clock.now();
+    const idle = [...this.#sessions.values()].filter((session) => session.isIdle);
+    for (const session of idle.slice(0, Math.max(0, idle.length - MAX_IDLE_CHATS))) {
+      // Asked for just now, perhaps by a render whose subscription is still to come.
+      if (now - session.askedAt < IDLE_AFTER_MS) return;
+      this.#sessions.delete(session.chatId);
     }
   }
 

@@ -32,7 +32,7 @@ export interface SequencedEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-export type Activity =
+type Activity =
   | { readonly kind: 'none' | 'load' | 'join' | 'backfill' | 'wait' }
   | { readonly kind: 'denied'; readonly error: RoomcastError };
 

@@ -42,6 +42,8 @@ export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 
 
 export class ChatSession {
   readonly chatId: string;
+  /** When somebody wanted it last, on the client's clock. */
+  askedAt = 0;
   readonly #dependencies: SessionDependencies;
   readonly #feed: Feed;
   readonly #outbox: Outbox;

@@ -261,10 +261,14 @@ describe('snapshots', () => {
     client.close();
   });
 
-  test('chats that nobody shows are forgotten at last', () => {
-    const client = createClient({ runtime: new FakeServer().runtime });
+  test('chats that nobody shows are forgotten at last, but never one that was just asked for', async () => {
+    const server = new FakeServer();
+    const client = createClient({ runtime: server.runtime });
     const first = client.chat('first');
     for (let index = 0; index < 100; index += 1) client.chat(`c${index}`);
+    expect(client.chat('c0')).toBe(client.chat('c0'));
+    await server.clock.advance(61_000);
+    client.chat('another');
     expect(client.chat('first')).not.toBe(first);
     expect(client.chat('c99')).toBe(client.chat('c99'));
   });

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'misdirected'
   | 'invalid'
   | 'limit-reached'
+  | 'unknown-event'
   | 'internal'
   | 'unavailable';
 

@@ -1,0 +1,27 @@
+/** Fails when a package outgrows its budget: minified and gzipped, without what it depends on. */
+import { resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build, defaultClientConditions } from 'vite';
+
+/** Bytes. Raise one only with a reason in the commit. */
+const BUDGETS = { client: 12_000, react: 1_500 };
+
+for (const [name, budget] of Object.entries(BUDGETS)) {
+  const result = await build({
+    configFile: false,
+    logLevel: 'error',
+    resolve: { conditions: ['@roomcast/source', ...defaultClientConditions] },
+    build: {
+      write: false,
+      minify: true,
+      lib: { entry: resolve(import.meta.dirname, `../packages/${name}/src/index.ts`), formats: ['es'] },
+      rolldownOptions: { external: ['socket.io-client', 'react', '@roomcast/client'] },
+    },
+  });
+  const outputs = (Array.isArray(result) ? result : [result]).flatMap((bundle) =>
+    'output' in bundle ? bundle.output : [],
+  );
+  const size = gzipSync(outputs.map((part) => ('code' in part ? part.code : '')).join('')).length;
+  console.log(`@roomcast/${name}: ${size} bytes gzipped of ${budget}`);
+  if (size > budget) process.exitCode = 1;
+}
