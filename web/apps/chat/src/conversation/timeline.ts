@@ -39,12 +39,17 @@ export function isMine(message: ChatEntry, me: string): boolean {
  */
 export function arrange(messages: readonly ChatEntry[], me: string): Day[] {
   const days: OpenDay[] = [];
+  const seen = new Map<number, number>();
   let previous: ChatEntry | undefined;
   for (const message of messages) {
     const start = dayOf(message.time);
     let day = days.at(-1);
     if (day === undefined || dayOf(day.date) !== start) {
-      day = { key: `${start}:${message.key}`, date: message.time, groups: [] };
+      // By the day itself, not by its first message: that one changes as history comes or goes above it, and the whole
+      // day would be built anew. The number tells days apart that come twice, since clocks may disagree.
+      const again = seen.get(start) ?? 0;
+      seen.set(start, again + 1);
+      day = { key: `${start}:${again}`, date: message.time, groups: [] };
       days.push(day);
       previous = undefined;
     }

@@ -51,6 +51,15 @@ describe('arrange', () => {
     expect(new Set(days.map((day) => day.key)).size).toBe(3);
   });
 
+  test('a day keeps its key while history comes and goes above', () => {
+    const messages = [
+      entry({ key: 'a', time: at(0) }),
+      entry({ key: 'b', time: at(1) }),
+      entry({ key: 'c', time: at(2) }),
+    ];
+    expect(arrange(messages.slice(1), 'ann')[0]?.key).toBe(arrange(messages, 'ann')[0]?.key);
+  });
+
   test('only what the reader wrote as a person is theirs', () => {
     const messages = [entry({ key: 'a' }), entry({ key: 'b', role: 'AI' }), entry({ key: 'c', userId: null })];
     expect(arrange(messages, 'ann').flatMap((day) => day.groups.map((group) => group.mine))).toEqual([
