@@ -197,13 +197,14 @@ describe('useChat', () => {
     server.post('a', 'of a');
     server.post('b', 'of b');
     const shown: string[][] = [];
+    const inA: { chatId: string | null } = { chatId: 'a' };
     const { rerender, result, unmount } = renderHook(
-      ({ chatId }: { chatId: string | null }) => {
+      ({ chatId }: typeof inA) => {
         const { messages } = useChat(chatId);
         shown.push(messages.map(({ content }) => `${chatId} ${content}`));
         return messages;
       },
-      { wrapper: StrictAsAda, initialProps: { chatId: 'a' } },
+      { wrapper: StrictAsAda, initialProps: inA },
     );
     await advance(50);
     rerender({ chatId: 'b' });
