@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
 from roomcast.realtime import NullObserver, ServeOptions, Server, Site, serve
@@ -83,6 +84,11 @@ class Running:
 
     async def post(self, sid: str, body: bytes) -> Answer:
         return await self.http("POST", f"/socket.io/?EIO=4&transport=polling&sid={sid}", body)
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """Every test here runs on the loop that is used, and on asyncio's own."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @dataclass
