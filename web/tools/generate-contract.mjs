@@ -11,7 +11,7 @@ import { compile } from 'json-schema-to-typescript';
 const ROOT = resolve(import.meta.dirname, '../..');
 const TARGET = resolve(import.meta.dirname, '../packages/client/src/generated/contract.ts');
 const BANNER = '// Generated from src/roomcast/contract by `npm run generate`. Do not edit.';
-const PYTHON = process.env.PYTHON ?? resolve(ROOT, '.venv/bin/python');
+const PYTHON = process.env['PYTHON'] ?? resolve(ROOT, '.venv/bin/python');
 
 const schema = JSON.parse(execFileSync(PYTHON, ['-m', 'roomcast.contract.schema'], { cwd: ROOT, encoding: 'utf8' }));
 
