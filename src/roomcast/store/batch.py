@@ -43,9 +43,14 @@ class MarkPublished:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Any other write: runs behind its batch's commands; checks before it writes, since others share the commit."""
+    """Any other write: runs behind its batch's commands; checks before it writes, since others share the commit.
+
+    Attributes:
+        durable: It must survive a loss of power once it was answered.
+    """
 
     run: Callable[[Connection], Any]
+    durable: bool = True
 
 
 Command = NewMessage | NewChat | NewMemberChange | MarkPublished | Step
@@ -60,6 +65,17 @@ _DELETE_MEMBER: Final = delete(members).where(
 )
 _DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
 _END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
+
+
+def is_durable(command: Command) -> bool:
+    """Whether its answer has to wait for the disk. A mark that comes back costs a second look at the log, no more."""
+    match command:
+        case MarkPublished():
+            return False
+        case Step():
+            return command.durable
+        case _:
+            return True
 
 
 def run_batch(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, exists, literal, select, tuple_
+from sqlalchemy import Connection, bindparam, exists, literal, select, tuple_
 
 from roomcast.chat.model import (
     Chat,
@@ -25,7 +25,7 @@ from roomcast.chat.model import (
 )
 from roomcast.store.batch import MarkPublished
 from roomcast.store.database import Database
-from roomcast.store.rows import from_ms, to_chat, to_event, to_message
+from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message
 from roomcast.store.tables import chats, events, members, messages, outbox
 from roomcast.store.writer import Writer
 
@@ -87,8 +87,8 @@ class SqlChatStore:
 
     async def chat(self, chat_id: str) -> Chat | None:
         """See the port."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(select(chats).where(chats.c.id == chat_id))).one_or_none()
+        query = select(chats).where(chats.c.id == chat_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else to_chat(row)
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[Chat]:
@@ -99,14 +99,13 @@ class SqlChatStore:
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
-        async with self._database.reading() as connection:
-            return [to_chat(row) for row in await connection.execute(query)]
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [to_chat(row) for row in rows]
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
         """See the port."""
-        seq = 0 if cursor is None else cursor.seq
-        async with self._database.reading() as connection:
-            row = (await connection.execute(_STANDING, {"chat": chat_id, "user": user_id, "seq": seq})).one()
+        asked = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
+        row = await self._database.read(lambda connection: connection.execute(_STANDING, asked).one())
         return Standing(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
@@ -116,16 +115,19 @@ class SqlChatStore:
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
         """See the port."""
-        async with self._database.reading() as connection:
-            head = (await connection.execute(_HEAD, {"chat": chat_id})).scalar_one_or_none()
-            rows = await connection.execute(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit})
-            return [to_event(row, self._database.epochs) for row in rows], head or 0
+
+        def read(connection: Connection) -> tuple[Sequence[AnyRow], int]:
+            rows = connection.execute(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit}).all()
+            return rows, connection.execute(_HEAD, {"chat": chat_id}).scalar_one_or_none() or 0
+
+        rows, head = await self._database.read(read)
+        return [to_event(row, self._database.epochs) for row in rows], head
 
     async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
         """See the port."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(_RECENT_EVENTS, {"chat": chat_id, "count": limit})
-            return [to_event(row, self._database.epochs) for row in rows][::-1]
+        asked = {"chat": chat_id, "count": limit}
+        rows = await self._database.read(lambda connection: connection.execute(_RECENT_EVENTS, asked).all())
+        return [to_event(row, self._database.epochs) for row in reversed(rows)]
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
@@ -138,10 +140,14 @@ class SqlChatStore:
             query = query.order_by(messages.c.seq.desc())
             if before is not None:
                 query = query.where(messages.c.seq < before)
-        async with self._database.reading() as connection:
-            head = (await connection.execute(_HEAD, {"chat": chat_id})).scalar_one_or_none()
-            found = [to_message(row, self._database.epochs) for row in await connection.execute(query)]
-        return (found if after is not None else found[::-1]), head or 0
+
+        def read(connection: Connection) -> tuple[Sequence[AnyRow], int]:
+            rows = connection.execute(query).all()
+            return rows, connection.execute(_HEAD, {"chat": chat_id}).scalar_one_or_none() or 0
+
+        rows, head = await self._database.read(read)
+        found = [to_message(row, self._database.epochs) for row in rows]
+        return (found if after is not None else found[::-1]), head
 
     async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
         """See the port."""
@@ -151,14 +157,13 @@ class SqlChatStore:
             .order_by(members.c.user_id)
             .limit(limit)
         )
-        async with self._database.reading() as connection:
-            return [Member(row.user_id, from_ms(row.added_at)) for row in await connection.execute(query)]
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [Member(row.user_id, from_ms(row.added_at)) for row in rows]
 
     async def unpublished(self, limit: int) -> Sequence[str]:
         """See the port."""
         query = select(outbox.c.chat_id).distinct().limit(limit)
-        async with self._database.reading() as connection:
-            return list((await connection.execute(query)).scalars())
+        return await self._database.read(lambda connection: connection.execute(query).scalars().all())
 
     def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
         """The lineage rule of docs/decisions/0001."""

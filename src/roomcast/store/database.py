@@ -1,5 +1,9 @@
 """One open database: its connections, their settings, its lineage of epochs, and what its failures mean.
 
+Work comes as a function of a connection and runs as one transaction on a thread of the database's own: SQLite's calls
+block, and one change of threads for each transaction costs a third of one for each call. The functions know nothing
+of that, so a database whose driver is asynchronous can run them as they are (`AsyncConnection.run_sync`).
+
 SQLite: one connection writes, a few read. Every write transaction takes the write lock when it begins (a transaction
 that upgrades later can fail for reasons that no retry mends).
 
@@ -8,26 +12,25 @@ Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synch
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from sqlalchemy import URL, Connection, event, insert, make_url, select, update
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, update
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.store import tables
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 
-logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 #: Turns that a dead process of an embedded database had claimed may be had again at once.
 _RUNNING: Final = "running"
@@ -39,11 +42,11 @@ class DatabaseOptions:
     """Where the database is and how it is opened.
 
     Attributes:
-        url: ``sqlite:///path`` (or with ``+aiosqlite``).
+        url: ``sqlite:///path``.
         synchronous: ``FULL``: an acknowledged message survives a loss of power. ``OFF`` is for tests.
-        readers: Connections that read.
+        readers: Connections that read, each with a thread.
         busy_timeout_s: How long a statement waits for a lock of another program (a backup).
-        read_timeout_s: How long a read waits for a connection.
+        read_timeout_s: How long a read may take, waiting for a thread included.
         cache_kib: Page cache of each connection.
     """
 
@@ -57,29 +60,30 @@ class DatabaseOptions:
 
 def sqlite_url(path: Path) -> str:
     """The URL of a database file."""
-    return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string()
+    return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def async_url(url: str) -> URL:
-    """The URL with the asynchronous driver of its database.
+def checked_url(url: str) -> URL:
+    """The URL, parsed.
 
     Raises:
         DatabaseUnreadable: no such database is supported.
     """
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+    if parsed.drivername != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise DatabaseUnreadable(parsed.render_as_string(), "use sqlite:///path/to/file.db")
-    return parsed.set(drivername="sqlite+aiosqlite")
+    return parsed
 
 
-def make_engine(url: URL, options: DatabaseOptions, *, writes: bool) -> AsyncEngine:
-    """An engine whose connections are set up for reading, or the one that writes."""
-    size = 1 if writes else options.readers
-    engine = create_async_engine(
+def make_engine(url: URL, options: DatabaseOptions, *, writes: bool) -> Engine:
+    """An engine whose connections are set up for reading, or the one that writes.
+
+    A transaction of the execution option ``durable=False`` commits without waiting for the disk.
+    """
+    engine = create_engine(
         url,
-        pool_size=size,
+        pool_size=1 if writes else options.readers,
         max_overflow=0,
-        pool_timeout=options.read_timeout_s,
         connect_args={"timeout": options.busy_timeout_s},
     )
 
@@ -100,10 +104,20 @@ def make_engine(url: URL, options: DatabaseOptions, *, writes: bool) -> AsyncEng
         cursor.close()
 
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not writes:
+            connection.exec_driver_sql("BEGIN")
+            return
+        # In WAL mode NORMAL loses no consistency, only the newest commits, and only with the power; the next FULL
+        # commit brings them to the disk as well.
+        durable = connection.get_execution_options().get("durable", True)
+        level = options.synchronous if durable or options.synchronous == "OFF" else "NORMAL"
+        if connection.info.get("synchronous", options.synchronous) != level:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+            connection.info["synchronous"] = level
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    event.listen(engine.sync_engine, "connect", set_up)
-    event.listen(engine.sync_engine, "begin", begin)
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
     return engine
 
 
@@ -116,14 +130,15 @@ def failures_named() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise StoreUnavailable(f"the database did not answer: {reason}") from error
+    except (OperationalError, InterfaceError) as error:
+        raise StoreUnavailable(f"the database did not answer: {error.orig}") from error
     except DatabaseError as error:
         # Its subclasses are mistakes of ours (a constraint, a statement); itself it is a damaged file.
         if type(error) is not DatabaseError:
             raise
         raise StoreUnavailable(f"the database is damaged: {error.orig}") from error
+    except TimeoutError as error:
+        raise StoreUnavailable("the database did not answer in time") from error
     except OSError as error:
         raise StoreUnavailable(f"the database did not answer: {error}") from error
 
@@ -133,10 +148,12 @@ class Database:
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
-        self._url = async_url(options.url)
-        self._lock = ExclusiveLock(Path(str(self._url.database)))
-        self._writer = make_engine(self._url, options, writes=True)
-        self._readers = make_engine(self._url, options, writes=False)
+        url = checked_url(options.url)
+        self._lock = ExclusiveLock(Path(str(url.database)))
+        self._writer = make_engine(url, options, writes=True)
+        self._readers = make_engine(url, options, writes=False)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._read_threads = ThreadPoolExecutor(options.readers, thread_name_prefix="store-reader")
         self._epochs: dict[int, str] = {}
         self._epoch_id = 0
 
@@ -149,21 +166,19 @@ class Database:
             DatabaseUnreadable: it cannot be opened.
         """
         database = cls(options)
-        database._lock.acquire()
         try:
-            await database._begin_epoch()
+            database._lock.acquire()
+            await database.write(database._begin_epoch)
         except BaseException as error:
             await database.close()
-            if isinstance(error, DatabaseError):
-                raise DatabaseUnreadable(options.url, str(error.orig)) from None
+            if isinstance(error, StoreUnavailable):
+                raise DatabaseUnreadable(options.url, str(error)) from None
             raise
         return database
 
     async def close(self) -> None:
-        """Close every connection and give the database free. Closing twice is harmless."""
-        await self._readers.dispose()
-        await self._writer.dispose()
-        self._lock.release()
+        """Wait for what is under way, close every connection and give the database free. Twice is harmless."""
+        await asyncio.to_thread(self._close)
 
     @property
     def epoch(self) -> str:
@@ -180,36 +195,56 @@ class Database:
         """Every epoch by id: one for each start, so they are few."""
         return self._epochs
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection inside a read transaction: everything read in it is of one snapshot.
+    async def read(self, work: Callable[[Connection], _T]) -> _T:
+        """Run ``work`` in a read transaction: everything that it reads is of one snapshot.
+
+        Raises:
+            StoreUnavailable: the database is out of reach, or the read took too long.
+        """
+
+        def run() -> _T:
+            with self._readers.connect() as connection:
+                return work(connection)
+
+        with failures_named():
+            async with asyncio.timeout(self._options.read_timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+
+    async def write(self, work: Callable[[Connection], _T], *, durable: bool = True) -> _T:
+        """Run ``work`` in the one write transaction; it is committed behind it, or rolled back if it raises.
+
+        A caller that is cancelled stops waiting; the transaction goes on.
+
+        Args:
+            work: Runs on the writing thread.
+            durable: Return when the commit has reached the disk. Else it may be lost together with the power, though
+                never with the process.
 
         Raises:
             StoreUnavailable: the database is out of reach.
         """
+
+        def run() -> _T:
+            with self._writer.connect() as plain:
+                connection = plain.execution_options(durable=durable)
+                with connection.begin():
+                    return work(connection)
+
         with failures_named():
-            async with self._readers.connect() as connection:
-                yield connection
+            return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """The writing connection inside a transaction that is committed at the end, or rolled back at an error.
+    def _close(self) -> None:
+        self._read_threads.shutdown()
+        self._write_thread.shutdown()
+        self._readers.dispose()
+        self._writer.dispose()
+        self._lock.release()
 
-        Raises:
-            StoreUnavailable: the database is out of reach.
-        """
-        with failures_named():
-            async with self._writer.begin() as connection:
-                yield connection
-
-    async def _begin_epoch(self) -> None:
+    def _begin_epoch(self, connection: Connection) -> None:
         epoch = secrets.token_hex(8)
-        async with self._writer.begin() as connection:
-            await connection.execute(insert(tables.epochs).values(epoch=epoch, started_at=time.time_ns() // 1_000_000))
-            rows = await connection.execute(select(tables.epochs.c.id, tables.epochs.c.epoch))
-            self._epochs = {row.id: row.epoch for row in rows}
-            # This process has the database alone: whoever held a lease is dead.
-            await connection.execute(
-                update(tables.turns).where(tables.turns.c.status == _RUNNING).values(lease_until=0)
-            )
+        connection.execute(insert(tables.epochs).values(epoch=epoch, started_at=time.time_ns() // 1_000_000))
+        rows = connection.execute(select(tables.epochs.c.id, tables.epochs.c.epoch))
+        self._epochs = {row.id: row.epoch for row in rows}
         self._epoch_id = next(key for key, value in self._epochs.items() if value == epoch)
+        # This process has the database alone: whoever held a lease is dead.
+        connection.execute(update(tables.turns).where(tables.turns.c.status == _RUNNING).values(lease_until=0))

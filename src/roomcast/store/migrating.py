@@ -5,13 +5,14 @@ Layer: store.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from roomcast.store.database import DatabaseOptions, async_url, make_engine
+from roomcast.store.database import DatabaseOptions, checked_url, make_engine
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 
@@ -31,7 +32,11 @@ async def migrate(options: DatabaseOptions) -> str | None:
         DatabaseTooNew: a newer version wrote it.
         DatabaseUnreadable: it cannot be opened.
     """
-    url = async_url(options.url)
+    return await asyncio.to_thread(_migrate, options)
+
+
+def _migrate(options: DatabaseOptions) -> str | None:
+    url = checked_url(options.url)
     path = Path(str(url.database))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,12 +46,12 @@ async def migrate(options: DatabaseOptions) -> str | None:
     lock.acquire()
     engine = make_engine(url, options, writes=True)
     try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(_upgrade)
+        with engine.begin() as connection:
+            return _upgrade(connection)
     except DatabaseError as error:
         raise DatabaseUnreadable(str(path), str(error.orig)) from None
     finally:
-        await engine.dispose()
+        engine.dispose()
         lock.release()
 
 

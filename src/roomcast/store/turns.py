@@ -55,6 +55,7 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
+        # Not durable: with the power the worker is gone too, and whoever claims next may have the same generation.
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
             if found is None:
@@ -67,7 +68,7 @@ class SqlTurnStore:
             message = connection.execute(select(messages).where(messages.c.id == found.message_id)).one()
             return found, message
 
-        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(Step(claim))
+        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(Step(claim, durable=False))
         if claimed is None:
             return None
         found, row = claimed
@@ -76,17 +77,16 @@ class SqlTurnStore:
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
         """See the port."""
-        await self._change_held(claim, lease_until=to_ms(lease_until))
+        await self._change_held(claim, durable=False, lease_until=to_ms(lease_until))
 
     async def fail_turn(self, claim: TurnClaim, reason: str) -> None:
         """See the port."""
-        await self._change_held(claim, status="failed", reason=reason)
+        await self._change_held(claim, durable=True, status="failed", reason=reason)
 
     async def next_lease_end(self) -> datetime | None:
         """See the port."""
         query = select(func.min(turns.c.lease_until)).where(turns.c.status == "running")
-        async with self._database.reading() as connection:
-            first = (await connection.execute(query)).scalar_one()
+        first = await self._database.read(lambda connection: connection.execute(query).scalar_one())
         return None if first is None else from_ms(first)
 
     async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[Message]:
@@ -97,13 +97,13 @@ class SqlTurnStore:
             .order_by(messages.c.seq.desc())
             .limit(limit)
         )
-        async with self._database.reading() as connection:
-            return [to_message(row, self._database.epochs) for row in await connection.execute(query)][::-1]
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [to_message(row, self._database.epochs) for row in reversed(rows)]
 
-    async def _change_held(self, claim: TurnClaim, **values: str | int) -> None:
+    async def _change_held(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:
         def change(connection: Connection) -> None:
             held = {"turn": claim.turn_id, "held": claim.generation}
             if connection.execute(update(turns).where(_HELD).values(**values), held).rowcount != 1:
                 raise TurnLost(claim.turn_id, claim.generation)
 
-        await self._writer.submit(Step(change))
+        await self._writer.submit(Step(change, durable))

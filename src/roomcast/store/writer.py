@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store.batch import Command, run_batch
+from roomcast.store.batch import Command, is_durable, run_batch
 from roomcast.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -111,5 +113,7 @@ class Writer:
                 waiting.outcome.set_result(outcome)
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        async with self._database.writing() as connection:
-            return await connection.run_sync(run_batch, commands, self._database.epochs, self._database.epoch_id)
+        def run(connection: Connection) -> list[Any]:
+            return run_batch(connection, commands, self._database.epochs, self._database.epoch_id)
+
+        return await self._database.write(run, durable=any(is_durable(command) for command in commands))

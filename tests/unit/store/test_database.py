@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Cursor
@@ -32,13 +33,15 @@ async def test_an_acknowledged_write_waits_for_the_disk(tmp_path: Path) -> None:
     options = DatabaseOptions(url=sqlite_url(tmp_path / "a.db"))
     await migrate(options)
     database = await Database.open(options)
-    async with database.writing() as connection:
-        pragmas = [
-            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
-            for name in ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
-        ]
+
+    def pragmas(connection: Connection) -> list[object]:
+        names = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await database.write(pragmas) == [2, "wal", 1, 5000]  # 2 is FULL
+    assert (await database.write(pragmas, durable=False))[0] == 1  # NORMAL
+    assert (await database.write(pragmas))[0] == 2
     await database.close()
-    assert pragmas == [2, "wal", 1, 5000]  # 2 is FULL
 
 
 async def test_the_reading_connections_cannot_write(tmp_path: Path) -> None:
@@ -46,8 +49,7 @@ async def test_the_reading_connections_cannot_write(tmp_path: Path) -> None:
     await migrate(options)
     database = await Database.open(options)
     with pytest.raises(StoreUnavailable, match="readonly"):
-        async with database.reading() as connection:
-            await connection.exec_driver_sql("DELETE FROM outbox")
+        await database.read(lambda connection: connection.exec_driver_sql("DELETE FROM outbox"))
     await database.close()
 
 
@@ -100,7 +102,7 @@ async def test_a_directory_that_cannot_be_made_is_told_plainly(tmp_path: Path) -
         await migrate(database_options(tmp_path / "file" / "below"))
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/db"])
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite+aiosqlite:///a.db", "mysql://host/db"])
 async def test_only_database_files_are_supported(url: str) -> None:
     with pytest.raises(DatabaseUnreadable, match="sqlite:///path"):
         await migrate(DatabaseOptions(url=url))
@@ -123,9 +125,11 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_loses_nothing(tmp_path:
         database = store.chats._database
 
         async def limit_pages(extra: int) -> None:
-            async with database.writing() as connection:
-                used = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-                await connection.exec_driver_sql(f"PRAGMA max_page_count = {used + extra}")
+            def limit(connection: Connection) -> None:
+                used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+                connection.exec_driver_sql(f"PRAGMA max_page_count = {used + extra}")
+
+            await database.write(limit)
 
         await limit_pages(20)
         answered: list[int] = []

@@ -27,7 +27,7 @@ async def exercise(directory: Path) -> list[tuple[str, Any]]:
             statements.append((statement, parameters[0] if many else parameters))
 
         for engine in (store.chats._database._readers, store.chats._database._writer):
-            event.listen(engine.sync_engine, "before_cursor_execute", note)
+            event.listen(engine, "before_cursor_execute", note)
         chats, turns = store.chats, store.turns
         await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",)))
         for key in ("k", "k", "l"):
