@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.redis_server import RedisServer, running
 
 from roomcast.chat.ports import Appended, CannotReplay, EventLog, Gap, Head, LogEntry, Replay
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from support.redis_server import RedisServer, running
 
 EPOCH, OTHER_EPOCH = "epoch-a", "epoch-b"
 CHAT = "chat-1"

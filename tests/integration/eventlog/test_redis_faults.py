@@ -1,0 +1,229 @@
+"""The log in Redis while Redis, or the way to it, fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
+from support.log_watch import Sink, entries, publish, until, watching_loop
+from support.redis_server import RedisServer
+from support.tcp_proxy import TcpProxy
+
+EPOCH, CHAT = "e1", "chat-1"
+
+
+async def test_a_restarted_redis_is_heard_again_and_the_owner_is_told(server: RedisServer, open_log) -> None:
+    told = asyncio.Event()
+    async with open_log(on_reconnect=told.set) as log:
+        sink = Sink()
+        await log.subscribe(CHAT, sink)
+        await publish(log, CHAT, EPOCH, 1)
+        assert await sink.reached(1) == [1]
+        server.kill()
+        await until(lambda: not log.healthy)
+        with pytest.raises(LogUnavailable):
+            await log.append(CHAT, EPOCH, entries(2, 2))
+        with pytest.raises(LogUnavailable):
+            await log.subscribe("another", Sink())
+        assert not told.is_set()
+        server.start()
+        async with asyncio.timeout(5):
+            await told.wait()
+        assert log.healthy
+        assert await log.head(CHAT) is None
+        await publish(log, CHAT, EPOCH, 2)
+        assert await sink.reached(2) == [1, 2]
+        assert log.counters.losses["closed"] == 1
+
+
+async def test_a_log_that_starts_before_redis_finds_it(server: RedisServer, open_log) -> None:
+    server.kill()
+    async with open_log() as log:
+        with pytest.raises(LogUnavailable):
+            await log.head(CHAT)
+        assert not log.healthy
+        server.start()
+        sink = Sink()
+        await log.subscribe(CHAT, sink)
+        await publish(log, CHAT, EPOCH, 1)
+        assert await sink.reached(1) == [1]
+
+
+async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(server: RedisServer, open_log) -> None:
+    told = asyncio.Event()
+    chats = [f"chat-{number}" for number in range(1_500)]
+    async with open_log(on_reconnect=told.set) as log:
+        sinks = [Sink() for _ in chats]
+        await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True)))
+        server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        async with asyncio.timeout(5):
+            await told.wait()
+        # Told means resubscribed: nothing after it is missed.
+        await asyncio.gather(*(log.append(chat, EPOCH, entries(1, 1)) for chat in chats))
+        for sink in sinks:
+            assert await sink.reached(1) == [1]
+
+
+async def test_flushall_in_mid_run_is_mended_and_nobody_hears_anything_twice(server: RedisServer, open_log) -> None:
+    async with open_log() as log:
+        sink = Sink()
+        await log.subscribe(CHAT, sink)
+        for seq in range(1, 61):
+            if seq % 20 == 0:
+                server.command("FLUSHALL")
+                assert await log.append(CHAT, EPOCH, entries(seq, seq)) == Gap(None)
+                assert await log.read(CHAT, EPOCH, seq - 1, 10) == CannotReplay(None)
+            await publish(log, CHAT, EPOCH, seq)
+        assert await sink.reached(60) == list(range(1, 61))
+
+
+async def test_a_server_that_forgot_its_scripts_is_taught_again(server: RedisServer, open_log) -> None:
+    async with open_log() as log:
+        await publish(log, CHAT, EPOCH, 1)
+        server.command("SCRIPT", "FLUSH")
+        await publish(log, CHAT, EPOCH, 2)
+        assert await log.head(CHAT) == Head(EPOCH, 2)
+
+
+async def test_a_stopped_redis_is_noticed_costs_no_loop_time_and_is_used_again(server: RedisServer, open_log) -> None:
+    told = asyncio.Event()
+    async with open_log(on_reconnect=told.set) as log:
+        sink = Sink()
+        await log.subscribe(CHAT, sink)
+        server.pause()
+        try:
+            async with watching_loop() as watch:
+                began = time.monotonic()
+                with pytest.raises(LogUnavailable):
+                    await log.append(CHAT, EPOCH, entries(1, 1))
+                assert time.monotonic() - began < 1.5
+                await until(lambda: not log.healthy, limit_s=3)
+                assert log.counters.losses["deaf"] == 1
+            assert watch.worst_s < 0.1
+        finally:
+            server.resume()
+        async with asyncio.timeout(5):
+            await told.wait()
+        # The stopped server may have taken the first attempt when it woke: appending is idempotent.
+        await publish(log, CHAT, EPOCH, 2)
+        assert (await sink.reached(2))[-1] == 2
+
+
+async def test_a_sleeping_redis_blocks_nobody_but_its_own_callers(server: RedisServer, open_log) -> None:
+    async with open_log(command_timeout_s=0.3) as log:
+        await publish(log, CHAT, EPOCH, 1)
+        sleeping = asyncio.create_task(asyncio.to_thread(server.command, "DEBUG", "SLEEP", "1"))
+        await asyncio.sleep(0.05)  # until the thread has sent it
+        async with watching_loop() as watch:
+            answers = await asyncio.gather(*(log.head(CHAT) for _ in range(200)), return_exceptions=True)
+        assert all(isinstance(answer, LogUnavailable) for answer in answers)
+        assert watch.worst_s < 0.1
+        await sleeping
+        assert await log.head(CHAT) == Head(EPOCH, 1)
+
+
+async def test_a_feed_that_answers_but_hears_another_server_is_found_by_the_canary(
+    server: RedisServer, open_log, tmp_path
+) -> None:
+    other = RedisServer(tmp_path / "other")
+    other.start()
+    told = asyncio.Event()
+    try:
+        async with TcpProxy(server.port) as proxy, open_log(proxy.port, on_reconnect=told.set) as log:
+            sink = Sink()
+            await log.subscribe(CHAT, sink)
+            # The name leads elsewhere now; commands follow, the feed stays behind and still answers pings.
+            proxy.target_port = other.port
+            server.command("CLIENT", "KILL", "TYPE", "normal")
+            async with asyncio.timeout(5):
+                await told.wait()
+            assert log.counters.losses["deaf"] == 1
+            await publish(log, CHAT, EPOCH, 1)
+            assert await sink.reached(1) == [1]
+    finally:
+        other.kill()
+
+
+async def test_a_black_hole_is_noticed_within_its_limit(server: RedisServer, open_log) -> None:
+    async with TcpProxy(server.port) as proxy, open_log(proxy.port) as log:
+        sink = Sink()
+        await log.subscribe(CHAT, sink)
+        proxy.swallow()
+        began = time.monotonic()
+        await until(lambda: not log.healthy)
+        assert time.monotonic() - began < 1.5
+        proxy.release()
+        await until(lambda: log.healthy)
+        await publish(log, CHAT, EPOCH, 1)
+        assert await sink.reached(1) == [1]
+
+
+async def test_the_canary_tells_the_lag(open_log) -> None:
+    async with open_log() as log:
+        await until(lambda: log.counters.lag_s > 0)
+        assert log.counters.lag_s < 0.5
+        assert log.counters.losses.total() == 0
+
+
+async def test_a_subscription_that_failed_leaves_nothing_behind(server: RedisServer, open_log) -> None:
+    async with open_log(command_timeout_s=0.2) as log:
+        server.kill()
+        for number in range(3):
+            with pytest.raises(LogUnavailable):
+                async with asyncio.timeout(2):
+                    await log.subscribe(f"chat-{number}", Sink())
+        assert list(log._listener.names()) == []
+        assert log._feeds == {}
+
+
+async def test_closing_and_subscribing_in_one_turn_keeps_the_feed(open_log) -> None:
+    async with open_log() as log:
+        for _ in range(20):
+            first = await log.subscribe(CHAT, Sink())
+            await first.close()
+            sink = Sink()
+            second = await log.subscribe(CHAT, sink)
+            head = await log.head(CHAT)
+            seq = 1 if head is None else head.seq + 1
+            await log.append(CHAT, EPOCH, entries(seq, seq))
+            assert await sink.reached(seq) == [seq]
+            await second.close()
+        assert log._feeds == {}
+
+
+async def test_the_last_close_unsubscribes(server: RedisServer, open_log) -> None:
+    async with open_log() as log:
+        subscriptions = [await log.subscribe(CHAT, Sink()) for _ in range(3)]
+        channels = server.command("PUBSUB", "SHARDCHANNELS", "*:live")
+        assert b"roomcast:{chat-1}:live" in channels
+        for subscription in subscriptions:
+            await subscription.close()
+        await log.subscribe("other", Sink())  # answered after the unsubscription
+        assert server.command("PUBSUB", "SHARDCHANNELS", "roomcast:{chat-1}:live") == b"*0"
+
+
+async def test_a_password_is_used_by_commands_and_feed(tmp_path) -> None:
+    from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        server.command("CONFIG", "SET", "requirepass", "s3cret")
+        options = RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),), password="s3cret")
+        assert "s3cret" not in repr(options)
+        async with RedisEventLog(options) as log:
+            sink = Sink()
+            await log.subscribe(CHAT, sink)
+            await publish(log, CHAT, EPOCH, 1)
+            assert await sink.reached(1) == [1]
+        wrong = RedisOptions(addresses=options.addresses, password="wrong", command_timeout_s=0.3)
+        async with RedisEventLog(wrong) as log:
+            with pytest.raises(LogUnavailable, match="invalid username-password"):
+                await log.head(CHAT)
+            with pytest.raises(LogUnavailable):
+                await log.subscribe(CHAT, Sink())
+    finally:
+        server.kill()

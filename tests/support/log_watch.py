@@ -1,0 +1,87 @@
+"""What tests of an event log's live feed share: entries, a sink that can be awaited, a loop watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from roomcast.chat.ports import Appended, EventLog, Gap, Head, LogEntry, LogUnavailable
+
+
+def entries(first: int, last: int, *, size: int = 0) -> list[LogEntry]:
+    """Contiguous entries; ``size`` pads each argument array."""
+    padding = "x" * size
+    return [LogEntry(seq, f'["new-msg",{{"seq":{seq},"p":"{padding}"}}]'.encode()) for seq in range(first, last + 1)]
+
+
+class Sink:
+    """Keeps the seqs that it is fed; `reached` waits without sleeping."""
+
+    def __init__(self) -> None:
+        self.seqs: list[int] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, epoch: str, entries: Sequence[LogEntry]) -> None:
+        self.seqs.extend(entry.seq for entry in entries)
+        self._news.set()
+
+    async def reached(self, seq: int, *, limit_s: float = 10.0) -> list[int]:
+        """The seqs, once ``seq`` is the newest."""
+        async with asyncio.timeout(limit_s):
+            while not self.seqs or self.seqs[-1] < seq:
+                self._news.clear()
+                await self._news.wait()
+        return self.seqs
+
+
+async def publish(log: EventLog, chat_id: str, epoch: str, seq: int) -> None:
+    """Bring entry ``seq`` in as the relay does: what the log lacks is given again; it waits while Redis is away."""
+    first = seq
+    while True:
+        try:
+            match await log.append(chat_id, epoch, entries(first, seq)):
+                case Gap(None):
+                    await log.seed(chat_id, Head(epoch, seq), entries(max(1, seq - 199), seq))
+                    return
+                case Gap(Head(seq=last)):
+                    first = last + 1
+                case Appended():
+                    return
+        except LogUnavailable:
+            await asyncio.sleep(0.02)  # the relay pauses too
+
+
+async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
+    """Wait for something that has no event, such as a property."""
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110 - the condition has no event
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class LoopWatch:
+    """How long the loop was not free, at worst."""
+
+    worst_s: float = 0.0
+
+
+@contextlib.asynccontextmanager
+async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
+    """Measure the loop's lag meanwhile."""
+    watch = LoopWatch()
+
+    async def tick() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(step_s)
+            watch.worst_s = max(watch.worst_s, time.monotonic() - before - step_s)
+
+    task = asyncio.create_task(tick())
+    try:
+        yield watch
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

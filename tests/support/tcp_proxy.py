@@ -1,0 +1,78 @@
+"""A TCP proxy for tests: it can cut connections, swallow them, and lead new ones elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+
+class TcpProxy:
+    """Forwards connections on a free loopback port.
+
+    Args:
+        target_port: Where new connections lead; change it at any time.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.port = 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._pipes, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Close every connection."""
+        for pipe in self._pipes:
+            pipe.cancel()
+
+    def swallow(self) -> None:
+        """From now on nothing arrives, and nobody is told: a black hole."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """End `swallow`; what was held goes on."""
+        self._open.set()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._pipes.add(task)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
+            try:
+                async with asyncio.TaskGroup() as pipes:
+                    pipes.create_task(self._pipe(reader, back))
+                    pipes.create_task(self._pipe(there, writer))
+            finally:
+                back.close()
+        except (OSError, ExceptionGroup, asyncio.CancelledError):
+            pass  # a cut, from whichever side
+        finally:
+            writer.close()
+            self._pipes.discard(task)
+
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                await self._open.wait()
+                sink.write(data)
+                await sink.drain()
+        # The other direction ends with this one.
+        raise ConnectionResetError
