@@ -24,7 +24,7 @@ export const MessageGroup = memo(
     const ai = group.role === 'AI';
     const name = ai ? (group.userId ?? words.ai) : (group.userId ?? words.someone);
     return (
-      <section className={side(group)} aria-label={group.mine ? words.you : name}>
+      <div className={side(group)} role="group" aria-label={group.mine ? words.you : name}>
         {!group.mine && <Avatar name={name} ai={ai} />}
         <div className="group__body">
           {!group.mine && (
@@ -46,7 +46,7 @@ export const MessageGroup = memo(
             ))}
           </ol>
         </div>
-      </section>
+      </div>
     );
   },
   (before, after) =>

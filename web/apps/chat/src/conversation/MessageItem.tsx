@@ -41,8 +41,8 @@ export const MessageItem = memo(function MessageItem({ message, showTime, online
       {message.status === 'failed' && (
         <p className="message__state message__state--failed" role="alert">
           <Icon name="alert" />
-          <span title={message.error === null ? undefined : describeError(message.error, errors)}>
-            {words.sendFailed}
+          <span>
+            {message.error === null ? words.sendFailed : words.sendFailedBecause(describeError(message.error, errors))}
           </span>
           <button type="button" className="link" data-testid="retry" onClick={() => onRetry(message.key)}>
             {words.retry}

@@ -69,6 +69,7 @@ export const en = {
     pending: 'Sending…',
     queued: 'Will be sent when the connection is back',
     sendFailed: 'Not sent',
+    sendFailedBecause: (reason: string) => `Not sent. ${reason}`,
     discard: 'Delete',
     retry: 'Try again',
     newMessages: (count: number) => (count === 1 ? '1 new message' : `${count} new messages`),

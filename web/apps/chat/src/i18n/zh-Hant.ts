@@ -71,6 +71,7 @@ export const zhHant: Dictionary = {
     pending: '傳送中…',
     queued: '恢復連線後會自動傳送',
     sendFailed: '未送出',
+    sendFailedBecause: (reason) => `未送出。${reason}`,
     discard: '刪除',
     retry: '重試',
     newMessages: (count) => `${count} 則新訊息`,

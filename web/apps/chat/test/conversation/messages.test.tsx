@@ -40,7 +40,7 @@ test('each message carries what an end-to-end test needs', () => {
 
 test('the assistant is marked as one, whatever it is called', () => {
   show([entry({ key: 'a', role: 'AI', userId: null }), entry({ key: 'b', userId: 'Assistant' })]);
-  const [assistant, impostor] = screen.getAllByRole('region');
+  const [assistant, impostor] = screen.getAllByRole('group');
   if (!assistant || !impostor) throw new Error('two groups are expected');
   expect(within(assistant).getByText('AI')).toBeTruthy();
   expect(within(impostor).queryByText('AI')).toBeNull();
@@ -49,7 +49,7 @@ test('the assistant is marked as one, whatever it is called', () => {
 test('a failed message says so and can be sent again or deleted', () => {
   show([entry({ key: 'k', userId: 'me', status: 'failed', error: new NetworkError('away') })]);
   const alert = screen.getByRole('alert');
-  expect(within(alert).getByText('Not sent')).toBeTruthy();
+  expect(within(alert).getByText('Not sent. The server cannot be reached.')).toBeTruthy();
   fireEvent.click(screen.getByTestId('retry'));
   fireEvent.click(screen.getByTestId('discard'));
   expect(actions.onRetry).toHaveBeenCalledWith('k');
