@@ -1,0 +1,150 @@
+"""Sentinel and Cluster as local processes, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.redis_server import RedisServer, free_port
+
+MASTER_NAME = "roomcast-master"
+SLOTS = 16_384
+_SETTLE_LIMIT_S = 30.0
+
+
+def _wait(condition: object, what: str) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + _SETTLE_LIMIT_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"did not happen: {what}")
+        time.sleep(0.02)  # nothing tells
+
+
+@dataclass(frozen=True)
+class SentinelGroup:
+    """A master, a replica and three sentinels.
+
+    Attributes:
+        servers: The two servers; who of them is master changes.
+        sentinels: The sentinels.
+    """
+
+    servers: tuple[RedisServer, RedisServer]
+    sentinels: tuple[RedisServer, ...]
+
+    def master(self) -> RedisServer:
+        """Who is master, as the first sentinel says."""
+        answer = self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
+        port = int(re.findall(rb"\d+", answer)[-1])
+        return next(server for server in self.servers if server.port == port)
+
+
+@contextlib.contextmanager
+def sentinel_group(directory: Path) -> Iterator[SentinelGroup]:
+    """Start the group; sentinels act after half a second of silence."""
+    master = RedisServer(directory / "a")
+    replica = RedisServer(directory / "b", arguments=("--replicaof", f"127.0.0.1 {master.port}"))
+    sentinels = []
+    try:
+        master.start()
+        replica.start()
+        for number in range(3):
+            folder = directory / f"sentinel-{number}"
+            folder.mkdir()
+            configuration = folder / "sentinel.conf"
+            configuration.write_text(
+                f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.port} 2\n"
+                f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
+                f"sentinel failover-timeout {MASTER_NAME} 3000\n"
+            )
+            sentinel = RedisServer(folder, arguments=(str(configuration),), sentinel=True)
+            sentinels.append(sentinel)
+            sentinel.start()
+        _wait(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "the replica follows")
+        for sentinel in sentinels:
+            _wait(
+                lambda sentinel=sentinel: b"slaves=1,sentinels=3" in sentinel.command("INFO", "sentinel"),
+                "the sentinels know each other",
+            )
+        yield SentinelGroup((master, replica), tuple(sentinels))
+    finally:
+        for server in (*sentinels, replica, master):
+            server.kill()
+
+
+@dataclass(frozen=True)
+class ClusterNodes:
+    """Three masters, then a replica of each."""
+
+    servers: tuple[RedisServer, ...]
+
+    def owner(self, key: str) -> RedisServer:
+        """The node that takes commands for the key, as the first living one says."""
+        alive = next(server for server in self.servers if server.process is not None)
+        slot = int(alive.command("CLUSTER", "KEYSLOT", key)[1:])
+        for line in alive.command("CLUSTER", "NODES").decode().splitlines():
+            fields = line.split()
+            if len(fields) < 9 or "master" not in fields[2] or "fail" in fields[2]:  # noqa: PLR2004 - has slots
+                continue
+            for portion in fields[8:]:
+                first, _, last = portion.partition("-")
+                if first.isdigit() and int(first) <= slot <= int(last or first):
+                    port = int(fields[1].partition("@")[0].rpartition(":")[2])
+                    return next(server for server in self.servers if server.port == port)
+        raise LookupError(key)
+
+    def node_id(self, server: RedisServer) -> str:
+        """The cluster's name of a node."""
+        return server.command("CLUSTER", "MYID").decode().splitlines()[-1]
+
+
+@contextlib.contextmanager
+def redis_cluster(directory: Path, *, replicas: bool = True) -> Iterator[ClusterNodes]:
+    """Start a cluster of three masters; nodes count as failed after a second of silence."""
+    servers = []
+    try:
+        for number in range(6 if replicas else 3):
+            server = RedisServer(
+                directory / f"node-{number}",
+                arguments=("--cluster-enabled", "yes", "--cluster-node-timeout", "1000"),
+                port=free_port(with_bus=True),
+            )
+            servers.append(server)
+            server.start()
+        masters = servers[:3]
+        share = SLOTS // 3 + 1
+        for number, master in enumerate(masters):
+            master.command("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+            last = min((number + 1) * share, SLOTS) - 1
+            answer = master.command("CLUSTER", "ADDSLOTSRANGE", str(number * share), str(last))
+            assert answer == b"+OK", answer
+        for server in servers[1:]:
+            servers[0].command("CLUSTER", "MEET", "127.0.0.1", str(server.port))
+        nodes = ClusterNodes(tuple(servers))
+        for server in servers:
+            known = f"cluster_known_nodes:{len(servers)}".encode()
+            _wait(lambda server=server, known=known: known in server.command("CLUSTER", "INFO"), "the nodes meet")
+        for replica, master in zip(servers[3:], masters, strict=False):
+            master_id = nodes.node_id(master)
+            _wait(
+                lambda replica=replica, master_id=master_id: (
+                    replica.command("CLUSTER", "REPLICATE", master_id) == b"+OK"
+                ),
+                "a replica is taken on",
+            )
+        for server in servers:
+            _wait(lambda server=server: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), "the cluster is well")
+        for replica in servers[3:]:
+            _wait(
+                lambda replica=replica: b"master_link_status:up" in replica.command("INFO", "replication"),
+                "the replicas follow",
+            )
+        yield nodes
+    finally:
+        for server in servers:
+            server.kill()
