@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from support.chat_page import CHROMIUM_ARGS, LIMIT_MS, Tab, open_tab
-from support.processes import Roomcast
+from support.processes import Roomcast, run_roomcast
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -291,3 +291,30 @@ async def test_a_narrow_screen_has_the_chats_in_a_drawer(browser: Browser, tmp_p
             await expect(ada.by("open-sidebar")).to_be_focused()
             width = await ada.page.evaluate("() => document.documentElement.scrollWidth")
             assert width <= narrow["width"]
+
+
+async def test_with_authentication_on_a_token_lets_in_and_a_bad_one_does_not(browser: Browser, tmp_path: Path) -> None:
+    secret = {"ROOMCAST_SECRET": "a secret of the tests, long enough for HS256", **NO_ANSWERS}
+    token = run_roomcast("token", "ada", env=secret).stdout.strip()
+    stranger = {"ROOMCAST_SECRET": "another secret, just as long as the first one"}
+    forged = run_roomcast("token", "ada", env=stranger).stdout.strip()
+    with Roomcast.up(tmp_path / "data", env=secret) as server:
+        async with open_tab(browser, server.api_url) as ada:
+            await expect(ada.by("name-input")).to_have_attribute("type", "password")
+            await ada.enter(token)
+            await expect(ada.by("me")).to_have_text("ada")
+            await ada.by("new-chat").click()
+            await ada.by("new-chat-title").fill("Mine")
+            await ada.by("new-chat-title").press("Enter")
+            await expect(ada.by("chat-title")).to_have_text("Mine")
+            await ada.say("hello")
+            await ada.shows(1)
+            assert [message.author for message in await ada.messages()] == ["ada"]
+            await ada.page.goto(server.api_url)
+            await ada.sees("hello")
+        async with open_tab(browser, server.api_url) as mallory:
+            await mallory.by("name-input").fill(forged)
+            await mallory.by("name-submit").click()
+            await mallory.has_state("disconnected")
+            await expect(mallory.by("connection-banner")).to_contain_text("sign in again")
+            mallory.complaints.clear()  # the refusals, as the browser tells them
