@@ -6,7 +6,7 @@ Layer: api.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from starlette.middleware import Middleware
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from roomcast import __version__
 from roomcast.api.middleware import BodyRules, HostCheck
 from roomcast.api.page import ChatPage
-from roomcast.api.problems import install_problems, problem_response
+from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router
 from roomcast.api.services import ApiOptions, ApiServices
 from roomcast.chat.errors import (
@@ -58,6 +58,19 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
     )
 
 
+class _Api(FastAPI):
+    """Describes errors with the media type that they have."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI 3.1 document."""
+        if self.openapi_schema is None:
+            for path in super().openapi()["paths"].values():
+                for operation in path.values():
+                    content = operation["responses"]["default"]["content"]
+                    content[MEDIA_TYPE] = content.pop("application/json")
+        return super().openapi()
+
+
 def create_api(services: ApiServices, options: ApiOptions | None = None) -> FastAPI:
     """The REST API and the chat page.
 
@@ -71,7 +84,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     middleware = [Middleware(BodyRules, limit_bytes=options.max_body_bytes)]
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
-    app = FastAPI(
+    app = _Api(
         title="Roomcast",
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
@@ -79,6 +92,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         middleware=middleware,
     )
     app.state.services = services

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from roomcast.auth.tokens import TokenRejected, TokenVerifier
@@ -38,7 +39,11 @@ def identify(verifier: TokenVerifier | None, authorization: str | None) -> Calle
     return Caller(None if identity.service else identity.user_id, service=identity.service)
 
 
-async def _caller(request: Request) -> Caller:
+#: Describes the scheme in the OpenAPI document; `identify` reads the header, and says more when it refuses.
+_SCHEME: Final = HTTPBearer(auto_error=False, description="An access token; not needed while authentication is off.")
+
+
+async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
     return identify(request.app.state.services.verifier, request.headers.get("authorization"))
 
 

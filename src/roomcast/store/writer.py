@@ -30,11 +30,11 @@ class WriterOptions:
 
     Attributes:
         max_batch: Commands of one transaction. Its parameters have to stay below SQLite's limit of 32,766.
-        max_waiting: Commands that may wait; further ones are refused, since they would time out anyway.
+        max_waiting: Commands that may wait, each with a message at most; further ones are refused as unavailable.
     """
 
     max_batch: int = 256
-    max_waiting: int = 10_000
+    max_waiting: int = 2_000
 
 
 @dataclass(slots=True)

@@ -313,7 +313,10 @@ async def test_the_description_of_the_api_is_openapi_3_1(client: httpx.AsyncClie
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     send_it = document["paths"]["/api/chat/messages"]["post"]
-    assert set(send_it["responses"]) >= {"200", "201", "default"}
+    assert set(send_it["responses"]) == {"200", "201", "default"}
+    assert list(send_it["responses"]["default"]["content"]) == ["application/problem+json"]
+    assert send_it["operationId"] == "send_message"
+    assert send_it["security"]
     assert "/api/internal/admissions" not in document["paths"]
 
 

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.errors import ChatNotFound, NotAllowed
+from roomcast.chat.model import ANYONE, Caller, Committed, MemberAction, StoredEvent
+from roomcast.chat.ports import ChatStore
+from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.contract.rest import CreateChat, SendMessage
+from roomcast.store.opening import open_store
+from support.backend import FixedClock, fresh_database
+
+ANN, BOB, SERVICE = Caller("ann"), Caller("bob"), Caller(service=True)
+
+
+class Offers:
+    """Every event that was offered for delivery."""
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+
+    def offer(self, events: tuple[StoredEvent, ...]) -> None:
+        self.events += events
+
+
+def message(**changes: str) -> SendMessage:
+    return SendMessage.model_validate({"chatId": "c", "role": "USER", "content": "hello"} | changes)
+
+
+def writer_of(store: ChatStore, offers: Offers, wakes: list[None], responder: str | None = None) -> ChatWriter:
+    return ChatWriter(
+        store,
+        offers,
+        wake_worker=lambda: wakes.append(None),
+        options=ChatOptions(default_responder=responder),
+        clock=FixedClock(),
+    )
+
+
+async def test_what_was_committed_is_offered_once_and_a_repeat_is_not(tmp_path: Path) -> None:
+    offers = Offers()
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = writer_of(store.chats, offers, [])
+        committed = await writer.send(ANYONE, message(clientMsgId="k"), trace="00-ab")
+        repeat = await writer.send(ANYONE, message(clientMsgId="k"))
+    assert repeat == Committed(committed.event, created=False)
+    assert offers.events == [committed.event]
+    assert committed.event.trace == "00-ab"
+
+
+async def test_the_worker_is_woken_for_questions_only(tmp_path: Path) -> None:
+    wakes: list[None] = []
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = writer_of(store.chats, Offers(), wakes, "demo")
+        await writer.send(ANYONE, message(role="AI"))
+        assert not wakes
+        await writer.send(ANYONE, message(clientMsgId="k"))
+        await writer.send(ANYONE, message(clientMsgId="k"))
+    assert len(wakes) == 1
+
+
+async def test_a_user_speaks_for_themselves_in_their_own_chats(tmp_path: Path) -> None:
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = writer_of(store.chats, Offers(), [])
+        with pytest.raises(ChatNotFound):
+            await writer.send(ANN, message())
+        chat = await writer.create_chat(ANN, CreateChat())
+        own = message(chatId=chat.id)
+        assert b'"userId":"ann"' in (await writer.send(ANN, own)).event.payload
+        with pytest.raises(ChatNotFound):
+            await writer.send(BOB, own)
+        for refused in (message(chatId=chat.id, role="AI"), message(chatId=chat.id, userId="bob")):
+            with pytest.raises(NotAllowed):
+                await writer.send(ANN, refused)
+        assert b'"userId":"ann"' in (await writer.send(ANN, message(chatId=chat.id, userId="ann"))).event.payload
+
+
+async def test_a_service_speaks_for_anyone_but_creates_no_chat_by_writing(tmp_path: Path) -> None:
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = writer_of(store.chats, Offers(), [])
+        with pytest.raises(ChatNotFound):
+            await writer.send(SERVICE, message())
+        await writer.create_chat(SERVICE, CreateChat(id="c", members=["ann"]))
+        assert b'"userId":"bob"' in (await writer.send(SERVICE, message(userId="bob"))).event.payload
+        assert b'"role":"AI"' in (await writer.send(SERVICE, message(role="AI"))).event.payload
+        assert [member.user_id for member in await store.chats.members("c", 9)] == ["ann"]
+
+
+async def test_members_manage_members_and_each_change_is_offered(tmp_path: Path) -> None:
+    offers = Offers()
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = writer_of(store.chats, offers, [])
+        await writer.create_chat(ANN, CreateChat(id="c"))
+        with pytest.raises(ChatNotFound):
+            await writer.change_member(BOB, "c", "bob", MemberAction.ADD)
+        assert await writer.change_member(ANN, "c", "bob", MemberAction.ADD)
+        assert not await writer.change_member(ANN, "c", "bob", MemberAction.ADD)
+        assert await writer.change_member(BOB, "c", "ann", MemberAction.REMOVE)
+        with pytest.raises(ChatNotFound):
+            await writer.send(ANN, message())
+    assert [event.seq for event in offers.events] == [1, 2, 3]

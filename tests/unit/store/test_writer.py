@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.store.batch import MarkPublished, Step
+from roomcast.store.database import Database
+from roomcast.store.writer import Writer, WriterOptions
+from support.backend import fresh_database, new_message
+
+
+class CountedDatabase(Database):
+    """Notes its transactions: whether each was durable."""
+
+    commits: list[bool]
+
+    async def write(self, work: Callable[[Connection], Any], *, durable: bool = True) -> Any:
+        self.commits.append(durable)
+        return await super().write(work, durable=durable)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[CountedDatabase]:
+    CountedDatabase.commits = []
+    database = await CountedDatabase.open(fresh_database(tmp_path))
+    assert isinstance(database, CountedDatabase)
+    database.commits.clear()
+    yield database
+    await database.close()
+
+
+async def test_writes_that_come_during_a_commit_share_the_next_one(database: CountedDatabase) -> None:
+    writer = Writer(database)
+    first = asyncio.create_task(writer.submit(new_message()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    outcomes = await asyncio.gather(first, *(writer.submit(new_message()) for _ in range(49)))
+    assert [outcome.event.seq for outcome in outcomes] == list(range(1, 51))
+    assert len(database.commits) <= 3
+    await writer.close()
+
+
+async def test_a_batch_is_bounded(database: CountedDatabase) -> None:
+    writer = Writer(database, WriterOptions(max_batch=10))
+    await asyncio.gather(*(writer.submit(new_message()) for _ in range(50)))
+    assert len(database.commits) == 5
+    await writer.close()
+
+
+async def test_too_many_waiting_writes_are_refused_at_once(database: CountedDatabase) -> None:
+    writer = Writer(database, WriterOptions(max_waiting=3))
+    outcomes = await asyncio.gather(*(writer.submit(new_message()) for _ in range(5)), return_exceptions=True)
+    assert [isinstance(outcome, StoreUnavailable) for outcome in outcomes] == [False] * 3 + [True] * 2
+    assert (await writer.submit(new_message())).event.seq == 4
+    await writer.close()
+
+
+async def test_only_what_must_survive_the_power_waits_for_the_disk(database: CountedDatabase) -> None:
+    writer = Writer(database)
+    for command in (MarkPublished({"c": 1}), Step(lambda _: None, durable=False), Step(lambda _: None), new_message()):
+        await writer.submit(command)
+    await asyncio.gather(writer.submit(MarkPublished({"c": 1})), writer.submit(new_message()))
+    assert database.commits == [False, False, True, True, True]
+    await writer.close()
+
+
+async def test_a_closed_writer_has_committed_what_it_took_and_takes_nothing(database: CountedDatabase) -> None:
+    writer = Writer(database)
+    taken = [asyncio.create_task(writer.submit(new_message())) for _ in range(5)]
+    await asyncio.sleep(0)
+    await writer.close()
+    assert all(task.done() for task in taken)
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await writer.submit(new_message())
