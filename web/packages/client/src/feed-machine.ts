@@ -122,7 +122,8 @@ function take(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedSt
   switch (input.type) {
     case 'start': {
       const shown = state.shown || input.shown;
-      const needsLoad = state.needsLoad || (shown && (!state.shown || state.cursor === null));
+      const isFirstView = shown && !(state.active && state.shown);
+      const needsLoad = state.needsLoad || (isFirstView && (!state.shown || state.cursor === null));
       const started = { ...state, active: true, shown, needsLoad };
       // What is under way for a chat that nobody showed is of no use to one that must load first.
       return !state.active || (needsLoad && !state.needsLoad) || state.activity.kind === 'denied'

@@ -120,6 +120,30 @@ describe('sending', () => {
     expect(new Set(posts(server).map((body) => (body as { clientMsgId: string }).clientMsgId)).size).toBe(1);
   });
 
+  test('is not tried again once its event has come', async () => {
+    const { server, chat } = await setUp();
+    let fail: (error: Error) => void = () => undefined;
+    server.intercept = (method) => (method === 'POST' ? new Promise((_, reject) => (fail = reject)) : undefined);
+    const sent = chat.send('hello');
+    await server.clock.advance(10);
+    server.post(CHAT, 'hello', { clientMsgId: 'id-1' });
+    fail(new TypeError('connection reset'));
+    await server.clock.advance(60_000);
+    expect((await sent).status).toBe('sent');
+    expect(posts(server)).toHaveLength(1);
+  });
+
+  test('what was accepted into a history that is gone is gone', async () => {
+    const { server, chat } = await setUp();
+    server.deliver = () => undefined;
+    void chat.send('accepted');
+    await server.clock.advance(10);
+    expect(lines(chat)).toEqual(['accepted sent']);
+    server.restore(0);
+    await server.clock.advance(5_000);
+    expect(lines(chat)).toEqual([]);
+  });
+
   test('goes on as long as nobody answers, and at once when the connection is back', async () => {
     const { server, chat } = await setUp();
     server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
@@ -305,6 +329,24 @@ describe('the storage', () => {
     expect(after.server.truth(CHAT)).toEqual(['one', 'two']);
     expect(lines(after.chat)).toEqual(['one sent', 'two sent']);
     expect(storage.length).toBe(0);
+  });
+
+  test('does not show at the end what was stored long before the loaded page', async () => {
+    const storage = new MemoryStorage();
+    const outgoing = { chatId: CHAT, role: 'USER', content: 'old', clientMsgId: 'x', userId: 'ada' };
+    storage.setItem(`roomcast:unsent:${CHAT}:ada:x`, JSON.stringify({ outgoing, at: 1 }));
+    const server = new FakeServer();
+    server.post(CHAT, 'old', { clientMsgId: 'x' });
+    server.post(CHAT, 'new');
+    const client = createClient({ runtime: server.runtime, storage, pageSize: 1 });
+    client.acquire('ada');
+    const chat = client.chat(CHAT);
+    onTestFinished(chat.subscribe(() => undefined));
+    await server.clock.advance(1_000);
+    expect(lines(chat)).toEqual(['new sent']);
+    expect(server.truth(CHAT)).toEqual(['old', 'new']);
+    expect(storage.length).toBe(0);
+    client.close();
   });
 
   test('keeps what belongs to another person for that person', async () => {

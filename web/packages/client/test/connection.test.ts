@@ -9,7 +9,7 @@ import {
   type WebSocketClient,
 } from '../src/index.ts';
 import { flush } from './support/fake-clock.ts';
-import { FakeServer, problem } from './support/fake-server.ts';
+import { FakeServer, json, problem } from './support/fake-server.ts';
 
 function setUp(): { server: FakeServer; client: WebSocketClient; states: ConnectionState[] } {
   const server = new FakeServer();
@@ -338,6 +338,19 @@ describe('reconnect and disconnect', () => {
     expect(client.connectionState).toBe(ConnectionState.DISCONNECTED);
     expect(server.sockets.every((socket) => !socket.connected)).toBe(true);
   });
+});
+
+test('an answer of the API that comes after disconnect opens nothing', async () => {
+  const { server, client } = setUp();
+  let answer: (response: Response) => void = () => undefined;
+  server.intercept = () => new Promise((resolve) => (answer = resolve));
+  client.connect('ada').catch(() => undefined);
+  await server.clock.advance(50);
+  client.disconnect();
+  answer(json({ auth: false, gateway: { url: null, port: 3001 }, epoch: 'e1', version: '0' }));
+  await server.clock.advance(1_000);
+  expect(server.sockets).toHaveLength(0);
+  expect(client.connectionState).toBe(ConnectionState.DISCONNECTED);
 });
 
 test('a handler that throws harms neither the others nor the client', async () => {

@@ -119,6 +119,15 @@ describe('the order of joining', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
+  test('a second view asks for nothing, neither while the chat loads nor after', () => {
+    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true });
+    expect(machine.send({ type: 'start', shown: true }).kinds).toEqual([]);
+    machine.loaded(3);
+    expect(machine.send({ type: 'start', shown: true }).kinds).toEqual([]);
+    machine.joined(3);
+    expect(machine.send({ type: 'start', shown: true }, { type: 'start', shown: false }).kinds).toEqual([]);
+  });
+
   test('a snapshot older than what was delivered is completed', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4).live(5);
     machine.send({ type: 'start', shown: true }).loaded(3);
@@ -279,12 +288,12 @@ describe('backfill', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('is needed no more for what a late page holds', () => {
+  test('takes no page that was asked for before the chat was left', () => {
     const machine = live(0).live(2);
     const late = machine.op;
     machine.send({ type: 'stop' }, { type: 'start', shown: true });
     const page: EventPage = { epoch: EPOCH, events: [], seq: 2, more: false, reset: true };
-    expect(machine.send({ type: 'paged', op: late, page }).state.needsLoad).toBe(false);
+    expect(machine.send({ type: 'paged', op: late, page }).kinds).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 /** The guide's way: `joinChat` and `on('new-msg')`. */
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { type ChatMessage, createClient, type WebSocketClient, websocket, websocketClient } from '../src/index.ts';
-import { FakeServer, problem } from './support/fake-server.ts';
+import { FakeServer, json, problem } from './support/fake-server.ts';
 
 function setUp(): { server: FakeServer; client: WebSocketClient; seen: ChatMessage[] } {
   const server = new FakeServer();
@@ -55,6 +55,23 @@ test('what cannot be fetched is said as an error, and the chat goes on', async (
   server.post('c', 'next');
   expect(errors).toEqual([expect.stringContaining('up to 1 could not be fetched')]);
   expect(seen.map(({ content }) => content)).toEqual(['next']);
+});
+
+test('a message is announced once, even if a snapshot from a replica that lags brings it again', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  client.joinChat('c');
+  await server.clock.advance(50);
+  server.post('c', 'one');
+  server.post('c', 'two');
+  server.intercept = (_method, url) =>
+    url.pathname.endsWith('/messages')
+      ? json({ epoch: server.epoch, seq: 0, messages: [], hasMore: false })
+      : undefined;
+  onTestFinished(client.chat('c').subscribe(() => undefined));
+  await server.clock.advance(1_000);
+  expect(client.chat('c').getSnapshot().messages).toHaveLength(2);
+  expect(seen).toHaveLength(2);
 });
 
 test('an unknown event moves the cursor and is handed to nobody', async () => {
