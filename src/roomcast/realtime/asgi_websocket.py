@@ -19,7 +19,7 @@ from roomcast.realtime.message import Batch, Message
 from roomcast.realtime.observer import Reason
 from roomcast.realtime.proxies import Receive, Send
 from roomcast.wire.engineio_http import TransportName
-from roomcast.wire.errors import Fault, RemoteError, RequestRefused
+from roomcast.wire.errors import Fault, RemoteError, RequestRefused, UpgradeRefused
 from roomcast.wire.websocket_frames import CloseCode
 
 _CLOSE: Final = {"type": "websocket.close", "code": int(CloseCode.NORMAL)}
@@ -30,19 +30,23 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     await receive()  # websocket.connect
     try:
         connection = admit(engine, request)
-        socket = AsgiWebSocket(engine)
-        if connection is not None:
-            connection.attach(socket)
     except (RequestRefused, ServerFull) as refused:
         cause = refused.http_error.name if isinstance(refused, RequestRefused) else "full"
         engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         await send(_CLOSE)
         return
     await send({"type": "websocket.accept"})
+    socket = AsgiWebSocket(engine)
     if connection is None:
         engine.open(request.handshake(), socket)
     else:
-        socket.attach(connection)
+        try:
+            connection.attach(socket)
+        except UpgradeRefused as refused:
+            engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.http_error.name)
+            await send(_CLOSE)
+            return
+        socket.become_candidate(connection)
     await socket.run(receive, send)
 
 
@@ -61,7 +65,7 @@ class AsgiWebSocket:
         self._readable.set()
         self._ended = asyncio.Event()
 
-    def attach(self, connection: Connection) -> None:
+    def become_candidate(self, connection: Connection) -> None:
         """Begin as a candidate."""
         self._candidate = True
         self._connection = connection

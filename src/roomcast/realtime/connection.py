@@ -272,7 +272,7 @@ class Connection:
         """A websocket wants to take the session over.
 
         Raises:
-            RequestRefused: it may not.
+            UpgradeRefused: it may not.
         """
         now = self.engine.now()
         self.session.candidate_attached(now)

@@ -29,13 +29,14 @@ Job = Callable[[], Coroutine[Any, Any, None] | None]
 class Inbox:
     """The jobs of one connection."""
 
-    __slots__ = ("_connection", "_jobs", "_paused", "_running", "_size_bytes", "_starting")
+    __slots__ = ("_calling", "_connection", "_jobs", "_paused", "_running", "_size_bytes", "_starting")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._jobs: deque[tuple[Job, int]] | None = None
         self._size_bytes = 0
         self._running = 0
+        self._calling = False
         self._starting = False
         self._paused = False
 
@@ -47,8 +48,10 @@ class Inbox:
     def put(self, job: Job, size_bytes: int) -> None:
         """Start the job now, or after those before it."""
         options = self._connection.options
-        if not self._jobs and not self._starting and self._running < options.handler_concurrency:
+        if self._jobs is None and self._may_start(options.handler_concurrency):
             self._start(job)
+            if self._jobs is not None:  # a handler that leaves, say, has its own ``disconnect`` behind it
+                self._drain()
             return
         if self._jobs is None:
             self._jobs = deque()
@@ -60,17 +63,22 @@ class Inbox:
             self._paused = True
             self._connection.pause_reading()
 
+    def _may_start(self, limit: int) -> bool:
+        return not self._calling and not self._starting and self._running < limit
+
     def _start(self, job: Job) -> None:
-        coroutine = job()
-        if coroutine is None:
-            return
-        self._running += 1
-        task = self._run(coroutine)
-        if task.done():
-            self._running -= 1
-            return
-        self._connection.tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._calling = True
+        try:
+            coroutine = job()
+            if coroutine is None:
+                return
+            task = self._run(coroutine)
+        finally:
+            self._calling = False
+        if not task.done():
+            self._running += 1
+            self._connection.tasks.add(task)
+            task.add_done_callback(self._ended)
 
     if sys.version_info >= (3, 12):
 
@@ -97,7 +105,7 @@ class Inbox:
 
     def _drain(self) -> None:
         limit = self._connection.options.handler_concurrency
-        while self._jobs and not self._starting and self._running < limit:
+        while self._jobs and self._may_start(limit):
             job, size_bytes = self._jobs.popleft()
             self._size_bytes -= size_bytes
             self._start(job)

@@ -5,12 +5,15 @@ Layer: realtime. The port belongs to the server; implementations live above it.
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from roomcast.realtime.connection import Connection
     from roomcast.realtime.socket import Socket
+
+logger = logging.getLogger(__name__)
 
 
 @unique
@@ -106,3 +109,23 @@ class NullObserver:
 
     def handler_failed(self, socket: Socket, event: str, error: Exception) -> None:
         """See `Observer`."""
+
+
+class GuardedObserver:
+    """Passes everything on to an observer; what that raises is logged and goes no further."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._observer, name)
+
+        def guarded(*args: Any) -> None:
+            try:
+                method(*args)
+            except Exception:
+                logger.exception("observer failed in %s", name)
+
+        # Found without __getattr__ from now on.
+        self.__dict__[name] = guarded
+        return guarded

@@ -13,12 +13,12 @@ from typing import Any, TypeVar, overload
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.application import Application
-from roomcast.realtime.engine import Engine, GuardedObserver
+from roomcast.realtime.engine import Engine
 from roomcast.realtime.errors import AckTimeout, SocketGone
 from roomcast.realtime.handshake import environ_of
 from roomcast.realtime.message import EncodedEvent
 from roomcast.realtime.namespace import Handler, Namespace
-from roomcast.realtime.observer import NullObserver, Observer
+from roomcast.realtime.observer import GuardedObserver, NullObserver, Observer
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.proxies import ASGIApp
 from roomcast.realtime.socket import AckCallback, Socket

@@ -33,7 +33,7 @@ from roomcast.realtime.message import Batch, Message
 from roomcast.realtime.observer import Reason
 from roomcast.realtime.proxies import TrustedProxies
 from roomcast.wire.engineio_http import TransportName, error_body
-from roomcast.wire.errors import Fault, RemoteError, RequestRefused
+from roomcast.wire.errors import Fault, RemoteError, RequestRefused, UpgradeRefused
 from roomcast.wire.websocket_frames import CloseCode, packet_frame
 
 try:
@@ -190,8 +190,7 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         try:
             connection.attach(self)
-        except RequestRefused as refused:
-            # The session has a websocket: Node accepts the second one and closes it, and clients expect no less.
+        except UpgradeRefused as refused:
             self.engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.http_error.name)
             self._close(CloseCode.NORMAL)
         else:

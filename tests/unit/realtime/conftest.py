@@ -95,7 +95,7 @@ class Peer:
         return str(json.loads(accepted[accepted.index("{") :])["sid"])
 
 
-async def settle(turns: int = 5) -> None:
+async def settle(turns: int = 10) -> None:
     """Let what was scheduled happen."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -112,3 +112,22 @@ async def test_large_events_that_wait_stop_the_reading_by_their_size(peer: Any, 
     gate.set()
     await settle(20)
     assert not client.transport.paused
+
+
+async def test_a_handler_that_ends_its_own_socket_runs_to_its_end_before_the_disconnect_handler(peer: Any) -> None:
+    server = Server()
+    calls: list[str] = []
+
+    @server.on("leave")
+    def leave(sid: str) -> None:
+        server.socket(sid).disconnect()
+        calls.append("left")
+
+    @server.event
+    def disconnect(sid: str, reason: str) -> None:
+        calls.append(reason)
+
+    client = peer(server)
+    await client.enter()
+    client.say('42["leave"]', '42["leave"]')
+    assert calls == ["left", "server disconnect"]

@@ -145,6 +145,8 @@ class ServerAgainstReference(RuleBasedStateMachine):
             for action in actions:
                 action()
             await settle(3)
+            while len(self.server.engine.log):  # noqa: ASYNC110 - a flush may wait for the one before it
+                await asyncio.sleep(0)
 
         self.run(turn())
 
