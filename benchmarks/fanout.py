@@ -81,6 +81,31 @@ def blast(swarm: Swarm, payload: dict[str, str], ticks: int, per_tick: int) -> f
     return swarm.receive_bytes(expected, 120)
 
 
+def compare(
+    swarms: dict[str, Swarm],
+    payload: dict[str, str],
+    options: argparse.Namespace,
+    label: str,
+    blasts: int,
+    ticks: int,
+    per_tick: int,
+) -> None:
+    """Measure one load on both servers, round by round, and print it."""
+    rates: dict[str, list[float]] = {name: [] for name in swarms}
+    for round_number in range(options.rounds + 1):
+        for name, swarm in swarms.items():
+            took = sum(blast(swarm, payload, ticks, per_tick) for _ in range(blasts))
+            if round_number > 0:  # the first warms up
+                rates[name].append(options.clients * blasts * ticks * per_tick / took)
+    print(f"\n{label} ({options.clients} clients, {options.size} bytes)", flush=True)
+    for name, values in rates.items():
+        middle, low, high = statistics.median(values), min(values), max(values)
+        print(f"  {name:16} {middle:>12,.0f} deliveries/s  (min {low:,.0f}, max {high:,.0f})")
+    ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
+    middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
+    print(f"  ratio, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
+
+
 def main() -> int:
     """Run the comparison and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,21 +126,9 @@ def main() -> int:
             print(f"connecting {options.clients} clients to {name}", flush=True)
             swarms[name] = connect(port, options.clients)
             stack.callback(swarms[name].close)
-        for per_tick in (1, 10):
-            ticks = max(1, options.ticks // per_tick) if per_tick > 1 else options.ticks
-            rates: dict[str, list[float]] = {name: [] for name in servers}
-            for round_number in range(options.rounds + 1):
-                for name, swarm in swarms.items():
-                    took = blast(swarm, payload, ticks, per_tick)
-                    if round_number > 0:  # the first warms up
-                        rates[name].append(options.clients * ticks * per_tick / took)
-            print(f"\n{per_tick} message(s) a tick, {options.clients} clients, {options.size} bytes")
-            for name, values in rates.items():
-                middle, low, high = statistics.median(values), min(values), max(values)
-                print(f"  {name:16} {middle:>12,.0f} deliveries/s  (min {low:,.0f}, max {high:,.0f})")
-            ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
-            middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-            print(f"  ratio, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
+        compare(swarms, payload, options, "one message, alone: the next is sent when all have it", 20, 1, 1)
+        compare(swarms, payload, options, "a stream, 1 message a tick", 1, options.ticks, 1)
+        compare(swarms, payload, options, "a stream, 10 messages a tick", 1, max(1, options.ticks // 10), 10)
     return 0
 
 

@@ -124,7 +124,8 @@ class FanoutLog(Generic[OutletT]):
     """The emits of the present tick, in order.
 
     Args:
-        schedule: Runs its argument at the end of this loop tick (``loop.call_soon``). Called once per tick with emits.
+        schedule: Runs its argument, a flush, at the end of this loop tick or a little later (`pacing.Pacer`). Called
+            again only when that flush has run. The flush returns to how many connections it wrote.
         limit_bytes: Size of the messages beyond which the log flushes at once, so that a tick that emits without end
             holds no unbounded memory.
     """
@@ -140,7 +141,7 @@ class FanoutLog(Generic[OutletT]):
         "generation",
     )
 
-    def __init__(self, schedule: Callable[[Callable[[], None]], object], limit_bytes: int) -> None:
+    def __init__(self, schedule: Callable[[Callable[[], int]], object], limit_bytes: int) -> None:
         self._schedule = schedule
         self._limit_bytes = limit_bytes
         self._messages: list[Message] = []
@@ -195,25 +196,30 @@ class FanoutLog(Generic[OutletT]):
             self._scheduled = True
             self._schedule(self._end_of_tick)
 
-    def _end_of_tick(self) -> None:
+    def _end_of_tick(self) -> int:
         self._scheduled = False
-        self.flush()
+        return self.flush()
 
-    def flush(self) -> None:
-        """Write everything that was emitted so far. Needed before a connection is closed, else never."""
+    def flush(self) -> int:
+        """Write everything that was emitted so far. Needed before a connection is closed, else never.
+
+        Returns:
+            To how many connections it was written.
+        """
         if not self._messages:
-            return
+            return 0
         messages, volatile, groups = self._messages, self._volatile, self._groups
         self._messages, self._volatile, self._groups, self._size_bytes = [], [], {}, 0
         if len(groups) == 1:
             (group,) = groups.values()
-            _deliver(group.audience(), Batch(messages, volatile))
+            writes = _deliver(group.audience(), Batch(messages, volatile))
         else:
-            _deliver_shares(groups.values(), messages, volatile)
+            writes = _deliver_shares(groups.values(), messages, volatile)
         self.generation += 1
+        return writes
 
 
-def _deliver(outlets: Collection[OutletT], batch: Batch) -> None:
+def _deliver(outlets: Collection[OutletT], batch: Batch) -> int:
     frames: bytes | None = None
     for outlet in outlets:
         write = outlet.write
@@ -223,9 +229,10 @@ def _deliver(outlets: Collection[OutletT], batch: Batch) -> None:
             if frames is None:
                 frames = batch.frames
             write(frames)
+    return len(outlets)
 
 
-def _deliver_shares(groups: Collection[_Group[OutletT]], messages: Sequence[Message], volatile: Sequence[bool]) -> None:
+def _deliver_shares(groups: Collection[_Group[OutletT]], messages: Sequence[Message], volatile: Sequence[bool]) -> int:
     root = _Share([])
     shares: dict[OutletT, _Share] = {}
     for number, group in enumerate(groups):
@@ -238,3 +245,4 @@ def _deliver_shares(groups: Collection[_Group[OutletT]], messages: Sequence[Mess
             outlet.send(batch)
         else:
             write(batch.frames)
+    return len(shares)

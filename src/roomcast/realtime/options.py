@@ -44,6 +44,8 @@ class ServerOptions:
         inbox_limit: Events of one connection that may wait so, together at most ``max_payload_bytes``. Beyond it the
             transport is not read any further, acknowledgements included.
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
+        flush_rest_limit_s: Longest rest after a flush that kept the loop busy; what is emitted meanwhile shares the
+            next write. 0: never rest. The most that it adds to a message's way, on a busy server only.
         cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The page's
             own origin (the one in ``Host``) always may. Empty refuses all others. `ANY_ORIGIN` has to be stated.
         cors_credentials: Let cross-origin polling send cookies. Never together with `ANY_ORIGIN`.
@@ -69,6 +71,7 @@ class ServerOptions:
     handler_concurrency: int = 32
     inbox_limit: int = 64
     flush_limit_bytes: int = 256 * KIB
+    flush_rest_limit_s: float = 0.005
     cors_allowed_origins: tuple[str, ...] = ()
     cors_credentials: bool = True
     allowed_hosts: tuple[str, ...] | None = None
@@ -92,6 +95,8 @@ class ServerOptions:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive")
+        if self.flush_rest_limit_s < 0:
+            raise ValueError("flush_rest_limit_s must not be negative")
         for origin in self.cors_allowed_origins:
             if origin != ANY_ORIGIN and (not origin.startswith(("http://", "https://")) or origin.endswith("/")):
                 raise ValueError(f"origin {origin!r} must be scheme://host[:port], without a slash at its end")
