@@ -56,7 +56,8 @@ export function Conversation({ chatId, me, online }: Props) {
   return (
     <>
       <div className="conversation__body">{body()}</div>
-      <Composer userId={me} chatId={chatId} onSend={send} />
+      {/* Nothing can be said where nothing may be read. */}
+      {chat.status !== 'error' && <Composer userId={me} chatId={chatId} onSend={send} />}
     </>
   );
 }

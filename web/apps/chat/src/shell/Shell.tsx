@@ -64,6 +64,9 @@ export function Shell({ userId, byToken }: Props) {
     document.title = `${title} · ${words.app.name}`;
   }, [title, words.app.name]);
 
+  // While the server is away the banner says so; what is listed stays as good as it was.
+  const failure = list.error?.retryable === true && list.chats.length > 0 ? null : list.error;
+
   async function createChat(newTitle: string): Promise<void> {
     const chat = await list.createChat({ title: newTitle });
     openChat(chat.id);
@@ -86,7 +89,7 @@ export function Shell({ userId, byToken }: Props) {
         <NewChat onCreate={createChat} />
         <ChatList
           chats={list.chats}
-          failure={list.error}
+          failure={failure}
           loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
           hasMore={list.hasMore}
           activeId={chatId}
