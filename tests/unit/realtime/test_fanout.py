@@ -252,4 +252,4 @@ class FanoutAgainstReference(RuleBasedStateMachine):
 
 
 TestFanoutAgainstReference = FanoutAgainstReference.TestCase
-TestFanoutAgainstReference.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestFanoutAgainstReference.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -168,4 +168,4 @@ class ServerAgainstReference(RuleBasedStateMachine):
 
 
 TestServerAgainstReference = ServerAgainstReference.TestCase
-TestServerAgainstReference.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestServerAgainstReference.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
