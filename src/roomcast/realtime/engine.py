@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final
+from collections.abc import Collection, Iterable
+from typing import Final
 
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave
 from roomcast.realtime.connection import Connection, Transport
@@ -23,6 +23,7 @@ from roomcast.realtime.namespace import CATCH_ALL, Registry
 from roomcast.realtime.observer import Observer, Reason
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.origins import OriginPolicy
+from roomcast.realtime.pacing import Pacer
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_session import PING_PACKET
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -64,7 +65,7 @@ class Engine:
         self.observer = observer
         self.registry = Registry()
         self.dispatcher = Dispatcher(self.registry, observer)
-        self.log: FanoutLog[Connection] = FanoutLog(_call_soon, options.flush_limit_bytes)
+        self.log: FanoutLog[Connection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.origins = OriginPolicy(options)
@@ -216,27 +217,3 @@ class Engine:
             self._wheel = None
         self._loop = None
         self.accepting = True
-
-
-def _call_soon(callback: Callable[[], None]) -> object:
-    return asyncio.get_running_loop().call_soon(callback)
-
-
-class GuardedObserver:
-    """Passes everything on to an observer; what that raises is logged and goes no further."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._observer, name)
-
-        def guarded(*args: Any) -> None:
-            try:
-                method(*args)
-            except Exception:
-                logger.exception("observer failed in %s", name)
-
-        # Found without __getattr__ from now on.
-        self.__dict__[name] = guarded
-        return guarded
