@@ -1,5 +1,5 @@
 /** A real `roomcast up` as a process of its own, and a network in front of its gateway that can be cut. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -18,14 +18,18 @@ export class RealServer {
   readonly #data: string;
   #process: ChildProcess | null = null;
 
-  private constructor(apiPort: number, gatewayPort: number, data: string) {
+  readonly #env: NodeJS.ProcessEnv;
+
+  private constructor(apiPort: number, gatewayPort: number, data: string, env: NodeJS.ProcessEnv) {
     this.apiPort = apiPort;
     this.gatewayPort = gatewayPort;
     this.#data = data;
+    this.#env = { ...process.env, ROOMCAST_RESPONDER: 'none', ALLOWED_ORIGINS: ORIGIN, ...env };
   }
 
-  static async start(): Promise<RealServer> {
-    const server = new RealServer(await freePort(), await freePort(), mkdtempSync(join(tmpdir(), 'roomcast-sdk-')));
+  static async start(env: NodeJS.ProcessEnv = {}): Promise<RealServer> {
+    const data = mkdtempSync(join(tmpdir(), 'roomcast-sdk-'));
+    const server = new RealServer(await freePort(), await freePort(), data, env);
     await server.up();
     return server;
   }
@@ -42,15 +46,26 @@ export class RealServer {
     if (!existsSync(ROOMCAST)) throw new Error(`${ROOMCAST} is missing: run the tests by \`make test\``);
     const ports = ['--api-port', String(this.apiPort), '--gateway-port', String(this.gatewayPort)];
     const child = spawn(ROOMCAST, ['up', ...ports, '--data', this.#data], {
-      env: { ...process.env, ROOMCAST_RESPONDER: 'none', ALLOWED_ORIGINS: ORIGIN },
-      stdio: 'ignore',
+      env: this.#env,
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;
+    let said = '';
+    child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
     const limit = Date.now() + START_LIMIT_MS;
     while (!((await answers(`${this.apiUrl}/health`)) && (await answers(`${this.gatewayUrl}/health`)))) {
-      if (child.exitCode !== null || Date.now() > limit) throw new Error('roomcast up did not start');
+      if (child.exitCode !== null || Date.now() > limit) {
+        await this.stop();
+        throw new Error(`roomcast up did not start: ${said}`);
+      }
       await new Promise((next) => setTimeout(next, 50));
     }
+  }
+
+  /** What `roomcast token` prints. */
+  token(userId: string, ttlS = 3_600): string {
+    const options = { env: this.#env, encoding: 'utf8' } as const;
+    return execFileSync(ROOMCAST, ['token', '--ttl', String(ttlS), userId], options).trim();
   }
 
   async down(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {

@@ -1,0 +1,80 @@
+/** The client against a real `roomcast up` with authentication on. */
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import { type ClientOptions, ConnectionState, createClient, type WebSocketClient } from '../src/index.ts';
+import { RealServer } from './support/real-server.ts';
+
+const SHORT_TTL_S = 3;
+/** As an application would: a token is used while it is good for a while yet. */
+const RENEW_AFTER_MS = 1_500;
+
+let server: RealServer;
+
+beforeAll(async () => {
+  server = await RealServer.start({ ROOMCAST_SECRET: 'a-secret-for-tests-of-32-bytes-or-more' });
+}, 40_000);
+
+afterAll(() => server.stop());
+
+function newClient(options: ClientOptions): WebSocketClient {
+  const client = createClient({ apiUrl: server.apiUrl, gatewayUrl: server.gatewayUrl, ...options });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+async function eventually(check: () => void): Promise<void> {
+  await vi.waitFor(check, { timeout: 15_000, interval: 20 });
+}
+
+test('without a token the gateway refuses, and the client does not try again', async () => {
+  const client = newClient({});
+  await expect(client.connect('ada')).rejects.toMatchObject({ name: 'RefusedError', code: 'unauthorized' });
+  expect(client.connectionState).toBe(ConnectionState.DISCONNECTED);
+});
+
+test('a member chats; one who is not is refused and told so', async () => {
+  const ada = newClient({ auth: { token: server.token('ada') } });
+  const eve = newClient({ auth: { token: server.token('eve') } });
+  await Promise.all([ada.connect('ada'), eve.connect('eve')]);
+  await ada.chats.createChat({ id: 'private' });
+  const [hers, foreign] = [ada.chat('private'), eve.chat('private')];
+  onTestFinished(hers.subscribe(() => undefined));
+  onTestFinished(foreign.subscribe(() => undefined));
+  expect(await hers.send('secret')).toMatchObject({ status: 'sent', userId: 'ada' });
+  await eventually(() => expect(hers.getSnapshot().synced).toBe(true));
+  await eventually(() => expect(foreign.getSnapshot()).toMatchObject({ status: 'error', synced: false, messages: [] }));
+  expect(await eve.sendMessage('private', 'let me in')).toMatchObject({ status: 'failed' });
+});
+
+test('a token that expires is renewed, and nothing is missed', async () => {
+  let minted = 0;
+  let token = '';
+  let mintedAt = Number.NEGATIVE_INFINITY;
+  const client = newClient({
+    getToken: () => {
+      if (performance.now() - mintedAt > RENEW_AFTER_MS) {
+        token = server.token('ada', SHORT_TTL_S);
+        mintedAt = performance.now();
+        minted += 1;
+      }
+      return token;
+    },
+  });
+  await client.chats.createChat({ id: 'long' });
+  const chat = client.chat('long');
+  onTestFinished(chat.subscribe(() => undefined));
+  let closed = 0;
+  client.on('disconnect', () => (closed += 1));
+  await client.connect('ada');
+  const limit = Date.now() + 20_000;
+  for (let index = 0; closed === 0; index += 1) {
+    await chat.send(`m${index}`);
+    if (Date.now() > limit) throw new Error('the socket outlives its token');
+  }
+  await eventually(() => expect(client.isConnected).toBe(true));
+  await chat.send('after');
+  await eventually(() => expect(chat.getSnapshot().synced).toBe(true));
+  const contents = chat.getSnapshot().messages.map(({ content }) => content);
+  expect(contents.at(-1)).toBe('after');
+  expect(new Set(contents).size).toBe(contents.length);
+  expect(minted).toBeGreaterThan(1);
+}, 60_000);
