@@ -28,7 +28,7 @@ from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.gateway.admission_open import OpenAdmission
 from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
-from roomcast.realtime import ServeError, Site, serve
+from roomcast.realtime import ServeError, Site, loop_factory, serve
 from roomcast.realtime.proxies import ASGIApp
 from roomcast.responders.demo import DemoResponder
 from roomcast.store.database import DatabaseOptions, sqlite_url
@@ -51,19 +51,10 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         AppFailed: it could not start, or a part died; the text is for a person.
     """
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(main)
     except (StoreError, ServeError) as error:
         raise AppFailed(str(error)) from error
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None  # not on Windows
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +115,7 @@ async def _core(plan: Plan, log: EventLog, parts: Parts) -> AsyncIterator[_Core]
     async with open_store(DatabaseOptions(url=sqlite_url(plan.database))) as store:
         relay = Relay(store.chats, log, RelayOptions(stop_limit_s=STOP_LIMIT_S))
         await relay.start()
+        parts.start("relay", relay.supervise())
         try:
             yield _build_core(plan, store, relay, parts)
         finally:

@@ -100,6 +100,12 @@ class Relay:
             asyncio.create_task(self._mark_forever(), name="relay-marks"),
         ]
 
+    async def supervise(self) -> None:
+        """Wait until a background task ends by itself, which only a bug can bring about, and raise what it raised."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
     async def stop(self) -> None:
         """Finish what is under way, within ``stop_limit_s``; what is left is found by the next start."""
         lanes = [lane.task for lane in self._lanes.values() if lane.task is not None]

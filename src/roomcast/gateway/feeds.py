@@ -107,7 +107,8 @@ class ChatFeed:
         chat_id: Which chat.
         holders: Members and joins under way; at 0 the feed lingers, then ends.
         position: Up to where the room was served; None until the log, or an empty chat, is known.
-        covered_after: Since the feed began, or since its last resync, the room got everything behind this seq.
+        resyncs: How many times the room was told to resync.
+        covered_after: Since the last time, the room got everything behind this seq.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class ChatFeed:
         self.chat_id = chat_id
         self.holders = 0
         self.position: Head | None = None
+        self.resyncs = 0
         self.covered_after = 0
         self._log = log
         self._admission = admission
@@ -289,7 +291,6 @@ class ChatFeed:
 
     def _start_at(self, head: Head) -> None:
         self.position = head
-        self.covered_after = head.seq
         self._seen = head.seq
         self._wake()
 
@@ -302,6 +303,7 @@ class ChatFeed:
         if self.position is None or head.epoch != self.position.epoch:
             self._seen = head.seq
         self.position = head
+        self.resyncs += 1
         self.covered_after = head.seq
         notice = Resync(chat_id=self.chat_id, epoch=head.epoch, seq=head.seq, reset=reset)
         self._rooms.broadcast(self._room, EncodedEvent.from_args(RESYNC, notice.model_dump()))
@@ -311,21 +313,22 @@ class ChatFeed:
         self._wake()
 
     async def _cross(self) -> None:
-        """Read on from the position until the seen end; after ``gap_limit_s`` give up and say so."""
+        """Read on from the position until the seen end; after ``gap_limit_s`` without progress give up and say so."""
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._options.gap_limit_s):
+            async with asyncio.timeout(None) as limit:
                 pause_s = self._options.retry_s / 2
+                reached = None
                 while self._behind():
+                    if self.position != reached:
+                        reached = self.position
+                        limit.reschedule(loop.time() + self._options.gap_limit_s)
                     moved = self._next_move()
-                    if await self._read_on():
-                        continue
-                    await self._nudge()
-                    if await self._read_on() or not self._behind():
-                        continue
-                    await asyncio.wait({moved}, timeout=pause_s)
-                    pause_s *= 2
-        except (TimeoutError, LogUnavailable) as error:
-            logger.info("a gap could not be bridged: %r", error, extra={"chat_id": self.chat_id})
+                    if not await self._mend():
+                        await asyncio.wait({moved}, timeout=pause_s)
+                        pause_s *= 2
+        except TimeoutError:
+            logger.info("a gap could not be bridged in time", extra={"chat_id": self.chat_id})
         except Exception:
             # A bug here must not stop the chat: the room is told, and the next entry goes on.
             logger.exception("bridging a gap failed", extra={"chat_id": self.chat_id})
@@ -334,6 +337,16 @@ class ChatFeed:
         # No await since the last look at what was seen.
         if self._behind() and self.position is not None:
             self._resync(Head(self.position.epoch, self._seen), reset=False)
+
+    async def _mend(self) -> bool:
+        """Read on, if need be after a nudge; whether the position moved."""
+        try:
+            if await self._read_on():
+                return True
+            await self._nudge()
+            return await self._read_on()
+        except LogUnavailable:
+            return False  # it may be back before the limit
 
     def _behind(self) -> bool:
         return not self._closed and self.position is not None and self._seen > self.position.seq

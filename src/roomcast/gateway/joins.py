@@ -74,13 +74,15 @@ class _Seat:
         turn: What the socket does with the chat is done one after the other.
         waiting: How many hold or wait for ``turn``.
         feed: The held feed while the socket is in the room.
-        covered: Everything behind this was sent on this connection, unless the feed had a resync since.
+        covered_after: Everything behind this seq was sent on this connection, unless the feed had a resync since.
+        resyncs: How many the feed had when the socket came.
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     waiting: int = 0
     feed: ChatFeed | None = None
-    covered: Head | None = None
+    covered_after: int = 0
+    resyncs: int = 0
 
 
 class Joins:
@@ -202,7 +204,8 @@ class Joins:
             if not entered:
                 self._feeds.release(feed)
         recovered = not admission.reset and missed is not None
-        seat.covered = Head(here.epoch, since.seq if since is not None and recovered else here.seq)
+        seat.covered_after = since.seq if since is not None and recovered else here.seq
+        seat.resyncs = feed.resyncs
         return JoinChatAck(chat_id=chat_id, epoch=here.epoch, seq=here.seq, recovered=recovered, reset=admission.reset)
 
     async def _reach(
@@ -263,8 +266,6 @@ class Joins:
 
 def _repeated(seat: _Seat, feed: ChatFeed, here: Head, admission: Admission, since: Cursor | None) -> JoinChatAck:
     """The ack of a join by a socket that is in the room: it has everything that was sent since it came."""
-    covered = feed.covered_after
-    if seat.covered is not None and seat.covered.epoch == here.epoch:
-        covered = max(covered, seat.covered.seq)
+    covered = seat.covered_after if feed.resyncs == seat.resyncs else feed.covered_after
     recovered = not admission.reset and (since is None or since.seq >= covered)
     return JoinChatAck(chat_id=feed.chat_id, epoch=here.epoch, seq=here.seq, recovered=recovered, reset=admission.reset)

@@ -44,7 +44,6 @@ class Client:
     async def join(self, chat_id: str, *, with_cursor: bool) -> None:
         since = self.cursors.get(chat_id) if with_cursor else None
         socket = self.socket
-        was_in = chat_id in self.joined
         try:
             ack = await self.world.joins.join(socket, chat_id, None, since)
         except JoinRefused as refused:
@@ -56,7 +55,8 @@ class Client:
         # In the turn of the ack: what precedes it was sent before it.
         frames = self._unread(chat_id)
         note(f"{self.name} joined {chat_id} since {since}: {ack}")
-        if was_in or chat_id in self.joined:
+        if chat_id in self.joined:
+            # The socket does one thing at a time in a chat, so this is a repeat.
             self._apply(chat_id, frames)
             if ack.recovered and since is not None:
                 assert self.joined[chat_id].seq >= ack.seq or not frames
@@ -106,16 +106,18 @@ class Client:
 class World:
     def __init__(self, random: Random, *, faultless: bool) -> None:
         self.faultless = faultless
-        self.log = UnreliableLog(random, MemoryLogOptions(max_entries=12))
-        self.database = Database(self.log, seed_entries=8)
+        # A log that forgets soon is a fault of its own.
+        kept = 1_000 if faultless else 12
+        self.log = UnreliableLog(random, MemoryLogOptions(max_entries=kept))
+        self.database = Database(self.log, seed_entries=kept - 4)
         self.rooms = LocalRooms()
         self.feeds = Feeds(self.log, self.database, self.rooms, FeedOptions(linger_s=0.1))
         self.joins = Joins(self.feeds, self.log, self.database, JoinOptions(replay_entries=REPLAY_ENTRIES))
         self.clients = [Client(self, f"client {number}") for number in range(CLIENTS)]
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Any) -> None:
-        self.tasks.add(asyncio.create_task(work))
+        self.tasks.append(asyncio.create_task(work))
 
     async def publish(self, chat_id: str) -> None:
         """The relay, after a commit; what it cannot do now it does at the next nudge."""
