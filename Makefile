@@ -26,8 +26,8 @@ check: .make/dev .make/web ## Linters, types, layers, dead code, stale generated
 	@echo '== layers' && .venv/bin/lint-imports
 	@echo '== web' && scripts/npm run --silent check
 
-format: .make/dev ## Let the formatter and the safe fixes loose.
-	@.venv/bin/ruff format && .venv/bin/ruff check --fix
+format: .make/dev .make/web ## Let the formatter and the safe fixes loose.
+	@.venv/bin/ruff format && .venv/bin/ruff check --fix && scripts/npm run --silent format
 
 bench: .make/dev .make/page ## Benchmarks beside their peers, one script for each claim.
 	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)

@@ -88,7 +88,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     logging.captureWarnings(capture=True)
     if options.level != "debug":
         # Every request of a client library, and every start of an application, is no news.
-        for chatty in ("httpx", "httpcore", "aiosqlite", "alembic", "uvicorn.error"):
+        for chatty in ("httpx", "httpcore", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -33,8 +33,8 @@ class DemoResponder:
         words = len(text.split())
         earlier = len(prompt.history)
         if _HAN.search(text):
-            yield "我是 Roomcast 的示範回覆,不是真正的 AI 模型。"
-            yield f"您說:「{quote}」(共 {len(text)} 個字元,之前有 {earlier} 則訊息)。"
+            yield "我是 Roomcast 的示範回覆，不是真正的 AI 模型。"
+            yield f"您說：「{quote}」（共 {len(text)} 個字元，之前有 {earlier} 則訊息）。"
         else:
             yield "I am Roomcast's demo responder, not a real AI model. "
             yield f"You said “{quote}” ({_count(words, 'word')}, after {_count(earlier, 'earlier message')})."
