@@ -18,7 +18,7 @@ from roomcast.app.admission import LocalAdmission
 from roomcast.app.errors import AppFailed
 from roomcast.app.parts import Parts
 from roomcast.app.plan import Plan
-from roomcast.auth.tokens import TokenVerifier
+from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.ports import EventLog, Responder, SystemClock
 from roomcast.chat.reading import ChatReader
@@ -101,10 +101,27 @@ async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
     async with _process(plan, on_ready) as process:
         logger.warning("Redis not configured - single instance mode")
         log = MemoryEventLog()
-        gateway = Gateway(log, OpenAdmission(log), plan.gateway, observer=ConnectionLog())
+        gateway = _follow(plan, log, process) if plan.api_url else _stand_alone(plan, log)
         process.stack.push_async_callback(gateway.close)
         process.parts.start("gateway's sweeper", gateway.run())
         await process.serve([(gateway.asgi(), plan.gateway_port)])
+
+
+def _stand_alone(plan: Plan, log: EventLog) -> Gateway:
+    return Gateway(log, OpenAdmission(log), plan.gateway, observer=ConnectionLog())
+
+
+def _follow(plan: Plan, log: EventLog, process: _Process) -> Gateway:
+    from roomcast.gateway.api_client import ApiClient, ApiClientOptions
+    from roomcast.gateway.following import ApiFollower
+
+    issuer = None if plan.auth is None else TokenIssuer(plan.auth)
+    api = ApiClient(ApiClientOptions(url=plan.api_url or ""), issuer)
+    process.stack.push_async_callback(api.close)
+    follower = ApiFollower(api, log, lambda: gateway.feeds.chat_ids)
+    gateway = Gateway(log, follower, plan.gateway, observer=ConnectionLog())
+    process.parts.start("API's follower", follower.run())
+    return gateway
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,7 @@ from roomcast.chat.ports import (
     Subscription,
 )
 from roomcast.contract.events import RESYNC, Resync
+from roomcast.gateway.membership import Memberships, removed_user
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
 from roomcast.realtime.message import EncodedEvent
 
@@ -112,7 +113,13 @@ class ChatFeed:
     """
 
     def __init__(
-        self, chat_id: str, log: EventLog, admission: ChatAdmission, rooms: Rooms, options: FeedOptions
+        self,
+        chat_id: str,
+        log: EventLog,
+        admission: ChatAdmission,
+        rooms: Rooms,
+        memberships: Memberships,
+        options: FeedOptions,
     ) -> None:
         self.chat_id = chat_id
         self.holders = 0
@@ -122,6 +129,7 @@ class ChatFeed:
         self._log = log
         self._admission = admission
         self._rooms = rooms
+        self._memberships = memberships
         self._options = options
         self._room = chat_room(chat_id)
         self._opening: asyncio.Task[None] | None = None
@@ -269,6 +277,9 @@ class ChatFeed:
                 self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args))
                 for tap in self._taps:
                     tap.add(entry)
+                gone = removed_user(entry.args)
+                if gone is not None:
+                    self._memberships.removed(self.chat_id, gone)
             else:
                 # Written by a newer release: it cannot be framed here, but it can be said.
                 facts = {"chat_id": self.chat_id, "version": entry.version}
@@ -310,6 +321,7 @@ class ChatFeed:
         for tap in self._taps:
             # A join under way finds a hole where it would have to replay, and says so.
             tap.overflown = True
+        self._memberships.doubt(self.chat_id)
         self._wake()
 
     async def _cross(self) -> None:
@@ -411,11 +423,15 @@ class Feeds:
         admission: What is nudged.
         rooms: Where events go.
         options: Bounds.
+
+    Attributes:
+        memberships: Which users are in the rooms: joins say who comes, the feeds see who is removed.
     """
 
     def __init__(
         self, log: EventLog, admission: ChatAdmission, rooms: Rooms, options: FeedOptions | None = None
     ) -> None:
+        self.memberships = Memberships(admission)
         self._log = log
         self._admission = admission
         self._rooms = rooms
@@ -427,6 +443,11 @@ class Feeds:
     def __len__(self) -> int:
         """Chats that are followed."""
         return len(self._feeds)
+
+    @property
+    def chat_ids(self) -> Collection[str]:
+        """The chats that are followed; changes with them."""
+        return self._feeds.keys()
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -450,7 +471,9 @@ class Feeds:
         """
         feed = self._feeds.get(chat_id)
         if feed is None:
-            feed = self._feeds[chat_id] = ChatFeed(chat_id, self._log, self._admission, self._rooms, self._options)
+            feed = self._feeds[chat_id] = ChatFeed(
+                chat_id, self._log, self._admission, self._rooms, self.memberships, self._options
+            )
         linger = self._lingering.pop(feed, None)
         if linger is not None:
             linger.cancel()
@@ -477,7 +500,7 @@ class Feeds:
         """End all feeds."""
         for feed in list(self._feeds.values()):
             self._end(feed)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*self._closing, self.memberships.close(), return_exceptions=True)
 
     def _linger(self, feed: ChatFeed) -> None:
         loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from roomcast.chat.ports import LOG_ENTRY_VERSION, EventLog, LogEntry, LogUnavailable, Replay
@@ -76,6 +77,7 @@ class _Seat:
         feed: The held feed while the socket is in the room.
         covered_after: Everything behind this seq was sent on this connection, unless the feed had a resync since.
         resyncs: How many the feed had when the socket came.
+        user_id: Whose it is while the socket is in the room; None: authentication is off.
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -83,6 +85,7 @@ class _Seat:
     feed: ChatFeed | None = None
     covered_after: int = 0
     resyncs: int = 0
+    user_id: str | None = None
 
 
 class Joins:
@@ -144,10 +147,8 @@ class Joins:
 
     def drop(self, sid: str) -> None:
         """The socket is gone: forget it. A join of it that is under way will find out."""
-        for seat in self._sockets.pop(sid, {}).values():
-            if seat.feed is not None:
-                self._feeds.release(seat.feed)
-                seat.feed = None
+        for chat_id, seat in self._sockets.pop(sid, {}).items():
+            self._give_up(sid, seat, chat_id)
 
     def __len__(self) -> int:
         """Sockets that follow chats."""
@@ -166,9 +167,7 @@ class Joins:
         finally:
             seat.waiting -= 1
             if not seat.waiting and seat.feed is None:
-                del seats[chat_id]
-                if not seats and self._sockets.get(sid) is seats:
-                    del self._sockets[sid]
+                self._forget(sid, seats, chat_id)
 
     async def _join(
         self,
@@ -185,7 +184,8 @@ class Joins:
         try:
             admission = await self._reach(feed, admission, user_id, since)
             missed: list[LogEntry] | None = []
-            if since is not None and not admission.reset and seat.feed is None:
+            repeated = seat.feed is not None
+            if since is not None and not admission.reset and not repeated:
                 missed = await self._missed(feed, since.seq)
             # From here to the ack nothing waits.
             here = feed.position
@@ -194,7 +194,9 @@ class Joins:
             if not socket.connected or self._sockets.get(socket.sid) is not seats:
                 # Nobody reads this answer any more.
                 raise JoinRefused(ErrorCode.UNAVAILABLE, "the connection has ended")
-            if seat.feed is not None:
+            if repeated:
+                if seat.feed is None:
+                    raise AdmissionDenied("put out meanwhile")
                 return _repeated(seat, feed, here, admission, since)
             socket.join(chat_room(chat_id))
             for entry in missed or ():
@@ -206,6 +208,13 @@ class Joins:
         recovered = not admission.reset and missed is not None
         seat.covered_after = since.seq if since is not None and recovered else here.seq
         seat.resyncs = feed.resyncs
+        if user_id is not None:
+            seat.user_id = user_id
+            put_out = partial(self._put_out, socket, seats, seat, chat_id)
+            self._feeds.memberships.enter(chat_id, user_id, socket.sid, put_out)
+            if here.seq > admission.head.seq:
+                # What came since the admission may have been this user's removal.
+                self._feeds.memberships.doubt(chat_id, user_id)
         return JoinChatAck(chat_id=chat_id, epoch=here.epoch, seq=here.seq, recovered=recovered, reset=admission.reset)
 
     async def _reach(
@@ -260,8 +269,26 @@ class Joins:
     def _vacate(self, socket: RoomSocket, seat: _Seat, chat_id: str) -> None:
         if seat.feed is not None:
             socket.leave(chat_room(chat_id))
+            self._give_up(socket.sid, seat, chat_id)
+
+    def _put_out(self, socket: RoomSocket, seats: dict[str, _Seat], seat: _Seat, chat_id: str) -> None:
+        """The user is no member any more."""
+        self._vacate(socket, seat, chat_id)
+        if not seat.waiting:
+            self._forget(socket.sid, seats, chat_id)
+
+    def _give_up(self, sid: str, seat: _Seat, chat_id: str) -> None:
+        if seat.user_id is not None:
+            self._feeds.memberships.leave(chat_id, seat.user_id, sid)
+            seat.user_id = None
+        if seat.feed is not None:
             self._feeds.release(seat.feed)
             seat.feed = None
+
+    def _forget(self, sid: str, seats: dict[str, _Seat], chat_id: str) -> None:
+        del seats[chat_id]
+        if not seats and self._sockets.get(sid) is seats:
+            del self._sockets[sid]
 
 
 def _repeated(seat: _Seat, feed: ChatFeed, here: Head, admission: Admission, since: Cursor | None) -> JoinChatAck:

@@ -1,0 +1,98 @@
+"""Admission of a gateway of its own: asks the API, and lives through its short absences.
+
+Layer: gateway. Source: DESIGN §5 (cached grants serve for at most 60 s; out of reach is ``unavailable``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httpx
+from pydantic import ValidationError
+
+from roomcast.contract.rest import AdmissionAnswer
+from roomcast.gateway.api_client import ApiClient
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantOptions:
+    """How long the API's word holds while it cannot be asked.
+
+    Attributes:
+        ttl_s: Seconds.
+        max_grants: Remembered at once; the oldest go first.
+    """
+
+    ttl_s: float = 60.0
+    max_grants: int = 10_000
+
+
+class HttpAdmission:
+    """`ChatAdmission` over HTTP.
+
+    Args:
+        api: Who is asked.
+        options: See there.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, api: ApiClient, options: GrantOptions | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._api = api
+        self._options = options or GrantOptions()
+        self._clock = clock
+        # The last answers, oldest first.
+        self._grants: OrderedDict[tuple[str, str | None], tuple[float, Head]] = OrderedDict()
+
+    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
+        """See the port."""
+        asked = {
+            "chatId": chat_id,
+            "userId": user_id,
+            "since": None if since is None else {"epoch": since.epoch, "seq": since.seq},
+        }
+        key = (chat_id, user_id)
+        try:
+            answer = await self._api.post("/api/internal/admissions", asked)
+        except ApiUnavailable:
+            head = self._granted(key)
+            # A cursor of another epoch can be judged by nobody but the database.
+            if head is None or (since is not None and since.epoch != head.epoch):
+                raise
+            return Admission(head, reset=False)
+        if answer.status_code in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+            self._grants.pop(key, None)
+            raise AdmissionDenied("the API does not admit the user")
+        admission = _read(answer)
+        self._remember(key, admission.head)
+        return admission
+
+    async def nudge(self, chat_id: str) -> None:
+        """See the port."""
+        await self._api.post("/api/internal/nudges", {"chatId": chat_id})
+
+    def _granted(self, key: tuple[str, str | None]) -> Head | None:
+        found = self._grants.get(key)
+        return None if found is None or self._clock() - found[0] > self._options.ttl_s else found[1]
+
+    def _remember(self, key: tuple[str, str | None], head: Head) -> None:
+        self._grants[key] = (self._clock(), head)
+        self._grants.move_to_end(key)
+        if len(self._grants) > self._options.max_grants:
+            self._grants.popitem(last=False)
+
+
+def _read(answer: httpx.Response) -> Admission:
+    if answer.status_code != HTTPStatus.OK:
+        raise ApiUnavailable(f"the API answered {answer.status_code} to an admission")
+    try:
+        granted = AdmissionAnswer.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise ApiUnavailable(f"the API's answer to an admission cannot be read: {error.error_count()} errors") from None
+    return Admission(Head(granted.epoch, granted.seq), granted.reset)

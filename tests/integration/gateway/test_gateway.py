@@ -1,0 +1,247 @@
+"""`roomcast gateway` as its own service, and the gateway's events, with real processes and clients."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+import socketio
+
+from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from support.clients import ChatClient, get, send
+from support.processes import Roomcast, run_roomcast
+
+SECRET = "a secret of more than thirty-two bytes"
+NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
+
+
+@pytest.fixture(scope="module")
+def gateway():
+    """A gateway alone, as in the guide."""
+    with Roomcast.gateway() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """Everything in one process, with authentication."""
+    env = {**NO_ANSWERS, "ROOMCAST_SECRET": SECRET}
+    with Roomcast.up(tmp_path_factory.mktemp("guarded") / "data", env=env) as server:
+        yield server
+
+
+def token(user_id: str, *, ttl_s: float = 60.0, service: bool = False) -> str:
+    return TokenIssuer(AuthOptions(SECRET)).issue(user_id, ttl_s=ttl_s, service=service)
+
+
+async def create_chat(server: Roomcast, chat_id: str, owner: str, *members: str) -> None:
+    async with httpx.AsyncClient() as client:
+        headers = {"Authorization": f"Bearer {token(owner)}"}
+        body = {"id": chat_id, "members": list(members)}
+        (await client.post(f"{server.api_url}/api/chats", json=body, headers=headers)).raise_for_status()
+
+
+async def test_health_has_the_guides_words_and_counts_connections(gateway) -> None:
+    async with ChatClient(gateway.gateway_url), ChatClient(gateway.gateway_url, transports=("polling",)):
+        health = await get(f"{gateway.gateway_url}/health")
+    assert health == {"status": "healthy", "service": "websocket-server", "connections": 2}
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/api/chats"), ("POST", "/health")])
+def test_everything_else_is_not_found(gateway, method, path) -> None:
+    answer = httpx.request(method, gateway.gateway_url + path)
+    assert (answer.status_code, answer.text) == (404, "Not Found")
+
+
+def test_it_says_that_it_is_alone(gateway) -> None:
+    assert "Redis not configured - single instance mode" in gateway.output
+
+
+async def test_the_guides_events_work_with_and_without_acks(gateway) -> None:
+    async with ChatClient(gateway.gateway_url) as ada:
+        await ada.emit("join-user", "ada")
+        await ada.emit("join-chat", "c1")
+        assert await ada.call("ping") == "pong"
+        assert await ada.call("ping", "whatever", 1) == "pong"
+        assert await ada.call("join-user", "ada") == {"ok": True, "userId": "ada"}
+        ack = await ada.join("c1")
+        assert (ack["ok"], ack["seq"], ack["recovered"]) == (True, 0, True)
+        assert await ada.call("leave-chat", "c1") == {"ok": True, "chatId": "c1"}
+        assert await ada.call("leave-chat", {"chatId": "never-joined"}) == {"ok": True, "chatId": "never-joined"}
+
+
+@pytest.mark.parametrize(
+    ("event", "args"),
+    [
+        ("join-chat", ()),
+        ("join-chat", (None,)),
+        ("join-chat", (5,)),
+        ("join-chat", ([],)),
+        ("join-chat", ("",)),
+        ("join-chat", ("a b",)),
+        ("join-chat", ("x" * 129,)),
+        ("join-chat", ("nul\0",)),
+        ("join-chat", (b"bytes",)),
+        ("join-chat", ({"chatId": 5},)),
+        ("join-chat", ({"chatId": "c1", "since": 3},)),
+        ("join-chat", ({"chatId": "c1", "since": {"epoch": "e", "seq": "3"}},)),
+        ("join-chat", ({"chatId": "c1", "since": {"epoch": "e", "seq": -1}},)),
+        ("join-chat", ({"chatId": "c1", "since": {"epoch": "e", "seq": 1.5}},)),
+        ("join-chat", ({"chatId": "c1", "since": {"epoch": "e", "seq": True}},)),
+        ("leave-chat", (7,)),
+        ("join-user", ({},)),
+        ("join-user", ("line\nbreak",)),
+    ],
+)
+async def test_a_wrong_payload_is_refused_with_what_to_send(gateway, event, args) -> None:
+    async with ChatClient(gateway.gateway_url) as ada:
+        ack = await ada.call(event, *args)
+        assert ack["ok"] is False
+        assert ack["error"]["code"] == "invalid"
+        assert "send " in ack["error"]["message"]
+        # Without an ack it comes as an event.
+        await ada.emit(event, *args)
+        name, error = await ada.next_event()
+        assert (name, error) == ("error", ack["error"])
+        assert await ada.call("ping") == "pong"
+
+
+async def test_an_unknown_event_is_refused(gateway) -> None:
+    async with ChatClient(gateway.gateway_url) as ada:
+        ack = await ada.call("no-such\x1b[31m-event", 1)
+        assert ack["error"]["code"] == "unknown-event"
+        assert "\x1b" not in ack["error"]["message"]
+        await ada.emit("no-such-event")
+        name, error = await ada.next_event()
+        assert (name, error["code"]) == ("error", "unknown-event")
+
+
+async def test_a_socket_follows_a_bounded_number_of_chats(gateway) -> None:
+    async with ChatClient(gateway.gateway_url) as ada:
+        acks = [await ada.join(f"c{number}") for number in range(129)]
+    assert [ack["ok"] for ack in acks] == [True] * 127 + [False] * 2
+    assert acks[-1]["error"]["code"] == "limit-reached"
+
+
+async def test_events_of_one_socket_take_effect_in_order(tmp_path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with ChatClient(server.gateway_url) as ada:
+            await asyncio.gather(*(ada.emit("join-chat", "c1"), ada.emit("leave-chat", "c1")))
+            assert (await ada.call("leave-chat", "c1"))["ok"]
+            await send(server.api_url, "c1", "unheard")
+            await ada.join("c2")
+            await send(server.api_url, "c2", "heard")
+            assert (await ada.next_message())["content"] == "heard"
+
+
+# --- authentication
+
+
+@pytest.mark.parametrize("auth", [None, {}, {"token": "x"}, {"token": 5}, {"token": ""}])
+async def test_without_a_good_token_nobody_connects(guarded, auth) -> None:
+    client = socketio.AsyncClient(reconnection=False)
+    refusals: list[object] = []
+    client.on("connect_error", refusals.append)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await client.connect(guarded.gateway_url, auth=auth, transports=["websocket"])
+    await client.disconnect()
+    assert [refusal["data"] for refusal in refusals] == [{"code": "unauthorized"}]
+    assert all(isinstance(refusal["message"], str) for refusal in refusals)
+
+
+async def test_members_follow_their_chat_and_nobody_else_does(guarded) -> None:
+    await create_chat(guarded, "team", "ada", "bob")
+    async with (
+        ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob,
+        ChatClient(guarded.gateway_url, auth={"token": token("eve")}) as eve,
+    ):
+        assert (await bob.join("team"))["ok"]
+        refused = await eve.join("team")
+        unknown = await eve.join("no-such-chat")
+        assert refused["error"]["code"] == "forbidden"
+        # Whether a chat exists is not told to strangers.
+        assert refused == unknown
+        await send(guarded.api_url, "team", "hello", token=token("ada"))
+        message = await bob.next_message()
+        assert (message["content"], message["userId"]) == ("hello", "ada")
+        await eve.call("ping")
+        assert eve.messages() == []
+
+
+async def test_a_users_room_is_for_that_user(guarded) -> None:
+    async with ChatClient(guarded.gateway_url, auth={"token": token("ada")}) as ada:
+        assert (await ada.call("join-user", "ada"))["ok"]
+        assert (await ada.call("join-user", "bob"))["error"]["code"] == "forbidden"
+
+
+async def test_a_socket_ends_with_its_token(guarded) -> None:
+    # The server grants five seconds for clocks that differ; that much is not waited here.
+    issuer = TokenIssuer(AuthOptions(SECRET), clock=_seconds_ago(4.0))
+    async with ChatClient(guarded.gateway_url, auth={"token": issuer.issue("ada", ttl_s=1)}) as ada:
+        name, error = await ada.next_event()
+        assert (name, error["code"]) == ("error", "unauthorized")
+        await asyncio.wait_for(ada.disconnected.wait(), 5)
+
+
+async def test_a_removed_member_hears_nothing_more(guarded) -> None:
+    await create_chat(guarded, "club", "ada", "bob")
+    async with ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob:
+        assert (await bob.join("club"))["ok"]
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token('ada')}"}) as client:
+            (await client.delete(f"{guarded.api_url}/api/chats/club/members/bob")).raise_for_status()
+        name, change = await bob.next_event()
+        assert (name, change["userId"]) == ("member-removed", "bob")
+        await send(guarded.api_url, "club", "without bob", token=token("ada"))
+        await bob.call("ping")
+        assert bob.messages() == []
+
+
+def _seconds_ago(seconds: float):
+    import time
+
+    return lambda: time.time() - seconds
+
+
+def test_secrets_are_in_no_log(guarded) -> None:
+    assert SECRET not in guarded.output
+
+
+# --- a gateway and an API as two services
+
+
+async def test_a_gateway_follows_an_api_of_its_own(tmp_path) -> None:
+    env = {**NO_ANSWERS, "ROOMCAST_SECRET": SECRET}
+    with (
+        Roomcast.api(tmp_path / "data", env=env) as api,
+        Roomcast.gateway(env={"ROOMCAST_SECRET": SECRET, "API_URL": api.api_url}) as gateway,
+    ):
+        await create_chat(api, "team", "ada", "bob")
+        async with (
+            ChatClient(gateway.gateway_url, auth={"token": token("bob")}) as bob,
+            ChatClient(gateway.gateway_url, auth={"token": token("eve")}) as eve,
+        ):
+            ack = await bob.join("team")
+            assert (ack["ok"], ack["recovered"]) == (True, True)
+            assert (await eve.join("team"))["error"]["code"] == "forbidden"
+            await send(api.api_url, "team", "live", token=token("ada"))
+            assert (await bob.next_message())["content"] == "live"
+        async with ChatClient(gateway.gateway_url, auth={"token": token("bob")}) as bob:
+            again = await bob.join("team", since={"epoch": ack["epoch"], "seq": ack["seq"]})
+            assert again["recovered"] is True
+            assert [message["content"] for message in bob.messages()] == ["live"]
+            api.kill()
+            assert (await bob.join("other"))["error"]["code"] == "unavailable"
+            assert (await bob.join("team"))["ok"] is True
+            api.start()
+            await send(api.api_url, "team", "after", token=token("ada"))
+            while (event := await bob.next_event())[0] == "new-msg":
+                pass
+            # Another start of an embedded database is another epoch: the client looks for itself.
+            assert event[0] == "resync"
+
+
+def test_a_gateway_with_a_secret_needs_the_api() -> None:
+    done = run_roomcast("gateway", env={"ROOMCAST_SECRET": SECRET})
+    assert done.returncode == 2
+    assert "API_URL" in done.stderr
