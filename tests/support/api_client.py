@@ -32,8 +32,8 @@ async def open_api(
 
 
 def bearer(user_id: str, *, service: bool = False) -> dict[str, str]:
-    """The header of a caller."""
-    token = TokenIssuer(AUTH).issue(user_id, ttl_s=60, service=service)
+    """The header of a caller; good for longer than any test run, since modules make theirs at import."""
+    token = TokenIssuer(AUTH).issue(user_id, ttl_s=86_400, service=service)
     return {"Authorization": f"Bearer {token}"}
 
 
