@@ -23,7 +23,8 @@ from typing import Final
 from roomcast.chat.ports import LOG_ENTRY_VERSION, EventLog, LogEntry, LogUnavailable, Replay
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import JoinChatAck
-from roomcast.gateway.feeds import ChatFeed, EpochDiffers, FeedBehind, Feeds, Tap, chat_room
+from roomcast.gateway.feed import ChatFeed, EpochDiffers, FeedBehind, Tap, chat_room
+from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.ports import (
     Admission,
     AdmissionDenied,

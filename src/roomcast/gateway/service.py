@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.chat.ports import EventLog
-from roomcast.gateway.feeds import FeedOptions, Feeds
+from roomcast.gateway.feed import FeedOptions
+from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import HealthApp
 from roomcast.gateway.joins import JoinOptions, Joins

@@ -6,7 +6,8 @@ import pytest
 
 from roomcast.chat.ports import Head, LogUnavailable
 from roomcast.eventlog.memory import MemoryLogOptions
-from roomcast.gateway.feeds import EpochDiffers, FeedBehind, FeedOptions, Feeds, chat_room
+from roomcast.gateway.feed import EpochDiffers, FeedBehind, FeedOptions, chat_room
+from roomcast.gateway.feeds import Feeds
 from support.gateway_model import Database, LocalRooms, UnreliableLog, entry
 from support.virtual_time import run_in_virtual_time
 

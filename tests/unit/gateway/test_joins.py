@@ -6,7 +6,8 @@ import pytest
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.eventlog.memory import MemoryLogOptions
-from roomcast.gateway.feeds import FeedOptions, Feeds, chat_room
+from roomcast.gateway.feed import FeedOptions, chat_room
+from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.joins import JoinOptions, JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
 from support.gateway_model import Database, LocalRooms, UnreliableLog, entry

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.memory import MemoryLogOptions
-from roomcast.gateway.feeds import FeedOptions, Feeds
+from roomcast.gateway.feed import FeedOptions
+from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.joins import JoinOptions, JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
 from support.gateway_model import ClientSocket, Database, LocalRooms, UnreliableLog
