@@ -21,6 +21,8 @@ from roomcast.chat.ports import (
     Subscription,
 )
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
+from roomcast.gateway.feed import ChatFeed, FeedOptions, chat_room
+from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor
 from roomcast.realtime import EncodedEvent
 
@@ -227,3 +229,30 @@ class LocalRooms:
     def broadcast(self, room: str, message: EncodedEvent) -> None:
         for sid in self.members[room]:
             self.sockets[sid].send(message)
+
+
+class FeedWorld:
+    """One gateway's feeds over a log and a database, and one socket in the room of chat ``a``."""
+
+    def __init__(self, options: FeedOptions | None = None, log_options: MemoryLogOptions | None = None) -> None:
+        self.log = UnreliableLog(options=log_options)
+        self.database = Database(self.log)
+        self.rooms = LocalRooms()
+        self.feeds = Feeds(self.log, self.database, self.rooms, options)
+        self.socket = self.rooms.socket()
+        self.socket.join(chat_room("a"))
+
+    async def commit(self, count: int = 1, *, publish: bool = True) -> None:
+        for _ in range(count):
+            self.database.commit("a")
+        if publish:
+            await self.database.publish("a")
+
+    async def follow(self) -> ChatFeed:
+        feed = await self.feeds.hold("a")
+        await feed.reach(Head(self.database.epoch, self.database.heads["a"]))
+        return feed
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.socket.frames]
