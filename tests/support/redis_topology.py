@@ -89,7 +89,7 @@ class ClusterNodes:
         slot = int(alive.command("CLUSTER", "KEYSLOT", key)[1:])
         for line in alive.command("CLUSTER", "NODES").decode().splitlines():
             fields = line.split()
-            if len(fields) < 9 or "master" not in fields[2] or "fail" in fields[2]:  # noqa: PLR2004 - has slots
+            if len(fields) < 9 or "master" not in fields[2] or "fail" in fields[2]:
                 continue
             for portion in fields[8:]:
                 first, _, last = portion.partition("-")

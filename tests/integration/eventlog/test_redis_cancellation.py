@@ -64,5 +64,5 @@ async def test_cancelled_subscriptions_leave_no_channel_and_no_waiter(open_log) 
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await (await task).close()
-        assert list(log._listener.names()) == []
+        assert log._listener._channels == {}
         assert log._feeds == {}

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from operator import itemgetter
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
 from redis.asyncio.cluster import ClusterNode
@@ -21,7 +23,7 @@ from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.crc import REDIS_CLUSTER_HASH_SLOTS
+from redis.crc import key_slot
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from roomcast.chat.ports import LogUnavailable
@@ -29,6 +31,8 @@ from roomcast.eventlog.redis.options import RedisAddress, RedisOptions
 from roomcast.eventlog.redis.scripts import Script
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 # RESP2: the newer protocol brings maintenance notices, not speed.
 _PROTOCOL: Final = 2
@@ -46,11 +50,21 @@ class Placement:
 
     Attributes:
         nodes: The masters.
-        slots: Owner of each slot of a cluster; None: the only node carries everything.
+        ranges: Of a cluster: ``(first slot, last slot, owner)``, ascending. None: the only node carries everything.
     """
 
     nodes: frozenset[RedisAddress]
-    slots: Sequence[RedisAddress | None] | None = None
+    ranges: tuple[tuple[int, int, RedisAddress], ...] | None = None
+
+    def owner(self, name: str) -> RedisAddress | None:
+        """Who carries a key or channel; None if nobody does."""
+        if self.ranges is None:
+            return next(iter(self.nodes))
+        slot = key_slot(name.encode())
+        index = bisect_right(self.ranges, slot, key=itemgetter(0)) - 1
+        if index < 0 or self.ranges[index][1] < slot:
+            return None
+        return self.ranges[index][2]
 
 
 class _Client(Protocol):
@@ -69,6 +83,7 @@ class Engine:
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
+        self._abandoned: set[asyncio.Task[Any]] = set()
         self._slots = asyncio.Semaphore(options.max_connections)
         self._sentinel: Sentinel | None = None
         self._pool: ConnectionPool | None = None
@@ -82,19 +97,14 @@ class Engine:
 
     async def close(self) -> None:
         """Close every connection."""
+        for task in self._abandoned:
+            task.cancel()
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
         await self._client.aclose()
         if self._pool is not None:
             await self._pool.aclose()
         if self._sentinel is not None:
             await self._sentinel.aclose()
-
-    async def command(self, *args: str | bytes | float) -> Any:
-        """Run one command.
-
-        Raises:
-            LogUnavailable: it failed, or took more than ``command_timeout_s``.
-        """
-        return await self._limited(args)
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
         """Run a script; its keys share a slot.
@@ -104,12 +114,12 @@ class Engine:
         """
         rest = (len(keys), *keys, *args)
         try:
-            return await self._limited(("EVALSHA", script.sha, *rest))
+            return await self._within_limit(self._execute(("EVALSHA", script.sha, *rest)))
         except LogUnavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
         # A server that was restarted or flushed, or a new master: teach it.
-        return await self._limited(("EVAL", script.source, *rest))
+        return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
 
     async def locate(self) -> Placement:
         """Ask who the masters are now.
@@ -117,46 +127,73 @@ class Engine:
         Raises:
             LogUnavailable: nobody answered.
         """
-        try:
-            async with asyncio.timeout(self._options.command_timeout_s):
-                if self._cluster is not None:
-                    return await self._locate_in_cluster(self._cluster)
-                if isinstance(self._pool, SentinelConnectionPool):
-                    # Also turns the pool away from a master that was replaced.
-                    host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
-                    return Placement(frozenset({RedisAddress(host, int(port))}))
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"no Redis master is known: {_told(error)}") from error
-        return Placement(frozenset(self._options.addresses))
+        return await self._within_limit(self._locate())
 
     async def forget(self) -> None:
         """Drop idle connections: they may lead to a server that is no master any more."""
         if self._pool is not None:
             await self._pool.disconnect(inuse_connections=False)
 
-    async def _limited(self, args: Sequence[str | bytes | float]) -> Any:
+    async def _within_limit(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run ``work`` for at most ``command_timeout_s``, whatever redis-py does with a cancellation.
+
+        It has a task of its own, because on Python 3.11 `asyncio.wait_for`, which redis-py writes through, can swallow
+        a cancellation that comes with the result: the caller would go on waiting, or miss that it was cancelled.
+        """
+        task = asyncio.create_task(work)
         try:
-            async with asyncio.timeout(self._options.command_timeout_s), self._slots:
-                return await self._client.execute_command(*args)
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
-            raise LogUnavailable(f"Redis: {_told(error)}") from error
+            done, _ = await asyncio.wait({task}, timeout=self._options.command_timeout_s)
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
+        if not done:
+            self._abandon(task)
+            raise LogUnavailable(f"Redis did not answer within {self._options.command_timeout_s} s")
+        if task.cancelled():
+            raise LogUnavailable("the connection to Redis was closed")
+        try:
+            return task.result()
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise LogUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
+        """Cancel, and hold on to it until it has ended and its connection is clean or closed."""
+        task.cancel()
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned_ended)
+
+    def _abandoned_ended(self, task: asyncio.Task[Any]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("an abandoned command failed: %r", error)
+
+    async def _execute(self, args: Sequence[str | bytes | float]) -> Any:
+        broken: Exception | None = None
+        async with self._slots:
+            for _ in range(self._options.max_connections):
+                try:
+                    return await self._client.execute_command(*args)
+                except (RuntimeError, AttributeError) as error:
+                    # What redis-py's cluster client says of a connection that is gone: uvloop raises RuntimeError when
+                    # the server closed it while it was idle; and when a node fails, one command disconnects what
+                    # another is about to write to. That connection is out of the way now; another may be stale too.
+                    broken = error
+        raise ConnectionError(str(broken)) from broken
+
+    async def _locate(self) -> Placement:
+        if self._cluster is not None:
+            return await self._locate_in_cluster(self._cluster)
+        if isinstance(self._pool, SentinelConnectionPool):
+            # Also turns the pool away from a master that was replaced.
+            host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+            return Placement(frozenset({RedisAddress(host, int(port))}))
+        return Placement(frozenset(self._options.addresses))
 
     async def _locate_in_cluster(self, cluster: RedisCluster) -> Placement:
-        await cluster.initialize()
-        await cluster.nodes_manager.initialize()
-        addresses: dict[str, RedisAddress] = {}
-        slots: list[RedisAddress | None] = []
-        for number in range(REDIS_CLUSTER_HASH_SLOTS):
-            owners = cluster.nodes_manager.slots_cache.get(number)
-            if not owners:
-                slots.append(None)
-                continue
-            owner = owners[0]
-            address = addresses.get(owner.name)
-            if address is None:
-                address = addresses[owner.name] = RedisAddress(owner.host, int(owner.port))
-            slots.append(address)
-        return Placement(frozenset(addresses.values()), slots)
+        # Not the client's own map: bringing that up to date holds the loop for milliseconds.
+        answer: Any = await cluster.cluster_slots()
+        ranges = tuple(sorted((first, last, RedisAddress(*node["primary"])) for (first, last), node in answer.items()))
+        return Placement(frozenset(owner for _, _, owner in ranges), ranges)
 
     # --- opening
 
@@ -224,7 +261,3 @@ class Engine:
             **self._tls_options(),
             **self._connection_options(),
         )
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -14,11 +14,9 @@ import itertools
 import logging
 import random
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from redis.crc import key_slot
 
 from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.redis.counters import RedisLogCounters
@@ -181,11 +179,7 @@ class Listener:
             seat.link.subscribe(channel)
 
     def _address_of(self, name: str) -> RedisAddress | None:
-        if self._placement is None:
-            return None
-        if self._placement.slots is None:
-            return next(iter(self._placement.nodes))
-        return self._placement.slots[key_slot(name.encode())]
+        return None if self._placement is None else self._placement.owner(name)
 
     # --- connections
 
@@ -410,7 +404,3 @@ class Listener:
         """Something is not as it was thought to be: find out, and arrange again."""
         self._placement_due_at = 0.0
         self._trouble.set()
-
-    def names(self) -> Iterable[str]:
-        """Channels that are wanted."""
-        return self._channels.keys()

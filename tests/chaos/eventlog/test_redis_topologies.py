@@ -1,0 +1,129 @@
+"""The log behind Sentinel and in a cluster, through failovers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.ports import Gap, Head, LogUnavailable
+from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from support.log_watch import Sink, entries, publish, until
+from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+
+EPOCH = "e1"
+
+pytestmark = pytest.mark.chaos
+
+
+def address(port: int) -> RedisAddress:
+    return RedisAddress("127.0.0.1", port)
+
+
+FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
+
+
+async def test_a_master_that_is_killed_is_followed_by_its_successor(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisOptions(
+            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            **FAST,
+        )
+        told = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=told.set) as log:
+            sink = Sink()
+            await log.subscribe("chat", sink)
+            for seq in range(1, 51):
+                await publish(log, "chat", EPOCH, seq)
+            await sink.reached(50)
+            group.master().kill()
+            for seq in range(51, 101):
+                await publish(log, "chat", EPOCH, seq)
+            async with asyncio.timeout(10):
+                await told.wait()
+            await publish(log, "chat", EPOCH, 101)
+            assert (await sink.reached(101))[:50] == list(range(1, 51))
+            assert sink.seqs == sorted(set(sink.seqs))
+            assert await log.head("chat") == Head(EPOCH, 101)
+            await until(lambda: log.healthy)
+
+
+async def test_a_master_that_wakes_after_its_failover_is_left(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisOptions(
+            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            **FAST,
+        )
+        told = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=told.set) as log:
+            sink = Sink()
+            await log.subscribe("chat", sink)
+            await publish(log, "chat", EPOCH, 1)
+            old = group.master()
+            old.pause()
+            await publish(log, "chat", EPOCH, 2)
+            await until(lambda: group.master() is not old, limit_s=20)
+            async with asyncio.timeout(10):
+                await told.wait()
+            old.resume()
+            await publish(log, "chat", EPOCH, 3)
+            assert (await sink.reached(3))[-1] == 3
+            # Whatever the old master took meanwhile, the log goes on where its heir ends.
+            await publish(log, "chat", EPOCH, 4)
+            assert (await sink.reached(4))[-1] == 4
+            assert await log.head("chat") == Head(EPOCH, 4)
+
+
+async def test_a_lost_tail_is_answered_as_a_gap(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisOptions(
+            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            **FAST,
+        )
+        async with RedisEventLog(options) as log:
+            await log.append("chat", EPOCH, entries(1, 5))
+            master = group.master()
+            replica = next(server for server in group.servers if server is not master)
+            await until(lambda: b"5" in replica.command("HGET", "roomcast:{chat}:meta", "last"))
+            replica.pause()
+            master.command("CLIENT", "KILL", "TYPE", "replica")  # what lies in its socket would still be read
+            await log.append("chat", EPOCH, entries(6, 9))
+            master.kill()
+            replica.resume()
+            answer = None
+            async with asyncio.timeout(20):
+                while answer is None:
+                    try:
+                        answer = await log.append("chat", EPOCH, entries(10, 10))
+                    except LogUnavailable:
+                        await asyncio.sleep(0.05)
+            assert isinstance(answer, Gap)
+
+
+async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as nodes:
+        options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
+        told = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=told.set) as log:
+            chats = [f"chat-{number}" for number in range(60)]
+            sinks = {chat: Sink() for chat in chats}
+            await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in sinks.items()))
+            for seq in range(1, 6):
+                await asyncio.gather(*(publish(log, chat, EPOCH, seq) for chat in chats))
+            for sink in sinks.values():
+                assert await sink.reached(5) == [1, 2, 3, 4, 5]
+            assert len({nodes.owner(f"{{{chat}}}").port for chat in chats}) == 3
+            assert log.healthy
+            nodes.owner("{chat-0}").kill()
+            await asyncio.gather(*(publish(log, chat, EPOCH, 6) for chat in chats))
+            async with asyncio.timeout(15):
+                await told.wait()
+            await until(lambda: log.healthy)
+            await asyncio.gather(*(publish(log, chat, EPOCH, 7) for chat in chats))
+            for sink in sinks.values():
+                assert (await sink.reached(7))[-1] == 7
+                assert sink.seqs == sorted(set(sink.seqs))

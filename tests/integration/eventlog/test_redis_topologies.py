@@ -1,0 +1,68 @@
+"""The log behind Sentinel and in a cluster: the short runs; the failovers are in tests/chaos."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from support.log_watch import Sink, publish, until
+from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+
+EPOCH = "e1"
+FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
+
+
+def address(port: int) -> RedisAddress:
+    return RedisAddress("127.0.0.1", port)
+
+
+async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisOptions(
+            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            **FAST,
+        )
+        told = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=told.set) as log:
+            sink = Sink()
+            await log.subscribe("chat", sink)
+            await publish(log, "chat", EPOCH, 1)
+            assert await sink.reached(1) == [1]
+            assert group.sentinels[0].command("SENTINEL", "FAILOVER", MASTER_NAME) == b"+OK"
+            async with asyncio.timeout(10):
+                await told.wait()
+            await publish(log, "chat", EPOCH, 2)
+            assert (await sink.reached(2))[-1] == 2
+            await until(lambda: log.healthy)
+
+
+async def test_a_slot_that_moves_takes_its_feed_along(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path, replicas=False) as nodes:
+        options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
+        told = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=told.set) as log:
+            sink = Sink()
+            await log.subscribe("chat", sink)
+            others = {f"chat-{number}": Sink() for number in range(30)}
+            await asyncio.gather(*(log.subscribe(chat, other) for chat, other in others.items()))
+            await asyncio.gather(*(publish(log, chat, EPOCH, 1) for chat in ("chat", *others)))
+            for each in (sink, *others.values()):
+                assert await each.reached(1) == [1]
+            assert log.healthy
+            source = nodes.owner("{chat}")
+            target = next(server for server in nodes.servers if server is not source)
+            slot = source.command("CLUSTER", "KEYSLOT", "{chat}")[1:]
+            source_id, target_id = nodes.node_id(source), nodes.node_id(target)
+            target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+            source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+            for key in ("roomcast:{chat}:meta", "roomcast:{chat}:log"):
+                assert source.command("MIGRATE", "127.0.0.1", str(target.port), key, "0", "5000") == b"+OK"
+            for server in (target, source, *nodes.servers):
+                server.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            async with asyncio.timeout(5):
+                await told.wait()
+            await publish(log, "chat", EPOCH, 2)
+            assert await sink.reached(2) == [1, 2]
+            assert log.counters.losses.total() == 0
