@@ -168,7 +168,9 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         return None
     try:
         parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) <= MAX_PORT
+        # The parser passes over line ends.
+        usable = value.isprintable() and parts.scheme in {"http", "https"} and bool(parts.hostname)
+        usable = usable and (parts.port or 1) <= MAX_PORT
     except ValueError:
         usable = False
         parts = None

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from roomcast.app import addresses
+from roomcast.app.addresses import listening, websocket_sources
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_the_default_is_both_loopbacks_if_there_are_two(monkeypatch, host, ipv6) -> None:
+    monkeypatch.setattr(addresses, "_has_ipv6_loopback", lambda: ipv6)
+    where = listening(host)
+    assert where.bind == (("127.0.0.1", "::1") if ipv6 else ("127.0.0.1",))
+    assert where.urls(3000) == ("http://localhost:3000", "http://127.0.0.1:3000")
+    assert where.loopback
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "*"])
+def test_every_address_has_the_loopback_names_and_the_machines_own(monkeypatch, host) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "box")
+    found = [(None, None, 0, "", (address, 0)) for address in ("127.0.1.1", "192.0.2.7")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    where = listening(host)
+    assert where.names == ("localhost", "127.0.0.1", "192.0.2.7")
+    assert not where.loopback
+
+
+def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatch) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise socket.gaierror("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert listening("0.0.0.0").names == ("localhost", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "loopback"),
+    [
+        ("192.0.2.1", "http://192.0.2.1:3000", False),
+        ("::1", "http://[::1]:3000", True),
+        ("127.0.0.2", "http://127.0.0.2:3000", True),
+        ("2001:db8::1", "http://[2001:db8::1]:3000", False),
+        ("Chat.Example", "http://chat.example:3000", False),
+    ],
+)
+def test_one_address_is_called_by_its_name(host, url, loopback) -> None:
+    where = listening(host)
+    assert (where.urls(3000), where.loopback, where.bind) == ((url,), loopback, (host,))
+
+
+def test_the_default_port_is_not_part_of_an_origin() -> None:
+    assert listening("192.0.2.1").urls(80) == ("http://192.0.2.1",)
+
+
+def test_sources_of_a_policy_are_origins_for_both_protocols() -> None:
+    assert websocket_sources(["https://chat.example/path", "http://localhost:3001"]) == (
+        "https://chat.example",
+        "wss://chat.example",
+        "http://localhost:3001",
+        "ws://localhost:3001",
+    )

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from roomcast.app.plan import plan_api, plan_gateway, plan_up
+from roomcast.auth.tokens import AuthOptions
+from roomcast.settings import Settings, SettingsError
+
+AUTH = AuthOptions("a secret of more than thirty-two bytes")
+PAGES = ("http://localhost:3000", "http://127.0.0.1:3000")
+
+
+def test_up_lets_in_exactly_the_pages_that_it_prints() -> None:
+    plan = plan_up(Settings(), host="127.0.0.1")
+    assert plan.page_urls == PAGES
+    assert plan.gateway.server.cors_allowed_origins == PAGES
+    assert plan.gateway_urls == ("http://localhost:3001", "http://127.0.0.1:3001")
+    assert (plan.api.gateway_url, plan.api.gateway_port) == (None, 3001)
+    assert set(plan.api.connect_sources) == {
+        f"{scheme}://{host}:3001" for scheme in ("http", "ws") for host in ("localhost", "127.0.0.1")
+    }
+
+
+@pytest.mark.parametrize("origins", [(), ("https://chat.example",)])
+def test_stated_origins_are_taken_as_they_are(origins) -> None:
+    settings = Settings(allowed_origins=origins)
+    assert plan_up(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
+    assert plan_gateway(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
+
+
+def test_the_gateway_alone_has_the_guides_origin() -> None:
+    assert plan_gateway(Settings(), host="127.0.0.1").gateway.server.cors_allowed_origins == ("http://localhost:3000",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "port"),
+    [
+        (Settings(), {}, 3000),
+        (Settings(gateway_port=8080), {}, 8080),
+        (Settings(gateway_port=8080, api_port=9090), {}, 9090),
+        (Settings(gateway_port=8080, api_port=9090), {"api_port": 7070}, 7070),
+    ],
+)
+def test_one_port_is_the_apis_or_the_one_that_a_platform_gives(settings, options, port) -> None:
+    plan = plan_up(settings, host="127.0.0.1", one_port=True, **options)
+    assert (plan.api_port, plan.gateway_port, plan.api.gateway_port) == (port, None, None)
+    assert plan.gateway_urls == plan.page_urls
+    assert plan.api.connect_sources == ()
+
+
+def test_options_win_over_the_environment() -> None:
+    plan = plan_up(Settings(gateway_port=1, api_port=2), host="127.0.0.1", api_port=4000, gateway_port=4001)
+    assert (plan.api_port, plan.gateway_port) == (4000, 4001)
+
+
+def test_a_public_address_of_the_gateway_is_what_pages_are_told() -> None:
+    plan = plan_up(Settings(gateway_url="https://gw.example"), host="127.0.0.1")
+    assert plan.api.gateway_url == "https://gw.example"
+    assert plan.api.connect_sources == ("https://gw.example", "wss://gw.example")
+
+
+@pytest.mark.parametrize("plan", [plan_up, plan_api, plan_gateway])
+def test_without_authentication_only_this_machine_is_let_in_by_its_own_names(plan) -> None:
+    made = plan(Settings(), host="127.0.0.1")
+    names = ("localhost", "127.0.0.1", "[::1]")
+    assert names in {made.api.allowed_hosts, made.gateway.server.allowed_hosts}
+    assert not made.insecure
+    with pytest.raises(SettingsError):
+        plan(Settings(), host="0.0.0.0")
+    assert plan(Settings(), host="0.0.0.0", insecure=True).insecure
+
+
+@pytest.mark.parametrize("plan", [plan_up, plan_api, plan_gateway])
+def test_with_a_secret_every_address_and_name_is_served(plan) -> None:
+    made = plan(Settings(auth=AUTH, api_url="http://api"), host="0.0.0.0")
+    assert (made.insecure, made.api.allowed_hosts, made.gateway.server.allowed_hosts) == (False, None, None)
+
+
+def test_a_gateway_with_a_secret_needs_to_know_the_api() -> None:
+    with pytest.raises(SettingsError, match=r"^API_URL"):
+        plan_gateway(Settings(auth=AUTH), host="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "path"),
+    [
+        (Settings(), None, Path("data/roomcast.db")),
+        (Settings(data_dir=Path("x")), None, Path("x/roomcast.db")),
+        (Settings(data_dir=Path("x"), database_path=Path("y.db")), None, Path("y.db")),
+        (Settings(database_path=Path("y.db")), Path("z"), Path("z/roomcast.db")),
+    ],
+)
+def test_the_database_is_where_the_nearest_setting_says(settings, data, path) -> None:
+    assert plan_up(settings, host="127.0.0.1", data=data).database == path
+
+
+def test_no_plan_shows_the_secret() -> None:
+    assert AUTH.secret not in repr(plan_up(Settings(auth=AUTH), host="127.0.0.1"))

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+from roomcast.observability.connections import ConnectionLog
+from roomcast.realtime import Reason
+from roomcast.realtime.handshake import Handshake, Headers
+from roomcast.wire.engineio_http import TransportName
+
+
+def socket() -> SimpleNamespace:
+    handshake = Handshake(
+        headers=Headers([(b"user-agent", b"Firefox")]),
+        address="192.0.2.1",
+        query_string="EIO=4",
+        time=0.0,
+        transport=TransportName.WEBSOCKET,
+        path="/socket.io/",
+    )
+    return SimpleNamespace(sid="s1", namespace="/", connection=SimpleNamespace(handshake=handshake))
+
+
+def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        ConnectionLog().socket_connected(socket())
+    (record,) = caplog.records
+    assert record.message == "New connection"
+    assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
+
+
+def test_what_happens_is_counted_by_reason() -> None:
+    log = ConnectionLog()
+    connection = socket().connection
+    log.connection_opened(connection)
+    log.connection_upgraded(connection)
+    log.connection_closed(connection, Reason.PING_TIMEOUT)
+    log.handshake_refused("192.0.2.1", "polling", "forbidden")
+    log.peer_malformed(connection, "packet", "…")
+    log.peer_slow(connection, 1_048_577)
+    log.socket_connected(socket())
+    log.socket_refused(connection, "/x")
+    log.socket_disconnected(socket(), Reason.TRANSPORT_CLOSE)
+    log.event_received(socket(), "join-chat", handled=True)
+    log.handler_failed(socket(), "join-chat", ValueError())
+    assert set(log.counts.values()) == {1}
+    assert "closed:ping timeout" in log.counts
+
+
+def test_names_that_peers_choose_are_not_counted_by_name() -> None:
+    log = ConnectionLog()
+    for number in range(100):
+        log.event_received(socket(), f"event-{number}", handled=False)
+    assert log.counts == {"events:unknown": 100}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from roomcast import __version__, cli
+from roomcast.auth.tokens import AuthOptions, TokenVerifier
+
+SECRET = "a secret of more than thirty-two bytes"
+COMMANDS = ["up", "api", "gateway", "migrate", "token"]
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs a command in an empty directory and an environment that has nothing of ours."""
+    for name in ("PORT", "API_PORT", "REDIS_HOST", "REDIS_URL", "DATABASE_URL", "ROOMCAST_SECRET", "ROOMCAST_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    return lambda *args, **env: runner.invoke(cli.app, args, env=env)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(run, command) -> None:
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert "Usage" in done.stdout
+
+
+def test_the_version_is_shown(run) -> None:
+    done = run("--version")
+    assert (done.exit_code, done.stdout.strip()) == (0, f"roomcast {__version__}")
+
+
+@pytest.mark.parametrize(
+    "args", [["nonsense"], ["up", "--nonsense"], ["up", "--api-port", "x"], ["up", "--api-port", "0"]]
+)
+def test_wrong_usage_is_2(run, args) -> None:
+    assert run(*args).exit_code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS[:4])
+def test_a_wrong_setting_is_one_line_and_2(run, command) -> None:
+    done = run(command, PORT="abc")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("roomcast: PORT is 'abc'")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "api", "gateway"])
+def test_other_machines_are_not_let_in_without_a_secret(run, command) -> None:
+    done = run(command, "--host", "192.0.2.1")
+    assert done.exit_code == 2
+    assert "--insecure" in done.stderr
+
+
+def test_one_port_for_two_is_2(run) -> None:
+    done = run("up", "--api-port", "4000", "--gateway-port", "4000")
+    assert done.exit_code == 2
+    assert "--one-port" in done.stderr
+
+
+def test_migrate_makes_a_database_once(run, tmp_path) -> None:
+    first = run("migrate", "--data", str(tmp_path / "data"))
+    second = run("migrate", "--data", str(tmp_path / "data"))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "none →" in first.stdout
+    assert "nothing to do" in second.stdout
+
+
+def test_what_is_no_database_is_one_line_and_1(run, tmp_path) -> None:
+    (tmp_path / "roomcast.db").write_bytes(b"this is no database, whatever its name may say" * 100)
+    done = run("migrate", "--data", str(tmp_path))
+    assert done.exit_code == 1
+    assert done.stderr.startswith("roomcast: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_token_is_good_for_its_user(run) -> None:
+    done = run("token", "ada", "--ttl", "60", ROOMCAST_SECRET=SECRET)
+    identity = TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip())
+    assert (done.exit_code, identity.user_id, identity.service) == (0, "ada", False)
+
+
+def test_a_service_token_says_so(run) -> None:
+    done = run("token", "bot", "--service", ROOMCAST_SECRET=SECRET)
+    assert TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip()).service
+
+
+@pytest.mark.parametrize(
+    ("args", "env"), [(["ada"], {}), (["a\nb"], {"ROOMCAST_SECRET": SECRET}), ([""], {"ROOMCAST_SECRET": SECRET})]
+)
+def test_a_token_needs_a_secret_and_a_user(run, args, env) -> None:
+    done = run("token", *args, **env)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_needs_no_heavy_import() -> None:
+    heavy = ("sqlalchemy", "fastapi", "uvicorn", "structlog")
+    code = f"import sys, roomcast.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
