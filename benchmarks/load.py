@@ -124,13 +124,14 @@ class Swarm:
         started = time.perf_counter()
         deadline = started + timeout_s
         sockets = self._sockets
+        buffer = bytearray(RECEIVE_BYTES)  # one for all: what arrives is only counted
         while got < expected:
             ready = self._poll.poll(1.0)
             for descriptor, _ in ready:
-                data = sockets[descriptor].recv(RECEIVE_BYTES)
-                if not data:
+                size = sockets[descriptor].recv_into(buffer)
+                if not size:
                     raise ConnectionError("the server closed a connection in mid-run")
-                got += len(data)
+                got += size
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"{got} of {expected} bytes within {timeout_s} s")
         if got > expected:

@@ -44,8 +44,8 @@ class ServerOptions:
         inbox_limit: Events of one connection that may wait so, together at most ``max_payload_bytes``. Beyond it the
             transport is not read any further, acknowledgements included.
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
-        flush_rest_limit_s: Longest rest after a flush that kept the loop busy; what is emitted meanwhile shares the
-            next write. 0: never rest. The most that it adds to a message's way, on a busy server only.
+        flush_rest_limit_s: Longest rest between two flushes while emits come faster than they can be written; they then
+            share a write. 0: never rest. The most that it adds to a message's way.
         cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The page's
             own origin (the one in ``Host``) always may. Empty refuses all others. `ANY_ORIGIN` has to be stated.
         cors_credentials: Let cross-origin polling send cookies. Never together with `ANY_ORIGIN`.
@@ -131,6 +131,7 @@ class ServeOptions:
         head_deadline_s: How long a request head may take; then 408. Below the 15 s after which slow-head attacks must
             be gone.
         body_deadline_s: How long a request body may take; then the connection is closed.
+        unread_deadline_s: How long a client may read nothing of what waits for it over HTTP; then the connection is cut.
         keep_alive_s: How long an idle HTTP connection is kept. Above the 60 s that proxies keep theirs, so that it is
             the proxy that closes first and never meets a closed connection.
         trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
@@ -153,6 +154,7 @@ class ServeOptions:
     max_headers: int = 100
     head_deadline_s: float = 10.0
     body_deadline_s: float = 30.0
+    unread_deadline_s: float = 30.0
     keep_alive_s: int = 75
     trusted_proxies: tuple[str, ...] = ()
     backlog: int = 2048

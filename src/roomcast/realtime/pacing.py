@@ -1,8 +1,8 @@
-"""When the fan-out log is flushed: at the end of the tick, unless the last flush kept the loop busy.
+"""When the fan-out log is flushed: at the end of the tick, unless emits come faster than they can be written.
 
-A write costs the same system call whether it carries one message or ten. So a flush that took long is followed by a
-rest of the same length, at most ``rest_limit_s``, and what is emitted meanwhile shares the next write. A server that is
-not busy writes at once; one that is busy spends its time on messages and not on system calls.
+A write costs the same system call whether it carries one message or ten. So if the next emit is there before the last
+flush has been written, and that took long, the next flush waits as long again, at most ``rest_limit_s``: what is
+emitted meanwhile shares its writes. A message that comes alone is written at once, however large the room.
 
 Layer: realtime. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
 """
@@ -42,7 +42,7 @@ class Pacer:
         clock: Monotonic seconds.
     """
 
-    __slots__ = ("_began", "_clock", "_loop", "_rest_limit_s", "_rest_until", "_waiting", "_writing")
+    __slots__ = ("_began", "_clock", "_loop", "_rest_limit_s", "_waiting", "_writing")
 
     def __init__(
         self, rest_limit_s: float, loop: Scheduler | None = None, clock: Callable[[], float] = time.perf_counter
@@ -51,23 +51,17 @@ class Pacer:
         self._loop = loop
         self._clock = clock
         self._began = 0.0
-        self._rest_until = 0.0
         self._writing = False
         self._waiting: Flush | None = None
 
     def __call__(self, flush: Flush) -> None:
         """Run ``flush`` once, as soon as the pace allows. Not called again before it has run."""
-        if self._writing:
-            self._waiting = flush
-            return
-        loop = self._loop or asyncio.get_running_loop()
         self._waiting = flush
-        rest_s = self._rest_until - self._clock() if self._rest_until else 0.0
-        if rest_s > 0.0:
-            loop.call_later(rest_s, self._flush)
-        else:
-            self._rest_until = 0.0
-            loop.call_soon(self._flush)
+        if not self._writing:
+            self._scheduler().call_soon(self._flush)
+
+    def _scheduler(self) -> Scheduler:
+        return self._loop or asyncio.get_running_loop()
 
     def _flush(self) -> None:
         flush, self._waiting = self._waiting, None
@@ -77,12 +71,14 @@ class Pacer:
         if flush() >= BUSY_WRITES and self._rest_limit_s:
             # uvloop writes at the end of the turn, asyncio at once: by the next turn both have.
             self._writing = True
-            (self._loop or asyncio.get_running_loop()).call_soon(self._written)
+            self._scheduler().call_soon(self._written)
 
     def _written(self) -> None:
         self._writing = False
-        now = self._clock()
-        took_s = now - self._began
-        self._rest_until = now + min(took_s, self._rest_limit_s) if took_s >= BUSY_S else 0.0
-        if self._waiting is not None:
-            self(self._waiting)
+        if self._waiting is None:
+            return
+        took_s = self._clock() - self._began
+        if took_s >= BUSY_S:
+            self._scheduler().call_later(min(took_s, self._rest_limit_s), self._flush)
+        else:
+            self._scheduler().call_soon(self._flush)
