@@ -65,7 +65,11 @@ class ChatPage:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a file, the page or a problem."""
+        """Answer with a file, the page or a problem; websockets are the gateway's."""
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # not accepted: 403
+            return
         response = self._answer(scope["method"], scope["path"])
         await response(scope, receive, send)
 
@@ -88,5 +92,8 @@ class ChatPage:
         """The file of a URL path; None if there is none inside the page's folder."""
         if "\0" in path or "\\" in path:
             return None
-        found = (self._directory / path.lstrip("/")).resolve()
-        return found if found.is_relative_to(self._directory) and found.is_file() else None
+        try:
+            found = (self._directory / path.lstrip("/")).resolve()
+            return found if found.is_relative_to(self._directory) and found.is_file() else None
+        except OSError:  # a name that is longer than any file's
+            return None

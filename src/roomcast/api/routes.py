@@ -84,7 +84,8 @@ def decode_position(cursor: str) -> ChatPosition:
     """
     try:
         milliseconds, chat_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError, TypeError, RecursionError):
+        chat_id.encode()  # a lone surrogate is no text, and no database takes it
+    except (binascii.Error, ValueError, TypeError, RecursionError, AttributeError):
         milliseconds, chat_id = None, None
     if type(milliseconds) is not int or not isinstance(chat_id, str) or abs(milliseconds) > MAX_SEQ:
         raise RequestValidationError(

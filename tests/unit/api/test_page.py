@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from roomcast.api.page import ChatPage, content_security_policy
 
@@ -25,7 +26,7 @@ def client(folder: Path) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c"])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c", "/" + "a" * 300, "/" + "a/" * 3_000])
 async def test_the_page_is_served_for_itself_and_for_every_chat_and_never_kept(page: Path, path: str) -> None:
     async with client(page) as http:
         answer = await http.get(path)
@@ -59,6 +60,20 @@ async def test_an_unknown_api_path_is_a_problem_and_not_the_page(page: Path, pat
 async def test_the_page_is_only_read(page: Path) -> None:
     async with client(page) as http:
         assert (await http.post("/")).status_code == 405
+
+
+async def test_a_websocket_is_refused(page: Path) -> None:
+    received: list[Message] = [{"type": "websocket.connect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return received.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await ChatPage(page)({"type": "websocket", "path": "/"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1000}]
 
 
 async def test_without_a_build_a_text_says_what_to_do(tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ async def test_a_body_that_lies_about_its_size_is_cut_while_it_is_read(client: h
         ("/api/chats?limit=NaN", 422),
         ("/api/chats?cursor=%00", 422),
         ("/api/chats?cursor=WzEsMl0", 422),
+        ("/api/chats?cursor=WzAsIlx1ZDgwMCJd", 422),  # [0,"\ud800"]
         ("/api/chats?cursor=" + "W" * 600, 422),
         ("/api/chats/c/messages?before=1&after=1", 422),
         ("/api/chats/c/messages?before=-1", 422),
