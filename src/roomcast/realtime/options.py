@@ -131,7 +131,7 @@ class ServeOptions:
         head_deadline_s: How long a request head may take; then 408. Below the 15 s after which slow-head attacks must
             be gone.
         body_deadline_s: How long a request body may take; then the connection is closed.
-        unread_deadline_s: How long a client may read nothing of what waits for it over HTTP; then the connection is cut.
+        unread_deadline_s: How long a client may read nothing of what waits for it over HTTP; then it is cut.
         keep_alive_s: How long an idle HTTP connection is kept. Above the 60 s that proxies keep theirs, so that it is
             the proxy that closes first and never meets a closed connection.
         trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are

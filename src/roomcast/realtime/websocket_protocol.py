@@ -130,7 +130,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._read_with_parser(data)
 
     def eof_received(self) -> None:
-        """The client sends no more: without a close frame that is the end."""
+        """The client sends no more: without a close frame that is the end, and the transport closes."""
+        self._abort_in_time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
@@ -311,7 +312,7 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             fault = Fault.TOO_LARGE if parser.close_sent and parser.close_sent.code == CloseCode.TOO_BIG else None
             self._end(RemoteError(fault or Fault.BAD_PAYLOAD, f"websocket: {error}"), failed=True)
-        self._transport.close()
+        self._close_when_written()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -342,10 +343,19 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.write(b"".join(self._parser.data_to_send()))
         if code not in _POLITE:
             # RFC 6455 §7.1.7: a server that fails a connection does not wait for the client.
-            self._transport.close()
+            self._close_when_written()
             return
         self._transport.resume_reading()
-        self._close_deadline = self.engine.wheel.deadline(self._transport.abort)
+        self._abort_in_time()
+
+    def _close_when_written(self) -> None:
+        """Close behind what is in the buffer; a client that does not read it does not keep the descriptor."""
+        self._transport.close()
+        self._abort_in_time()
+
+    def _abort_in_time(self) -> None:
+        if self._close_deadline is None:
+            self._close_deadline = self.engine.wheel.deadline(self._transport.abort)
         self._close_deadline.arm(_CLOSE_TIMEOUT_S)
 
     # -- Transport of a connection ------------------------------------------------------------------------------------

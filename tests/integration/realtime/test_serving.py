@@ -9,7 +9,7 @@ import socket as stdlib_socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,53 @@ async def test_a_body_that_does_not_come_ends_the_connection(serving: Any) -> No
         assert await asyncio.wait_for(reader.read(), 2) == b""
         writer.close()
         assert (await running.poll(sid)).status == 400
+
+
+async def test_what_stands_between_and_behind_chunks_is_bounded_and_no_header(serving: Any) -> None:
+    heads: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            while (await receive()).get("more_body", False):
+                pass
+            heads.append(list(scope["headers"]))
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    start = b"POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0"
+    async with serving(Server(), app, body_deadline_s=30) as running:
+        reader, writer = await running.raw(start + b"\r\nauthorization: late\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+        assert [name for name, _ in heads[0]] == [b"host", b"transfer-encoding"]
+        writer.close()
+        for flood in (b"\r\n" + b"a: b\r\n" * 200_000, b"\r\na: " + b"b" * 1_000_000, b";x=" + b"y" * 1_000_000):
+            reader, writer = await running.raw(start + flood)
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+
+async def test_an_answer_that_nobody_reads_is_cut_and_one_that_is_read_slowly_is_not(serving: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * 16_000_000})
+
+    async with serving(Server(), app, unread_deadline_s=0.3) as running:
+        deaf, deaf_writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
+        deaf_writer.transport.pause_reading()
+        reader, writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        size = 0
+        while data := await reader.read(1_000_000):
+            size += len(data)
+            await asyncio.sleep(0.02)
+        assert size > 16_000_000
+        deaf_writer.transport.resume_reading()
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(deaf.readexactly(16_000_000), 5)
+        writer.close()
+        deaf_writer.close()
 
 
 @pytest.mark.parametrize(

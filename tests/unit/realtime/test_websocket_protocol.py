@@ -16,6 +16,7 @@ from websockets.frames import Frame, Opcode
 from roomcast.realtime import Server, ServerOptions
 from roomcast.realtime.proxies import TrustedProxies
 from roomcast.realtime.websocket_protocol import websocket_protocol
+from support.virtual_time import run_in_virtual_time
 
 HEAD = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
@@ -30,6 +31,7 @@ class StreamTransport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.closed = False
+        self.aborted = False
         self.reading = True
 
     def write(self, data: Any) -> None:
@@ -40,7 +42,7 @@ class StreamTransport(asyncio.Transport):
         self.closed = True
 
     def abort(self) -> None:
-        self.closed = True
+        self.closed = self.aborted = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -173,6 +175,32 @@ async def test_our_close_waits_for_the_clients_answer(recording: Any) -> None:
     protocol.data_received(masked(Opcode.TEXT, b"4ignored") + masked(Opcode.CLOSE, b"\x03\xf4"))
     assert transport.closed
     protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda protocol: protocol.data_received(masked(Opcode.TEXT, b"no packet")),
+        lambda protocol: protocol.data_received(masked(Opcode.TEXT, b"4\xff")),
+        lambda protocol: protocol.data_received(b"\x81\xff" + b"\x7f" * 12),
+        lambda protocol: protocol.data_received(masked(Opcode.CLOSE, b"\x03\xe8")),
+        lambda protocol: protocol.eof_received(),
+        lambda protocol: protocol.shutdown(),
+    ],
+    ids=["no packet", "no text", "too large", "close frame", "half-closed", "shutdown"],
+)
+def test_a_client_that_does_not_read_keeps_no_closed_connection_open(end: Any) -> None:
+    async def run() -> None:
+        server = Server()
+        protocol, transport = open_protocol(server)
+        protocol.pause_writing()
+        end(protocol)  # a transport that is closed stays until its buffer is empty: here for ever
+        assert not transport.aborted
+        await asyncio.sleep(3)
+        assert transport.aborted
+        protocol.connection_lost(None)
+
+    run_in_virtual_time(run())
 
 
 async def test_a_paused_transport_takes_the_connection_off_the_fast_path() -> None:
