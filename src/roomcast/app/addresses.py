@@ -12,11 +12,15 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from roomcast.realtime.options import ANY_ORIGIN
+
 LOOPBACK_HOST: Final = "127.0.0.1"
 #: As they stand in a Host header, without the port.
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 _WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _HTTP_PORT: Final = 80
+#: Nobody's: an address for documentation (RFC 5737), and the port of "discard".
+_ELSEWHERE: Final = ("198.51.100.1", 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sources))
 
 
+def on_port(origins: Sequence[str], port: int) -> tuple[str, ...]:
+    """The same hosts, on another port. The origin ``*`` is every host."""
+    found: list[str] = []
+    for origin in origins:
+        parts = urlsplit(f"http://{ANY_ORIGIN}" if origin == ANY_ORIGIN else origin)
+        found.append(f"{parts.scheme}://{_in_url(parts.hostname or '')}:{port}")
+    return tuple(dict.fromkeys(found))
+
+
 def _has_ipv6_loopback() -> bool:
     if not socket.has_ipv6:
         return False
@@ -79,13 +92,28 @@ def _has_ipv6_loopback() -> bool:
 
 
 def _own_addresses() -> list[str]:
-    """IPv4 addresses under which other machines may know this one."""
+    """IPv4 addresses under which other machines may know this one, the most likely first."""
+    addresses = [*_outgoing_address(), *_addresses_of_own_name()]
+    return [address for address in addresses if not ip_address(address).is_loopback]
+
+
+def _outgoing_address() -> list[str]:
+    # Debian lets a machine's own name mean 127.0.1.1; its route to the outside tells the address.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Connecting a datagram socket picks the route and sends nothing.
+            probe.connect(_ELSEWHERE)
+        except OSError:
+            return []  # a machine without a network
+        return [str(probe.getsockname()[0])]
+
+
+def _addresses_of_own_name() -> list[str]:
     try:
         found = socket.getaddrinfo(socket.gethostname(), None, family=socket.AF_INET, type=socket.SOCK_STREAM)
     except OSError:
-        return []  # a machine that does not know its own name: the loopback names are printed
-    addresses = [str(entry[4][0]) for entry in found]
-    return [address for address in addresses if not ip_address(address).is_loopback]
+        return []  # a machine that does not know its own name
+    return [str(entry[4][0]) for entry in found]
 
 
 def _in_url(address: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from roomcast.api.services import ApiOptions
-from roomcast.app.addresses import LOOPBACK_NAMES, Listening, listening, websocket_sources
+from roomcast.app.addresses import LOOPBACK_NAMES, Listening, listening, on_port, websocket_sources
 from roomcast.auth.tokens import AuthOptions
 from roomcast.gateway.service import GatewayOptions
 from roomcast.realtime.options import ServeOptions, ServerOptions
@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         where: What is listened on.
         api_port: None: there is no API here.
-        gateway_port: None: the gateway is on the API's port, or there is none.
+        gateway_port: None: there is no gateway here. With one port for both it is the API's.
         database: The file; None where there is no API.
         auth: None: authentication is off.
         insecure: Authentication is off, and other machines reach this one.
@@ -67,8 +67,12 @@ class Plan:
     @property
     def gateway_urls(self) -> tuple[str, ...]:
         """Where the gateway is."""
-        port = self.gateway_port or self.api_port
-        return () if port is None else self.where.urls(port)
+        return () if self.gateway_port is None else self.where.urls(self.gateway_port)
+
+    @property
+    def one_port(self) -> bool:
+        """Whether the gateway is on the API's port."""
+        return self.api_port is not None and self.gateway_port == self.api_port
 
 
 def plan_up(
@@ -90,7 +94,7 @@ def plan_up(
     if one_port:
         # A platform that gives one port calls it PORT.
         api = check_port("--api-port", api_port or settings.api_port or settings.gateway_port or DEFAULT_API_PORT)
-        gateway = None
+        gateway = api
     else:
         api = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
         gateway = check_port("--gateway-port", gateway_port or settings.gateway_port or DEFAULT_GATEWAY_PORT)
@@ -99,7 +103,6 @@ def plan_up(
     pages = where.urls(api)
     origins = pages if settings.allowed_origins is None else settings.allowed_origins
     hosts = _hosts(settings, where)
-    gateway_urls = (settings.gateway_url,) if settings.gateway_url else () if gateway is None else where.urls(gateway)
     return Plan(
         where=where,
         api_port=api,
@@ -110,9 +113,9 @@ def plan_up(
         responder=settings.responder,
         api=ApiOptions(
             gateway_url=settings.gateway_url,
-            gateway_port=gateway,
+            gateway_port=None if one_port else gateway,
             allowed_hosts=hosts,
-            connect_sources=websocket_sources(gateway_urls),
+            connect_sources=_connect_sources(settings, pages, None if one_port else gateway),
         ),
         gateway=_gateway(settings, origins, hosts),
         serve=_serve(settings),
@@ -130,7 +133,6 @@ def plan_api(
     where = _where(settings, host, insecure=insecure)
     port = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
     gateway_port = settings.gateway_port or DEFAULT_GATEWAY_PORT
-    gateway_urls = (settings.gateway_url,) if settings.gateway_url else where.urls(gateway_port)
     return Plan(
         where=where,
         api_port=port,
@@ -143,7 +145,7 @@ def plan_api(
             gateway_url=settings.gateway_url,
             gateway_port=gateway_port,
             allowed_hosts=_hosts(settings, where),
-            connect_sources=websocket_sources(gateway_urls),
+            connect_sources=_connect_sources(settings, where.urls(port), gateway_port),
         ),
         serve=_serve(settings),
     )
@@ -191,6 +193,16 @@ def _where(settings: Settings, host: str, *, insecure: bool) -> Listening:
 def _hosts(settings: Settings, where: Listening) -> tuple[str, ...] | None:
     # Without authentication the name in the request is what keeps a rebound DNS name out.
     return LOOPBACK_NAMES if settings.auth is None and where.loopback else None
+
+
+def _connect_sources(settings: Settings, pages: tuple[str, ...], gateway_port: int | None) -> tuple[str, ...]:
+    """What the page's policy lets it connect to: the gateway, as the page at each of its addresses finds it."""
+    if settings.gateway_url is not None:
+        return websocket_sources((settings.gateway_url,))
+    if gateway_port is None:
+        return ()  # it is where the page is
+    # The page may be known under names that only ALLOWED_ORIGINS tells.
+    return websocket_sources(on_port((*pages, *(settings.allowed_origins or ())), gateway_port))
 
 
 def _database(settings: Settings, data: Path | None) -> Path:

@@ -83,7 +83,7 @@ async def run_up(plan: Plan, on_ready: OnReady) -> None:
         gateway = Gateway(log, LocalAdmission(core.admissions), plan.gateway, observer=ConnectionLog())
         process.stack.push_async_callback(gateway.close)
         process.parts.start("gateway's sweeper", gateway.run())
-        if plan.gateway_port is None:
+        if plan.one_port:
             await process.serve([(gateway.asgi(core.api), plan.api_port)])
         else:
             await process.serve([(core.api, plan.api_port), (gateway.asgi(), plan.gateway_port)])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from roomcast.app import addresses
-from roomcast.app.addresses import listening, websocket_sources
+from roomcast.app.addresses import listening, on_port, websocket_sources
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -20,12 +21,26 @@ def test_the_default_is_both_loopbacks_if_there_are_two(monkeypatch, host, ipv6)
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "*"])
 def test_every_address_has_the_loopback_names_and_the_machines_own(monkeypatch, host) -> None:
+    monkeypatch.setattr(addresses, "_outgoing_address", lambda: ["192.0.2.9"])
     monkeypatch.setattr(socket, "gethostname", lambda: "box")
     found = [(None, None, 0, "", (address, 0)) for address in ("127.0.1.1", "192.0.2.7")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
     where = listening(host)
-    assert where.names == ("localhost", "127.0.0.1", "192.0.2.7")
+    assert where.names == ("localhost", "127.0.0.1", "192.0.2.9", "192.0.2.7")
     assert not where.loopback
+
+
+@pytest.mark.skipif(not Path("/proc/net/route").exists(), reason="tells whether there is a network")
+def test_a_machine_whose_own_name_is_loopback_is_known_by_its_route_to_the_outside(monkeypatch) -> None:
+    # As Debian's /etc/hosts has it.
+    found = [(None, None, 0, "", ("127.0.1.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
+    others = listening("0.0.0.0").names[2:]
+    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    assert bool(others) == any(route[1] == "00000000" for route in routes)
+    for name in others:
+        with socket.socket() as own:
+            own.bind((name, 0))  # nobody else's address can be bound
 
 
 def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatch) -> None:
@@ -33,6 +48,7 @@ def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatc
         raise socket.gaierror("unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(addresses, "_outgoing_address", list)
     assert listening("0.0.0.0").names == ("localhost", "127.0.0.1")
 
 
@@ -61,4 +77,14 @@ def test_sources_of_a_policy_are_origins_for_both_protocols() -> None:
         "wss://chat.example",
         "http://localhost:3001",
         "ws://localhost:3001",
+    )
+
+
+def test_the_gateway_is_on_the_hosts_of_the_pages_at_a_port_of_its_own() -> None:
+    pages = ["http://localhost:3000", "https://chat.example", "http://[::1]:3000", "http://localhost:8080", "*"]
+    assert on_port(pages, 3001) == (
+        "http://localhost:3001",
+        "https://chat.example:3001",
+        "http://[::1]:3001",
+        "http://*:3001",
     )

@@ -45,9 +45,16 @@ def test_the_gateway_alone_has_the_guides_origin() -> None:
 )
 def test_one_port_is_the_apis_or_the_one_that_a_platform_gives(settings, options, port) -> None:
     plan = plan_up(settings, host="127.0.0.1", one_port=True, **options)
-    assert (plan.api_port, plan.gateway_port, plan.api.gateway_port) == (port, None, None)
+    assert (plan.api_port, plan.gateway_port, plan.api.gateway_port) == (port, port, None)
+    assert plan.one_port
     assert plan.gateway_urls == plan.page_urls
     assert plan.api.connect_sources == ()
+
+
+def test_an_api_alone_announces_no_gateway() -> None:
+    plan = plan_api(Settings(), host="127.0.0.1")
+    assert (plan.page_urls, plan.gateway_urls, plan.one_port) == (PAGES, (), False)
+    assert plan.api.gateway_port == 3001
 
 
 def test_options_win_over_the_environment() -> None:
@@ -59,6 +66,14 @@ def test_a_public_address_of_the_gateway_is_what_pages_are_told() -> None:
     plan = plan_up(Settings(gateway_url="https://gw.example"), host="127.0.0.1")
     assert plan.api.gateway_url == "https://gw.example"
     assert plan.api.connect_sources == ("https://gw.example", "wss://gw.example")
+
+
+@pytest.mark.parametrize("plan", [plan_up, plan_api])
+def test_a_page_under_a_name_of_the_allowed_origins_may_connect_to_the_gateway_there(plan) -> None:
+    made = plan(Settings(allowed_origins=("https://chat.example",)), host="127.0.0.1")
+    assert {"ws://localhost:3001", "https://chat.example:3001", "wss://chat.example:3001"} <= set(
+        made.api.connect_sources
+    )
 
 
 @pytest.mark.parametrize("plan", [plan_up, plan_api, plan_gateway])
