@@ -72,7 +72,9 @@ class RedisServer:
         """Start it; returns once it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory))
-        plain = () if self.sentinel else ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes")
+        # A replica need not wait for others that may want to follow too.
+        ours = ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0")
+        plain = () if self.sentinel else ours
         command = [require_redis_server(), *self.arguments, *options, *plain]
         if self.sentinel:
             command.append("--sentinel")

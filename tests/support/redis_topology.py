@@ -27,7 +27,7 @@ def _wait(condition: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class SentinelGroup:
-    """A master, a replica and three sentinels.
+    """A master, a replica and sentinels.
 
     Attributes:
         servers: The two servers; who of them is master changes.
@@ -45,20 +45,20 @@ class SentinelGroup:
 
 
 @contextlib.contextmanager
-def sentinel_group(directory: Path) -> Iterator[SentinelGroup]:
-    """Start the group; sentinels act after half a second of silence."""
+def sentinel_group(directory: Path, *, sentinels_wanted: int = 3) -> Iterator[SentinelGroup]:
+    """Start the group; sentinels act, by majority, after half a second of silence."""
     master = RedisServer(directory / "a")
     replica = RedisServer(directory / "b", arguments=("--replicaof", f"127.0.0.1 {master.port}"))
     sentinels = []
     try:
         master.start()
         replica.start()
-        for number in range(3):
+        for number in range(sentinels_wanted):
             folder = directory / f"sentinel-{number}"
             folder.mkdir()
             configuration = folder / "sentinel.conf"
             configuration.write_text(
-                f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.port} 2\n"
+                f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.port} {sentinels_wanted // 2 + 1}\n"
                 f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
                 f"sentinel failover-timeout {MASTER_NAME} 3000\n"
             )
@@ -66,9 +66,10 @@ def sentinel_group(directory: Path) -> Iterator[SentinelGroup]:
             sentinels.append(sentinel)
             sentinel.start()
         _wait(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "the replica follows")
+        settled = f"slaves=1,sentinels={sentinels_wanted}".encode()
         for sentinel in sentinels:
             _wait(
-                lambda sentinel=sentinel: b"slaves=1,sentinels=3" in sentinel.command("INFO", "sentinel"),
+                lambda sentinel=sentinel: settled in sentinel.command("INFO", "sentinel"),
                 "the sentinels know each other",
             )
         yield SentinelGroup((master, replica), tuple(sentinels))

@@ -1,0 +1,112 @@
+"""Layout of records and frames: what is written comes back, what is not ours is named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from roomcast.chat.ports import LogEntry
+from roomcast.eventlog.redis.codec import (
+    CUT_ENTRY_VERSION,
+    Malformed,
+    decode_epoch,
+    decode_frame,
+    decode_record,
+    encode_epoch,
+    encode_record,
+)
+
+MAX = 10_000
+args = st.text(max_size=50).map(lambda text: f'["new-msg",{text!r}]'.encode(errors="replace"))
+traces = st.none() | st.from_regex(r"[!-~]{2,128}", fullmatch=True)
+seqs = st.integers(1, 2**53)
+
+
+def frame(epoch: str, records: list[bytes]) -> bytes:
+    sizes = " ".join(str(len(record)) for record in records)
+    return b"RC1 %b %b\n%b" % (encode_epoch(epoch), sizes.encode(), b"".join(records))
+
+
+@given(seqs, args, traces)
+@example(1, b"[]", "-x")
+@example(2**53, b'["\xc3\xa4"]', None)
+def test_an_entry_comes_back_as_it_was_given(seq: int, args: bytes, trace: str | None) -> None:
+    entry = LogEntry(seq, args, trace)
+    assert decode_record(encode_record(entry, MAX)) == entry
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_an_epoch_is_one_word_and_comes_back(epoch: str) -> None:
+    word = encode_epoch(epoch)
+    assert b" " not in word
+    if len(word) <= 256:
+        assert decode_epoch(word) == epoch
+
+
+@given(st.lists(args, min_size=1, max_size=5), st.integers(1, 10**9))
+def test_a_frame_comes_back_whole(payloads: list[bytes], first: int) -> None:
+    given_entries = [LogEntry(first + number, payload) for number, payload in enumerate(payloads)]
+    records = [encode_record(entry, MAX) for entry in given_entries]
+    assert decode_frame(frame("e-1", records)) == ("e-1", given_entries)
+
+
+@pytest.mark.parametrize("trace", ["", "-", "a b", "a\nb", "ä", "x" * 129, "\x00\x01"])
+def test_a_trace_that_is_no_word_is_left_out_and_costs_nothing(trace: str) -> None:
+    assert decode_record(encode_record(LogEntry(7, b"[]", trace), MAX)) == LogEntry(7, b"[]")
+
+
+def test_an_entry_at_the_limit_travels_and_one_beyond_it_is_cut() -> None:
+    fits = LogEntry(1, b"[" + b" " * 742 + b"]")
+    assert len(fits.args) == 744
+    assert decode_record(encode_record(fits, 1_000)) == fits
+    cut = decode_record(encode_record(LogEntry(1, fits.args + b" "), 1_000))
+    assert (cut.seq, cut.args, cut.version) == (1, b"", CUT_ENTRY_VERSION)
+
+
+def test_an_entry_of_another_version_tells_its_seq_and_nothing_else() -> None:
+    assert decode_record(b"7 42 what ever it holds then\nanything") == LogEntry(42, b"", None, 7)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b"", "record header"),
+        (b"1 1 -", "record header"),
+        (b"1\n[]", "record header"),
+        (b"1 1\n[]", "record header"),
+        (b"1 1 - -\n[]", "record header"),
+        (b"1 1 -" + b" " * 300 + b"\n[]", "record header"),
+        (b"x 1 -\n[]", "number"),
+        (b"1 -1 -\n[]", "number"),
+        (b"1 +1 -\n[]", "number"),
+        (b"1 1_0 -\n[]", "number"),
+        (b"1 " + b"9" * 17 + b" -\n[]", "number"),
+        (b"1 0 -\n[]", "seq"),
+        (b"1 9007199254740993 -\n[]", "seq"),
+        (b"1 1 \xff\n[]", "encoding"),
+        (b"1 1 \x01\x02\n[]", "trace"),
+        (b"1 1 -\n", "arguments"),
+        (b'1 1 -\n{"a":1}', "arguments"),
+        (b"1 1 -\n[\xff]", "encoding"),
+    ],
+)
+def test_a_bad_record_is_named(record: bytes, reason: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        decode_record(record)
+    assert caught.value.reason == reason
+
+
+def test_a_frame_with_a_hole_is_refused() -> None:
+    with pytest.raises(Malformed, match="seq"):
+        decode_frame(frame("e", [b"1 1 -\n[]", b"1 3 -\n[]"]))
+
+
+@given(st.binary(max_size=200))
+@example(b"RC1 e 8\n1 1 -\n[]")
+def test_any_bytes_either_decode_or_are_malformed(data: bytes) -> None:
+    for decode in (decode_frame, decode_record, decode_epoch):
+        try:
+            decode(data)
+        except Malformed as error:
+            assert error.reason  # noqa: PT017 - every raise has its reason
