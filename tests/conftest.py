@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.postgres_server import PostgresServer, running
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,3 +64,10 @@ def chromium_path() -> str:
     path = find_chromium()
     assert path is not None, "mark the test with `browser`"
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for all tests that do not kill it; it does not wait for the disk."""
+    with running() as server:
+        yield server

@@ -16,14 +16,21 @@ from roomcast.chat.errors import ChatExists, ChatNotFound, NotAMember, StoreUnav
 from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.events import EventType
+from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
-from support.backend import START, fresh_database, new_message
+from support.backend import START, new_message
+from support.databases import KINDS, fresh_options
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChatStore]:
-    """Every database, empty."""
-    async with open_store(fresh_database(tmp_path)) as opened:
+@pytest.fixture(params=KINDS)
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseOptions:
+    """Every kind of database, empty."""
+    return fresh_options(request.param, request, tmp_path)
+
+
+@pytest.fixture
+async def store(options: DatabaseOptions) -> AsyncIterator[ChatStore]:
+    async with open_store(options) as opened:
         yield opened.chats
 
 
@@ -304,6 +311,7 @@ async def test_a_message_to_a_chat_with_a_responder_asks_for_a_turn(store: ChatS
     assert not (await store.append_message(new_message("d"))).turn_queued
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sends=st.lists(
@@ -314,11 +322,13 @@ async def test_a_message_to_a_chat_with_a_responder_asks_for_a_turn(store: ChatS
 )
 async def test_concurrent_senders_get_one_total_order_and_each_key_once(
     tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    kind: str,
     sends: list[tuple[str, str | None]],
     parts: int,
     data: st.DataObject,
 ) -> None:
-    async with open_store(fresh_database(tmp_path_factory.mktemp("store"))) as opened:
+    async with open_store(fresh_options(kind, request, tmp_path_factory.mktemp("store"))) as opened:
         store = opened.chats
 
         async def sender(mine: list[tuple[str, str | None]]) -> list[tuple[str, str | None, int, bool]]:
@@ -343,12 +353,12 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
             assert all(len(seqs) == 1 for seqs in by_key.values())
 
 
-async def test_a_closed_store_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    async with open_store(fresh_database(tmp_path)) as opened:
+async def test_a_closed_store_takes_nothing_and_loses_nothing(options: DatabaseOptions) -> None:
+    async with open_store(options) as opened:
         waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
         await asyncio.sleep(0)
     assert [(await task).event.seq for task in waiting] == list(range(1, 51))
     with pytest.raises(StoreUnavailable):
         await opened.chats.append_message(new_message())
-    async with open_store(fresh_database(tmp_path)) as opened:
+    async with open_store(options) as opened:
         assert (await opened.chats.events_after("c", 0, 100))[1] == 50

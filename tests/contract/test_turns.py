@@ -11,16 +11,23 @@ import pytest
 
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import NewChat, NewMessage, Turn, TurnClaim
+from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import Store, open_store
 from support.backend import START, fresh_database, new_message
+from support.databases import KINDS, fresh_options
 
 LEASE_END = START + timedelta(seconds=30)
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    """Every database, empty."""
-    async with open_store(fresh_database(tmp_path)) as opened:
+@pytest.fixture(params=KINDS)
+def options(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseOptions:
+    """Every kind of database, empty."""
+    return fresh_options(request.param, request, tmp_path)
+
+
+@pytest.fixture
+async def store(options: DatabaseOptions) -> AsyncIterator[Store]:
+    async with open_store(options) as opened:
         yield opened
 
 
@@ -139,7 +146,7 @@ async def test_history_ends_where_it_is_asked_to(store: Store) -> None:
     assert [message.content for message in history] == ["2", "3"]
 
 
-async def test_turns_of_a_process_that_died_may_be_had_at_once(tmp_path: Path) -> None:
+async def test_turns_of_an_embedded_process_that_died_may_be_had_at_once(tmp_path: Path) -> None:
     async with open_store(fresh_database(tmp_path)) as store:
         await store.chats.append_message(question())
         first = await claim_one(store)

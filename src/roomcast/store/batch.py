@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
@@ -151,6 +152,8 @@ class _Batch:
     def write(self) -> None:
         """Write everything that was taken down."""
         execute = self._connection.execute
+        # In one order everywhere: two processes that create the same chats wait for each other, but never in a ring.
+        self._new[chats].sort(key=itemgetter("id"))
         created = {row["id"] for row in self._new[chats]}
         for row in self._new[chats]:
             chat = self._chats[row["id"]]
@@ -177,7 +180,7 @@ class _Batch:
         if self._ended:
             execute(_END_TURN, [{"turn": turn} for turn in self._ended])
         if self._marks:
-            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in self._marks.items()])
+            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in sorted(self._marks.items())])
 
     def _send(self, new: NewMessage) -> Committed:
         if new.client_msg_id is not None and (known := self._sent.get((new.chat_id, new.client_msg_id))):
@@ -322,7 +325,7 @@ class _Batch:
         if not ids:
             return {}
         # Where several processes write, the rows are locked, always in one order.
-        query = select(chats).where(chats.c.id.in_(sorted(ids))).order_by(chats.c.id).with_for_update()
+        query = select(chats).where(chats.c.id.in_(sorted(ids))).order_by(chats.c.id).with_for_update(key_share=True)
         return {row.id: to_chat(row) for row in self._connection.execute(query)}
 
     def _load_sent(self, commands: Iterable[Command]) -> dict[tuple[str, str], StoredEvent]:
@@ -362,5 +365,11 @@ class _Batch:
         }
         if not ids:
             return {}
-        query = select(turns.c.id, turns.c.generation).where(turns.c.id.in_(sorted(ids)), turns.c.status == "running")
+        # Locked, or another worker could claim it between this look and the answer's commit.
+        query = (
+            select(turns.c.id, turns.c.generation)
+            .where(turns.c.id.in_(sorted(ids)), turns.c.status == "running")
+            .order_by(turns.c.id)
+            .with_for_update(key_share=True)
+        )
         return {row.id: TurnClaim(row.id, row.generation) for row in self._connection.execute(query)}

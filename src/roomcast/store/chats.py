@@ -6,9 +6,9 @@ Layer: store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, literal, select, tuple_
+from sqlalchemy import Select, bindparam, exists, literal, select, true, tuple_
 
 from roomcast.chat.model import (
     Chat,
@@ -38,7 +38,19 @@ _STANDING: Final = select(
     .scalar_subquery()
     .label("event_epoch_id"),
 )
-_EVENTS_AFTER: Final = (
+
+
+def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """A chat's head beside each row of a page, in one statement and so of one snapshot.
+
+    No row: there is no such chat. A row without a seq: the page is empty.
+    """
+    head = select(chats.c.last_seq.label("head")).where(chats.c.id == bindparam("chat")).subquery("chat")
+    rows = page.subquery("page")
+    return select(head.c.head, rows).select_from(head.outerjoin(rows, true())).order_by(rows.c.seq)
+
+
+_EVENTS_AFTER: Final = _with_head(
     select(events)
     .where(events.c.chat_id == bindparam("chat"), events.c.seq > bindparam("after"))
     .order_by(events.c.seq)
@@ -106,6 +118,8 @@ class SqlChatStore:
         """See the port."""
         asked = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
         row = await self._database.read(lambda connection: connection.execute(_STANDING, asked).one())
+        if cursor is not None:
+            await self._database.know_epochs((), cursor.epoch)
         return Standing(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
@@ -115,39 +129,29 @@ class SqlChatStore:
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
         """See the port."""
-
-        def read(connection: Connection) -> tuple[Sequence[AnyRow], int]:
-            rows = connection.execute(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit}).all()
-            return rows, connection.execute(_HEAD, {"chat": chat_id}).scalar_one_or_none() or 0
-
-        rows, head = await self._database.read(read)
+        rows, head = await self._page(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit})
         return [to_event(row, self._database.epochs) for row in rows], head
 
     async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
         """See the port."""
         asked = {"chat": chat_id, "count": limit}
         rows = await self._database.read(lambda connection: connection.execute(_RECENT_EVENTS, asked).all())
+        await self._database.know_epochs([row.epoch_id for row in rows])
         return [to_event(row, self._database.epochs) for row in reversed(rows)]
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> tuple[Sequence[Message], int]:
         """See the port."""
-        query = select(messages).where(messages.c.chat_id == chat_id).limit(limit)
+        query = select(messages).where(messages.c.chat_id == bindparam("chat")).limit(limit)
         if after is not None:
             query = query.where(messages.c.seq > after).order_by(messages.c.seq)
         else:
             query = query.order_by(messages.c.seq.desc())
             if before is not None:
                 query = query.where(messages.c.seq < before)
-
-        def read(connection: Connection) -> tuple[Sequence[AnyRow], int]:
-            rows = connection.execute(query).all()
-            return rows, connection.execute(_HEAD, {"chat": chat_id}).scalar_one_or_none() or 0
-
-        rows, head = await self._database.read(read)
-        found = [to_message(row, self._database.epochs) for row in rows]
-        return (found if after is not None else found[::-1]), head
+        rows, head = await self._page(_with_head(query), {"chat": chat_id})
+        return [to_message(row, self._database.epochs) for row in rows], head
 
     async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
         """See the port."""
@@ -164,6 +168,12 @@ class SqlChatStore:
         """See the port."""
         query = select(outbox.c.chat_id).distinct().limit(limit)
         return await self._database.read(lambda connection: connection.execute(query).scalars().all())
+
+    async def _page(self, query: Select[*tuple[Any, ...]], asked: Mapping[str, Any]) -> tuple[Sequence[AnyRow], int]:
+        rows = await self._database.read(lambda connection: connection.execute(query, asked).all())
+        found = [row for row in rows if row.seq is not None]
+        await self._database.know_epochs([row.epoch_id for row in found])
+        return found, rows[0].head if rows else 0
 
     def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
         """The lineage rule of docs/decisions/0001."""

@@ -1,40 +1,41 @@
-"""One open database: its connections, their settings, its lineage of epochs, and what its failures mean.
+"""One open database: its threads and connections, its lineage of epochs, and what its failures mean.
 
-Work comes as a function of a connection and runs as one transaction on a thread of the database's own: SQLite's calls
-block, and one change of threads for each transaction costs a third of one for each call. The functions know nothing
-of that, so a database whose driver is asynchronous can run them as they are (`AsyncConnection.run_sync`).
+Work comes as a function of a connection and runs as one transaction on a thread of the database's own: the drivers'
+calls block, and one change of threads for each transaction costs a third of one for each call. What one kind of
+database has of its own is its `Backing`.
 
-SQLite: one connection writes, a few read. Every write transaction takes the write lock when it begins (a transaction
-that upgrades later can fail for reasons that no retry mends).
-
-Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous".
+Layer: store. Source: docs/decisions/0003, 0004.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
+import itertools
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select, update
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy import URL, Connection, make_url, select
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.store import tables
+from roomcast.store.backing import Backing
 from roomcast.store.errors import DatabaseUnreadable
-from roomcast.store.exclusive import ExclusiveLock
+from roomcast.store.sqlite import SqliteBacking
 
 _T = TypeVar("_T")
 
-#: Turns that a dead process of an embedded database had claimed may be had again at once.
-_RUNNING: Final = "running"
-_JOURNAL_LIMIT_BYTES: Final = 67_108_864
+#: How often a transaction is begun again that another process got in the way of.
+_MAX_ATTEMPTS: Final = 6
+_EPOCHS: Final = select(tables.epochs.c.id, tables.epochs.c.epoch).order_by(tables.epochs.c.id)
+_POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +43,27 @@ class DatabaseOptions:
     """Where the database is and how it is opened.
 
     Attributes:
-        url: ``sqlite:///path``.
+        url: ``sqlite:///path`` or ``postgresql://user:password@host:port/name``; not part of the text form, since it
+            may hold a password.
         synchronous: ``FULL``: an acknowledged message survives a loss of power. ``OFF`` is for tests.
         readers: Connections that read, each with a thread.
-        busy_timeout_s: How long a statement waits for a lock of another program (a backup).
+        busy_timeout_s: SQLite: how long a statement waits for a lock of another program (a backup).
         read_timeout_s: How long a read may take, waiting for a thread included.
-        cache_kib: Page cache of each connection.
+        write_timeout_s: PostgreSQL: how long a transaction may take, repetitions included; then its connection is
+            given up. Above ``statement_timeout_s``, so that the server ends what merely waits.
+        statement_timeout_s: PostgreSQL: how long one statement may take, and how long a transaction may idle.
+        connect_timeout_s: PostgreSQL: how long connecting to one host may take.
+        cache_kib: SQLite: page cache of each connection.
     """
 
-    url: str
+    url: str = field(repr=False)
     synchronous: Literal["FULL", "OFF"] = "FULL"
     readers: int = 4
     busy_timeout_s: float = 5.0
     read_timeout_s: float = 10.0
+    write_timeout_s: float = 12.0
+    statement_timeout_s: float = 8.0
+    connect_timeout_s: float = 4.0
     cache_kib: int = 8_192
 
 
@@ -63,62 +72,30 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def checked_url(url: str) -> URL:
-    """The URL, parsed.
+def backing_for(options: DatabaseOptions) -> Backing:
+    """The kind of database that the URL names.
 
     Raises:
         DatabaseUnreadable: no such database is supported.
     """
-    parsed = make_url(url)
-    if parsed.drivername != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise DatabaseUnreadable(parsed.render_as_string(), "use sqlite:///path/to/file.db")
-    return parsed
+    try:
+        url = make_url(options.url.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        # Not shown: what cannot be parsed cannot be cleared of its password.
+        raise DatabaseUnreadable("of DATABASE_URL", "it is no URL; use postgresql://user:password@host/name") from None
+    if url.drivername in _POSTGRES:
+        from roomcast.store.postgres import PostgresBacking
+
+        return PostgresBacking(url, options)
+    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
+        place = url.set(query={}).render_as_string()
+        raise DatabaseUnreadable(place, "use sqlite:///path/to/file.db or postgresql://user:password@host/name")
+    return SqliteBacking(url, options)
 
 
-def make_engine(url: URL, options: DatabaseOptions, *, writes: bool) -> Engine:
-    """An engine whose connections are set up for reading, or the one that writes.
-
-    A transaction of the execution option ``durable=False`` commits without waiting for the disk.
-    """
-    engine = create_engine(
-        url,
-        pool_size=1 if writes else options.readers,
-        max_overflow=0,
-        connect_args={"timeout": options.busy_timeout_s},
-    )
-
-    def set_up(connection: Any, _record: Any) -> None:
-        # The driver's own transaction control begins too late and leaves DDL outside.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {round(options.busy_timeout_s * 1000)}")
-        if writes:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            # What a burst made of the log file is given back at the next checkpoint.
-            cursor.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
-        cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute(f"PRAGMA cache_size = -{options.cache_kib}")
-        if not writes:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        if not writes:
-            connection.exec_driver_sql("BEGIN")
-            return
-        # In WAL mode NORMAL loses no consistency, only the newest commits, and only with the power; the next FULL
-        # commit brings them to the disk as well.
-        durable = connection.get_execution_options().get("durable", True)
-        level = options.synchronous if durable or options.synchronous == "OFF" else "NORMAL"
-        if connection.info.get("synchronous", options.synchronous) != level:
-            connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
-            connection.info["synchronous"] = level
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    event.listen(engine, "connect", set_up)
-    event.listen(engine, "begin", begin)
-    return engine
+def reason_of(error: DBAPIError) -> str:
+    """What the driver said, on one line."""
+    return " ".join(str(error.orig).split())
 
 
 @contextmanager
@@ -130,17 +107,50 @@ def failures_named() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
-        raise StoreUnavailable(f"the database did not answer: {error.orig}") from error
+    except (OperationalError, InterfaceError, InternalError) as error:
+        raise StoreUnavailable(f"the database did not answer: {reason_of(error)}") from error
     except DatabaseError as error:
         # Its subclasses are mistakes of ours (a constraint, a statement); itself it is a damaged file.
         if type(error) is not DatabaseError:
             raise
-        raise StoreUnavailable(f"the database is damaged: {error.orig}") from error
-    except TimeoutError as error:
+        raise StoreUnavailable(f"the database is damaged: {reason_of(error)}") from error
+    except (TimeoutError, PoolTimeoutError) as error:
         raise StoreUnavailable("the database did not answer in time") from error
     except OSError as error:
         raise StoreUnavailable(f"the database did not answer: {error}") from error
+
+
+class _Call:
+    """One transaction under way, which the event loop may give up while a thread is busy with it."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self.timeout_s = timeout_s
+        self.committing = False
+        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._guard = threading.Lock()
+        self._connection: Connection | None = None
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it is worth another attempt."""
+        return self._deadline is None or time.monotonic() < self._deadline
+
+    @contextmanager
+    def using(self, connection: Connection) -> Iterator[None]:
+        """The connection is this call's own for so long."""
+        with self._guard:
+            self._connection = connection
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._connection = None
+
+    def abort(self, backing: Backing) -> None:
+        """Break off whatever the thread waits for."""
+        with self._guard:
+            if self._connection is not None:
+                backing.abort(self._connection)
 
 
 class Database:
@@ -148,31 +158,30 @@ class Database:
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
-        url = checked_url(options.url)
-        self._lock = ExclusiveLock(Path(str(url.database)))
-        self._writer = make_engine(url, options, writes=True)
-        self._readers = make_engine(url, options, writes=False)
+        self._backing = backing_for(options)
+        self._writer = self._backing.engine(writes=True)
+        self._readers = self._backing.engine(writes=False)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(options.readers, thread_name_prefix="store-reader")
         self._epochs: dict[int, str] = {}
-        self._epoch_id = 0
 
     @classmethod
     async def open(cls, options: DatabaseOptions) -> Database:
-        """Open a migrated database for writing and begin a new epoch.
+        """Open a migrated database for writing; an embedded one begins a new epoch.
 
         Raises:
-            DataInUse: another process has it.
+            DataInUse: another process has it, and it is not for several.
+            ServerTooOld: its server is too old.
             DatabaseUnreadable: it cannot be opened.
         """
         database = cls(options)
         try:
-            database._lock.acquire()
-            await database.write(database._begin_epoch)
+            database._backing.acquire()
+            await database.write(database._start)
         except BaseException as error:
             await database.close()
             if isinstance(error, StoreUnavailable):
-                raise DatabaseUnreadable(options.url, str(error)) from None
+                raise DatabaseUnreadable(database._backing.place, str(error)) from None
             raise
         return database
 
@@ -183,68 +192,106 @@ class Database:
     @property
     def epoch(self) -> str:
         """The current epoch."""
-        return self._epochs[self._epoch_id]
+        return self._epochs[self.epoch_id]
 
     @property
     def epoch_id(self) -> int:
         """The current epoch's id in the table."""
-        return self._epoch_id
+        return next(reversed(self._epochs))
 
     @property
     def epochs(self) -> Mapping[int, str]:
-        """Every epoch by id: one for each start, so they are few."""
+        """Every epoch by id, the newest last; they are few."""
         return self._epochs
 
+    async def know_epochs(self, ids: Collection[int], epoch: str | None = None) -> None:
+        """See to it that these epochs are known, if the database has them.
+
+        Args:
+            ids: As rows name them.
+            epoch: As a cursor names it.
+        """
+        unknown = not self._epochs.keys() >= set(ids) or (epoch is not None and epoch not in self._epochs.values())
+        # Only another process can have begun one.
+        if unknown and self._backing.shared:
+            await self.read(self._load_epochs)
+
     async def read(self, work: Callable[[Connection], _T]) -> _T:
-        """Run ``work`` in a read transaction: everything that it reads is of one snapshot.
+        """Run ``work``: one statement, so that everything that it reads is of one snapshot.
 
         Raises:
             StoreUnavailable: the database is out of reach, or the read took too long.
         """
+        call = _Call(self._options.read_timeout_s)
 
-        def run() -> _T:
-            with self._readers.connect() as connection:
+        def transact() -> _T:
+            with self._readers.connect() as connection, call.using(connection):
                 return work(connection)
 
-        with failures_named():
-            async with asyncio.timeout(self._options.read_timeout_s):
-                return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+        return await self._perform(self._read_threads, transact, call)
 
     async def write(self, work: Callable[[Connection], _T], *, durable: bool = True) -> _T:
-        """Run ``work`` in the one write transaction; it is committed behind it, or rolled back if it raises.
+        """Run ``work`` in one write transaction; it is committed behind it, or rolled back if it raises.
 
         A caller that is cancelled stops waiting; the transaction goes on.
 
         Args:
-            work: Runs on the writing thread.
+            work: Runs on the writing thread; again from its start if another process got in its way.
             durable: Return when the commit has reached the disk. Else it may be lost together with the power, though
                 never with the process.
 
         Raises:
-            StoreUnavailable: the database is out of reach.
+            StoreUnavailable: the database is out of reach. It was not written, unless the connection was lost between
+                the commit and its answer: nobody can know then.
         """
+        call = _Call(self._options.write_timeout_s if self._backing.shared else None)
 
-        def run() -> _T:
-            with self._writer.connect() as plain:
+        def transact() -> _T:
+            with self._writer.connect() as plain, call.using(plain):
+                call.committing = False
                 connection = plain.execution_options(durable=durable)
                 with connection.begin():
-                    return work(connection)
+                    if self._backing.shared and self._epochs:
+                        self._load_epochs(connection)
+                    result = work(connection)
+                    call.committing = True
+                return result
 
+        return await self._perform(self._write_thread, transact, call)
+
+    async def _perform(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
         with failures_named():
-            return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
+            try:
+                async with asyncio.timeout(call.timeout_s):
+                    return await asyncio.get_running_loop().run_in_executor(threads, self._repeat, transact, call)
+            except TimeoutError:
+                call.abort(self._backing)
+                raise
+
+    def _repeat(self, transact: Callable[[], _T], call: _Call) -> _T:
+        """Do it until it is done, or cannot be, on a thread."""
+        for attempt in itertools.count(1):
+            try:
+                return transact()
+            except DBAPIError as error:
+                # A connection that had died while nobody looked; the whole pool has been emptied of its like.
+                lost = error.connection_invalidated and not call.committing
+                may = lost or self._backing.may_repeat(error)
+                if not may or attempt == _MAX_ATTEMPTS or not call.in_time:
+                    raise
+        raise AssertionError  # unreachable: the count has no end
+
+    def _start(self, connection: Connection) -> None:
+        self._backing.start(connection)
+        self._load_epochs(connection)
+
+    def _load_epochs(self, connection: Connection) -> None:
+        rows = connection.execute(_EPOCHS)
+        self._epochs = {row.id: row.epoch for row in rows}
 
     def _close(self) -> None:
         self._read_threads.shutdown()
         self._write_thread.shutdown()
         self._readers.dispose()
         self._writer.dispose()
-        self._lock.release()
-
-    def _begin_epoch(self, connection: Connection) -> None:
-        epoch = secrets.token_hex(8)
-        connection.execute(insert(tables.epochs).values(epoch=epoch, started_at=time.time_ns() // 1_000_000))
-        rows = connection.execute(select(tables.epochs.c.id, tables.epochs.c.epoch))
-        self._epochs = {row.id: row.epoch for row in rows}
-        self._epoch_id = next(key for key, value in self._epochs.items() if value == epoch)
-        # This process has the database alone: whoever held a lease is dead.
-        connection.execute(update(tables.turns).where(tables.turns.c.status == _RUNNING).values(lease_until=0))
+        self._backing.release()

@@ -5,6 +5,7 @@ The hierarchy::
     StoreError
     ├── DataInUse           another process has the data directory
     ├── DatabaseTooNew      written by a newer version
+    ├── ServerTooOld        a database server of a version that lacks what is used
     └── DatabaseUnreadable  no database, or no permission
 
 Layer: store.
@@ -42,3 +43,13 @@ class DatabaseUnreadable(StoreError):
         super().__init__(f"cannot open the database {url}: {reason}")
         self.url = url
         self.reason = reason
+
+
+class ServerTooOld(StoreError):
+    """The database server lacks what is used here."""
+
+    def __init__(self, place: str, version: int, needed: int) -> None:
+        super().__init__(f"{place} is PostgreSQL {version}; roomcast needs {needed} or newer")
+        self.place = place
+        self.version = version
+        self.needed = needed

@@ -12,47 +12,49 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from roomcast.store.database import DatabaseOptions, checked_url, make_engine
+from roomcast.store.database import DatabaseOptions, backing_for, reason_of
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
-from roomcast.store.exclusive import ExclusiveLock
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: The newest revision. A test compares it with the scripts; knowing it here spares most starts from loading them.
 HEAD: Final = "0001"
 
 
-async def migrate(options: DatabaseOptions) -> str | None:
-    """Create the database or bring it to `HEAD`, in one transaction.
+async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str | None:
+    """Create the database's tables or bring them to `HEAD`, in one transaction. Several processes may do it at once.
+
+    Args:
+        options: Where the database is.
+        new_epoch: PostgreSQL was restored from a backup: clients that saw what is lost are told to start anew
+            (docs/decisions/0001). SQLite begins an epoch at each start by itself.
 
     Returns:
         The revision that it had before; None for a new database.
 
     Raises:
-        DataInUse: another process has the database open.
+        DataInUse: another process has the database open, and it is not for several.
         DatabaseTooNew: a newer version wrote it.
+        ServerTooOld: its server is too old.
         DatabaseUnreadable: it cannot be opened.
     """
-    return await asyncio.to_thread(_migrate, options)
+    return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch)
 
 
-def _migrate(options: DatabaseOptions) -> str | None:
-    url = checked_url(options.url)
-    path = Path(str(url.database))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseUnreadable(str(path.parent), error.strerror or str(error)) from None
-    lock = ExclusiveLock(path)
-    lock.acquire()
-    engine = make_engine(url, options, writes=True)
+def _migrate(options: DatabaseOptions, *, new_epoch: bool) -> str | None:
+    backing = backing_for(options)
+    backing.acquire()
+    engine = backing.engine(writes=True)
     try:
         with engine.begin() as connection:
-            return _upgrade(connection)
+            backing.lock_schema(connection)
+            before = _upgrade(connection)
+            backing.keep_lineage(connection, new_epoch=new_epoch)
+            return before
     except DatabaseError as error:
-        raise DatabaseUnreadable(str(path), str(error.orig)) from None
+        raise DatabaseUnreadable(backing.place, reason_of(error)) from None
     finally:
         engine.dispose()
-        lock.release()
+        backing.release()
 
 
 def _upgrade(connection: Connection) -> str | None:

@@ -33,7 +33,7 @@ _CLAIMABLE: Final = (
     .order_by(turns.c.created_at, turns.c.id)
     .limit(1)
     # Where several workers claim, none waits for another's row.
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, key_share=True)
 )
 _HELD: Final = and_(
     turns.c.id == bindparam("turn"), turns.c.generation == bindparam("held"), turns.c.status == "running"
@@ -98,6 +98,7 @@ class SqlTurnStore:
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
+        await self._database.know_epochs([row.epoch_id for row in rows])
         return [to_message(row, self._database.epochs) for row in reversed(rows)]
 
     async def _change_held(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:

@@ -8,6 +8,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# Compared by bytes, as SQLite does: faster, and an index survives a new version of the system's collations.
+ID = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -21,7 +24,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "chats",
-        sa.Column("id", sa.String(128), nullable=False),
+        sa.Column("id", ID, nullable=False),
         sa.Column("title", sa.String(200)),
         sa.Column("responder", sa.String(64)),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -32,7 +35,7 @@ def upgrade() -> None:
     op.create_index("ix_chats_activity", "chats", ["last_activity_at", "id"])
     op.create_table(
         "events",
-        sa.Column("chat_id", sa.String(128), nullable=False),
+        sa.Column("chat_id", ID, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("epoch_id", sa.Integer(), nullable=False),
         sa.Column("type", sa.String(64), nullable=False),
@@ -45,14 +48,14 @@ def upgrade() -> None:
     )
     op.create_table(
         "messages",
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("chat_id", sa.String(128), nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("chat_id", ID, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("epoch_id", sa.Integer(), nullable=False),
         sa.Column("role", sa.String(8), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
-        sa.Column("user_id", sa.String(128)),
-        sa.Column("client_msg_id", sa.String(128)),
+        sa.Column("user_id", ID),
+        sa.Column("client_msg_id", ID),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
@@ -63,8 +66,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "members",
-        sa.Column("chat_id", sa.String(128), nullable=False),
-        sa.Column("user_id", sa.String(128), nullable=False),
+        sa.Column("chat_id", ID, nullable=False),
+        sa.Column("user_id", ID, nullable=False),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("chat_id", "user_id", name="pk_members"),
         sa.ForeignKeyConstraint(["chat_id"], ["chats.id"], name="fk_members_chat_id"),
@@ -72,15 +75,15 @@ def upgrade() -> None:
     op.create_index("ix_members_user_id", "members", ["user_id", "chat_id"])
     op.create_table(
         "outbox",
-        sa.Column("chat_id", sa.String(128), nullable=False),
+        sa.Column("chat_id", ID, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("chat_id", "seq", name="pk_outbox"),
     )
     op.create_table(
         "turns",
-        sa.Column("id", sa.String(128), nullable=False),
-        sa.Column("chat_id", sa.String(128), nullable=False),
-        sa.Column("message_id", sa.String(128), nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("chat_id", ID, nullable=False),
+        sa.Column("message_id", ID, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("responder", sa.String(64), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
