@@ -146,13 +146,13 @@ class Registry:
         """
         here = self._functions.get(namespace)
         if here is not None:
-            if event in here:
+            if event in here and event != CATCH_ALL:
                 return Found(here[event], ())
             if CATCH_ALL in here and event not in RESERVED:
                 return Found(here[CATCH_ALL], (event,))
         anywhere = self._functions.get(CATCH_ALL)
         if anywhere is not None:
-            if event in anywhere:
+            if event in anywhere and event != CATCH_ALL:
                 return Found(anywhere[event], (namespace,))
             if CATCH_ALL in anywhere and event not in RESERVED:
                 return Found(anywhere[CATCH_ALL], (event, namespace))

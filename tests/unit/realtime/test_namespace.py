@@ -29,6 +29,8 @@ def test_the_most_special_handler_wins() -> None:
     assert result("a", "/x") == ("* a", "/x", "sid")
     assert result("b", "/x") == ("* *", "b", "/x", "sid")
     assert result("connect", "/") is None
+    assert result("*", "/") == ("/ *", "*", "sid"), "a client may call its event so; it is not the catch-all's own name"
+    assert result("*", "/x") == ("* *", "*", "/x", "sid")
 
 
 def test_functions_come_before_classes_and_named_classes_before_the_general_one() -> None:
