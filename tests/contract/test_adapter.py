@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roomcast.realtime import EncodedEvent
+from roomcast.realtime import EncodedEvent, Socket
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
+from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from support.redis_server import RedisServer, running
 
 
 class Recorder:
-    """A node that notes what it is told."""
+    """A node that notes what it is told, and claims to have sockets everywhere."""
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
@@ -22,17 +25,34 @@ class Recorder:
     def obey(self, command: Command) -> None:
         self.commands.append(command)
 
+    def namespaces(self) -> Collection[str]:
+        return ("/", "/x")
 
-def memory() -> Callable[[], Adapter]:
-    bus = MemoryBus()
-    return lambda: MemoryAdapter(bus)
+    def occupied(self, namespace: str, room: str | None) -> bool:
+        return True
+
+    def rooms(self, namespace: str) -> Collection[str]:
+        return ()
+
+    def members(self, who: Selection) -> Sequence[Socket]:
+        return ()
 
 
-@pytest.fixture(params=[memory], ids=["memory"])
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    directory: Path = tmp_path_factory.mktemp("redis")
+    with running(RedisServer(directory)) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
 def new_adapter(request: pytest.FixtureRequest) -> Callable[[], Adapter]:
     """Makes adapters of one cluster."""
-    made: Callable[[], Adapter] = request.param()
-    return made
+    if request.param == "memory":
+        bus = MemoryBus()
+        return lambda: MemoryAdapter(bus)
+    port = request.getfixturevalue("redis_server").port
+    return lambda: RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", port),)))
 
 
 async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[Adapter], list[Recorder]]:
@@ -81,6 +101,7 @@ async def test_the_commands_of_a_node_arrive_in_their_order(new_adapter: Callabl
         Join(Selection("/x", None, ("a",)), ("r", "s")),
         Leave(Selection("/", ("a", "b")), ("r",)),
         Disconnect(Selection("/", ("sid",))),
+        Disconnect(Selection("/", None, ("sid",)), close=True),
     ],
 )
 async def test_every_part_of_a_command_arrives(new_adapter: Callable[[], Adapter], command: Command) -> None:
@@ -101,6 +122,35 @@ async def test_an_event_arrives_with_its_binary_parts(new_adapter: Callable[[], 
     assert isinstance(got, Broadcast)
     assert (got.to, got.volatile) == (sent.to, True)
     assert got.message.message("/").frames == sent.message.message("/").frames
+    for adapter in adapters:
+        await adapter.stop()
+
+
+async def test_a_command_for_nobody_reaches_nobody(new_adapter: Callable[[], Adapter]) -> None:
+    adapters, nodes = await cluster(new_adapter, 2)
+    adapters[0].publish(Broadcast(Selection("/", ()), EncodedEvent.from_args("e")))
+    adapters[0].publish(leave(1))
+    await settled(lambda: nodes[1].commands)
+    # What a port without sockets of that selection is told must not have become everybody.
+    assert all(not isinstance(command, Broadcast) or command.to.rooms == () for command in nodes[1].commands)
+    for adapter in adapters:
+        await adapter.stop()
+
+
+async def test_a_namespace_that_gets_its_first_socket_is_heard_and_later_forgotten(
+    new_adapter: Callable[[], Adapter],
+) -> None:
+    adapters, nodes = await cluster(new_adapter, 2)
+    command = Leave(Selection("/invented[a]*", ("r",)), ("r",))
+    adapters[1].serve("/invented[a]*")
+    adapters[1].serve("/invented[a]*")
+    async with asyncio.timeout(5):
+        while not nodes[1].commands:
+            adapters[0].publish(command)
+            await asyncio.sleep(0.001)
+    assert set(nodes[1].commands) == {command}
+    adapters[1].unserve("/invented[a]*")
+    adapters[1].unserve("/invented[a]*")
     for adapter in adapters:
         await adapter.stop()
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave
+from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.connection import Connection, Transport
 from roomcast.realtime.dispatch import Dispatcher
 from roomcast.realtime.errors import RoomLimitExceeded
@@ -24,6 +24,7 @@ from roomcast.realtime.observer import Observer, Reason
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.origins import OriginPolicy
 from roomcast.realtime.pacing import Pacer
+from roomcast.realtime.socket import Socket
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_session import PING_PACKET
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -142,6 +143,7 @@ class Engine:
         hub = self._hubs.get(namespace)
         if hub is None:
             hub = self._hubs[namespace] = Hub(namespace, self.log)
+            self.adapter.serve(namespace)
         return hub
 
     def used_hub(self, namespace: str) -> Hub | None:
@@ -152,6 +154,7 @@ class Engine:
         """A namespace has no socket left: with ``*`` clients invent names, which must not pile up."""
         if self._hubs.get(hub.namespace) is hub:
             del self._hubs[hub.namespace]
+            self.adapter.unserve(hub.namespace)
 
     def hubs(self) -> Iterable[Hub]:
         """The namespaces that have sockets."""
@@ -167,16 +170,44 @@ class Engine:
         for socket in [] if hub is None else hub.selected(command.who.rooms, command.who.skip):
             match command:
                 case Join(_, rooms):
-                    for room in rooms:
-                        try:
-                            socket.join(room)
-                        except RoomLimitExceeded as error:
-                            logger.warning("%r cannot join: %s", socket, error)
+                    self._join(socket, rooms)
                 case Leave(_, rooms):
                     for room in rooms:
                         socket.leave(room)
+                case Disconnect(_, close=True):
+                    # Packets first, as Node does: a client that only sees its connection end would come back.
+                    for other in list(socket.connection.sockets.values()):
+                        other.disconnect()
+                    socket.connection.close(Reason.SERVER_DISCONNECT)
                 case Disconnect():
                     socket.disconnect()
+
+    def _join(self, socket: Socket, rooms: Sequence[str]) -> None:
+        try:
+            for room in rooms:
+                socket.join(room)
+        except RoomLimitExceeded as error:
+            logger.warning("%r cannot join: %s", socket, error)
+
+    def namespaces(self) -> Collection[str]:
+        """See `adapters.Node`."""
+        named = {DEFAULT_NAMESPACE, *self.options.namespaces, *self.registry.namespaces()}
+        return (named - {CATCH_ALL}) | self._hubs.keys()
+
+    def occupied(self, namespace: str, room: str | None) -> bool:
+        """See `adapters.Node`."""
+        hub = self._hubs.get(namespace)
+        return hub is not None and (room is None or room in hub.rooms or room in hub.sockets)
+
+    def rooms(self, namespace: str) -> Collection[str]:
+        """See `adapters.Node`."""
+        hub = self._hubs.get(namespace)
+        return () if hub is None else {*hub.rooms, *(socket.sid for socket in hub.members(None))}
+
+    def members(self, who: Selection) -> Sequence[Socket]:
+        """See `adapters.Node`."""
+        hub = self._hubs.get(who.namespace)
+        return () if hub is None else hub.selected(who.rooms, who.skip)
 
     def broadcast(
         self,

@@ -8,6 +8,7 @@ Layer: realtime. Source: Engine.IO v4, "Packet encoding"; RFC 6455 §5.1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -138,6 +139,15 @@ class EncodedEvent:
             EncodeError: an argument cannot be sent.
         """
         return cls(None, (event, *args))
+
+    @property
+    def args(self) -> Sequence[Any]:
+        """Event name and arguments. Read anew by each call if it was made of JSON.
+
+        Raises:
+            ValueError: it was made of something that is no JSON.
+        """
+        return list(json.loads(self._json)) if self._json is not None else self._args or ()
 
     def message(self, namespace: str) -> Message:
         """The message for one namespace. Made once for each."""

@@ -138,6 +138,10 @@ class Registry:
         known = (namespace, CATCH_ALL)
         return any(name in self._functions or name in self._namespaces for name in known)
 
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces that something serves; ``*`` may be among them."""
+        return frozenset(self._functions) | frozenset(self._namespaces)
+
     def find(self, event: str, namespace: str) -> Found | None:
         """The handler of ``event``: the most special one, functions before classes.
 

@@ -5,10 +5,14 @@ Layer: realtime. May import: wire. Source: socket.io-adapter's `ClusterAdapter`,
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from roomcast.realtime.message import EncodedEvent
+
+if TYPE_CHECKING:
+    from roomcast.realtime.socket import Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,15 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Put the selected sockets out of their namespace."""
+    """Put the selected sockets out of their namespace.
+
+    Attributes:
+        who: Which sockets.
+        close: Whether their connections end with it, and so their sockets in other namespaces.
+    """
 
     who: Selection
+    close: bool = False
 
 
 Command: TypeAlias = Broadcast | Join | Leave | Disconnect
@@ -72,6 +82,18 @@ class Node(Protocol):
 
     def obey(self, command: Command) -> None:
         """Carry out, for the sockets of this server, what another one asked for. Does not wait or raise."""
+
+    def namespaces(self) -> Collection[str]:
+        """The namespaces that this server serves by name, and those that have a socket."""
+
+    def occupied(self, namespace: str, room: str | None) -> bool:
+        """Whether a broadcast to this room or socket id (None: to all) could reach a socket of this server."""
+
+    def rooms(self, namespace: str) -> Collection[str]:
+        """Names of the rooms that have members on this server, the ids of its sockets among them."""
+
+    def members(self, who: Selection) -> Sequence[Socket]:
+        """The connected sockets of this server that are selected, each once."""
 
 
 class Adapter(Protocol):
@@ -94,6 +116,12 @@ class Adapter(Protocol):
 
     async def stop(self) -> None:
         """Take part no longer: nothing is obeyed after this returns. Stopping twice is harmless."""
+
+    def serve(self, namespace: str) -> None:
+        """Hear of this namespace from now on: it has a socket. Harmless if it is heard of already."""
+
+    def unserve(self, namespace: str) -> None:
+        """Hear of this namespace no more: its last socket has left. Those that are served by name stay."""
 
     def publish(self, command: Command) -> None:
         """Send a command to the other nodes, soon. Does not wait; nothing happens unless started."""

@@ -47,6 +47,12 @@ class MemoryAdapter:
         if self._bus is not None and self in self._bus.adapters:
             self._bus.adapters.remove(self)
 
+    def serve(self, namespace: str) -> None:
+        """See `adapters.Adapter`: the bus carries everything."""
+
+    def unserve(self, namespace: str) -> None:
+        """See `adapters.Adapter`: the bus carries everything."""
+
     def publish(self, command: Command) -> None:
         """See `adapters.Adapter`."""
         if self._bus is None or self not in self._bus.adapters:

@@ -1,0 +1,131 @@
+"""msgpack as Node's notepack.io writes and reads it, bounded and without extension types that could run anything.
+
+Layer: realtime. Source: notepack.io 3.0 (`lib/encode.js`, `lib/decode.js`); msgpack specification, "Timestamp".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Any, Final
+
+import msgpack
+
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
+from roomcast.wire.errors import EncodeError
+from roomcast.wire.limits import DEFAULT_LIMITS
+
+# msgpack reserves a list's room when it reads the count, at 8 bytes an item, and up to 1,024 lists can be open at a
+# time: the count is what a short hostile message could multiply.
+_MAX_ITEMS: Final = 65_536
+_MAX_DEPTH: Final = DEFAULT_LIMITS.max_json_depth
+_MIN_INT: Final = -(2**63)
+_MAX_UINT: Final = 2**64 - 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def pack(value: Any) -> bytes:
+    """Encode what JavaScript would call an object or array.
+
+    Args:
+        value: JSON types as `json` takes them, with ``bytes`` anywhere as a value.
+
+    Raises:
+        EncodeError: a value has no counterpart.
+    """
+    try:
+        # Surrogates that stand alone travel as JavaScript's encoder writes and reads them.
+        return bytes(msgpack.packb(value, strict_types=True, default=_plain, unicode_errors="surrogatepass"))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise EncodeError(f"the value cannot travel between servers: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """What ``strict_types`` leaves: numbers that are too large, and subclasses, as `json` sees them."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case int():
+            whole = int(value)
+            # JavaScript has no such integers: its numbers are doubles.
+            return whole if _MIN_INT <= whole <= _MAX_UINT else float(whole)
+        case float():
+            return float(value)
+        case tuple() | list():
+            return list(value)
+        case Mapping():
+            return dict(value)
+        case bytearray() | memoryview() | bytes():
+            return bytes(value)
+    raise EncodeError(f"a value of type {type(value).__name__} cannot be sent: give JSON types or bytes")
+
+
+def unpack(data: bytes) -> Any:
+    """Decode one message of a peer that is not trusted.
+
+    Returns:
+        JSON types and ``bytes``; dates as ``Date.toJSON`` writes them, numbers that are not finite as None.
+
+    Raises:
+        MalformedMessage: not one whole msgpack value, too many items, too deep, or an extension type beyond dates and
+            notepack's older ones.
+    """
+    try:
+        value = msgpack.unpackb(
+            data,
+            raw=False,
+            unicode_errors="surrogatepass",
+            strict_map_key=True,
+            timestamp=0,
+            ext_hook=_extension,
+            max_array_len=min(len(data), _MAX_ITEMS),
+            max_map_len=min(len(data), _MAX_ITEMS),
+            max_ext_len=min(len(data), _MAX_ITEMS),
+        )
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise MalformedMessage(f"not msgpack as we read it: {type(error).__name__}") from error
+    return _json_value(value, _MAX_DEPTH)
+
+
+def _extension(code: int, data: bytes) -> Any:
+    # Written by notepack before version 3.
+    if code == 0:
+        match len(data):
+            case 1:
+                return None
+            case 8:
+                return _iso(int.from_bytes(data, "big", signed=True))
+            case _:
+                return data
+    raise ValueError(f"extension type {code}")
+
+
+def _json_value(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or kind is bytes or value is None or kind is bool:
+        return value
+    if kind is float:
+        return value if isfinite(value) else None
+    if kind is msgpack.Timestamp:
+        return _iso(value.seconds * 1_000 + value.nanoseconds // 1_000_000)
+    if depth == 0:
+        raise MalformedMessage(f"nested deeper than {_MAX_DEPTH}")
+    if kind is list:
+        return [_json_value(item, depth - 1) for item in value]
+    return {_key(key): _json_value(item, depth - 1) for key, item in value.items()}
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise MalformedMessage("a key that is no text")
+    return key
+
+
+def _iso(milliseconds: int) -> str | None:
+    try:
+        moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        # Before the year 1 or after 9999: `toJSON` of an invalid date is null.
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03d}Z"
