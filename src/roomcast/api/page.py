@@ -1,7 +1,8 @@
 """The chat page: the files that the web build made, with the headers that a page of strangers' text needs.
 
-Hashed assets may be kept for ever, the document never; a path that is no file is the page itself, so that a link to a
-chat works. Where nothing is built, a plain text says what to do.
+Hashed assets may be kept for ever, the document never. A link to a chat is the page itself; so is what nobody knows, as
+a 404, so that people are told in their language and programs (a client on the wrong port) by the status. Where nothing
+is built, a plain text says what to do.
 
 Layer: api. Source: W3C Content Security Policy 3.
 """
@@ -19,6 +20,8 @@ from roomcast.api.problems import problem_response
 
 #: Where `npm run build` in web/ leaves the page.
 PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
+#: Where the page shows a chat; see web/apps/chat/src/routing/route.ts.
+CHATS: Final = "/c/"
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
 
 In a checkout: `make run` builds it. The API is here all the same: /api/chats, /openapi.json.
@@ -81,12 +84,14 @@ class ChatPage:
         file = self._file(path)
         if file is None and path.startswith("/assets/"):
             return problem_response(404, "there is no such file; reload the page")
+        status = 200
         if file is None:
             file = self._directory / "index.html"
             if not file.is_file():
                 return PlainTextResponse(NOT_BUILT, 200, headers=self._headers)
+            status = 200 if path == "/" or path.startswith(CHATS) else 404
         kept = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
-        return FileResponse(file, headers={**self._headers, "Cache-Control": kept})
+        return FileResponse(file, status, headers={**self._headers, "Cache-Control": kept})
 
     def _file(self, path: str) -> Path | None:
         """The file of a URL path; None if there is none inside the page's folder."""

@@ -26,7 +26,7 @@ def client(folder: Path) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c", "/" + "a" * 300, "/" + "a/" * 3_000])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c"])
 async def test_the_page_is_served_for_itself_and_for_every_chat_and_never_kept(page: Path, path: str) -> None:
     async with client(page) as http:
         answer = await http.get(path)
@@ -34,6 +34,13 @@ async def test_the_page_is_served_for_itself_and_for_every_chat_and_never_kept(p
     assert answer.headers["cache-control"] == "no-cache"
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/socket.io/", "/favicon.ico", "/c", "/" + "a" * 300, "/" + "a/" * 3_000])
+async def test_an_unknown_path_is_the_page_for_people_and_a_404_for_programs(page: Path, path: str) -> None:
+    async with client(page) as http:
+        answer = await http.get(path)
+    assert (answer.status_code, answer.text) == (404, "<!doctype html>the page")
 
 
 async def test_hashed_assets_are_kept_for_ever_and_missing_ones_are_not_the_page(page: Path) -> None:
