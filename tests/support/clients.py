@@ -9,6 +9,7 @@ async with ChatClient(server.gateway_url) as ada:
 from __future__ import annotations
 
 import asyncio
+import json
 from types import TracebackType
 from typing import Any, Self
 
@@ -128,6 +129,59 @@ class ChatClient:
     def _note(self, name: str, data: Any) -> None:
         self.received.append((name, data))
         self._arrived.set()
+
+
+class PollingClient:
+    """One Socket.IO connection by bare HTTP long-polling, for joins.
+
+    python-engineio's client gives up on a poll that brings more than 16 packets, as a replay may.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.received: list[tuple[str, Any]] = []
+        self._address = f"{url}/socket.io/?EIO=4&transport=polling"
+        self._http = httpx.AsyncClient(timeout=LIMIT_S)
+
+    async def __aenter__(self) -> Self:
+        opened = await self._http.get(self._address)
+        self._address += f"&sid={json.loads(opened.text[1:])['sid']}"
+        await self._post("40")
+        await self.poll()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._post("1")
+        await self._http.aclose()
+
+    async def join(self, chat_id: str, *, since: dict[str, Any]) -> dict[str, Any]:
+        """Join a chat; the ack."""
+        payload = json.dumps(["join-chat", {"chatId": chat_id, "since": since}])
+        await self._post(f"420{payload}")
+        while True:
+            await self.poll()
+            for name, data in self.received:
+                if name == "ack:join-chat":
+                    ack: dict[str, Any] = data
+                    return ack
+
+    async def poll(self) -> None:
+        """Take what the server has, or comes to have."""
+        answer = await self._http.get(self._address)
+        answer.raise_for_status()
+        for packet in answer.text.split("\x1e"):
+            if packet == "2":
+                await self._post("3")
+            elif packet.startswith("430["):
+                self.received.append(("ack:join-chat", json.loads(packet[3:])[0]))
+            elif packet.startswith("42["):
+                name, data = json.loads(packet[2:])
+                self.received.append((name, data))
+
+    async def _post(self, packet: str) -> None:
+        answer = await self._http.post(self._address, content=packet, headers={"Content-Type": "text/plain"})
+        answer.raise_for_status()
 
 
 async def send(api_url: str, chat_id: str, content: str, **fields: Any) -> dict[str, Any]:
