@@ -1,0 +1,56 @@
+"""What the documents say is there is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from roomcast import cli, settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "web/*/*.md", "web/apps/*/*.md", "web/packages/*/*.md")
+    for path in ROOT.glob(pattern)
+    if "node_modules" not in path.parts
+)
+README = (ROOT / "README.md").read_text()
+#: Where a path in a table of ARCHITECTURE.md may begin.
+STARTS = (ROOT, ROOT / "src" / "roomcast")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|mailto:)([^)#\s]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_architecture_says_to_open_only_what_exists() -> None:
+    _, _, table = (ROOT / "ARCHITECTURE.md").read_text().partition("## To change X, open Y")
+    paths = re.findall(r"`([\w.-]+(?:/[\w.-]*)+|\w+\.py)`", table)
+    assert len(paths) > 10
+    assert [path for path in paths if not any((start / path).exists() for start in STARTS)] == []
+
+
+def test_every_command_of_the_readme_exists_and_the_other_way_round() -> None:
+    command = typer.main.get_command(cli.app)
+    assert isinstance(command, typer.core.TyperGroup)
+    assert set(re.findall(r"^\| `roomcast (\w+)`", README, re.MULTILINE)) == set(command.commands)
+
+
+def test_every_variable_of_the_readme_is_read() -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", README, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    source = Path(settings.__file__).read_text()
+    assert len(names) > 5
+    assert [name for name in names if f'"{name}"' not in source] == []
+
+
+def test_every_target_of_make_that_the_readme_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))
+    assert {"run", "test"} <= named
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
