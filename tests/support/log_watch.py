@@ -54,6 +54,21 @@ async def publish(log: EventLog, chat_id: str, epoch: str, seq: int) -> None:
             await asyncio.sleep(0.02)  # the relay pauses too
 
 
+async def publish_until_heard(log: EventLog, chat_id: str, epoch: str, sink: Sink, seq: int) -> int:
+    """Publish entries from ``seq`` on until one is heard, and return its seq.
+
+    While masters change, commands and feed may lead to different ones for a moment: what is published then is heard
+    only because the owner compares heads and appends again (`on_reconnect`), which no log does by itself.
+    """
+    async with asyncio.timeout(20):
+        while True:
+            await publish(log, chat_id, epoch, seq)
+            with contextlib.suppress(TimeoutError):
+                await sink.reached(seq, limit_s=1)
+                return seq
+            seq += 1
+
+
 async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
     """Wait for something that has no event, such as a property."""
     async with asyncio.timeout(limit_s):

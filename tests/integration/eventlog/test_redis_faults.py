@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
+from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions, RedisTls
 from support.log_watch import Sink, entries, publish, until, watching_loop
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, free_port
 from support.tcp_proxy import TcpProxy
 
 EPOCH, CHAT = "e1", "chat-1"
@@ -206,8 +210,6 @@ async def test_the_last_close_unsubscribes(server: RedisServer, open_log) -> Non
 
 
 async def test_a_password_is_used_by_commands_and_feed(tmp_path) -> None:
-    from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
-
     server = RedisServer(tmp_path)
     server.start()
     try:
@@ -225,5 +227,35 @@ async def test_a_password_is_used_by_commands_and_feed(tmp_path) -> None:
                 await log.head(CHAT)
             with pytest.raises(LogUnavailable):
                 await log.subscribe(CHAT, Sink())
+    finally:
+        server.kill()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
+async def test_tls_is_checked_on_commands_and_feed(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    making = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject)
+    await asyncio.to_thread(
+        subprocess.run, [*making, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True
+    )
+    tls_port = free_port()
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no")
+    server = RedisServer(tmp_path / "tls", arguments=("--tls-port", str(tls_port), *files))
+    server.start()
+    try:
+        addresses = (RedisAddress("127.0.0.1", tls_port),)
+        trusting = RedisOptions(addresses=addresses, tls=RedisTls(ca_file=str(certificate)))
+        async with RedisEventLog(trusting) as log:
+            sink = Sink()
+            await log.subscribe(CHAT, sink)
+            await publish(log, CHAT, EPOCH, 1)
+            assert await sink.reached(1) == [1]
+        async with RedisEventLog(RedisOptions(addresses=addresses, tls=RedisTls(), command_timeout_s=0.3)) as log:
+            with pytest.raises(LogUnavailable, match="certificate verify failed"):
+                await log.head(CHAT)
+            with pytest.raises(LogUnavailable):
+                await log.subscribe(CHAT, Sink())
+            assert log.counters.connects == 0
     finally:
         server.kill()

@@ -239,7 +239,7 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         queued, self._queued = self._queued, []
-        if not self.alive:
+        if not queued or not self.alive:
             return
         commands: list[tuple[str, ...]] = []
         expected: list[_Expected] = []

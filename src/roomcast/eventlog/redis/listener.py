@@ -219,7 +219,7 @@ class Listener:
         """Connect to every master and place every channel.
 
         Raises:
-            LogUnavailable: some master is out of reach; the others were served.
+            LogUnavailable: some master is out of reach; the others are served.
         """
         moved = await self._locate()
         assert self._placement is not None  # noqa: S101 - _locate sets it or raises
@@ -231,24 +231,26 @@ class Listener:
         for channel in self._channels.values():
             self._place(channel)
         self._missed = self._missed or moved or bool(new)
-        try:
-            async with asyncio.timeout(self._options.probe_timeout_s):
-                # Answered in order: every channel asked for above is confirmed by then.
-                await asyncio.gather(*(seat.link.ping() for seat in new))
-        except TimeoutError:
-            for seat in new:
-                seat.link.abort("deaf")
-            raise LogUnavailable("Redis does not confirm subscriptions") from None
+        if self._missed:
+            await asyncio.gather(*(self._settle(seat) for seat in list(self._seats.values())))
+            self._missed = False
+            if self._arranged_before:
+                self._tell_owner()
+            self._arranged_before = True
         for failure in opened:
             if isinstance(failure, BaseException):
                 # The masters may have changed.
                 self._placement_due_at = 0.0
                 raise failure
-        if self._missed:
-            self._missed = False
-            if self._arranged_before:
-                self._tell_owner()
-            self._arranged_before = True
+
+    async def _settle(self, seat: _Seat) -> None:
+        """Return when everything that was asked of a link is answered."""
+        try:
+            async with asyncio.timeout(self._options.probe_timeout_s):
+                await seat.link.ping()
+        except TimeoutError:
+            seat.link.abort("deaf")
+            raise LogUnavailable(f"Redis at {seat.link.address} does not confirm subscriptions") from None
 
     def _tell_owner(self) -> None:
         try:
