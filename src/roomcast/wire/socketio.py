@@ -97,11 +97,6 @@ def encode_event_json(namespace: str, args_json: bytes, ack_id: int | None = Non
     return b"%b%b" % (_header("2", namespace, ack_id).encode(), args_json)
 
 
-def encode_ack_json(namespace: str, args_json: bytes, ack_id: int) -> bytes:
-    """As ``encode_event_json``, for an acknowledgement."""
-    return b"%b%b" % (_header("3", namespace, ack_id).encode(), args_json)
-
-
 def encode_connect(namespace: str, data: dict[str, Any] | None = None) -> str:
     """CONNECT: a client's request (``data`` = its auth), or a server's consent (``data`` = ``{"sid": …}``)."""
     return _header("0", namespace, None) + ("" if data is None else _text(data))

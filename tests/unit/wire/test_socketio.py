@@ -14,7 +14,6 @@ from roomcast.wire.socketio import (
     Packet,
     PacketType,
     encode_ack,
-    encode_ack_json,
     encode_connect,
     encode_connect_error,
     encode_disconnect,
@@ -131,7 +130,6 @@ def test_the_examples_are_written() -> None:
 def test_json_that_is_there_already_is_framed_unread() -> None:
     assert encode_event_json("/", b'["foo","\xe4\xbd\xa0"]') == '42["foo","你"]'.encode()
     assert encode_event_json("/admin", b'["foo"]', 7) == b'42/admin,7["foo"]'
-    assert encode_ack_json("/", b"[]", 0) == b"430[]"
 
 
 def test_a_refusal_carries_data_only_if_there_is_any() -> None:
