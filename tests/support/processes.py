@@ -90,7 +90,9 @@ class Roomcast:
         self.gateway_port = gateway_port
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
-        self._ready = threading.Event()
+        self._ready = False
+        # Set once it is ready, or its output has ended.
+        self._decided = threading.Event()
         self._readers: list[threading.Thread] = []
 
     @classmethod
@@ -145,7 +147,8 @@ class Roomcast:
         """Start it and wait until every address answers; the seconds that took."""
         began = time.monotonic()
         self._lines.clear()
-        self._ready.clear()
+        self._ready = False
+        self._decided.clear()
         self._process = subprocess.Popen(
             [str(ROOMCAST), *self.args],
             env=clean_environment(self.env),
@@ -161,7 +164,8 @@ class Roomcast:
         ]
         for reader in self._readers:
             reader.start()
-        if not self._ready.wait(START_LIMIT_S) or self._process.poll() is not None:
+        self._decided.wait(START_LIMIT_S)
+        if not self._ready:
             self.kill()
             raise RuntimeError(f"roomcast {' '.join(self.args)} did not start:\n{self.output}")
         return time.monotonic() - began
@@ -217,9 +221,10 @@ class Roomcast:
             for line in stream:
                 self._lines.append(line)
                 if READY in line:
-                    self._ready.set()
+                    self._ready = True
+                    self._decided.set()
         # The end of the output is the end of the process: nobody has to wait for the limit.
-        self._ready.set()
+        self._decided.set()
 
     def _finish(self) -> None:
         for reader in self._readers:
