@@ -10,6 +10,8 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from roomcast.store.statements import Statements
+
 
 class Backing(Protocol):
     """One kind of database at one address.
@@ -17,10 +19,12 @@ class Backing(Protocol):
     Attributes:
         place: Where it is, for people; without passwords.
         shared: Whether several processes may have it open at once.
+        statements: How a batch of writes gets at its rows.
     """
 
     place: str
     shared: bool
+    statements: Statements
 
     def engine(self, *, writes: bool) -> Engine:
         """An engine whose connections are set up for reading, or the one that writes.

@@ -1,7 +1,7 @@
 """Many writes in one transaction with few statements: the rules of the domain, applied to a batch.
 
 A batch loads the rows that its commands are about, decides every command in order against them, and writes the result
-at once. A command that is refused leaves nothing behind and does not disturb the others.
+at once (`statements.Statements`). A command that is refused leaves nothing behind and does not disturb the others.
 
 Layer: store. Source: DESIGN §4.1.
 """
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table
 
 from roomcast.chat.encoding import encode_member_change, encode_message
 from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
@@ -28,11 +28,11 @@ from roomcast.chat.model import (
     NewMemberChange,
     NewMessage,
     StoredEvent,
-    TurnClaim,
 )
 from roomcast.contract.events import EventType
-from roomcast.store.rows import to_chat, to_event, to_ms
-from roomcast.store.tables import chats, events, members, messages, outbox, turns
+from roomcast.store.rows import Lineage, to_ms
+from roomcast.store.statements import Changes, Loaded, Statements, Wanted
+from roomcast.store.tables import chats, events, messages, outbox, turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,6 @@ class Step:
 
 Command = NewMessage | NewChat | NewMemberChange | MarkPublished | Step
 
-_UPDATE_CHAT: Final = (
-    update(chats)
-    .where(chats.c.id == bindparam("chat"))
-    .values(last_seq=bindparam("seq"), last_activity_at=bindparam("at"))
-)
-_DELETE_MEMBER: Final = delete(members).where(
-    members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
-)
-_DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
-_END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
-
 
 def is_durable(command: Command) -> bool:
     """Whether its answer has to wait for the disk. A mark that comes back costs a second look at the log, no more."""
@@ -80,54 +69,53 @@ def is_durable(command: Command) -> bool:
 
 
 def run_batch(
-    connection: Connection, commands: Sequence[Command], epochs: Mapping[int, str], epoch_id: int
+    connection: Connection, commands: Sequence[Command], statements: Statements, lineage: Lineage
 ) -> list[Any]:
     """Do the commands inside the connection's transaction.
 
     Args:
-        connection: Inside a transaction that holds the write lock.
+        connection: Inside a transaction; commands see what was committed before it, and their chats are locked for it.
         commands: In the order in which they take effect.
-        epochs: Names of the epochs by id.
-        epoch_id: The epoch that is written in.
+        statements: How this kind of database is read and written.
+        lineage: The epochs; what is written is of the current one.
 
     Returns:
         For each command what it answers, or the `ChatError` that refuses it.
     """
-    batch = _Batch(connection, commands, epochs, epoch_id)
+    wanted = _wanted(commands)
+    batch = _Batch(statements.load(connection, wanted, lineage) if wanted else Loaded(), lineage)
     outcomes: list[Any] = []
     for command in commands:
         try:
             outcomes.append(batch.decide(command))
         except ChatError as error:
             outcomes.append(error)
-    batch.write()
-    for index, command in enumerate(commands):
-        if isinstance(command, Step):
-            try:
-                outcomes[index] = command.run(connection)
-            except ChatError as error:
-                outcomes[index] = error
+    steps = [index for index, command in enumerate(commands) if isinstance(command, Step)]
+    if changes := batch.changes():
+        statements.write(connection, changes, last=not steps)
+    for index in steps:
+        try:
+            outcomes[index] = commands[index].run(connection)  # type: ignore[union-attr] # it is a Step
+        except ChatError as error:
+            outcomes[index] = error
     return outcomes
 
 
 class _Batch:
     """What the commands know of the database, and what they add to it."""
 
-    def __init__(
-        self, connection: Connection, commands: Sequence[Command], epochs: Mapping[int, str], epoch_id: int
-    ) -> None:
-        self._connection = connection
-        self._epochs = epochs
-        self._epoch_id = epoch_id
+    def __init__(self, loaded: Loaded, lineage: Lineage) -> None:
+        self._epoch_id = lineage.current_id
+        self._epoch = lineage.current
         self._new: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox, turns)}
         self._touched: dict[str, Chat] = {}
         self._member_changes: dict[tuple[str, str], datetime | None] = {}
         self._ended: list[str] = []
         self._marks: dict[str, int] = {}
-        self._chats = self._load_chats(commands)
-        self._sent = self._load_sent(commands)
-        self._members = self._load_members(commands)
-        self._claims = self._load_claims(commands)
+        self._chats = loaded.chats
+        self._sent = loaded.sent
+        self._members = loaded.members
+        self._claims = loaded.claims
 
     def decide(self, command: Command) -> Any:
         """Check one command and take down what it writes.
@@ -149,38 +137,21 @@ class _Batch:
             case Step():
                 return None
 
-    def write(self) -> None:
-        """Write everything that was taken down."""
-        execute = self._connection.execute
+    def changes(self) -> Changes:
+        """Everything that was taken down."""
         # In one order everywhere: two processes that create the same chats wait for each other, but never in a ring.
         self._new[chats].sort(key=itemgetter("id"))
         created = {row["id"] for row in self._new[chats]}
         for row in self._new[chats]:
             chat = self._chats[row["id"]]
             row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
-        grown = [
-            {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
-            for chat in self._touched.values()
-            if chat.id not in created
-        ]
-        if grown:
-            execute(_UPDATE_CHAT, grown)
-        for table in (chats, events, messages, outbox, turns):
-            if self._new[table]:
-                execute(insert(table), self._new[table])
-        if self._member_changes:
-            execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in self._member_changes])
-            added = [
-                {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
-                for (chat, user), at in self._member_changes.items()
-                if at is not None
-            ]
-            if added:
-                execute(insert(members), added)
-        if self._ended:
-            execute(_END_TURN, [{"turn": turn} for turn in self._ended])
-        if self._marks:
-            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in sorted(self._marks.items())])
+        return Changes(
+            grown=[chat for chat in self._touched.values() if chat.id not in created],
+            new={table: rows for table, rows in self._new.items() if rows},
+            memberships=self._member_changes,
+            ended=self._ended,
+            marks=sorted(self._marks.items()),
+        )
 
     def _send(self, new: NewMessage) -> Committed:
         if new.client_msg_id is not None and (known := self._sent.get((new.chat_id, new.client_msg_id))):
@@ -200,7 +171,7 @@ class _Batch:
         message = Message(
             id=new.id,
             chat_id=new.chat_id,
-            epoch=self._epochs[self._epoch_id],
+            epoch=self._epoch,
             seq=chat.last_seq + 1,
             role=new.role,
             content=new.content,
@@ -287,13 +258,13 @@ class _Batch:
             }
         )
         self._new[outbox].append({"chat_id": chat.id, "seq": seq})
-        return StoredEvent(chat.id, seq, self._epochs[self._epoch_id], event_type, payload, at, trace)
+        return StoredEvent(chat.id, seq, self._epoch, event_type, payload, at, trace)
 
     def _add_member_event(
         self, chat_id: str, user_id: str, action: MemberAction, actor_id: str | None, at: datetime, trace: str | None
     ) -> StoredEvent:
         chat = self._chats[chat_id]
-        payload = encode_member_change(chat_id, self._epochs[self._epoch_id], chat.last_seq + 1, user_id, actor_id, at)
+        payload = encode_member_change(chat_id, self._epoch, chat.last_seq + 1, user_id, actor_id, at)
         adds = action is MemberAction.ADD
         self._member_changes[chat_id, user_id] = at if adds else None
         (self._members.add if adds else self._members.discard)((chat_id, user_id))
@@ -315,61 +286,25 @@ class _Batch:
             }
         )
 
-    def _load_chats(self, commands: Iterable[Command]) -> dict[str, Chat]:
-        ids: set[str] = set()
-        for command in commands:
-            if isinstance(command, NewChat):
-                ids.add(command.id)
-            elif isinstance(command, (NewMessage, NewMemberChange)):
-                ids.add(command.chat_id)
-        if not ids:
-            return {}
-        # Where several processes write, the rows are locked, always in one order.
-        query = select(chats).where(chats.c.id.in_(sorted(ids))).order_by(chats.c.id).with_for_update(key_share=True)
-        return {row.id: to_chat(row) for row in self._connection.execute(query)}
 
-    def _load_sent(self, commands: Iterable[Command]) -> dict[tuple[str, str], StoredEvent]:
-        keys = {
-            (command.chat_id, command.client_msg_id)
-            for command in commands
-            if isinstance(command, NewMessage) and command.client_msg_id is not None and command.chat_id in self._chats
-        }
-        if not keys:
-            return {}
-        query = (
-            select(events, messages.c.client_msg_id)
-            .join(messages, (messages.c.chat_id == events.c.chat_id) & (messages.c.seq == events.c.seq))
-            .where(tuple_(messages.c.chat_id, messages.c.client_msg_id).in_(sorted(keys)))
-        )
-        return {
-            (row.chat_id, row.client_msg_id): to_event(row, self._epochs) for row in self._connection.execute(query)
-        }
-
-    def _load_members(self, commands: Iterable[Command]) -> set[tuple[str, str]]:
-        keys: set[tuple[str, str]] = set()
-        for command in commands:
-            if isinstance(command, (NewMessage, NewMemberChange)) and command.member is not None:
-                keys.add((command.chat_id, command.member))
-            if isinstance(command, NewMemberChange):
-                keys.add((command.chat_id, command.user_id))
-        if not keys:
-            return set()
-        query = select(members.c.chat_id, members.c.user_id).where(
-            tuple_(members.c.chat_id, members.c.user_id).in_(sorted(keys))
-        )
-        return {(row.chat_id, row.user_id) for row in self._connection.execute(query)}
-
-    def _load_claims(self, commands: Iterable[Command]) -> dict[str, TurnClaim]:
-        ids = {
-            command.ends.turn_id for command in commands if isinstance(command, NewMessage) and command.ends is not None
-        }
-        if not ids:
-            return {}
-        # Locked, or another worker could claim it between this look and the answer's commit.
-        query = (
-            select(turns.c.id, turns.c.generation)
-            .where(turns.c.id.in_(sorted(ids)), turns.c.status == "running")
-            .order_by(turns.c.id)
-            .with_for_update(key_share=True)
-        )
-        return {row.id: TurnClaim(row.id, row.generation) for row in self._connection.execute(query)}
+def _wanted(commands: Iterable[Command]) -> Wanted:
+    """The rows that these commands are about."""
+    chat_ids: set[str] = set()
+    keys: set[tuple[str, str]] = set()
+    memberships: set[tuple[str, str]] = set()
+    turn_ids: set[str] = set()
+    for command in commands:
+        if isinstance(command, NewChat):
+            chat_ids.add(command.id)
+        elif isinstance(command, (NewMessage, NewMemberChange)):
+            chat_ids.add(command.chat_id)
+            if command.member is not None:
+                memberships.add((command.chat_id, command.member))
+        if isinstance(command, NewMemberChange):
+            memberships.add((command.chat_id, command.user_id))
+        if isinstance(command, NewMessage):
+            if command.client_msg_id is not None:
+                keys.add((command.chat_id, command.client_msg_id))
+            if command.ends is not None:
+                turn_ids.add(command.ends.turn_id)
+    return Wanted(sorted(chat_ids), sorted(keys), sorted(memberships), sorted(turn_ids))

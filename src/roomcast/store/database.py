@@ -28,6 +28,7 @@ from roomcast.chat.errors import StoreUnavailable
 from roomcast.store import tables
 from roomcast.store.backing import Backing
 from roomcast.store.errors import DatabaseUnreadable
+from roomcast.store.rows import Lineage
 from roomcast.store.sqlite import SqliteBacking
 
 _T = TypeVar("_T")
@@ -154,16 +155,22 @@ class _Call:
 
 
 class Database:
-    """An open database. Made by `open`, ended by `close`."""
+    """An open database. Made by `open`, ended by `close`.
+
+    Attributes:
+        lineage: Its epochs.
+        statements: How a batch of writes gets at its rows.
+    """
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
         self._backing = backing_for(options)
+        self.statements: Final = self._backing.statements
         self._writer = self._backing.engine(writes=True)
         self._readers = self._backing.engine(writes=False)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(options.readers, thread_name_prefix="store-reader")
-        self._epochs: dict[int, str] = {}
+        self.lineage: Final = Lineage()
 
     @classmethod
     async def open(cls, options: DatabaseOptions) -> Database:
@@ -192,17 +199,12 @@ class Database:
     @property
     def epoch(self) -> str:
         """The current epoch."""
-        return self._epochs[self.epoch_id]
-
-    @property
-    def epoch_id(self) -> int:
-        """The current epoch's id in the table."""
-        return next(reversed(self._epochs))
+        return self.lineage.current
 
     @property
     def epochs(self) -> Mapping[int, str]:
-        """Every epoch by id, the newest last; they are few."""
-        return self._epochs
+        """Every epoch by id, the newest last."""
+        return self.lineage.epochs
 
     async def know_epochs(self, ids: Collection[int], epoch: str | None = None) -> None:
         """See to it that these epochs are known, if the database has them.
@@ -211,7 +213,7 @@ class Database:
             ids: As rows name them.
             epoch: As a cursor names it.
         """
-        unknown = not self._epochs.keys() >= set(ids) or (epoch is not None and epoch not in self._epochs.values())
+        unknown = not self.epochs.keys() >= set(ids) or (epoch is not None and epoch not in self.epochs.values())
         # Only another process can have begun one.
         if unknown and self._backing.shared:
             await self.read(self._load_epochs)
@@ -251,8 +253,6 @@ class Database:
                 call.committing = False
                 connection = plain.execution_options(durable=durable)
                 with connection.begin():
-                    if self._backing.shared and self._epochs:
-                        self._load_epochs(connection)
                     result = work(connection)
                     call.committing = True
                 return result
@@ -286,8 +286,7 @@ class Database:
         self._load_epochs(connection)
 
     def _load_epochs(self, connection: Connection) -> None:
-        rows = connection.execute(_EPOCHS)
-        self._epochs = {row.id: row.epoch for row in rows}
+        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)})
 
     def _close(self) -> None:
         self._read_threads.shutdown()

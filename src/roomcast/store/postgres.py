@@ -23,6 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from roomcast.store import tables
 from roomcast.store.errors import DatabaseUnreadable, ServerTooOld
+from roomcast.store.pipelined import PipelinedStatements
+from roomcast.store.statements import Statements
 
 if TYPE_CHECKING:
     from roomcast.store.database import DatabaseOptions
@@ -43,6 +45,7 @@ class PostgresBacking:
 
     def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.shared = True
+        self.statements: Statements = PipelinedStatements()
         self.place = shown(url)
         self._url = url.set(drivername="postgresql+psycopg")
         self._options = options

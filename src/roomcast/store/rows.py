@@ -20,6 +20,37 @@ _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
+class Lineage:
+    """The epochs of a database: docs/decisions/0001."""
+
+    def __init__(self) -> None:
+        self._epochs: dict[int, str] = {}
+
+    @property
+    def epochs(self) -> Mapping[int, str]:
+        """Every epoch by id, the newest last; they are few."""
+        return self._epochs
+
+    @property
+    def current_id(self) -> int:
+        """The current epoch's id in the table."""
+        return next(reversed(self._epochs))
+
+    @property
+    def current(self) -> str:
+        """The current epoch."""
+        return self._epochs[self.current_id]
+
+    def learn(self, epochs: dict[int, str]) -> None:
+        """Take what a read saw, ordered by id. One that is older than the last write's look changes nothing."""
+        if len(epochs) > len(self._epochs):
+            self._epochs = epochs
+
+    def replace(self, epochs: dict[int, str]) -> None:
+        """Take what a write saw: it is so, even if a restored database has fewer than were known."""
+        self._epochs = epochs
+
+
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970; what is finer is cut off."""
     return (moment - _START) // _MILLISECOND

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from roomcast.store import tables
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
+from roomcast.store.statements import PlainStatements, Statements
 
 if TYPE_CHECKING:
     from roomcast.store.database import DatabaseOptions
@@ -31,6 +32,7 @@ class SqliteBacking:
 
     def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.shared = False
+        self.statements: Statements = PlainStatements()
         self.place = str(url.database)
         self._url = url
         self._options = options

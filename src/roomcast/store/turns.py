@@ -72,6 +72,7 @@ class SqlTurnStore:
         if claimed is None:
             return None
         found, row = claimed
+        await self._database.know_epochs([row.epoch_id])
         message = to_message(row, self._database.epochs)
         return Turn(TurnClaim(found.id, found.generation + 1), message.chat_id, message, found.responder)
 

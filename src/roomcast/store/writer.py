@@ -114,6 +114,6 @@ class Writer:
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         def run(connection: Connection) -> list[Any]:
-            return run_batch(connection, commands, self._database.epochs, self._database.epoch_id)
+            return run_batch(connection, commands, self._database.statements, self._database.lineage)
 
         return await self._database.write(run, durable=any(is_durable(command) for command in commands))

@@ -1,0 +1,163 @@
+"""What a batch reads and writes on PostgreSQL: two round trips, however much is in it.
+
+The first locks and reads, the second writes and commits, each as a pipeline of statements that take whole columns as
+arrays. So a chat's row is locked for little more than one round trip and one write to the disk, and the texts of the
+statements never change, which lets the server keep their plans.
+
+Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"; docs/decisions/0004.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, LiteralString, cast
+
+import psycopg
+from psycopg.rows import namedtuple_row
+from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table
+from sqlalchemy.exc import DBAPIError
+
+from roomcast.chat.model import TurnClaim
+from roomcast.store import tables
+from roomcast.store.rows import Lineage, to_chat, to_event, to_ms
+from roomcast.store.statements import Changes, Loaded, Wanted, added_members
+
+_EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
+# The order is what keeps two processes from waiting for each other in a ring. What is read below these statements is
+# read with a later snapshot: it contains what the last holder of the locks committed.
+_CHATS: Final = "SELECT * FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+_TURNS: Final = (
+    "SELECT id, generation FROM turns WHERE id = ANY(%s) AND status = 'running' ORDER BY id FOR NO KEY UPDATE"
+)
+_SENT: Final = """
+    SELECT e.*, m.client_msg_id
+    FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, key)
+    JOIN messages m ON m.chat_id = asked.chat_id AND m.client_msg_id = asked.key
+    JOIN events e ON e.chat_id = m.chat_id AND e.seq = m.seq
+"""
+_MEMBERS: Final = """
+    SELECT m.chat_id, m.user_id
+    FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, user_id)
+    JOIN members m ON m.chat_id = asked.chat_id AND m.user_id = asked.user_id
+"""
+_UPDATE_CHATS: Final = """
+    UPDATE chats SET last_seq = grown.last_seq, last_activity_at = grown.last_activity_at
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS grown (id, last_seq, last_activity_at)
+    WHERE chats.id = grown.id
+"""
+_DELETE_MEMBERS: Final = """
+    DELETE FROM members USING unnest(%s::text[], %s::text[]) AS gone (chat_id, user_id)
+    WHERE members.chat_id = gone.chat_id AND members.user_id = gone.user_id
+"""
+_END_TURNS: Final = "UPDATE turns SET status = 'done' WHERE id = ANY(%s)"
+_DELETE_MARKS: Final = """
+    DELETE FROM outbox USING unnest(%s::text[], %s::bigint[]) AS done (chat_id, seq)
+    WHERE outbox.chat_id = done.chat_id AND outbox.seq <= done.seq
+"""
+# It warns of every statement that the server skipped behind the one that failed, whose error is raised.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+_ARRAYS: Final = {BigInteger: "bigint[]", Integer: "integer[]", LargeBinary: "bytea[]"}
+
+
+class PipelinedStatements:
+    """For a server that several processes write to; see `statements.Statements`."""
+
+    def load(self, connection: Connection, wanted: Wanted, lineage: Lineage) -> Loaded:
+        """See `Statements`."""
+        with _failures_wrapped(connection, repeatable=True):
+            raw = _driver(connection)
+            with raw.pipeline():
+                epochs = _ask(raw, _EPOCHS)
+                chats = _ask(raw, _CHATS, wanted.chat_ids)
+                claims = _ask(raw, _TURNS, wanted.turn_ids) if wanted.turn_ids else None
+                sent = _ask(raw, _SENT, *_columns(wanted.keys)) if wanted.keys else None
+                members = _ask(raw, _MEMBERS, *_columns(wanted.memberships)) if wanted.memberships else None
+            lineage.replace({row.id: row.epoch for row in epochs})
+            return Loaded(
+                chats={row.id: to_chat(row) for row in chats},
+                sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
+                members={(row.chat_id, row.user_id) for row in members or ()},
+                claims={row.id: TurnClaim(row.id, row.generation) for row in claims or ()},
+            )
+
+    def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
+        """See `Statements`."""
+        # Once the commit is on its way nobody can know whether a lost connection lost it too.
+        with _failures_wrapped(connection, repeatable=not last):
+            raw = _driver(connection)
+            with raw.pipeline():
+                for query, parameters in _writes(changes):
+                    raw.execute(query.encode(), parameters)
+                if last:
+                    raw.execute("COMMIT")
+
+
+def _writes(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence[Any]]]]:
+    if changes.grown:
+        rows = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.grown]
+        yield _UPDATE_CHATS, _columns(rows)
+    for table, new in changes.new.items():
+        yield _insert(table, new)
+    if changes.memberships:
+        yield _DELETE_MEMBERS, _columns(list(changes.memberships))
+        if added := added_members(changes):
+            yield _insert(tables.members, added)
+    if changes.ended:
+        yield _END_TURNS, [changes.ended]
+    if changes.marks:
+        yield _DELETE_MARKS, _columns(changes.marks)
+
+
+def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Sequence[Any]]]:
+    names = list(rows[0])
+    return _insert_text(table, tuple(names)), [[row[name] for row in rows] for name in names]
+
+
+@functools.cache
+def _insert_text(table: Table, names: tuple[str, ...]) -> str:
+    arrays = ", ".join(f"%s::{_ARRAYS.get(type(table.c[name].type), 'text[]')}" for name in names)
+    # Names of ours, from the table itself.
+    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _ask(raw: psycopg.Connection[Any], query: LiteralString, *parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
+    """Put a query on its way; its rows are there when the pipeline has ended."""
+    return raw.cursor(row_factory=namedtuple_row).execute(query, [list(value) for value in parameters])
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+@contextmanager
+def _failures_wrapped(connection: Connection, *, repeatable: bool) -> Iterator[None]:
+    """Let the driver's failures leave as SQLAlchemy's, as those of its own statements do.
+
+    Args:
+        connection: Whose they are.
+        repeatable: Whether the transaction may be begun again if the connection is lost.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raw = connection.connection.driver_connection
+        lost = raw is None or raw.closed or raw.broken
+        if lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            None,
+            None,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=lost and repeatable,
+            dialect=connection.dialect,
+        ) from error
