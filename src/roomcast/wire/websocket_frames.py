@@ -1,7 +1,7 @@
 """Websocket data frames from a server: built once, written to any number of clients.
 
-A server does not mask (RFC 6455 §5.1), so a frame depends on its payload alone. Control frames are not here: each belongs
-to one connection, and the protocol of ``websockets`` makes it.
+A server does not mask (RFC 6455 §5.1), so a frame depends on its payload alone. Control frames are not here: each
+belongs to one connection, and the protocol of ``websockets`` makes it.
 
 Layer: wire (standard library only). Source: RFC 6455 §5.2.
 """

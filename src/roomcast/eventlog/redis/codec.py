@@ -34,7 +34,6 @@ _MAX_RECORD_HEADER_BYTES: Final = 256
 _MAX_FRAME_HEADER_BYTES: Final = 40_000
 # Seqs pass through Lua, whose numbers are doubles.
 _MAX_SEQ: Final = 2**53
-_MAX_TRACE_CHARS: Final = 128
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _TRACE: Final = re.compile(r"[!-~]{2,128}|[!-,.-~]")  # printable ASCII, but not a bare "-"
 _EPOCH: Final = re.compile(rb"[A-Za-z0-9._~%-]{1,256}")
