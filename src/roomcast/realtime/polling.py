@@ -21,6 +21,8 @@ from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.errors import RequestRefused
 
 _SEPARATOR: Final = SEPARATOR.encode()
+# python-engineio's client breaks off at a payload of more (``Payload.max_decode_packets``): the next poll has the rest.
+_MAX_POLL_PACKETS: Final = 16
 
 Header = tuple[bytes, bytes]
 
@@ -65,7 +67,7 @@ class PollingTransport:
         self._queue += batch.messages
         self._queue_bytes += size_bytes
         if self._poll is not None and self._queue:
-            self._answer()
+            self._answer(self._next())
 
     def waiting(self) -> list[Message]:
         """See `connection.Transport`."""
@@ -79,7 +81,8 @@ class PollingTransport:
         elif not self._queue:
             self._queue.append(NOOP)
         if self._poll is not None:
-            self._answer()
+            # Behind a close packet there is no next poll.
+            self._answer(self._next() if last is None else self.waiting())
 
     def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
         """See `connection.Transport`: the session has seen to the poll."""
@@ -116,18 +119,29 @@ class PollingTransport:
         """The body for the poll that the session has just accepted."""
         poll = self._poll = asyncio.get_running_loop().create_future()
         if self._queue:
-            self._answer()
+            self._answer(self._next())
         return poll
 
     def drop_poll(self) -> None:
         """The pending poll went away."""
         self._poll = None
 
-    def _answer(self) -> None:
+    def _next(self) -> list[Message]:
+        """Take away what one poll gets: whole messages, one at least."""
+        packets = 0
+        for index, message in enumerate(self._queue):
+            packets += 1 + len(message.attachments)
+            if packets > _MAX_POLL_PACKETS and index:
+                taken, self._queue = self._queue[:index], self._queue[index:]
+                self._queue_bytes -= sum(message.size_bytes for message in taken)
+                return taken
+        return self.waiting()
+
+    def _answer(self, messages: list[Message]) -> None:
         poll, self._poll = self._poll, None
         self._connection.session.poll_answered()
         if poll is not None and not poll.done():
-            poll.set_result(_SEPARATOR.join([message.payload for message in self.waiting()]))
+            poll.set_result(_SEPARATOR.join([message.payload for message in messages]))
 
 
 class Polling:

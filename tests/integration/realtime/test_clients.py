@@ -71,6 +71,26 @@ class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
+async def test_a_burst_reaches_the_python_client_whole_and_in_order(serving: Any, transports: list[str]) -> None:
+    server, _ = example()
+
+    @server.on("burst")
+    def burst(sid: str, size: int) -> str:
+        for number in range(size):
+            server.socket(sid).emit("news", number, *([b"binary"] if number % 10 == 0 else []))
+        return "done"
+
+    async with serving(server) as running:
+        peer = Peer()
+        await peer.connect(running.url, transports=transports)
+        assert await peer.call("burst", 100, timeout=5) == "done"
+        got = [peer.got.get_nowait() for _ in range(101)]
+        assert got[0][0] == "welcome"
+        assert [news[1] for news in got[1:]] == list(range(100))
+        await peer.disconnect()
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
 async def test_the_python_client_connects_joins_acknowledges_and_sends_binary(
     until: Any, serving: Any, transports: list[str]
 ) -> None:
