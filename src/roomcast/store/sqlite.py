@@ -1,7 +1,7 @@
 """SQLite: one connection writes, a few read.
 
 Every write transaction takes the write lock when it begins (a transaction that upgrades later can fail for reasons that
-no retry mends).
+no retry mends), and first makes sure that its file is still there: SQLite goes on writing into one that was deleted.
 
 Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous".
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, update
 from sqlalchemy.exc import DBAPIError
 
+from roomcast.chat.errors import StoreUnavailable
 from roomcast.store import tables
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
@@ -37,6 +38,8 @@ class SqliteBacking:
         self._url = url
         self._options = options
         self._lock = ExclusiveLock(Path(self.place))
+        # Device and inode of the file that is written to.
+        self._file: tuple[int, int] | None = None
 
     def engine(self, *, writes: bool) -> Engine:
         """See `Backing`."""
@@ -59,6 +62,7 @@ class SqliteBacking:
                 cursor.execute("PRAGMA journal_mode = WAL")
                 # What a burst made of the log file is given back at the next checkpoint.
                 cursor.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
+                self._file = self._file or self._file_there()
             cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute(f"PRAGMA cache_size = -{options.cache_kib}")
@@ -70,6 +74,8 @@ class SqliteBacking:
             if not writes:
                 connection.exec_driver_sql("BEGIN")
                 return
+            if self._file_there() != self._file:
+                raise StoreUnavailable(f"{self.place} was deleted or replaced while it was open: start roomcast again")
             # In WAL mode NORMAL loses no consistency, only the newest commits, and only with the power; the next FULL
             # commit brings them to the disk as well.
             durable = connection.get_execution_options().get("durable", True)
@@ -82,6 +88,13 @@ class SqliteBacking:
         event.listen(engine, "connect", set_up)
         event.listen(engine, "begin", begin)
         return engine
+
+    def _file_there(self) -> tuple[int, int] | None:
+        try:
+            found = Path(self.place).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
     def acquire(self) -> None:
         """See `Backing`. The directory is made if it is not there."""

@@ -70,6 +70,28 @@ async def test_a_deleted_directory_is_found_out(tmp_path: Path) -> None:
     assert not await holds(tmp_path / "data", cursor)
 
 
+def _delete(data: Path) -> None:
+    shutil.rmtree(data)
+
+
+def _replace_by_a_copy(data: Path) -> None:
+    copy = data.with_name("copy")
+    shutil.copytree(data, copy)
+    shutil.rmtree(data)
+    copy.rename(data)
+
+
+@pytest.mark.parametrize("loss", [_delete, _replace_by_a_copy])
+async def test_nothing_is_acknowledged_that_would_go_into_a_file_that_is_gone(tmp_path: Path, loss) -> None:
+    data = tmp_path / "data"
+    async with open_store(database_options(data)) as store:
+        await store.chats.append_message(new_message())
+        loss(data)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+                await store.chats.append_message(new_message())
+
+
 async def test_an_older_copy_is_found_out_even_after_it_grew_past_the_cursor(tmp_path: Path) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     early = await cursor_after(data, 2)
