@@ -31,13 +31,13 @@ class DemoResponder:
         text = " ".join(prompt.message.content.split())
         quote = text if len(text) <= MAX_QUOTE_CHARS else f"{text[: MAX_QUOTE_CHARS - 1]}…"
         words = len(text.split())
-        earlier = len(prompt.history)
+        earlier = len(prompt.history)  # what was shown: there may be more
         if _HAN.search(text):
             yield "我是 Roomcast 的示範回覆，不是真正的 AI 模型。"
-            yield f"您說：「{quote}」（共 {len(text)} 個字元，之前有 {earlier} 則訊息）。"
+            yield f"您說：「{quote}」（共 {len(text)} 個字元；之前的訊息我讀了 {earlier} 則）。"
         else:
             yield "I am Roomcast's demo responder, not a real AI model. "
-            yield f"You said “{quote}” ({_count(words, 'word')}, after {_count(earlier, 'earlier message')})."
+            yield f"You said “{quote}” ({_count(words, 'word')}; I read {_count(earlier, 'earlier message')})."
 
 
 def _count(number: int, noun: str) -> str:

@@ -26,7 +26,7 @@ async def answer(content: str, history: int = 0) -> str:
 async def test_it_says_that_it_is_a_demo_and_what_it_read() -> None:
     text = await answer("How are you?", history=1)
     assert "demo" in text
-    assert "“How are you?” (3 words, after 1 earlier message)" in text
+    assert "“How are you?” (3 words; I read 1 earlier message)" in text
 
 
 @pytest.mark.parametrize("content", ["你好", "hello 世界", "𠀀"])
