@@ -32,7 +32,7 @@ from roomcast.contract.gateway import (
 )
 from roomcast.gateway.joins import JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
-from roomcast.realtime import RoomLimitExceeded, Server, Socket, errors
+from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,8 @@ class Handlers:
             socket.join(f"user:{user_id}")
         except RoomLimitExceeded as error:
             return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
+        except SocketGone:
+            return None  # it left behind this event, and nobody reads the answer
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:

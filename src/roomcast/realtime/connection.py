@@ -373,8 +373,8 @@ class Connection:
                 self._watch_idle()
 
     def _dispatch(self, socket: Socket, name: str, args: list[Any], ack_id: int | None) -> Unfinished:
-        # Events that came before the client left still count; once we have put it out, none does.
-        if socket.expelled:
+        # Events that came before the client left still count; once we have put it out, or are ending, none does.
+        if socket.expelled or self._why is Reason.SHUTDOWN:
             return None
         return self.engine.dispatcher.event(socket, name, args, ack_id)
 

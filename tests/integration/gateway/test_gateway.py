@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -115,6 +116,20 @@ async def test_an_unknown_event_is_refused(gateway) -> None:
         await ada.emit("no-such-event")
         name, error = await ada.next_event()
         assert (name, error["code"]) == ("error", "unknown-event")
+
+
+async def test_events_of_a_client_that_leaves_behind_them_fail_silently(tmp_path) -> None:
+    joins = [f'42["join-chat","c{number}"]' for number in range(40)]  # more than run at once: what follows waits
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with httpx.AsyncClient(base_url=server.gateway_url) as http:
+            opened = await http.get("/socket.io/?EIO=4&transport=polling")
+            session = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
+            await http.post(session, content="40")
+            await http.post(session, content="\x1e".join([*joins, '42["join-user","ada"]', "41"]))
+        async with ChatClient(server.gateway_url) as ada:
+            assert (await ada.join("c1"))["ok"]
+        assert "Traceback" not in server.output
+        assert "failed" not in server.output
 
 
 async def test_a_socket_follows_a_bounded_number_of_chats(gateway) -> None:

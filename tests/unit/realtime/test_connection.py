@@ -302,3 +302,22 @@ async def test_shutdown_closes_every_connection_and_waits_for_handlers(peer: Any
     assert ended == ["server shutting down"] * 3
     assert all(client.transport.closed is Reason.SHUTDOWN for client in clients)
     assert server.connections == 0
+
+
+async def test_what_waits_for_a_handler_is_not_begun_once_the_server_ends(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(handler_concurrency=1))
+    begun: list[int] = []
+
+    @server.on("work")
+    async def work(sid: str, number: int) -> None:
+        begun.append(number)
+        await asyncio.Event().wait()
+
+    client = peer(server)
+    await client.enter()
+    client.say('42["work",1]', '42["work",2]', '42["work",3]')
+    await settle()
+    await server.engine.abort()
+    await settle()
+    assert begun == [1]
+    assert not server.engine.tasks
