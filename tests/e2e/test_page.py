@@ -318,3 +318,18 @@ async def test_with_authentication_on_a_token_lets_in_and_a_bad_one_does_not(bro
             await mallory.has_state("disconnected")
             await expect(mallory.by("connection-banner")).to_contain_text("sign in again")
             mallory.complaints.clear()  # the refusals, as the browser tells them
+
+
+async def test_a_long_name_stays_in_its_place_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    name = "W" * 128
+    phone = {"viewport": {"width": 390, "height": 700}}
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        await post(server, "lobby", "hello", user_id=name[1:])
+        async with open_tab(browser, server.api_url, name, **phone) as ada:
+            await ada.shows(1)
+            edge = "(item) => item.getBoundingClientRect().right"
+            # The drawer is shut: nothing of it may stick out into the conversation.
+            assert await ada.by("me").evaluate(edge) <= 0
+            assert await ada.by("sign-out").evaluate(edge) <= 0
+            author = ada.page.locator(".group__author bdi")
+            assert await author.evaluate(edge) <= 390
