@@ -54,7 +54,8 @@ def listening(host: str) -> Listening:
         return Listening(bind, ("localhost", LOOPBACK_HOST), loopback=True)
     if host in _WILDCARDS:
         names = ("localhost", LOOPBACK_HOST, *_own_addresses())
-        return Listening(("" if host == "*" else host,), tuple(dict.fromkeys(names)), loopback=False)
+        # ``::`` too means every address: alone it would leave out IPv4, whose addresses are named here.
+        return Listening(("" if host in {"*", "::"} else host,), tuple(dict.fromkeys(names)), loopback=False)
     try:
         address = ip_address(host)
     except ValueError:

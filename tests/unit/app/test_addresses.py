@@ -27,6 +27,7 @@ def test_every_address_has_the_loopback_names_and_the_machines_own(monkeypatch, 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
     where = listening(host)
     assert where.names == ("localhost", "127.0.0.1", "192.0.2.9", "192.0.2.7")
+    assert where.bind == (host if host == "0.0.0.0" else "",)  # IPv4, whose addresses are named, in any case
     assert not where.loopback
 
 
