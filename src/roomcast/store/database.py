@@ -52,7 +52,7 @@ class DatabaseOptions:
         read_timeout_s: How long a read may take, waiting for a thread included.
         write_timeout_s: PostgreSQL: how long a transaction may take, repetitions included; then its connection is
             given up. Above ``statement_timeout_s``, so that the server ends what merely waits.
-        statement_timeout_s: PostgreSQL: how long one statement may take, and how long a transaction may idle.
+        statement_timeout_s: PostgreSQL: how long one statement may take; a transaction may idle half as long.
         connect_timeout_s: PostgreSQL: how long connecting to one host may take.
         cache_kib: SQLite: page cache of each connection.
     """
@@ -189,6 +189,8 @@ class Database:
             await database.close()
             if isinstance(error, StoreUnavailable):
                 raise DatabaseUnreadable(database._backing.place, str(error)) from None
+            if isinstance(error, DBAPIError):
+                raise DatabaseUnreadable(database._backing.place, reason_of(error)) from None
             raise
         return database
 

@@ -114,11 +114,12 @@ class PostgresBacking:
         options = self._options
         settings = {
             "statement_timeout": f"{round(options.statement_timeout_s * 1000)}",
-            # A process that is stopped in mid-transaction holds the rows that it has locked no longer than this.
-            "idle_in_transaction_session_timeout": f"{round(options.statement_timeout_s * 1000)}",
+            # A process that is stopped in mid-transaction holds the rows that it has locked no longer than this; those
+            # who wait for them have not given up by then.
+            "idle_in_transaction_session_timeout": f"{round(options.statement_timeout_s * 500)}",
             "default_transaction_read_only": "off" if writes else "on",
             "synchronous_commit": "on" if options.synchronous == "FULL" else "off",
-            # The ids that are looked for are parameters: a plan for all of them reads a table that has grown since.
+            # It compiles for longer than any statement of ours runs.
             "jit": "off",
         }
         given = self._url.query.get("options", "")

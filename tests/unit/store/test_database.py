@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,17 @@ async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
     directory = tmp_path / "資料 100%?#&x"
     await cursor_after(directory, 1)
     assert (directory / "roomcast.db").is_file()
+
+
+def test_the_embedded_database_loads_no_driver_of_another() -> None:
+    code = """
+import asyncio, sys, tempfile, pathlib
+from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.opening import open_store
+async def main():
+    with tempfile.TemporaryDirectory() as directory:
+        async with open_store(DatabaseOptions(url=sqlite_url(pathlib.Path(directory, 'a.db')))):
+            assert not {'psycopg', 'greenlet', 'sqlalchemy.ext.asyncio'} & set(sys.modules)
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
 from sqlalchemy import create_engine, event
 
 from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
-from roomcast.store.opening import open_store
+from roomcast.store.database import DatabaseOptions
+from roomcast.store.opening import Store, open_store
 from support.backend import START, fresh_database, new_message
+from support.databases import fresh_postgres
+from support.postgres_server import PostgresServer
 
 #: Reads an index from its start, in the order that is asked for, and stops at the limit.
 ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"}
@@ -19,17 +25,10 @@ SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
 PAGE = {"SCAN page LEFT-JOIN"}
 
 
-async def exercise(directory: Path) -> list[tuple[str, Any]]:
-    """Use everything that the store has; what was sent to the database, with its parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    async with open_store(fresh_database(directory)) as store:
-
-        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
-            statements.append((statement, parameters[0] if many else parameters))
-
-        for engine in (store.chats._database._readers, store.chats._database._writer):
-            event.listen(engine, "before_cursor_execute", note)
+async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
+    """Use everything that the store has."""
+    async with open_store(options) as store:
+        listen(store)
         chats, turns = store.chats, store.turns
         await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",)))
         for key in ("k", "k", "l"):
@@ -56,11 +55,19 @@ async def exercise(directory: Path) -> list[tuple[str, Any]]:
         other = await turns.claim_turn(START, START)
         assert other is not None
         await turns.fail_turn(other.claim, "reason")
-    return statements
 
 
 async def test_no_query_reads_a_whole_table(tmp_path: Path) -> None:
-    statements = await exercise(tmp_path)
+    statements: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        statements.append((statement, parameters[0] if many else parameters))
+
+    def listen(store: Store) -> None:
+        for engine in (store.chats._database._readers, store.chats._database._writer):
+            event.listen(engine, "before_cursor_execute", note)
+
+    await exercise(fresh_database(tmp_path), listen)
     assert len(statements) > 30
     engine = create_engine(f"sqlite:///{tmp_path / 'roomcast.db'}")
     with engine.connect() as connection:
@@ -72,3 +79,41 @@ async def test_no_query_reads_a_whole_table(tmp_path: Path) -> None:
             scans = {step for step in steps if step.startswith("SCAN") and step not in ORDERED | SMALL | PAGE}
             assert scans <= {"SCAN CONSTANT ROW"}, f"{statement}: {steps}"
     engine.dispose()
+
+
+def tables_read_whole(plan: Any) -> Iterator[str]:
+    """Names of the tables that a PostgreSQL plan reads from their start to their end."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from tables_read_whole(part)
+    elif isinstance(plan, dict):
+        if plan.get("Node Type") == "Seq Scan":
+            yield plan["Relation Name"]
+        yield from tables_read_whole(list(plan.values()))
+
+
+async def test_no_query_reads_a_whole_table_on_postgresql(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = fresh_postgres(postgres)
+    statements: list[tuple[Any, Any]] = []
+    execute = psycopg.Cursor.execute
+
+    def note(self: Any, query: Any, params: Any = None, **how: Any) -> Any:
+        text = query.decode() if isinstance(query, bytes) else query
+        if text.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}:
+            statements.append((text, params))
+        return execute(self, query, params, **how)
+
+    def listen(_store: Store) -> None:
+        monkeypatch.setattr(psycopg.Cursor, "execute", note)
+
+    await exercise(options, listen)
+    monkeypatch.undo()
+    assert len({text for text, _ in statements}) > 25
+    with psycopg.connect(options.url) as connection:
+        # The tables are small: this makes it take an index wherever there is one.
+        connection.execute("SET enable_seqscan = off")
+        for text, params in statements:
+            ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {text}", params)
+            assert set(tables_read_whole(plan)) <= {"epochs"}, f"{text}: {plan}"

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+
+import pytest
+from sqlalchemy import Connection, make_url
+
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import Cursor
+from roomcast.store import postgres as postgres_module
+from roomcast.store.database import Database, DatabaseOptions
+from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooOld
+from roomcast.store.migrating import migrate
+from roomcast.store.opening import Store, open_store
+from roomcast.store.postgres import shown
+from support.backend import START, new_message
+from support.databases import fresh_postgres
+from support.postgres_server import PostgresServer
+
+
+@pytest.fixture
+def options(postgres: PostgresServer) -> DatabaseOptions:
+    return fresh_postgres(postgres)
+
+
+async def test_an_acknowledged_write_waits_for_the_disk(options: DatabaseOptions) -> None:
+    database = await Database.open(options)
+
+    def level(connection: Connection) -> object:
+        return connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+
+    assert await database.write(level) == "on"
+    assert await database.write(level, durable=False) == "off"
+    assert await database.write(level) == "on"
+    await database.close()
+
+
+async def test_the_reading_connections_cannot_write(options: DatabaseOptions) -> None:
+    database = await Database.open(options)
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await database.read(lambda connection: connection.exec_driver_sql("DELETE FROM outbox"))
+    await database.close()
+
+
+async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: PostgresServer) -> None:
+    database = await Database.open(DatabaseOptions(url=fresh_postgres(postgres).url, statement_timeout_s=0.1))
+    with pytest.raises(StoreUnavailable, match="statement timeout"):
+        await database.read(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(5)"))
+    await database.close()
+
+
+async def test_a_start_begins_no_epoch(options: DatabaseOptions) -> None:
+    async with open_store(options) as first, open_store(options) as second:
+        assert first.chats.epoch == second.chats.epoch
+
+
+async def holds(store: Store, cursor: Cursor) -> bool:
+    return (await store.chats.standing("c", None, cursor)).cursor_holds
+
+
+async def test_a_new_epoch_is_written_and_read_by_every_process_without_a_restart(options: DatabaseOptions) -> None:
+    async with open_store(options) as first, open_store(options) as second:
+        old = first.chats.epoch
+        for _ in range(2):
+            await first.chats.append_message(new_message())
+        await migrate(options, new_epoch=True)
+        event = (await first.chats.append_message(new_message())).event
+        new = event.epoch
+        assert new != old
+        events, _ = await second.chats.events_after("c", 0, 9)
+        assert [event.epoch for event in events] == [old, old, new]
+        assert await holds(second, Cursor(old, 2))
+        assert not await holds(second, Cursor(old, 3))
+        assert await holds(second, Cursor(new, 3))
+        assert second.chats.epoch == new
+
+
+async def test_a_cursor_of_an_epoch_that_began_elsewhere_is_known(options: DatabaseOptions) -> None:
+    async with open_store(options) as store:
+        await migrate(options, new_epoch=True)
+        async with open_store(options) as other:
+            newest = other.chats.epoch
+        assert store.chats.epoch != newest
+        assert await holds(store, Cursor(newest, 0))
+
+
+async def test_a_server_that_is_too_old_is_told_plainly(
+    options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_module, "MIN_VERSION", 99)
+    with pytest.raises(ServerTooOld, match=r"is PostgreSQL \d+; roomcast needs 99 or newer"):
+        await migrate(options)
+    with pytest.raises(ServerTooOld):
+        await Database.open(options)
+
+
+async def test_a_database_of_a_newer_version_is_refused(postgres: PostgresServer, options: DatabaseOptions) -> None:
+    name = options.url.rpartition("/")[2]
+    (before,) = postgres.execute("SELECT version_num FROM alembic_version", name)
+    postgres.execute("UPDATE alembic_version SET version_num = '9999'", name)
+    with pytest.raises(DatabaseTooNew, match="update roomcast"):
+        await migrate(options)
+    postgres.execute(f"UPDATE alembic_version SET version_num = '{before[0]}'", name)  # noqa: S608 - what it was
+
+
+async def test_another_encoding_is_refused(postgres: PostgresServer) -> None:
+    postgres.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with pytest.raises(DatabaseUnreadable, match="its encoding is LATIN1"):
+        await migrate(DatabaseOptions(url=postgres.url("latin")))
+
+
+async def test_a_server_that_is_not_there_is_told_on_one_line_without_the_password() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"postgresql://ann:secret@127.0.0.1:{taken.getsockname()[1]}/db?sslpassword=hidden"
+        with pytest.raises(DatabaseUnreadable) as caught:
+            await migrate(DatabaseOptions(url=url))
+    said = str(caught.value)
+    assert "connection refused" in said.lower()
+    assert "\n" not in said
+    assert "secret" not in said
+    assert "hidden" not in said
+
+
+async def test_an_unknown_database_is_told_plainly(postgres: PostgresServer) -> None:
+    with pytest.raises(DatabaseUnreadable, match='database "nowhere" does not exist'):
+        await migrate(DatabaseOptions(url=postgres.url("nowhere")))
+
+
+async def test_a_database_without_tables_is_unreadable_not_a_riddle(postgres: PostgresServer) -> None:
+    name = postgres.create_database()
+    with pytest.raises(DatabaseUnreadable, match="epochs"):
+        await Database.open(DatabaseOptions(url=postgres.url(name)))
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+async def test_the_usual_spellings_of_the_url_are_understood(postgres: PostgresServer, scheme: str) -> None:
+    url = fresh_postgres(postgres).url.replace("postgresql", scheme, 1)
+    async with open_store(DatabaseOptions(url=f"{url}?application_name=mine&options=-c%20work_mem%3D8MB")) as store:
+
+        def settings(connection: Connection) -> list[object]:
+            return [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("application_name", "work_mem")]
+
+        assert await store.chats._database.read(settings) == ["mine", "8MB"]
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://h/db", "no url", "postgresql://h:port/db"])
+async def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(DatabaseUnreadable, match="postgresql://user:password@host"):
+        await migrate(DatabaseOptions(url=url))
+
+
+def test_no_text_form_has_a_password() -> None:
+    url = "postgresql://ann:secret@host/db?password=secret&sslpassword=secret"
+    assert "secret" not in repr(DatabaseOptions(url=url))
+    assert shown(make_url(url)) == "postgresql://ann:***@host/db"
+
+
+async def test_u_0000_is_refused_and_disturbs_nobody(options: DatabaseOptions) -> None:
+    async with open_store(options) as store:
+        outcomes = await asyncio.gather(
+            store.chats.append_message(new_message()),
+            store.chats.append_message(new_message(content="a\x00b")),
+            store.chats.append_message(new_message()),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[1], Exception)
+        assert [outcome.event.seq for outcome in (outcomes[0], outcomes[2])] == [1, 2]  # type: ignore[union-attr]
+
+
+async def test_two_workers_of_two_processes_claim_each_turn_once(options: DatabaseOptions) -> None:
+    async with open_store(options) as first, open_store(options) as second:
+        for number in range(10):
+            chat = f"c{number}"
+            creates = new_message(chat).creates
+            assert creates is not None
+            creates = type(creates)(chat, None, "demo", START)
+            await first.chats.append_message(new_message(chat, creates=creates))
+        claims = [store.turns.claim_turn(START, START) for _ in range(10) for store in (first, second)]
+        turns = [turn.claim.turn_id for turn in await asyncio.gather(*claims) if turn is not None]
+        assert len(turns) == len(set(turns)) == 10
+
+
+async def test_calls_that_are_given_up_leave_nothing_to_the_next_ones(options: DatabaseOptions) -> None:
+    async with open_store(options) as store:
+        for number in range(8):
+            await store.chats.append_message(new_message(f"c{number}", content=f"only in {number}"))
+
+        async def read(number: int) -> None:
+            messages, _ = await store.chats.messages(f"c{number}", before=None, after=None, limit=9)
+            assert [message.content for message in messages] == [f"only in {number}"]
+
+        for _ in range(20):
+            tasks = [asyncio.create_task(read(random.randrange(8))) for _ in range(12)]
+            await asyncio.sleep(random.uniform(0, 0.004))
+            for task in random.sample(tasks, 6):
+                task.cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                assert outcome is None or isinstance(outcome, asyncio.CancelledError)
