@@ -125,3 +125,19 @@ async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp
             for sink in sinks.values():
                 assert (await sink.reached(7))[-1] == 7
                 assert sink.seqs == sorted(set(sink.seqs))
+
+
+async def test_many_questions_at_once_lose_no_sentinel(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisOptions(
+            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            **FAST,
+        )
+        async with RedisEventLog(options) as log:
+            engine = log._engine
+            assert engine._sentinel is not None
+            group.sentinels[0].kill()
+            for _ in range(5):
+                await asyncio.gather(*(engine.locate() for _ in range(20)))
+            assert len({id(sentinel) for sentinel in engine._sentinel.sentinels}) == 3

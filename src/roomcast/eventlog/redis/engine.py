@@ -74,6 +74,22 @@ class _Client(Protocol):
     async def aclose(self) -> None: ...
 
 
+class _Sentinel(Sentinel):
+    """Asks for the master once at a time.
+
+    redis-py 8.1 moves the sentinel that answered to the front of its list without a lock: of two concurrent questions
+    one may put a sentinel there twice and another out of the list, never asked again and never closed.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        self._asking = asyncio.Lock()
+
+    async def discover_master(self, service_name: str) -> Any:
+        async with self._asking:
+            return await super().discover_master(service_name)
+
+
 class Engine:
     """One bounded set of connections for commands.
 
@@ -234,7 +250,7 @@ class Engine:
             connection_class = Connection if options.tls is None else SSLConnection
             return ConnectionPool(connection_class=connection_class, host=host, port=port, **common)
         tls = {} if options.tls is None else {"ssl": True, **self._tls_options()}
-        self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        self._sentinel = _Sentinel(
             list(options.addresses),
             sentinel_kwargs={
                 **self._connection_options(),
