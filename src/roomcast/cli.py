@@ -137,19 +137,30 @@ def gateway(
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
+def migrate(
+    data: Data = None,
+    new_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--new-epoch",
+            help="PostgreSQL was restored from a backup: clients that saw what is lost start anew.",
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
     """Create the database or bring it to this version's schema; every start does it, too."""
     with _failures_named():
         settings = _settings()
         from roomcast.app.migrating import migrate_database
-        from roomcast.app.plan import database_path
+        from roomcast.app.plan import database_place
 
-        path = database_path(settings, data)
-        before, now = migrate_database(path)
+        path, url = database_place(settings, data)
+        before, now = migrate_database(path, url, new_epoch=new_epoch)
+        place = path or "PostgreSQL"
         if before == now:
-            typer.echo(f"{path}: schema {now}, nothing to do")
+            typer.echo(f"{place}: schema {now}, nothing to do")
         else:
-            typer.echo(f"{path}: schema {before or 'none'} → {now}")
+            typer.echo(f"{place}: schema {before or 'none'} → {now}")
 
 
 @app.command()
@@ -214,6 +225,8 @@ def _announce(plan: Plan) -> None:
         typer.echo("  Gateway    " + "   ".join(plan.gateway_urls))
     if plan.database is not None:
         typer.echo(f"  Data       {plan.database.resolve()}")
+    elif plan.database_url is not None:
+        typer.echo("  Data       PostgreSQL")
     typer.echo()
     if plan.auth is None:
         typer.secho("  AUTHENTICATION IS OFF: set ROOMCAST_SECRET to turn it on.", fg="yellow", bold=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
@@ -25,6 +25,7 @@ DEFAULT_API_PORT: Final = 3000
 #: The guide's default.
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
+DEFAULT_REDIS_PORT: Final = 6379
 MAX_PORT: Final = 65_535
 
 ResponderName = Literal["demo", "none"]
@@ -46,6 +47,29 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """Where Redis is: the guide's ``REDIS_HOST``, ``REDIS_PORT`` and ``REDIS_PASSWORD``, or ``REDIS_URL``.
+
+    Attributes:
+        addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some nodes.
+        sentinel_master: Name under which the sentinels know the master.
+        cluster: Whether it is a Redis Cluster.
+        username: ACL user.
+        password: Its password.
+        db: Number of the database.
+        tls: Whether the connection is encrypted; the server's certificate is checked.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    sentinel_master: str | None = None
+    cluster: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    db: int = 0
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the environment says. None: it says nothing.
 
@@ -58,6 +82,10 @@ class Settings:
         gateway_url: ``GATEWAY_URL``: what browsers are to call the gateway, behind a proxy.
         data_dir: ``ROOMCAST_DATA``: where the embedded database lies.
         database_path: The file of a ``DATABASE_URL`` that names SQLite; it wins over ``data_dir``.
+        database_url: A ``DATABASE_URL`` that names PostgreSQL; it wins over both. Not shown: it may hold a password.
+        redis: None: one process is all there is.
+        guide_ingress: ``ROOMCAST_INGRESS``: whether gateways take the guide's ``PUBLISH chat:events``. Off where the
+            guide's own Node pods share the Redis, since they broadcast it themselves.
         auth: Made of ``ROOMCAST_SECRET``; None: authentication is off.
         responder: ``ROOMCAST_RESPONDER``: what answers in new chats.
         logs: ``LOG_LEVEL``, ``LOG_FORMAT``.
@@ -71,6 +99,9 @@ class Settings:
     gateway_url: str | None = None
     data_dir: Path = DEFAULT_DATA_DIR
     database_path: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
+    redis: RedisSettings | None = None
+    guide_ingress: bool = True
     auth: AuthOptions | None = field(default=None, repr=False)
     responder: ResponderName = "demo"
     logs: LogOptions = field(default_factory=LogOptions)
@@ -82,7 +113,6 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a value is wrong, or this release cannot do what is asked for.
     """
-    _refuse_redis(environ)
     return Settings(
         gateway_port=_port(environ, "PORT"),
         api_port=_port(environ, "API_PORT"),
@@ -91,7 +121,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         api_url=_url(environ, "API_URL"),
         gateway_url=_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
-        database_path=_database(environ),
+        database_path=_database_path(environ),
+        database_url=_database_url(environ),
+        redis=_redis(environ),
+        guide_ingress=_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
         responder=_choice(environ, "ROOMCAST_RESPONDER", get_args(ResponderName), "demo"),
         logs=LogOptions(
@@ -112,15 +145,62 @@ def check_port(name: str, port: int) -> int:
     return port
 
 
-def _refuse_redis(environ: Mapping[str, str]) -> None:
+def _redis(environ: Mapping[str, str]) -> RedisSettings | None:
     # REDIS_PORT alone says nothing: Kubernetes sets it in every pod beside a service called redis.
-    for name in ("REDIS_URL", "REDIS_HOST"):
-        if environ.get(name):
-            raise SettingsError(
-                name,
-                "is set, but this release runs without Redis, as one process; ignoring it would lose messages between"
-                f" replicas. Unset {name} to go on",
-            )
+    url = environ.get("REDIS_URL", "").strip()
+    if url:
+        return _redis_url(url)
+    host = environ.get("REDIS_HOST", "").strip()
+    if not host:
+        return None
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
+        raise SettingsError("REDIS_HOST", f"is {host!r}; it takes one host name or address (REDIS_URL takes several)")
+    port = _port(environ, "REDIS_PORT") or DEFAULT_REDIS_PORT
+    return RedisSettings(addresses=((host, port),), password=environ.get("REDIS_PASSWORD") or None)
+
+
+_REDIS_HINT: Final = (
+    "takes redis[s]://[user:password@]host[:port][/db], redis[s]+cluster://host:port,host:port"
+    " or redis[s]+sentinel://host:port,host:port/master[/db]"
+)
+
+
+def _redis_url(url: str) -> RedisSettings:
+    # The value may hold a password: no message repeats it.
+    scheme, separator, rest = url.partition("://")
+    transport, _, kind = scheme.lower().partition("+")
+    if not separator or transport not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
+        raise SettingsError("REDIS_URL", _REDIS_HINT)
+    place, _, path = rest.partition("?")[0].partition("/")
+    login, at, hosts = place.rpartition("@")
+    username, _, password = login.partition(":")
+    parts = [unquote(part) for part in path.split("/") if part]
+    master = parts.pop(0) if kind == "sentinel" and parts else None
+    number = parts.pop(0) if parts else "0"
+    addresses = tuple(_redis_address(item) for item in hosts.split(","))
+    wanted = {"": len(addresses) == 1, "cluster": number == "0", "sentinel": master is not None}
+    if parts or not number.isascii() or not number.isdigit() or not wanted[kind]:
+        raise SettingsError("REDIS_URL", _REDIS_HINT)
+    return RedisSettings(
+        addresses=addresses,
+        sentinel_master=master,
+        cluster=kind == "cluster",
+        username=unquote(username) or None if at else None,
+        password=unquote(password) or None if at else None,
+        db=int(number[:4]),
+        tls=transport == "rediss",
+    )
+
+
+def _redis_address(item: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{item}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not host.isprintable():
+        raise SettingsError("REDIS_URL", _REDIS_HINT)
+    return host, DEFAULT_REDIS_PORT if port is None else check_port("REDIS_URL's port", port)
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:
@@ -181,20 +261,26 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
     return value.rstrip("/")
 
 
-def _database(environ: Mapping[str, str]) -> Path | None:
+_POSTGRES: Final = frozenset({"postgres", "postgresql"})
+
+
+def _database_url(environ: Mapping[str, str]) -> str | None:
     value = environ.get("DATABASE_URL", "").strip()
-    if not value:
+    return value if value.partition("://")[0].partition("+")[0].lower() in _POSTGRES else None
+
+
+def _database_path(environ: Mapping[str, str]) -> Path | None:
+    value = environ.get("DATABASE_URL", "").strip()
+    if not value or _database_url(environ) is not None:
         return None
     scheme, separator, rest = value.partition("://")
-    kind = scheme.partition("+")[0].lower()
     # The value may hold a password: no message repeats it.
-    if kind in {"postgres", "postgresql"}:
-        raise SettingsError(
-            "DATABASE_URL", "names PostgreSQL, which this release does not have; unset it to use the embedded SQLite"
-        )
     path = rest.partition("?")[0].removeprefix("/")
-    if kind != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":
-        raise SettingsError("DATABASE_URL", "takes sqlite:///relative/path.db or sqlite:////absolute/path.db here")
+    if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":
+        raise SettingsError(
+            "DATABASE_URL",
+            "takes postgresql://user:password@host/name, sqlite:///relative/path.db or sqlite:////absolute/path.db",
+        )
     return Path(path)
 
 

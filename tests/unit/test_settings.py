@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from roomcast.observability.logs import LogOptions
-from roomcast.settings import Settings, SettingsError, read_settings
+from roomcast.settings import RedisSettings, Settings, SettingsError, read_settings
 
 SECRET = "a secret of more than thirty-two bytes"
 
@@ -78,10 +78,62 @@ def test_a_link_that_kubernetes_made_is_explained() -> None:
         read_settings({"API_PORT": "tcp://10.0.0.1:3000"})
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST"])
-def test_redis_is_refused_and_not_ignored(name) -> None:
-    with pytest.raises(SettingsError, match=f"^{name} is set.*Unset {name}"):
-        read_settings({name: "redis"})
+def test_the_guides_names_say_where_redis_is() -> None:
+    redis = read_settings({"REDIS_HOST": "cache", "REDIS_PORT": "6380", "REDIS_PASSWORD": "hidden"}).redis
+    assert redis == RedisSettings(addresses=(("cache", 6380),), password="hidden")
+    assert "hidden" not in repr(redis)
+    assert read_settings({"REDIS_HOST": "cache"}).redis == RedisSettings(addresses=(("cache", 6379),))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://cache", RedisSettings(addresses=(("cache", 6379),))),
+        ("redis://:p%40ss@[::1]:7000/2", RedisSettings(addresses=(("::1", 7000),), password="p@ss", db=2)),
+        ("rediss://u:p@cache", RedisSettings(addresses=(("cache", 6379),), username="u", password="p", tls=True)),
+        ("redis+cluster://a:1,b:2", RedisSettings(addresses=(("a", 1), ("b", 2)), cluster=True)),
+        (
+            "redis+sentinel://:p@a:1,b/mymaster/3",
+            RedisSettings(addresses=(("a", 1), ("b", 6379)), sentinel_master="mymaster", password="p", db=3),
+        ),
+    ],
+)
+def test_a_redis_url_names_a_server_a_cluster_or_sentinels(url, expected) -> None:
+    assert read_settings({"REDIS_URL": url, "REDIS_HOST": "ignored"}).redis == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis",
+        "http://u:hidden@cache",
+        "redis://u:hidden@",
+        "redis://u:hidden@a,b",
+        "redis://u:hidden@cache/x",
+        "redis://u:hidden@cache/1/2",
+        "redis://u:hidden@cache:0",
+        "redis://u:hidden@cache:99999",
+        "redis+cluster://u:hidden@cache/1",
+        "redis+sentinel://u:hidden@cache",
+        "redis+other://u:hidden@cache",
+    ],
+)
+def test_a_wrong_redis_url_is_refused_without_its_password(url) -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL") as refused:
+        read_settings({"REDIS_URL": url})
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_wrong_redis_host_is_refused() -> None:
+    with pytest.raises(SettingsError, match="REDIS_HOST"):
+        read_settings({"REDIS_HOST": "redis://cache"})
+
+
+@pytest.mark.parametrize("url", ["postgres://u:hidden@db/chat", "postgresql://u:hidden@db/chat"])
+def test_postgresql_is_named_by_its_url_which_is_not_shown(url) -> None:
+    settings = read_settings({"DATABASE_URL": url})
+    assert (settings.database_url, settings.database_path) == (url, None)
+    assert "hidden" not in repr(settings)
 
 
 def test_what_kubernetes_sets_for_a_redis_service_is_no_redis() -> None:
@@ -93,7 +145,6 @@ def test_what_kubernetes_sets_for_a_redis_service_is_no_redis() -> None:
     [
         ("sqlite:///chat.db", Path("chat.db")),
         ("sqlite:////srv/chat.db", Path("/srv/chat.db")),
-        ("sqlite+aiosqlite:///chat.db", Path("chat.db")),
         ("sqlite:///chat.db?mode=rw", Path("chat.db")),
     ],
 )
@@ -104,8 +155,7 @@ def test_a_sqlite_url_names_the_file(url, path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgres://u:hidden@db/chat",
-        "postgresql+asyncpg://u:hidden@db/chat",
+        "sqlite+aiosqlite:///chat.db",
         "mysql://u:hidden@db/chat",
         "sqlite://",
         "sqlite:///",

@@ -14,8 +14,13 @@ from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, migrate
 
 
-def migrate_database(path: Path) -> tuple[str | None, str]:
-    """Bring a database file to the newest schema.
+def migrate_database(path: Path | None, url: str | None, *, new_epoch: bool = False) -> tuple[str | None, str]:
+    """Bring a database to the newest schema.
+
+    Args:
+        path: The embedded database's file; or
+        url: PostgreSQL's address.
+        new_epoch: It was restored from a backup: clients that saw what is lost start anew (docs/decisions/0001).
 
     Returns:
         The schema's revision before (None: there was no database) and after.
@@ -24,7 +29,20 @@ def migrate_database(path: Path) -> tuple[str | None, str]:
         AppFailed: the database cannot be used.
     """
     try:
-        before = asyncio.run(migrate(DatabaseOptions(url=sqlite_url(path))))
+        before = asyncio.run(migrate(database_options(path, url), new_epoch=new_epoch))
     except StoreError as error:
         raise AppFailed(str(error)) from error
     return before, HEAD
+
+
+def database_options(path: Path | None, url: str | None) -> DatabaseOptions:
+    """How to open the database that a plan names.
+
+    Raises:
+        ValueError: it names none: a bug here.
+    """
+    if url is not None:
+        return DatabaseOptions(url=url)
+    if path is None:
+        raise ValueError("neither a file nor a URL names a database")
+    return DatabaseOptions(url=sqlite_url(path))

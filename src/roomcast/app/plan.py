@@ -18,6 +18,7 @@ from roomcast.settings import (
     DEFAULT_API_PORT,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_ORIGINS,
+    RedisSettings,
     ResponderName,
     Settings,
     SettingsError,
@@ -37,7 +38,10 @@ class Plan:
         where: What is listened on.
         api_port: None: there is no API here.
         gateway_port: None: there is no gateway here. With one port for both it is the API's.
-        database: The file; None where there is no API.
+        database: The embedded database's file; None where there is none.
+        database_url: PostgreSQL's address, in its place. Not shown: it may hold a password.
+        redis: What connects the replicas; None: one process is all there is.
+        guide_ingress: Whether the gateway takes the guide's ``PUBLISH chat:events``; it comes over Redis.
         auth: None: authentication is off.
         insecure: Authentication is off, and other machines reach this one.
         responder: What answers in new chats.
@@ -58,6 +62,9 @@ class Plan:
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     api_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    redis: RedisSettings | None = None
+    guide_ingress: bool = True
 
     @property
     def page_urls(self) -> tuple[str, ...]:
@@ -108,6 +115,9 @@ def plan_up(
         api_port=api,
         gateway_port=gateway,
         database=_database(settings, data),
+        database_url=_database_url(settings, data),
+        redis=settings.redis,
+        guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
         responder=settings.responder,
@@ -138,6 +148,9 @@ def plan_api(
         api_port=port,
         gateway_port=None,
         database=_database(settings, data),
+        database_url=_database_url(settings, data),
+        redis=settings.redis,
+        guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
         responder=settings.responder,
@@ -166,6 +179,8 @@ def plan_gateway(settings: Settings, *, host: str, port: int | None = None, inse
         api_port=None,
         gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
         database=None,
+        redis=settings.redis,
+        guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
         gateway=_gateway(settings, origins, _hosts(settings, where)),
@@ -174,9 +189,13 @@ def plan_gateway(settings: Settings, *, host: str, port: int | None = None, inse
     )
 
 
-def database_path(settings: Settings, data: Path | None) -> Path:
-    """The database's file: of ``--data``, else of ``DATABASE_URL``, else of ``ROOMCAST_DATA``."""
-    return _database(settings, data)
+def database_place(settings: Settings, data: Path | None) -> tuple[Path | None, str | None]:
+    """The database: a file of ``--data``, else what ``DATABASE_URL`` names, else a file of ``ROOMCAST_DATA``.
+
+    Returns:
+        The file and None, or None and PostgreSQL's URL.
+    """
+    return _database(settings, data), _database_url(settings, data)
 
 
 def _where(settings: Settings, host: str, *, insecure: bool) -> Listening:
@@ -205,9 +224,15 @@ def _connect_sources(settings: Settings, pages: tuple[str, ...], gateway_port: i
     return websocket_sources(on_port((*pages, *(settings.allowed_origins or ())), gateway_port))
 
 
-def _database(settings: Settings, data: Path | None) -> Path:
+def _database_url(settings: Settings, data: Path | None) -> str | None:
+    return settings.database_url if data is None else None
+
+
+def _database(settings: Settings, data: Path | None) -> Path | None:
     if data is not None:
         return data / DATABASE_NAME
+    if settings.database_url is not None:
+        return None
     return settings.database_path or settings.data_dir / DATABASE_NAME
 
 

@@ -10,12 +10,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.app.admission import LocalAdmission
 from roomcast.app.errors import AppFailed
+from roomcast.app.migrating import database_options
 from roomcast.app.parts import Parts
 from roomcast.app.plan import Plan
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
@@ -25,21 +26,28 @@ from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.gateway.admission_http import HttpAdmission
 from roomcast.gateway.admission_open import OpenAdmission
+from roomcast.gateway.ports import ChatAdmission
 from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
 from roomcast.realtime import ServeError, Site, loop_factory, serve
 from roomcast.realtime.proxies import ASGIApp
 from roomcast.responders.demo import DemoResponder
-from roomcast.store.database import DatabaseOptions, sqlite_url
 from roomcast.store.errors import StoreError
 from roomcast.store.opening import Store, open_store
 from roomcast.worker.service import Worker
+
+if TYPE_CHECKING:
+    from roomcast.app.cluster import Cluster
+    from roomcast.gateway.api_client import ApiClient
 
 logger = logging.getLogger(__name__)
 
 #: For parts that are cancelled, and for the relay's last work: with the drain this is less than 5 s.
 STOP_LIMIT_S: Final = 0.75
+#: How long a committed message waits for another replica's relay, if its own died before it was published.
+SHARED_SWEEP_S: Final = 2.0
 
 OnReady = Callable[[], None]
 
@@ -78,11 +86,9 @@ async def run_up(plan: Plan, on_ready: OnReady) -> None:
         PartDied: a part ended by itself.
     """
     async with _process(plan, on_ready) as process:
-        log = MemoryEventLog()
-        core = await process.enter(_core(plan, log, process.parts))
-        gateway = Gateway(log, LocalAdmission(core.admissions), plan.gateway, observer=ConnectionLog())
-        process.stack.push_async_callback(gateway.close)
-        process.parts.start("gateway's sweeper", gateway.run())
+        shared = await _shared(plan, process)
+        core = await process.enter(_core(plan, shared, process.parts))
+        gateway = _gateway(plan, shared, LocalAdmission(core.admissions), process)
         if plan.one_port:
             await process.serve([(gateway.asgi(core.api), plan.api_port)])
         else:
@@ -92,47 +98,91 @@ async def run_up(plan: Plan, on_ready: OnReady) -> None:
 async def run_api(plan: Plan, on_ready: OnReady) -> None:
     """The API, the page and the worker; see `run_up`."""
     async with _process(plan, on_ready) as process:
-        core = await process.enter(_core(plan, MemoryEventLog(), process.parts))
+        core = await process.enter(_core(plan, await _shared(plan, process), process.parts))
         await process.serve([(core.api, plan.api_port)])
 
 
 async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
     """The gateway alone; see `run_up`."""
     async with _process(plan, on_ready) as process:
-        logger.warning("Redis not configured - single instance mode")
-        log = MemoryEventLog()
-        gateway = _follow(plan, log, process) if plan.api_url else _stand_alone(plan, log)
-        process.stack.push_async_callback(gateway.close)
-        process.parts.start("gateway's sweeper", gateway.run())
+        shared = await _shared(plan, process)
+        if shared.cluster is None:
+            logger.warning("Redis not configured - single instance mode")
+        if plan.api_url is None:
+            gateway = _gateway(plan, shared, OpenAdmission(shared.log), process)
+        elif shared.cluster is None:
+            gateway = _follow(plan, shared, process)
+        else:
+            gateway = _gateway(plan, shared, HttpAdmission(_api_client(plan, process)), process)
         await process.serve([(gateway.asgi(), plan.gateway_port)])
 
 
-def _stand_alone(plan: Plan, log: EventLog) -> Gateway:
-    return Gateway(log, OpenAdmission(log), plan.gateway, observer=ConnectionLog())
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """The log, and what else a process shares with others.
+
+    Attributes:
+        log: In Redis, or in this process alone.
+        cluster: The way to the others; None: there are none.
+        on_reconnect: Adds a callback for when the log's live feed was away and is back.
+    """
+
+    log: EventLog
+    cluster: Cluster | None
+    on_reconnect: Callable[[Callable[[], None]], None]
 
 
-def _follow(plan: Plan, log: EventLog, process: _Process) -> Gateway:
+async def _shared(plan: Plan, process: _Process) -> _Shared:
+    if plan.redis is None:
+        return _Shared(MemoryEventLog(), None, lambda _callback: None)
+    from roomcast.app.cluster import Cluster
+
+    cluster = Cluster(plan.redis)
+    log = await process.stack.enter_async_context(cluster.log())
+    return _Shared(log, cluster, log.on_reconnect)
+
+
+def _gateway(plan: Plan, shared: _Shared, admission: ChatAdmission, process: _Process) -> Gateway:
+    """A gateway with its background work; its feeds end with the process."""
+    cluster = shared.cluster
+    adapter = None if cluster is None else cluster.adapter()
+    gateway = Gateway(shared.log, admission, plan.gateway, observer=ConnectionLog(), adapter=adapter)
+    process.stack.push_async_callback(gateway.close)
+    process.parts.start("gateway's sweeper", gateway.run())
+    shared.on_reconnect(gateway.feeds.sweep_soon)
+    if cluster is not None and plan.guide_ingress:
+        process.parts.start("guide's ingress", cluster.ingress(gateway.server).run())
+    return gateway
+
+
+def _api_client(plan: Plan, process: _Process) -> ApiClient:
     from roomcast.gateway.api_client import ApiClient, ApiClientOptions
-    from roomcast.gateway.following import ApiFollower
 
     issuer = None if plan.auth is None else TokenIssuer(plan.auth)
     api = ApiClient(ApiClientOptions(url=plan.api_url or ""), issuer)
     process.stack.push_async_callback(api.close)
-    follower = ApiFollower(api, log, lambda: gateway.feeds.chat_ids)
-    gateway = Gateway(log, follower, plan.gateway, observer=ConnectionLog())
+    return api
+
+
+def _follow(plan: Plan, shared: _Shared, process: _Process) -> Gateway:
+    from roomcast.gateway.following import ApiFollower
+
+    follower = ApiFollower(_api_client(plan, process), shared.log, lambda: gateway.feeds.chat_ids)
+    gateway = _gateway(plan, shared, follower, process)
     process.parts.start("API's follower", follower.run())
     return gateway
 
 
 @asynccontextmanager
-async def _core(plan: Plan, log: EventLog, parts: Parts) -> AsyncIterator[_Core]:
+async def _core(plan: Plan, shared: _Shared, parts: Parts) -> AsyncIterator[_Core]:
     """Store, relay, worker and API, started; at the end stopped, what was accepted by then committed."""
-    if plan.database is None:
-        raise ValueError("a plan without a database has no core")
-    async with open_store(DatabaseOptions(url=sqlite_url(plan.database))) as store:
-        relay = Relay(store.chats, log, RelayOptions(stop_limit_s=STOP_LIMIT_S))
+    # A relay that shares its database looks for what another one left: it may have died between commit and publish.
+    sweep_every_s = None if shared.cluster is None else SHARED_SWEEP_S
+    async with open_store(database_options(plan.database, plan.database_url)) as store:
+        relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
         parts.start("relay", relay.supervise())
+        shared.on_reconnect(relay.restore)
         try:
             yield _build_core(plan, store, relay, parts)
         finally:

@@ -53,6 +53,11 @@ class Chat:
     last_activity_at: datetime
     last_seq: int
 
+    @property
+    def position(self) -> ChatPosition:
+        """Its place in the order of activity."""
+        return ChatPosition(round(self.last_activity_at.timestamp() * 1000), self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -95,8 +95,7 @@ class ChatReader:
         page = chats[:limit]
         following = None
         if len(chats) > limit:
-            last = page[-1]
-            following = ChatPosition(round(last.last_activity_at.timestamp() * 1000), last.id)
+            following = page[-1].position
         return ChatsRead(self._store.epoch, page, following)
 
     async def events(self, caller: Caller, chat_id: str, after: int, limit: int, epoch: str | None) -> EventsRead:

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from roomcast.chat.encoding import log_entry
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import StoredEvent
+from roomcast.chat.model import ChatPosition, StoredEvent
 from roomcast.chat.ports import Appended, ChatStore, EventLog, Gap, Head, LogUnavailable
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ class RelayOptions:
         retry_min_s: First pause while the log or the database is out of reach; doubled up to ``retry_max_s``.
         retry_max_s: Longest such pause.
         stop_limit_s: How long a stop waits for what is under way.
+        sweep_every_s: How often the outbox is looked at unasked: with several relays on one database, for what another
+            one committed and did not live to publish. None: only at the start and when something was put off.
+        restore_chats: Chats that a `Relay.restore` looks at, the most recently active ones.
     """
 
     seed_entries: int = 200
@@ -49,6 +52,8 @@ class RelayOptions:
     retry_min_s: float = 0.2
     retry_max_s: float = 5.0
     stop_limit_s: float = 2.0
+    sweep_every_s: float | None = None
+    restore_chats: int = 1_000
 
 
 @dataclass(slots=True)
@@ -90,6 +95,7 @@ class Relay:
         self._marks: dict[str, int] = {}
         self._marks_waiting = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
+        self._restore_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -98,6 +104,7 @@ class Relay:
         self._tasks = [
             asyncio.create_task(self._sweep_forever(), name="relay-sweep"),
             asyncio.create_task(self._mark_forever(), name="relay-marks"),
+            asyncio.create_task(self._restore_forever(), name="relay-restore"),
         ]
 
     async def supervise(self) -> None:
@@ -128,6 +135,10 @@ class Relay:
     def wake(self) -> None:
         """Sweep the outbox: at start, and whenever the log may have lost something."""
         self._sweep_wanted.set()
+
+    def restore(self) -> None:
+        """Append the recent past again, in the background: the log's engine came back, and may have lost its end."""
+        self._restore_wanted.set()
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         """Take events of one chat, just committed, ascending. Returns at once and never fails."""
@@ -247,7 +258,11 @@ class Relay:
     async def _sweep_forever(self) -> None:
         pause_s = self._options.retry_min_s
         while True:
-            await self._sweep_wanted.wait()
+            try:
+                async with asyncio.timeout(self._options.sweep_every_s):
+                    await self._sweep_wanted.wait()
+            except TimeoutError:
+                pass  # it is time to look unasked
             self._sweep_wanted.clear()
             try:
                 done = await self._sweep()
@@ -270,3 +285,28 @@ class Relay:
             if not all(outcomes):
                 return False
         return True
+
+    async def _restore_forever(self) -> None:
+        while True:
+            await self._restore_wanted.wait()
+            self._restore_wanted.clear()
+            self.wake()
+            try:
+                for chat_id, last_seq in await self._recently_active():
+                    await self.expect(chat_id, last_seq)
+            except StoreUnavailable as error:
+                logger.warning("the recent past is appended later: %s", error)
+                await asyncio.sleep(self._options.retry_max_s)
+                self._restore_wanted.set()
+
+    async def _recently_active(self) -> list[tuple[str, int]]:
+        """Ids and heads of the most recently active chats."""
+        found: list[tuple[str, int]] = []
+        before: ChatPosition | None = None
+        while len(found) < self._options.restore_chats:
+            page = await self._store.chats(self._options.sweep_chats, before, None)
+            found += [(chat.id, chat.last_seq) for chat in page]
+            if len(page) < self._options.sweep_chats:
+                break
+            before = page[-1].position
+        return found

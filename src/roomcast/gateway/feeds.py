@@ -45,6 +45,7 @@ class Feeds:
         self._rooms = rooms
         self._options = options or FeedOptions()
         self._feeds: dict[str, ChatFeed] = {}
+        self._sweep_wanted = asyncio.Event()
         self._lingering: dict[ChatFeed, asyncio.TimerHandle] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -60,8 +61,17 @@ class Feeds:
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
-            await asyncio.sleep(self._options.sweep_s * random.uniform(*_JITTER))  # noqa: S311 - jitter, no secret
+            try:
+                async with asyncio.timeout(self._options.sweep_s * random.uniform(*_JITTER)):  # noqa: S311 - no secret
+                    await self._sweep_wanted.wait()
+            except TimeoutError:
+                pass  # nobody asked; it is time
+            self._sweep_wanted.clear()
             await self.sweep()
+
+    def sweep_soon(self) -> None:
+        """Compare all feeds with their logs now, in the background: the live feed was away and may have missed some."""
+        self._sweep_wanted.set()
 
     async def sweep(self) -> None:
         """Compare every feed with its log once."""

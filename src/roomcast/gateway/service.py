@@ -16,6 +16,7 @@ from roomcast.gateway.http import HealthApp
 from roomcast.gateway.joins import JoinOptions, Joins
 from roomcast.gateway.ports import ChatAdmission
 from roomcast.realtime import Observer, Server, ServerOptions
+from roomcast.realtime.adapters import Adapter
 from roomcast.realtime.application import Application
 from roomcast.realtime.proxies import ASGIApp
 
@@ -45,6 +46,7 @@ class Gateway:
         admission: Who may join what.
         options: See there.
         observer: Told of what happens to connections.
+        adapter: The way to other Socket.IO servers on the same Redis; None: there are none.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class Gateway:
         options: GatewayOptions | None = None,
         *,
         observer: Observer | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         options = options or GatewayOptions()
-        self.server = Server(options.server, observer=observer)
+        self.server = Server(options.server, observer=observer, adapter=adapter)
         self.feeds = Feeds(log, admission, self.server, options.feeds)
         self.joins = Joins(self.feeds, log, admission, options.joins)
         self._handlers = Handlers(

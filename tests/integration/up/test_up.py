@@ -258,9 +258,9 @@ def test_other_machines_are_let_in_only_with_a_secret_or_on_demand(command) -> N
 @pytest.mark.parametrize(
     ("env", "named"),
     [
-        ({"REDIS_HOST": "redis"}, "REDIS_HOST"),
-        ({"REDIS_URL": "redis://redis"}, "REDIS_URL"),
-        ({"DATABASE_URL": "postgresql://u:hidden@db/x"}, "DATABASE_URL"),
+        ({"REDIS_HOST": "redis://redis"}, "REDIS_HOST"),
+        ({"REDIS_URL": "redis://u:hidden@a,b"}, "REDIS_URL"),
+        ({"DATABASE_URL": "mysql://u:hidden@db/x"}, "DATABASE_URL"),
         ({"PORT": "abc"}, "PORT"),
         ({"ROOMCAST_SECRET": "short"}, "ROOMCAST_SECRET"),
         ({"ALLOWED_ORIGINS": "localhost:3000"}, "ALLOWED_ORIGINS"),

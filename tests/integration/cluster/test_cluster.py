@@ -1,0 +1,171 @@
+"""Several gateways over one Redis: real processes, real clients, one order for all, through kills."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.clients import ChatClient, get, send
+from support.processes import Roomcast
+from support.redis_server import RedisServer, running
+
+CHAT = "team"
+LIMIT_S = 15.0
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path / "redis")) as server:
+        yield server
+
+
+def shared(redis: RedisServer, **more: str) -> dict[str, str]:
+    return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "ROOMCAST_RESPONDER": "none", **more}
+
+
+class Follower:
+    """Does what the SDK does: drops what it has, and fetches what it is told to or sees missing."""
+
+    def __init__(self, client: ChatClient, api: Roomcast) -> None:
+        self.client = client
+        self.api = api
+        self.contents: list[str] = []
+        self.epoch = ""
+        self.seq = 0
+
+    async def join(self) -> dict[str, Any]:
+        since = {"epoch": self.epoch, "seq": self.seq} if self.epoch else None
+        ack = await self.client.join(CHAT, since=since)
+        assert ack["ok"] is True, ack
+        if ack.get("reset"):
+            raise AssertionError("nothing was restored here")
+        if not self.epoch:
+            self.epoch, self.seq = ack["epoch"], ack["seq"]
+        if not ack["recovered"]:
+            await self.fetch()
+        return ack
+
+    async def fetch(self) -> None:
+        while True:
+            page = await get(f"{self.api.api_url}/api/chats/{CHAT}/events", after=self.seq, epoch=self.epoch)
+            assert page["reset"] is False
+            for event in page["events"]:
+                self.apply(event["data"])
+            if not page["more"]:
+                return
+
+    def apply(self, message: dict[str, Any]) -> None:
+        if message["seq"] > self.seq:
+            assert message["seq"] == self.seq + 1
+            self.seq, self.epoch = message["seq"], message["epoch"]
+            self.contents.append(message["content"])
+
+    async def until(self, count: int) -> list[str]:
+        """Follow until ``count`` messages were applied."""
+        async with asyncio.timeout(LIMIT_S):
+            while len(self.contents) < count:
+                name, data = await self.client.next_event(LIMIT_S)
+                if name == "resync" or (name == "new-msg" and data["seq"] > self.seq + 1):
+                    await self.fetch()
+                elif name == "new-msg":
+                    self.apply(data)
+        return self.contents
+
+
+async def truth(api: Roomcast) -> list[str]:
+    page = await get(f"{api.api_url}/api/chats/{CHAT}/messages", limit=200)
+    return [message["content"] for message in page["messages"]]
+
+
+async def test_three_gateways_are_one_and_a_killed_one_loses_nothing(tmp_path: Path, redis: RedisServer) -> None:
+    with Roomcast.api(tmp_path / "data", env=shared(redis)) as api:
+        env = shared(redis, API_URL=api.api_url)
+        with (
+            Roomcast.gateway(env=env) as first,
+            Roomcast.gateway(env=env) as second,
+            Roomcast.gateway(env=env) as third,
+        ):
+            async with (
+                ChatClient(first.gateway_url) as ann,
+                ChatClient(second.gateway_url) as ben,
+                ChatClient(third.gateway_url, transports=("polling",)) as cleo,
+            ):
+                followers = [Follower(client, api) for client in (ann, ben, cleo)]
+                for follower in followers:
+                    await follower.join()
+                await asyncio.gather(*(send(api.api_url, CHAT, f"before {number}") for number in range(30)))
+                for follower in followers:
+                    await follower.until(30)
+                first.kill()
+                await asyncio.gather(*(send(api.api_url, CHAT, f"after {number}") for number in range(30)))
+                async with ChatClient(third.gateway_url) as again:
+                    followers[0].client = again
+                    assert (await followers[0].join())["recovered"] is True
+                    expected = await truth(api)
+                    assert len(expected) == 60
+                    for follower in followers:
+                        assert await follower.until(60) == expected
+
+
+async def test_redis_killed_in_mid_run_loses_nothing_and_sends_go_on(tmp_path: Path, redis: RedisServer) -> None:
+    with Roomcast.api(tmp_path / "data", env=shared(redis)) as api:
+        env = shared(redis, API_URL=api.api_url)
+        with Roomcast.gateway(env=env) as first, Roomcast.gateway(env=env) as second:
+            async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
+                followers = [Follower(ann, api), Follower(ben, api)]
+                for follower in followers:
+                    await follower.join()
+                for number in range(10):
+                    await send(api.api_url, CHAT, f"before {number}")
+                redis.kill()
+                for number in range(10):
+                    await send(api.api_url, CHAT, f"without {number}")
+                redis.start()
+                for follower in followers:
+                    assert await follower.until(20) == await truth(api)
+                await send(api.api_url, CHAT, "after")
+                for follower in followers:
+                    assert await follower.until(21) == await truth(api)
+
+
+async def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis: RedisServer) -> None:
+    with Roomcast.up(tmp_path / "data", env=shared(redis)) as server:
+        async with ChatClient(server.gateway_url) as ann:
+            follower = Follower(ann, server)
+            await follower.join()
+            for number in range(10):
+                await send(server.api_url, CHAT, f"message {number}")
+                if number == 4:
+                    redis.command("FLUSHALL")
+            assert await follower.until(10) == await truth(server)
+
+
+async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_path: Path, redis: RedisServer) -> None:
+    with Roomcast.gateway(env=shared(redis)) as first, Roomcast.gateway(env=shared(redis)) as second:
+        async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
+            for client in (ann, ben):
+                assert (await client.join(CHAT))["ok"] is True
+            event = {"type": "MESSAGE_CREATED", "chatId": CHAT, "userId": "u", "messageId": "m", "data": {"n": 1}}
+            for malformed in (b"\x80\x04pickle", b"{", b"[]", b'{"type":"OTHER","chatId":"team","data":1}', b"\xff"):
+                redis.command("PUBLISH", "chat:events", malformed)
+            while redis.command("PUBLISH", "chat:events", json.dumps(event)) != b":2":  # noqa: ASYNC110 - see below
+                await asyncio.sleep(0.05)  # a gateway may not have subscribed yet; only Redis knows
+            for client in (ann, ben):
+                while (await client.next_message())["n"] != 1:
+                    pass
+            seen = len(ann.messages()), len(ben.messages())
+            last = {**event, "type": "AI_RESPONSE_GENERATED", "data": {"n": 2, "text": "再見"}}
+            redis.command("PUBLISH", "chat:events", json.dumps(last))
+            for client, before in zip((ann, ben), seen, strict=True):
+                assert (await client.next_message())["n"] == 2
+                assert len(client.messages()) == before + 1
+
+
+async def test_the_guides_ingress_can_be_off(tmp_path: Path, redis: RedisServer) -> None:
+    with Roomcast.gateway(env=shared(redis, ROOMCAST_INGRESS="off")):
+        assert redis.command("PUBLISH", "chat:events", "{}") == b":0"

@@ -1,0 +1,67 @@
+"""The guide's ingress: what is passed on, and what anybody on the bus can send."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomcast.gateway.ingress import Ingress
+from roomcast.realtime.message import EncodedEvent
+
+
+class Rooms:
+    def __init__(self) -> None:
+        self.emitted: list[tuple[str, list[Any]]] = []
+
+    def broadcast(self, room: str, message: EncodedEvent) -> None:
+        message.message("/")  # framed as a server would
+        self.emitted.append((room, list(message.args)))
+
+
+def event(**changes: Any) -> bytes:
+    whole = {"type": "MESSAGE_CREATED", "chatId": "c", "userId": "u", "messageId": "m", "data": {"id": "m"}, **changes}
+    return json.dumps(whole).encode()
+
+
+@pytest.mark.parametrize("kind", ["MESSAGE_CREATED", "AI_RESPONSE_GENERATED"])
+@pytest.mark.parametrize("data", [{"id": "m", "content": "你好"}, "text", None, 1, [1, {"a": None}]])
+def test_an_event_reaches_its_chats_room_with_its_data_as_it_was(kind: str, data: Any) -> None:
+    rooms = Rooms()
+    Ingress(rooms).take(event(type=kind, data=data))
+    assert rooms.emitted == [("chat:c", ["new-msg", data])]
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"{" * 100_000,
+        b"[" * 100_000,
+        pickle.dumps({"type": "MESSAGE_CREATED"}),
+        event(type="DELETE_EVERYTHING"),
+        event(chatId="a room\nwith a line"),
+        event(chatId=7),
+        event(data=float("nan")),
+        event(data=float("inf")),
+        json.dumps({"type": "MESSAGE_CREATED", "chatId": "c"}).encode(),
+    ],
+)
+def test_what_cannot_be_read_is_counted_and_dropped(published: bytes) -> None:
+    rooms = Rooms()
+    ingress = Ingress(rooms)
+    ingress.take(published)
+    ingress.take(event())
+    assert (len(rooms.emitted), ingress.counters["malformed"], ingress.counters["delivered"]) == (1, 1, 1)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_end_the_listener(published: bytes) -> None:
+    Ingress(Rooms()).take(published)
