@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from support.clients import ChatClient, get, send
-from support.processes import Roomcast
+from support.postgres_server import running as postgres
+from support.processes import Roomcast, free_port
 from support.redis_server import RedisServer, running
 
 CHAT = "team"
@@ -169,3 +170,30 @@ async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_p
 async def test_the_guides_ingress_can_be_off(tmp_path: Path, redis: RedisServer) -> None:
     with Roomcast.gateway(env=shared(redis, ROOMCAST_INGRESS="off")):
         assert redis.command("PUBLISH", "chat:events", "{}") == b":0"
+
+
+async def test_two_apis_on_postgresql_are_one_order_for_everybody(redis: RedisServer) -> None:
+    with postgres() as database:
+        env = shared(redis, DATABASE_URL=database.url(database.create_database()))
+        ports = free_port(), free_port()
+        with (
+            Roomcast(["api", "--api-port", str(ports[0])], api_port=ports[0], gateway_port=None, env=env) as first,
+            Roomcast(["api", "--api-port", str(ports[1])], api_port=ports[1], gateway_port=None, env=env) as second,
+            Roomcast.gateway(env={**env, "API_URL": first.api_url}) as here,
+            Roomcast.gateway(env={**env, "API_URL": second.api_url}) as there,
+        ):
+            async with ChatClient(here.gateway_url) as ann, ChatClient(there.gateway_url) as ben:
+                followers = [Follower(ann, first), Follower(ben, second)]
+                for follower in followers:
+                    await follower.join()
+                apis = (first, second)
+                await asyncio.gather(*(send(apis[n % 2].api_url, CHAT, f"message {n}") for n in range(60)))
+                expected = await truth(first)
+                assert sorted(expected) == sorted(f"message {n}" for n in range(60))
+                for follower in followers:
+                    assert await follower.until(60) == expected
+                second.kill()
+                await send(first.api_url, CHAT, "after")
+                for follower in followers:
+                    follower.api = first
+                    assert (await follower.until(61))[-1] == "after"
