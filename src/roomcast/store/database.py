@@ -4,7 +4,7 @@ Work comes as a function of a connection and runs as one transaction on a thread
 calls block, and one change of threads for each transaction costs a third of one for each call. What one kind of
 database has of its own is its `Backing`.
 
-Layer: store. Source: docs/decisions/0003, 0004.
+Layer: store. Source: docs/decisions/0003, 0005.
 """
 
 from __future__ import annotations
@@ -262,12 +262,18 @@ class Database:
         return await self._perform(self._write_thread, transact, call)
 
     async def _perform(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
+        loop = asyncio.get_running_loop()
         with failures_named():
             try:
                 async with asyncio.timeout(call.timeout_s):
-                    return await asyncio.get_running_loop().run_in_executor(threads, self._repeat, transact, call)
+                    return await loop.run_in_executor(threads, self._repeat, transact, call)
             except TimeoutError:
                 call.abort(self._backing)
+                raise
+            except asyncio.CancelledError:
+                # Nobody waits any more, but a thread does, and not for ever.
+                if call.timeout_s is not None:
+                    loop.call_later(call.timeout_s, call.abort, self._backing)
                 raise
 
     def _repeat(self, transact: Callable[[], _T], call: _Call) -> _T:

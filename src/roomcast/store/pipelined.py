@@ -4,7 +4,7 @@ The first locks and reads, the second writes and commits, each as a pipeline of 
 arrays. So a chat's row is locked for little more than one round trip and one write to the disk, and the texts of the
 statements never change, which lets the server keep their plans.
 
-Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"; docs/decisions/0004.
+Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"; docs/decisions/0005.
 """
 
 from __future__ import annotations

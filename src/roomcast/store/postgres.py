@@ -119,6 +119,9 @@ class PostgresBacking:
             "idle_in_transaction_session_timeout": f"{round(options.statement_timeout_s * 500)}",
             "default_transaction_read_only": "off" if writes else "on",
             "synchronous_commit": "on" if options.synchronous == "FULL" else "off",
+            # A plan that is kept from the time when a table was empty reads the whole of it ever after: making one for
+            # each execution costs less than it saves (docs/decisions/0005).
+            "plan_cache_mode": "force_custom_plan",
             # It compiles for longer than any statement of ours runs.
             "jit": "off",
         }
