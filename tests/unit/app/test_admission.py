@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from roomcast.app.admission import LocalAdmission
+from roomcast.chat.admission import Admissions
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import Cursor, Standing
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head
+
+
+class Store:
+    """The one question of `Admissions`."""
+
+    epoch = "e1"
+
+    def __init__(self, standing: Standing | Exception) -> None:
+        self._standing = standing
+
+    async def standing(self, *_asked: object) -> Standing:
+        if isinstance(self._standing, Exception):
+            raise self._standing
+        return self._standing
+
+
+class Logs:
+    """What `Admissions` tells the relay."""
+
+    def __init__(self) -> None:
+        self.expected: list[tuple[str, int]] = []
+        self.published: list[str] = []
+
+    async def expect(self, chat_id: str, seq: int) -> None:
+        self.expected.append((chat_id, seq))
+
+    async def publish_now(self, chat_id: str) -> bool:
+        self.published.append(chat_id)
+        return True
+
+
+def admission(standing: Standing | Exception) -> tuple[LocalAdmission, Logs]:
+    logs = Logs()
+    return LocalAdmission(Admissions(Store(standing), logs)), logs  # type: ignore[arg-type]  # what is asked of it
+
+
+def standing(*, exists: bool = True, is_member: bool = True, cursor_holds: bool = True) -> Standing:
+    return Standing(exists=exists, last_seq=7, is_member=is_member, cursor_holds=cursor_holds)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+async def test_the_databases_word_is_passed_on_and_the_log_is_on_its_way(holds) -> None:
+    admit, logs = admission(standing(cursor_holds=holds))
+    assert await admit.admit("c1", "ada", Cursor("e0", 3)) == Admission(Head("e1", 7), reset=not holds)
+    assert logs.expected == [("c1", 7)]
+
+
+@pytest.mark.parametrize("found", [standing(exists=False), standing(is_member=False)])
+async def test_strangers_and_unknown_chats_are_denied_alike(found) -> None:
+    admit, logs = admission(found)
+    with pytest.raises(AdmissionDenied):
+        await admit.admit("c1", "ada", None)
+    assert logs.expected == []
+
+
+async def test_without_authentication_any_chat_is_admitted_to() -> None:
+    admit, _ = admission(standing(exists=False, is_member=False))
+    assert (await admit.admit("c1", None, None)).head == Head("e1", 7)
+
+
+async def test_a_database_out_of_reach_is_unavailable() -> None:
+    admit, _ = admission(StoreUnavailable("locked"))
+    with pytest.raises(ApiUnavailable, match="locked"):
+        await admit.admit("c1", "ada", None)
+
+
+async def test_a_nudge_publishes_now() -> None:
+    admit, logs = admission(standing())
+    await admit.nudge("c1")
+    assert logs.published == ["c1"]

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.gateway.admission_open import OpenAdmission
+from roomcast.gateway.ports import Cursor, Head
+from support.gateway_model import entry
+
+
+async def test_anybody_may_follow_an_empty_chat() -> None:
+    admission = OpenAdmission(MemoryEventLog())
+    first = await admission.admit("c1", None, None)
+    again = await admission.admit("c2", None, Cursor(first.head.epoch, 0))
+    assert (first.head.seq, first.reset, again.reset) == (0, False, False)
+    assert again.head.epoch == first.head.epoch
+
+
+@pytest.mark.parametrize(
+    ("since", "reset"), [(Cursor("e1", 2), False), (Cursor("e1", 3), True), (Cursor("e0", 1), True)]
+)
+async def test_a_cursor_is_good_if_the_log_has_it(since, reset) -> None:
+    log = MemoryEventLog()
+    await log.append("a", "e1", [entry(1), entry(2)])
+    admitted = await OpenAdmission(log).admit("a", None, since)
+    assert (admitted.head, admitted.reset) == (Head("e1", 2), reset)

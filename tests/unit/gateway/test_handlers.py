@@ -1,0 +1,110 @@
+"""What the clock does to a login; the events themselves are tested with real clients, in tests/integration/gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.gateway.handlers import Handlers
+from roomcast.realtime import SocketGone, errors
+from support.virtual_time import run_in_virtual_time
+
+AUTH = AuthOptions("a secret of more than thirty-two bytes")
+DAY_S = 86_400.0
+
+
+class Socket:
+    def __init__(self) -> None:
+        self.emitted: list[tuple[str, Any]] = []
+        self.ended = False
+
+    def emit(self, event: str, *args: Any) -> None:
+        self.emitted.append((event, args[0]))
+
+    def disconnect(self) -> None:
+        self.ended = True
+
+
+class Server:
+    """The part of the server that a login needs."""
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, Socket] = {}
+
+    def on(self, event: str, handler: object) -> None:
+        """Take any handler."""
+
+    def socket(self, sid: str) -> Socket:
+        if sid not in self.sockets:
+            raise SocketGone(sid, "/")
+        return self.sockets[sid]
+
+
+class Joins:
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def drop(self, sid: str) -> None:
+        self.dropped.append(sid)
+
+
+class World:
+    """Handlers whose wall clock is the loop's."""
+
+    def __init__(self) -> None:
+        clock = asyncio.get_running_loop().time
+        self.server, self.joins = Server(), Joins()
+        self.issuer = TokenIssuer(AUTH, clock=clock)
+        self.handlers = Handlers(
+            self.server,  # type: ignore[arg-type]  # the part that is used here
+            self.joins,  # type: ignore[arg-type]  # likewise
+            TokenVerifier(AUTH, clock=clock),
+            expiry_leeway_s=AUTH.leeway_s,
+            clock=clock,
+        )
+
+    def connect(self, sid: str, ttl_s: float) -> Socket:
+        socket = self.server.sockets[sid] = Socket()
+        self.handlers.connect(sid, {}, {"token": self.issuer.issue("ada", ttl_s=ttl_s)})
+        return socket
+
+
+@pytest.mark.parametrize("ttl_s", [60.0, 3 * DAY_S])
+def test_a_socket_is_cut_when_its_token_expires_and_not_before(ttl_s) -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.connect("s1", ttl_s)
+        await asyncio.sleep(ttl_s + AUTH.leeway_s - 0.1)
+        assert not socket.ended
+        await asyncio.sleep(0.2)
+        assert socket.ended
+        (event, error) = socket.emitted[0]
+        assert (event, error["code"]) == ("error", "unauthorized")
+
+    run_in_virtual_time(main())
+
+
+def test_a_socket_that_has_left_leaves_no_timer() -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.connect("s1", 60.0)
+        world.handlers.disconnect("s1", "transport close")
+        del world.server.sockets["s1"]
+        assert world.joins.dropped == ["s1"]
+        await asyncio.sleep(100)
+        assert not socket.ended
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("auth", [None, "token", [], {}, {"token": None}, {"token": "x.y.z"}])
+def test_what_is_no_token_is_refused_with_a_code(auth) -> None:
+    async def main() -> None:
+        with pytest.raises(errors.ConnectionRefusedError) as refused:
+            World().handlers.connect("s1", {}, auth)
+        assert refused.value.data == {"code": "unauthorized"}
+
+    run_in_virtual_time(main())
