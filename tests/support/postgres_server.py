@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -124,18 +125,16 @@ class PostgresServer:
         """SIGKILL the server and every process of it; returns when they are gone."""
         if self.process is None:
             return
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        family = self._family()
         self.process.kill()
         self.process.wait()
         self.process = None
-        for child in children:
-            # The others notice by themselves that the server is gone, only later.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+        for member in family[1:]:
+            # They would notice by themselves that the server is gone, only later.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
         # A new server refuses to start before the last one has let go of the shared memory.
-        deadline = time.monotonic() + START_LIMIT_S
-        while any(_runs(int(child)) for child in children) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        psutil.wait_procs(family[1:], START_LIMIT_S)
 
     def pause(self) -> None:
         """SIGSTOP everything: connections stay, nothing is answered."""
@@ -161,20 +160,16 @@ class PostgresServer:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _family(self) -> list[psutil.Process]:
+        """The server, and then every process of it."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in (self.process.pid, *map(int, children)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
 
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    def _signal(self, number: signal.Signals) -> None:
+        for member in self._family():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.send_signal(number)
 
 
 @contextlib.contextmanager

@@ -10,10 +10,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from roomcast.store.database import DatabaseOptions
 from roomcast.store.errors import DatabaseTooNew
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
 from roomcast.store.tables import METADATA
 from support.backend import database_options
+from support.postgres_server import PostgresServer
 
 
 def test_the_known_head_is_the_scripts_head() -> None:
@@ -28,6 +30,20 @@ async def test_the_migrations_make_the_schema_that_the_code_expects(tmp_path: Pa
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+async def test_the_migrations_make_the_same_schema_on_postgresql(postgres: PostgresServer) -> None:
+    options = DatabaseOptions(url=postgres.url(postgres.create_database()))
+    await migrate(options)
+    engine = create_engine(options.url.replace("postgresql", "postgresql+psycopg", 1))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        collated = (
+            "SELECT count(*) FROM information_schema.columns WHERE column_name LIKE '%%id' AND collation_name = 'C'"
+        )
+        assert connection.exec_driver_sql(collated).scalar_one() > 10
     engine.dispose()
 
 
