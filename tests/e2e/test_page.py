@@ -333,3 +333,18 @@ async def test_a_long_name_stays_in_its_place_on_a_phone(browser: Browser, tmp_p
             assert await ada.by("sign-out").evaluate(edge) <= 0
             author = ada.page.locator(".group__author bdi")
             assert await author.evaluate(edge) <= 390
+
+
+async def test_a_gateway_that_does_not_let_the_page_in_is_told_by_page_and_log(
+    browser: Browser, tmp_path: Path
+) -> None:
+    env = {**NO_ANSWERS, "ALLOWED_ORIGINS": "https://chat.example"}
+    with Roomcast.up(tmp_path / "data", env=env) as server:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(server.api_url)
+        await page.get_by_test_id("name-input").fill("Ada")
+        await page.get_by_test_id("name-submit").click()
+        await expect(page.get_by_test_id("connection-banner")).to_contain_text("No live connection", timeout=LIMIT_MS)
+        await context.close()
+        assert "cause=origin" in server.output

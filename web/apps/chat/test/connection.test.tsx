@@ -17,19 +17,22 @@ function banner(connection: Connection): string | undefined {
 afterEach(cleanup);
 
 test('a short drop and a first connection are nothing to tell', () => {
-  expect(banner({ reach: 'connected', lost: false, error: null })).toBeUndefined();
-  expect(banner({ reach: 'connecting', lost: false, error: null })).toBeUndefined();
-  expect(banner({ reach: 'reconnecting', lost: false, error: new NetworkError('x') })).toBeUndefined();
+  expect(banner({ reach: 'connected', lost: false, overdue: false, error: null })).toBeUndefined();
+  expect(banner({ reach: 'connecting', lost: false, overdue: false, error: null })).toBeUndefined();
+  expect(banner({ reach: 'reconnecting', lost: false, overdue: false, error: new NetworkError('x') })).toBeUndefined();
 });
 
 test('a longer one is told, and so is being offline', () => {
-  expect(banner({ reach: 'reconnecting', lost: true, error: null })).toContain('Reconnecting');
-  expect(banner({ reach: 'offline', lost: false, error: null })).toContain('You are offline');
+  expect(banner({ reach: 'reconnecting', lost: true, overdue: true, error: null })).toContain('Reconnecting');
+  expect(banner({ reach: 'reconnecting', lost: false, overdue: true, error: null })).toContain(
+    'No live connection yet',
+  );
+  expect(banner({ reach: 'offline', lost: false, overdue: false, error: null })).toContain('You are offline');
 });
 
 test('who is refused for want of a good token can sign in again', () => {
   const error = new RefusedError({ code: 'unauthorized', message: 'the token has expired' });
-  expect(banner({ reach: 'disconnected', lost: false, error })).toContain('Please sign in again.');
+  expect(banner({ reach: 'disconnected', lost: false, overdue: false, error })).toContain('Please sign in again.');
   fireEvent.click(screen.getByRole('button', { name: 'Sign in' }));
   expect(onSignOut).toHaveBeenCalledTimes(1);
 });

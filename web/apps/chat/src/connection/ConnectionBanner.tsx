@@ -1,4 +1,4 @@
-/** Says that the connection is lost, and what happens now. It goes silently when all is well again. */
+/** Says that there is no connection, and what happens now. It goes silently when all is well again. */
 import type { ReactNode } from 'react';
 
 import { asksForSignIn, describeError } from '../errors.ts';
@@ -13,7 +13,7 @@ interface Props {
 
 export function ConnectionBanner({ connection, onSignOut }: Props) {
   const { connection: words, errors, identity } = useStrings();
-  const { reach, lost, error } = connection;
+  const { reach, lost, overdue, error } = connection;
 
   function content(): ReactNode {
     if (reach === 'connected') return null;
@@ -30,7 +30,8 @@ export function ConnectionBanner({ connection, onSignOut }: Props) {
         </>
       );
     }
-    return lost ? words.reconnecting : null;
+    if (lost) return words.reconnecting;
+    return overdue ? words.unreachable : null;
   }
 
   const shown = content();

@@ -92,6 +92,7 @@ export const en = {
       offline: 'Offline',
     },
     reconnecting: 'Connection lost. Reconnecting…',
+    unreachable: 'No live connection yet: new messages do not show by themselves. Still trying…',
     offline: 'You are offline. What you write is sent when you are back.',
     denied: 'The server refused this connection.',
   },

@@ -94,6 +94,7 @@ export const zhHant: Dictionary = {
       offline: '離線',
     },
     reconnecting: '連線中斷，正在重新連線…',
+    unreachable: '尚未建立即時連線，新訊息不會自動出現。正在重試…',
     offline: '您目前離線，寫下的訊息會在恢復連線後送出。',
     denied: '伺服器拒絕了此連線。',
   },
