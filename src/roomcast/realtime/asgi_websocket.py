@@ -31,7 +31,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     try:
         connection = admit(engine, request)
     except (RequestRefused, ServerFull) as refused:
-        cause = refused.http_error.name if isinstance(refused, RequestRefused) else "full"
+        cause = refused.cause if isinstance(refused, RequestRefused) else "full"
         engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         await send(_CLOSE)
         return
@@ -43,7 +43,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
         try:
             connection.attach(socket)
         except UpgradeRefused as refused:
-            engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.http_error.name)
+            engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.cause)
             await send(_CLOSE)
             return
         socket.become_candidate(connection)

@@ -168,7 +168,7 @@ class Polling:
             else:
                 await self._post(connection, request, receive, answer)
         except RequestRefused as refused:
-            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.http_error.name)
+            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
             await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
         except ServerFull:
             self._engine.observer.handshake_refused(request.address, TransportName.POLLING, "full")

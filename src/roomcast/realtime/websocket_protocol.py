@@ -180,7 +180,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._refuse(HTTPStatus(response.status_code), bytes(response.body), "websocket", request.address)
                 return
         except RequestRefused as refused:
-            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.http_error.name, request.address)
+            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, request.address)
             return
         except ServerFull:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", request.address)
@@ -192,7 +192,7 @@ class WebSocketProtocol(asyncio.Protocol):
         try:
             connection.attach(self)
         except UpgradeRefused as refused:
-            self.engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.http_error.name)
+            self.engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.cause)
             self._close(CloseCode.NORMAL)
         else:
             self._candidate = True
@@ -339,7 +339,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._parser is None:
             self._parser = self._new_parser()
         # From here on only the client's close frame is of interest, and the parser knows what that ends.
-        self._parser.send_close(code)
+        if self._parser.state is OPEN:  # else its close frame came in the same piece, and the answer is on its way
+            self._parser.send_close(code)
         self._transport.write(b"".join(self._parser.data_to_send()))
         if code not in _POLITE:
             # RFC 6455 §7.1.7: a server that fails a connection does not wait for the client.

@@ -141,6 +141,11 @@ class RequestRefused(RemoteError):
         self.message = HTTP_ERROR_MESSAGES[http_error] if message is None else message
         self.effects = effects
 
+    @property
+    def cause(self) -> str:
+        """One of a small set of words, for logs and counters: what is forbidden says which rule forbade it."""
+        return self.detail if self.http_error is HttpError.FORBIDDEN else self.http_error.name.lower()
+
 
 class UpgradeRefused(RequestRefused):
     """A websocket may not take a session over, which goes on untouched.

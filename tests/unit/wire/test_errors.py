@@ -60,6 +60,8 @@ def test_every_http_error_has_a_message() -> None:
 
 
 def test_a_refusal_may_say_why_in_its_own_words() -> None:
+    assert RequestRefused(HttpError.FORBIDDEN, "origin").cause == "origin"
+    assert RequestRefused(HttpError.UNKNOWN_SID, "sid 'abc'").cause == "unknown_sid"  # never what the peer sent
     assert RequestRefused(HttpError.FORBIDDEN, "origin", message="Origin not allowed").message == "Origin not allowed"
 
 
