@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from roomcast.realtime.heartbeat import Deadline, TimerWheel
@@ -46,6 +46,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._ended = False
         self._bytes_since_body = 0
         self._unread_bytes = 0
+        self._running: RequestResponseCycle | None = None
         self._deadline: Deadline = self.wheel.deadline(self._late)
         self._unread_deadline: Deadline = self.wheel.deadline(self._unread)
 
@@ -60,6 +61,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unread_deadline.cancel()
         self._ended = True
         super().connection_lost(exc)
+        if self._running is not None:
+            # uvicorn tells the newest request only; one before it, pipelined, would answer into a closed transport.
+            self._running.disconnected = True
+            self._running.message_event.set()
+            self._running = None
 
     def eof_received(self) -> None:
         """The client sends no more, and the transport closes behind what it has to write."""
@@ -127,6 +133,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._deadline.arm(self.options.body_deadline_s)
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Part of a body."""

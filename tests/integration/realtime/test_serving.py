@@ -275,6 +275,32 @@ async def test_what_stands_between_and_behind_chunks_is_bounded_and_no_header(se
             writer.close()
 
 
+async def test_junk_behind_pipelined_requests_is_no_error_of_theirs(serving: Any, until: Any) -> None:
+    gate = asyncio.Event()
+    ended: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await gate.wait()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+            await receive()
+            ended.append((await receive())["type"])
+        except Exception as error:
+            ended.append(error)
+            raise
+
+    async with serving(Server(), app) as running:
+        reader, writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n" * 2 + b"\0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        gate.set()
+        await until(lambda: ended)
+    assert ended == ["http.disconnect"]
+
+
 async def test_an_answer_that_nobody_reads_is_cut_and_one_that_is_read_slowly_is_not(serving: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

@@ -166,6 +166,17 @@ async def test_a_clients_close_frame_is_answered_and_ends_the_session(recording:
     assert [reason.value for _, reason in recording.of("connection_closed")] == ["transport close"]
 
 
+async def test_a_close_frame_right_behind_a_malformed_packet_leaves_nothing_behind(recording: Any) -> None:
+    server = Server(observer=recording)
+    protocol, transport = open_protocol(server)
+    protocol.data_received(masked(Opcode.PING, b""))  # brings in the parser, which reads the close frame ahead
+    protocol.data_received(masked(Opcode.TEXT, b"4no packet") + masked(Opcode.CLOSE, b"\x03\xe8"))
+    assert transport.closed
+    assert server.connections == 0
+    assert [reason.value for _, reason in recording.of("connection_closed")] == ["parse error"]
+    protocol.connection_lost(None)
+
+
 async def test_our_close_waits_for_the_clients_answer(recording: Any) -> None:
     server = Server(observer=recording)
     protocol, transport = open_protocol(server)
