@@ -28,12 +28,16 @@ from roomcast.store.statements import Changes, Loaded, Wanted, added_members
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
 # The order is what keeps two processes from waiting for each other in a ring. What is read below these statements is
 # read with a later snapshot: it contains what the last holder of the locks committed.
-_CHATS: Final = "SELECT * FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+# Columns are named: a prepared ``SELECT *`` fails once a newer version of us has added one.
+_CHATS: Final = """
+    SELECT id, title, responder, created_at, last_activity_at, last_seq
+    FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
 _TURNS: Final = (
     "SELECT id, generation FROM turns WHERE id = ANY(%s) AND status = 'running' ORDER BY id FOR NO KEY UPDATE"
 )
 _SENT: Final = """
-    SELECT e.*, m.client_msg_id
+    SELECT e.chat_id, e.seq, e.epoch_id, e.type, e.payload, e.trace, e.created_at, m.client_msg_id
     FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, key)
     JOIN messages m ON m.chat_id = asked.chat_id AND m.client_msg_id = asked.key
     JOIN events e ON e.chat_id = m.chat_id AND e.seq = m.seq
@@ -149,7 +153,8 @@ def _failures_wrapped(connection: Connection, *, repeatable: bool) -> Iterator[N
         yield
     except psycopg.Error as error:
         raw = connection.connection.driver_connection
-        lost = raw is None or raw.closed or raw.broken
+        # A primary that became a standby keeps its connections; a new one finds the new primary.
+        lost = raw is None or raw.closed or raw.broken or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(

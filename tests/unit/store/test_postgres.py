@@ -44,6 +44,36 @@ async def test_the_reading_connections_cannot_write(options: DatabaseOptions) ->
     await database.close()
 
 
+async def test_a_writing_connection_that_became_read_only_is_replaced(options: DatabaseOptions) -> None:
+    async with open_store(options) as store:
+        database = store.chats._database
+        await database.write(lambda connection: connection.exec_driver_sql("SET default_transaction_read_only = on"))
+        assert (await store.chats.append_message(new_message())).event.seq == 1
+
+
+async def test_a_column_that_a_newer_version_adds_disturbs_no_older_one(
+    postgres: PostgresServer, options: DatabaseOptions
+) -> None:
+    name = options.url.rpartition("/")[2]
+    async with open_store(options) as store:
+
+        async def use_everything() -> None:
+            for _ in range(8):  # more often than it takes until a statement is prepared
+                await store.chats.append_message(new_message(client_msg_id="k"))
+                await store.chats.events_after("c", 0, 9)
+                await store.chats.messages("c", before=None, after=None, limit=9)
+                await store.chats.chat("c")
+
+        await use_everything()
+        try:
+            for table in ("chats", "events", "messages"):
+                postgres.execute(f"ALTER TABLE {table} ADD COLUMN added text", name)
+            await use_everything()
+        finally:
+            for table in ("chats", "events", "messages"):
+                postgres.execute(f"ALTER TABLE {table} DROP COLUMN IF EXISTS added", name)
+
+
 async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: PostgresServer) -> None:
     database = await Database.open(DatabaseOptions(url=fresh_postgres(postgres).url, statement_timeout_s=0.1))
     with pytest.raises(StoreUnavailable, match="statement timeout"):
