@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roomcast.realtime import EncodedEvent, Socket
+from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
-
-
-class Recorder:
-    """A node that notes what it is told, and claims to have sockets everywhere."""
-
-    def __init__(self) -> None:
-        self.commands: list[Command] = []
-
-    def obey(self, command: Command) -> None:
-        self.commands.append(command)
-
-    def namespaces(self) -> Collection[str]:
-        return ("/", "/x")
-
-    def occupied(self, namespace: str, room: str | None) -> bool:
-        return True
-
-    def rooms(self, namespace: str) -> Collection[str]:
-        return ()
-
-    def members(self, who: Selection) -> Sequence[Socket]:
-        return ()
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +34,10 @@ def new_adapter(request: pytest.FixtureRequest) -> Callable[[], Adapter]:
     return lambda: RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", port),)))
 
 
-async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[Adapter], list[Recorder]]:
+async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[Adapter], list[RecordingNode]]:
     adapters, nodes = [], []
     for _ in range(size):
-        adapter, node = new_adapter(), Recorder()
+        adapter, node = new_adapter(), RecordingNode()
         adapter.bind(node)
         await adapter.start()
         adapters.append(adapter)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Asked:
+    """An acknowledged broadcast that is under way.
+
+    Attributes:
+        timer: Ends it.
+        pending: The sockets that were asked, and the ids of their acknowledgements.
+        left: How many have not answered.
+    """
+
+    timer: asyncio.TimerHandle
+    pending: list[tuple[Socket, int]]
+    left: int
+
+
 class Answering:
     """Carries requests out and answers them.
 
@@ -62,7 +78,7 @@ class Answering:
         self._send = send
         self._options = options
         self._counters = counters
-        self._asked: dict[str, tuple[asyncio.TimerHandle, list[tuple[Socket, int]]]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def take(self, channels: Channels, uid: str, request: Request) -> None:  # noqa: C901 - one table
         """Carry out one request.
@@ -147,19 +163,24 @@ class Answering:
         if pending:
             wait_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
             timer = asyncio.get_running_loop().call_later(wait_s, self._forget, request_id)
-            self._asked[request_id] = (timer, pending)
+            self._asked[request_id] = _Asked(timer, pending, len(pending))
 
     def _acknowledged(self, channels: Channels, request_id: str, *args: Any) -> None:
-        if request_id in self._asked:
-            try:
-                self._send(channels.responses, encode_ack(request_id, args))
-            except EncodeError as error:
-                self._counters.drop("unpackable", str(error))
+        asked = self._asked.get(request_id)
+        if asked is None:
+            return
+        try:
+            self._send(channels.responses, encode_ack(request_id, args))
+        except EncodeError as error:
+            self._counters.drop("unpackable", str(error))
+        asked.left -= 1
+        if asked.left == 0:
+            self._forget(request_id)
 
     def _forget(self, request_id: str) -> None:
-        timer, pending = self._asked.pop(request_id)
-        timer.cancel()
-        for socket, ack_id in pending:
+        asked = self._asked.pop(request_id)
+        asked.timer.cancel()
+        for socket, ack_id in asked.pending:
             socket.forget(ack_id)
 
 

@@ -35,7 +35,7 @@ def pack(value: Any) -> bytes:
         EncodeError: a value has no counterpart.
     """
     try:
-        # Surrogates that stand alone travel as JavaScript's encoder writes and reads them.
+        # A surrogate that stands alone survives between servers of ours; Node reads U+FFFD, its usual substitute.
         return bytes(msgpack.packb(value, strict_types=True, default=_plain, unicode_errors="surrogatepass"))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise EncodeError(f"the value cannot travel between servers: {error}") from error

@@ -1,0 +1,82 @@
+"""The bus behind Sentinel, behind a password, and with an address that is down."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from roomcast.realtime.adapters import Command, Leave, Selection
+from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from support.recording_node import RecordingNode
+from support.redis_server import RedisServer, running
+from support.redis_topology import MASTER_NAME, sentinel_group
+
+
+async def reached(state: Any, limit_s: float = 10) -> None:
+    async with asyncio.timeout(limit_s):
+        while not state():  # noqa: ASYNC110 - states inside an adapter under test
+            await asyncio.sleep(0.01)
+
+
+def leave(number: int) -> Command:
+    return Leave(Selection("/", (str(number),)), ("r",))
+
+
+async def test_after_a_failover_everyone_meets_at_the_new_master(tmp_path: Path) -> None:
+    with sentinel_group(tmp_path) as group:
+        options = RedisAdapterOptions(
+            addresses=tuple(("127.0.0.1", sentinel.port) for sentinel in group.sentinels),
+            sentinel_master=MASTER_NAME,
+            probe_interval_s=0.2,
+            probe_timeout_s=0.5,
+        )
+        async with AsyncExitStack() as stack:
+            one, two, node = RedisAdapter(options), RedisAdapter(options), RecordingNode()
+            one.bind(RecordingNode())
+            two.bind(node)
+            for adapter in (one, two):
+                await adapter.start()
+                stack.push_async_callback(adapter.stop)
+            assert one.ready
+            old = group.master()
+            # It stays half alive: connections stand, nothing answers.
+            old.pause()
+            await reached(lambda: one.counters.losses and two.counters.losses)
+            await reached(lambda: group.master() is not old, 20)
+            await reached(lambda: one.healthy and two.healthy, 20)
+            one.publish(leave(1))
+            await reached(lambda: node.commands == [leave(1)])
+            assert b":2" in group.master().command("PUBSUB", "NUMSUB", "socket.io-request#/#")
+
+
+async def test_a_password_is_given_and_a_wrong_one_is_told_without_it(tmp_path: Path, caplog: Any) -> None:
+    # The harness asks without a password: the default user may ping, nothing else.
+    users = ("--user", "default", "on", "nopass", "+ping", "--user", "app", "on", ">s3cret", "allchannels", "+@all")
+    with running(RedisServer(tmp_path, arguments=users)) as server:
+        address = ("127.0.0.1", server.port)
+        good = RedisAdapter(RedisAdapterOptions(addresses=(address,), username="app", password="s3cret"))
+        bad = RedisAdapter(
+            RedisAdapterOptions(addresses=(address,), username="app", password="wr0ng", connect_timeout_s=0.3)
+        )
+        for adapter in (good, bad):
+            adapter.bind(RecordingNode())
+            await adapter.start()
+        assert (good.ready, bad.ready) == (True, False)
+        await good.stop()
+        await bad.stop()
+    assert "WRONGPASS" in caplog.text
+    assert "wr0ng" not in caplog.text
+    assert "s3cret" not in repr(RedisAdapterOptions(password="s3cret"))
+
+
+async def test_an_address_that_is_down_is_passed_over(tmp_path: Path) -> None:
+    dead = RedisServer(tmp_path / "dead")
+    with running(RedisServer(tmp_path / "live")) as server:
+        options = RedisAdapterOptions(addresses=(("127.0.0.1", dead.port), ("127.0.0.1", server.port)))
+        adapter = RedisAdapter(options)
+        adapter.bind(RecordingNode())
+        await adapter.start()
+        assert adapter.ready
+        await adapter.stop()

@@ -1,0 +1,215 @@
+"""Bytes and channels of the classic protocol; beside Node's own in `tests/integration/adapters`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgpack
+import pytest
+
+from roomcast.realtime import EncodedEvent
+from roomcast.realtime.adapters import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
+from roomcast.realtime.adapters.redis.protocol import (
+    AcknowledgedBroadcast,
+    Channels,
+    FetchQuery,
+    LegacyCommand,
+    RemoteCommand,
+    RoomsQuery,
+    ServerSideEmit,
+    SocketsQuery,
+    decode_broadcast,
+    decode_request,
+    encode_ack,
+    encode_command,
+    encode_json,
+    room_of,
+)
+from roomcast.wire.errors import EncodeError
+
+EVENT = EncodedEvent.from_args("e", {"b": b"1"})
+ALL = Selection("/", None)
+PACKET: dict[str, Any] = {"type": 2, "data": ["e", 1], "nsp": "/"}
+
+
+def test_a_namespace_has_these_channels_and_its_name_is_no_pattern() -> None:
+    assert Channels.of("socket.io", "/", "abcdef") == Channels(
+        "/",
+        "socket.io#/#",
+        "socket.io#/#*",
+        "socket.io-request#/#",
+        "socket.io-response#/#",
+        "socket.io-response#/#abcdef#",
+    )
+    assert Channels.of("k", "/[a]*?\\", "u").pattern == "k#/\\[a\\]\\*\\?\\\\#*"
+
+
+@pytest.mark.parametrize(
+    ("who", "channel"),
+    [
+        (ALL, "socket.io#/#"),
+        (Selection("/x", ("r",)), "socket.io#/x#r#"),
+        (Selection("/x", ("r", "r")), "socket.io#/x#r#"),
+        (Selection("/x", ("r", "s"), ("t",)), "socket.io#/x#"),
+    ],
+)
+def test_a_broadcast_to_exactly_one_room_has_a_channel_of_its_own(who: Selection, channel: str) -> None:
+    encoded = encode_command("socket.io", "abcdef", Broadcast(who, EVENT, volatile=True))
+    assert encoded is not None
+    assert encoded[0] == channel
+    assert msgpack.unpackb(encoded[1]) == [
+        "abcdef",
+        {"type": 2, "data": ["e", {"b": b"1"}], "nsp": who.namespace},
+        {"rooms": list(dict.fromkeys(who.rooms or ())), "except": list(who.skip), "flags": {"volatile": True}},
+    ]
+
+
+def test_the_room_of_a_channel() -> None:
+    channels = Channels.of("k", "/x", "u")
+    assert room_of(channels, "k#/x#") is None
+    assert room_of(channels, "k#/x#a#b#") == "a#b"
+
+
+def test_an_event_made_of_json_travels_decoded() -> None:
+    encoded = encode_command("k", "u", Broadcast(ALL, EncodedEvent.from_json(b'["e",{"a":[1]}]')))
+    assert encoded is not None
+    assert msgpack.unpackb(encoded[1])[1]["data"] == ["e", {"a": [1]}]
+    with pytest.raises(EncodeError):
+        encode_command("k", "u", Broadcast(ALL, EncodedEvent.from_json(b"no json")))
+
+
+@pytest.mark.parametrize("uid", ["abcdef", None])
+@pytest.mark.parametrize(
+    "command",
+    [
+        Join(Selection("/", ("a",), ("b",)), ("r", "s")),
+        Leave(ALL, ("r",)),
+        Disconnect(Selection("/", ("sid",)), close=True),
+    ],
+)
+def test_a_command_comes_back_as_it_was_sent(uid: str | None, command: Command) -> None:
+    encoded = encode_command("k", uid, command)
+    assert encoded is not None
+    assert encoded[0] == "k-request#/#"
+    assert decode_request("/", encoded[1]) == RemoteCommand(uid, command)
+    assert ("uid" in json.loads(encoded[1])) == (uid is not None)
+
+
+@pytest.mark.parametrize("command", [Broadcast(Selection("/", ()), EVENT), Leave(Selection("/", ()), ("r",))])
+def test_no_room_at_all_is_nobody_and_never_sent_as_everybody(command: Command) -> None:
+    assert encode_command("k", "u", command) is None
+
+
+def test_a_broadcast_is_read_with_the_forgiveness_of_node() -> None:
+    data = msgpack.packb(["emitter", {"type": 5, "data": ["e", b"1"]}, {"rooms": ["r", 7, 1.5], "flags": None}])
+    got = decode_broadcast("/", "u", data)
+    assert got is not None
+    assert got.to == Selection("/", ("r", "7", "1.5"))
+    assert not got.volatile
+    assert list(got.message.args) == ["e", b"1"]
+
+
+def test_ours_and_other_namespaces_are_not_for_us() -> None:
+    assert decode_broadcast("/", "u", msgpack.packb(["u", PACKET, {}])) is None
+    assert decode_broadcast("/x", "u", msgpack.packb(["v", PACKET, {}])) is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        {},
+        ["u"],
+        ["v", None, {}],
+        ["v", PACKET, None],
+        ["v", PACKET, {"rooms": "r"}],
+        ["v", PACKET, {"rooms": [None]}],
+        ["v", PACKET | {"type": 1}, {}],
+        ["v", PACKET | {"type": [2]}, {}],
+        ["v", PACKET | {"type": True}, {}],
+        ["v", PACKET | {"data": []}, {}],
+        ["v", PACKET | {"data": [[]]}, {}],
+        ["v", PACKET | {"data": {"0": "e"}}, {}],
+        ["v", PACKET | {"data": ["e", {"_placeholder": True, "num": 0}, b"1"]}, {}],
+    ],
+    ids=repr,
+)
+def test_what_is_no_broadcast_is_malformed(message: Any) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_broadcast("/", "u", msgpack.packb(message))
+
+
+OPTS = {"rooms": ["r"], "except": ["x"]}
+WHO = Selection("/", ("r",), ("x",))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["JSON", "msgpack"])
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"uid": "v", "requestId": "q", "type": 0, "rooms": ["r"]}, SocketsQuery("q", "v", ("r",))),
+        ({"uid": "v", "requestId": "q", "type": 0, "rooms": []}, SocketsQuery("q", "v", None)),
+        ({"uid": "v", "requestId": "q", "type": 1}, RoomsQuery("q", "v")),
+        ({"uid": "v", "requestId": "q", "type": 5, "opts": OPTS}, FetchQuery("q", "v", WHO)),
+        ({"uid": "v", "type": 6, "data": ["e", 1]}, ServerSideEmit(None, "v", ("e", 1))),
+        ({"uid": "v", "requestId": "q", "type": 6, "data": []}, ServerSideEmit("q", "v", ())),
+        (
+            {
+                "uid": "v",
+                "requestId": "q",
+                "type": 7,
+                "packet": PACKET,
+                "opts": OPTS | {"flags": {"timeout": 1500}},
+            },
+            AcknowledgedBroadcast("q", "v", WHO, ("e", 1), 1.5),
+        ),
+        (
+            {"requestId": "q", "type": 2, "sid": "s", "room": 5},
+            LegacyCommand("q", None, "s", Join(Selection("/", ("s",)), ("5",))),
+        ),
+        ({"type": 4, "sid": "s"}, LegacyCommand(None, None, "s", Disconnect(Selection("/", ("s",))))),
+        ({"type": 8, "requestId": "q"}, None),
+        ({"type": 10, "requestId": "q"}, None),
+        ({"type": "5", "requestId": "q"}, None),
+        ({}, None),
+    ],
+)
+def test_requests(request_: dict[str, Any], expected: Any, packed: bool) -> None:
+    data = msgpack.packb(request_) if packed else json.dumps(request_).encode()
+    assert decode_request("/", data) == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"{\xff}",
+        b"[]",
+        b'{"type":0}',
+        b'{"type":5,"requestId":"q"}',
+        b'{"type":5,"requestId":5,"opts":{}}',
+        b'{"type":2,"opts":[]}',
+        b'{"type":2}',
+        b'{"type":2,"sid":"s"}',
+        b'{"type":6,"data":{}}',
+        b'{"type":7,"requestId":"q","opts":{}}',
+        b'{"type":7,"requestId":"q","opts":{},"packet":{}}',
+    ],
+    ids=repr,
+)
+def test_what_is_no_request_is_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        decode_request("/", data)
+
+
+def test_an_acknowledgement_without_argument_has_no_packet() -> None:
+    assert msgpack.unpackb(encode_ack("q", [])) == {"type": 9, "requestId": "q"}
+    assert msgpack.unpackb(encode_ack("q", [b"1", 2])) == {"type": 9, "requestId": "q", "packet": b"1"}
+
+
+def test_an_answer_in_json_is_as_javascript_writes_it_and_holds_no_bytes() -> None:
+    assert encode_json({"requestId": "q", "sockets": ["ü"]}) == '{"requestId":"q","sockets":["ü"]}'.encode()
+    with pytest.raises(EncodeError):
+        encode_json({"data": b""})
