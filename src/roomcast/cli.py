@@ -9,6 +9,7 @@ Layer: cli, the top.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -58,10 +59,23 @@ GatewayPort = Annotated[
 
 def main() -> None:
     """Run the command; the entry point of the console script."""
+    _open_standard_streams()
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _open_standard_streams() -> None:
+    """Started without one of them, the first sockets would get its number, and what is printed would go there."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _show_version(wanted: bool) -> None:
@@ -218,6 +232,14 @@ def _fail(message: str, code: int) -> None:
 
 def _announce(plan: Plan) -> None:
     """Say where everything is: every address here answers."""
+    try:
+        _print_addresses(plan)
+    except OSError as error:
+        # Whoever read this has gone; that is no reason to stop serving.
+        logging.getLogger(__name__).warning("nobody reads the addresses: %s", error)
+
+
+def _print_addresses(plan: Plan) -> None:
     typer.secho(f"\nRoomcast {__version__} is running.\n", bold=True)
     if plan.page_urls:
         typer.echo("  Chat page  " + typer.style("   ".join(plan.page_urls), fg="cyan"))
@@ -236,4 +258,3 @@ def _announce(plan: Plan) -> None:
             typer.secho("  Whoever reaches these addresses may read and write every chat.", fg="yellow")
         typer.echo()
     typer.echo("  Press Ctrl-C to stop.\n")
-    sys.stdout.flush()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import sqlite3
+import subprocess
 import time
+from contextlib import closing, suppress
 
 import httpx
 import pytest
 
 from support.clients import ChatClient, get, send
-from support.processes import Roomcast, free_port, run_roomcast
+from support.processes import ROOMCAST, Roomcast, clean_environment, free_port, run_roomcast
 
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
 
@@ -170,6 +173,42 @@ def test_a_directory_that_is_a_file_is_one_clear_line(tmp_path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_directory_that_cannot_be_made_is_one_clear_line() -> None:
+    done = run_roomcast("up", "--data", "/proc/roomcast", "--api-port", str(free_port()))
+    assert done.returncode == 1
+    assert "/proc/roomcast" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_database_of_a_newer_version_is_one_clear_line(tmp_path) -> None:
+    assert run_roomcast("migrate", "--data", str(tmp_path)).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "roomcast.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    done = run_roomcast("up", "--data", str(tmp_path), "--api-port", str(free_port()))
+    assert done.returncode == 1
+    assert "update roomcast" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_it_runs_without_standard_streams(tmp_path, closed) -> None:
+    api_port, gateway_port = free_port(), free_port()
+    command = f"exec {ROOMCAST} up --data {tmp_path} --api-port {api_port} --gateway-port {gateway_port} {closed}"
+    process = subprocess.Popen(["sh", "-c", command], env=clean_environment())
+    try:
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{gateway_port}/health").status_code == 200:
+                    break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_one_port_serves_page_api_and_gateway(tmp_path) -> None:
