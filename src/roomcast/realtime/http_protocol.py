@@ -157,6 +157,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unread_deadline.cancel()
         if self._ended:
             return
+        if self._running is not None and not self._running.response_complete:
+            self._cut()  # pipelined behind a request: the answer to that would end up between our frames
+            return
         self._ended = True
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost

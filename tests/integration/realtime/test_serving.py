@@ -29,6 +29,10 @@ from roomcast.realtime import (
 
 SCRIPT = Path(__file__).with_name("serving_process.py")
 ROOT = Path(__file__).parents[3]
+UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\r\n"
+)
 
 
 class Process:
@@ -275,7 +279,17 @@ async def test_what_stands_between_and_behind_chunks_is_bounded_and_no_header(se
             writer.close()
 
 
-async def test_junk_behind_pipelined_requests_is_no_error_of_theirs(serving: Any, until: Any) -> None:
+@pytest.mark.parametrize(
+    ("behind", "answer"),
+    [
+        (b"\0\r\n\r\n", b"HTTP/1.1 400 "),
+        (UPGRADE, b""),
+    ],
+    ids=["junk", "websocket"],
+)
+async def test_what_must_not_be_pipelined_is_no_error_of_the_requests_before_it(
+    serving: Any, until: Any, behind: bytes, answer: bytes
+) -> None:
     gate = asyncio.Event()
     ended: list[Any] = []
 
@@ -293,8 +307,8 @@ async def test_junk_behind_pipelined_requests_is_no_error_of_theirs(serving: Any
             raise
 
     async with serving(Server(), app) as running:
-        reader, writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n" * 2 + b"\0\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        reader, writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n" * 2 + behind)
+        assert (await reader.read())[:13] == answer
         writer.close()
         gate.set()
         await until(lambda: ended)
