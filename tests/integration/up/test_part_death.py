@@ -1,0 +1,48 @@
+"""A part that dies takes the process down, with one line that says which: no half of a service goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from support.processes import clean_environment, free_port
+
+BREAK = """
+import asyncio
+from roomcast.{module} import {owner}
+
+async def fail(self):
+    await asyncio.sleep(0.5)
+    raise RuntimeError("out of luck")
+
+{owner}.{method} = fail
+from roomcast.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "module", "owner", "method"),
+    [
+        ("worker", "worker.service", "Worker", "run"),
+        ("relay", "chat.relay", "Relay", "_sweep_forever"),
+        ("gateway's sweeper", "gateway.feeds", "Feeds", "run"),
+    ],
+)
+def test_a_part_that_dies_ends_the_process(tmp_path, part, module, owner, method) -> None:
+    code = BREAK.format(module=module, owner=owner, method=method)
+    ports = ["--api-port", str(free_port()), "--gateway-port", str(free_port())]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "up", "--data", str(tmp_path), *ports],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"roomcast: the {part} failed")
+    assert "out of luck" in last
