@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from roomcast.realtime import ServeOptions, Server, Site, serve
+from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.redis_server import RedisServer, running
@@ -156,9 +156,9 @@ class Cluster:
         self.adapters: dict[str, RedisAdapter] = {}
         self._stack = stack
 
-    async def add(self, name: str, **options: Any) -> Server:
-        adapter = RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", self.redis.port),), **options))
-        server = Server(adapter=adapter)
+    async def add(self, name: str, *, server_options: ServerOptions | None = None) -> Server:
+        adapter = RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", self.redis.port),)))
+        server = Server(server_options, adapter=adapter)
 
         @server.on("join")
         async def join(sid: str, room: str) -> None:

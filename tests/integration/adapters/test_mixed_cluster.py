@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from roomcast.realtime import ServerOptions
 from roomcast.realtime.adapters.redis import Emitter
 
 pytestmark = pytest.mark.node
@@ -166,6 +167,9 @@ async def test_node_gets_its_answers_from_every_server_and_nothing_times_out(clu
     fetched = {socket["id"]: socket for socket in await cluster.node("fetch")}
     assert fetched.keys() == {on_node.sid, on_a.sid, on_b.sid}
     mine, theirs = fetched[on_a.sid], fetched[on_node.sid]
+    # What cannot travel stays; the rest of the answer does not suffer.
+    cluster.servers["b"].socket(on_b.sid).data["lock"] = object()
+    assert {socket["id"]: socket["data"] for socket in await cluster.node("fetch")}[on_b.sid] == {}
     assert (mine["rooms"], mine["data"]) == ([on_a.sid, "r"], {"user": "ü"})
     assert mine["handshake"].keys() == theirs["handshake"].keys()
     for name in ("address", "xdomain", "secure", "url", "query", "auth"):
@@ -208,6 +212,21 @@ async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_e
     assert await cluster.node("emitWithAck", rooms=["nobody"], args=["ask"], timeout=1_000) == []
     for adapter in cluster.adapters.values():
         await _settled(lambda adapter=adapter: not adapter._answering._asked)
+
+
+async def test_a_namespace_that_a_client_invents_is_heard_while_it_has_sockets(cluster: Any) -> None:
+    await cluster.add("dynamic", server_options=ServerOptions(namespaces=("*",)))
+    client = await cluster.client("dynamic", "/room-[1]*")
+    got = asyncio.create_task(client.packet())
+    async with asyncio.timeout(5):
+        while not got.done():
+            await cluster.node("emit", **{"from": "emitter"}, nsp="/room-[1]*", args=["hello"])
+            await asyncio.sleep(0.01)
+    assert (await got).data == ["hello"]
+    channel = "socket.io-request#/room-[1]*#"
+    assert cluster.redis.command("PUBSUB", "NUMSUB", channel).endswith(b":1")
+    await client.websocket.send("41/room-[1]*,")
+    await _settled(lambda: cluster.redis.command("PUBSUB", "NUMSUB", channel).endswith(b":0"))
 
 
 async def _settled(reached: Callable[[], object]) -> None:

@@ -131,6 +131,7 @@ def test_ours_and_other_namespaces_are_not_for_us() -> None:
         ["v", PACKET | {"type": True}, {}],
         ["v", PACKET | {"data": []}, {}],
         ["v", PACKET | {"data": [[]]}, {}],
+        ["v", PACKET | {"data": ["disconnect"]}, {}],
         ["v", PACKET | {"data": {"0": "e"}}, {}],
         ["v", PACKET | {"data": ["e", {"_placeholder": True, "num": 0}, b"1"]}, {}],
     ],

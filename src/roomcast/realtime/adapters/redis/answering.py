@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -107,8 +107,7 @@ class Answering:
             case RoomsQuery(request_id, _):
                 self._answer(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
             case FetchQuery(request_id, _, who):
-                described = [self._described(socket) for socket in node.members(who)]
-                self._answer(channels, {"requestId": request_id, "sockets": described})
+                self._answer_fetch(channels, request_id, node.members(who))
             case ServerSideEmit(request_id, _, _):
                 # Nobody listens for these here; whoever counts answers shall not wait for ours.
                 if request_id is not None:
@@ -127,16 +126,21 @@ class Answering:
         # Not the requester's own channel: servers before version 8 are not subscribed to theirs.
         self._send(channels.responses, encode_json(answer))
 
-    def _described(self, socket: Socket) -> dict[str, Any]:
-        """As ``RemoteSocket`` takes it."""
+    def _answer_fetch(self, channels: Channels, request_id: str, sockets: Sequence[Socket]) -> None:
+        # Each is encoded by itself, once: one whose data cannot travel does not spoil the answer.
+        described = b",".join(map(self._described, sockets))
+        head = encode_json({"requestId": request_id, "sockets": []})
+        self._counters.answered += 1
+        self._send(channels.responses, b"%b%b]}" % (head.removesuffix(b"]}"), described))
+
+    def _described(self, socket: Socket) -> bytes:
         described = describe(socket)
         try:
-            encode_json(described)
+            return encode_json(described)
         except EncodeError as error:
             # The application may keep there what it likes; the others get the rest.
             self._counters.drop("unpackable", str(error))
-            described["data"] = {}
-        return described
+            return encode_json(described | {"data": {}})
 
     # -- acknowledged broadcasts
 

@@ -9,6 +9,7 @@ Layer: realtime. Source: Redis documentation, "RESP protocol specification" (RES
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
@@ -190,5 +191,7 @@ async def login(link: Link, username: str | None, password: str | None) -> None:
     """
     if password is not None:
         await link.ask("AUTH", *(() if username is None else (username,)), password)
-    # `CLIENT LIST` then tells whose the connection is.
-    await link.ask("CLIENT", "SETNAME", "roomcast-adapter")
+    # `CLIENT LIST` then tells whose the connection is. An ACL user that may not say it can do without; if it is the
+    # connection that failed, the next command says so.
+    with contextlib.suppress(RedisUnavailable):
+        await link.ask("CLIENT", "SETNAME", "roomcast-adapter")

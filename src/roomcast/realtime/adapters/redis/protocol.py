@@ -21,7 +21,7 @@ from roomcast.realtime.adapters.redis.packing import pack, unpack
 from roomcast.realtime.message import EncodedEvent
 from roomcast.wire.errors import EncodeError, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS
-from roomcast.wire.socketio import DEFAULT_NAMESPACE, PacketType
+from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS, PacketType
 from roomcast.wire.strict_json import reader_for, write
 
 #: Who broadcasts without being a server.
@@ -378,6 +378,9 @@ def _event_of(packet: dict[str, Any]) -> list[Any]:
         raise MalformedMessage("only events are broadcast")
     if type(data[0]) not in (str, int):
         raise MalformedMessage("an event's name is text or a number")
+    if data[0] in RESERVED_EVENTS:
+        # No server or emitter lets one out; a client would take it for its own connection's news.
+        raise MalformedMessage("a reserved event name")
     return data
 
 
