@@ -1,4 +1,4 @@
-"""The bus behind Sentinel, behind a password, and with an address that is down."""
+"""The bus behind Sentinel, on a Redis Cluster, behind a password, and with an address that is down."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roomcast.realtime.adapters import Command, Leave, Selection
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
-from support.redis_topology import MASTER_NAME, sentinel_group
+from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 
 
 async def reached(state: Any, limit_s: float = 10) -> None:
@@ -25,7 +25,7 @@ def leave(number: int) -> Command:
 
 
 async def test_after_a_failover_everyone_meets_at_the_new_master(tmp_path: Path) -> None:
-    with sentinel_group(tmp_path) as group:
+    with sentinel_group(tmp_path, sentinels_wanted=1) as group:
         options = RedisAdapterOptions(
             addresses=tuple(("127.0.0.1", sentinel.port) for sentinel in group.sentinels),
             sentinel_master=MASTER_NAME,
@@ -80,3 +80,23 @@ async def test_an_address_that_is_down_is_passed_over(tmp_path: Path) -> None:
         await adapter.start()
         assert adapter.ready
         await adapter.stop()
+
+
+async def test_on_a_cluster_any_node_will_do_and_a_lost_one_is_replaced_by_the_next(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path, replicas=False) as nodes:
+        addresses = [("127.0.0.1", server.port) for server in nodes.servers]
+        fast = {"probe_interval_s": 0.2, "connect_timeout_s": 0.5}
+        async with AsyncExitStack() as stack:
+            one = RedisAdapter(RedisAdapterOptions(addresses=(addresses[0], addresses[1]), **fast))
+            two, node = RedisAdapter(RedisAdapterOptions(addresses=(addresses[2],), **fast)), RecordingNode()
+            one.bind(RecordingNode())
+            two.bind(node)
+            for adapter in (one, two):
+                await adapter.start()
+                stack.push_async_callback(adapter.stop)
+            one.publish(leave(1))
+            await reached(lambda: node.commands == [leave(1)])
+            nodes.servers[0].kill()
+            await reached(lambda: one.counters.losses and one.ready)
+            one.publish(leave(2))
+            await reached(lambda: node.commands == [leave(1), leave(2)])
