@@ -21,6 +21,12 @@ export interface Day {
 // After a pause of this length the author and the time are told again.
 const PAUSE_MS = 5 * 60_000;
 
+/**
+ * A group ends where the seq passes a multiple of this, wherever a page of history began: else history that is added
+ * above a long run of one author would build the whole run anew, and throw the reader to the end.
+ */
+const RUN_SEQS = 20;
+
 interface OpenGroup extends Group {
   readonly messages: ChatEntry[];
 }
@@ -74,8 +80,13 @@ function belongsTogether(before: ChatEntry, after: ChatEntry): boolean {
   return (
     before.role === after.role &&
     before.userId === after.userId &&
-    after.time.getTime() - before.time.getTime() < PAUSE_MS
+    after.time.getTime() - before.time.getTime() < PAUSE_MS &&
+    (before.seq === null || after.seq === null || runOf(before.seq) === runOf(after.seq))
   );
+}
+
+function runOf(seq: number): number {
+  return Math.floor(seq / RUN_SEQS);
 }
 
 /** Whether two groups show the same, so that a view may stay as it is. */

@@ -51,6 +51,14 @@ describe('arrange', () => {
     expect(new Set(days.map((day) => day.key)).size).toBe(3);
   });
 
+  test('history above a long run of one author leaves the groups that were there as they are', () => {
+    const messages = Array.from({ length: 150 }, (_, index) => entry({ key: `m${index + 1}`, seq: index + 1 }));
+    const keys = (from: number) => arrange(messages.slice(from), 'ann')[0]?.groups.map((group) => group.key) ?? [];
+    // All but the first, which a page of history may have cut.
+    expect(keys(0)).toEqual(expect.arrayContaining(keys(50).slice(1)));
+    expect(keys(50).length).toBeGreaterThan(4);
+  });
+
   test('a day keeps its key while history comes and goes above', () => {
     const messages = [
       entry({ key: 'a', time: at(0) }),
