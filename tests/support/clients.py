@@ -20,6 +20,15 @@ import socketio
 LIMIT_S = 5.0
 
 
+class _Response(aiohttp.ClientResponse):
+    """Lets go of its connection without a warning: python-engineio does not read the answer to a refused poll."""
+
+    def __del__(self, *_: Any) -> None:
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None
+
+
 class ChatClient:
     """One Socket.IO connection.
 
@@ -46,7 +55,7 @@ class ChatClient:
 
     async def __aenter__(self) -> Self:
         # Given from outside, since the engine leaves its own session open when the server ends the connection.
-        self._http = aiohttp.ClientSession()
+        self._http = aiohttp.ClientSession(response_class=_Response)
         self._client = socketio.AsyncClient(reconnection=False, http_session=self._http)
         self._client.on("*", self._on_event)
         self._client.on("disconnect", self._on_disconnect)
@@ -132,10 +141,7 @@ class ChatClient:
 
 
 class PollingClient:
-    """One Socket.IO connection by bare HTTP long-polling, for joins.
-
-    python-engineio's client gives up on a poll that brings more than 16 packets, as a replay may.
-    """
+    """One Socket.IO connection by bare HTTP long-polling, one request at a time: what came before what is certain."""
 
     def __init__(self, url: str) -> None:
         self.received: list[tuple[str, Any]] = []

@@ -61,21 +61,38 @@ class Follower:
             self.contents.append(message["content"])
 
 
-async def post(server: Roomcast, count: int, *, name: str = "m", limit_s: float = 20.0) -> list[str]:
-    """Send until ``count`` messages were acknowledged or the server is gone; what was acknowledged."""
-    acknowledged: list[str] = []
-    async with httpx.AsyncClient(timeout=limit_s) as http:
+class Acknowledged:
+    """What senders were told is stored, and a moment to wait for."""
+
+    def __init__(self, awaited: int = 0) -> None:
+        self.contents: set[str] = set()
+        self.reached = asyncio.Event()
+        self._awaited = awaited
+
+    def add(self, content: str) -> None:
+        self.contents.add(content)
+        if len(self.contents) >= self._awaited:
+            self.reached.set()
+
+
+async def post(server: Roomcast, count: int, acknowledged: Acknowledged, *, name: str = "m") -> None:
+    """Send until ``count`` messages were acknowledged or the server is gone."""
+    async with httpx.AsyncClient(timeout=20.0) as http:
         for number in range(count):
             content = f"{name}-{number}"
             body = {"chatId": "c1", "role": "USER", "content": content, "clientMsgId": content}
             try:
                 answer = await http.post(f"{server.api_url}/api/chat/messages", json=body)
             except httpx.HTTPError:
-                break
+                return
             if answer.status_code not in {200, 201}:
-                break
-            acknowledged.append(content)
-    return acknowledged
+                return
+            acknowledged.add(content)
+
+
+def senders(server: Roomcast, count: int, acknowledged: Acknowledged) -> list[asyncio.Task[None]]:
+    """Four who send at the same time."""
+    return [asyncio.create_task(post(server, count, acknowledged, name=f"sender-{n}")) for n in range(4)]
 
 
 async def test_joins_in_mid_stream_see_every_message_once_in_one_order(tmp_path) -> None:
@@ -85,13 +102,15 @@ async def test_joins_in_mid_stream_see_every_message_once_in_one_order(tmp_path)
         following = [
             asyncio.create_task(follower.follow(over, random.Random(seed))) for seed, follower in enumerate(followers)
         ]
-        sent = await asyncio.gather(*(post(server, 60, name=f"sender-{number}") for number in range(4)))
+        sent = Acknowledged()
+        await asyncio.gather(*senders(server, 40, sent))
         over.set()
         await asyncio.gather(*following)
         for follower in followers:
             await follower.visit(0.0)
         orders = [follower.contents for follower in followers]
-        assert sorted(orders[0]) == sorted(content for contents in sent for content in contents)
+        assert sorted(orders[0]) == sorted(sent.contents)
+        assert len(sent.contents) == 160
         assert all(order == orders[0] for order in orders)
         assert sum(follower.replayed for follower in followers) > 0
 
@@ -102,16 +121,16 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, see
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         follower = Follower(server, "c1")
         await follower.visit(0.0)
-        sending = [asyncio.create_task(post(server, 500, name=f"s{number}")) for number in range(4)]
-        await asyncio.sleep(rng.uniform(0.1, 0.6))
+        acknowledged = Acknowledged(awaited=rng.randint(1, 150))
+        sending = senders(server, 500, acknowledged)
+        await acknowledged.reached.wait()
+        await asyncio.sleep(rng.uniform(0, 0.01))
         server.kill()
-        acknowledged = {content for contents in await asyncio.gather(*sending) for content in contents}
-        assert acknowledged
+        await asyncio.gather(*sending)
         server.start()
-        # A repeat of what was not acknowledged changes nothing if it was stored all the same.
-        await post(server, 5, name="after")
+        await post(server, 5, acknowledged, name="after")
         await follower.visit(0.1)
-        assert acknowledged <= set(follower.contents)
+        assert acknowledged.contents <= set(follower.contents)
         assert len(set(follower.contents)) == len(follower.contents)
         assert follower.contents[-5:] == [f"after-{number}" for number in range(5)]
 
@@ -125,16 +144,17 @@ async def test_an_end_under_load_takes_less_than_five_seconds_and_loses_nothing(
         ):
             await ada.join("c1")
             await bob.join("c1")
-            sending = [asyncio.create_task(post(server, 2_000, name=f"s{sender}")) for sender in range(4)]
-            await asyncio.sleep(0.3)
+            acknowledged = Acknowledged(awaited=50)
+            sending = senders(server, 2_000, acknowledged)
+            await acknowledged.reached.wait()
             code, took = await asyncio.to_thread(server.stop, number)
-            acknowledged = {content for contents in await asyncio.gather(*sending) for content in contents}
+            await asyncio.gather(*sending)
         assert code == 0, server.output
         assert took < 5
         assert "Traceback" not in server.output
         server.start()
         follower = Follower(server, "c1")
-        while not acknowledged <= set(follower.contents):
+        while not acknowledged.contents <= set(follower.contents):
             before = len(follower.contents)
             page = await get(f"{server.api_url}/api/chats/c1/messages", after=before, limit=200)
             follower.contents += [message["content"] for message in page["messages"]]
