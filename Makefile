@@ -15,7 +15,7 @@ help: ## Show the commands.
 run: .make/runtime .make/page ## Start everything in one process and print the addresses (ARGS="--one-port" etc.).
 	@exec .venv/bin/roomcast up $(ARGS)
 
-test: check .make/page ## Everything that a change must pass: check, then all tests.
+test: check .make/page .make/node-peers ## Everything that a change must pass: check, then all tests.
 	@scripts/system-packages
 	@echo '== web tests' && scripts/npm run --silent test
 	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' $(ARGS)
@@ -32,14 +32,15 @@ format: .make/dev .make/web ## Let the formatter and the safe fixes loose.
 bench: .make/dev .make/page ## Benchmarks beside their peers, one script for each claim.
 	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)
 
-test-chaos: .make/dev .make/page ## Long fault and soak runs.
+test-chaos: .make/dev .make/page .make/node-peers ## Long fault and soak runs.
 	@PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 $(ARGS)
 
 lock: ## Renew the lock files (needs uv).
 	@scripts/lock
 
 clean: ## Remove what these commands made (not your data).
-	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page \
+		tests/integration/adapters/node/node_modules benchmarks/node/node_modules
 
 # Set-up, each step once, and again when its inputs change.
 .make/venv: scripts/python
@@ -57,3 +58,7 @@ clean: ## Remove what these commands made (not your data).
 
 .make/page: .make/web $(WEB_SOURCES)
 	@echo 'roomcast: building the chat page' && scripts/npm run --silent build && touch $@
+
+.make/node-peers: .make/dev tests/integration/adapters/node/package-lock.json
+	@echo 'roomcast: installing the Node servers that the tests run beside ours' \
+		&& PATH="$$(scripts/node):$$PATH" npm --prefix tests/integration/adapters/node ci --silent --no-fund --no-audit && touch $@

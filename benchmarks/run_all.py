@@ -15,8 +15,11 @@ BENCHMARKS = ("fanout.py", "latency.py")
 def main() -> int:
     """Run them; the exit code is the number of those that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("only", nargs="*", choices=[*BENCHMARKS, []], help="names to run (default: all)")
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)} (default: all)")
     chosen = parser.parse_args().only or BENCHMARKS
+    unknown = set(chosen) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     if not (HERE / "node/node_modules/socket.io").exists():
         print("== installing the Node peers (once)", flush=True)
         subprocess.run(["npm", "ci", "--silent"], cwd=HERE / "node", check=True)

@@ -135,7 +135,7 @@ class Handlers:
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the user id, a string")
         login = self._logins.get(sid)
-        if login is not None and login.identity.user_id != user_id:
+        if self._verifier is not None and (login is None or login.identity.user_id != user_id):
             return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "this is another user than the token's")
         try:
             socket.join(f"user:{user_id}")
@@ -156,6 +156,9 @@ class Handlers:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; {hint}")
         since = None if payload.since is None else Cursor(payload.since.epoch, payload.since.seq)
         login = self._logins.get(sid)
+        if login is None and self._verifier is not None:
+            # Cannot happen: who has no login was not let in. No user id would mean no restriction.
+            return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")
         user_id = None if login is None else login.identity.user_id
         return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, since))
 

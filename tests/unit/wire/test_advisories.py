@@ -204,11 +204,11 @@ def test_a_packet_under_reconstruction_holds_a_bounded_amount() -> None:
     ids=lambda text: text[:12],
 )
 def test_cve_2024_27454_a_megabyte_of_anything_is_over_in_a_moment(text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with suppress(RemoteError):
         Decoder().add(text)
-    # 100 ms is the bar on a quiet machine; this one may be busy with other tests.
-    assert time.perf_counter() - started < 1.0
+    # The thread's own time, so that a busy machine does not count. The bar of 100 ms is for a faster one than CI's.
+    assert time.thread_time() - started < 0.5
 
 
 def test_a_peers_text_does_not_reach_a_log_line_unescaped() -> None:
