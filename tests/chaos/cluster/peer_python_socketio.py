@@ -1,0 +1,158 @@
+"""Item 1's script against python-socketio: three uvicorn processes over its AsyncRedisManager; prints what is lost.
+
+    PYTHONPATH=src:tests python tests/chaos/cluster/peer_python_socketio.py [members] [messages]
+
+It is set up as its documentation says: a server per process, and a write-only manager in the process that sends. A send
+counts as acknowledged when ``emit`` returned without an error. The clients reconnect and join again, as everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import socketio
+import uvicorn
+
+from chaos.cluster.wire import Wire
+from support.redis_server import RedisServer, free_port, running
+
+ROOM = "team"
+SENDS_S = 20.0
+#: Longest that a start or the end may take.
+LIMIT_S = 10.0
+
+
+def serve(port: int, redis_url: str) -> None:
+    """One of the servers."""
+    server = socketio.AsyncServer(async_mode="asgi", client_manager=socketio.AsyncRedisManager(redis_url))
+
+    @server.on("join-chat")  # type: ignore[untyped-decorator] # python-socketio has no types
+    async def join(sid: str, chat: str) -> dict[str, bool]:
+        await server.enter_room(sid, chat)
+        return {"ok": True}
+
+    uvicorn.run(socketio.ASGIApp(server), host="127.0.0.1", port=port, log_level="warning")
+
+
+class Listener:
+    """A client that can only join again: there is no cursor and no log to ask."""
+
+    def __init__(self, number: int, ports: list[int], chance: random.Random) -> None:
+        self.got: Counter[int] = Counter()
+        self.order: list[int] = []
+        self.joined = asyncio.Event()
+        self._number = number
+        self._ports = ports
+        self._chance = chance
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        attempt = 0
+        while True:
+            wire = None
+            with contextlib.suppress(OSError, TimeoutError):
+                try:
+                    wire = await Wire.connect(self._ports[(self._number + attempt) % len(self._ports)], self._event)
+                    async with asyncio.timeout(5):
+                        await wire.open()
+                        await wire.call("join-chat", ROOM)
+                    self.joined.set()
+                    await asyncio.shield(wire.closed)
+                finally:
+                    self.joined.clear()
+                    if wire is not None:
+                        wire.abort()
+                        await wire.closed
+            attempt += 1
+            await asyncio.sleep(self._chance.uniform(0.2, 1.0))
+
+    def _event(self, _name: str, data: Any, _raw: bytes) -> None:
+        number = data()["number"]
+        self.got[number] += 1
+        self.order.append(number)
+
+
+@contextlib.contextmanager
+def served(port: int, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server in a process of its own."""
+    process = subprocess.Popen([sys.executable, __file__, "serve", str(port), redis_url])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def measure(members: int, messages: int, directory: Path) -> None:
+    """Run it and print."""
+    seed = int(os.environ.get("ROOMCAST_CHAOS_SEED") or random.randrange(1_000_000))
+    chance = random.Random(seed)
+    with running(RedisServer(directory / "redis")) as redis, contextlib.ExitStack() as stack:
+        url = f"redis://127.0.0.1:{redis.port}/0"
+        ports = [free_port() for _ in range(3)]
+        servers = [stack.enter_context(served(port, url)) for port in ports]
+        listeners = [Listener(number, ports, chance) for number in range(members)]
+        tasks = [asyncio.create_task(listener.run()) for listener in listeners]
+        try:
+            async with asyncio.timeout(LIMIT_S * 2):
+                await asyncio.gather(*(listener.joined.wait() for listener in listeners))
+            acknowledged: set[int] = set()
+            load = asyncio.create_task(send(url, messages, acknowledged))
+            await asyncio.sleep(chance.uniform(2, 4))
+            await asyncio.to_thread(chance.choice(servers).kill)
+            await asyncio.sleep(chance.uniform(1, 3))
+            await asyncio.to_thread(redis.restart)
+            await load
+            # Whatever is still on its way: there is nothing that would say that all has come.
+            await asyncio.sleep(LIMIT_S / 2)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        lost = [len(acknowledged - set(listener.got)) for listener in listeners]
+        twice = sum(count - 1 for listener in listeners for count in listener.got.values())
+        disorder = sum(listener.order != sorted(listener.order) for listener in listeners)
+        differing = len({tuple(listener.order) for listener in listeners})
+        sys.stdout.write(
+            f"python-socketio {version('python-socketio')}, seed {seed}: {members} clients, {len(acknowledged)} of {messages}"
+            f" acknowledged; lost {sum(lost)} of {len(acknowledged) * members} deliveries"
+            f" ({min(lost)} to {max(lost)} per client, {sum(map(bool, lost))} clients lost some), {twice} twice,"
+            f" {disorder} clients out of order, {differing} different histories\n"
+        )
+
+
+async def send(url: str, messages: int, acknowledged: set[int]) -> None:
+    """Emit at an even pace."""
+    manager = socketio.AsyncRedisManager(url, write_only=True)
+    began = time.monotonic()
+    for number in range(messages):
+        await asyncio.sleep(began + number * SENDS_S / messages - time.monotonic())
+        content = {"number": number, "content": f"message {number}", "chatId": ROOM, "role": "USER"}
+        await manager.emit("new-msg", content, room=ROOM)
+        acknowledged.add(number)
+
+
+def main() -> None:
+    """Serve, or measure."""
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]), sys.argv[3])
+        return
+    members, messages = (*map(int, sys.argv[1:3]), 200, 3_000)[:2] if len(sys.argv) > 2 else (200, 3_000)
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(measure(members, messages, Path(directory)))
+
+
+if __name__ == "__main__":
+    main()

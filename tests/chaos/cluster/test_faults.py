@@ -1,0 +1,253 @@
+"""Full loads while parts die: issue 3's 'what must hold', with one oracle (`crowd.Crowd.exact`) and printed figures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaos.cluster.crowd import Plan
+from chaos.cluster.site import at, new_seed, running_site, say, scaled
+from support.postgres_server import running as postgres
+from support.redis_server import RedisServer, running
+from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path / "redis")) as server:
+        yield server
+
+
+async def test_a_gateway_killed_and_redis_restarted_in_mid_run(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    chance = random.Random(seed)
+    plan = Plan(members=scaled(200), chats=("team",))
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(plan, seed) as crowd:
+            await crowd.ready()
+            load = asyncio.create_task(crowd.send(scaled(3_000), per_s=max(scaled(3_000) / 20, 50)))
+            await asyncio.sleep(chance.uniform(2, 4))
+            await asyncio.to_thread(chance.choice(site.gateways).kill)
+            await asyncio.sleep(chance.uniform(1, 3))
+            await asyncio.to_thread(redis.restart)
+            after_fault = await crowd.caught_up()
+            await load
+            at_end = await crowd.caught_up()
+            say(await crowd.exact())
+            say(f"caught up {after_fault:.2f} s after the restart, {at_end:.2f} s after the last send")
+            assert after_fault <= 10
+            assert at_end <= 10
+
+
+async def test_redis_away_for_thirty_seconds_under_load(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    away_s = 30.0
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(Plan(members=scaled(100), chats=("a", "b")), seed) as crowd:
+            await crowd.ready()
+            load = asyncio.create_task(crowd.send(scaled(1_600), per_s=scaled(1_600) / 38))
+            await asyncio.sleep(3)
+            await asyncio.to_thread(redis.kill)
+            before = len(crowd.acknowledged)
+            await asyncio.sleep(away_s)
+            without = len(crowd.acknowledged) - before
+            await asyncio.to_thread(redis.start)
+            after_fault = await crowd.caught_up()
+            await load
+            await crowd.caught_up()
+            say(await crowd.exact())
+            say(f"{without} acknowledged without Redis; caught up {after_fault:.2f} s after its return")
+            assert without > 0
+            assert crowd.tally.failed_sends == 0
+            assert after_fault <= 5
+
+
+async def test_redis_flushed_in_mid_run(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    chance = random.Random(seed)
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(Plan(members=scaled(200), chats=("a", "b", "c")), seed) as crowd:
+            await crowd.ready()
+            load = asyncio.create_task(crowd.send(scaled(3_000), per_s=max(scaled(3_000) / 15, 50)))
+            for _ in range(3):
+                await asyncio.sleep(chance.uniform(1, 3))
+                assert redis.command("FLUSHALL") == b"+OK"
+            after_fault = await crowd.caught_up()
+            await load
+            await crowd.caught_up()
+            say(await crowd.exact())
+            say(f"caught up {after_fault:.2f} s after the last of 3 flushes")
+            assert after_fault <= 10
+
+
+async def test_a_sentinel_failover_that_loses_a_tail(tmp_path: Path) -> None:
+    seed = new_seed()
+    with sentinel_group(tmp_path / "redis") as group:
+        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in group.sentinels)
+        url = f"redis+sentinel://{places}/{MASTER_NAME}"
+        with running_site(tmp_path / "data", {"REDIS_URL": url}) as site:
+            async with site.crowd(Plan(members=scaled(100), chats=("a", "b")), seed) as crowd:
+                await crowd.ready()
+                load = asyncio.create_task(crowd.send(scaled(1_500), per_s=max(scaled(1_500) / 15, 50)))
+                await asyncio.sleep(3)
+                master = group.master()
+                replica = next(server for server in group.servers if server is not master)
+                # The replica misses what comes now, and says later that it is the master.
+                replica.pause()
+                await asyncio.sleep(0.4)
+                await asyncio.to_thread(master.kill)
+                replica.resume()
+                killed = time.monotonic()
+                async with asyncio.timeout(20):
+                    while b"role:master" not in replica.command("INFO", "replication"):  # noqa: ASYNC110 - see below
+                        await asyncio.sleep(0.05)  # nothing tells
+                failover_s = time.monotonic() - killed
+                after_fault = await crowd.caught_up()
+                await load
+                await crowd.caught_up()
+                say(await crowd.exact())
+                say(f"failover took {failover_s:.2f} s; caught up {after_fault:.2f} s after it")
+
+
+async def test_a_cluster_master_killed(tmp_path: Path) -> None:
+    seed = new_seed()
+    chats = ("a", "b", "c", "d", "e", "f")
+    with redis_cluster(tmp_path / "redis") as nodes:
+        url = "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in nodes.servers)
+        with running_site(tmp_path / "data", {"REDIS_URL": url}) as site:
+            async with site.crowd(Plan(members=scaled(120), chats=chats), seed) as crowd:
+                await crowd.ready()
+                load = asyncio.create_task(crowd.send(scaled(1_500), per_s=max(scaled(1_500) / 15, 50)))
+                await asyncio.sleep(3)
+                await asyncio.to_thread(random.Random(seed).choice(nodes.servers[:3]).kill)
+                killed = time.monotonic()
+                survivor = next(server for server in nodes.servers if server.process is not None)
+                async with asyncio.timeout(20):
+                    # First the others have to notice; then a replica takes over.
+                    while b"cluster_slots_ok:16384" in survivor.command("CLUSTER", "INFO"):  # noqa: ASYNC110 - see below
+                        await asyncio.sleep(0.05)  # nothing tells
+                    while b"cluster_state:ok" not in survivor.command("CLUSTER", "INFO"):  # noqa: ASYNC110 - see below
+                        await asyncio.sleep(0.05)  # nothing tells
+                failover_s = time.monotonic() - killed
+                after_fault = await crowd.caught_up()
+                await load
+                await crowd.caught_up()
+                say(await crowd.exact())
+                say(f"failover took {failover_s:.2f} s; caught up {after_fault:.2f} s after it")
+
+
+async def test_clients_cut_for_two_seconds_every_ten(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    plan = Plan(members=scaled(200), chats=("a", "b"), reconnect_s=(2.0, 2.0))
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(plan, seed) as crowd:
+            await crowd.ready()
+            load = asyncio.create_task(crowd.send(scaled(2_000), per_s=scaled(2_000) / 32))
+
+            async def cut(number: int) -> None:
+                # Each has its own phase within the ten seconds.
+                await asyncio.sleep(10 * number / plan.members)
+                for _ in range(3):
+                    crowd.members[number].cut()
+                    await asyncio.sleep(10)
+
+            await asyncio.gather(*(cut(number) for number in range(plan.members)))
+            await load
+            at_end = await crowd.caught_up()
+            say(await crowd.exact())
+            say(f"caught up {at_end:.2f} s after the last send")
+            assert crowd.tally.cuts >= 3 * plan.members
+
+
+async def test_a_rolling_restart_of_three_gateways(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    plan = Plan(members=scaled(1_000), chats=tuple(f"chat-{number}" for number in range(20)))
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(plan, seed) as crowd:
+            await crowd.ready(40)
+            began = time.monotonic()
+            load = asyncio.create_task(crowd.send(scaled(1_500), per_s=max(scaled(1_500) / 20, 30)))
+            waves = []
+            for gateway in site.gateways:
+                await asyncio.sleep(1)
+                stopping = time.monotonic()
+                await asyncio.to_thread(gateway.stop, signal.SIGTERM)
+                await asyncio.to_thread(gateway.start)
+                await crowd.ready(20)
+                waves.append(crowd.tally.wave(stopping))
+            took = time.monotonic() - began
+            await load
+            at_end = await crowd.caught_up()
+            say(await crowd.exact())
+            say(
+                f"rolled in {took:.1f} s; most joins in 100 ms per gateway {waves}; caught up {at_end:.2f} s at the end"
+            )
+            assert crowd.tally.failed_sends == 0
+            assert not crowd.tally.join_errors
+            assert crowd.tally.resets == 0
+            assert crowd.tally.percentile(0.99) <= 5
+
+
+async def test_a_gateway_stopped_for_twenty_seconds_and_continued(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    plan = Plan(members=scaled(150), chats=("a", "b"))
+    with running_site(tmp_path / "data", at(redis)) as site:
+        async with site.crowd(plan, seed) as crowd:
+            await crowd.ready()
+            load = asyncio.create_task(crowd.send(scaled(2_000), per_s=max(scaled(2_000) / 28, 30)))
+            await asyncio.sleep(2)
+            # Member n begins at gateway n % 3, and nobody was cut.
+            frozen = [member for member in crowd.members if member.number % 3 == 0]
+            pid = site.gateways[0].pid
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                slowest = 0.0
+                for _ in range(20):
+                    await asyncio.sleep(1)
+                    slowest = max(slowest, await crowd.caught_up(5, without=frozen))
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            after = await crowd.caught_up()
+            await load
+            await crowd.caught_up()
+            say(await crowd.exact())
+            say(f"the others were at most {slowest:.2f} s behind; the frozen caught up {after:.2f} s after SIGCONT")
+            assert slowest <= 1
+            assert after <= 10
+
+
+async def test_postgresql_killed_and_restarted_under_load(tmp_path: Path, redis: RedisServer) -> None:
+    seed = new_seed()
+    chance = random.Random(seed)
+    with postgres(durable=True) as database:
+        env = {**at(redis), "DATABASE_URL": database.url(database.create_database())}
+        with running_site(tmp_path / "data", env) as site:
+            async with site.crowd(Plan(members=scaled(100), chats=("a", "b")), seed) as crowd:
+                await crowd.ready()
+                load = asyncio.create_task(crowd.send(scaled(2_000), per_s=max(scaled(2_000) / 18, 50)))
+                recoveries = []
+                for _ in range(2):
+                    await asyncio.sleep(chance.uniform(2, 4))
+                    await asyncio.to_thread(database.kill)
+                    await asyncio.sleep(chance.uniform(0.5, 2))
+                    await asyncio.to_thread(database.start)
+                    began, before = time.monotonic(), len(crowd.acknowledged)
+                    async with asyncio.timeout(20):
+                        while len(crowd.acknowledged) == before:  # noqa: ASYNC110 - see below
+                            await asyncio.sleep(0.01)  # nothing tells
+                    recoveries.append(round(time.monotonic() - began, 2))
+                after_fault = await crowd.caught_up()
+                await load
+                await crowd.caught_up()
+                say(await crowd.exact())
+                say(f"sends went on {recoveries} s after the restarts; caught up {after_fault:.2f} s after the last")
+                assert crowd.tally.failed_sends > 0
