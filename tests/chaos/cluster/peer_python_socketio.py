@@ -115,8 +115,10 @@ async def measure(members: int, messages: int, directory: Path) -> None:
             await asyncio.sleep(chance.uniform(1, 3))
             await asyncio.to_thread(redis.restart)
             await load
-            # Whatever is still on its way: there is nothing that would say that all has come.
-            await asyncio.sleep(LIMIT_S / 2)
+            # What is only late is not lost: nothing would say that all has come but silence.
+            before: int | None = None
+            while before != (before := sum(len(one.order) for one in listeners)):  # noqa: ASYNC110 - silence is no event
+                await asyncio.sleep(LIMIT_S / 2)
         finally:
             for task in tasks:
                 task.cancel()
@@ -125,11 +127,13 @@ async def measure(members: int, messages: int, directory: Path) -> None:
         twice = sum(count - 1 for listener in listeners for count in listener.got.values())
         disorder = sum(listener.order != sorted(listener.order) for listener in listeners)
         differing = len({tuple(listener.order) for listener in listeners})
+        losers = sum(map(bool, lost))
+        total = len(acknowledged) * members
         sys.stdout.write(
-            f"python-socketio {version('python-socketio')}, seed {seed}: {members} clients, {len(acknowledged)} of {messages}"
-            f" acknowledged; lost {sum(lost)} of {len(acknowledged) * members} deliveries"
-            f" ({min(lost)} to {max(lost)} per client, {sum(map(bool, lost))} clients lost some), {twice} twice,"
-            f" {disorder} clients out of order, {differing} different histories\n"
+            f"python-socketio {version('python-socketio')}, seed {seed}: {members} clients, "
+            f"{len(acknowledged)} of {messages} acknowledged; lost {sum(lost)} of {total} deliveries "
+            f"({min(lost)} to {max(lost)} per client, {losers} clients lost some), {twice} twice, "
+            f"{disorder} clients out of order, {differing} different histories\n"
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaos.cluster.crowd import Crowd, Plan
-from support.processes import Roomcast
+from support.processes import Roomcast, free_port
 from support.redis_server import RedisServer
 
 #: Share of the full load to run, for a first look.
@@ -62,6 +62,9 @@ def running_site(data: Path, env: Mapping[str, str], *, gateways: int = 3) -> It
     """Start everything; ended by their ids at the end, whatever happened."""
     shared = {**env, "ROOMCAST_RESPONDER": "none"}
     with contextlib.ExitStack() as stack:
-        api = stack.enter_context(Roomcast.api(data, env=shared))
+        port = free_port()
+        # --data would win over the DATABASE_URL.
+        command = ["api", "--api-port", str(port)] + ([] if "DATABASE_URL" in env else ["--data", str(data)])
+        api = stack.enter_context(Roomcast(command, api_port=port, gateway_port=None, env=shared))
         doors = [stack.enter_context(Roomcast.gateway(env={**shared, "API_URL": api.api_url})) for _ in range(gateways)]
         yield Site((api,), tuple(doors))
