@@ -225,7 +225,9 @@ def _connect_sources(settings: Settings, pages: tuple[str, ...], gateway_port: i
 
 
 def _database_url(settings: Settings, data: Path | None) -> str | None:
-    return settings.database_url if data is None else None
+    if settings.database_url is not None and data is not None:
+        raise SettingsError("--data", "and DATABASE_URL both name a database: give one of them")
+    return settings.database_url
 
 
 def _database(settings: Settings, data: Path | None) -> Path | None:

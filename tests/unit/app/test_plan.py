@@ -113,3 +113,11 @@ def test_the_database_is_where_the_nearest_setting_says(settings, data, path) ->
 
 def test_no_plan_shows_the_secret() -> None:
     assert AUTH.secret not in repr(plan_up(Settings(auth=AUTH), host="127.0.0.1"))
+
+
+def test_a_data_directory_beside_postgresql_is_refused_since_one_would_be_ignored() -> None:
+    settings = Settings(database_url="postgresql://u:hidden@db/chat")
+    assert plan_up(settings, host="127.0.0.1").database_url == settings.database_url
+    with pytest.raises(SettingsError, match=r"--data and DATABASE_URL") as refused:
+        plan_up(settings, host="127.0.0.1", data=Path("x"))
+    assert "hidden" not in str(refused.value)

@@ -1,6 +1,8 @@
 """One test per advisory that concerns the parser: each attack ends in ``RemoteError`` at the first message it can."""
 
+import gc
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -185,6 +187,15 @@ def test_a_packet_under_reconstruction_holds_a_bounded_amount() -> None:
         session.receive(attachment)
 
 
+@pytest.fixture
+def unburdened_gc() -> Iterator[None]:
+    """What other tests left in this process is no part of the parser's time: a collection passes over it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -203,7 +214,7 @@ def test_a_packet_under_reconstruction_holds_a_bounded_amount() -> None:
     ],
     ids=lambda text: text[:12],
 )
-def test_cve_2024_27454_a_megabyte_of_anything_is_over_in_a_moment(text: str) -> None:
+def test_cve_2024_27454_a_megabyte_of_anything_is_over_in_a_moment(text: str, unburdened_gc: None) -> None:
     started = time.thread_time()
     with suppress(RemoteError):
         Decoder().add(text)
