@@ -75,7 +75,7 @@ class Memberships:
             key = (chat_id, name)
             if name in users and key not in self._checks:
                 check = self._checks[key] = asyncio.create_task(self._check(chat_id, name), name=f"recheck-{chat_id}")
-                check.add_done_callback(lambda _check, key=key: self._checks.pop(key, None))  # type: ignore[misc]
+                check.add_done_callback(lambda _check, key=key: self._checks.pop(key, None))  # type: ignore[misc]  # its default
 
     async def close(self) -> None:
         """Stop asking."""

@@ -181,7 +181,7 @@ class FanoutLog(Generic[OutletT]):
         """Emit to one connection."""
         group = self._groups.get(outlet)
         if group is None:
-            self._groups[outlet] = _Group((outlet,), (), _NOBODY, len(self._messages))  # type: ignore[arg-type]
+            self._groups[outlet] = _Group((outlet,), (), _NOBODY, len(self._messages))  # type: ignore[arg-type]  # as above
         else:
             group.entries.append(len(self._messages))
         self._append(message, volatile)

@@ -125,7 +125,7 @@ def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Seque
 def _insert_text(table: Table, names: tuple[str, ...]) -> str:
     arrays = ", ".join(f"%s::{_ARRAYS.get(type(table.c[name].type), 'text[]')}" for name in names)
     # Names of ours, from the table itself.
-    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608
+    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our own table
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -101,7 +101,7 @@ class PostgresBacking:
     def abort(self, connection: Connection) -> None:
         """See `Backing`. The socket is shut down: a server that hangs does not answer a request to cancel either."""
         try:
-            descriptor = os.dup(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]
+            descriptor = os.dup(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]  # psycopg's
         except (OperationalError, OSError):
             return  # It is closed already.
         with socket.socket(fileno=descriptor) as half:

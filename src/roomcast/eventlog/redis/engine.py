@@ -82,7 +82,7 @@ class _Sentinel(Sentinel):
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)  # type: ignore[no-untyped-call]
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         self._asking = asyncio.Lock()
 
     async def discover_master(self, service_name: str) -> Any:
@@ -201,7 +201,7 @@ class Engine:
             return await self._locate_in_cluster(self._cluster)
         if isinstance(self._pool, SentinelConnectionPool):
             # Also turns the pool away from a master that was replaced.
-            host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]
+            host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]  # likewise
             return Placement(frozenset({RedisAddress(host, int(port))}))
         return Placement(frozenset(self._options.addresses))
 
@@ -263,7 +263,7 @@ class Engine:
                 "socket_connect_timeout": options.command_timeout_s * _SOCKET_SHARE / len(options.addresses),
             },
         )
-        return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        return SentinelConnectionPool(  # type: ignore[no-untyped-call]  # likewise
             options.sentinel_master, self._sentinel, ssl=options.tls is not None, **common
         )
 

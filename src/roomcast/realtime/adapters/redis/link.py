@@ -164,7 +164,7 @@ def packed(command: Sequence[str | bytes]) -> bytes:
     """A command as RESP; the parts of a Redis command are bytes, ours are UTF-8."""
     parts = tuple([part.encode(errors="surrogatepass") if isinstance(part, str) else part for part in command])
     # The stub declares a tuple of one.
-    return hiredis.pack_command(parts)  # type: ignore[arg-type, no-any-return]
+    return hiredis.pack_command(parts)  # type: ignore[arg-type, no-any-return]  # a stub that is too narrow
 
 
 async def dial(link: Callable[[], Link], host: str, port: int, options: RedisAdapterOptions) -> Link:
