@@ -8,6 +8,8 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' -o -name '*.js' \) -print 2>/dev/null)
 ARGS ?=
+# Most tests wait for servers. Tests of one file share theirs, and stay together.
+TEST_PROCESSES ?= 2
 
 help: ## Show the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -18,7 +20,7 @@ run: .make/runtime .make/page ## Start everything in one process and print the a
 test: check .make/page .make/node-peers ## Everything that a change must pass: check, then all tests.
 	@scripts/system-packages
 	@echo '== web tests' && scripts/npm run --silent test
-	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' $(ARGS)
+	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: .make/dev .make/web ## Linters, types, layers, dead code, stale generated files.
 	@echo '== ruff' && .venv/bin/ruff check && .venv/bin/ruff format --check
