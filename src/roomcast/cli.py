@@ -138,16 +138,27 @@ def api(host: Host = "127.0.0.1", api_port: ApiPort = None, data: Data = None, i
 def gateway(
     host: Host = "127.0.0.1",
     port: GatewayPort = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes on this port, one for each core; they need Redis. /health answers for one of them.",
+        ),
+    ] = 1,
     insecure: Insecure = False,
 ) -> None:
     """Start the gateway alone; it asks the API at API_URL who may join."""
     with _failures_named():
         settings = _settings()
         from roomcast.app.plan import plan_gateway
-        from roomcast.app.running import run, run_gateway
+        from roomcast.app.running import run, run_gateway, run_workers
 
-        plan = plan_gateway(settings, host=host, port=port, insecure=insecure)
-        run(run_gateway(plan, lambda: _announce(plan)))
+        plan = plan_gateway(settings, host=host, port=port, insecure=insecure, workers=workers)
+        if workers > 1:
+            run_workers(plan, lambda: _announce(plan))
+        else:
+            run(run_gateway(plan, lambda: _announce(plan)))
 
 
 @app.command()

@@ -27,6 +27,8 @@ DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
 DEFAULT_REDIS_PORT: Final = 6379
 MAX_PORT: Final = 65_535
+#: Longer than any platform waits for a process that it has asked to end.
+MAX_WAIT_S: Final = 3_600.0
 
 ResponderName = Literal["demo", "none"]
 _Choice = TypeVar("_Choice", bound=str)
@@ -84,6 +86,10 @@ class Settings:
         database_path: The file of a ``DATABASE_URL`` that names SQLite; it wins over ``data_dir``.
         database_url: A ``DATABASE_URL`` that names PostgreSQL; it wins over both. Not shown: it may hold a password.
         redis: None: one process is all there is.
+        internal_host: ``ROOMCAST_INTERNAL_HOST``: where machines, not people, reach this process.
+        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one, where one is needed.
+        unready_s: ``ROOMCAST_UNREADY_S``: time between being unready and closing, on SIGTERM.
+        drain_s: ``ROOMCAST_DRAIN_S``: time for closing.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways take the guide's ``PUBLISH chat:events``. Off where the
             guide's own Node pods share the Redis, since they broadcast it themselves.
         auth: Made of ``ROOMCAST_SECRET``; None: authentication is off.
@@ -101,6 +107,10 @@ class Settings:
     database_path: Path | None = None
     database_url: str | None = field(default=None, repr=False)
     redis: RedisSettings | None = None
+    internal_host: str | None = None
+    internal_port: int | None = None
+    unready_s: float = 0.0
+    drain_s: float | None = None
     guide_ingress: bool = True
     auth: AuthOptions | None = field(default=None, repr=False)
     responder: ResponderName = "demo"
@@ -124,6 +134,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         database_path=_database_path(environ),
         database_url=_database_url(environ),
         redis=_redis(environ),
+        internal_host=_host(environ, "ROOMCAST_INTERNAL_HOST"),
+        internal_port=_port(environ, "ROOMCAST_INTERNAL_PORT"),
+        unready_s=_seconds(environ, "ROOMCAST_UNREADY_S") or 0.0,
+        drain_s=_seconds(environ, "ROOMCAST_DRAIN_S"),
         guide_ingress=_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
         responder=_choice(environ, "ROOMCAST_RESPONDER", get_args(ResponderName), "demo"),
@@ -214,6 +228,22 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
     if not (value.isascii() and value.isdigit()):
         raise SettingsError(name, f"is {value!r}; a port is a number from 1 to {MAX_PORT}")
     return check_port(name, int(value[:10]))
+
+
+def _seconds(environ: Mapping[str, str], name: str) -> float | None:
+    value = environ.get(name, "").strip()
+    if not value:
+        return None
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or float(value) > MAX_WAIT_S:
+        raise SettingsError(name, f"is {value!r}; it takes seconds, from 0 to {MAX_WAIT_S:.0f}")
+    return float(value)
+
+
+def _host(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name, "").strip()
+    if value and not re.fullmatch(r"[A-Za-z0-9._:-]+", value):
+        raise SettingsError(name, f"is {value!r}; it takes one host name or address")
+    return value or None
 
 
 def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:

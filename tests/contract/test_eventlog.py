@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.chat.ports import Appended, CannotReplay, EventLog, Gap, Head, LogEntry, Replay
+from roomcast.chat.ports import MAX_SIGNAL_BYTES, Appended, CannotReplay, EventLog, Gap, Head, LogEntry, Replay
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.redis_server import RedisServer, running
 
 EPOCH, OTHER_EPOCH = "epoch-a", "epoch-b"
@@ -226,3 +227,68 @@ async def test_racing_publishers_that_retry_at_a_gap_feed_every_seq_once_in_orde
     await asyncio.gather(*(publish(seq) for seq in chance.sample(range(1, total + 1), total)))
     assert await sink.reached(total) == list(range(1, total + 1))
     await subscription.close()
+
+
+class Signals:
+    """Keeps the signals that it is given."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, payload: bytes) -> None:
+        self.payloads.append(payload)
+        self._news.set()
+
+    async def reached(self, payload: bytes) -> list[bytes]:
+        async with asyncio.timeout(5):
+            while payload not in self.payloads:
+                self._news.clear()
+                await self._news.wait()
+        return self.payloads
+
+
+async def test_a_signal_reaches_every_subscription_of_its_chat_once_and_no_other(log: EventLog) -> None:
+    sinks, signals = [Sink(), Sink(), Sink()], [Signals(), Signals(), Signals()]
+    await log.subscribe(CHAT, sinks[0], signals[0])
+    await log.subscribe(CHAT, sinks[1], signals[1])
+    await log.subscribe("other", sinks[2], signals[2])
+    deaf = Sink()
+    await log.subscribe(CHAT, deaf)
+    payloads = [b"", b"{}", bytes(range(256)), b"RC1 x\n", b"x" * MAX_SIGNAL_BYTES, b"last"]
+    for payload in payloads:
+        await log.signal(CHAT, payload)
+    await log.signal("other", b"last")
+    for heard in signals[:2]:
+        assert await heard.reached(b"last") == payloads
+    assert await signals[2].reached(b"last") == [b"last"]
+    await log.append(CHAT, EPOCH, entries(1, 1))
+    assert [await sink.reached(1) for sink in (sinks[0], sinks[1], deaf)] == [[1]] * 3
+
+
+async def test_a_signal_is_not_stored_and_an_absent_log_stays_absent(log: EventLog) -> None:
+    await log.signal(CHAT, b"nobody hears this")
+    signals = Signals()
+    await log.subscribe(CHAT, Sink(), signals)
+    await log.signal(CHAT, b"this")
+    assert await signals.reached(b"this") == [b"this"]
+    assert await log.head(CHAT) is None
+
+
+async def test_a_signal_that_is_too_large_is_refused(log: EventLog) -> None:
+    with pytest.raises(ValueError, match="at most"):
+        await log.signal(CHAT, b"x" * (MAX_SIGNAL_BYTES + 1))
+
+
+async def test_a_closed_subscription_hears_no_signal_and_one_that_raises_spoils_nothing(log: EventLog) -> None:
+    def broken(_payload: bytes) -> None:
+        raise RuntimeError("a sink that breaks its port")
+
+    closed, heard = Signals(), Signals()
+    subscription = await log.subscribe(CHAT, Sink(), closed)
+    await log.subscribe(CHAT, Sink(), broken)
+    await log.subscribe(CHAT, Sink(), heard)
+    await subscription.close()
+    await log.signal(CHAT, b"one")
+    assert await heard.reached(b"one") == [b"one"]
+    assert closed.payloads == []

@@ -275,8 +275,10 @@ async def test_marks_are_dropped_up_to_a_seq(store: ChatStore) -> None:
     for _ in range(3):
         await store.append_message(new_message("c"))
     await store.append_message(new_message("d"))
+    assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d", "e")] == [1, 1, None]
     await store.mark_published({"c": 2, "d": 1})
     assert await store.unpublished(10) == ["c"]
+    assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d")] == [3, None]
     await store.mark_published({"c": 3})
     assert await store.unpublished(10) == []
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 
 from roomcast.api.app import create_api
-from roomcast.api.services import ApiOptions, ApiServices
+from roomcast.api.options import ApiOptions
+from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from support.backend import Backend, open_backend
 

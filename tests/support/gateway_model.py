@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,6 +18,7 @@ from roomcast.chat.ports import (
     LogEntry,
     LogUnavailable,
     Replay,
+    SignalSink,
     Subscription,
 )
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
@@ -30,6 +31,36 @@ from roomcast.realtime import EncodedEvent
 def entry(seq: int, epoch: str = "e1", chat_id: str = "a", version: int = 1) -> LogEntry:
     args = json.dumps(["new-msg", {"chatId": chat_id, "epoch": epoch, "seq": seq}]).encode()
     return LogEntry(seq, args, version=version)
+
+
+class _Line:
+    """A subscription behind a network: deliveries keep their order, take time, and may be lost."""
+
+    def __init__(self, log: UnreliableLog) -> None:
+        self._log = log
+        self._due = 0.0
+        self._open = True
+        self.inner: Subscription
+
+    def deliver(self, hand_over: Callable[[], None]) -> None:
+        if self._log.losing:
+            return
+        if self._log.random is None:
+            hand_over()
+            return
+        loop = asyncio.get_running_loop()
+        self._due = max(self._due, loop.time()) + self._log.random.choice((0, 0.001, 0.05))
+        loop.call_at(self._due, self._arrive, hand_over)
+
+    def _arrive(self, hand_over: Callable[[], None]) -> None:
+        if self._open:
+            hand_over()
+
+    async def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._log.subscriptions -= 1
+        await self.inner.close()
 
 
 class UnreliableLog:
@@ -72,39 +103,21 @@ class UnreliableLog:
         await self._pause()
         return found
 
-    async def subscribe(self, chat_id: str, sink: FeedSink) -> Subscription:
+    async def signal(self, chat_id: str, payload: bytes) -> None:
+        await self._pause()
+        await self.inner.signal(chat_id, payload)
+
+    async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> Subscription:
         await self._pause()
         self.subscriptions += 1
-        loop = asyncio.get_running_loop()
-        open_ = True
-        due = 0.0
-
-        def deliver(epoch: str, entries: Sequence[LogEntry]) -> None:
-            nonlocal due
-            if self.losing:
-                return
-            if self.random is None:
-                sink(epoch, entries)
-                return
-            due = max(due, loop.time()) + self.random.choice((0, 0.001, 0.05))
-            loop.call_at(due, arrive, epoch, tuple(entries))
-
-        def arrive(epoch: str, entries: Sequence[LogEntry]) -> None:
-            if open_:
-                sink(epoch, entries)
-
-        inner = await self.inner.subscribe(chat_id, deliver)
-        log = self
-
-        class Open:
-            async def close(self) -> None:
-                nonlocal open_
-                if open_:
-                    open_ = False
-                    log.subscriptions -= 1
-                await inner.close()
-
-        return Open()
+        line = _Line(self)
+        inner = await self.inner.subscribe(
+            chat_id,
+            lambda epoch, entries: line.deliver(lambda: sink(epoch, entries)),
+            None if signals is None else lambda payload: line.deliver(lambda: signals(payload)),
+        )
+        line.inner = inner
+        return line
 
     def drop(self, chat_id: str) -> None:
         """Lose a whole log, as after FLUSHALL."""
@@ -226,8 +239,8 @@ class LocalRooms:
         for members in self.members.values():
             members.discard(socket.sid)
 
-    def broadcast(self, room: str, message: EncodedEvent) -> None:
-        for sid in self.members[room]:
+    def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
+        for sid in self.members[room] - set(skip):
             self.sockets[sid].send(message)
 
 

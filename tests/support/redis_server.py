@@ -146,3 +146,8 @@ def running(server: RedisServer) -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
+
+
+def environment(server: RedisServer, **more: str) -> dict[str, str]:
+    """What a `roomcast` process that uses this server is started with; nothing answers for an AI."""
+    return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port), "ROOMCAST_RESPONDER": "none", **more}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -13,10 +14,12 @@ class TcpProxy:
 
     Args:
         target_port: Where new connections lead; change it at any time.
+        delay_s: Drawn anew for each piece that passes, in either direction; None: no delay.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, delay_s: Callable[[], float] | None = None) -> None:
         self.target_port = target_port
+        self._delay_s = delay_s
         self.port = 0
         self._open = asyncio.Event()
         self._open.set()
@@ -72,6 +75,8 @@ class TcpProxy:
         with contextlib.suppress(OSError):
             while data := await source.read(65_536):
                 await self._open.wait()
+                if self._delay_s is not None:
+                    await asyncio.sleep(self._delay_s())
                 sink.write(data)
                 await sink.drain()
         # The other direction ends with this one.

@@ -217,3 +217,30 @@ def test_an_error_is_one_line_whatever_the_value(environ) -> None:
     with pytest.raises(SettingsError) as refused:
         read_settings(environ)
     assert str(refused.value).isprintable()
+
+
+def test_the_internal_address_and_the_times_of_the_end_are_read() -> None:
+    environ = {
+        "ROOMCAST_INTERNAL_HOST": "10.0.0.1",
+        "ROOMCAST_INTERNAL_PORT": "9100",
+        "ROOMCAST_UNREADY_S": "5",
+        "ROOMCAST_DRAIN_S": "0.5",
+    }
+    settings = read_settings(environ)
+    assert (settings.internal_host, settings.internal_port) == ("10.0.0.1", 9100)
+    assert (settings.unready_s, settings.drain_s) == (5.0, 0.5)
+    nothing = read_settings({})
+    assert (nothing.internal_host, nothing.internal_port, nothing.unready_s, nothing.drain_s) == (None, None, 0.0, None)
+
+
+@pytest.mark.parametrize("name", ["ROOMCAST_UNREADY_S", "ROOMCAST_DRAIN_S"])
+@pytest.mark.parametrize("value", ["-1", "x", "1e3", "3601", "٣", "inf"])
+def test_times_that_are_none_are_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_settings({name: value})
+
+
+@pytest.mark.parametrize("value", ["http://host", "a b", "host/path"])
+def test_an_internal_host_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="ROOMCAST_INTERNAL_HOST"):
+        read_settings({"ROOMCAST_INTERNAL_HOST": value})

@@ -14,10 +14,11 @@ from starlette.responses import Response
 
 from roomcast import __version__
 from roomcast.api.middleware import BodyRules, HostCheck
+from roomcast.api.options import ApiOptions
 from roomcast.api.page import ChatPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router
-from roomcast.api.services import ApiOptions, ApiServices
+from roomcast.api.services import ApiServices
 from roomcast.chat.errors import (
     ChatError,
     ChatExists,

@@ -16,10 +16,9 @@ from typing import Final
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from roomcast.api.options import PAGE_DIRECTORY
 from roomcast.api.problems import problem_response
 
-#: Where `npm run build` in web/ leaves the page.
-PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
 #: Where the page shows a chat; see web/apps/chat/src/routing/route.ts.
 CHATS: Final = "/c/"
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.

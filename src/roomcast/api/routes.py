@@ -7,6 +7,7 @@ Layer: api.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -20,11 +21,14 @@ from starlette.responses import Response
 
 from roomcast import __version__
 from roomcast.api.callers import CallerOf, ServiceOf
-from roomcast.api.services import ApiOptions, ApiServices
+from roomcast.api.options import ApiOptions
+from roomcast.api.services import ApiServices
+from roomcast.chat.admission import Admissions
 from roomcast.chat.encoding import encode_message, event_item
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
 from roomcast.chat.model import Chat, ChatPosition, Cursor, MemberAction
 from roomcast.contract import rest
-from roomcast.contract.errors import Problem
+from roomcast.contract.errors import ErrorCode, Problem
 from roomcast.contract.events import Message
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, UserId
@@ -235,15 +239,29 @@ async def remove_member(request: Request, caller: CallerOf, chat_id: ChatId, use
     return Response(status_code=204)
 
 
-@router.post("/api/internal/admissions", response_model=rest.AdmissionAnswer, include_in_schema=False)
-async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequest) -> Response:
-    """A gateway asks whether a user may join, and where the chat ends."""
+@router.post("/api/internal/admissions", response_model=rest.AdmissionAnswers, include_in_schema=False)
+async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequests) -> Response:
+    """A gateway asks whether users may join, and where the chats end."""
     services = _services(request)
-    if services.verifier is not None and asked.user_id is None:
+    if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
         raise HTTPException(422, "userId is needed while authentication is on")
-    since = None if asked.since is None else Cursor(asked.since.epoch, asked.since.seq)
-    admitted = await services.admissions.admit(asked.chat_id, asked.user_id, since)
-    return _json(rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset))
+    answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
+    return _json(rest.AdmissionAnswers(answers=answers))
+
+
+async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionVerdict:
+    since = None if ask.since is None else Cursor(ask.since.epoch, ask.since.seq)
+    try:
+        admitted = await admissions.admit(ask.chat_id, ask.user_id, since)
+    except ChatNotFound:
+        return rest.AdmissionVerdict(refused=ErrorCode.CHAT_NOT_FOUND)
+    except NotAMember:
+        return rest.AdmissionVerdict(refused=ErrorCode.FORBIDDEN)
+    except StoreUnavailable:
+        # One verdict among others: theirs may be known.
+        return rest.AdmissionVerdict(refused=ErrorCode.UNAVAILABLE)
+    answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
+    return rest.AdmissionVerdict(admitted=answer)
 
 
 @router.post("/api/internal/nudges", status_code=204, include_in_schema=False)

@@ -17,7 +17,7 @@ from roomcast.realtime.options import ANY_ORIGIN
 LOOPBACK_HOST: Final = "127.0.0.1"
 #: As they stand in a Host header, without the port.
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
-_WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
+WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _HTTP_PORT: Final = 80
 #: Nobody's: an address for documentation (RFC 5737), and the port of "discard".
 _ELSEWHERE: Final = ("198.51.100.1", 9)
@@ -52,7 +52,7 @@ def listening(host: str) -> Listening:
     if host in {LOOPBACK_HOST, "localhost"}:
         bind = (LOOPBACK_HOST, "::1") if _has_ipv6_loopback() else (LOOPBACK_HOST,)
         return Listening(bind, ("localhost", LOOPBACK_HOST), loopback=True)
-    if host in _WILDCARDS:
+    if host in WILDCARDS:
         names = ("localhost", LOOPBACK_HOST, *_own_addresses())
         # ``::`` too means every address: alone it would leave out IPv4, whose addresses are named here.
         return Listening(("" if host in {"*", "::"} else host,), tuple(dict.fromkeys(names)), loopback=False)
@@ -115,6 +115,23 @@ def _addresses_of_own_name() -> list[str]:
     except OSError:
         return []  # a machine that does not know its own name
     return [str(entry[4][0]) for entry in found]
+
+
+def address_towards(host: str, port: int) -> str | None:
+    """The address of this machine that faces a host, and so others in that network; None: there is no way there."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as probe:
+            try:
+                # Connecting a datagram socket picks the route and sends nothing.
+                probe.connect(place)
+            except OSError:
+                continue
+            return str(probe.getsockname()[0])
+    return None
 
 
 def _in_url(address: str) -> str:

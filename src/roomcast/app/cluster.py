@@ -1,4 +1,4 @@
-"""What a process shares with others through Redis: the log, Node's adapter protocol, the guide's ingress.
+"""What a process shares with others through Redis: the log, Node's protocol, who is where, the guide's ingress.
 
 Imported only where Redis is configured.
 
@@ -8,14 +8,17 @@ Layer: app.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions, RedisTls
+from roomcast.app.addresses import LOOPBACK_HOST, address_towards
+from roomcast.chat.activity import AnnouncementLost
+from roomcast.eventlog.redis import RedisEventLog
 from roomcast.eventlog.redis.published import PublishedChannel
-from roomcast.gateway.ingress import CHANNEL, Ingress
-from roomcast.gateway.ports import Rooms
-from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.presence.redis import RedisPresenceBoard
+from roomcast.realtime.adapters.redis import Emitter, RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.adapters.redis.directory import RedisDirectory
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisTls, RedisUnavailable
 from roomcast.settings import RedisSettings
 
 
@@ -44,6 +47,34 @@ class Cluster:
         async with RedisEventLog(self._options) as log:
             yield log
 
+    @asynccontextmanager
+    async def neighbours(self) -> AsyncIterator[tuple[RedisDirectory, RedisPresenceBoard]]:
+        """The gateways that share this Redis, and what they note of their users; at the end left. Run the first."""
+        commands = Commands(self._options)
+        directory = RedisDirectory(commands)
+        try:
+            yield directory, RedisPresenceBoard(commands, directory.node_id)
+        finally:
+            await directory.leave()
+            await commands.close()
+
+    @asynccontextmanager
+    async def emitter(self) -> AsyncIterator[Emitter]:
+        """The way to the clients of all servers, for a process that has none; at the end closed."""
+        commands = Commands(self._options)
+        try:
+            yield Emitter(_Publisher(commands))
+        finally:
+            await commands.close()
+
+    def own_host(self) -> str:
+        """The address under which the others reach this machine, as far as it can be told: the one that faces Redis."""
+        for host, port in self._settings.addresses:
+            address = address_towards(host, port)
+            if address is not None:
+                return address
+        return LOOPBACK_HOST
+
     def adapter(self) -> RedisAdapter:
         """The way to Node's servers, and theirs to ours."""
         settings = self._settings
@@ -57,6 +88,24 @@ class Cluster:
             )
         )
 
-    def ingress(self, rooms: Rooms) -> PublishedChannel:
-        """The guide's ``chat:events``, emitted to these rooms."""
-        return PublishedChannel(self._options, CHANNEL, Ingress(rooms).take)
+    def listen(self, channel: str, take: Callable[[bytes], None]) -> PublishedChannel:
+        """What other programs publish to a channel. Run it."""
+        return PublishedChannel(self._options, channel, take)
+
+
+class _Publisher:
+    """Publishes within the time limit of a command."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    async def publish(self, channel: str, message: bytes, /) -> None:
+        """Publish.
+
+        Raises:
+            AnnouncementLost: Redis is out of reach.
+        """
+        try:
+            await self._commands.publish(channel, message)
+        except RedisUnavailable as error:
+            raise AnnouncementLost(str(error)) from error

@@ -5,12 +5,22 @@ Layer: app.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import socket
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from roomcast.api.services import ApiOptions
-from roomcast.app.addresses import LOOPBACK_NAMES, Listening, listening, on_port, websocket_sources
+from roomcast.api.options import ApiOptions
+from roomcast.app.addresses import (
+    LOOPBACK_HOST,
+    LOOPBACK_NAMES,
+    WILDCARDS,
+    Listening,
+    listening,
+    on_port,
+    websocket_sources,
+)
 from roomcast.auth.tokens import AuthOptions
 from roomcast.gateway.service import GatewayOptions
 from roomcast.realtime.options import ServeOptions, ServerOptions
@@ -18,6 +28,7 @@ from roomcast.settings import (
     DEFAULT_API_PORT,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_ORIGINS,
+    MAX_PORT,
     RedisSettings,
     ResponderName,
     Settings,
@@ -28,6 +39,19 @@ from roomcast.settings import (
 DATABASE_NAME: Final = "roomcast.db"
 #: Ctrl-C ends everything within 5 s; this is for clients and requests, what is left for the parts behind them.
 DRAIN_LIMIT_S: Final = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Internal:
+    """A process's internal address: for machines, not for people.
+
+    Attributes:
+        host: What is bound, and what the others are told; None: the address of this machine that faces Redis.
+        port: 0: any free one.
+    """
+
+    host: str | None
+    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +65,8 @@ class Plan:
         database: The embedded database's file; None where there is none.
         database_url: PostgreSQL's address, in its place. Not shown: it may hold a password.
         redis: What connects the replicas; None: one process is all there is.
+        internal: Where readiness and metrics are told, and other gateways reach this one; None: nowhere.
+        workers: Gateway processes on the gateway's port.
         guide_ingress: Whether the gateway takes the guide's ``PUBLISH chat:events``; it comes over Redis.
         auth: None: authentication is off.
         insecure: Authentication is off, and other machines reach this one.
@@ -64,7 +90,15 @@ class Plan:
     api_url: str | None = None
     database_url: str | None = field(default=None, repr=False)
     redis: RedisSettings | None = None
+    internal: Internal | None = None
+    workers: int = 1
     guide_ingress: bool = True
+
+    def worker(self, number: int) -> Plan:
+        """What one of the workers is to be: each has an internal address of its own."""
+        if self.internal is None or not self.internal.port:
+            return self
+        return replace(self, internal=replace(self.internal, port=self.internal.port + number))
 
     @property
     def page_urls(self) -> tuple[str, ...]:
@@ -117,6 +151,7 @@ def plan_up(
         database=_database(settings, data),
         database_url=_database_url(settings, data),
         redis=settings.redis,
+        internal=_internal(settings, where),
         guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
@@ -150,6 +185,7 @@ def plan_api(
         database=_database(settings, data),
         database_url=_database_url(settings, data),
         redis=settings.redis,
+        internal=_given_internal(settings),
         guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
@@ -164,8 +200,10 @@ def plan_api(
     )
 
 
-def plan_gateway(settings: Settings, *, host: str, port: int | None = None, insecure: bool = False) -> Plan:
-    """The gateway alone.
+def plan_gateway(
+    settings: Settings, *, host: str, port: int | None = None, insecure: bool = False, workers: int = 1
+) -> Plan:
+    """The gateway alone, in one process or several.
 
     Raises:
         SettingsError: it would be unsafe, or cannot work.
@@ -173,6 +211,7 @@ def plan_gateway(settings: Settings, *, host: str, port: int | None = None, inse
     where = _where(settings, host, insecure=insecure)
     if settings.auth is not None and settings.api_url is None:
         raise SettingsError("API_URL", "is needed with ROOMCAST_SECRET: the API knows who belongs to which chat")
+    _check_workers(settings, workers)
     origins = DEFAULT_ORIGINS if settings.allowed_origins is None else settings.allowed_origins
     return Plan(
         where=where,
@@ -180,6 +219,8 @@ def plan_gateway(settings: Settings, *, host: str, port: int | None = None, inse
         gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
         database=None,
         redis=settings.redis,
+        internal=_internal(settings, where),
+        workers=workers,
         guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
@@ -238,9 +279,42 @@ def _database(settings: Settings, data: Path | None) -> Path | None:
     return settings.database_path or settings.data_dir / DATABASE_NAME
 
 
+def _check_workers(settings: Settings, workers: int) -> None:
+    if workers == 1:
+        return
+    if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
+        raise SettingsError("--workers", f"is {workers}; this system cannot share a port: start one gateway")
+    if settings.redis is None:
+        raise SettingsError(
+            "--workers",
+            f"is {workers}, and without Redis the workers would not see each other's messages:"
+            " set REDIS_HOST or REDIS_URL, or start one worker",
+        )
+    if settings.internal_port is not None and settings.internal_port + workers - 1 > MAX_PORT:
+        raise SettingsError("ROOMCAST_INTERNAL_PORT", f"is {settings.internal_port}: {workers} workers take one each")
+
+
+def _internal(settings: Settings, where: Listening) -> Internal | None:
+    """The gateways of a cluster need one; any other process has one if it is given a port."""
+    if settings.redis is None:
+        return _given_internal(settings)
+    host = settings.internal_host
+    if host is None:
+        # Who lets only this machine in is reached by gateways of this machine only.
+        host = LOOPBACK_HOST if where.loopback else next((bind for bind in where.bind if bind not in WILDCARDS), None)
+    return Internal(host, settings.internal_port or 0)
+
+
+def _given_internal(settings: Settings) -> Internal | None:
+    return None if settings.internal_port is None else Internal(settings.internal_host, settings.internal_port)
+
+
 def _gateway(settings: Settings, origins: tuple[str, ...], hosts: tuple[str, ...] | None) -> GatewayOptions:
     return GatewayOptions(server=ServerOptions(cors_allowed_origins=origins, allowed_hosts=hosts), auth=settings.auth)
 
 
 def _serve(settings: Settings) -> ServeOptions:
-    return ServeOptions(trusted_proxies=settings.trusted_proxies, drain_limit_s=DRAIN_LIMIT_S)
+    drain_limit_s = DRAIN_LIMIT_S if settings.drain_s is None else settings.drain_s
+    return ServeOptions(
+        trusted_proxies=settings.trusted_proxies, unready_s=settings.unready_s, drain_limit_s=drain_limit_s
+    )

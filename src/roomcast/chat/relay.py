@@ -29,7 +29,8 @@ class RelayOptions:
     """Bounds of the relay.
 
     Attributes:
-        seed_entries: How much of the recent past an absent log is filled with.
+        seed_entries: How much of the recent past an absent log is filled with, besides what was never published.
+        max_seed_entries: How much at most; as many as a log keeps.
         batch_entries: Events read from the table at once to mend a log that is behind.
         fresh_entries: Committed events of one chat that may wait in memory; beyond it they are read from the table.
         sweep_chats: Chats that one round of a sweep takes.
@@ -44,6 +45,7 @@ class RelayOptions:
     """
 
     seed_entries: int = 200
+    max_seed_entries: int = 1_000
     batch_entries: int = 200
     fresh_entries: int = 256
     sweep_chats: int = 64
@@ -54,6 +56,21 @@ class RelayOptions:
     stop_limit_s: float = 2.0
     sweep_every_s: float | None = None
     restore_chats: int = 1_000
+
+
+@dataclass(slots=True)
+class RelayCounters:
+    """Totals since the start.
+
+    Attributes:
+        fast: Events that were appended right behind their commit.
+        mended: Times that a log was compared with the events table, and mended if need be.
+        put_off: Times that publishing failed and is tried again.
+    """
+
+    fast: int = 0
+    mended: int = 0
+    put_off: int = 0
 
 
 @dataclass(slots=True)
@@ -91,6 +108,7 @@ class Relay:
         self._store = store
         self._log = log
         self._options = options or RelayOptions()
+        self.counters = RelayCounters()
         self._lanes: dict[str, _Lane] = {}
         self._marks: dict[str, int] = {}
         self._marks_waiting = asyncio.Event()
@@ -193,9 +211,13 @@ class Relay:
         """Append ``fresh``, or whatever the log lacks; True if the log is up to date now."""
         try:
             head = await self._append(chat_id, fresh) if fresh else None
-            if head is None:
+            if head is not None:
+                self.counters.fast += len(fresh)
+            else:
                 head = await self._catch_up(chat_id)
+                self.counters.mended += 1
         except (LogUnavailable, StoreUnavailable) as error:
+            self.counters.put_off += 1
             logger.warning("publishing is put off: %s", error, extra={"chat_id": chat_id})
             self.wake()
             return False
@@ -226,7 +248,7 @@ class Relay:
         gaps = 0
         while gaps <= self._options.max_gaps:
             if head is None or head.epoch != epoch:
-                recent = await self._store.recent_events(chat_id, self._options.seed_entries)
+                recent = await self._recent(chat_id)
                 end = Head(epoch, recent[-1].seq if recent else 0)
                 head = await self._log.seed(chat_id, end, [log_entry(event) for event in recent])
             events, _ = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
@@ -238,6 +260,18 @@ class Relay:
                 case Gap(head=found):
                     head, gaps = found, gaps + 1
         return None
+
+    async def _recent(self, chat_id: str) -> Sequence[StoredEvent]:
+        """The end of the table that an absent log is filled with: gateways then bridge what they missed from there.
+
+        After an outage they have what was published before it, so that it goes back to that, and some way further.
+        """
+        options = self._options
+        first = await self._store.first_unpublished(chat_id)
+        if first is None:
+            return await self._store.recent_events(chat_id, options.seed_entries)
+        recent = await self._store.recent_events(chat_id, options.max_seed_entries)
+        return [event for event in recent if event.seq >= first - options.seed_entries]
 
     async def _mark_forever(self) -> None:
         while True:

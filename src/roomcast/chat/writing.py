@@ -47,6 +47,20 @@ class Publisher(Protocol):
         """Take events of one chat, just committed, ascending. Returns at once and never fails."""
 
 
+class Listener(Protocol):
+    """Hears of committed events; `roomcast.chat.activity.ActivityFeed` is one."""
+
+    def committed(self, event: StoredEvent, by: str | None) -> None:
+        """Take an event, just committed, and who caused it (None: an AI or a service). Returns at once, never fails."""
+
+
+class _Nobody:
+    """Listens to nothing."""
+
+    def committed(self, event: StoredEvent, by: str | None) -> None:
+        """See the port."""
+
+
 def _ignore_turns() -> None:
     """Nobody answers here: another process is woken by other means."""
 
@@ -57,6 +71,7 @@ class ChatWriter:
     Args:
         store: The truth.
         publisher: Is offered every event that was committed.
+        listener: Is told of each behind that; None: nobody is.
         wake_worker: Called after a message that asks an AI for an answer; must not block.
         options: See there.
         clock: Time of the messages.
@@ -67,12 +82,14 @@ class ChatWriter:
         store: ChatStore,
         publisher: Publisher,
         *,
+        listener: Listener | None = None,
         wake_worker: Callable[[], None] = _ignore_turns,
         options: ChatOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._publisher = publisher
+        self._listener = listener or _Nobody()
         self._wake_worker = wake_worker
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
@@ -145,7 +162,7 @@ class ChatWriter:
             )
         )
         if events:
-            self._publisher.offer(events)
+            self._offer(events, None if caller.unrestricted else caller.user_id)
         return chat
 
     async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
@@ -169,7 +186,7 @@ class ChatWriter:
             raise ChatNotFound(chat_id) from None
         if committed is None:
             return False
-        self._publisher.offer((committed.event,))
+        self._offer((committed.event,), None if caller.unrestricted else caller.user_id)
         return True
 
     async def _append(self, new: NewMessage) -> Committed:
@@ -178,7 +195,12 @@ class ChatWriter:
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
         if committed.created:
-            self._publisher.offer((committed.event,))
+            self._offer((committed.event,), new.user_id)
         if committed.turn_queued:
             self._wake_worker()
         return committed
+
+    def _offer(self, events: tuple[StoredEvent, ...], by: str | None) -> None:
+        self._publisher.offer(events)
+        for event in events:
+            self._listener.committed(event, by)

@@ -32,6 +32,10 @@ EVENT_NAMES: Final[dict[EventType, str]] = {
 }
 #: Not in the events table: tells a room that the log cannot bridge a gap.
 RESYNC: Final = "resync"
+#: Of the moment: not in the events table, without a seq, at most once.
+TYPING: Final = "typing"
+PRESENCE: Final = "presence"
+CHAT_ACTIVITY: Final = "chat-activity"
 
 
 class Message(Output):
@@ -72,3 +76,48 @@ class Resync(Output):
     epoch: Epoch
     seq: Seq
     reset: bool
+
+
+class Typing(Output):
+    """``typing``: a user of the chat began or stopped to write. Forget it after 6 s without another one.
+
+    Attributes:
+        user_id: Who.
+        typing: Whether they write now.
+    """
+
+    chat_id: ChatId
+    user_id: UserId
+    typing: bool
+
+
+class Presence(Output):
+    """``presence``: who of a chat is there, as changes; a client gets a full picture when it has joined.
+
+    Attributes:
+        online: Users who have come: at least one of their devices follows the chat, on whichever gateway.
+        offline: Users who have gone: none of their devices does any more.
+        reset: ``online`` is everybody: forget what was known before.
+    """
+
+    chat_id: ChatId
+    online: tuple[UserId, ...]
+    offline: tuple[UserId, ...]
+    reset: bool
+
+
+class ChatActivity(Output):
+    """``chat-activity``, to the room of each user of a chat: it has something new, whether it is followed or not.
+
+    Several events within a moment are told as one: the newest.
+
+    Attributes:
+        seq: Where the chat ends now.
+        user_id: Who wrote, or added a member; None for an AI or a service.
+    """
+
+    chat_id: ChatId
+    epoch: Epoch
+    seq: Seq
+    user_id: UserId | None
+    time: Timestamp

@@ -42,12 +42,21 @@ class LeaveChat(Payload):
     chat_id: ChatId
 
 
+class SetTyping(Payload):
+    """``typing``. A bare ``chatId`` is read as ``{chatId, typing: true}``."""
+
+    chat_id: ChatId
+    typing: bool = True
+
+
 #: The payloads as they may come: bare or as an object.
 JoinChatPayload = ChatId | JoinChat
 LeaveChatPayload = ChatId | LeaveChat
+SetTypingPayload = ChatId | SetTyping
 
 _JOIN: Final = TypeAdapter(JoinChat)
 _LEAVE: Final = TypeAdapter(LeaveChat)
+_TYPING: Final = TypeAdapter(SetTyping)
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
 
 
@@ -67,6 +76,15 @@ def parse_leave_chat(payload: object) -> LeaveChat:
         InvalidPayload: it is neither a chat id nor ``{chatId}``.
     """
     return _parse(_LEAVE, {"chatId": payload} if isinstance(payload, str) else payload)
+
+
+def parse_typing(payload: object) -> SetTyping:
+    """Read the argument of ``typing``.
+
+    Raises:
+        InvalidPayload: it is neither a chat id nor ``{chatId, typing?}``.
+    """
+    return _parse(_TYPING, {"chatId": payload} if isinstance(payload, str) else payload)
 
 
 def parse_join_user(payload: object) -> str:
@@ -118,5 +136,11 @@ class JoinChatAck(Ack):
 
 class LeaveChatAck(Ack):
     """The ack of ``leave-chat``."""
+
+    chat_id: ChatId
+
+
+class TypingAck(Ack):
+    """The ack of ``typing``."""
 
     chat_id: ChatId

@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, Title, UserId
 
 MAX_MEMBERS_AT_CREATION = 256
+#: Questions of a gateway in one request.
+MAX_ASKS = 64
 
 
 class SendMessage(Input):
@@ -157,7 +160,7 @@ class AdmissionCursor(Input):
 
 
 class AdmissionRequest(Input):
-    """``POST /api/internal/admissions``: a gateway asks whether a user may join.
+    """A gateway asks whether a user may join.
 
     Attributes:
         user_id: Who joins; None while authentication is off.
@@ -168,12 +171,36 @@ class AdmissionRequest(Input):
     since: AdmissionCursor | None = None
 
 
+class AdmissionRequests(Input):
+    """``POST /api/internal/admissions``: several of a gateway's questions at once."""
+
+    asks: Annotated[list[AdmissionRequest], Field(min_length=1, max_length=MAX_ASKS)]
+
+
 class AdmissionAnswer(Output):
     """The chat's head, and whether the cursor is of another history."""
 
     epoch: Epoch
     seq: Seq
     reset: bool
+
+
+class AdmissionVerdict(Output):
+    """The answer to one of the questions.
+
+    Attributes:
+        admitted: None: see ``refused``.
+        refused: ``forbidden``, ``chat-not-found``, or ``unavailable``: nobody knows now.
+    """
+
+    admitted: AdmissionAnswer | None = None
+    refused: ErrorCode | None = None
+
+
+class AdmissionAnswers(Output):
+    """One verdict for each question, in their order."""
+
+    answers: list[AdmissionVerdict]
 
 
 class NudgeRequest(Input):

@@ -26,6 +26,9 @@ class ServerToClientEvents(Output):
     member_added: events.MemberChange = Field(alias="member-added")
     member_removed: events.MemberChange = Field(alias="member-removed")
     resync: events.Resync
+    typing: events.Typing
+    presence: events.Presence
+    chat_activity: events.ChatActivity = Field(alias="chat-activity")
 
 
 class ClientToServerEvents(Payload):
@@ -34,6 +37,7 @@ class ClientToServerEvents(Payload):
     join_user: UserId = Field(alias="join-user")
     join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
     leave_chat: gateway.LeaveChatPayload = Field(alias="leave-chat")
+    typing: gateway.SetTypingPayload
 
 
 class Acks(Output):
@@ -42,6 +46,7 @@ class Acks(Output):
     join_user: gateway.JoinUserAck | errors.AckFailure = Field(alias="join-user")
     join_chat: gateway.JoinChatAck | errors.AckFailure = Field(alias="join-chat")
     leave_chat: gateway.LeaveChatAck | errors.AckFailure = Field(alias="leave-chat")
+    typing: gateway.TypingAck | errors.AckFailure
 
 
 #: Roots; what they refer to comes along.

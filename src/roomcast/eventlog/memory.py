@@ -17,7 +17,17 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from roomcast.chat.ports import Appended, CannotReplay, FeedSink, Gap, Head, LogEntry, Replay
+from roomcast.chat.ports import (
+    MAX_SIGNAL_BYTES,
+    Appended,
+    CannotReplay,
+    FeedSink,
+    Gap,
+    Head,
+    LogEntry,
+    Replay,
+    SignalSink,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +81,13 @@ class _ChatLog:
 class _Subscription:
     """One sink of one chat."""
 
-    __slots__ = ("_chat_id", "_log", "sink")
+    __slots__ = ("_chat_id", "_log", "signals", "sink")
 
-    def __init__(self, log: MemoryEventLog, chat_id: str, sink: FeedSink) -> None:
+    def __init__(self, log: MemoryEventLog, chat_id: str, sink: FeedSink, signals: SignalSink | None) -> None:
         self._log = log
         self._chat_id = chat_id
         self.sink: FeedSink | None = sink
+        self.signals = signals
 
     async def close(self) -> None:
         if self.sink is not None:
@@ -143,9 +154,21 @@ class MemoryEventLog:
         entries = tuple(islice(log.entries, start, start + limit))
         return Replay(entries, log.head, more=start + len(entries) < len(log.entries))
 
-    async def subscribe(self, chat_id: str, sink: FeedSink) -> _Subscription:
+    async def signal(self, chat_id: str, payload: bytes) -> None:
         """See the port."""
-        subscription = _Subscription(self, chat_id, sink)
+        if len(payload) > MAX_SIGNAL_BYTES:
+            raise ValueError(f"a signal of {len(payload)} bytes; at most {MAX_SIGNAL_BYTES}")
+        for subscription in tuple(self._sinks.get(chat_id, ())):
+            if subscription.sink is None or subscription.signals is None:
+                continue
+            try:
+                subscription.signals(payload)
+            except Exception:
+                logger.exception("a sink of signals raised", extra={"chat_id": chat_id})
+
+    async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
+        """See the port."""
+        subscription = _Subscription(self, chat_id, sink, signals)
         self._sinks.setdefault(chat_id, []).append(subscription)
         return subscription
 

@@ -9,12 +9,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
+from typing import Any
 
-import httpx
-from pydantic import ValidationError
-
-from roomcast.contract.rest import AdmissionAnswer
+from roomcast.contract.errors import ErrorCode
+from roomcast.gateway.admission_batches import AdmissionBatches
 from roomcast.gateway.api_client import ApiClient
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
 
@@ -45,6 +43,7 @@ class HttpAdmission:
         self, api: ApiClient, options: GrantOptions | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._api = api
+        self._batches = AdmissionBatches(api)
         self._options = options or GrantOptions()
         self._clock = clock
         # The last answers, oldest first.
@@ -59,19 +58,26 @@ class HttpAdmission:
         }
         key = (chat_id, user_id)
         try:
-            answer = await self._api.post("/api/internal/admissions", asked)
+            admission = await self._ask(asked)
+        except AdmissionDenied:
+            self._grants.pop(key, None)
+            raise
         except ApiUnavailable:
             head = self._granted(key)
             # A cursor of another epoch can be judged by nobody but the database.
             if head is None or (since is not None and since.epoch != head.epoch):
                 raise
             return Admission(head, reset=False)
-        if answer.status_code in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
-            self._grants.pop(key, None)
-            raise AdmissionDenied("the API does not admit the user")
-        admission = _read(answer)
         self._remember(key, admission.head)
         return admission
+
+    async def _ask(self, asked: dict[str, Any]) -> Admission:
+        verdict = await self._batches.ask(asked)
+        if verdict.admitted is not None:
+            return Admission(Head(verdict.admitted.epoch, verdict.admitted.seq), verdict.admitted.reset)
+        if verdict.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
+            raise AdmissionDenied("the API does not admit the user")
+        raise ApiUnavailable("the API cannot tell now")
 
     async def nudge(self, chat_id: str) -> None:
         """See the port."""
@@ -86,13 +92,3 @@ class HttpAdmission:
         self._grants.move_to_end(key)
         if len(self._grants) > self._options.max_grants:
             self._grants.popitem(last=False)
-
-
-def _read(answer: httpx.Response) -> Admission:
-    if answer.status_code != HTTPStatus.OK:
-        raise ApiUnavailable(f"the API answered {answer.status_code} to an admission")
-    try:
-        granted = AdmissionAnswer.model_validate_json(answer.content)
-    except ValidationError as error:
-        raise ApiUnavailable(f"the API's answer to an admission cannot be read: {error.error_count()} errors") from None
-    return Admission(Head(granted.epoch, granted.seq), granted.reset)

@@ -5,6 +5,7 @@ Layer: gateway.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -63,6 +64,8 @@ class ApiClient:
         self._options = options
         self._issuer = issuer
         self._clock = clock
+        # httpx looks through all that wait whenever one is served: in a storm of joins that is all it would do.
+        self._slots = asyncio.Semaphore(options.max_connections)
         self._token: str | None = None
         self._renew_at = 0.0
         self._http = httpx.AsyncClient(
@@ -94,8 +97,9 @@ class ApiClient:
 
     async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
-            answer = await self._http.request(method, path, headers=self._headers(), **content)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(self._options.timeout_s), self._slots:
+                answer = await self._http.request(method, path, headers=self._headers(), **content)
+        except (httpx.HTTPError, TimeoutError) as error:
             raise ApiUnavailable(f"{self._options.url} does not answer: {error!r}") from error
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             # Ours to mend, not the client's: the two were started with different secrets.

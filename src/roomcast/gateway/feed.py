@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from roomcast.chat.ports import (
@@ -31,6 +31,7 @@ from roomcast.chat.ports import (
     Subscription,
 )
 from roomcast.contract.events import RESYNC, Resync
+from roomcast.gateway.counters import GatewayCounters
 from roomcast.gateway.membership import Memberships, removed_user
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
 from roomcast.realtime.message import EncodedEvent
@@ -118,7 +119,10 @@ class ChatFeed:
         rooms: Rooms,
         memberships: Memberships,
         options: FeedOptions,
+        signals: Callable[[str, bytes], None] | None = None,
+        counters: GatewayCounters | None = None,
     ) -> None:
+        self._counters = counters or GatewayCounters()
         self.chat_id = chat_id
         self.holders = 0
         self.position: Head | None = None
@@ -129,6 +133,7 @@ class ChatFeed:
         self._rooms = rooms
         self._memberships = memberships
         self._options = options
+        self._signals = signals
         self._room = chat_room(chat_id)
         self._opening: asyncio.Task[None] | None = None
         self._opened = False
@@ -158,7 +163,7 @@ class ChatFeed:
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
-        self._subscription = await self._log.subscribe(self.chat_id, self._take)
+        self._subscription = await self._log.subscribe(self.chat_id, self._take, self._take_signal)
         head = await self._log.head(self.chat_id)
         self._opened = True
         if head is not None:
@@ -262,6 +267,11 @@ class ChatFeed:
         else:
             self._serve(entries)
 
+    def _take_signal(self, payload: bytes) -> None:
+        """The sink of the chat's signals."""
+        if self._signals is not None and not self._closed:
+            self._signals(self.chat_id, payload)
+
     def _serve(self, entries: Sequence[LogEntry]) -> None:
         """Emit what follows the position, which is of the entries' epoch; note what does not."""
         for entry in entries:
@@ -271,6 +281,7 @@ class ChatFeed:
             if entry.seq <= here.seq:
                 continue
             self.position = Head(here.epoch, entry.seq)
+            self._counters.delivered += 1
             if entry.version == LOG_ENTRY_VERSION:
                 self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args))
                 for tap in self._taps:
@@ -313,6 +324,7 @@ class ChatFeed:
             self._seen = head.seq
         self.position = head
         self.resyncs += 1
+        self._counters.resyncs += 1
         self.covered_after = head.seq
         notice = Resync(chat_id=self.chat_id, epoch=head.epoch, seq=head.seq, reset=reset)
         self._rooms.broadcast(self._room, EncodedEvent.from_args(RESYNC, notice.model_dump()))
@@ -345,6 +357,7 @@ class ChatFeed:
         finally:
             self._bridge = None
         # No await since the last look at what was seen.
+        self._counters.gaps["open" if self._behind() else "bridged"] += 1
         if self._behind() and self.position is not None:
             self._resync(Head(self.position.epoch, self._seen), reset=False)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from roomcast.chat.ports import EventLog
+from roomcast.gateway.counters import GatewayCounters
 from roomcast.gateway.feed import ChatFeed, FeedOptions
 from roomcast.gateway.membership import Memberships
 from roomcast.gateway.ports import ChatAdmission, Rooms
@@ -31,19 +32,28 @@ class Feeds:
         admission: What is nudged.
         rooms: Where events go.
         options: Bounds.
+        signals: Takes ``(chat_id, payload)`` of the signals of followed chats; must not raise.
 
     Attributes:
+        counters: What feeds and joins have seen.
         memberships: Which users are in the rooms: joins say who comes, the feeds see who is removed.
     """
 
     def __init__(
-        self, log: EventLog, admission: ChatAdmission, rooms: Rooms, options: FeedOptions | None = None
+        self,
+        log: EventLog,
+        admission: ChatAdmission,
+        rooms: Rooms,
+        options: FeedOptions | None = None,
+        signals: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.memberships = Memberships(admission)
+        self.counters = GatewayCounters()
         self._log = log
         self._admission = admission
         self._rooms = rooms
         self._options = options or FeedOptions()
+        self._signals = signals
         self._feeds: dict[str, ChatFeed] = {}
         self._sweep_wanted = asyncio.Event()
         self._lingering: dict[ChatFeed, asyncio.TimerHandle] = {}
@@ -90,7 +100,14 @@ class Feeds:
         feed = self._feeds.get(chat_id)
         if feed is None:
             feed = self._feeds[chat_id] = ChatFeed(
-                chat_id, self._log, self._admission, self._rooms, self.memberships, self._options
+                chat_id,
+                self._log,
+                self._admission,
+                self._rooms,
+                self.memberships,
+                self._options,
+                self._signals,
+                self.counters,
             )
         linger = self._lingering.pop(feed, None)
         if linger is not None:

@@ -1,7 +1,7 @@
 """What clients can ask the gateway for: the guide's events, each with an ack.
 
-``join-user``, ``join-chat``, ``leave-chat`` and ``ping``. What is refused is told in the ack, or, to a client that
-asked for none, by an ``error`` event; unknown events are refused likewise.
+``join-user``, ``join-chat``, ``leave-chat``, ``typing`` and ``ping``. What is refused is told in the ack, or, to a
+client that asked for none, by an ``error`` event; unknown events are refused likewise.
 
 With authentication a token is needed to connect (``auth: {token}``, never in the URL), a user's room is for that user,
 and the socket is cut when the token expires.
@@ -26,12 +26,17 @@ from roomcast.contract.gateway import (
     InvalidPayload,
     JoinUserAck,
     LeaveChatAck,
+    TypingAck,
     parse_join_chat,
     parse_join_user,
     parse_leave_chat,
+    parse_typing,
 )
+from roomcast.gateway.announcing import user_room
 from roomcast.gateway.joins import JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
+from roomcast.gateway.presence import Presences
+from roomcast.gateway.typing_notices import TypingNotices, TypingRefused
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
 logger = logging.getLogger(__name__)
@@ -56,6 +61,8 @@ class Handlers:
     Args:
         server: Whose events are served.
         joins: The chats that sockets follow.
+        presences: Is told who sockets belong to.
+        typing: Takes typing notices.
         verifier: Reads tokens; None: authentication is off.
         expiry_leeway_s: How long a socket outlives its token, for clocks that differ.
         clock: Unix seconds.
@@ -65,6 +72,8 @@ class Handlers:
         self,
         server: Server,
         joins: Joins,
+        presences: Presences,
+        typing: TypingNotices,
         verifier: TokenVerifier | None,
         *,
         expiry_leeway_s: float = 0.0,
@@ -72,6 +81,8 @@ class Handlers:
     ) -> None:
         self._server = server
         self._joins = joins
+        self._presences = presences
+        self._typing = typing
         self._verifier = verifier
         self._expiry_leeway_s = expiry_leeway_s
         self._clock = clock
@@ -81,6 +92,7 @@ class Handlers:
         server.on("join-user", self.join_user)
         server.on("join-chat", self.join_chat)
         server.on("leave-chat", self.leave_chat)
+        server.on("typing", self.typing)
         server.on("ping", self.ping)
         server.on("*", self.unknown)
 
@@ -95,11 +107,13 @@ class Handlers:
         except TokenRejected as error:
             raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value}) from None
         login = self._logins[sid] = _Login(identity)
+        self._presences.identify(sid, identity.user_id)
         self._watch_expiry(sid, login)
 
     def disconnect(self, sid: str, _reason: str) -> None:
         """Forget a client."""
         self._joins.drop(sid)
+        self._presences.gone(sid)
         login = self._logins.pop(sid, None)
         if login is not None and login.expiry is not None:
             login.expiry.cancel()
@@ -138,11 +152,12 @@ class Handlers:
         if self._verifier is not None and (login is None or login.identity.user_id != user_id):
             return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "this is another user than the token's")
         try:
-            socket.join(f"user:{user_id}")
+            socket.join(user_room(user_id))
         except RoomLimitExceeded as error:
             return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
         except SocketGone:
             return None  # it left behind this event, and nobody reads the answer
+        self._presences.identify(sid, user_id)
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
@@ -171,6 +186,19 @@ class Handlers:
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the chat id, or {{chatId}}")
         return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id))
+
+    def typing(self, sid: str, *args: Any) -> dict[str, Any] | None:
+        """Tell the others in a chat that the user writes: its id, or ``{chatId, typing}``."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            payload = parse_typing(_only(args))
+            self._typing.notice(sid, payload.chat_id, typing=payload.typing)
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, typing: true or false}}")
+        except TypingRefused as error:
+            return _refuse(socket, wants_ack, error.code, str(error))
+        return TypingAck(chat_id=payload.chat_id).model_dump()
 
     def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
         """Refuse an event that nobody serves."""

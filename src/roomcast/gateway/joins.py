@@ -14,7 +14,7 @@ Layer: gateway. Source: DESIGN §4.4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +29,7 @@ from roomcast.gateway.ports import (
     Admission,
     AdmissionDenied,
     ApiUnavailable,
+    Audience,
     ChatAdmission,
     Cursor,
     Head,
@@ -97,15 +98,22 @@ class Joins:
         log: Where missed events are read.
         admission: Who may.
         options: Bounds.
+        audience: Told who comes and goes, in the turn in which they do.
     """
 
     def __init__(
-        self, feeds: Feeds, log: EventLog, admission: ChatAdmission, options: JoinOptions | None = None
+        self,
+        feeds: Feeds,
+        log: EventLog,
+        admission: ChatAdmission,
+        options: JoinOptions | None = None,
+        audience: Audience | None = None,
     ) -> None:
         self._feeds = feeds
         self._log = log
         self._admission = admission
         self._options = options or JoinOptions()
+        self._audience = audience
         self._sockets: dict[str, dict[str, _Seat]] = {}
 
     async def join(self, socket: RoomSocket, chat_id: str, user_id: str | None, since: Cursor | None) -> JoinChatAck:
@@ -126,6 +134,17 @@ class Joins:
         if chat_id not in seats and len(seats) >= self._options.max_chats_per_socket:
             limit = self._options.max_chats_per_socket
             raise JoinRefused(ErrorCode.LIMIT_REACHED, f"one socket may follow {limit} chats: leave one first")
+        try:
+            ack = await self._join_in_turn(socket, seats, chat_id, user_id, since)
+        except JoinRefused as error:
+            self._feeds.counters.joins[error.code.value] += 1
+            raise
+        self._feeds.counters.joins["recovered" if ack.recovered else "not-recovered"] += 1
+        return ack
+
+    async def _join_in_turn(
+        self, socket: RoomSocket, seats: dict[str, _Seat], chat_id: str, user_id: str | None, since: Cursor | None
+    ) -> JoinChatAck:
         async with self._seat(socket.sid, seats, chat_id) as seat:
             try:
                 return await self._join(socket, seats, seat, chat_id, user_id, since)
@@ -202,6 +221,7 @@ class Joins:
             socket.join(chat_room(chat_id))
             for entry in missed or ():
                 socket.send(EncodedEvent.from_json(entry.args))
+            self._feeds.counters.replayed += len(missed or ())
             seat.feed, entered = feed, True
         finally:
             if not entered:
@@ -212,11 +232,20 @@ class Joins:
         if user_id is not None:
             seat.user_id = user_id
             put_out = partial(self._put_out, socket, seats, seat, chat_id)
-            self._feeds.memberships.enter(chat_id, user_id, socket.sid, put_out)
-            if here.seq > admission.head.seq:
-                # What came since the admission may have been this user's removal.
-                self._feeds.memberships.doubt(chat_id, user_id)
+            # What came since the admission may have been this user's removal.
+            self._keep_watch(chat_id, user_id, socket, put_out, doubt=here.seq > admission.head.seq)
+        if self._audience is not None:
+            self._audience.entered(socket, chat_id)
         return JoinChatAck(chat_id=chat_id, epoch=here.epoch, seq=here.seq, recovered=recovered, reset=admission.reset)
+
+    def _keep_watch(
+        self, chat_id: str, user_id: str, socket: RoomSocket, put_out: Callable[[], None], *, doubt: bool
+    ) -> None:
+        """See to it that the socket is put out when its user loses their place."""
+        memberships = self._feeds.memberships
+        memberships.enter(chat_id, user_id, socket.sid, put_out)
+        if doubt:
+            memberships.doubt(chat_id, user_id)
 
     async def _reach(
         self, feed: ChatFeed, admission: Admission, user_id: str | None, since: Cursor | None
@@ -285,6 +314,8 @@ class Joins:
         if seat.feed is not None:
             self._feeds.release(seat.feed)
             seat.feed = None
+            if self._audience is not None:
+                self._audience.left(sid, chat_id)
 
     def _forget(self, sid: str, seats: dict[str, _Seat], chat_id: str) -> None:
         del seats[chat_id]

@@ -8,6 +8,7 @@ Layer: gateway.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,7 @@ __all__ = [
     "Admission",
     "AdmissionDenied",
     "ApiUnavailable",
+    "Audience",
     "ChatAdmission",
     "Cursor",
     "Head",
@@ -72,8 +74,8 @@ class ChatAdmission(Protocol):
 class Rooms(Protocol):
     """Emits to whoever is in a room now, in this loop turn."""
 
-    def broadcast(self, room: str, message: EncodedEvent) -> None:
-        """Emit to the local members of ``room``; harmless if there are none."""
+    def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
+        """Emit to the local members of ``room`` but those with an id in ``skip``; harmless if there are none."""
 
 
 class RoomSocket(Protocol):
@@ -95,3 +97,13 @@ class RoomSocket(Protocol):
 
     def send(self, message: EncodedEvent) -> None:
         """Get this, behind everything that was emitted to it before."""
+
+
+class Audience(Protocol):
+    """Hears who follows a chat. Nothing here waits or raises."""
+
+    def entered(self, socket: RoomSocket, chat_id: str) -> None:
+        """The socket follows the chat from now on; the answer to its join is written later in this loop turn."""
+
+    def left(self, sid: str, chat_id: str) -> None:
+        """It follows it no longer."""

@@ -5,19 +5,26 @@ Layer: gateway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
-from roomcast.chat.ports import EventLog
+from roomcast.chat.ports import EventLog, Nodes, PresenceBoard
 from roomcast.gateway.feed import FeedOptions
 from roomcast.gateway.feeds import Feeds
 from roomcast.gateway.handlers import Handlers
-from roomcast.gateway.http import HealthApp
+from roomcast.gateway.http import health_app
 from roomcast.gateway.joins import JoinOptions, Joins
-from roomcast.gateway.ports import ChatAdmission
+from roomcast.gateway.ports import Audience, ChatAdmission, RoomSocket
+from roomcast.gateway.presence import PresenceOptions, Presences
+from roomcast.gateway.signals import Signals
+from roomcast.gateway.typing_notices import TypingNotices
+from roomcast.observability.http import Route
+from roomcast.presence.memory import Alone, MemoryPresenceBoard
 from roomcast.realtime import Observer, Server, ServerOptions
 from roomcast.realtime.adapters import Adapter
 from roomcast.realtime.application import Application
+from roomcast.realtime.nodes import Directory
 from roomcast.realtime.proxies import ASGIApp
 
 
@@ -30,12 +37,14 @@ class GatewayOptions:
         auth: How tokens are checked; None: authentication is off.
         feeds: Bounds of the feeds.
         joins: Bounds of joins.
+        presence: Bounds of presence.
     """
 
     server: ServerOptions = field(default_factory=ServerOptions)
     auth: AuthOptions | None = None
     feeds: FeedOptions = field(default_factory=FeedOptions)
     joins: JoinOptions = field(default_factory=JoinOptions)
+    presence: PresenceOptions = field(default_factory=PresenceOptions)
 
 
 class Gateway:
@@ -47,6 +56,9 @@ class Gateway:
         options: See there.
         observer: Told of what happens to connections.
         adapter: The way to other Socket.IO servers on the same Redis; None: there are none.
+        directory: Where the other gateways are; None: there are none.
+        nodes: Which of them are up; None: there are none.
+        board: Where they note who is in which chat; None: in this process.
     """
 
     def __init__(
@@ -57,26 +69,58 @@ class Gateway:
         *,
         observer: Observer | None = None,
         adapter: Adapter | None = None,
+        directory: Directory | None = None,
+        nodes: Nodes | None = None,
+        board: PresenceBoard | None = None,
     ) -> None:
         options = options or GatewayOptions()
-        self.server = Server(options.server, observer=observer, adapter=adapter)
-        self.feeds = Feeds(log, admission, self.server, options.feeds)
-        self.joins = Joins(self.feeds, log, admission, options.joins)
+        nodes = nodes or Alone()
+        self.server = Server(options.server, observer=observer, adapter=adapter, directory=directory)
+        self.signals = Signals(log, nodes.node_id)
+        self.feeds = Feeds(log, admission, self.server, options.feeds, self.signals.take)
+        board = board or MemoryPresenceBoard(nodes.node_id)
+        self.presences = Presences(self.server, board, nodes, self.signals, options.presence)
+        typing = TypingNotices(self.server, self.presences, self.signals, nodes.node_id)
+        self.joins = Joins(self.feeds, log, admission, options.joins, _Audiences((typing, self.presences)))
         self._handlers = Handlers(
             self.server,
             self.joins,
+            self.presences,
+            typing,
             None if options.auth is None else TokenVerifier(options.auth),
             expiry_leeway_s=0.0 if options.auth is None else options.auth.leeway_s,
         )
 
-    def asgi(self, fallback: ASGIApp | None = None) -> Application:
-        """The application: Socket.IO on its path, elsewhere ``fallback``, or else `HealthApp`."""
-        return self.server.asgi(fallback or HealthApp(lambda: self.server.connections))
+    def asgi(self, fallback: ASGIApp | None = None, routes: Mapping[str, Route] | None = None) -> Application:
+        """The application: Socket.IO on its path, elsewhere ``fallback``, or else the health check and ``routes``."""
+        return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 
     async def run(self) -> None:
-        """Compare feeds with their logs until cancelled."""
+        """Compare feeds with their logs until cancelled. `presences` is run beside it."""
         await self.feeds.run()
 
+    def compare_soon(self) -> None:
+        """The live feed was away and is back, and Redis may have lost its data."""
+        self.feeds.sweep_soon()
+        self.presences.sweep_soon()
+
     async def close(self) -> None:
-        """End the feeds; the sockets are closed by `roomcast.realtime.serve` before."""
+        """End presence and feeds; the sockets are closed by `roomcast.realtime.serve` before."""
+        await self.presences.close()
+        await self.signals.close()
         await self.feeds.close()
+
+
+class _Audiences:
+    """Several `Audience`s, told in order."""
+
+    def __init__(self, audiences: tuple[Audience, ...]) -> None:
+        self._audiences = audiences
+
+    def entered(self, socket: RoomSocket, chat_id: str) -> None:
+        for audience in self._audiences:
+            audience.entered(socket, chat_id)
+
+    def left(self, sid: str, chat_id: str) -> None:
+        for audience in self._audiences:
+            audience.left(sid, chat_id)

@@ -92,6 +92,18 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def label_logs(**facts: str | int) -> None:
+    """Let every line of this process carry these facts."""
+    make = logging.getLogRecordFactory()
+
+    def labelled(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        record.__dict__.update(facts)
+        return record
+
+    logging.setLogRecordFactory(labelled)
+
+
 def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
     if options.format == "json":
         return structlog.processors.JSONRenderer(sort_keys=True, default=str)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from roomcast.realtime.connection import Connection
 from roomcast.realtime.engine import Engine
+from roomcast.realtime.forwarding import Elsewhere
 from roomcast.realtime.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName, check_request, parse_query
 from roomcast.wire.errors import HttpError, RequestRefused
@@ -34,6 +35,7 @@ class EngineRequest:
         address: The client's, proxies considered; None on a Unix socket.
         secure: Whether it is known to have come by TLS.
         websocket: Whether it is a websocket handshake.
+        forwarded: Whether another node sent it on: it goes no further.
     """
 
     method: str
@@ -43,6 +45,7 @@ class EngineRequest:
     address: str | None
     secure: bool
     websocket: bool
+    forwarded: bool = False
 
     def header(self, name: bytes) -> str | None:
         """The header's value; None if it is missing.
@@ -80,6 +83,7 @@ def admit(engine: Engine, request: EngineRequest) -> Connection | None:
     Raises:
         RequestRefused: answer with its status and body.
         ServerFull: it would begin one too many.
+        Elsewhere: another node has it: send the request on.
     """
     host = request.header(b"host")
     origin = request.header(b"origin")
@@ -89,6 +93,12 @@ def admit(engine: Engine, request: EngineRequest) -> Connection | None:
         raise RequestRefused(HttpError.FORBIDDEN, "origin")
     query = parse_query(request.query_string, engine.limits)
     connection = engine.connections.get(query.sid) if query.sid else None
+    if connection is None and query.sid and not request.forwarded:
+        owner = engine.owner(query.sid)
+        if owner is not None:
+            if request.websocket and engine.full:
+                raise ServerFull
+            raise Elsewhere(owner)
     check_request(
         request.method,
         query,

@@ -8,11 +8,15 @@ Layer: realtime.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from roomcast.realtime.admission import EngineRequest, is_engine_path
 from roomcast.realtime.asgi_websocket import serve_websocket
 from roomcast.realtime.engine import Engine
+from roomcast.realtime.forwarding import Gate
 from roomcast.realtime.polling import Polling
 from roomcast.realtime.proxies import ASGIApp, Receive, Scope, Send
+from roomcast.wire.errors import RequestRefused
 
 
 class Application:
@@ -35,7 +39,7 @@ class Application:
         """Serve one request, websocket, or the lifespan."""
         kind = scope["type"]
         if kind in {"http", "websocket"} and is_engine_path(self.engine, scope["path"]):
-            request = _request(scope)
+            request = engine_request(scope)
             if kind == "http":
                 await self._polling.handle(request, receive, send)
             else:
@@ -55,7 +59,44 @@ class Application:
             await _not_found(send)
 
 
-def _request(scope: Scope) -> EngineRequest:
+class Entrance:
+    """An ASGI application for a node's internal address: polls and posts that other nodes send on.
+
+    Websockets that they send on go to the protocol class of the site (`serving.Site`).
+
+    Args:
+        application: Has the sessions.
+        gate: Knows the nodes.
+        fallback: Gets every other request, and the lifespan.
+
+    Attributes:
+        engine: See `Application`.
+        gate: As given.
+    """
+
+    def __init__(self, application: Application, gate: Gate, fallback: ASGIApp) -> None:
+        self.engine = application.engine
+        self.gate = gate
+        self._fallback = fallback
+        self._polling = Polling(application.engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] != "http" or not is_engine_path(self.engine, scope["path"]):
+            await self._fallback(scope, receive, send)
+            return
+        request = engine_request(scope)
+        try:
+            address, secure = self.gate.client(request.address, request.secure, request.headers)
+        except RequestRefused as refused:
+            await self._polling.refuse(request, refused, send)
+            return
+        request = replace(request, address=address, secure=secure, forwarded=True)
+        await self._polling.handle(request, receive, send)
+
+
+def engine_request(scope: Scope) -> EngineRequest:
+    """A request or websocket to the Engine.IO path, out of ASGI's form."""
     client = scope.get("client")
     websocket = scope["type"] == "websocket"
     return EngineRequest(

@@ -15,6 +15,7 @@ from typing import Final
 from roomcast.realtime.admission import EngineRequest, ServerFull, admit
 from roomcast.realtime.connection import Connection, Transport
 from roomcast.realtime.engine import Engine
+from roomcast.realtime.forwarding import Elsewhere
 from roomcast.realtime.message import Batch, Message
 from roomcast.realtime.observer import Reason
 from roomcast.realtime.proxies import Receive, Send
@@ -30,8 +31,9 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     await receive()  # websocket.connect
     try:
         connection = admit(engine, request)
-    except (RequestRefused, ServerFull) as refused:
-        cause = refused.cause if isinstance(refused, RequestRefused) else "full"
+    except (RequestRefused, ServerFull, Elsewhere) as refused:
+        # Only `serve` can pipe a websocket to another node; here its client stays with polling, which is forwarded.
+        cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
         engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         await send(_CLOSE)
         return

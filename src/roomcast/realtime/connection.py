@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 # 120 bits, as 20 characters like Node's: a polling session is whoever knows its id.
 _SID_BYTES = 15
+SID_CHARS = 20
 
 _REASONS = {
     CloseReason.PING_TIMEOUT: Reason.PING_TIMEOUT,
@@ -145,7 +146,7 @@ class Connection:
         self.engine = engine
         self.handshake = handshake
         self.transport = transport
-        self.sid = new_sid()
+        self.sid = engine.new_session_id()
         self.session = EngineSession(
             self.sid,
             handshake.transport,

@@ -11,15 +11,17 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
-from roomcast.realtime.connection import Connection, Transport
+from roomcast.realtime.connection import SID_CHARS, Connection, Transport, new_sid
 from roomcast.realtime.dispatch import Dispatcher
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout import FanoutLog
+from roomcast.realtime.forwarding import Forwarder
 from roomcast.realtime.handshake import Handshake
 from roomcast.realtime.heartbeat import TimerWheel
 from roomcast.realtime.hub import Hub
 from roomcast.realtime.message import EncodedEvent, Message
 from roomcast.realtime.namespace import CATCH_ALL, Registry
+from roomcast.realtime.nodes import NODE_ID_CHARS, Directory
 from roomcast.realtime.observer import Observer, Reason
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.origins import OriginPolicy
@@ -57,9 +59,12 @@ class Engine:
         tasks: Handlers that run.
         origins: The rules for handshakes.
         accepting: Whether new sessions are accepted; False once the end has begun.
+        forwarder: Reaches the sessions of other nodes; None: there are no others, or every client stays with one.
     """
 
-    def __init__(self, options: ServerOptions, observer: Observer, adapter: Adapter) -> None:
+    def __init__(
+        self, options: ServerOptions, observer: Observer, adapter: Adapter, directory: Directory | None = None
+    ) -> None:
         self.options = options
         self.adapter = adapter
         adapter.bind(self)
@@ -75,6 +80,8 @@ class Engine:
         self.timeouts = options.timeouts()
         websocket = TransportName.WEBSOCKET
         self.upgrades = (websocket,) if websocket in options.transports else ()
+        self.forwarder = None if directory is None else Forwarder(directory, self)
+        self._node_id = "" if directory is None else directory.node_id
         self._hubs: dict[str, Hub] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wheel: TimerWheel | None = None
@@ -110,7 +117,19 @@ class Engine:
     def full(self) -> bool:
         """Whether a new session has to be refused."""
         limit = self.options.max_connections
-        return not self.accepting or (limit is not None and len(self.connections) >= limit)
+        pipes = 0 if self.forwarder is None else len(self.forwarder.pipes)
+        return not self.accepting or (limit is not None and len(self.connections) + pipes >= limit)
+
+    def new_session_id(self) -> str:
+        """An id that cannot be guessed, and ends with this node's, if it has one."""
+        return new_sid() + self._node_id
+
+    def owner(self, sid: str) -> str | None:
+        """The other node that made a session id; None: this one did, or nobody."""
+        if not self._node_id or len(sid) != SID_CHARS + NODE_ID_CHARS:
+            return None
+        owner = sid[SID_CHARS:]
+        return None if owner == self._node_id else owner
 
     def open(self, handshake: Handshake, transport: Transport) -> Connection:
         """Begin a session; its OPEN packet is on its way when this returns."""
@@ -242,6 +261,8 @@ class Engine:
             task.cancel("the server has ended")
         if self.tasks:
             await asyncio.wait(set(self.tasks), timeout=_CANCEL_LIMIT_S)
+        if self.forwarder is not None:
+            await self.forwarder.close()
         self.log.flush()
         if self._wheel is not None:
             self._wheel.stop()

@@ -51,6 +51,8 @@ class ServerOptions:
         cors_credentials: Let cross-origin polling send cookies. Never together with `ANY_ORIGIN`.
         allowed_hosts: Values of ``Host``, without port, that handshakes are answered for; None: all. A server without
             authentication states its own names, since a rebound DNS name turns any page into "same origin".
+        max_forwards: Requests for sessions of other nodes that may be under way here at one time; each is a connection
+            to that node.
         namespaces: Namespaces that exist besides ``/`` and those with handlers; ``*`` accepts any.
     """
 
@@ -75,6 +77,7 @@ class ServerOptions:
     cors_allowed_origins: tuple[str, ...] = ()
     cors_credentials: bool = True
     allowed_hosts: tuple[str, ...] | None = None
+    max_forwards: int = 5_000
     namespaces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from roomcast.realtime.admission import EngineRequest, ServerFull, admit
 from roomcast.realtime.connection import Connection
 from roomcast.realtime.engine import Engine
+from roomcast.realtime.forwarding import Elsewhere, ForwardedAnswer, NotForwarded
 from roomcast.realtime.message import NOOP, Batch, Message
 from roomcast.realtime.observer import Reason
 from roomcast.realtime.proxies import Receive, Send
@@ -167,12 +168,24 @@ class Polling:
                 await self._get(connection, receive, answer)
             else:
                 await self._post(connection, request, receive, answer)
+        except Elsewhere as elsewhere:
+            await self._forward(elsewhere.node_id, request, receive, answer)
         except RequestRefused as refused:
-            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
-            await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
+            await self._refuse(request, refused, answer)
         except ServerFull:
-            self._engine.observer.handshake_refused(request.address, TransportName.POLLING, "full")
-            await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
+            await self._turn_away(request, "full", answer)
+
+    async def _refuse(self, request: EngineRequest, refused: RequestRefused, answer: _Answer) -> None:
+        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
+        await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
+
+    async def _turn_away(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
+        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, cause)
+        await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
+
+    async def refuse(self, request: EngineRequest, refused: RequestRefused, send: Send) -> None:
+        """Answer a request that may not even be looked at."""
+        await self._refuse(request, refused, _Answer(send))
 
     async def _preflight(self, request: EngineRequest, answer: _Answer) -> None:
         """A browser asks before a cross-origin POST (Fetch, "CORS-preflight request")."""
@@ -237,12 +250,40 @@ class Polling:
             raise
         except _TooLarge:
             session.post_dropped()
-            # The rest of the body is not read, so that the connection cannot be used again.
-            answer.headers.append((b"connection", b"close"))
-            await answer.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
+            await answer.refuse_body()
             return
         await transport.readable()
         await answer.write(HTTPStatus.OK, b"ok", _TEXT)
+
+    async def _forward(self, node_id: str, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
+        """Let the node that has the session answer, and hang up on it if the client does."""
+        forwarder = self._engine.forwarder
+        if forwarder is None:
+            raise RuntimeError("a session is elsewhere, and there is no way there")
+        try:
+            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+        except _TooLarge:
+            await answer.refuse_body()
+            return
+        if body is None:
+            return
+        work = forwarder.request(node_id, request, body)
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {work, hang_up}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if work.cancelled():
+                await self._turn_away(request, "draining", answer)
+            elif work.done():
+                await answer.pass_on(work.result())
+        except RequestRefused as refused:
+            await self._refuse(request, refused, answer)
+        except NotForwarded as failure:
+            await self._turn_away(request, failure.cause, answer)
+        finally:
+            for task in either:
+                task.cancel()
+            await asyncio.gather(*either, return_exceptions=True)
 
 
 class _TooLarge(Exception):
@@ -260,7 +301,20 @@ class _Answer:
         headers = [*self.headers, (b"content-length", b"%d" % len(body))]
         if content_type is not None:
             headers.append(content_type)
-        await self._send({"type": "http.response.start", "status": int(status), "headers": headers})
+        await self._write(int(status), headers, body)
+
+    async def refuse_body(self) -> None:
+        """The body is too large. The rest of it is not read, so that the connection cannot be used again."""
+        self.headers.append((b"connection", b"close"))
+        await self.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
+
+    async def pass_on(self, answer: ForwardedAnswer) -> None:
+        """Answer as another node did: its headers are the answer's."""
+        length = (b"content-length", b"%d" % len(answer.body))
+        await self._write(answer.status, [*answer.headers, length], answer.body)
+
+    async def _write(self, status: int, headers: list[Header], body: bytes) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
 

@@ -18,6 +18,7 @@ from roomcast.realtime.errors import AckTimeout, SocketGone
 from roomcast.realtime.handshake import environ_of
 from roomcast.realtime.message import EncodedEvent
 from roomcast.realtime.namespace import Handler, Namespace
+from roomcast.realtime.nodes import Directory
 from roomcast.realtime.observer import GuardedObserver, NullObserver, Observer
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.proxies import ASGIApp
@@ -61,6 +62,7 @@ class Server:
         *,
         observer: Observer | None = None,
         adapter: Adapter | None = None,
+        directory: Directory | None = None,
     ) -> None:
         """Make a server.
 
@@ -68,10 +70,14 @@ class Server:
             options: Defaults if None.
             observer: Told of what happens.
             adapter: The way to the other servers of a cluster; None: there are none.
+            directory: Where they are, so that polling needs no sticky sessions; None: it does need them.
         """
         guarded: Any = GuardedObserver(NullObserver() if observer is None else observer)
         self._engine = Engine(
-            ServerOptions() if options is None else options, guarded, MemoryAdapter() if adapter is None else adapter
+            ServerOptions() if options is None else options,
+            guarded,
+            MemoryAdapter() if adapter is None else adapter,
+            directory,
         )
 
     @property

@@ -18,17 +18,19 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 from math import ceil
 from typing import Any, Final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from roomcast.realtime.application import Application
+from roomcast.realtime.application import Application, Entrance
 from roomcast.realtime.engine import Engine
 from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFailed
+from roomcast.realtime.forwarding import Gate
 from roomcast.realtime.heartbeat import TimerWheel
 from roomcast.realtime.http_protocol import bounded_http_protocol
 from roomcast.realtime.observer import Reason
@@ -54,19 +56,23 @@ class Site:
         host: Name or address; ``localhost`` binds both of its families.
         port: 0: any free one; ``ServeOptions.on_ready`` tells which.
         websockets: The `Server.asgi` application that websockets belong to, if ``app`` is a wrapper around it.
+        shared: Other processes listen on the same port, and the kernel spreads connections over all of them.
+
+    An `Entrance` is for an internal address: it takes what other nodes send on, and nothing from clients.
     """
 
-    app: ASGIApp | Application
+    app: ASGIApp | Application | Entrance
     host: str
     port: int
     websockets: Application | None = None
+    shared: bool = False
 
     @property
     def engine(self) -> Engine | None:
         """What websockets belong to; None: the application gets them over ASGI."""
         if self.websockets is not None:
             return self.websockets.engine
-        return self.app.engine if isinstance(self.app, Application) else None
+        return self.app.engine if isinstance(self.app, Application | Entrance) else None
 
 
 async def serve(
@@ -108,8 +114,17 @@ class _RunningSite:
         self._first = first
         self.state = ServerState()
         self._listeners: list[asyncio.Server] = []
+        proxies: TrustedProxies | Gate
         proxies = TrustedProxies(options.trusted_proxies)
-        app: ASGIApp = ProxyHeaders(site.app, proxies) if proxies else site.app
+        app: ASGIApp = site.app
+        if isinstance(app, Entrance):
+            # What a node adds to the head of a request that was just small enough must fit, too.
+            options = replace(
+                options, head_limit_bytes=2 * options.head_limit_bytes, max_headers=options.max_headers + 8
+            )
+            proxies = app.gate
+        elif proxies:
+            app = ProxyHeaders(app, proxies)
         engine = site.engine
         self._config = Config(
             app,
@@ -300,19 +315,21 @@ class _Process:
 
 
 async def drain_connections(engine: Engine, options: ServeOptions) -> None:
-    """Close every session in jittered batches, so that their clients do not return in step."""
-    connections = list(engine.connections.values())
-    if not connections:
+    """Close every session, and what leads to one elsewhere, in jittered batches: clients shall not return in step."""
+    endings: list[Callable[[], object]] = []
+    endings += (partial(connection.close, Reason.SHUTDOWN) for connection in engine.connections.values())
+    endings += () if engine.forwarder is None else engine.forwarder.endings
+    if not endings:
         return
     # Half of the limit for this, the rest for handlers and requests.
     batches = max(1, int(options.drain_limit_s / 2 / options.drain_pause_s)) if options.drain_pause_s else 1
-    size = max(options.drain_batch, ceil(len(connections) / batches))
-    random.shuffle(connections)
-    for start in range(0, len(connections), size):
+    size = max(options.drain_batch, ceil(len(endings) / batches))
+    random.shuffle(endings)
+    for start in range(0, len(endings), size):
         if start:
             await asyncio.sleep(options.drain_pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        for connection in connections[start : start + size]:
-            connection.close(Reason.SHUTDOWN)
+        for end in endings[start : start + size]:
+            end()
 
 
 async def _end_all(running: Sequence[_RunningSite]) -> None:
@@ -345,7 +362,7 @@ def _bind_all(sites: Sequence[Site]) -> list[list[socket.socket]]:
     bound: list[list[socket.socket]] = []
     try:
         for site in sites:
-            bound.append(bind(site.host, site.port))  # noqa: PERF401 - what is bound so far has to be closed again
+            bound.append(bind(site.host, site.port, shared=site.shared))  # noqa: PERF401 - what is bound so far has to be closed again
     except Exception:
         for sockets in bound:
             for listener in sockets:
@@ -354,8 +371,13 @@ def _bind_all(sites: Sequence[Site]) -> list[list[socket.socket]]:
     return bound
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """Bind every address of ``host``, all to the same port.
+
+    Args:
+        host: Name or address.
+        port: 0: any free one.
+        shared: Others that say so, too, may bind it.
 
     Raises:
         AddressInUse: another process has it.
@@ -371,6 +393,8 @@ def bind(host: str, port: int) -> list[socket.socket]:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family is socket.AF_INET6:
                 # Its own family only: the other one has its own socket.
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

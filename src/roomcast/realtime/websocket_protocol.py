@@ -21,13 +21,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
 from websockets.server import ServerProtocol
 
 from roomcast.realtime.admission import EngineRequest, ServerFull, admit, is_engine_path
 from roomcast.realtime.connection import Connection, Transport
 from roomcast.realtime.engine import Engine
+from roomcast.realtime.forwarding import Elsewhere, Gate
 from roomcast.realtime.heartbeat import Deadline
 from roomcast.realtime.message import Batch, Message
 from roomcast.realtime.observer import Reason
@@ -64,6 +65,23 @@ _LENGTH: Final = 0x7F
 _MEDIUM: Final = 126
 
 
+class _NoHandshake(Exception):
+    """Answer with this; ``cause`` is a short constant, fit for a label."""
+
+    def __init__(self, status: HTTPStatus, body: bytes, cause: str) -> None:
+        super().__init__(cause)
+        self.status = status
+        self.body = body
+        self.cause = cause
+
+
+def _accepted(opening: ServerProtocol, opened: Request) -> Response:
+    response = opening.accept(opened)
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        raise _NoHandshake(HTTPStatus(response.status_code), bytes(response.body), "websocket")
+    return response
+
+
 class WebSocketProtocol(asyncio.Protocol):
     """One websocket, from the replayed request head to its end.
 
@@ -71,7 +89,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     Attributes:
         engine: The server's connections.
-        proxies: Whose forwarded addresses are believed.
+        proxies: Whose forwarded addresses are believed; on an internal address, the gate.
     """
 
     __slots__ = (
@@ -88,7 +106,7 @@ class WebSocketProtocol(asyncio.Protocol):
     )
 
     engine: ClassVar[Engine]
-    proxies: ClassVar[TrustedProxies]
+    proxies: ClassVar[TrustedProxies | Gate]
 
     def __init__(
         self,
@@ -165,25 +183,23 @@ class WebSocketProtocol(asyncio.Protocol):
     def _handshake(self, head: bytes) -> None:
         opening = ServerProtocol(logger=_parser_logger)
         opening.receive_data(head)
-        requests = [event for event in opening.events_received() if isinstance(event, Request)]
-        if not requests:
-            self._refuse(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
-            return
-        request = self._engine_request(requests[0])
-        if not is_engine_path(self.engine, request.path):
-            self._refuse(HTTPStatus.NOT_FOUND, b"Not Found", "path", request.address)
-            return
+        address = None
         try:
+            opened, request = self._read_request(opening)
+            address = request.address
             connection = admit(self.engine, request)
-            response = opening.accept(requests[0])
-            if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-                self._refuse(HTTPStatus(response.status_code), bytes(response.body), "websocket", request.address)
-                return
+            response = _accepted(opening, opened)
+        except Elsewhere as elsewhere:
+            self._hand_over(elsewhere.node_id, request)
+            return
         except RequestRefused as refused:
-            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, request.address)
+            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, address)
             return
         except ServerFull:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", request.address)
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", address)
+            return
+        except _NoHandshake as failure:
+            self._refuse(failure.status, failure.body, failure.cause, address)
             return
         self._transport.write(response.serialize())
         if connection is None:
@@ -197,6 +213,21 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._candidate = True
             self._connection = connection
+
+    def _read_request(self, opening: ServerProtocol) -> tuple[Request, EngineRequest]:
+        """The handshake in both of its forms.
+
+        Raises:
+            RequestRefused: it did not come from a node, on an internal address.
+            _NoHandshake: it is none, or not for Engine.IO.
+        """
+        opened = next((event for event in opening.events_received() if isinstance(event, Request)), None)
+        if opened is None:
+            raise _NoHandshake(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
+        request = self._engine_request(opened)
+        if not is_engine_path(self.engine, request.path):
+            raise _NoHandshake(HTTPStatus.NOT_FOUND, b"Not Found", "path")
+        return opened, request
 
     def _engine_request(self, request: Request) -> EngineRequest:
         headers = [
@@ -214,7 +245,20 @@ class WebSocketProtocol(asyncio.Protocol):
             address=address,
             secure=secure,
             websocket=True,
+            forwarded=isinstance(self.proxies, Gate),
         )
+
+    def _hand_over(self, node_id: str, request: EngineRequest) -> None:
+        """The session is another node's: so are the client's bytes from here on."""
+        self._server_state.connections.discard(self)
+        self._closing = True
+        self._transport.pause_reading()
+        # uvicorn gives this object the transport when this turn is over; only then can another one have it.
+        self.engine.loop.call_soon(self._pipe, node_id, request)
+
+    def _pipe(self, node_id: str, request: EngineRequest) -> None:
+        if not self._transport.is_closing() and self.engine.forwarder is not None:
+            self.engine.forwarder.pipe(node_id, request, self._transport, self._server_state)
 
     def _refuse(self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None) -> None:
         self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause)
@@ -431,6 +475,6 @@ class WebSocketProtocol(asyncio.Protocol):
         self._close(CloseCode.NORMAL)
 
 
-def websocket_protocol(engine: Engine, proxies: TrustedProxies) -> type[WebSocketProtocol]:
+def websocket_protocol(engine: Engine, proxies: TrustedProxies | Gate) -> type[WebSocketProtocol]:
     """The protocol class of one server, for ``uvicorn.Config(ws=…)``."""
     return type("BoundWebSocketProtocol", (WebSocketProtocol,), {"__slots__": (), "engine": engine, "proxies": proxies})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, exists, literal, select, true, tuple_
+from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
     Chat,
@@ -168,6 +168,11 @@ class SqlChatStore:
         """See the port."""
         query = select(outbox.c.chat_id).distinct().limit(limit)
         return await self._database.read(lambda connection: connection.execute(query).scalars().all())
+
+    async def first_unpublished(self, chat_id: str) -> int | None:
+        """See the port."""
+        query = select(func.min(outbox.c.seq)).where(outbox.c.chat_id == chat_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar())
 
     async def _page(self, query: Select[*tuple[Any, ...]], asked: Mapping[str, Any]) -> tuple[Sequence[AnyRow], int]:
         rows = await self._database.read(lambda connection: connection.execute(query, asked).all())

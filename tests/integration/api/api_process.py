@@ -35,6 +35,7 @@ async def main(url: str) -> None:
         # Named as TCP, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms.
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
+        listening.listen(128)  # before the port is told: whoever connects is let in by the kernel
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()
         await server.serve([listening])

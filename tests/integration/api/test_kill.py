@@ -75,7 +75,9 @@ async def test_what_was_answered_survives_a_kill_under_load(tmp_path: Path, seed
         enough = asyncio.Event()
         stop_at = chance.randrange(20, 300)
         senders = [asyncio.create_task(sender(client, number, stop_at, enough)) for number in range(SENDERS)]
-        await enough.wait()
+        reached = asyncio.create_task(enough.wait())
+        await asyncio.wait({reached, *senders}, return_when=asyncio.FIRST_COMPLETED)
+        assert reached.done(), "a sender ended before the kill"
         process.send_signal(signal.SIGKILL)
         await asyncio.gather(*senders)
         await process.wait()

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from support.clients import ChatClient, get, send
 from support.postgres_server import running as postgres
 from support.processes import Roomcast, free_port
-from support.redis_server import RedisServer, running
+from support.redis_server import RedisServer, environment
 
 CHAT = "team"
 LIMIT_S = 15.0
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path / "redis")) as server:
-        yield server
-
-
-def shared(redis: RedisServer, **more: str) -> dict[str, str]:
-    return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port), "ROOMCAST_RESPONDER": "none", **more}
 
 
 class Follower:
@@ -84,8 +71,8 @@ async def truth(api: Roomcast) -> list[str]:
 
 
 async def test_three_gateways_are_one_and_a_killed_one_loses_nothing(tmp_path: Path, redis: RedisServer) -> None:
-    with Roomcast.api(tmp_path / "data", env=shared(redis)) as api:
-        env = shared(redis, API_URL=api.api_url)
+    with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
+        env = environment(redis, API_URL=api.api_url)
         with (
             Roomcast.gateway(env=env) as first,
             Roomcast.gateway(env=env) as second,
@@ -114,8 +101,8 @@ async def test_three_gateways_are_one_and_a_killed_one_loses_nothing(tmp_path: P
 
 
 async def test_redis_killed_in_mid_run_loses_nothing_and_sends_go_on(tmp_path: Path, redis: RedisServer) -> None:
-    with Roomcast.api(tmp_path / "data", env=shared(redis)) as api:
-        env = shared(redis, API_URL=api.api_url)
+    with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
+        env = environment(redis, API_URL=api.api_url)
         with Roomcast.gateway(env=env) as first, Roomcast.gateway(env=env) as second:
             async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
                 followers = [Follower(ann, api), Follower(ben, api)]
@@ -135,7 +122,7 @@ async def test_redis_killed_in_mid_run_loses_nothing_and_sends_go_on(tmp_path: P
 
 
 async def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis: RedisServer) -> None:
-    with Roomcast.up(tmp_path / "data", env=shared(redis)) as server:
+    with Roomcast.up(tmp_path / "data", env=environment(redis)) as server:
         async with ChatClient(server.gateway_url) as ann:
             follower = Follower(ann, server)
             await follower.join()
@@ -147,7 +134,7 @@ async def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis: RedisServe
 
 
 async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_path: Path, redis: RedisServer) -> None:
-    with Roomcast.gateway(env=shared(redis)) as first, Roomcast.gateway(env=shared(redis)) as second:
+    with Roomcast.gateway(env=environment(redis)) as first, Roomcast.gateway(env=environment(redis)) as second:
         async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
             for client in (ann, ben):
                 assert (await client.join(CHAT))["ok"] is True
@@ -168,13 +155,13 @@ async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_p
 
 
 async def test_the_guides_ingress_can_be_off(tmp_path: Path, redis: RedisServer) -> None:
-    with Roomcast.gateway(env=shared(redis, ROOMCAST_INGRESS="off")):
+    with Roomcast.gateway(env=environment(redis, ROOMCAST_INGRESS="off")):
         assert redis.command("PUBLISH", "chat:events", "{}") == b":0"
 
 
 async def test_two_apis_on_postgresql_are_one_order_for_everybody(redis: RedisServer) -> None:
     with postgres() as database:
-        env = shared(redis, DATABASE_URL=database.url(database.create_database()))
+        env = environment(redis, DATABASE_URL=database.url(database.create_database()))
         ports = free_port(), free_port()
         with (
             Roomcast(["api", "--api-port", str(ports[0])], api_port=ports[0], gateway_port=None, env=env) as first,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisLogOptions, RedisOptions
+from roomcast.eventlog.redis import RedisEventLog, RedisLogOptions
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.redis_server import RedisServer, running
 
 

@@ -8,7 +8,7 @@ import random
 
 import redis
 
-from roomcast.chat.ports import CannotReplay, Head
+from roomcast.chat.ports import MAX_SIGNAL_BYTES, CannotReplay, Head
 from roomcast.eventlog.redis import RedisLogOptions
 from support.log_watch import Sink, entries, publish, until
 from support.redis_server import RedisServer
@@ -47,10 +47,13 @@ async def test_a_poisoned_bus_runs_nothing_and_is_counted(server: RedisServer, o
         b'RC1 e1 21\n1 1 -\n["new-msg",{}]}': "arguments",
         b"RC1 e1 10\n1 1 -\n[\xff\xfe]": "encoding",
         b"RC1 e1 40000\n" + b"9" * 40_000: "record header",
+        b"RS1\n" + b"x" * (MAX_SIGNAL_BYTES + 1): "signal size",
+        b"RS1 x": "frame header",
+        b"RS2\nof a later release": "version",
     }
     async with open_log() as log:
-        sink = Sink()
-        await log.subscribe(CHAT, sink)
+        sink, signals = Sink(), list[bytes]()
+        await log.subscribe(CHAT, sink, signals.append)
         with client(server) as bus:
             for frame in poison:
                 assert bus.execute_command("SPUBLISH", CHANNEL, frame) == 1
@@ -60,6 +63,7 @@ async def test_a_poisoned_bus_runs_nothing_and_is_counted(server: RedisServer, o
         for reason in poison.values():
             expected[reason] = expected.get(reason, 0) + 1
         assert dict(log.counters.dropped) == expected
+        assert signals == []
         assert log.counters.losses.total() == 0
     assert list(tmp_path.iterdir()) == []
 

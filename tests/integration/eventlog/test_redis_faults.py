@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions, RedisTls
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from support.log_watch import Sink, entries, publish, until, watching_loop
 from support.redis_server import RedisServer, free_port
 from support.tcp_proxy import TcpProxy
@@ -69,6 +70,24 @@ async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(s
         await asyncio.gather(*(log.append(chat, EPOCH, entries(1, 1)) for chat in chats))
         for sink in sinks:
             assert await sink.reached(1) == [1]
+
+
+async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(server: RedisServer, open_log) -> None:
+    chats = [f"chat-{number}" for number in range(1_500)]
+    async with open_log(probe_timeout_s=0.1, command_timeout_s=10) as log:
+        sinks = [Sink() for _ in chats]
+        await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True)))
+        for seq in range(1, 4):
+            # The canary waits behind all of these, and then everything sleeps for longer than a proof may take.
+            appending = asyncio.gather(*(log.append(chat, EPOCH, entries(seq, seq)) for chat in chats))
+            (seat,) = log._listener._seats.values()
+            await until(lambda seat=seat: seat.heard is not None and not seat.heard.done())
+            asyncio.get_running_loop().call_soon(time.sleep, 0.3)
+            await appending
+        for sink in sinks:
+            assert await sink.reached(3) == [1, 2, 3]
+        await until(lambda: log.healthy)
+        assert log.counters.losses.total() == 0
 
 
 async def test_flushall_in_mid_run_is_mended_and_nobody_hears_anything_twice(server: RedisServer, open_log) -> None:

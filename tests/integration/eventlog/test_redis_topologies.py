@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 from roomcast.chat.ports import Head
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, publish, publish_until_heard, until
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 

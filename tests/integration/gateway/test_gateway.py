@@ -205,11 +205,55 @@ async def test_a_removed_member_hears_nothing_more(guarded) -> None:
         assert (await bob.join("club"))["ok"]
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token('ada')}"}) as client:
             (await client.delete(f"{guarded.api_url}/api/chats/club/members/bob")).raise_for_status()
-        name, change = await bob.next_event()
+        while (event := await bob.next_event())[0] == "presence":
+            pass
+        name, change = event
         assert (name, change["userId"]) == ("member-removed", "bob")
         await send(guarded.api_url, "club", "without bob", token=token("ada"))
         await bob.call("ping")
         assert bob.messages() == []
+
+
+async def test_presence_and_typing_end_with_the_membership(guarded) -> None:
+    await create_chat(guarded, "desk", "ada", "bob")
+    async with (
+        ChatClient(guarded.gateway_url, auth={"token": token("ada")}) as ada,
+        ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob,
+    ):
+        # The token says who they are: no join-user is needed.
+        assert (await ada.join("desk"))["ok"]
+        assert (await bob.join("desk"))["ok"]
+        online: set[str] = set()
+        while online != {"ada", "bob"}:
+            name, data = await ada.next_event()
+            assert name == "presence"
+            online |= set(data["online"])
+        assert (await bob.call("typing", "desk"))["ok"]
+        assert await ada.next_event() == ("typing", {"chatId": "desk", "userId": "bob", "typing": True})
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token('ada')}"}) as client:
+            (await client.delete(f"{guarded.api_url}/api/chats/desk/members/bob")).raise_for_status()
+        told = [await ada.next_event() for _ in range(3)]
+        assert [name for name, _ in told] == ["member-removed", "typing", "presence"]
+        assert (told[1][1]["typing"], told[2][1]["offline"]) == (False, ["bob"])
+        assert (await bob.call("typing", "desk"))["error"]["code"] == "forbidden"
+        assert (await ada.call("typing", "desk"))["ok"]
+        await bob.call("ping")
+        heard = [name for name, _ in bob.received]
+        assert set(heard[heard.index("member-removed") + 1 :]) == {"ack:typing", "ack:ping"}
+
+
+async def test_who_never_said_who_they_are_cannot_type_and_is_not_shown(gateway) -> None:
+    async with ChatClient(gateway.gateway_url) as nobody, ChatClient(gateway.gateway_url) as ada:
+        assert (await nobody.join("anonymous"))["ok"]
+        refused = await nobody.call("typing", "anonymous")
+        assert (refused["error"]["code"], "join-user" in refused["error"]["message"]) == ("forbidden", True)
+        assert (await ada.call("join-user", "ada"))["ok"]
+        assert (await ada.join("anonymous"))["ok"]
+        name, picture = await ada.next_event()
+        assert (name, picture) == (
+            "presence",
+            {"chatId": "anonymous", "online": ["ada"], "offline": [], "reset": True},
+        )
 
 
 def _seconds_ago(seconds: float):
@@ -250,7 +294,7 @@ async def test_a_gateway_follows_an_api_of_its_own(tmp_path) -> None:
             assert (await bob.join("team"))["ok"] is True
             api.start()
             await send(api.api_url, "team", "after", token=token("ada"))
-            while (event := await bob.next_event())[0] == "new-msg":
+            while (event := await bob.next_event())[0] in {"new-msg", "presence"}:
                 pass
             # Another start of an embedded database is another epoch: the client looks for itself.
             assert event[0] == "resync"

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from roomcast import __version__
+from roomcast.api.options import ApiOptions
 from roomcast.api.routes import decode_position, encode_position
-from roomcast.api.services import ApiOptions
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ChatPosition
 from roomcast.contract.events import Message
@@ -397,16 +397,27 @@ async def test_the_token_says_who_speaks(guarded: httpx.AsyncClient) -> None:
 async def test_a_gateway_is_told_whether_a_user_may_join(guarded: httpx.AsyncClient) -> None:
     epoch = (await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)).json()["epoch"]
 
-    async def admit(body: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
-        return await guarded.post("/api/internal/admissions", json=body, headers=headers)
+    async def admit(*asks: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
+        return await guarded.post("/api/internal/admissions", json={"asks": asks}, headers=headers)
 
-    assert (await admit({"chatId": "c", "userId": "ann"})).json() == {"epoch": epoch, "seq": 1, "reset": False}
-    stale = await admit({"chatId": "c", "userId": "ann", "since": {"epoch": "gone", "seq": 3}})
-    assert stale.json() == {"epoch": epoch, "seq": 1, "reset": True}
-    assert problem(await admit({"chatId": "c", "userId": "eve"}))["code"] == "forbidden"
-    assert problem(await admit({"chatId": "none", "userId": "eve"}))["code"] == "chat-not-found"
-    assert problem(await admit({"chatId": "c"}))["code"] == "invalid"
-    assert problem(await admit({"chatId": "c", "userId": "ann"}, ANN))["code"] == "forbidden"
+    answer = await admit(
+        {"chatId": "c", "userId": "ann"},
+        {"chatId": "c", "userId": "eve"},
+        {"chatId": "c", "userId": "ann", "since": {"epoch": "gone", "seq": 3}},
+        {"chatId": "none", "userId": "eve"},
+    )
+    assert answer.json() == {
+        "answers": [
+            {"admitted": {"epoch": epoch, "seq": 1, "reset": False}, "refused": None},
+            {"admitted": None, "refused": "forbidden"},
+            {"admitted": {"epoch": epoch, "seq": 1, "reset": True}, "refused": None},
+            {"admitted": None, "refused": "chat-not-found"},
+        ]
+    }
+    assert problem(await admit({"chatId": "c", "userId": "ann"}, {"chatId": "c"}))["code"] == "invalid"
+    assert problem(await admit())["code"] == "invalid"
+    assert problem(await admit(*[{"chatId": "c", "userId": "ann"}] * 65))["code"] == "invalid"
+    assert problem(await admit({"chatId": "c", "userId": "ann"}, headers=ANN))["code"] == "forbidden"
 
 
 async def test_a_gateway_can_nudge(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from roomcast.app.plan import plan_api, plan_gateway, plan_up
 from roomcast.auth.tokens import AuthOptions
-from roomcast.settings import Settings, SettingsError
+from roomcast.settings import RedisSettings, Settings, SettingsError
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
+REDIS = RedisSettings(addresses=(("127.0.0.1", 6379),))
 PAGES = ("http://localhost:3000", "http://127.0.0.1:3000")
 
 
@@ -121,3 +122,46 @@ def test_a_data_directory_beside_postgresql_is_refused_since_one_would_be_ignore
     with pytest.raises(SettingsError, match=r"--data and DATABASE_URL") as refused:
         plan_up(settings, host="127.0.0.1", data=Path("x"))
     assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "internal"),
+    [
+        ("127.0.0.1", {}, ("127.0.0.1", 0)),
+        ("192.0.2.7", {}, ("192.0.2.7", 0)),
+        ("0.0.0.0", {}, (None, 0)),
+        ("0.0.0.0", {"internal_host": "10.0.0.1", "internal_port": 9100}, ("10.0.0.1", 9100)),
+    ],
+)
+def test_a_gateway_with_redis_has_an_internal_address_no_wider_than_its_own(host, settings, internal) -> None:
+    plan = plan_gateway(Settings(redis=REDIS, **settings), host=host, insecure=True)
+    assert plan.internal is not None
+    assert (plan.internal.host, plan.internal.port) == internal
+
+
+def test_without_redis_there_is_an_internal_address_if_it_is_asked_for() -> None:
+    assert plan_gateway(Settings(), host="127.0.0.1").internal is None
+    for plan in (
+        plan_api(Settings(internal_port=9100), host="127.0.0.1"),
+        plan_up(Settings(internal_port=9100), host="127.0.0.1"),
+    ):
+        assert plan.internal is not None
+        assert (plan.internal.host, plan.internal.port) == (None, 9100)
+
+
+def test_workers_need_redis_and_each_has_an_internal_port_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="without Redis"):
+        plan_gateway(Settings(), host="127.0.0.1", workers=2)
+    with pytest.raises(SettingsError, match="take one each"):
+        plan_gateway(Settings(redis=REDIS, internal_port=65_535), host="127.0.0.1", workers=2)
+    plan = plan_gateway(Settings(redis=REDIS, internal_port=9100), host="127.0.0.1", workers=3)
+    ports = [plan.worker(number).internal for number in range(3)]
+    assert [internal.port for internal in ports if internal is not None] == [9100, 9101, 9102]
+    plan = plan_gateway(Settings(redis=REDIS), host="127.0.0.1", workers=2)
+    assert plan.worker(1) == plan
+
+
+def test_the_times_of_the_end_are_the_settings() -> None:
+    assert plan_gateway(Settings(), host="127.0.0.1").serve.drain_limit_s == 2.5
+    plan = plan_gateway(Settings(unready_s=5.0, drain_s=30.0), host="127.0.0.1")
+    assert (plan.serve.unready_s, plan.serve.drain_limit_s) == (5.0, 30.0)

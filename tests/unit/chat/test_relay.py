@@ -144,10 +144,32 @@ async def test_an_absent_log_gets_the_bounded_recent_past(tmp_path: Path) -> Non
         log.forget()
         await send(backend)
         await all_marks_are_gone(backend)
-        found = await log.read("c", backend.reader.epoch, 8, 99)
+        # The last five that had been published, and the one that had not.
+        found = await log.read("c", backend.reader.epoch, 7, 99)
         assert isinstance(found, Replay)
-        assert [entry.seq for entry in found.entries] == [9, 10, 11, 12, 13]
-        assert not isinstance(await log.read("c", backend.reader.epoch, 7, 99), Replay)
+        assert [entry.seq for entry in found.entries] == [8, 9, 10, 11, 12, 13]
+        assert not isinstance(await log.read("c", backend.reader.epoch, 6, 99), Replay)
+
+
+async def test_an_absent_log_gets_all_that_was_never_published_up_to_a_bound(tmp_path: Path) -> None:
+    for count, first in ((20, 6), (60, 31)):
+        directory = tmp_path / str(count)
+        options = RelayOptions(mark_delay_s=0, retry_min_s=0.001, retry_max_s=0.01, seed_entries=5, max_seed_entries=40)
+        log = UnsteadyLog()
+        async with open_backend(directory, log=log, relay_options=options) as backend:
+            await send(backend, count=10)
+            await all_marks_are_gone(backend)
+            log.down = True
+            log.forget()
+            await send(backend, count=count)
+            log.down = False
+            await backend.relay.publish_now("c")
+            await all_marks_are_gone(backend)
+            found = await log.read("c", backend.reader.epoch, first - 1, 100)
+            assert isinstance(found, Replay)
+            assert [entry.seq for entry in found.entries] == list(range(first, 11 + count))
+            # Five further back than what was never published, and no more than the bound.
+            assert not isinstance(await log.read("c", backend.reader.epoch, first - 2, 100), Replay)
 
 
 async def test_a_log_that_is_behind_is_mended_in_batches(tmp_path: Path) -> None:

@@ -101,3 +101,27 @@ async def test_members_manage_members_and_each_change_is_offered(tmp_path: Path)
         with pytest.raises(ChatNotFound):
             await writer.send(ANN, message())
     assert [event.seq for event in offers.events] == [1, 2, 3]
+
+
+class Heard:
+    """Every event that the listener was told of, with who caused it."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, str | None]] = []
+
+    def committed(self, event: StoredEvent, by: str | None) -> None:
+        self.events.append((event.seq, by))
+
+
+async def test_the_listener_hears_of_each_event_once_and_of_who_caused_it(tmp_path: Path) -> None:
+    heard = Heard()
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = ChatWriter(store.chats, Offers(), listener=heard, clock=FixedClock())
+        await writer.create_chat(ANN, CreateChat(id="c", members=["bob"]))
+        await writer.send(BOB, message(clientMsgId="k"))
+        await writer.send(BOB, message(clientMsgId="k"))
+        await writer.send(SERVICE, message(role="AI"))
+        await writer.send(SERVICE, message(userId="cleo"))
+        await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
+        await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
+    assert heard.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]

@@ -12,7 +12,7 @@ from roomcast.gateway.api_client import ApiClient, ApiClientOptions
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
-GRANTED = httpx.Response(200, json={"epoch": "e1", "seq": 7, "reset": False})
+GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "seq": 7, "reset": False}}]})
 
 
 class Api:
@@ -45,7 +45,8 @@ async def test_the_api_is_asked_with_the_cursor_and_its_word_is_taken() -> None:
     assert await api.admission.admit("c1", "ada", Cursor("e1", 3)) == Admission(Head("e1", 7), reset=False)
     (request,) = api.requests
     assert (request.method, request.url.path) == ("POST", "/api/internal/admissions")
-    assert json.loads(request.content) == {"chatId": "c1", "userId": "ada", "since": {"epoch": "e1", "seq": 3}}
+    ask = {"chatId": "c1", "userId": "ada", "since": {"epoch": "e1", "seq": 3}}
+    assert json.loads(request.content) == {"asks": [ask]}
     assert "authorization" not in request.headers
 
 
@@ -61,11 +62,11 @@ async def test_the_gateway_asks_as_a_service_and_renews_its_token() -> None:
     assert (identity.user_id, identity.service) == ("gateway", True)
 
 
-@pytest.mark.parametrize("status", [403, 404])
-async def test_a_refusal_is_a_refusal_and_ends_the_grant(status) -> None:
+@pytest.mark.parametrize("code", ["forbidden", "chat-not-found"])
+async def test_a_refusal_is_a_refusal_and_ends_the_grant(code) -> None:
     api = Api()
     await api.admission.admit("c1", "ada", None)
-    api.answer = httpx.Response(status)
+    api.answer = httpx.Response(200, json={"answers": [{"refused": code}]})
     with pytest.raises(AdmissionDenied):
         await api.admission.admit("c1", "ada", None)
     api.answer = httpx.ConnectError("down")
@@ -84,7 +85,12 @@ async def test_a_refusal_is_a_refusal_and_ends_the_grant(status) -> None:
         httpx.Response(500),
         httpx.Response(503),
         httpx.Response(200, text="<html>"),
-        httpx.Response(200, json={"epoch": 5}),
+        httpx.Response(403),
+        httpx.Response(404),
+        httpx.Response(200, json={"answers": [{"admitted": {"epoch": 5}}]}),
+        httpx.Response(200, json={"answers": []}),
+        httpx.Response(200, json={"answers": [{"refused": "unavailable"}]}),
+        httpx.Response(200, json={"answers": [{}]}),
     ],
 )
 async def test_no_usable_answer_is_unavailable_never_forbidden(answer) -> None:

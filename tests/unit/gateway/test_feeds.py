@@ -62,9 +62,9 @@ def test_one_cancelled_join_does_not_take_the_opening_from_another() -> None:
         gate = asyncio.Event()
         real = world.log.subscribe
 
-        async def slow(chat_id, sink):
+        async def slow(chat_id, sink, signals=None):
             await gate.wait()
-            return await real(chat_id, sink)
+            return await real(chat_id, sink, signals)
 
         world.log.subscribe = slow
         first = asyncio.create_task(world.feeds.hold("a"))

@@ -51,16 +51,29 @@ class Joins:
         self.dropped.append(sid)
 
 
+class Presences:
+    def __init__(self) -> None:
+        self.users: dict[str, str] = {}
+
+    def identify(self, sid: str, user_id: str) -> None:
+        self.users[sid] = user_id
+
+    def gone(self, sid: str) -> None:
+        self.users.pop(sid, None)
+
+
 class World:
     """Handlers whose wall clock is the loop's."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.server, self.joins = Server(), Joins()
+        self.server, self.joins, self.presences = Server(), Joins(), Presences()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
             self.server,  # type: ignore[arg-type]  # the part that is used here
             self.joins,  # type: ignore[arg-type]  # likewise
+            self.presences,  # type: ignore[arg-type]  # likewise
+            None,  # type: ignore[arg-type]  # nobody types here
             TokenVerifier(AUTH, clock=clock),
             expiry_leeway_s=AUTH.leeway_s,
             clock=clock,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ class Rooms:
     def __init__(self) -> None:
         self.emitted: list[tuple[str, list[Any]]] = []
 
-    def broadcast(self, room: str, message: EncodedEvent) -> None:
+    def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
         message.message("/")  # framed as a server would
         self.emitted.append((room, list(message.args)))
 

@@ -46,6 +46,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
             await chats.messages("c", before=before_seq, after=after_seq, limit=10)
         await chats.members("c", 10)
         await chats.unpublished(10)
+        await chats.first_unpublished("c")
         turn = await turns.claim_turn(START, START)
         assert turn is not None
         await turns.extend_lease(turn.claim, START)

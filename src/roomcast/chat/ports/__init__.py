@@ -8,6 +8,7 @@ Layer: chat.
 from roomcast.chat.ports.clock import Clock, SystemClock
 from roomcast.chat.ports.log import (
     LOG_ENTRY_VERSION,
+    MAX_SIGNAL_BYTES,
     Appended,
     CannotReplay,
     EventLog,
@@ -17,13 +18,16 @@ from roomcast.chat.ports.log import (
     LogEntry,
     LogUnavailable,
     Replay,
+    SignalSink,
     Subscription,
 )
+from roomcast.chat.ports.presence import Nodes, PresenceBoard, PresenceUnavailable
 from roomcast.chat.ports.responder import Prompt, Responder
 from roomcast.chat.ports.store import ChatStore, TurnStore
 
 __all__ = [
     "LOG_ENTRY_VERSION",
+    "MAX_SIGNAL_BYTES",
     "Appended",
     "CannotReplay",
     "ChatStore",
@@ -34,9 +38,13 @@ __all__ = [
     "Head",
     "LogEntry",
     "LogUnavailable",
+    "Nodes",
+    "PresenceBoard",
+    "PresenceUnavailable",
     "Prompt",
     "Replay",
     "Responder",
+    "SignalSink",
     "Subscription",
     "SystemClock",
     "TurnStore",

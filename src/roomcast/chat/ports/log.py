@@ -74,6 +74,11 @@ class CannotReplay:
 
 #: Takes a chat's live entries in log order, inside one loop turn; must not block, await or raise.
 FeedSink = Callable[[str, Sequence[LogEntry]], None]  # (epoch, entries)
+#: Takes a chat's signals, inside one loop turn; must not block, await or raise. The bytes are not to be trusted.
+SignalSink = Callable[[bytes], None]
+
+#: The largest signal: it is for a few names, not for messages.
+MAX_SIGNAL_BYTES = 16_384
 
 
 class Subscription(Protocol):
@@ -112,8 +117,24 @@ class EventLog(Protocol):
     async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
         """Entries with seq > ``after``, at most ``limit``. Never a silent partial replay."""
 
-    async def subscribe(self, chat_id: str, sink: FeedSink) -> Subscription:
+    async def signal(self, chat_id: str, payload: bytes) -> None:
+        """Hand a word of the moment to every subscription of the chat, on every process.
+
+        Live only and at most once: it has no seq, is not stored, and has no place in the order of the entries. Those of
+        one process arrive in order, if each is given when the one before has returned.
+
+        Raises:
+            ValueError: more than ``MAX_SIGNAL_BYTES``.
+            LogUnavailable: the engine is out of reach.
+        """
+
+    async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> Subscription:
         """Feed ``sink`` with what is appended from now on; returns once the subscription is confirmed.
+
+        Args:
+            chat_id: Which chat.
+            sink: Takes its entries.
+            signals: Takes its signals; None: they are passed over.
 
         Raises:
             LogUnavailable: the engine is out of reach; nothing was subscribed.

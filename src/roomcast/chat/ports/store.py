@@ -95,6 +95,9 @@ class ChatStore(Protocol):
     async def unpublished(self, limit: int) -> Sequence[str]:
         """Ids of chats that have outbox marks, at most ``limit``."""
 
+    async def first_unpublished(self, chat_id: str) -> int | None:
+        """The least seq of the chat that has an outbox mark; None if none has."""
+
     async def mark_published(self, up_to: Mapping[str, int]) -> None:
         """Drop the outbox marks of each chat up to its seq, in one transaction."""
 

@@ -8,6 +8,10 @@ Frame, one message of a channel: what one append added, in order::
 
     "RC1" SP <epoch> SP <bytes of record 1> SP <bytes of record 2> … LF <record 1><record 2>…
 
+A signal travels on the same channels, and is not stored::
+
+    "RS1" LF <payload>
+
 ``RC1`` is the frame's own version; a record's version is that of its entry, and its first two fields stay where they
 are for ever, so that an older reader can tell what it cannot show. Frames are built by ``lua/extend.lua``.
 
@@ -22,12 +26,13 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
-from roomcast.chat.ports import LOG_ENTRY_VERSION, LogEntry
+from roomcast.chat.ports import LOG_ENTRY_VERSION, MAX_SIGNAL_BYTES, LogEntry
 
 #: Version of an entry that was too large to travel; no reader can frame it, every reader can tell its seq.
 CUT_ENTRY_VERSION: Final = 0
 
 _FRAME_VERSION: Final = b"RC1"
+_SIGNAL: Final = b"RS1\n"
 # Longer than any header that we write: version, seq, trace.
 _MAX_RECORD_HEADER_BYTES: Final = 256
 # 4096 sizes of at most 8 digits and the epoch.
@@ -111,6 +116,24 @@ def decode_record(record: bytes) -> LogEntry:
     return LogEntry(seq, args, None if trace == "-" else trace, version)
 
 
+def encode_signal(payload: bytes) -> bytes:
+    """A signal as it travels."""
+    return _SIGNAL + payload
+
+
+def decode_signal(frame: bytes) -> bytes | None:
+    """The payload, if this is a signal.
+
+    Raises:
+        Malformed: it is one, and too large to be ours.
+    """
+    if not frame.startswith(_SIGNAL):
+        return None
+    if len(frame) > len(_SIGNAL) + MAX_SIGNAL_BYTES:
+        raise Malformed("signal size")
+    return frame[len(_SIGNAL) :]
+
+
 def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
     """Epoch and entries of a message; at least one entry, seqs without gaps.
 
@@ -118,7 +141,7 @@ def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
         Malformed: it is none, or of another version.
     """
     if frame[:4] != _FRAME_VERSION + b" ":
-        raise Malformed("version" if re.match(rb"RC[0-9]+ ", frame) else "frame header")
+        raise Malformed("version" if re.match(rb"R(C[0-9]+ |S[0-9]+\n)", frame) else "frame header")
     end = frame.find(b"\n", 0, _MAX_FRAME_HEADER_BYTES)
     if end < 0:
         raise Malformed("frame header")

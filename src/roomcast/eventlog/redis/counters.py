@@ -23,6 +23,7 @@ class RedisLogCounters:
         refused_replays: Reads that the log could not answer.
         cut: Entries that were too large to travel.
         frames: Messages of the live feed that were delivered.
+        signals: Signals that were delivered.
         dropped: Messages and records that were not ours, by reason.
         connects: Connections of the live feed that were opened.
         losses: Those that were lost, by cause: ``closed``, ``deaf``, ``oversize``, ``protocol``.
@@ -35,6 +36,7 @@ class RedisLogCounters:
     refused_replays: int = 0
     cut: int = 0
     frames: int = 0
+    signals: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     connects: int = 0
     losses: Counter[str] = field(default_factory=Counter)

@@ -1,18 +1,13 @@
 """Names of the keys and channels of the log.
 
-The chat id stands encoded inside a hash tag, so that a chat's keys and its channel share a slot of a cluster, and no id
-can reach into another name.
-
-Layer: eventlog. Source: Redis Cluster specification, "Hash tags".
+Layer: eventlog.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote
 
-# Everything else is percent-encoded: braces would end the tag, spaces and controls would spoil logs.
-_PLAIN = "-._~@:"
+from roomcast.redis_client import tagged
 
 
 class ChatKeys(NamedTuple):
@@ -31,8 +26,8 @@ class ChatKeys(NamedTuple):
 
 def chat_keys(prefix: str, chat_id: str) -> ChatKeys:
     """The names of a chat's keys and channel."""
-    tagged = f"{prefix}:{{{quote(chat_id, safe=_PLAIN, errors='surrogatepass')}}}"
-    return ChatKeys(f"{tagged}:meta", f"{tagged}:log", f"{tagged}:live")
+    begin = tagged(prefix, chat_id)
+    return ChatKeys(f"{begin}:meta", f"{begin}:log", f"{begin}:live")
 
 
 def canary_channel(prefix: str, tag: str) -> str:

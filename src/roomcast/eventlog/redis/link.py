@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, cast
 import hiredis
 
 from roomcast.chat.ports import LogUnavailable
-from roomcast.eventlog.redis.options import RedisAddress, RedisOptions
+from roomcast.redis_client import RedisAddress, RedisOptions
 
 # Commands of a resubscription carry so many channels each: a server parses them between others' commands.
 _CHANNELS_PER_COMMAND: Final = 256

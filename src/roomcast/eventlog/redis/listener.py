@@ -20,11 +20,12 @@ from typing import Final
 
 from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.redis.counters import RedisLogCounters
-from roomcast.eventlog.redis.engine import Engine, Placement
+from roomcast.eventlog.redis.engine import Engine
 from roomcast.eventlog.redis.keys import canary_channel
 from roomcast.eventlog.redis.link import Channel, Link, open_link
-from roomcast.eventlog.redis.options import RedisAddress, RedisLogOptions, RedisOptions
-from roomcast.eventlog.redis.scripts import CANARY
+from roomcast.eventlog.redis.options import RedisLogOptions
+from roomcast.eventlog.redis.scripts import SIGNAL
+from roomcast.redis_client import Placement, RedisAddress, RedisOptions, within
 
 logger = logging.getLogger(__name__)
 
@@ -246,8 +247,7 @@ class Listener:
     async def _settle(self, seat: _Seat) -> None:
         """Return when everything that was asked of a link is answered."""
         try:
-            async with asyncio.timeout(self._options.probe_timeout_s):
-                await seat.link.ping()
+            await within(seat.link.ping(), self._options.probe_timeout_s)
         except TimeoutError:
             seat.link.abort("deaf")
             raise LogUnavailable(f"Redis at {seat.link.address} does not confirm subscriptions") from None
@@ -328,18 +328,18 @@ class Listener:
         seat.heard = loop.create_future()
         began = loop.time()
         try:
-            async with asyncio.timeout(self._options.probe_timeout_s):
-                await seat.link.ping()
-                seat.proven_at = loop.time()
-                published = loop.time()
-                try:
-                    await self._engine.run(CANARY, [seat.canary], [seat.nonce])
-                except LogUnavailable as error:
-                    # Commands fail and say so themselves; the feed answered.
-                    logger.info("the canary could not be published: %s", error)
-                    return
-                await seat.heard
-                self._counters.lag_s = loop.time() - published
+            await within(seat.link.ping(), self._options.probe_timeout_s)
+            seat.proven_at = published = loop.time()
+            try:
+                # It may wait behind our own commands: that has its own limit, and says nothing about the feed.
+                await self._engine.run(SIGNAL, [seat.canary], [seat.nonce])
+            except LogUnavailable as error:
+                # Commands fail and say so themselves; the feed answered.
+                logger.info("the canary could not be published: %s", error)
+                return
+            await within(seat.heard, self._options.probe_timeout_s)
+            seat.proven_at = loop.time()
+            self._counters.lag_s = seat.proven_at - published
         except LogUnavailable:
             return  # lost meanwhile, and known
         except TimeoutError:

@@ -12,9 +12,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from roomcast.chat.ports import Appended, CannotReplay, FeedSink, Gap, Head, LogEntry, Replay
+from roomcast.chat.ports import (
+    MAX_SIGNAL_BYTES,
+    Appended,
+    CannotReplay,
+    FeedSink,
+    Gap,
+    Head,
+    LogEntry,
+    LogUnavailable,
+    Replay,
+    SignalSink,
+)
 from roomcast.eventlog.redis import scripts
 from roomcast.eventlog.redis.codec import (
     CUT_ENTRY_VERSION,
@@ -22,27 +33,34 @@ from roomcast.eventlog.redis.codec import (
     decode_epoch,
     decode_frame,
     decode_record,
+    decode_signal,
     encode_epoch,
     encode_record,
+    encode_signal,
 )
 from roomcast.eventlog.redis.counters import RedisLogCounters
 from roomcast.eventlog.redis.engine import Engine
 from roomcast.eventlog.redis.keys import ChatKeys, chat_keys
 from roomcast.eventlog.redis.listener import Listener
-from roomcast.eventlog.redis.options import RedisLogOptions, RedisOptions
+from roomcast.eventlog.redis.options import RedisLogOptions
+from roomcast.redis_client import RedisOptions, Script
 
 logger = logging.getLogger(__name__)
+
+#: No chat has this id: a question that any Redis can answer.
+_NO_CHAT: Final = "."
 
 
 class _Subscription:
     """One sink of one chat. Drops what it was given before: a log that is rebuilt is published again."""
 
-    __slots__ = ("_epoch", "_feed", "_last", "_log", "_sink")
+    __slots__ = ("_epoch", "_feed", "_last", "_log", "_signals", "_sink")
 
-    def __init__(self, log: RedisEventLog, feed: _Feed, sink: FeedSink) -> None:
+    def __init__(self, log: RedisEventLog, feed: _Feed, sink: FeedSink, signals: SignalSink | None) -> None:
         self._log = log
         self._feed = feed
         self._sink: FeedSink | None = sink
+        self._signals = signals
         self._epoch = ""
         self._last = 0
 
@@ -55,6 +73,10 @@ class _Subscription:
         if entries and self._sink is not None:
             self._last = entries[-1].seq
             self._sink(epoch, entries)
+
+    def take_signal(self, payload: bytes) -> None:
+        if self._signals is not None and self._sink is not None:
+            self._signals(payload)
 
     async def close(self) -> None:
         if self._sink is not None:
@@ -133,6 +155,14 @@ class RedisEventLog:
         """Whether the live feed is connected and was proven to hear, within the last seconds."""
         return self._listener.healthy
 
+    async def reachable(self) -> bool:
+        """Whether Redis takes commands now, whatever the live feed hears."""
+        try:
+            await self._engine.run(scripts.HEAD, self._keys(_NO_CHAT)[:2], [self._ttl_ms])
+        except LogUnavailable:
+            return False
+        return True
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` too after each reconnect."""
         self._on_reconnect.append(callback)
@@ -183,13 +213,19 @@ class RedisEventLog:
         self.counters.replays += 1
         return Replay(entries, head, more=bool(answer[3]))
 
-    async def subscribe(self, chat_id: str, sink: FeedSink) -> _Subscription:
+    async def signal(self, chat_id: str, payload: bytes) -> None:
+        """See the port."""
+        if len(payload) > MAX_SIGNAL_BYTES:
+            raise ValueError(f"a signal of {len(payload)} bytes; at most {MAX_SIGNAL_BYTES}")
+        await self._engine.run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
+
+    async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
         """See the port."""
         channel = self._keys(chat_id).channel
         feed = self._feeds.get(channel.encode())
         if feed is None:
             feed = self._feeds[channel.encode()] = _Feed(chat_id, channel)
-        subscription = _Subscription(self, feed, sink)
+        subscription = _Subscription(self, feed, sink, signals)
         feed.subscriptions = (*feed.subscriptions, subscription)
         try:
             await self._listener.subscribe(channel)
@@ -226,9 +262,7 @@ class RedisEventLog:
             size += len(record)
         yield first_seq, records
 
-    async def _write(
-        self, script: scripts.Script, keys: ChatKeys, epoch: str, first_seq: int, records: Sequence[bytes]
-    ) -> Any:
+    async def _write(self, script: Script, keys: ChatKeys, epoch: str, first_seq: int, records: Sequence[bytes]) -> Any:
         options = self._options
         bounds = (options.max_entries, options.max_bytes, self._ttl_ms)
         args: list[str | bytes | float] = [keys.channel, encode_epoch(epoch), *bounds, first_seq, *records]
@@ -261,14 +295,21 @@ class RedisEventLog:
         if feed is None:
             return  # left a moment ago
         try:
-            epoch, entries = decode_frame(data)
+            signal = decode_signal(data)
+            epoch, entries = ("", []) if signal is not None else decode_frame(data)
         except Malformed as error:
             self.counters.drop(error.reason)
             return
-        self.counters.frames += 1
+        if signal is None:
+            self.counters.frames += 1
+        else:
+            self.counters.signals += 1
         for subscription in feed.subscriptions:
             try:
-                subscription.take(epoch, entries)
+                if signal is None:
+                    subscription.take(epoch, entries)
+                else:
+                    subscription.take_signal(signal)
             except Exception:
                 # A sink that raises breaks its port; the other sinks must not pay for it.
                 logger.exception("a sink of the event log raised", extra={"chat_id": feed.chat_id})

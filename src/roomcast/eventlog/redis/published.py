@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.redis.engine import Engine
-from roomcast.eventlog.redis.options import RedisAddress, RedisOptions
+from roomcast.redis_client import BEATS, RedisAddress, RedisOptions
 
 logger = logging.getLogger(__name__)
 
@@ -88,17 +88,21 @@ class PublishedChannel:
         pubsub = client.pubsub()
         try:
             await pubsub.subscribe(self._channel)
-            proven = True
+            # Beats left in which the answer to a ping may come; None: none is due.
+            beats: int | None = None
             while True:
-                wait_s = options.probe_interval_s if proven else options.probe_timeout_s
+                wait_s = options.probe_interval_s if beats is None else options.probe_timeout_s / BEATS
                 message = await pubsub.get_message(timeout=wait_s)
                 if message is None:
-                    if not proven:
+                    if beats is None:
+                        await pubsub.ping()
+                        beats = BEATS
+                        continue
+                    beats -= 1
+                    if beats == 0:
                         raise TimeoutError(f"no sign of life within {options.probe_timeout_s} s")
-                    await pubsub.ping()
-                    proven = False
                     continue
-                proven = True
+                beats = None
                 if message["type"] == "subscribe":
                     self.subscribed.set()
                     logger.info("the channel %s is heard", self._channel)

@@ -5,29 +5,14 @@ Layer: eventlog.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from importlib.resources import files
+from typing import Final
 
+from roomcast.redis_client import Script, load_script
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script and the name under which Redis keeps it."""
+_PACKAGE: Final = "roomcast.eventlog.redis"
 
-    name: str
-    source: str
-    sha: str
-
-
-def _load(name: str, *modules: str) -> Script:
-    folder = files(__package__) / "lua"
-    source = "\n".join((folder / f"{module}.lua").read_text(encoding="utf-8") for module in (*modules, name))
-    # Redis names scripts by SHA-1; nothing rests on its strength.
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
-
-
-APPEND = _load("append", "publishing", "extend")
-SEED = _load("seed", "publishing", "extend")
-HEAD = _load("head")
-READ = _load("read")
-CANARY = _load("canary", "publishing")
+APPEND: Final[Script] = load_script(_PACKAGE, "append", "publishing", "extend")
+SEED: Final[Script] = load_script(_PACKAGE, "seed", "publishing", "extend")
+HEAD: Final[Script] = load_script(_PACKAGE, "head")
+READ: Final[Script] = load_script(_PACKAGE, "read")
+SIGNAL: Final[Script] = load_script(_PACKAGE, "signal", "publishing")

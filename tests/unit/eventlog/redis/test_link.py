@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.redis.link import Channel, Link
-from roomcast.eventlog.redis.options import RedisAddress, RedisOptions
+from roomcast.redis_client import RedisAddress, RedisOptions
 
 
 class Owner:

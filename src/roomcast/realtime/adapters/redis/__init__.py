@@ -11,6 +11,7 @@ Layer: realtime. May import: wire, redis, hiredis, msgpack.
 | ``answering`` | what other servers ask, and what they are told |
 | ``session`` | one pair of connections: commands, subscriptions, proof of life |
 | ``link`` | one connection |
+| ``directory`` | `RedisDirectory`: which nodes are up, and where each takes what is forwarded |
 | ``options``, ``counters`` | what can be set, what is counted |
 
 The sharded and the streams variants of Node's adapter would stand beside ``adapter`` and ``protocol``.

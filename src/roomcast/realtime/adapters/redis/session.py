@@ -21,6 +21,7 @@ from roomcast.realtime.adapters.redis.errors import RedisUnavailable
 from roomcast.realtime.adapters.redis.link import Link, dial, login, packed
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import Channels
+from roomcast.redis_client import first_done
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Session:
             self._publisher.lost,
             self._subscriber.lost,
         }
-        await asyncio.wait(ends, timeout=self._options.probe_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await first_done(ends, self._options.probe_timeout_s)
         if self._heard.done():
             self.proven_at = loop.time()
             self._counters.lag_s = self.proven_at - began

@@ -25,6 +25,7 @@ export interface Contract {
   AckFailure: AckFailure;
   Acks: Acks;
   Chat: Chat;
+  ChatActivity: ChatActivity;
   ChatEvent: ChatEvent;
   ChatPage: ChatPage;
   ClientToServerEvents: ClientToServerEvents;
@@ -45,11 +46,15 @@ export interface Contract {
   MemberPage: MemberPage;
   Message: Message;
   MessagePage: MessagePage;
+  Presence: Presence;
   Problem: Problem;
   ProblemItem: ProblemItem;
   Resync: Resync;
   SendMessage: SendMessage;
   ServerToClientEvents: ServerToClientEvents;
+  SetTyping: SetTyping;
+  Typing: Typing;
+  TypingAck: TypingAck;
 }
 /**
  * Why an event was refused.
@@ -72,6 +77,7 @@ export interface Acks {
   'join-user': JoinUserAck | AckFailure;
   'join-chat': JoinChatAck | AckFailure;
   'leave-chat': LeaveChatAck | AckFailure;
+  typing: TypingAck | AckFailure;
 }
 /**
  * The ack of ``join-user``.
@@ -105,6 +111,13 @@ export interface LeaveChatAck {
   chatId: string;
 }
 /**
+ * The ack of ``typing``.
+ */
+export interface TypingAck {
+  ok: true;
+  chatId: string;
+}
+/**
  * One chat.
  *
  * Attributes:
@@ -118,6 +131,22 @@ export interface Chat {
   lastActivityAt: string;
   lastSeq: number;
   epoch: string;
+}
+/**
+ * ``chat-activity``, to the room of each user of a chat: it has something new, whether it is followed or not.
+ *
+ * Several events within a moment are told as one: the newest.
+ *
+ * Attributes:
+ *     seq: Where the chat ends now.
+ *     user_id: Who wrote, or added a member; None for an AI or a service.
+ */
+export interface ChatActivity {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  userId: string | null;
+  time: string;
 }
 /**
  * One event as the gateway would emit it.
@@ -149,6 +178,7 @@ export interface ClientToServerEvents {
   'join-user': string;
   'join-chat': string | JoinChat;
   'leave-chat': string | LeaveChat;
+  typing: string | SetTyping;
 }
 /**
  * ``join-chat``. The guide's bare ``chatId`` is read as ``{chatId}``.
@@ -169,6 +199,13 @@ export interface Cursor {
  */
 export interface LeaveChat {
   chatId: string;
+}
+/**
+ * ``typing``. A bare ``chatId`` is read as ``{chatId, typing: true}``.
+ */
+export interface SetTyping {
+  chatId: string;
+  typing?: boolean;
 }
 /**
  * ``GET /api/config``.
@@ -281,6 +318,20 @@ export interface MessagePage {
   hasMore: boolean;
 }
 /**
+ * ``presence``: who of a chat is there, as changes; a client gets a full picture when it has joined.
+ *
+ * Attributes:
+ *     online: Users who have come: at least one of their devices follows the chat, on whichever gateway.
+ *     offline: Users who have gone: none of their devices does any more.
+ *     reset: ``online`` is everybody: forget what was known before.
+ */
+export interface Presence {
+  chatId: string;
+  online: string[];
+  offline: string[];
+  reset: boolean;
+}
+/**
  * The body of every REST error, ``application/problem+json``.
  */
 export interface Problem {
@@ -333,4 +384,19 @@ export interface ServerToClientEvents {
   'member-added': MemberChange;
   'member-removed': MemberChange;
   resync: Resync;
+  typing: Typing;
+  presence: Presence;
+  'chat-activity': ChatActivity;
+}
+/**
+ * ``typing``: a user of the chat began or stopped to write. Forget it after 6 s without another one.
+ *
+ * Attributes:
+ *     user_id: Who.
+ *     typing: Whether they write now.
+ */
+export interface Typing {
+  chatId: string;
+  userId: string;
+  typing: boolean;
 }

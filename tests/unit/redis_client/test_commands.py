@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from redis.crc import key_slot
 
-from roomcast.eventlog.redis.engine import Placement
-from roomcast.eventlog.redis.options import RedisAddress
+from roomcast.redis_client import Placement, RedisAddress
 
 A, B = RedisAddress("a", 1), RedisAddress("b", 2)
 

@@ -1,0 +1,60 @@
+"""A process's internal address: readiness and metrics, and for other gateways the way to its sessions.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from roomcast.app.addresses import LOOPBACK_HOST, WILDCARDS
+from roomcast.app.plan import Internal
+from roomcast.observability.http import PlainApp, Route
+from roomcast.realtime import Site
+from roomcast.realtime.application import Application, Entrance
+from roomcast.realtime.forwarding import Gate
+from roomcast.realtime.nodes import NodeAddress
+
+if TYPE_CHECKING:
+    from roomcast.app.cluster import Cluster
+    from roomcast.realtime.adapters.redis.directory import RedisDirectory
+
+_SECRET_BYTES: Final = 24
+
+
+class InternalSite:
+    """What is served there.
+
+    Args:
+        internal: Where.
+        routes: What it answers to everybody.
+    """
+
+    def __init__(self, internal: Internal, routes: Mapping[str, Route]) -> None:
+        self._internal = internal
+        self._plain = PlainApp(routes)
+        self._site = Site(self._plain, internal.host or LOOPBACK_HOST, internal.port)
+        self._known_as = self._site.host
+        self._directory: RedisDirectory | None = None
+        self._secret = secrets.token_urlsafe(_SECRET_BYTES)
+
+    def admit_nodes(self, application: Application, cluster: Cluster, directory: RedisDirectory) -> None:
+        """Let the other gateways reach this one's sessions, too."""
+        host = self._internal.host or cluster.own_host()
+        entrance = Entrance(application, Gate(self._secret), self._plain)
+        self._site = Site(entrance, host, self._internal.port)
+        # Bound everywhere, it is still at one address that the others find it.
+        self._known_as = cluster.own_host() if host in WILDCARDS else host
+        self._directory = directory
+
+    @property
+    def site(self) -> Site:
+        """To be served."""
+        return self._site
+
+    def bound(self, port: int) -> None:
+        """It answers on this port: the other gateways are told, soon."""
+        if self._directory is not None:
+            self._directory.announce(NodeAddress(self._known_as, port, self._secret))

@@ -1,0 +1,13 @@
+-- ARGV  most fields, ttl ms, field, field, ...
+-- Answers how many fields had no room.
+local room = MOST - redis.call('HLEN', HERE)
+local refused = 0
+for i = 3, #ARGV do
+  if room > 0 then
+    room = room - redis.call('HSET', HERE, ARGV[i], '1')
+  elseif redis.call('HEXISTS', HERE, ARGV[i]) == 0 then
+    refused = refused + 1
+  end
+end
+redis.call('PEXPIRE', HERE, ARGV[2])
+return refused

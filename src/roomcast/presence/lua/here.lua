@@ -1,0 +1,2 @@
+-- ARGV  most fields
+return redis.call('HKEYS', HERE)

@@ -1,0 +1,30 @@
+-- KEYS  leases (sorted set: node id by the end of its lease), records (hash: node id to record)
+-- ARGV  lease ms, own id, own record ("" to leave, "-" only to look)
+-- Answers [id, record, id, record, ...] of the nodes whose lease stands. Time is the server's: nodes' clocks differ.
+local LEASES, RECORDS = KEYS[1], KEYS[2]
+local LEASE_MS, ID, RECORD = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if RECORD == '' then
+  redis.call('ZREM', LEASES, ID)
+  redis.call('HDEL', RECORDS, ID)
+elseif RECORD ~= '-' then
+  redis.call('ZADD', LEASES, string.format('%.0f', now + LEASE_MS), ID)
+  redis.call('HSET', RECORDS, ID, RECORD)
+end
+for _, ended in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', string.format('%.0f', now))) do
+  redis.call('ZREM', LEASES, ended)
+  redis.call('HDEL', RECORDS, ended)
+end
+-- Both may part (eviction): who has no record is not reached, who has no lease is gone.
+redis.call('PEXPIRE', LEASES, 10 * LEASE_MS)
+redis.call('PEXPIRE', RECORDS, 10 * LEASE_MS)
+local answer = {}
+for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+  local record = redis.call('HGET', RECORDS, id)
+  if record then
+    answer[#answer + 1] = id
+    answer[#answer + 1] = record
+  end
+end
+return answer

@@ -1,0 +1,177 @@
+"""The contract of `chat.ports.PresenceBoard`, over every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.ports import PresenceBoard, PresenceUnavailable
+from roomcast.presence.memory import MemoryPresenceBoard
+from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions
+from support.redis_server import RedisServer, running
+
+CHAT = "chat-1"
+A, B = "node-a00", "node-b00"
+
+Boards = Callable[[str], PresenceBoard]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+def at(server: RedisServer) -> RedisOptions:
+    return RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),), command_timeout_s=1.0)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def boards(request: pytest.FixtureRequest) -> AsyncIterator[Boards]:
+    """Makes the boards of gateways that share their entries, of every kind, empty."""
+    if request.param == "memory":
+        shared: dict[str, dict[str, set[str]]] = {}
+        yield lambda node_id: MemoryPresenceBoard(node_id, shared)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.command("FLUSHALL")
+    commands = Commands(at(server))
+    yield lambda node_id: RedisPresenceBoard(commands, node_id)
+    await commands.close()
+
+
+async def here(board: PresenceBoard, chat_id: str = CHAT) -> dict[str, set[str]]:
+    return {node: set(users) for node, users in (await board.here(chat_id)).items()}
+
+
+async def test_nobody_is_in_a_chat_that_nobody_entered(boards: Boards) -> None:
+    board = boards(A)
+    assert await here(board) == {}
+    await board.leave(CHAT, ["ann"])
+    await board.enter(CHAT, [])
+    assert await here(board) == {}
+
+
+async def test_gateways_see_each_others_users_under_their_ids(boards: Boards) -> None:
+    a, b = boards(A), boards(B)
+    await a.enter(CHAT, ["ann", "ben"])
+    await b.enter(CHAT, ["ben", "cleo"])
+    await b.enter("other", ["dan"])
+    assert await here(a) == await here(b) == {A: {"ann", "ben"}, B: {"ben", "cleo"}}
+    await a.leave(CHAT, ["ben", "nobody"])
+    assert await here(b) == {A: {"ann"}, B: {"ben", "cleo"}}
+    await a.leave(CHAT, ["ann"])
+    assert await here(b) == {B: {"ben", "cleo"}}
+    assert await here(a, "other") == {B: {"dan"}}
+
+
+async def test_entering_again_is_harmless(boards: Boards) -> None:
+    board = boards(A)
+    for _ in range(3):
+        await board.enter(CHAT, ["ann"])
+    assert await here(board) == {A: {"ann"}}
+
+
+async def test_what_a_gateway_left_can_be_taken_off_by_another(boards: Boards) -> None:
+    a, b = boards(A), boards(B)
+    await a.enter(CHAT, ["ann", "ben"])
+    await b.enter(CHAT, ["ann"])
+    await b.forget(CHAT, A, ["ann", "ben"])
+    assert await here(b) == {B: {"ann"}}
+
+
+async def test_any_user_id_comes_back_as_it_was(boards: Boards) -> None:
+    users = {"x", " ", "{}", "a:b", "0" * 128, "李", "😀", '"\\', "node-b00", "node-b00ann"}
+    board = boards(A)
+    await board.enter(CHAT, users)
+    assert await here(boards(B)) == {A: users}
+
+
+async def test_more_users_than_one_call_carries(boards: Boards) -> None:
+    users = {f"user {number}" for number in range(1_000)}
+    board = boards(A)
+    await board.enter(CHAT, users)
+    assert await here(board) == {A: users}
+    await board.leave(CHAT, users)
+    assert await here(board) == {}
+
+
+# -- the board in Redis -----------------------------------------------------------------------------------------------
+
+
+async def test_every_key_has_a_time_to_live_that_entering_renews(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A, RedisPresenceOptions(ttl_s=50))
+    await board.enter("a {b} c", ["ann"])
+    (key,) = ["roomcast:{a%20%7Bb%7D%20c}:here"]
+    assert 0 < int(redis_server.command("PTTL", key)[1:]) <= 50_000
+    redis_server.command("PEXPIRE", key, "1000")
+    await board.enter("a {b} c", ["ann"])
+    assert int(redis_server.command("PTTL", key)[1:]) > 1_000
+    assert redis_server.command("DBSIZE") == b":1"
+    await commands.close()
+
+
+async def test_a_full_chat_takes_nobody_more_and_counts_it(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A, RedisPresenceOptions(max_entries=2))
+    await board.enter(CHAT, ["ann", "ben", "cleo"])
+    await board.enter(CHAT, ["ann", "dan"])
+    assert await here(board) == {A: {"ann", "ben"}}
+    assert board.counters["refused"] == 2
+    await commands.close()
+
+
+async def test_junk_is_passed_over_and_counted(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A)
+    await board.enter(CHAT, ["ann"])
+    for junk in ("", "short", "8letters", b"\xff\xfe" * 8, "node-a00\x00", "node-a00" + "x" * 129):
+        redis_server.command("HSET", "roomcast:{chat-1}:here", junk, "1")
+    assert await here(board) == {A: {"ann"}}
+    assert board.counters["malformed"] == 6
+    await commands.close()
+
+
+async def test_what_is_no_board_is_replaced_by_whatever_comes_first(redis_server: RedisServer) -> None:
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A)
+    key = "roomcast:{chat-1}:here"
+    for spoil in (("SET", key, "x"), ("RPUSH", key, "x"), ("SADD", key, "x"), ("XADD", key, "*", "x", "x")):
+        for attempt in ("enter", "leave", "here"):
+            redis_server.command("DEL", key)
+            redis_server.command(*spoil)
+            if attempt == "here":
+                assert await here(board) == {}
+            else:
+                await getattr(board, attempt)(CHAT, ["ann"])
+            assert await here(board) == ({A: {"ann"}} if attempt == "enter" else {})
+    await commands.close()
+
+
+async def test_a_hash_that_is_larger_than_any_board_is_not_read(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A, RedisPresenceOptions(max_entries=10))
+    for number in range(21):
+        redis_server.command("HSET", "roomcast:{chat-1}:here", f"{A}user {number}", "1")
+    assert await here(board) == {}
+    await board.enter(CHAT, ["ann"])
+    assert await here(board) == {A: {"ann"}}
+    await commands.close()
+
+
+async def test_a_redis_that_is_away_is_said(tmp_path: Path) -> None:
+    with running(RedisServer(tmp_path)) as server:
+        commands = Commands(at(server))
+    board = RedisPresenceBoard(commands, A)
+    for attempt in (board.enter(CHAT, ["a"]), board.leave(CHAT, ["a"]), board.here(CHAT), board.forget(CHAT, B, ["a"])):
+        with pytest.raises(PresenceUnavailable):
+            await attempt
+    await commands.close()

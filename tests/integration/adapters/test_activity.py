@@ -1,0 +1,72 @@
+"""``chat-activity`` from a process that serves nobody, to servers of ours and Node's, over every kind of Redis."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roomcast.app.cluster import Cluster
+from roomcast.chat.activity import AnnouncementLost
+from roomcast.contract.events import ChatActivity
+from roomcast.gateway.announcing import RoomAnnouncer
+from roomcast.realtime.adapters import Broadcast
+from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.settings import RedisSettings
+from support.processes import free_port
+from support.recording_node import RecordingNode
+from support.redis_topology import redis_cluster
+
+TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+
+
+def activity(seq: int) -> ChatActivity:
+    return ChatActivity(chat_id="c", epoch="e", seq=seq, user_id="ann", time=TIME)
+
+
+async def test_users_of_a_node_server_and_of_ours_are_told_once_each(cluster: Any) -> None:
+    clients = {}
+    for server, rooms in (("node", ["user:ann"]), ("a", ["user:ann", "user:ben"]), ("b", ["user:ben"]), ("node", [])):
+        client = clients[server, *rooms] = await cluster.client(server)
+        for ack, room in enumerate(rooms):
+            await client.websocket.send(f"42{ack}" + json.dumps(["join", room]))
+            assert (await client.packet()).ack_id == ack
+    settings = RedisSettings(addresses=(("127.0.0.1", cluster.redis.port),))
+    users = ["ann", "ben", *(f"user-{number}" for number in range(498))]
+    async with Cluster(settings).emitter() as emitter:
+        await RoomAnnouncer(emitter).announce(users, activity(7))
+        await emitter.emit("end")
+    told = ["chat-activity", activity(7).model_dump(mode="json")]
+    for (_server, *rooms), client in clients.items():
+        assert await client.until("end") == ([told] if rooms else [])
+
+
+async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Path, until: Any) -> None:
+    with redis_cluster(tmp_path, replicas=False) as nodes:
+        listeners = []
+        for server in nodes.servers:
+            adapter, node = RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", server.port),))), RecordingNode()
+            adapter.bind(node)
+            await adapter.start()
+            listeners.append((adapter, node))
+        try:
+            settings = RedisSettings(addresses=(("127.0.0.1", nodes.servers[0].port),), cluster=True)
+            async with Cluster(settings).emitter() as emitter:
+                for seq in range(5):
+                    await RoomAnnouncer(emitter).announce(["ann", "ben"], activity(seq))
+            await until(lambda: all(len(node.commands) == 5 for _, node in listeners))
+        finally:
+            for adapter, _ in listeners:
+                await adapter.stop()
+        for _, node in listeners:
+            assert all(isinstance(command, Broadcast) for command in node.commands)
+            assert {command.to.rooms for command in node.commands} == {("user:ann", "user:ben")}
+
+
+async def test_without_redis_an_announcement_is_lost_and_says_so() -> None:
+    async with Cluster(RedisSettings(addresses=(("127.0.0.1", free_port()),))).emitter() as emitter:
+        with pytest.raises(AnnouncementLost):
+            await RoomAnnouncer(emitter).announce(["ann"], activity(1))

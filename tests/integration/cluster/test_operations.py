@@ -1,0 +1,120 @@
+"""Readiness, metrics and the drain of real gateways over a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.clients import ChatClient, send
+from support.metrics import metrics
+from support.processes import Roomcast, free_port
+from support.redis_server import RedisServer, environment
+
+LIMIT_S = 15.0
+
+
+async def ask(url: str) -> tuple[int, dict[str, Any]]:
+    async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - loopback, and loading authorities takes long
+        answer = await client.get(url)
+        return answer.status_code, answer.json()
+
+
+async def until_ready(url: str, status: int) -> dict[str, Any]:
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            code, body = await ask(f"{url}/ready")
+            if code == status:
+                return body
+            await asyncio.sleep(0.1)
+
+
+async def until_whole(url: str) -> None:
+    """Wait until a gateway is ready and lacks nothing; ready it is all the time."""
+    async with asyncio.timeout(LIMIT_S):
+        while (told := await ask(f"{url}/ready")) != (200, {"status": "ready", "degraded": []}):
+            assert told[0] == 200
+            await asyncio.sleep(0.1)
+
+
+async def test_a_deaf_gateway_is_not_ready_until_it_hears_and_alive_all_the_time(redis: RedisServer) -> None:
+    with Roomcast.gateway(env=environment(redis)) as gateway:
+        await until_whole(gateway.gateway_url)
+        # Commands go on; nobody may listen any more, and who listened is put out.
+        redis.command("ACL", "SETUSER", "default", "resetchannels")
+        body = await until_ready(gateway.gateway_url, 503)
+        assert any(reason.startswith("deaf: ") for reason in body["reasons"])
+        assert await ask(f"{gateway.gateway_url}/live") == (200, {"status": "alive"})
+        assert (await ask(f"{gateway.gateway_url}/health"))[0] == 200
+        redis.command("ACL", "SETUSER", "default", "allchannels")
+        await until_ready(gateway.gateway_url, 200)
+
+
+async def test_a_redis_that_is_away_for_a_while_makes_nobody_unready(redis: RedisServer) -> None:
+    with Roomcast.gateway(env=environment(redis)) as gateway:
+        await until_whole(gateway.gateway_url)
+        await asyncio.to_thread(redis.kill)
+        async with asyncio.timeout(LIMIT_S):
+            while (told := await ask(f"{gateway.gateway_url}/ready"))[1].get("degraded") != ["redis"]:
+                assert told[0] == 200
+                await asyncio.sleep(0.1)
+        await asyncio.to_thread(redis.start)
+        await until_whole(gateway.gateway_url)
+
+
+async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path: Path, redis: RedisServer) -> None:
+    port, api_port = free_port(), free_port()
+    with Roomcast.api(tmp_path / "data", env=environment(redis, ROOMCAST_INTERNAL_PORT=str(api_port))) as api:
+        env = environment(redis, API_URL=api.api_url)
+        with (
+            Roomcast.gateway(env={**env, "ROOMCAST_INTERNAL_PORT": str(port)}) as gateway,
+            Roomcast.gateway(env=env),
+        ):
+            async with ChatClient(gateway.gateway_url) as ann:
+                ack = await ann.join("team")
+                for number in range(3):
+                    await send(api.api_url, "team", f"message {number}")
+                for _ in range(3):
+                    await ann.next_message()
+                async with ChatClient(gateway.gateway_url) as ben:
+                    assert (await ben.join("team", since={"epoch": ack["epoch"], "seq": 0}))["recovered"] is True
+                    async with asyncio.timeout(LIMIT_S):
+                        while (found := await metrics(port))["roomcast_gateways",] < 2:  # noqa: ASYNC110 - see below
+                            await asyncio.sleep(0.1)  # nothing tells
+                    found = await metrics(port)
+            assert found["roomcast_connections", "websocket"] == 2
+            assert found["roomcast_joins_total", "recovered"] == 2
+            assert found["roomcast_events_replayed_total",] == 3
+            assert found["roomcast_events_delivered_total",] == 3
+            assert found["roomcast_log_replays_total",] >= 1
+            assert found["roomcast_log_lag_seconds",] < 5
+            assert ("roomcast_event_loop_lag_seconds",) in found
+            assert (await metrics(api_port))["roomcast_relay_published_total",] >= 1
+            assert (await ask(f"{api.api_url}/live"))[0] == 200
+            await until_whole(api.api_url)
+            # Not where clients are.
+            async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - see above
+                assert (await client.get(f"{gateway.gateway_url}/metrics")).status_code == 404
+                assert (
+                    await client.get(f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling")
+                ).status_code == 403
+
+
+async def test_a_gateway_that_is_asked_to_end_is_unready_first_and_serves_meanwhile(redis: RedisServer) -> None:
+    env = environment(redis, ROOMCAST_UNREADY_S="1.5", ROOMCAST_DRAIN_S="1")
+    with Roomcast.gateway(env=env) as gateway:
+        await until_ready(gateway.gateway_url, 200)
+        async with ChatClient(gateway.gateway_url) as ann:
+            stopping = asyncio.create_task(asyncio.to_thread(gateway.stop, signal.SIGTERM))
+            assert await until_ready(gateway.gateway_url, 503) == {"status": "not ready", "reasons": ["draining"]}
+            # Who was sent here in the meantime is served.
+            async with ChatClient(gateway.gateway_url) as late:
+                assert await late.call("ping") == "pong"
+            assert await ann.call("ping") == "pong"
+            code, took_s = await stopping
+            await asyncio.wait_for(ann.disconnected.wait(), LIMIT_S)
+        assert code == 0
+        assert 1.5 <= took_s <= 6

@@ -1,0 +1,176 @@
+"""Presence of three gateways over a real Redis that forgets, restarts and hangs; sweeps come in quick succession."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.gateway.feed import chat_room
+from roomcast.gateway.presence import PresenceOptions, Presences
+from roomcast.gateway.signals import Signals
+from roomcast.presence.redis import RedisPresenceBoard
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions
+from support.gateway_model import ClientSocket, LocalRooms
+from support.log_watch import until
+from support.presence_model import CHAT, picture
+from support.redis_server import RedisServer, running
+
+OPTIONS = PresenceOptions(
+    settle_s=0.01,
+    offline_after_s=0.3,
+    look_s=0.05,
+    sweep_s=0.5,
+    doubt_s=2.0,
+    retry_s=0.1,
+    new_node_s=0.5,
+)
+KEY = f"roomcast:{{{CHAT}}}:here"
+SPARE_S = 10.0
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path / "redis")) as server:
+        yield server
+
+
+class Gateway:
+    """One gateway's presence, with connections of its own."""
+
+    def __init__(self, node_id: str, up: set[str], log: RedisEventLog, commands: Commands) -> None:
+        self.node_id = node_id
+        self._up = up
+        up.add(node_id)
+        self.rooms = LocalRooms()
+        self.signals = Signals(log, node_id)
+        board = RedisPresenceBoard(commands, node_id)
+        self.presences = Presences(self.rooms, board, self, self.signals, OPTIONS)
+        self.running = asyncio.create_task(self.presences.run())
+        log.on_reconnect(self.presences.sweep_soon)
+
+    def alive(self) -> Collection[str]:
+        return self._up
+
+    async def known(self, node_id: str) -> bool:
+        return node_id in self._up
+
+    def join(self, user: str) -> ClientSocket:
+        socket = self.rooms.socket()
+        self.presences.identify(socket.sid, user)
+        socket.join(chat_room(CHAT))
+        self.presences.entered(socket, CHAT)
+        return socket
+
+    def cut(self, socket: ClientSocket) -> None:
+        self.rooms.cut(socket)
+        self.presences.left(socket.sid, CHAT)
+        self.presences.gone(socket.sid)
+
+    async def end(self) -> None:
+        self.running.cancel()
+        await asyncio.gather(self.running, return_exceptions=True)
+        await self.presences.close()
+        await self.signals.close()
+
+
+@asynccontextmanager
+async def three_gateways(redis: RedisServer) -> AsyncIterator[list[Gateway]]:
+    options = RedisOptions(
+        addresses=(RedisAddress("127.0.0.1", redis.port),),
+        command_timeout_s=0.5,
+        probe_interval_s=0.2,
+        probe_timeout_s=0.5,
+    )
+    up: set[str] = set()
+    async with AsyncExitStack() as stack:
+        gateways: list[Gateway] = []
+        for number in range(3):
+            log = await stack.enter_async_context(RedisEventLog(options))
+            commands = Commands(options)
+            stack.push_async_callback(commands.close)
+            gateway = Gateway(f"node-{number:03}", up, log, commands)
+            stack.push_async_callback(gateway.end)
+            await log.subscribe(CHAT, lambda _epoch, _entries: None, lambda p, g=gateway: g.signals.take(CHAT, p))  # type: ignore[misc]  # bound now
+            gateways.append(gateway)
+        yield gateways
+
+
+async def all_see(sockets: Collection[ClientSocket], users: set[str]) -> None:
+    await until(lambda: all(picture(socket) == users for socket in sockets), limit_s=SPARE_S)
+
+
+def on_board(redis: RedisServer) -> int:
+    return int(redis.command("HLEN", KEY)[1:])
+
+
+async def test_a_flush_is_seen_by_nobody_and_mended(redis: RedisServer) -> None:
+    async with three_gateways(redis) as gateways:
+        sockets = [gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True)]
+        await all_see(sockets, {"ann", "ben", "cleo"})
+        for _ in range(3):
+            await until(lambda: on_board(redis) == 3)
+            told = [len(socket.frames) for socket in sockets]
+            doubts = [gateway.presences.counters["doubts"] for gateway in gateways]
+            redis.command("FLUSHALL")
+            await until(lambda: on_board(redis) == 3)
+            # Somebody has looked at the board before all had written on it again, or the test says nothing.
+            assert doubts != [gateway.presences.counters["doubts"] for gateway in gateways]
+            late = gateways[0].join("dan")
+            await all_see([*sockets, late], {"ann", "ben", "cleo", "dan"})
+            gateways[0].cut(late)
+            await all_see(sockets, {"ann", "ben", "cleo"})
+            for socket, start in zip(sockets, told, strict=True):
+                assert [event["offline"] for _, event in socket.frames[start:] if event["offline"]] == [["dan"]]
+
+
+async def test_who_came_and_went_while_redis_was_away_is_known_everywhere_when_it_is_back(redis: RedisServer) -> None:
+    async with three_gateways(redis) as gateways:
+        ann, ben, cleo = (gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True))
+        dan = gateways[1].join("dan")
+        await all_see([ann, ben, cleo, dan], {"ann", "ben", "cleo", "dan"})
+        redis.kill()
+        gateways[1].cut(dan)
+        eve = gateways[2].join("eve")
+        # Those who are at the same gateway know at once.
+        await all_see([ben], {"ann", "ben", "cleo"})
+        await all_see([cleo, eve], {"ann", "ben", "cleo", "eve", "dan"})
+        redis.start()
+        await all_see([ann, ben, cleo, eve], {"ann", "ben", "cleo", "eve"})
+        for socket in (ann, ben, cleo, eve):
+            assert {user for _, event in socket.frames for user in event["offline"]} <= {"dan"}
+
+
+async def test_a_redis_that_hangs_holds_up_nothing_that_is_told_here(redis: RedisServer) -> None:
+    async with three_gateways(redis) as gateways:
+        ann, ben = gateways[0].join("ann"), gateways[1].join("ben")
+        await all_see([ann, ben], {"ann", "ben"})
+        redis.pause()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(3):
+            late = gateways[0].join(f"late {number}")
+            await all_see([ann, late], {"ann", "ben", *(f"late {n}" for n in range(number + 1))})
+        took_s = loop.time() - began
+        redis.resume()
+        assert took_s < 0.4  # less than one command's limit
+        await all_see([ann, ben], {"ann", "ben", "late 0", "late 1", "late 2"})
+
+
+async def test_a_gateway_that_is_gone_takes_its_users_along_once_for_everybody(redis: RedisServer) -> None:
+    async with three_gateways(redis) as gateways:
+        sockets = [gateway.join("ann") for gateway in gateways[:2]]
+        gateways[2].join("ben")
+        gateways[2].join("ann")
+        await all_see(sockets, {"ann", "ben"})
+        await until(lambda: on_board(redis) == 4)
+        gateways[2].running.cancel()
+        gateways[0]._up.discard(gateways[2].node_id)
+        await all_see(sockets, {"ann"})
+        await until(lambda: on_board(redis) == 2)
+        for socket in sockets:
+            assert [event["offline"] for _, event in socket.frames if event["offline"]] == [["ben"]]

@@ -1,0 +1,157 @@
+"""The directory of nodes in a real Redis: leases that end, a Redis that forgets, junk in the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from roomcast.realtime.adapters.redis.directory import DirectoryOptions, RedisDirectory
+from roomcast.realtime.nodes import DirectoryUnavailable, NodeAddress
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions
+from support.redis_server import RedisServer, running
+from support.redis_topology import redis_cluster
+
+QUICK = DirectoryOptions(lease_s=0.6, renew_s=0.1, missing_s=0.3, fresh_s=0.01, wait_s=0.2)
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path / "redis")) as server:
+        yield server
+
+
+def at(redis: RedisServer) -> RedisOptions:
+    return RedisOptions(addresses=(RedisAddress("127.0.0.1", redis.port),), command_timeout_s=0.5)
+
+
+@asynccontextmanager
+async def member(
+    options: RedisOptions, port: int, times: DirectoryOptions = QUICK
+) -> AsyncIterator[tuple[RedisDirectory, asyncio.Task[None]]]:
+    """A node that is announced and renews; at the end it leaves, unless its task was cancelled before."""
+    commands = Commands(options)
+    directory = RedisDirectory(commands, times)
+    directory.announce(NodeAddress("127.0.0.1", port, f"secret-{port}"))
+    task = asyncio.create_task(directory.run())
+    try:
+        yield directory, task
+    finally:
+        killed = task.cancelled() or task.cancelling()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        if not killed:
+            await directory.leave()
+        await commands.close()
+
+
+async def until(directory: RedisDirectory, nodes: set[str]) -> float:
+    """Seconds until the directory says that these are there."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(LIMIT_S):
+        while set(directory.alive()) != nodes:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
+    return loop.time() - began
+
+
+async def test_nodes_find_each_other_and_one_that_leaves_is_gone(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _):
+        async with member(at(redis), 1002) as (second, _):
+            await until(first, {first.node_id, second.node_id})
+            await until(second, {first.node_id, second.node_id})
+            assert await first.look_up(second.node_id) == NodeAddress("127.0.0.1", 1002, "secret-1002")
+            assert "secret-1002" not in repr(await first.look_up(second.node_id))
+        await until(first, {first.node_id})
+        assert await first.look_up(second.node_id) is None
+
+
+async def test_a_node_that_has_just_started_is_found_at_once(redis: RedisServer) -> None:
+    slow = DirectoryOptions(lease_s=60, renew_s=30, fresh_s=0.01, wait_s=5.0)
+    async with member(at(redis), 1001, slow) as (first, _):
+        await until(first, {first.node_id})
+        async with member(at(redis), 1002, slow) as (second, _):
+            async with asyncio.timeout(2):
+                assert await first.look_up(second.node_id) is not None
+
+
+async def test_a_killed_nodes_lease_ends(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, second_task):
+        await until(first, {first.node_id, second.node_id})
+        second_task.cancel()
+        took = await until(first, {first.node_id})
+        assert took >= QUICK.missing_s
+        assert took <= QUICK.lease_s + QUICK.missing_s + 4 * QUICK.renew_s + 1
+
+
+async def test_a_redis_that_forgets_or_goes_away_buries_nobody(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
+        both = {first.node_id, second.node_id}
+        await until(first, both)
+        await until(second, both)
+        gone_before = first.counters["gone"] + second.counters["gone"]
+        redis.command("FLUSHALL")
+        await asyncio.to_thread(redis.kill)
+        async with asyncio.timeout(LIMIT_S):
+            while not (first.counters["failures"] and second.counters["failures"]):  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+        assert set(first.alive()) == both
+        assert await first.look_up(second.node_id) is not None
+        with pytest.raises(DirectoryUnavailable):
+            await first.look_up("unknown1")
+        await asyncio.to_thread(redis.start)
+        renewals = first.counters["renewals"], second.counters["renewals"]
+        async with asyncio.timeout(LIMIT_S):
+            while min(first.counters["renewals"] - renewals[0], second.counters["renewals"] - renewals[1]) < 6:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+        assert set(first.alive()) == set(second.alive()) == both
+        assert first.counters["gone"] + second.counters["gone"] == gone_before
+
+
+async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _):
+        await until(first, {first.node_id})
+        junk = {
+            "AAAAAAAA": b"\x80\x04pickle",
+            "BBBBBBBB": b"[]",
+            "CCCCCCCC": b'{"host":"a b","port":1,"secret":"s"}',
+            "DDDDDDDD": b'{"host":"h","port":70000,"secret":"s"}',
+            "EEEEEEEE": b'{"host":"h","port":true,"secret":"s"}',
+            "FFFFFFFF": b'{"host":"h","port":1,"secret":""}',
+            "GGGGGGGG": b"x" * 5_000,
+            "too long to be an id": b'{"host":"h","port":1,"secret":"s"}',
+            "\xff": b"{",
+        }
+        for node_id, record in junk.items():
+            redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
+            redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
+        async with asyncio.timeout(LIMIT_S):
+            while first.counters["malformed"] < len(junk):  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+        assert set(first.alive()) == {first.node_id}
+        async with member(at(redis), 1002) as (second, _):
+            assert await first.look_up(second.node_id) is not None
+
+
+async def test_every_key_has_a_time_to_live(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _):
+        await until(first, {first.node_id})
+        async with asyncio.timeout(LIMIT_S):
+            while redis.command("DBSIZE") != b":2":  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+        for key in ("roomcast:{nodes}:leases", "roomcast:{nodes}:records"):
+            assert 0 < int(redis.command("PTTL", key)[1:]) <= 10_000
+
+
+async def test_a_cluster_has_it_too(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path / "redis") as nodes:
+        addresses = tuple(RedisAddress("127.0.0.1", server.port) for server in nodes.servers)
+        options = RedisOptions(addresses=addresses, cluster=True)
+        async with member(options, 1001) as (first, _), member(options, 1002) as (second, _):
+            await until(first, {first.node_id, second.node_id})

@@ -1,0 +1,314 @@
+"""A cluster in which any node takes any request: sessions that are elsewhere are reached from here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
+from roomcast.realtime.application import Entrance
+from roomcast.realtime.forwarding import Gate
+from roomcast.realtime.nodes import DirectoryUnavailable, NodeAddress, new_node_id
+
+POLLING = "/socket.io/?EIO=4&transport=polling"
+
+
+class Book:
+    """A directory that all nodes of a test share."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, NodeAddress] = {}
+        self.away = False
+
+
+class Page:
+    """One node's view of it."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.node_id = new_node_id()
+
+    async def look_up(self, node_id: str) -> NodeAddress | None:
+        if self._book.away:
+            raise DirectoryUnavailable
+        return self._book.nodes.get(node_id)
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "lifespan"
+    while True:
+        event = await receive()
+        await send({"type": event["type"] + ".complete"})
+        if event["type"] == "lifespan.shutdown":
+            return
+
+
+@dataclass
+class Node:
+    """One node, as `conftest.Running` with an internal address."""
+
+    server: Server
+    running: Any
+    address: NodeAddress
+
+
+@asynccontextmanager
+async def cluster(
+    running: Any, count: int, options: ServerOptions | None = None, observer: Any = None
+) -> AsyncIterator[tuple[Book, list[Node]]]:
+    book = Book()
+    async with AsyncExitStack() as stack:
+        yield book, [await stack.enter_async_context(node(running, book, options, observer)) for _ in range(count)]
+
+
+@asynccontextmanager
+async def node(running: Any, book: Book, options: ServerOptions | None, observer: Any) -> AsyncIterator[Node]:
+    page = Page(book)
+    server = Server(options, directory=page, observer=observer)
+
+    @server.on("echo")
+    def echo(_sid: str, *args: Any) -> Any:
+        return args
+
+    @server.on("count")
+    async def count(sid: str, upto: int) -> None:
+        for number in range(upto):
+            await server.emit("number", number, to=sid)
+
+    application = server.asgi()
+    secret = f"secret of {page.node_id}"
+    sites = [
+        Site(application, "127.0.0.1", 0),
+        Site(Entrance(application, Gate(secret), nothing), "127.0.0.1", 0),
+    ]
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(sites, ServeOptions(on_ready=ready.set_result), stop=stop))
+    try:
+        (public, internal) = await ready
+        address = book.nodes[page.node_id] = NodeAddress("127.0.0.1", internal[0][1], secret)
+        yield Node(server, running(server, public[0][1], stop, task), address)
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.fixture
+def running() -> Any:
+    from integration.realtime.conftest import Running
+
+    return Running
+
+
+async def connected(here: Node, there: Node) -> str:
+    """A polling session of ``here`` whose every further request went to ``there``."""
+    sid = await here.running.poll_open()
+    assert (await there.running.post(sid, b"40")).body == b"ok"
+    assert (await there.running.poll(sid)).body.startswith(b"40{")
+    return str(sid)
+
+
+async def test_polls_and_posts_are_answered_by_the_node_that_has_the_session(running: Any) -> None:
+    async with cluster(running, 3) as (_, nodes):
+        sid = await connected(nodes[0], nodes[1])
+        for number in range(30):
+            door = nodes[number % 3].running
+            assert (await door.post(sid, b'42%d["echo",%d,"\xc3\xbc"]' % (number, number))).body == b"ok"
+            answer = await nodes[(number + 1) % 3].running.poll(sid)
+            assert (answer.status, answer.body) == (200, b'43%d[%d,"\xc3\xbc"]' % (number, number))
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert [node.server.connections for node in nodes] == [1, 0, 0]
+
+
+async def test_a_waiting_poll_is_answered_when_something_comes_and_a_heartbeat_passes(running: Any, until: Any) -> None:
+    options = ServerOptions(ping_interval_s=0.3, ping_timeout_s=5.0)
+    async with cluster(running, 2, options) as (_, (here, there)):
+        sid = await connected(here, there)
+        assert (await there.running.poll(sid)).body == b"2"
+        assert (await there.running.post(sid, b"3")).body == b"ok"
+        poll = asyncio.create_task(there.running.poll(sid))
+        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        await here.server.emit("news", 1)
+        assert (await poll).body == b'42["news",1]'
+
+
+async def test_a_client_that_hangs_up_elsewhere_ends_its_session(running: Any, until: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await connected(here, there)
+        _, writer = await there.running.raw(f"GET {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        writer.close()
+        await until(lambda: not here.server.connections)
+
+
+async def test_an_upgrade_that_lands_elsewhere_takes_the_session_over(running: Any, until: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await connected(here, there)
+        async with there.running.websocket(f"EIO=4&transport=websocket&sid={sid}") as websocket:
+            await websocket.send("2probe")
+            assert await websocket.recv() == "3probe"
+            await websocket.send("5")
+            await websocket.send('42["count",500]')
+            assert [await websocket.recv() for _ in range(500)] == [f'42["number",{number}]' for number in range(500)]
+            await websocket.send(b"\x00" * 100_000)  # not expected: the owner closes, and that comes through
+            with pytest.raises(ConnectionClosed):
+                await websocket.recv()
+        await until(lambda: not here.server.connections)
+        await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
+
+
+async def test_a_refused_upgrade_is_refused_elsewhere_too(running: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)), here.running.websocket() as websocket:
+        sid = json.loads(str(await websocket.recv())[1:])["sid"]
+        async with there.running.websocket(f"EIO=4&transport=websocket&sid={sid}") as second:
+            with pytest.raises(ConnectionClosed):
+                await second.recv()
+        await websocket.send("40")
+        assert str(await websocket.recv()).startswith("40")
+
+
+async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
+    async with cluster(running, 2, observer=recording) as (_, (here, there)):
+        sid = await connected(here, there)
+        reader, writer = await there.running.raw()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        writer.write(
+            f"GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
+            "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            "".encode()
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        writer.write(b"\x81\x86\x00\x00\x00\x002probe")
+        assert (await reader.readexactly(8)).endswith(b"3probe")
+        writer.write(b"\x81\x81\x00\x00\x00\x005")
+        await until(lambda: recording.of("connection_upgraded"))
+        writer.transport.pause_reading()
+        for _ in range(400):
+            await here.server.emit("much", "x" * 65_536)
+            await asyncio.sleep(0)
+            if recording.of("peer_slow"):
+                break
+        await until(lambda: recording.of("peer_slow"))
+        await until(lambda: not here.server.connections)
+        writer.close()
+
+
+async def test_who_has_no_secret_is_not_let_in_at_the_internal_address(running: Any) -> None:
+    async with cluster(running, 1) as (_, (here,)):
+        inside = running(here.server, here.address.port, asyncio.Event(), None)
+        sid = await here.running.poll_open()
+        for secret in (None, "", "guess", here.address.secret + "x"):
+            headers = {} if secret is None else {"x-roomcast-forward": secret}
+            answer = await inside.http("GET", f"{POLLING}&sid={sid}", headers=headers)
+            assert (answer.status, json.loads(answer.body)["code"]) == (403, 4)
+        with pytest.raises(Exception, match="403"):
+            await inside.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        assert here.server.connections == 1
+
+
+async def test_a_client_cannot_speak_as_a_node_or_as_another_address(running: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await here.running.poll_open()
+        lies = {
+            "x-roomcast-forward": here.address.secret,
+            "x-roomcast-client": "203.0.113.9",
+            "x-roomcast-secure": "1",
+            "connection": "x-other",
+            "x-other": "hop",
+        }
+        answer = await there.running.http("POST", f"{POLLING}&sid={sid}", b"40", lies)
+        assert answer.body == b"ok"
+        # Nor does a handshake keep what it claims to be.
+        opened = await there.running.http("GET", POLLING, headers=lies)
+        (connection,) = there.server.engine.connections.values()
+        assert (opened.status, connection.handshake.address) == (200, "127.0.0.1")
+
+
+async def test_a_session_of_a_node_that_is_not_there_is_unknown(running: Any) -> None:
+    async with cluster(running, 2) as (book, (here, there)):
+        sid = await here.running.poll_open()
+        for invented in (sid[:20] + "AAAAAAAA", sid[:-1], "x" * 28, "x" * 20 + "../../..", sid[:20] + "127.0.0."):
+            answer = await there.running.poll(invented)
+            assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)
+        with pytest.raises(Exception, match="400"):
+            await there.running.websocket(f"EIO=4&transport=websocket&sid={sid[:20]}AAAAAAAA")
+        book.away = True
+        assert (await there.running.poll(sid)).status == 503
+        with pytest.raises(Exception, match="503"):
+            await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
+
+
+async def test_a_node_that_was_killed_is_answered_for_with_503(running: Any) -> None:
+    async with cluster(running, 2) as (book, (here, there)):
+        sid = await here.running.poll_open()
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            book.nodes = {key: NodeAddress("127.0.0.1", closed.getsockname()[1], "s") for key in book.nodes}
+        assert (await there.running.poll(sid)).status == 503
+        with pytest.raises(Exception, match="503"):
+            await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        assert there.server.engine.forwarder is not None
+        assert not there.server.engine.forwarder.pipes
+
+
+async def test_what_is_too_large_is_refused_at_the_edge_and_the_session_lives(running: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await connected(here, there)
+        reader, writer = await there.running.raw(
+            f"POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: 40000000\r\n\r\n".encode()
+        )
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
+        writer.close()
+        assert (await there.running.post(sid, b'420["echo"]')).body == b"ok"
+        assert (await there.running.poll(sid)).body == b"430[]"
+
+
+async def test_forwards_are_bounded(running: Any, until: Any) -> None:
+    async with cluster(running, 2, ServerOptions(max_forwards=1)) as (_, (here, there)):
+        first, second = await connected(here, there), await here.running.poll_open()
+        poll = asyncio.create_task(there.running.poll(first))
+        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        assert (await there.running.poll(second)).status == 503
+        await here.server.emit("news")
+        assert (await poll).body == b'42["news"]'
+
+
+async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, until: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await connected(here, there)
+        websocket = await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        await websocket.send("2probe")
+        assert await websocket.recv() == "3probe"
+        await websocket.send("5")
+        await until(lambda: all(c.session.upgraded for c in here.server.engine.connections.values()))
+        there.running.stop.set()
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+        await there.running.task
+        await until(lambda: not here.server.connections)
+
+
+async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any, until: Any) -> None:
+    async with cluster(running, 2) as (_, (here, there)):
+        sid = await connected(here, there)
+        poll = asyncio.create_task(there.running.poll(sid))
+        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        began = asyncio.get_running_loop().time()
+        there.running.stop.set()
+        assert (await poll).status == 503
+        await there.running.task
+        assert asyncio.get_running_loop().time() - began < 2
+        await until(lambda: not here.server.connections)
+
+
+async def test_a_server_without_a_directory_knows_no_elsewhere(running: Any, serving: Any) -> None:
+    async with serving(Server()) as alone:
+        answer = await alone.poll("x" * 28)
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)

@@ -1,0 +1,121 @@
+"""Real nginx and haproxy in front of several gateways, round-robin for every request: no session sticks to one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from support.processes import free_port
+
+START_LIMIT_S = 10.0
+STOP_LIMIT_S = 5.0
+
+# The settings that a WebSocket service needs: HTTP/1.1 with the upgrade passed on, no buffering, long idle times.
+NGINX = """
+daemon off;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+{user}
+events {{ worker_connections 2048; }}
+http {{
+    access_log {directory}/access.log;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+    upstream gateways {{ {servers} keepalive 32; }}
+    server {{
+        listen 127.0.0.1:{port};
+        client_max_body_size 2m;
+        location / {{
+            proxy_pass http://gateways;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_upgrade;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_buffering off;
+            proxy_read_timeout 3600s;
+            proxy_next_upstream off;
+        }}
+    }}
+}}
+"""
+
+HAPROXY = """
+global
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 3600s
+    option forwardfor
+frontend public
+    bind 127.0.0.1:{port}
+    default_backend gateways
+backend gateways
+    balance roundrobin
+    {servers}
+"""
+
+
+@contextlib.contextmanager
+def load_balancer(kind: str, directory: Path, gateways: Sequence[int]) -> Iterator[int]:
+    """A running proxy in front of the gateways on these ports; its port. Ended by its id."""
+    program = _program(kind)
+    directory.mkdir(parents=True)
+    port = free_port()
+    config = directory / f"{kind}.conf"
+    if kind == "nginx":
+        servers = " ".join(f"server 127.0.0.1:{gateway} max_fails=0;" for gateway in gateways)
+        user = "user root;" if os.geteuid() == 0 else ""
+        config.write_text(NGINX.format(directory=directory, port=port, servers=servers, user=user))
+        command = [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "start.log")]
+    else:
+        servers = "\n    ".join(f"server gateway{number} 127.0.0.1:{p}" for number, p in enumerate(gateways))
+        config.write_text(HAPROXY.format(port=port, servers=servers))
+        command = [program, "-db", "-f", str(config)]
+    log = (directory / "output.log").open("wb")
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _until_listening(process, port, directory / "output.log")
+            yield port
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _program(kind: str) -> str:
+    path = shutil.which(kind) or shutil.which(kind, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        reason = f"no {kind} here: apt-get install {kind}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def _until_listening(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"the proxy did not start: {output.read_text()}")

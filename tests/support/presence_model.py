@@ -1,0 +1,167 @@
+"""Gateways that share a board, signals and a directory, in virtual time; what their sockets are told of presence."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Collection
+from random import Random
+
+from roomcast.chat.ports import PresenceUnavailable
+from roomcast.gateway.feed import chat_room
+from roomcast.gateway.presence import PresenceOptions, Presences
+from roomcast.gateway.signals import Signals
+from roomcast.presence.memory import MemoryPresenceBoard
+from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog
+from support.virtual_time import run_in_virtual_time
+
+CHAT = "a"
+OPTIONS = PresenceOptions()
+#: Everything is told by then: settled, gone for long enough, a gateway's death noticed.
+SOON_S, LATER_S = 0.5, 10.0
+
+
+class Cluster:
+    """What the gateways share: the log that carries signals, the board's entries, and which gateways are up."""
+
+    def __init__(self, random: Random | None = None) -> None:
+        self.log = UnreliableLog(random)
+        self.entries: dict[str, dict[str, set[str]]] = {}
+        self.up: dict[str, Gateway] = {}
+        self.away = False
+        #: How long the board takes to answer, or to fail.
+        self.answer_s = 0.0
+        #: Chats of which the board fails.
+        self.spoiled: set[str] = set()
+        #: Gateways that have just started: the directories know them when they ask, and do not name them yet.
+        self.unnamed: set[str] = set()
+        #: How long the directory waits for a gateway that it does not know: it may just have started.
+        self.wait_s = 0.0
+        self._numbers = itertools.count()
+
+    def gateway(self) -> Gateway:
+        return Gateway(self, f"node-{next(self._numbers):03}")
+
+    async def pause(self) -> None:
+        if self.log.random is not None:
+            await asyncio.sleep(self.log.random.choice((0, 0.001, 0.02)))
+
+
+class Board(MemoryPresenceBoard):
+    """A board that can be slow, spoiled, or out of reach."""
+
+    def __init__(self, cluster: Cluster, node_id: str) -> None:
+        super().__init__(node_id, cluster.entries)
+        self._cluster = cluster
+
+    async def _reach(self, chat_id: str) -> None:
+        await self._cluster.pause()
+        if self._cluster.answer_s:
+            await asyncio.sleep(self._cluster.answer_s)
+        if self._cluster.away or chat_id in self._cluster.spoiled:
+            raise PresenceUnavailable
+
+    async def enter(self, chat_id: str, users: Collection[str]) -> None:
+        await self._reach(chat_id)
+        await super().enter(chat_id, users)
+
+    async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
+        await self._reach(chat_id)
+        await super().forget(chat_id, node_id, users)
+
+    async def here(self, chat_id: str) -> dict[str, Collection[str]]:
+        await self._reach(chat_id)
+        found = dict(await super().here(chat_id))
+        await self._cluster.pause()
+        return found
+
+
+class Gateway:
+    """One gateway's presence, with sockets that keep what they get."""
+
+    def __init__(self, cluster: Cluster, node_id: str) -> None:
+        self.cluster = cluster
+        self.node_id = node_id
+        cluster.up[node_id] = self
+        self.rooms = LocalRooms()
+        self.signals = Signals(cluster.log, node_id)
+        self.presences = Presences(self.rooms, Board(cluster, node_id), self, self.signals, OPTIONS)
+        self.task = asyncio.create_task(self.presences.run())
+        self._subscribed: set[str] = set()
+
+    def alive(self) -> Collection[str]:
+        return self.cluster.up.keys() - self.cluster.unnamed
+
+    async def known(self, node_id: str) -> bool:
+        if node_id not in self.cluster.up and self.cluster.wait_s:
+            await asyncio.sleep(self.cluster.wait_s)
+        return node_id in self.cluster.up
+
+    async def join(self, user: str | None, chat_id: str = CHAT, socket: ClientSocket | None = None) -> ClientSocket:
+        if chat_id not in self._subscribed:
+            self._subscribed.add(chat_id)
+            await self.cluster.log.subscribe(
+                chat_id, lambda _epoch, _entries: None, lambda payload: self.signals.take(chat_id, payload)
+            )
+        socket = socket or self.rooms.socket()
+        if user is not None:
+            self.presences.identify(socket.sid, user)
+        socket.join(chat_room(chat_id))
+        self.presences.entered(socket, chat_id)
+        return socket
+
+    def leave(self, socket: ClientSocket, chat_id: str = CHAT) -> None:
+        socket.leave(chat_room(chat_id))
+        self.presences.left(socket.sid, chat_id)
+
+    def cut(self, socket: ClientSocket) -> None:
+        self.rooms.cut(socket)
+        for chat_id in list(self.presences._followed.get(socket.sid, ())):
+            self.presences.left(socket.sid, chat_id)
+        self.presences.gone(socket.sid)
+
+    def pause(self) -> None:
+        """As by SIGSTOP, for longer than its lease."""
+        del self.cluster.up[self.node_id]
+        self.task.cancel()
+
+    def resume(self) -> None:
+        """As by SIGCONT."""
+        self.cluster.up[self.node_id] = self
+        self.task = asyncio.create_task(self.presences.run())
+
+    def die(self) -> None:
+        """As by SIGKILL: nobody is told."""
+        del self.cluster.up[self.node_id]
+        self.task.cancel()
+        self.rooms = self.presences._rooms = LocalRooms()
+        self.presences._sharing._board = Board(Cluster(), self.node_id)
+        self.signals._log = UnreliableLog()
+
+    async def end(self) -> None:
+        self.task.cancel()
+        await self.presences.close()
+        await self.signals.close()
+
+
+def picture(socket: ClientSocket, chat_id: str = CHAT) -> set[str] | None:
+    """Who the client thinks is there, by the events that it got; None before the first picture."""
+    online: set[str] | None = None
+    for name, event in socket.frames:
+        if name != "presence" or event["chatId"] != chat_id:
+            continue
+        if event["reset"]:
+            online = set(event["online"])
+        elif online is not None:
+            assert not set(event["online"]) & set(event["offline"])
+            online = (online | set(event["online"])) - set(event["offline"])
+    return online
+
+
+def run(scenario: Callable[[Cluster], Awaitable[None]]) -> None:
+    async def main() -> None:
+        cluster = Cluster()
+        await scenario(cluster)
+        await asyncio.gather(*(gateway.end() for gateway in list(cluster.up.values())))
+
+    run_in_virtual_time(main())

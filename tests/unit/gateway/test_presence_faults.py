@@ -1,0 +1,286 @@
+"""Presence while Redis forgets, hangs or is spoiled, and while gateways come and go: nothing false is announced."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from support.gateway_model import ClientSocket
+from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, picture, run
+
+#: Draws of the sweeps' jitter, on which it depends who compares with the board first.
+DRAWS = range(10)
+FEW_S = 2.0
+
+
+def told_since(socket: ClientSocket, start: int) -> list[dict[str, Any]]:
+    return [event for name, event in socket.frames[start:] if name == "presence"]
+
+
+@pytest.mark.parametrize("_draw", DRAWS)
+def test_a_redis_that_loses_everything_makes_nobody_look_gone(_draw: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        gateways = [cluster.gateway() for _ in range(3)]
+        watchers = [await gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", None), strict=True)]
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        told = [len(watcher.frames) for watcher in watchers]
+        cluster.entries.clear()  # FLUSHALL: no connection is lost, nobody is told
+        await asyncio.sleep(4 * OPTIONS.sweep_s)
+        assert [told_since(watcher, start) for watcher, start in zip(watchers, told, strict=True)] == [[]] * 3
+        assert set(cluster.entries[CHAT]) == {gateways[0].node_id, gateways[1].node_id}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("_draw", DRAWS)
+def test_who_begins_to_follow_right_after_a_loss_sees_everybody_with_the_next_sweeps(_draw: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        await here.join("ann")
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        cluster.entries.clear()
+        ben = await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        assert picture(ben) == {"ann", "ben"}
+
+    run(scenario)
+
+
+def test_who_left_unheard_is_gone_with_the_next_sweep_of_a_board_that_lost_nothing() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(2 * OPTIONS.sweep_s)
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(FEW_S)
+        cluster.log.losing = False
+        await asyncio.sleep(OPTIONS.sweep_s + OPTIONS.offline_after_s + FEW_S)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+
+
+def test_a_chat_that_the_board_fails_of_spoils_no_other() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.spoiled.add("spoiled")
+        leaver = await here.join("ann", "spoiled")
+        await here.join("zoe", "spoiled")
+        await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        here.leave(leaver, "spoiled")
+        await asyncio.sleep(SOON_S)
+        cluster.entries.clear()
+        for gateway in (here, there):
+            gateway.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        ben = await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        assert picture(ben) == {"ann", "ben"}
+
+    run(scenario)
+
+
+def test_a_board_that_hangs_holds_up_nothing_that_is_told_here() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here = cluster.gateway()
+        ann = await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        cluster.away, cluster.answer_s = True, 2.0
+        await here.join("ben")
+        await asyncio.sleep(SOON_S)
+        assert picture(ann) == {"ann", "ben"}
+        cleo = await here.join("cleo")
+        await asyncio.sleep(SOON_S)
+        assert picture(ann) == picture(cleo) == {"ann", "ben", "cleo"}
+
+    run(scenario)
+
+
+def test_the_first_picture_does_not_wait_for_a_board_that_hangs() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        await there.join("zoe")
+        await asyncio.sleep(SOON_S)
+        cluster.answer_s = 30.0
+        ann = await here.join("ann")
+        await asyncio.sleep(FEW_S)
+        assert picture(ann) == {"ann"}
+        await asyncio.sleep(30)
+        assert picture(ann) == {"ann", "zoe"}
+
+    run(scenario)
+
+
+def test_after_an_outage_arrivals_and_departures_are_known_everywhere_within_seconds() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben, dan = await here.join("ann"), await there.join("ben"), await here.join("dan")
+        await asyncio.sleep(SOON_S)
+        cluster.away, cluster.log.available = True, False
+        here.cut(dan)
+        cleo = await here.join("cleo")
+        await asyncio.sleep(LATER_S)
+        cluster.away, cluster.log.available = False, True
+        # The later one was the last to compare: it must not have to wait for its next turn.
+        there.presences.sweep_soon()
+        await asyncio.sleep(0.01)
+        here.presences.sweep_soon()
+        await asyncio.sleep(OPTIONS.offline_after_s + FEW_S)
+        assert picture(ann) == picture(ben) == picture(cleo) == {"ann", "ben", "cleo"}
+
+    run(scenario)
+
+
+def test_a_word_that_was_lost_between_two_gateways_is_said_again_without_a_reconnect() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann = await here.join("ann")
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        cluster.log.available = False
+        await there.join("cleo")
+        await asyncio.sleep(SOON_S)
+        cluster.log.available = True
+        await asyncio.sleep(FEW_S * 2)
+        assert picture(ann) == {"ann", "ben", "cleo"}
+
+    run(scenario)
+
+
+def test_a_gateway_that_stood_still_for_longer_than_its_lease_gets_its_users_back() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann = await here.join("ann")
+        await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        there.pause()
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        assert picture(ann) == {"ann"}
+        there.resume()
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        assert picture(ann) == {"ann", "ben"}
+
+    run(scenario)
+
+
+def test_a_death_is_seen_in_time_although_a_sweep_takes_long() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann = await here.join("ann")
+        await there.join("ben")
+        for number in range(200):
+            await here.join("ann", f"chat-{number}")
+        await asyncio.sleep(LATER_S)
+        cluster.answer_s = 5.0
+        here.presences.sweep_soon()
+        await asyncio.sleep(FEW_S)
+        there.die()
+        await asyncio.sleep(LATER_S)
+        assert picture(ann) == {"ann"}
+        cluster.answer_s = 0.0
+
+    run(scenario)
+
+
+def test_what_a_killed_gateway_left_in_many_chats_does_not_slow_the_sweep_down() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.wait_s = 0.5
+        chats = [f"chat-{number}" for number in range(200)]
+        for chat_id in chats:
+            await here.join("ann", chat_id)
+            await there.join("ben", chat_id)
+        await asyncio.sleep(SOON_S)
+        there.die()
+        here.presences.sweep_soon()
+        await asyncio.sleep(FEW_S)
+        assert [chat_id for chat_id in chats if there.node_id in cluster.entries[chat_id]] == []
+
+    run(scenario)
+
+
+def test_whoever_can_publish_cannot_make_a_gateway_remember_without_bound() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here = cluster.gateway()
+        ann = await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        for number in range(3_000):
+            ghosts = [f"ghost {number}-{copy}" for copy in range(10)]
+            signal = {"v": 1, "type": "moved", "node": f"{number:08}", "entered": ghosts}
+            await cluster.log.signal(CHAT, json.dumps(signal).encode())
+        await asyncio.sleep(SOON_S)
+        online = picture(ann)
+        assert online is not None
+        assert len(online) <= OPTIONS.max_entries + 1
+        # Those that are there are still heard.
+        there = cluster.gateway()
+        await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.look_s + OPTIONS.offline_after_s + SOON_S)
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        assert picture(ann) == {"ann", "ben"}
+
+    run(scenario)
+
+
+def test_while_there_are_too_many_invented_gateways_a_new_one_is_not_taken_off_the_board() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.unnamed.add(there.node_id)
+        ann = await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        for number in range(OPTIONS.max_new_nodes):
+            signal = {"v": 1, "type": "moved", "node": f"{number:08}", "entered": [f"ghost {number}"]}
+            await cluster.log.signal(CHAT, json.dumps(signal).encode())
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        assert cluster.entries[CHAT][there.node_id] == {"ben"}
+        cluster.unnamed.clear()
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        assert "ben" in (picture(ann) or ())
+
+    run(scenario)
+
+
+def test_a_socket_that_comes_and_goes_while_the_picture_is_not_there_gets_one() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here = cluster.gateway()
+        cluster.answer_s = 0.5
+        socket = await here.join("ann")
+        for _ in range(50):
+            here.leave(socket)
+            await here.join("ann", socket=socket)
+        await asyncio.sleep(FEW_S)
+        assert told_since(socket, 0) == [{"chatId": CHAT, "online": ["ann"], "offline": [], "reset": True}]
+
+    run(scenario)
+
+
+def test_a_long_outage_leaves_nothing_behind() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here = cluster.gateway()
+        await here.join("ann")
+        for number in range(100):
+            here.cut(await here.join("ann", f"chat-{number}"))
+        await asyncio.sleep(SOON_S)
+        cluster.away, cluster.log.available = True, False
+        for number in range(3_000):
+            here.cut(await here.join(f"visitor {number}", f"chat-{number % 100}"))
+            if number % 100 == 0:
+                await asyncio.sleep(SOON_S)
+        await asyncio.sleep(4 * OPTIONS.sweep_s)
+        assert len(here.presences) <= 101
+        cluster.away, cluster.log.available = False, True
+        here.presences.sweep_soon()
+        await asyncio.sleep(2 * OPTIONS.sweep_s)
+        assert len(here.presences) == 1
+        assert cluster.entries == {CHAT: {here.node_id: {"ann"}}}
+
+    run(scenario)
