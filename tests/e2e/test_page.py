@@ -61,6 +61,31 @@ async def test_two_people_chat_each_message_once_and_in_one_order(browser: Brows
             assert [message.text for message in shown if message.author == "Ada"] == [f"Ada {n}" for n in range(10)]
 
 
+async def test_who_is_here_and_who_is_typing_is_seen_and_goes_away(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            async with open_tab(browser, server.api_url, "小美") as mei:
+                for tab in (ada, mei):
+                    await expect(tab.by("presence")).to_have_attribute("data-online", "2", timeout=LIMIT_MS)
+                await ada.by("presence").click()
+                await expect(ada.by("presence-list")).to_contain_text("小美")
+                await ada.page.keyboard.press("Escape")
+                await mei.by("composer").press_sequentially("你")
+                await expect(ada.by("typing")).to_contain_text("小美 is typing…", timeout=LIMIT_MS)
+                await expect(mei.by("typing")).to_have_attribute("data-count", "0")
+                await mei.by("composer").fill("")
+                await expect(ada.by("typing")).to_have_attribute("data-count", "0", timeout=LIMIT_MS)
+                await mei.say("你好")
+                await ada.sees("你好")
+                await expect(ada.by("typing")).to_have_attribute("data-count", "0")
+                # A reload is not seen as leaving.
+                await mei.page.reload()
+                await mei.is_connected()
+                await expect(mei.by("presence")).to_have_attribute("data-online", "2", timeout=LIMIT_MS)
+                await expect(ada.by("presence")).to_have_attribute("data-online", "2")
+            await expect(ada.by("presence")).to_have_attribute("data-online", "1", timeout=LIMIT_MS)
+
+
 async def test_the_demo_answers_and_a_reload_keeps_everything(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data") as server:
         async with open_tab(browser, f"{server.api_url}/c/support", "Ada") as ada:
@@ -192,6 +217,23 @@ async def test_chats_are_made_shared_by_link_and_marked_unread(browser: Browser,
                 await ada.page.go_back()
                 await ada.sees("speed")
                 await expect(unread).to_have_count(0)
+
+
+async def test_what_is_said_elsewhere_marks_its_chat_without_the_list_being_asked_for(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        await post(server, "plans", "a first thought", user_id="Ada")
+        async with open_tab(browser, server.api_url, "Ada") as ada:
+            plans = ada.page.locator("[data-testid=chat-item][data-chat-id=plans]")
+            await expect(plans).to_have_attribute("data-unread", "false")
+            # From here on the list is never answered: what shows was pushed.
+            await ada.page.route("**/api/chats?*", lambda _route: None)
+            await post(server, "plans", "another one", user_id="小美")
+            await expect(plans).to_have_attribute("data-unread", "true", timeout=LIMIT_MS)
+            # What she writes herself, on another device, is no news.
+            await post(server, "plans", "agreed", user_id="Ada")
+            await expect(plans).to_have_attribute("data-unread", "false", timeout=LIMIT_MS)
 
 
 async def test_history_loads_upwards_without_a_jump_and_news_wait_below(browser: Browser, tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ export class ChatList {
     }
   };
 
-  /** A message came: its chat moves up. One that is not listed yet is fetched. */
-  touch({ chatId, seq, time }: ChatMessage): void {
+  /** Something came: its chat moves up. One that is not listed yet is fetched. */
+  touch({ chatId, seq, time }: Pick<ChatMessage, 'chatId' | 'seq' | 'time'>): void {
     if (chatId === undefined || !this.#snapshot.observed) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (!known) {

@@ -24,7 +24,8 @@ export interface ChatLog {
 
 export type ChatLogAction =
   | { readonly type: 'replaced'; readonly page: MessagePage; readonly reset: boolean }
-  | { readonly type: 'delivered'; readonly messages: readonly Message[] }
+  /** `upTo`: seq of the last event of any kind. */
+  | { readonly type: 'delivered'; readonly messages: readonly Message[]; readonly upTo: number }
   | { readonly type: 'older-requested' }
   | { readonly type: 'older-loaded'; readonly before: number; readonly page: MessagePage }
   | { readonly type: 'older-failed'; readonly error: RoomcastError }
@@ -50,7 +51,7 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
     case 'replaced':
       return replace(log, action.page, action.reset);
     case 'delivered':
-      return log.loaded ? append(log, action.messages) : withoutConfirmed(log, action.messages);
+      return withoutSettled(log.loaded ? append(log, action.messages) : log, action.messages, action.upTo);
     case 'older-requested':
       return { ...log, loadingOlder: true, olderError: null };
     case 'older-loaded':
@@ -88,8 +89,10 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const keys = new Set(confirmed.map((entry) => entry.key));
   const outgoing = log.outgoing.filter((entry) => {
     if (keys.has(entry.key)) return false;
-    // Accepted once, but the history that it was accepted into is gone (reset) or already shown up to there.
-    return entry.seq === null || (!reset && entry.seq > page.seq);
+    if (entry.seq === null) return true;
+    // Accepted once, but the history that it was accepted into is gone, or is already shown up to there. What another
+    // epoch accepted beyond the end of this one is gone with it, or comes as an event.
+    return !reset && entry.seq > page.seq && entry.epoch === page.epoch;
   });
   return {
     ...log,
@@ -110,15 +113,16 @@ function append(log: ChatLog, messages: readonly Message[]): ChatLog {
   const all = [...log.confirmed, ...fresh];
   const excess = Math.max(0, all.length - log.limit);
   return {
-    ...withoutConfirmed(log, messages),
+    ...log,
     confirmed: all.slice(excess),
     hasOlder: log.hasOlder || excess > 0,
   };
 }
 
-function withoutConfirmed(log: ChatLog, messages: readonly Message[]): ChatLog {
+/** Without what came as an event, and without what was accepted into a history that went another way from there. */
+function withoutSettled(log: ChatLog, messages: readonly Message[], upTo: number): ChatLog {
   const keys = new Set(messages.map((message) => keyOf(message.clientMsgId, message.id)));
-  const outgoing = log.outgoing.filter((entry) => !keys.has(entry.key));
+  const outgoing = log.outgoing.filter((entry) => !keys.has(entry.key) && (entry.seq === null || entry.seq > upTo));
   return outgoing.length === log.outgoing.length ? log : { ...log, outgoing };
 }
 

@@ -8,7 +8,7 @@ import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
 import { findGateway } from './gateway-address.ts';
-import type { Message, Resync } from './generated/contract.ts';
+import type { ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
 import { Emitter } from './observable.ts';
 import { platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
@@ -260,7 +260,18 @@ export class WebSocketClient {
     }
     const { chatId, seq, epoch } = data;
     const session = typeof chatId === 'string' ? this.#sessions.get(chatId) : undefined;
-    if (name === 'resync') {
+    if (name === 'presence') {
+      session?.takePresence(data as unknown as Presence);
+      this.#events.emit(name, data as unknown as Presence);
+    } else if (name === 'typing') {
+      session?.takeTyping(data as unknown as Typing);
+      this.#events.emit(name, data as unknown as Typing);
+    } else if (name === 'chat-activity') {
+      // Its seq is a place in the chat, not its own: the event there comes to those who follow.
+      const activity = data as unknown as ChatActivity;
+      this.chats.touch({ ...activity, time: new Date(activity.time) });
+      this.#events.emit(name, activity);
+    } else if (name === 'resync') {
       session?.input({ type: 'resync', resync: data as unknown as Resync });
     } else if (session?.isActive && typeof seq === 'number' && typeof epoch === 'string') {
       session.input({ type: 'live', event: { seq, epoch, event: name, data } });

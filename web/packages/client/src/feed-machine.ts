@@ -150,7 +150,14 @@ function take(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedSt
       return state.activity.kind === 'wait' || state.activity.kind === 'denied' ? idle(opened) : opened;
     }
     case 'closed': {
-      const closed = { ...state, connected: false, joined: false };
+      // The history may be another one at the next connection: what was held is fetched again, not kept. `target` still
+      // knows how far it went, and the cursor of a chat that had none, from where.
+      const [first] = state.buffer;
+      const cursor =
+        state.shown || first === undefined
+          ? state.cursor
+          : (state.cursor ?? { epoch: first.epoch, seq: first.seq - 1 });
+      const closed = { ...state, connected: false, joined: false, cursor, buffer: [] };
       return state.activity.kind === 'join' ? idle(closed) : closed;
     }
     case 'wake':

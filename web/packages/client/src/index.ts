@@ -18,6 +18,7 @@ export {
 } from './errors.ts';
 export type { Config } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
+export type { PresenceSnapshot } from './people.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
 export { type ChatSession, type ChatSnapshot } from './session.ts';
 export {

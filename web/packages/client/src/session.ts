@@ -5,10 +5,11 @@ import type { RoomcastError } from './errors.ts';
 import { toRoomcastError } from './errors.ts';
 import { Feed, type FeedDependencies, type Outcome } from './feed.ts';
 import { type FeedInput, isSynced } from './feed-machine.ts';
-import type { Message } from './generated/contract.ts';
+import type { Message, Presence, Typing } from './generated/contract.ts';
 import { Observable } from './observable.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
-import type { Runtime } from './runtime.ts';
+import { People, type PresenceSnapshot } from './people.ts';
+import type { Runtime, TimerHandle } from './runtime.ts';
 import { type ChatEntry, type ChatMessage, type LoadStatus, reviveMessage } from './types.ts';
 import type { UnsentStore } from './unsent-store.ts';
 
@@ -47,6 +48,7 @@ export class ChatSession {
   readonly #dependencies: SessionDependencies;
   readonly #feed: Feed;
   readonly #outbox: Outbox;
+  readonly #people: People;
   readonly #snapshot: Observable<ChatSnapshot>;
   readonly #waiting = new Map<string, (entry: ChatEntry) => void>();
   /** What is in the outbox or has failed, by entry key. */
@@ -56,6 +58,8 @@ export class ChatSession {
   #followers = 0;
   /** Highest seq that `announce` was given, or that a snapshot covered. */
   #announced = 0;
+  /** Runs while the event of an accepted message is awaited. */
+  #grace: TimerHandle | null = null;
 
   constructor(chatId: string, dependencies: SessionDependencies) {
     this.chatId = chatId;
@@ -70,6 +74,7 @@ export class ChatSession {
       sent: (message) => this.#sent(message),
       failed: (outgoing, error) => this.#failed(outgoing, error),
     });
+    this.#people = new People(dependencies.runtime.clock, (typing) => this.#tellTyping(typing));
     this.#snapshot = new Observable<ChatSnapshot>({
       chatId,
       messages: [],
@@ -96,6 +101,24 @@ export class ChatSession {
   /** The same object until something changed. */
   readonly getSnapshot = (): ChatSnapshot => this.#snapshot.value;
 
+  /** Hears of each change of `getPresence()`; follows the chat meanwhile. */
+  readonly subscribePresence = (listener: () => void): (() => void) => this.#observe(this.#people.presence, listener);
+
+  /** Who is there; the same object until it changes. */
+  readonly getPresence = (): PresenceSnapshot => this.#people.presence.value;
+
+  /** Hears of each change of `getTyping()`; follows the chat meanwhile. */
+  readonly subscribeTyping = (listener: () => void): (() => void) => this.#observe(this.#people.typing, listener);
+
+  /** Others who write at the moment, the longest first; the same object until it changes. */
+  readonly getTyping = (): readonly string[] => this.#people.typing.value;
+
+  /**
+   * Tells the others that one writes: true with each keystroke (they are told every 3 s at most), false when the field
+   * is empty. It ends by itself after 4 s, and with `send`. Never fails: while there is no connection nobody is told.
+   */
+  readonly setTyping = (typing: boolean): void => this.#people.setTyping(typing);
+
   /**
    * Sends a message; its entry shows at once.
    *
@@ -111,6 +134,7 @@ export class ChatSession {
       userId: this.#userId,
     };
     unsent?.put(outgoing);
+    this.#people.setTyping(false);
     return this.#queue(outgoing);
   }
 
@@ -163,7 +187,16 @@ export class ChatSession {
   }
 
   input(input: FeedInput): void {
+    if (input.type === 'closed') this.#people.lose();
     this.#feed.send(input);
+  }
+
+  takePresence(presence: Presence): void {
+    if (this.isActive) this.#people.takePresence(presence);
+  }
+
+  takeTyping(typing: Typing): void {
+    if (this.isActive && typing.userId !== this.#userId) this.#people.takeTyping(typing);
   }
 
   wake(): void {
@@ -191,6 +224,7 @@ export class ChatSession {
       this.#unfinished.clear();
       this.#announced = 0;
       this.#log = EMPTY_LOG;
+      this.#people.forget();
       this.#feed.send({ type: 'restart' });
     }
     if (this.#feed.state.active) this.#restore();
@@ -199,6 +233,8 @@ export class ChatSession {
 
   /** Gives up what is being sent; it stays in the storage. */
   close(): void {
+    if (this.#grace !== null) this.#dependencies.runtime.clock.clearTimeout(this.#grace);
+    this.#grace = null;
     this.#outbox.close();
   }
 
@@ -215,8 +251,31 @@ export class ChatSession {
   #stopSoon(): void {
     // Deferred: React's StrictMode, and a move between two views of a chat, let go and take hold again at once.
     this.#dependencies.runtime.clock.setTimeout(() => {
-      if (!this.#inUse) this.#feed.send({ type: 'stop' });
+      if (this.#inUse) return;
+      this.#people.setTyping(false);
+      this.#people.lose();
+      this.#feed.send({ type: 'stop' });
     }, 0);
+  }
+
+  #observe<T>(observable: Observable<T>, listener: () => void): () => void {
+    const { clock } = this.#dependencies.runtime;
+    const unsubscribe = observable.subscribe(listener);
+    let leave = (): void => undefined;
+    // Deferred: a view that comes at the same moment loads the chat before it is joined.
+    const timer = clock.setTimeout(() => (leave = this.follow()), 0);
+    return () => {
+      clock.clearTimeout(timer);
+      unsubscribe();
+      leave();
+    };
+  }
+
+  #tellTyping(typing: boolean): boolean {
+    if (!this.#feed.state.joined) return false;
+    // With an ack, so that a refusal is told to nobody: a gateway of the guide's knows no such event.
+    this.#dependencies.connection.request('typing', { chatId: this.chatId, typing }).catch(() => undefined);
+    return true;
   }
 
   #restore(): void {
@@ -271,7 +330,8 @@ export class ChatSession {
           .filter(({ event }) => event === 'new-msg')
           .map(({ data }) => data as unknown as Message);
         this.#confirm(messages);
-        this.#dispatch({ type: 'delivered', messages });
+        for (const { userId } of messages) if (userId !== null) this.#people.quiet(userId);
+        this.#dispatch({ type: 'delivered', messages, upTo: outcome.events.at(-1)?.seq ?? 0 });
         this.#announce(messages);
         return;
       }
@@ -305,16 +365,31 @@ export class ChatSession {
 
   #sent(message: Message): void {
     const key = keyOf(message.clientMsgId, message.id);
-    const { cursor, active } = this.#feed.state;
+    const { cursor } = this.#feed.state;
     this.#dispatch({ type: 'sent', message, upTo: this.#log.loaded ? (cursor?.seq ?? 0) : 0 });
     const entry =
       this.#log.outgoing.find((other) => other.key === key) ?? this.#log.confirmed.find((other) => other.key === key);
     this.#finish(key, entry);
-    if (!active || (cursor !== null && cursor.seq >= message.seq)) return;
-    this.#dependencies.runtime.clock.setTimeout(
-      () => this.#feed.send({ type: 'behind', seq: message.seq }),
-      EVENT_GRACE_MS,
-    );
+  }
+
+  /** Sees to it that the event of each accepted message comes, or that the message is found to be gone. */
+  #awaitEvents(): void {
+    const seq = this.#awaited;
+    if (this.#grace !== null || seq === 0) return;
+    this.#grace = this.#dependencies.runtime.clock.setTimeout(() => {
+      this.#grace = null;
+      const reached = this.#feed.state.cursor?.seq ?? 0;
+      if (this.#awaited >= seq && reached < seq) this.#feed.send({ type: 'behind', seq });
+      else this.#awaitEvents();
+    }, EVENT_GRACE_MS);
+  }
+
+  /** The highest seq of an accepted message whose event has not come although nothing seems to be missing; or 0. */
+  get #awaited(): number {
+    const { state } = this.#feed;
+    if (!isSynced(state) || state.cursor === null) return 0;
+    const seq = Math.max(0, ...this.#log.outgoing.map((entry) => entry.seq ?? 0));
+    return seq > state.cursor.seq ? seq : 0;
   }
 
   #failed(outgoing: Outgoing, error: RoomcastError): void {
@@ -359,6 +434,7 @@ export class ChatSession {
     };
     if (Object.entries(next).some(([name, value]) => before[name as keyof ChatSnapshot] !== value))
       this.#snapshot.set(next);
+    this.#awaitEvents();
   }
 }
 

@@ -4,7 +4,7 @@
  * Source: guide, Step 2.2. Members beyond the guide's are optional in what a program may build itself.
  */
 import type { RoomcastError } from './errors.ts';
-import type { Message } from './generated/contract.ts';
+import type { ChatActivity, Message, Presence, Typing } from './generated/contract.ts';
 
 export enum ConnectionState {
   DISCONNECTED = 'disconnected',
@@ -32,6 +32,12 @@ export interface WebSocketEvents {
   disconnect: (reason: string) => void;
   'new-msg': (msg: ChatMessage) => void;
   error: (error: { message: string }) => void;
+  /** Somebody began or stopped to write; a chat's `getTyping()` keeps count. */
+  typing: (typing: Typing) => void;
+  /** Somebody came or went; a chat's `getPresence()` keeps count. */
+  presence: (presence: Presence) => void;
+  /** A chat of this user has something new, followed or not. */
+  'chat-activity': (activity: ChatActivity) => void;
   /** The connection state changed, by whatever cause. */
   state: (state: ConnectionState) => void;
   /** An established connection has been gone for more than a moment: time for a banner. */

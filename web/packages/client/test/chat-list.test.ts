@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Chat } from '../src/generated/contract.ts';
-import { type ChatList, createClient } from '../src/index.ts';
+import { type ChatList, createClient, type WebSocketClient } from '../src/index.ts';
 import { FakeServer, json, problem } from './support/fake-server.ts';
 
 function chat(id: string, minute: number, lastSeq = 0): Chat {
@@ -8,7 +8,7 @@ function chat(id: string, minute: number, lastSeq = 0): Chat {
   return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, epoch: 'e1' };
 }
 
-function setUp(all: Chat[]): { server: FakeServer; chats: ChatList; ids: () => string[] } {
+function setUp(all: Chat[]): { server: FakeServer; client: WebSocketClient; chats: ChatList; ids: () => string[] } {
   const server = new FakeServer();
   server.intercept = (method, url, body) => {
     if (url.pathname !== '/api/chats') return undefined;
@@ -21,8 +21,9 @@ function setUp(all: Chat[]): { server: FakeServer; chats: ChatList; ids: () => s
     const page = all.slice(from, from + 2);
     return json({ chats: page, nextCursor: from + 2 < all.length ? String(from + 2) : null });
   };
-  const { chats } = createClient({ runtime: server.runtime });
-  return { server, chats, ids: () => chats.getSnapshot().chats.map(({ id }) => id) };
+  const client = createClient({ runtime: server.runtime });
+  const { chats } = client;
+  return { server, client, chats, ids: () => chats.getSnapshot().chats.map(({ id }) => id) };
 }
 
 describe('the list of chats', () => {
@@ -47,11 +48,38 @@ describe('the list of chats', () => {
     onTestFinished(chats.subscribe(() => undefined));
     await server.clock.advance(1);
     const untouched = chats.getSnapshot().chats[0];
-    chats.touch({ id: '1', role: 'USER', content: '', time: new Date(Date.UTC(2026, 0, 2)), chatId: 'b', seq: 1 });
+    chats.touch({ time: new Date(Date.UTC(2026, 0, 2)), chatId: 'b', seq: 1 });
     expect(ids()).toEqual(['b', 'a']);
     expect(chats.getSnapshot().chats[1]).toBe(untouched);
     all.unshift(chat('new', 30));
-    chats.touch({ id: '2', role: 'USER', content: '', time: new Date(), chatId: 'new', seq: 1 });
+    chats.touch({ time: new Date(), chatId: 'new', seq: 1 });
+    await server.clock.advance(1);
+    expect(ids()).toContain('new');
+  });
+
+  test('shows the activity of chats that are not followed at once, and takes it for no event of one that is', async () => {
+    const all = [chat('a', 9, 1), chat('b', 8)];
+    const { server, client, chats, ids } = setUp(all);
+    const followed = client.chat('a');
+    onTestFinished(followed.subscribe(() => undefined));
+    onTestFinished(chats.subscribe(() => undefined));
+    onTestFinished(() => client.close());
+    const heard: string[] = [];
+    client.on('chat-activity', ({ chatId, seq }) => heard.push(`${chatId} ${seq}`));
+    client.acquire('ada');
+    await server.clock.advance(50);
+    const asked = server.requests.length;
+    server.tellActivity('b', 3);
+    expect(ids()).toEqual(['b', 'a']);
+    expect(chats.getSnapshot().chats[0]).toMatchObject({ lastSeq: 3, lastActivityAt: new Date(Date.UTC(2026, 1, 1)) });
+    expect(server.requests).toHaveLength(asked);
+    // Ahead of the message itself, as it may come.
+    server.tellActivity('a', 1);
+    server.post('a', 'hello');
+    expect(followed.getSnapshot().messages.map(({ content }) => content)).toEqual(['hello']);
+    expect(heard).toEqual(['b 3', 'a 1']);
+    all.unshift(chat('new', 30));
+    server.tellActivity('new', 1);
     await server.clock.advance(1);
     expect(ids()).toContain('new');
   });

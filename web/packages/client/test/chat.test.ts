@@ -144,6 +144,21 @@ describe('sending', () => {
     expect(lines(chat)).toEqual([]);
   });
 
+  test('so is what was accepted before anything else was known of that history', async () => {
+    const server = new FakeServer();
+    const client = createClient({ runtime: server.runtime });
+    client.acquire('ada');
+    const chat = client.chat(CHAT);
+    chat.subscribe(() => undefined);
+    for (const content of ['m1', 'm2', 'm3']) server.post(CHAT, content);
+    void chat.send('accepted');
+    await server.clock.advance(0);
+    // What the client knew by then belongs to the copy, too: no join says that it starts over.
+    server.restore(3);
+    await server.clock.advance(40_000);
+    expect(lines(chat)).toEqual(['m1 sent', 'm2 sent', 'm3 sent']);
+  });
+
   test('goes on as long as nobody answers, and at once when the connection is back', async () => {
     const { server, chat } = await setUp();
     server.intercept = () => Promise.reject(new TypeError('failed to fetch'));

@@ -164,6 +164,26 @@ describe('live events', () => {
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_001 } });
   });
 
+  test('that were held when the connection broke are fetched from the next one, not kept', () => {
+    const machine = live(5).live(7).send({ type: 'closed' }, { type: 'opened' });
+    machine.failed(new NetworkError('away')).send({ type: 'wake' });
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'join', since: { epoch: EPOCH, seq: 5 } });
+    machine.joined(6);
+    expect(machine.delivered).toEqual([]);
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 5 } });
+    // The history ends before 7 by now: what was held of the former one is not shown behind it.
+    expect(machine.paged([6]).delivered).toEqual([6]);
+  });
+
+  test('that were held by a chat whose join was not answered say where it begins', () => {
+    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).live(8, 9);
+    machine.send({ type: 'closed' }, { type: 'opened' });
+    expect(machine.effects).toEqual([{ type: 'backfill', op: machine.op, after: { epoch: EPOCH, seq: 7 } }]);
+    machine.paged([8, 9]);
+    expect(machine.delivered).toEqual([8, 9]);
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'join', since: { epoch: EPOCH, seq: 9 } });
+  });
+
   test('are ignored by a chat that was stopped', () => {
     const machine = live(5).send({ type: 'stop' });
     expect(machine.kinds).toEqual(['leave']);

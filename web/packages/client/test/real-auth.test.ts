@@ -45,6 +45,28 @@ test('a member chats; one who is not is refused and told so', async () => {
   expect(await eve.sendMessage('private', 'let me in')).toMatchObject({ status: 'failed' });
 });
 
+test('a new member is told of the chat, and of what is said there, without following it; a stranger is not', async () => {
+  const [ada, bob, eve] = ['ada', 'bob', 'eve'].map((userId) => newClient({ auth: { token: server.token(userId) } }));
+  if (!ada || !bob || !eve) throw new Error('three clients were made');
+  await Promise.all([ada.connect('ada'), bob.connect('bob'), eve.connect('eve')]);
+  const heard: string[] = [];
+  bob.on('chat-activity', ({ chatId, userId }) => heard.push(`bob ${chatId} ${userId}`));
+  eve.on('chat-activity', ({ chatId }) => heard.push(`eve ${chatId}`));
+  onTestFinished(bob.chats.subscribe(() => undefined));
+  await ada.chats.createChat({ id: 'club' });
+  const added = await fetch(`${server.apiUrl}/api/chats/club/members/bob`, {
+    method: 'PUT',
+    headers: { authorization: `Bearer ${server.token('ada')}` },
+  });
+  expect(added.status).toBe(204);
+  await eventually(() => expect(bob.chats.getSnapshot().chats.map(({ id }) => id)).toContain('club'));
+  expect(await ada.sendMessage('club', 'welcome')).toMatchObject({ status: 'sent' });
+  await eventually(() => expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'club', lastSeq: 3 }));
+  await eve.chats.createChat({ id: 'eves' });
+  await eventually(() => expect(heard).toContain('eve eves'));
+  expect(new Set(heard)).toEqual(new Set(['bob club ada', 'eve eves']));
+});
+
 test('a token that expires is renewed, and nothing is missed', async () => {
   let minted = 0;
   let token = '';

@@ -42,6 +42,22 @@ function isSynced(chat: ChatSession): Promise<void> {
 }
 
 describe('one gateway', () => {
+  test('who wrote in a chat and follows it no more hears of what is new there, in order, without asking', async () => {
+    const [ada, bob] = [newClient(), newClient()];
+    await Promise.all([ada.connect('ada'), bob.connect('bob')]);
+    const [first] = await Promise.all([bob.sendMessage('left', 'bye'), ada.sendMessage('other', 'mine')]);
+    expect(first).toMatchObject({ status: 'sent', seq: 1 });
+    const heard: number[] = [];
+    bob.on('chat-activity', ({ chatId, seq }) => chatId === 'left' && heard.push(seq));
+    onTestFinished(bob.chats.subscribe(() => undefined));
+    await eventually(() => expect(bob.chats.getSnapshot().chats.map(({ id }) => id)).toContain('left'));
+    for (let number = 2; number <= 30; number += 1) await ada.sendMessage('left', `m${number}`);
+    await eventually(() => expect(heard.at(-1)).toBe(30));
+    expect(heard.length).toBeLessThan(15);
+    expect(heard).toEqual([...heard].sort((a, b) => a - b));
+    expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'left', lastSeq: 30 });
+  });
+
   test('two people see the same messages in the same order, each once', async () => {
     const [ada, bob] = [newClient(), newClient()];
     await Promise.all([ada.connect('ada'), bob.connect('bob')]);

@@ -4,5 +4,6 @@ export { RoomcastProvider, type RoomcastProviderProps, useRoomcastClient } from 
 export { useConnection, useConnectionState } from './use-connection.ts';
 export { useChat, type UseChatOptions, type UseChatResult } from './use-chat.ts';
 export { useChats, type UseChatsResult } from './use-chats.ts';
+export { usePresence, useTyping } from './use-people.ts';
 export { useMessageListener } from './use-message-listener.ts';
 export { useChatWebSocket, type UseChatWebSocketResult, useWebSocket, type UseWebSocketResult } from './guide-hooks.ts';

@@ -1,7 +1,8 @@
 /** One chat: what it shows, and what can be done to it. */
-import type { ChatEntry, ChatSession, ChatSnapshot } from '@roomcast/client';
+import type { ChatEntry, ChatSession, ChatSnapshot, PresenceSnapshot } from '@roomcast/client';
 import { useMemo, useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
+import { usePresence, useTyping } from './use-people.ts';
 
 export interface UseChatOptions {
   /** Show nothing and ask for nothing, for now. */
@@ -9,6 +10,10 @@ export interface UseChatOptions {
 }
 
 export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
+  /** Others who write at the moment, the longest first. */
+  typingUsers: readonly string[];
+  /** Who is there, oneself included; `stale` while that is only as last known. */
+  presence: PresenceSnapshot;
   /** Sends a message, which shows at once. Never rejects: see the entry's `status`. */
   sendMessage: (content: string) => Promise<ChatEntry>;
   /** Sends a failed entry again. */
@@ -17,6 +22,8 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   discard: (key: string) => void;
   /** Loads the page before the first message. Never rejects: see `error`. */
   loadOlder: () => Promise<void>;
+  /** Tells the others that one writes: true with each keystroke, false when the field is empty. Never fails. */
+  setTyping: (typing: boolean) => void;
 }
 
 const NOTHING: ChatSnapshot = {
@@ -44,13 +51,16 @@ export function useChat(chatId: string | null | undefined, { skip = false }: Use
     session?.getSnapshot ?? getNothing,
     getNothing,
   );
+  const shown = session?.chatId;
+  const typingUsers = useTyping(shown);
+  const presence = usePresence(shown);
   const actions = useMemo(() => actionsOf(session), [session]);
-  return { messages, status, error, synced, hasOlder, loadingOlder, ...actions };
+  return { messages, status, error, synced, hasOlder, loadingOlder, typingUsers, presence, ...actions };
 }
 
 function actionsOf(
   session: ChatSession | null,
-): Pick<UseChatResult, 'sendMessage' | 'retry' | 'discard' | 'loadOlder'> {
+): Pick<UseChatResult, 'sendMessage' | 'retry' | 'discard' | 'loadOlder' | 'setTyping'> {
   return {
     sendMessage: (content) => {
       if (session === null) throw new Error('useChat has no chat: it was given none, or told to skip');
@@ -61,5 +71,6 @@ function actionsOf(
     },
     discard: (key) => session?.discard(key),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),
+    setTyping: (typing) => session?.setTyping(typing),
   };
 }

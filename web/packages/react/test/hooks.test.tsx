@@ -15,7 +15,9 @@ import {
   useConnection,
   useConnectionState,
   useMessageListener,
+  usePresence,
   useRoomcastClient,
+  useTyping,
   useWebSocket,
   type WebSocketClient,
   websocketClient,
@@ -290,4 +292,95 @@ test('renders on a server: disconnected, nothing loaded, nothing asked for', () 
     '<p>idle 0 disconnected 0 disconnected</p>',
   );
   expect(server.requests).toEqual([]);
+});
+
+describe('who is there and who writes', () => {
+  function Company({ chatId }: { chatId: string | null }): ReactNode {
+    const { online, stale } = usePresence(chatId);
+    const typing = useTyping(chatId);
+    return <p>{`${online.join()} ${stale ? 'stale' : 'known'} ${typing.join()}`}</p>;
+  }
+
+  test('each shows in every component of the chat, and no presence renders what shows typing alone', async () => {
+    const rendered = vi.fn();
+    function Line(): ReactNode {
+      const typing = useTyping('c');
+      useEffect(rendered);
+      return <i>{typing.join()}</i>;
+    }
+    render(
+      <>
+        <Company chatId="c" />
+        <Line />
+      </>,
+      { wrapper: StrictAsAda },
+    );
+    await advance(50);
+    screen.getByText('stale', { normalizer: (text) => text.trim() });
+    rendered.mockClear();
+    act(() => server.tell('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true }));
+    screen.getByText('ada,bob known', { normalizer: (text) => text.trim() });
+    expect(rendered).not.toHaveBeenCalled();
+    act(() => server.tell('c', 'typing', { userId: 'bob', typing: true }));
+    screen.getByText('ada,bob known bob');
+    screen.getByText('bob');
+    await advance(6_000);
+    screen.getByText('ada,bob known', { normalizer: (text) => text.trim() });
+    expect(server.socket.sent.filter(([event]) => event === 'join-chat')).toHaveLength(1);
+  });
+
+  test('without a chat there is nobody, and on a server neither', () => {
+    render(<Company chatId={null} />, { wrapper: StrictAsAda });
+    screen.getByText('stale', { normalizer: (text) => text.trim() });
+    const html = renderToString(
+      <RoomcastProvider client={client}>
+        <Company chatId="c" />
+      </RoomcastProvider>,
+    );
+    expect(html).toBe('<p> stale </p>');
+    expect(server.sockets).toHaveLength(0);
+  });
+
+  test('useChat has both and tells of one’s own typing; it joins once, after it has loaded', async () => {
+    server.post('c', 'hello');
+    const { result, unmount } = renderHook(() => useChat('c'), { wrapper: StrictAsAda });
+    await advance(50);
+    act(() => {
+      server.tell('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true });
+      server.tell('c', 'typing', { userId: 'bob', typing: true });
+    });
+    expect(result.current).toMatchObject({ presence: { online: ['ada', 'bob'], stale: false }, typingUsers: ['bob'] });
+    result.current.setTyping(true);
+    expect(server.socket.sent.map(([event]) => event)).toEqual(['join-user', 'join-chat', 'typing']);
+    expect(server.socket.sent[1]?.[1]).toMatchObject({ since: { seq: 1 } });
+    unmount();
+    await advance(50);
+    expect(server.socket.rooms.has('c')).toBe(false);
+  });
+
+  test('a view beside the chat’s own, mounted first and with a connection, does not join it twice', async () => {
+    server.post('c', 'hello');
+    function Both(): ReactNode {
+      return (
+        <>
+          <Company chatId="c" />
+          <p>{useChat('c').messages.length}</p>
+        </>
+      );
+    }
+    const { rerender } = render(<i />, { wrapper: StrictAsAda });
+    await advance(50);
+    rerender(<Both />);
+    await advance(50);
+    expect(server.socket.sent.map(([event]) => event)).toEqual(['join-user', 'join-chat']);
+    expect(server.socket.sent[1]?.[1]).toMatchObject({ since: { seq: 1 } });
+  });
+
+  test('useChat that skips has nobody, and tells nothing', async () => {
+    const { result } = renderHook(() => useChat('c', { skip: true }), { wrapper: StrictAsAda });
+    await advance(50);
+    expect(result.current).toMatchObject({ presence: { online: [], stale: true }, typingUsers: [] });
+    result.current.setTyping(true);
+    expect(server.socket.sent.map(([event]) => event)).toEqual(['join-user']);
+  });
 });

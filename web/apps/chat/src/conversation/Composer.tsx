@@ -10,6 +10,8 @@ interface Props {
   readonly userId: string;
   readonly chatId: string;
   readonly onSend: (content: string) => void;
+  /** With each change of the text: whether there is any. */
+  readonly onTyping: (typing: boolean) => void;
 }
 
 /** Enter also accepts a candidate of an input method (Chinese, Japanese, Korean): that Enter is not ours. */
@@ -19,7 +21,7 @@ function isComposing(event: KeyboardEvent): boolean {
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
-export function Composer({ userId, chatId, onSend }: Props) {
+export function Composer({ userId, chatId, onSend, onTyping }: Props) {
   const { conversation: words } = useStrings();
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
@@ -48,6 +50,11 @@ export function Composer({ userId, chatId, onSend }: Props) {
     field.current?.focus();
   }
 
+  function onChange(text: string): void {
+    setDraft(text);
+    onTyping(toContent(text) !== '');
+  }
+
   function onSubmit(event: SubmitEvent): void {
     event.preventDefault();
     send();
@@ -74,7 +81,7 @@ export function Composer({ userId, chatId, onSend }: Props) {
           aria-describedby={hint}
           aria-invalid={over > 0}
           enterKeyHint="send"
-          onChange={(event) => setDraft(event.target.value)}
+          onChange={(event) => onChange(event.target.value)}
           onKeyDown={onKeyDown}
         />
         <button

@@ -7,6 +7,7 @@ import { Notice } from '../shell/Notice.tsx';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Skeleton } from './Skeleton.tsx';
+import { TypingLine } from './TypingLine.tsx';
 import { useLatest } from './useLatest.ts';
 
 interface Props {
@@ -57,7 +58,12 @@ export function Conversation({ chatId, me, online }: Props) {
     <>
       <div className="conversation__body">{body()}</div>
       {/* Nothing can be said where nothing may be read. */}
-      {chat.status !== 'error' && <Composer userId={me} chatId={chatId} onSend={send} />}
+      {chat.status !== 'error' && (
+        <>
+          <TypingLine userIds={chat.typingUsers} />
+          <Composer userId={me} chatId={chatId} onSend={send} onTyping={chat.setTyping} />
+        </>
+      )}
     </>
   );
 }

@@ -79,9 +79,17 @@ export const en = {
     send: 'Send',
     composerHint: 'Enter sends, Shift + Enter makes a new line',
     tooLong: (over: number) => (over === 1 ? '1 character too many' : `${over} characters too many`),
+    typing: (names: string, count: number) => `${names} ${count === 1 ? 'is' : 'are'} typing…`,
+    manyTyping: 'Several people are typing…',
     said: (author: string, text: string) => `${author}: ${text}`,
     today: 'Today',
     yesterday: 'Yesterday',
+  },
+  presence: {
+    title: 'Here now',
+    here: (count: number, names: string) => `${count} here: ${names}`,
+    more: (count: number) => `${count} more`,
+    stale: '(as last known)',
   },
   connection: {
     short: {

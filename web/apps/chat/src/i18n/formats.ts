@@ -1,4 +1,4 @@
-/** Dates and times as the reader writes them. Formatters are costly to build, so each language builds them once. */
+/** Dates, times and lists as the reader writes them. Formatters are costly to build, so each language builds them once. */
 import type { Dictionary } from './en';
 import { type Language, languages } from './languages';
 
@@ -9,6 +9,8 @@ export interface Formats {
   full(date: Date): string;
   /** The day as a heading: today, yesterday, else the date (with its year if it is not this one). */
   day(date: Date, now: Date): string;
+  /** Names in a sentence, `Ann, Bob, and Cleo`. */
+  list(names: readonly string[]): string;
 }
 
 // Dates of the page speak Taiwan's conventions in Chinese, and the reader's own region in English.
@@ -35,7 +37,9 @@ function build(language: Language): Formats {
   const full = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'medium' });
   const thisYear = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
   const otherYear = new Intl.DateTimeFormat(locale, { dateStyle: 'long' });
+  const list = new Intl.ListFormat(locale, { type: 'conjunction' });
   return {
+    list: (names) => list.format(names),
     time: (date) => time.format(date),
     full: (date) => full.format(date),
     day(date, now) {

@@ -17,7 +17,7 @@ export function useStrings(): Dictionary {
   return languages[useLanguage()];
 }
 
-/** Dates and times in the language in use. */
+/** Dates, times and lists in the language in use. */
 export function useFormats(): Formats {
   return formatsOf(useLanguage());
 }

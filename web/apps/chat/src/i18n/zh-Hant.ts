@@ -81,9 +81,17 @@ export const zhHant: Dictionary = {
     send: '傳送',
     composerHint: 'Enter 傳送，Shift + Enter 換行',
     tooLong: (over) => `超出 ${over} 個字元`,
+    typing: (names) => `${names} 正在輸入…`,
+    manyTyping: '多人正在輸入…',
     said: (author, text) => `${author}：${text}`,
     today: '今天',
     yesterday: '昨天',
+  },
+  presence: {
+    title: '目前在線',
+    here: (count, names) => `${count} 人在線：${names}`,
+    more: (count) => `另外 ${count} 人`,
+    stale: '（最後得知的狀態）',
   },
   connection: {
     short: {

@@ -1,8 +1,9 @@
-/** Above the conversation: where one is, the link to share, and whether one is connected. */
+/** Above the conversation: where one is, who is there, the link to share, and whether one is connected. */
 import type { Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
 import type { Reach } from '../connection/connection.ts';
+import { Here } from '../conversation/Here.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { CopyLink } from './CopyLink.tsx';
@@ -11,13 +12,14 @@ interface Props {
   readonly title: string;
   readonly reach: Reach;
   readonly chatId: string | null;
+  readonly me: string;
   readonly sidebarId: string;
   readonly sidebarOpen: boolean;
   readonly opener: Ref<HTMLButtonElement>;
   readonly onOpenSidebar: () => void;
 }
 
-export function Header({ title, reach, chatId, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
+export function Header({ title, reach, chatId, me, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
   const { chats: words } = useStrings();
   return (
     <header className="header">
@@ -36,8 +38,9 @@ export function Header({ title, reach, chatId, sidebarId, sidebarOpen, opener, o
       <h1 className="header__title" dir="auto" data-testid="chat-title">
         {title}
       </h1>
+      {chatId !== null && <Here key={chatId} chatId={chatId} me={me} />}
       <ConnectionIndicator reach={reach} />
-      {chatId !== null && <CopyLink key={chatId} chatId={chatId} />}
+      {chatId !== null && <CopyLink key={`link ${chatId}`} chatId={chatId} />}
     </header>
   );
 }

@@ -7,6 +7,7 @@ import { NewChat } from '../chats/NewChat.tsx';
 import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
 import { useFreshChats } from '../chats/useFreshChats.ts';
+import { useReadElsewhere } from '../chats/useReadElsewhere.ts';
 import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
 import { useReach } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
@@ -28,7 +29,7 @@ export function Shell({ userId, byToken }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats();
-  useFreshChats(list.refresh);
+  useFreshChats(list.refresh, !byToken);
   // With accounts nobody is a member of a lobby by default: the newest chat of one's own then, if there is one.
   const first = byToken ? (list.chats[0]?.id ?? null) : LOBBY;
   const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? first : null;
@@ -37,6 +38,7 @@ export function Shell({ userId, byToken }: Props) {
   const sidebarId = useId();
   const [readMarks] = useState(() => new ReadMarks(userId));
   const marks = useMarks(readMarks);
+  useReadElsewhere(readMarks, userId);
 
   const open = list.chats.find((chat) => chat.id === chatId);
   function titleHere(): string {
@@ -106,6 +108,7 @@ export function Shell({ userId, byToken }: Props) {
           title={title}
           reach={connection.reach}
           chatId={chatId}
+          me={userId}
           sidebarId={sidebarId}
           sidebarOpen={drawer.open}
           opener={drawer.opener}

@@ -10,7 +10,7 @@ const type = (value: string) => fireEvent.change(field(), { target: { value } })
 
 function show(chatId = 'lobby', userId = 'ann') {
   const onSend = vi.fn<(content: string) => void>();
-  const view = render(<Composer userId={userId} chatId={chatId} onSend={onSend} />);
+  const view = render(<Composer userId={userId} chatId={chatId} onSend={onSend} onTyping={() => undefined} />);
   return { onSend, ...view };
 }
 

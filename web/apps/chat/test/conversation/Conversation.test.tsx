@@ -35,6 +35,9 @@ beforeEach(() => {
     synced: true,
     hasOlder: false,
     loadingOlder: false,
+    typingUsers: [],
+    presence: { online: [], stale: true },
+    setTyping: vi.fn(),
     sendMessage: vi.fn(() => Promise.resolve(entry({ key: 'x' }))),
     retry: vi.fn(),
     discard: vi.fn(),
@@ -97,4 +100,22 @@ test('after a failure older messages come when asked for, not in a loop', () => 
   expect(observed).toHaveLength(0);
   fireEvent.click(screen.getByRole('button', { name: /Earlier messages could not be loaded/ }));
   expect(chat.loadOlder).toHaveBeenCalledTimes(1);
+});
+
+test('who writes is told above the field, and nobody where one may not write', () => {
+  chat = { ...chat, typingUsers: ['Bob'] };
+  const { rerender } = show();
+  expect(screen.getByText('Bob is typing…')).toBeTruthy();
+  chat = { ...chat, status: 'error', error: new ProblemError(404, { code: 'chat-not-found' }) };
+  rerender(<Conversation chatId="lobby" me="me" online />);
+  expect(screen.queryByTestId('typing')).toBeNull();
+});
+
+test('each change of the text tells that one writes, or that there is nothing any more', () => {
+  show();
+  const type = (value: string) => fireEvent.change(screen.getByTestId('composer'), { target: { value } });
+  type('h');
+  type('  ');
+  type('');
+  expect(vi.mocked(chat.setTyping).mock.calls).toEqual([[true], [false], [false]]);
 });

@@ -23,3 +23,8 @@ test('times are told as the language has them', () => {
 test('one day is one number from its first to its last moment', () => {
   expect(dayOf(new Date(2026, 2, 1, 0, 0))).toBe(dayOf(new Date(2026, 2, 1, 23, 59, 59, 999)));
 });
+
+test('names are listed as the language lists them', () => {
+  expect(formatsOf('zh-Hant').list(['甲', '乙', '丙'])).toBe('甲、乙和丙');
+  expect(formatsOf('en').list(['Ann', 'Bob'])).toBe('Ann and Bob');
+});

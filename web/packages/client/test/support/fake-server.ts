@@ -90,6 +90,23 @@ export class FakeServer {
     return message;
   }
 
+  /** Tells the room what is of the moment: `typing`, `presence`. */
+  tell(chatId: string, event: string, data: object): void {
+    for (const socket of this.sockets) if (socket.rooms.has(chatId)) this.deliver(socket, event, { chatId, ...data });
+  }
+
+  /** Tells everybody that a chat has something new. */
+  tellActivity(chatId: string, seq = this.head(chatId)): void {
+    const activity = {
+      chatId,
+      epoch: this.epoch,
+      seq,
+      userId: null,
+      time: new Date(Date.UTC(2026, 1, 1)).toISOString(),
+    };
+    for (const socket of this.sockets) this.deliver(socket, 'chat-activity', activity);
+  }
+
   /** Stores an event of a type that this client does not know. */
   postUnknown(chatId: string): void {
     this.#store(chatId, 'msg-starred', { chatId, epoch: this.epoch, seq: this.head(chatId) + 1 });
@@ -286,6 +303,8 @@ export class FakeSocket implements GatewaySocket {
         ack?.({ ok: true, chatId: args[0] });
       } else if (event === 'join-user') {
         ack?.({ ok: true, userId: args[0] });
+      } else if (event === 'typing') {
+        ack?.({ ok: true, chatId: (args[0] as { chatId: string }).chatId });
       } else if (event === 'ping') {
         ack?.('pong');
       }
