@@ -25,10 +25,12 @@ from typing import Any
 import socketio
 import uvicorn
 
-from chaos.cluster.wire import Wire
+from chaos.cluster.site import Faults
+from chaos.cluster.wire import connect_to_one, in_turn
 from support.redis_server import RedisServer, free_port, running
 
 ROOM = "team"
+GATEWAYS = 3
 SENDS_S = 20.0
 #: Longest that a start or the end may take.
 LIMIT_S = 10.0
@@ -59,23 +61,24 @@ class Listener:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        attempt = 0
+        joined_once = False
         while True:
             wire = None
             with contextlib.suppress(OSError, TimeoutError):
                 try:
-                    wire = await Wire.connect(self._ports[(self._number + attempt) % len(self._ports)], self._event)
+                    first = self._chance.randrange(len(self._ports)) if joined_once else self._number
+                    wire = await connect_to_one(in_turn(self._ports, first), self._event)
                     async with asyncio.timeout(5):
                         await wire.open()
                         await wire.call("join-chat", ROOM)
                     self.joined.set()
+                    joined_once = True
                     await asyncio.shield(wire.closed)
                 finally:
                     self.joined.clear()
                     if wire is not None:
                         wire.abort()
                         await wire.closed
-            attempt += 1
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
 
     def _event(self, _name: str, data: Any, _raw: bytes) -> None:
@@ -98,10 +101,11 @@ def served(port: int, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
 async def measure(members: int, messages: int, directory: Path) -> None:
     """Run it and print."""
     seed = int(os.environ.get("ROOMCAST_CHAOS_SEED") or random.randrange(1_000_000))
-    chance = random.Random(seed)
+    # The faults are those of our run, whatever the clients draw.
+    faults, chance = Faults.drawn(seed, GATEWAYS), random.Random(seed + 1)
     with running(RedisServer(directory / "redis")) as redis, contextlib.ExitStack() as stack:
         url = f"redis://127.0.0.1:{redis.port}/0"
-        ports = [free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(GATEWAYS)]
         servers = [stack.enter_context(served(port, url)) for port in ports]
         listeners = [Listener(number, ports, chance) for number in range(members)]
         tasks = [asyncio.create_task(listener.run()) for listener in listeners]
@@ -110,9 +114,9 @@ async def measure(members: int, messages: int, directory: Path) -> None:
                 await asyncio.gather(*(listener.joined.wait() for listener in listeners))
             acknowledged: set[int] = set()
             load = asyncio.create_task(send(url, messages, acknowledged))
-            await asyncio.sleep(chance.uniform(2, 4))
-            await asyncio.to_thread(chance.choice(servers).kill)
-            await asyncio.sleep(chance.uniform(1, 3))
+            await asyncio.sleep(faults.kill_after_s)
+            await asyncio.to_thread(servers[faults.victim].kill)
+            await asyncio.sleep(faults.restart_after_s)
             await asyncio.to_thread(redis.restart)
             await load
             # What is only late is not lost: nothing would say that all has come but silence.

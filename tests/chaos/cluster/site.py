@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from chaos.cluster.crowd import Crowd, Plan
 from support.processes import Roomcast, free_port
-from support.redis_server import RedisServer
 
 #: Share of the full load to run, for a first look.
 SCALE = float(os.environ.get("ROOMCAST_CHAOS_SCALE", "1"))
@@ -34,9 +35,25 @@ def say(line: str) -> None:
     print(line)  # noqa: T201 - the figures of the run
 
 
-def at(redis: RedisServer) -> dict[str, str]:
-    """Settings for a single Redis."""
-    return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)}
+@dataclass(frozen=True)
+class Faults:
+    """Item 1's script; python-socketio's run of the same seed has the same.
+
+    Attributes:
+        kill_after_s: From the first send to the kill of a gateway.
+        victim: Which.
+        restart_after_s: From there to the restart of Redis.
+    """
+
+    kill_after_s: float
+    victim: int
+    restart_after_s: float
+
+    @classmethod
+    def drawn(cls, seed: int, gateways: int) -> Self:
+        """Those of a seed."""
+        chance = random.Random(seed)
+        return cls(chance.uniform(2, 4), chance.randrange(gateways), chance.uniform(1, 3))
 
 
 @dataclass(frozen=True)
@@ -58,13 +75,32 @@ class Site:
 
 
 @contextlib.contextmanager
-def running_site(data: Path, env: Mapping[str, str], *, gateways: int = 3) -> Iterator[Site]:
-    """Start everything; ended by their ids at the end, whatever happened."""
+def running_site(
+    data: Path, env: Mapping[str, str], *, gateways: int = 3, api_envs: Sequence[Mapping[str, str]] = ({},)
+) -> Iterator[Site]:
+    """Start everything; ended by their ids at the end, whatever happened.
+
+    Args:
+        data: Of the embedded database, if there is no ``DATABASE_URL``.
+        env: Of every process.
+        gateways: How many; they ask the APIs in turn.
+        api_envs: What is different at each of the APIs.
+    """
     shared = {**env, "ROOMCAST_RESPONDER": "none"}
-    with contextlib.ExitStack() as stack:
+    # --data would win over the DATABASE_URL.
+    place = [] if "DATABASE_URL" in env else ["--data", str(data)]
+    apis = []
+    for api_env in api_envs:
         port = free_port()
-        # --data would win over the DATABASE_URL.
-        command = ["api", "--api-port", str(port)] + ([] if "DATABASE_URL" in env else ["--data", str(data)])
-        api = stack.enter_context(Roomcast(command, api_port=port, gateway_port=None, env=shared))
-        doors = [stack.enter_context(Roomcast.gateway(env={**shared, "API_URL": api.api_url})) for _ in range(gateways)]
-        yield Site((api,), tuple(doors))
+        command = ["api", "--api-port", str(port), *place]
+        apis.append(Roomcast(command, api_port=port, gateway_port=None, env={**shared, **api_env}))
+    doors = [
+        Roomcast.gateway(env={**shared, "API_URL": apis[number % len(apis)].api_url}) for number in range(gateways)
+    ]
+    with contextlib.ExitStack() as stack:
+        for process in (*apis, *doors):
+            stack.push(process)
+        with ThreadPoolExecutor() as starters:
+            # All at once, as a cluster does it.
+            list(starters.map(Roomcast.start, (*apis, *doors)))
+        yield Site(tuple(apis), tuple(doors))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
 #: Called with the event's name, a way to its first argument, and the packet.
 OnEvent = Callable[[str, Callable[[], Any], bytes], None]
+OnAck = Callable[[Any], None]
 
 _HANDSHAKE = (
     "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
@@ -25,6 +27,7 @@ class Wire(asyncio.Protocol):
 
     Attributes:
         closed: Done once the connection is gone.
+        patient: Whether it stays although the server's pings are overdue, which no real client does.
     """
 
     def __init__(self, port: int, on_event: OnEvent) -> None:
@@ -36,7 +39,10 @@ class Wire(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = loop.create_future()
         self._opened: asyncio.Future[None] = loop.create_future()
-        self._acks: dict[int, asyncio.Future[Any]] = {}
+        self._acks: dict[int, tuple[asyncio.Future[Any], OnAck | None]] = {}
+        self.patient = False
+        self._heartbeat_s = 0.0
+        self._overdue: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, port: int, on_event: OnEvent) -> Self:
@@ -50,11 +56,12 @@ class Wire(asyncio.Protocol):
         """Wait until the default namespace is joined."""
         await self._opened
 
-    async def call(self, event: str, *args: Any) -> Any:
-        """Emit and wait for the ack's first argument."""
+    async def call(self, event: str, payload: Any, on_ack: OnAck | None = None) -> Any:
+        """Emit and wait for the ack's first argument, which ``on_ack`` gets before anything that comes behind it."""
         self._number += 1
-        done = self._acks[self._number] = asyncio.get_running_loop().create_future()
-        self._send(f"42{self._number}{json.dumps([event, *args])}")
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._acks[self._number] = done, on_ack
+        self._send(f"42{self._number}{json.dumps([event, payload])}")
         return await done
 
     def abort(self) -> None:
@@ -70,7 +77,9 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits."""
-        for waiting in (self._opened, *self._acks.values()):
+        if self._overdue is not None:
+            self._overdue.cancel()
+        for waiting in (self._opened, *(done for done, _ in self._acks.values())):
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the connection ended"))
                 waiting.exception()  # whoever waits still gets it; nobody has to wait
@@ -122,18 +131,38 @@ class Wire(asyncio.Protocol):
             name, *args = json.loads(packet[2:])
             self._on_event(name, lambda: args[0] if args else None, packet)
         elif packet.startswith(b"43"):
-            number, _, rest = packet[2:].partition(b"[")
-            waiting = self._acks.pop(int(number))
-            if not waiting.done():
-                waiting.set_result((json.loads(b"[" + rest) or [None])[0])
+            self._ack(packet)
         elif packet == b"2":
             self._send("3")
+            self._expect_ping()
         elif packet.startswith(b"0"):
+            handshake = json.loads(packet[1:])
+            self._heartbeat_s = (handshake["pingInterval"] + handshake["pingTimeout"]) / 1_000
+            self._expect_ping()
             self._send("40")
         elif packet.startswith(b"40"):
             if not self._opened.done():
                 self._opened.set_result(None)
         elif packet.startswith((b"41", b"44", b"1")):
+            self._transport.abort()
+
+    def _ack(self, packet: bytes) -> None:
+        number, _, rest = packet[2:].partition(b"[")
+        waiting, on_ack = self._acks.pop(int(number))
+        answer = (json.loads(b"[" + rest) or [None])[0]
+        if on_ack is not None:
+            on_ack(answer)
+        if not waiting.done():
+            waiting.set_result(answer)
+
+    def _expect_ping(self) -> None:
+        """As the official client does: a server that is silent for too long is given up."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+        self._overdue = asyncio.get_running_loop().call_later(self._heartbeat_s, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self.patient:
             self._transport.abort()
 
     def _send(self, text: str) -> None:
@@ -142,3 +171,17 @@ class Wire(asyncio.Protocol):
         head = head or struct.pack("!BBH", 0x81, 0xFE, len(payload))
         # A zero mask leaves the payload as it is.
         self._transport.write(head + b"\0\0\0\0" + payload)
+
+
+def in_turn(ports: Sequence[int], first: int) -> list[int]:
+    """The ports in the order in which a load balancer tries them."""
+    start = first % len(ports)
+    return [*ports[start:], *ports[:start]]
+
+
+async def connect_to_one(ports: Sequence[int], on_event: OnEvent) -> Wire:
+    """Connect to the first that is not down, as a load balancer does."""
+    for port in ports[:-1]:
+        with contextlib.suppress(ConnectionRefusedError):
+            return await Wire.connect(port, on_event)
+    return await Wire.connect(ports[-1], on_event)

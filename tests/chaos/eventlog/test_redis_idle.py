@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, publish
 from support.redis_server import RedisServer, running
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from roomcast.chat.ports import Gap, Head, LogUnavailable
-from roomcast.eventlog.redis import RedisAddress, RedisEventLog, RedisOptions
+from roomcast.eventlog.redis import RedisEventLog
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, entries, publish, publish_until_heard, until
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 
