@@ -19,6 +19,8 @@ HANDSHAKE = (
     "Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 RECEIVE_BYTES = 262_144
+#: Engine.IO's ping, as a server's frame.
+PING = b"\x81\x012"
 
 
 def client_frame(text: str) -> bytes:
@@ -137,6 +139,48 @@ class Swarm:
         if got > expected:
             raise AssertionError(f"{got} bytes instead of {expected}: something was delivered twice")
         return time.perf_counter() - started
+
+    def receive_each(self, each: int, frame_bytes: int, timeout_s: float) -> float:
+        """Read until every client has ``each`` frames of that size; heartbeats are answered and not counted.
+
+        Returns:
+            Seconds that it took.
+
+        Raises:
+            AssertionError: a client got a frame too many, or something else.
+            TimeoutError: some got too few in ``timeout_s``.
+        """
+        started = time.perf_counter()
+        deadline = started + timeout_s
+        counts = dict.fromkeys(self._sockets, 0)
+        buffer = bytearray(RECEIVE_BYTES)  # one for all: what arrives is only counted
+        left = len(counts) * each * frame_bytes
+        while True:
+            for descriptor, _ in self._poll.poll(0.0 if left <= 0 else 1.0):
+                size = self._sockets[descriptor].recv_into(buffer)
+                if not size:
+                    raise ConnectionError("the server closed a connection in mid-run")
+                counts[descriptor] += size
+                left -= size
+            if left <= 0 and self._complete(counts, each, frame_bytes):
+                break
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{left} bytes are missing after {timeout_s} s; 0 or less: some came in vain")
+        took_s = time.perf_counter() - started
+        for client in self.clients:
+            for _ in range((counts[client.socket.fileno()] - each * frame_bytes) // len(PING)):
+                client.pong()
+        return took_s
+
+    def _complete(self, counts: dict[int, int], each: int, frame_bytes: int) -> bool:
+        """Whether every client has its frames and, beside them, whole pings only."""
+        whole = True
+        for count in counts.values():
+            rest = count - each * frame_bytes
+            if rest >= frame_bytes:
+                raise AssertionError(f"{count} bytes instead of {each * frame_bytes}: something came twice")
+            whole = whole and rest >= 0 and rest % len(PING) == 0
+        return whole
 
     def close(self) -> None:
         """Close every connection."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # What each claims stands in its own docstring.
-BENCHMARKS = ("fanout.py", "latency.py")
+BENCHMARKS = ("fanout.py", "redis_fanout.py", "latency.py")
 
 
 def main() -> int:
@@ -20,7 +20,7 @@ def main() -> int:
     unknown = set(chosen) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    if not (HERE / "node/node_modules/socket.io").exists():
+    if not (HERE / "node/node_modules/@socket.io/redis-adapter").exists():
         print("== installing the Node peers (once)", flush=True)
         subprocess.run(["npm", "ci", "--silent"], cwd=HERE / "node", check=True)
     failed = 0
