@@ -20,9 +20,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from roomcast.app.errors import AppFailed
 from roomcast.observability.logs import label_logs
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 #: Exit code of a worker that could not start, as of the command itself.
 _FAILED: Final = 1
+#: A signal can come just before the parent begins to wait for one.
+_LONGEST_WAIT_S: Final = 1.0
 
 Main = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
 RunWorker = Callable[[Coroutine[Any, Any, None]], None]
@@ -144,7 +146,7 @@ class Workers:
         try:
             while self._state.stopping is None:
                 self._start_due()
-                self._wait(wake_r)
+                self._wait(wake_r, self._next_start_s())
                 self._reap()
                 self._read_news()
                 if self._state.early_deaths >= self._options.give_up_after:
@@ -183,11 +185,14 @@ class Workers:
                 worker.started_at = now
                 worker.pid = self._fork(worker.number)
 
-    def _wait(self, wake_r: int) -> None:
-        """Until a signal, news of a worker, or a start is due."""
-        now = time.monotonic()
-        due = min((worker.start_at for worker in self._workers if worker.pid is None), default=now + 1.0)
-        select.select([wake_r, self._news[0]], [], [], max(0.0, min(due - now, 1.0)))
+    def _next_start_s(self) -> float:
+        """Until a start is due, in seconds."""
+        due = min((worker.start_at for worker in self._workers if worker.pid is None), default=float("inf"))
+        return due - time.monotonic()
+
+    def _wait(self, wake_r: int, limit_s: float) -> None:
+        """Until a signal, or news of a worker."""
+        select.select([wake_r, self._news[0]], [], [], max(0.0, min(limit_s, _LONGEST_WAIT_S)))
         _drain(wake_r)
 
     def _reap(self) -> None:
@@ -227,8 +232,9 @@ class Workers:
         forced = False
         deadline = time.monotonic() + self._options.stop_limit_s
         while any(worker.pid is not None for worker in self._workers) and time.monotonic() < deadline:
-            self._wait(wake_r)
+            self._wait(wake_r, deadline - time.monotonic())
             self._reap_silently()
+            _drain(self._news[0])
             if self._state.forced and not forced:
                 forced = True
                 self._signal_all(signal.SIGINT)
@@ -253,15 +259,29 @@ class Workers:
     def _fork(self, number: int) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid:
+        handled = (*_SIGNALS, signal.SIGCHLD)
+        # A signal that comes before the worker has left the parent's handlers behind waits until it has.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+        try:
+            pid = os.fork()
+            if not pid:
+                self._work(number, handled, before)
             return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _work(self, number: int, handled: Iterable[signal.Signals], mask: Iterable[int]) -> NoReturn:
+        """Be a worker, to the end of this process."""
         code = _FAILED
         try:
+            # Ctrl-C goes to everybody in the terminal's group; a worker that also had it from the parent would take
+            # that for the second one, which means "at once".
+            os.setpgid(0, 0)
             # What belongs to the parent.
             signal.set_wakeup_fd(-1)
-            for known in (*_SIGNALS, signal.SIGCHLD):
+            for known in handled:
                 signal.signal(known, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._lifeline[1])
             os.close(self._news[0])
             label_logs(worker=number)
@@ -274,10 +294,12 @@ class Workers:
         except BaseException:
             logger.exception("a worker failed", extra={"worker": number})
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # Nothing of the parent's is to be cleaned up here.
-            os._exit(code)
+            # Nothing of the parent's is to be cleaned up here, whatever becomes of the last words.
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
 
     async def _worker_main(self, number: int) -> None:
         loop = asyncio.get_running_loop()
