@@ -94,19 +94,21 @@ def _has_ipv6_loopback() -> bool:
 
 def _own_addresses() -> list[str]:
     """IPv4 addresses under which other machines may know this one, the most likely first."""
-    addresses = [*_outgoing_address(), *_addresses_of_own_name()]
+    outgoing = outgoing_address()
+    addresses = [*([] if outgoing is None else [outgoing]), *_addresses_of_own_name()]
     return [address for address in addresses if not ip_address(address).is_loopback]
 
 
-def _outgoing_address() -> list[str]:
+def outgoing_address() -> str | None:
+    """The IPv4 address of this machine that faces the outside; None: it has no way there."""
     # Debian lets a machine's own name mean 127.0.1.1; its route to the outside tells the address.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket picks the route and sends nothing.
             probe.connect(_ELSEWHERE)
         except OSError:
-            return []  # a machine without a network
-        return [str(probe.getsockname()[0])]
+            return None  # a machine without a network
+        return str(probe.getsockname()[0])
 
 
 def _addresses_of_own_name() -> list[str]:

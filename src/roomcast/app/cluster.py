@@ -7,11 +7,13 @@ Layer: app.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
-from roomcast.app.addresses import LOOPBACK_HOST, address_towards
+from roomcast.app.addresses import LOOPBACK_HOST, address_towards, outgoing_address
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.eventlog.redis.published import PublishedChannel
@@ -20,6 +22,8 @@ from roomcast.realtime.adapters.redis import Emitter, RedisAdapter, RedisAdapter
 from roomcast.realtime.adapters.redis.directory import RedisDirectory
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisTls, RedisUnavailable
 from roomcast.settings import RedisSettings
+
+logger = logging.getLogger(__name__)
 
 
 class Cluster:
@@ -68,12 +72,28 @@ class Cluster:
             await commands.close()
 
     def own_host(self) -> str:
-        """The address under which the others reach this machine, as far as it can be told: the one that faces Redis."""
+        """The address under which the others reach this machine, as far as it can be told: the one that faces Redis.
+
+        A name that is not known yet, as while a platform starts its services, is no reason to hide on loopback: then it
+        is the one that faces the outside.
+        """
         for host, port in self._settings.addresses:
             address = address_towards(host, port)
-            if address is not None:
-                return address
-        return LOOPBACK_HOST
+            if address is None:
+                continue
+            if ip_address(address).is_loopback:
+                logger.info(
+                    "Redis is on this machine: only gateways on this machine reach this one's sessions"
+                    " (set ROOMCAST_INTERNAL_HOST if there are others)"
+                )
+            return address
+        address = outgoing_address() or LOOPBACK_HOST
+        logger.warning(
+            "Redis's name is not known, so the address that faces it is not, either: other gateways are told %s"
+            " (set ROOMCAST_INTERNAL_HOST if they cannot reach that)",
+            address,
+        )
+        return address
 
     def adapter(self) -> RedisAdapter:
         """The way to Node's servers, and theirs to ours."""

@@ -21,7 +21,7 @@ def test_the_default_is_both_loopbacks_if_there_are_two(monkeypatch, host, ipv6)
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "*"])
 def test_every_address_has_the_loopback_names_and_the_machines_own(monkeypatch, host) -> None:
-    monkeypatch.setattr(addresses, "_outgoing_address", lambda: ["192.0.2.9"])
+    monkeypatch.setattr(addresses, "outgoing_address", lambda: "192.0.2.9")
     monkeypatch.setattr(socket, "gethostname", lambda: "box")
     found = [(None, None, 0, "", (address, 0)) for address in ("127.0.1.1", "192.0.2.7")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
@@ -49,7 +49,7 @@ def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatc
         raise socket.gaierror("unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    monkeypatch.setattr(addresses, "_outgoing_address", list)
+    monkeypatch.setattr(addresses, "outgoing_address", lambda: None)
     assert listening("0.0.0.0").names == ("localhost", "127.0.0.1")
 
 
