@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 import re
 from typing import Annotated, Any, Final
 
@@ -32,6 +33,8 @@ from roomcast.contract.errors import ErrorCode, Problem
 from roomcast.contract.events import Message
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, UserId
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 200
@@ -259,6 +262,10 @@ async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.Adm
         return rest.AdmissionVerdict(refused=ErrorCode.FORBIDDEN)
     except StoreUnavailable:
         # One verdict among others: theirs may be known.
+        return rest.AdmissionVerdict(refused=ErrorCode.UNAVAILABLE)
+    except Exception:
+        # Likewise, and whoever asks again must not spoil every batch that they are in.
+        logger.exception("an admission failed", extra={"chat_id": ask.chat_id})
         return rest.AdmissionVerdict(refused=ErrorCode.UNAVAILABLE)
     answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
     return rest.AdmissionVerdict(admitted=answer)

@@ -114,7 +114,9 @@ async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
         elif shared.cluster is None:
             gateway = build_follower(plan, shared, process)
         else:
-            gateway = build_gateway(plan, shared, HttpAdmission(api_client(plan, process)), process)
+            admission = HttpAdmission(api_client(plan, process))
+            process.stack.push_async_callback(admission.close)
+            gateway = build_gateway(plan, shared, admission, process)
         application = gateway.asgi(routes=process.routes)
         process.admit_nodes(application, shared)
         await process.serve([(application, plan.gateway_port)])

@@ -9,8 +9,9 @@ Layer: gateway.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +22,10 @@ from pydantic import ValidationError
 from roomcast.contract.rest import MAX_ASKS, AdmissionAnswers, AdmissionVerdict
 from roomcast.gateway.api_client import ApiClient
 from roomcast.gateway.ports import ApiUnavailable
+
+logger = logging.getLogger(__name__)
+
+_Asked = tuple[dict[str, Any], asyncio.Future[AdmissionVerdict]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class AdmissionBatches:
     def __init__(self, api: ApiClient, options: BatchOptions | None = None) -> None:
         self._api = api
         self._options = options or BatchOptions()
-        self._waiting: deque[tuple[dict[str, Any], asyncio.Future[AdmissionVerdict]]] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: dict[str, Any]) -> AdmissionVerdict:
@@ -77,6 +82,14 @@ class AdmissionBatches:
         except TimeoutError:
             raise ApiUnavailable(f"the API did not answer within {self._options.wait_s} s") from None
 
+    async def close(self) -> None:
+        """End what is under way; who still waits is told that there is no answer."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        _fail(self._waiting, "the gateway ends")
+        self._waiting.clear()
+
     async def _work(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), self._options.per_request)
@@ -87,10 +100,16 @@ class AdmissionBatches:
                 continue
             try:
                 verdicts = await self._request([question for question, _ in asked])
+            except asyncio.CancelledError:
+                _fail(asked, "the gateway ends")
+                raise
             except ApiUnavailable as error:
-                for _, verdict in asked:
-                    if not verdict.done():
-                        verdict.set_exception(ApiUnavailable(str(error)))
+                _fail(asked, str(error))
+                continue
+            except Exception:
+                # A bug here must leave nobody waiting, neither these nor those behind them.
+                logger.exception("asking the API about joins failed")
+                _fail(asked, "the API could not be asked")
                 continue
             for (_, verdict), answer in zip(asked, verdicts, strict=True):
                 if not verdict.done():
@@ -101,6 +120,12 @@ class AdmissionBatches:
         if answer.status_code != HTTPStatus.OK:
             raise ApiUnavailable(f"the API answered {answer.status_code} to admissions")
         return _read(answer, len(questions))
+
+
+def _fail(asked: Iterable[_Asked], why: str) -> None:
+    for _, verdict in asked:
+        if not verdict.done():
+            verdict.set_exception(ApiUnavailable(why))
 
 
 def _read(answer: httpx.Response, count: int) -> Sequence[AdmissionVerdict]:

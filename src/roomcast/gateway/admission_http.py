@@ -49,6 +49,10 @@ class HttpAdmission:
         # The last answers, oldest first.
         self._grants: OrderedDict[tuple[str, str | None], tuple[float, Head]] = OrderedDict()
 
+    async def close(self) -> None:
+        """End what is asked now."""
+        await self._batches.close()
+
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """See the port."""
         asked = {

@@ -237,7 +237,7 @@ class ChatFeed:
     # --- what the sweeper does
 
     async def compare(self) -> None:
-        """Compare the position with the log's head, and mend what differs. Never raises."""
+        """Compare the position with the log's head, and mend what differs. A log out of reach is logged, no more."""
         if not self._opened or self._closed:
             return
         try:

@@ -86,7 +86,11 @@ class Feeds:
     async def sweep(self) -> None:
         """Compare every feed with its log once."""
         for number, feed in enumerate(list(self._feeds.values())):
-            await feed.compare()
+            try:
+                await feed.compare()
+            except Exception:
+                # A bug in one chat's way must end no other's.
+                logger.exception("comparing a feed with the log failed", extra={"chat_id": feed.chat_id})
             if number % _SWEEP_SLICE == 0:
                 # A log in memory answers without a wait; thousands of chats must not hold the loop.
                 await asyncio.sleep(0)

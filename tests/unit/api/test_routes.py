@@ -420,6 +420,26 @@ async def test_a_gateway_is_told_whether_a_user_may_join(guarded: httpx.AsyncCli
     assert problem(await admit({"chatId": "c", "userId": "ann"}, headers=ANN))["code"] == "forbidden"
 
 
+async def test_one_admission_that_fails_spoils_no_other_of_its_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_api(tmp_path) as (client, backend):
+        await send(client)
+        admit = backend.admissions.admit
+
+        async def fail_for_one(chat_id: str, *args: Any) -> Any:
+            if chat_id == "spoiled":
+                raise KeyError("not foreseen")
+            return await admit(chat_id, *args)
+
+        monkeypatch.setattr(backend.admissions, "admit", fail_for_one)
+        asks = [{"chatId": "c"}, {"chatId": "spoiled"}]
+        answers = (await client.post("/api/internal/admissions", json={"asks": asks})).json()["answers"]
+    assert answers[0]["admitted"]["seq"] == 1
+    assert answers[1] == {"admitted": None, "refused": "unavailable"}
+    assert "not foreseen" in caplog.text
+
+
 async def test_a_gateway_can_nudge(tmp_path: Path) -> None:
     async with open_api(tmp_path) as (client, backend):
         await send(client)

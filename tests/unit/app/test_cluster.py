@@ -24,7 +24,9 @@ def test_a_redis_on_this_machine_means_loopback_and_it_is_said(caplog: pytest.Lo
 def test_the_address_that_faces_redis_is_that_of_the_first_that_is_known() -> None:
     # Nobody's (RFC 5737); picking a route to it sends nothing. Without a network there is none, and loopback is left.
     elsewhere = ("198.51.100.1", 6379)
-    assert Cluster(RedisSettings(addresses=(UNKNOWN, elsewhere), cluster=True)).own_host() == (outgoing_address() or "127.0.0.1")
+    assert Cluster(RedisSettings(addresses=(UNKNOWN, elsewhere), cluster=True)).own_host() == (
+        outgoing_address() or "127.0.0.1"
+    )
 
 
 @pytest.mark.parametrize(("outgoing", "told"), [(OUTSIDE, OUTSIDE), (None, "127.0.0.1")])

@@ -25,6 +25,7 @@ class Api:
         self.sizes: list[int] = []
         self.under_way = self.most_under_way = 0
         self.fault: httpx.Response | None = None
+        self.bug: Exception | None = None
         self.takes_s = TAKES_S
         client = ApiClient(
             ApiClientOptions(url="http://api.test", timeout_s=60.0), None, transport=httpx.MockTransport(self._handle)
@@ -38,6 +39,8 @@ class Api:
         self.most_under_way = max(self.most_under_way, self.under_way)
         await asyncio.sleep(self.takes_s)
         self.under_way -= 1
+        if self.bug is not None:
+            raise self.bug
         if self.fault is not None:
             return self.fault
         answers = [{"admitted": {"epoch": "e", "seq": int(ask["chatId"]), "reset": False}} for ask in asks]
@@ -83,6 +86,31 @@ def test_a_request_that_fails_is_unavailable_for_all_of_its_questions_and_the_ne
         assert all(isinstance(result, ApiUnavailable) for result in results)
         api.fault = None
         assert await api.seq(1) == 1
+
+    run(scenario)
+
+
+def test_a_bug_leaves_nobody_waiting_and_the_next_ones_are_asked(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(api: Api) -> None:
+        api.bug = RuntimeError("not foreseen")
+        results = await asyncio.gather(*(api.seq(number) for number in range(300)), return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() < 10 * TAKES_S
+        api.bug = None
+        assert await api.seq(1) == 1
+
+    run(scenario)
+    assert "not foreseen" in caplog.text
+
+
+def test_the_end_leaves_nobody_waiting() -> None:
+    async def scenario(api: Api) -> None:
+        asking = [asyncio.create_task(api.seq(number)) for number in range(300)]
+        await asyncio.sleep(TAKES_S / 2)
+        await api.batches.close()
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() < TAKES_S
 
     run(scenario)
 

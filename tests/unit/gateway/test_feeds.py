@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from roomcast.chat.ports import Head, LogUnavailable
 from roomcast.gateway.feed import FeedOptions
 from support.gateway_model import FeedWorld
@@ -101,3 +103,23 @@ def test_a_sweep_survives_a_log_out_of_reach() -> None:
         await world.feeds.sweep()
 
     run_in_virtual_time(main())
+
+
+def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        broken = await world.feeds.hold("broken")
+        await world.follow()
+        world.log.losing = True
+        await world.commit(2)
+
+        async def fail() -> None:
+            raise KeyError("not foreseen")
+
+        broken.compare = fail  # type: ignore[method-assign]
+        await world.feeds.sweep()
+        await asyncio.sleep(1)  # the bridge's
+        assert world.socket.seqs() == [1, 2]
+
+    run_in_virtual_time(main())
+    assert "not foreseen" in caplog.text
