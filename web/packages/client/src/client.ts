@@ -261,10 +261,10 @@ export class WebSocketClient {
     const { chatId, seq, epoch } = data;
     const session = typeof chatId === 'string' ? this.#sessions.get(chatId) : undefined;
     if (name === 'presence') {
-      session?.takePresence(data as unknown as Presence);
+      if (isPresence(data)) session?.takePresence(data);
       this.#events.emit(name, data as unknown as Presence);
     } else if (name === 'typing') {
-      session?.takeTyping(data as unknown as Typing);
+      if (isTyping(data)) session?.takeTyping(data);
       this.#events.emit(name, data as unknown as Typing);
     } else if (name === 'chat-activity') {
       // Its seq is a place in the chat, not its own: the event there comes to those who follow.
@@ -294,6 +294,21 @@ export class WebSocketClient {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+// A server that is not ours may use these names for something else; that is handed on, and no more.
+
+function isPresence(data: object): data is Presence {
+  const { online, offline } = data as Partial<Presence>;
+  return isTexts(online) && isTexts(offline);
+}
+
+function isTyping(data: object): data is Typing {
+  return typeof (data as Partial<Typing>).userId === 'string';
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 /** A client of one's own, beside or instead of the guide's singleton. */

@@ -11,6 +11,8 @@ const TELL_AGAIN_MS = 3_000;
 const IDLE_AFTER_MS = 4_000;
 /** More than anybody reads; the gateway is not trusted to keep it small. */
 const MAX_TYPING = 50;
+/** Likewise; the gateway names up to 1,000. */
+const MAX_ONLINE = 5_000;
 
 export interface PresenceSnapshot {
   /** Users with a device that follows the chat, oneself included, by id. */
@@ -43,7 +45,7 @@ export class People {
   takePresence({ online, offline, reset }: Presence): void {
     const { presence } = this;
     const now = new Set(reset ? [] : presence.value.online);
-    for (const userId of online) now.add(userId);
+    for (const userId of online) if (now.size < MAX_ONLINE) now.add(userId);
     for (const userId of offline) now.delete(userId);
     for (const userId of this.#writers.keys())
       if (reset ? !now.has(userId) : offline.includes(userId)) this.quiet(userId);

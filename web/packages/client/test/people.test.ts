@@ -47,6 +47,30 @@ describe('who is there', () => {
     expect(chat.getPresence().online).toEqual(['dave']);
   });
 
+  test('is taken from a server that means something else by these names as it is: handed on, not shown', async () => {
+    const { server, client, chat } = await setUp();
+    const heard: unknown[] = [];
+    onTestFinished(client.on('presence', (data) => heard.push(data)));
+    onTestFinished(client.on('typing', (data) => heard.push(data)));
+    server.tell(CHAT, 'presence', { status: 'away' });
+    server.tell(CHAT, 'presence', { online: [1], offline: [] });
+    server.tell(CHAT, 'typing', { who: 'bob', typing: true });
+    expect(heard).toHaveLength(3);
+    expect(chat.getPresence()).toEqual({ online: [], stale: true });
+    expect(chat.getTyping()).toEqual([]);
+  });
+
+  test('is bounded, whatever the server says', async () => {
+    const { server, chat } = await setUp();
+    presence(
+      server,
+      Array.from({ length: 6_000 }, (_, index) => `u${index}`),
+      [],
+      true,
+    );
+    expect(chat.getPresence().online).toHaveLength(5_000);
+  });
+
   test('stays the same object while nothing changes', async () => {
     const { server, chat } = await setUp();
     presence(server, ['ada'], [], true);
