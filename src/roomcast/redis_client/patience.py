@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 
 #: Beats of one limit: so many reads, at least, come before it ends.
 BEATS: Final = 8
+#: The sleep may fall into the last beat: one more round of the loop reads what came in it.
+_LAST_LOOK_S: Final = 0.005
 
 
 async def first_done(waiting: AbstractSet[asyncio.Future[Any]], limit_s: float) -> bool:
@@ -26,8 +28,8 @@ async def first_done(waiting: AbstractSet[asyncio.Future[Any]], limit_s: float) 
     Returns:
         Whether one was done within ``limit_s`` seconds in which this process could run.
     """
-    for _ in range(BEATS):
-        done, _ = await asyncio.wait(waiting, timeout=limit_s / BEATS, return_when=asyncio.FIRST_COMPLETED)
+    for beat_s in (*[limit_s / BEATS] * BEATS, _LAST_LOOK_S):
+        done, _ = await asyncio.wait(waiting, timeout=beat_s, return_when=asyncio.FIRST_COMPLETED)
         if done:
             return True
     return False

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 
 import pytest
 import uvloop
 
 from roomcast.redis_client import first_done, within
+from roomcast.redis_client.patience import BEATS
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -29,6 +31,32 @@ def test_what_arrived_while_the_process_slept_is_in_time(runner):
             asyncio.get_running_loop().call_later(0.01, time.sleep, 0.5)  # stopped, for longer than the limit
             theirs.send(b"x")
             assert await within(reading, 0.2) == b"x"
+            writer.close()
+
+    runner.run(scenario())
+
+
+def test_what_arrived_while_the_process_slept_at_the_very_end_is_in_time(runner):
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        alarm, clock = socket.socketpair()
+        with ours, theirs, alarm, clock:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            reading = asyncio.create_task(reader.read(1))
+
+            def arrive_and_sleep() -> None:
+                # In the turn of the loop in which it reads: its timers come before it reads again.
+                loop.remove_reader(alarm)
+                theirs.send(b"x")
+                time.sleep(0.3)
+
+            loop.add_reader(alarm, arrive_and_sleep)
+            limit_s = 0.4
+            ringing = threading.Timer(limit_s * (1 - 0.5 / BEATS), clock.send, (b"x",))
+            ringing.start()
+            assert await within(reading, limit_s) == b"x"
+            ringing.join()
             writer.close()
 
     runner.run(scenario())
