@@ -197,16 +197,17 @@ class PresenceSharing:
     async def _compare(self, chat: ChatPresence) -> bool:
         async with chat.turn, self._slots:
             if not chat.members and not chat.noted:
+                chat.behind = False
                 return True  # left since the sweep began
             try:
                 await self._read(chat)
             except PresenceUnavailable as error:
                 return self._fail(chat, error)
+            # What has changed until now is told here; what changes from now on starts its own telling.
+            chat.behind = False
             written = set(chat.devices)
             done = await self._share(chat, written)
             chat.vouchers = written & chat.devices.keys() if done else set()
-            if done:
-                chat.behind = False
             return done
 
     async def _read(self, chat: ChatPresence) -> None:

@@ -152,6 +152,47 @@ def test_a_word_that_was_lost_between_two_gateways_is_said_again_without_a_recon
     run(scenario)
 
 
+@pytest.mark.parametrize("after_ms", range(0, 22, 3))
+def test_who_comes_or_goes_while_a_chat_recovers_is_known_as_soon_as_at_any_time(after_ms: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        leaver = await here.join("leaver")
+        await asyncio.sleep(SOON_S)
+        cluster.away = True
+        await here.join("cleo")
+        await asyncio.sleep(SOON_S)
+        cluster.away, cluster.answer_s = False, 0.005
+        # The retry reads the board, writes it and sends a signal.
+        await asyncio.sleep(OPTIONS.settle_s + OPTIONS.retry_s - SOON_S + after_ms / 1_000)
+        here.cut(leaver)
+        await here.join("dora")
+        await asyncio.sleep(SOON_S)
+        assert picture(ben) == {"ann", "ben", "cleo", "dora", "leaver"}
+        await asyncio.sleep(OPTIONS.offline_after_s)
+        assert picture(ann) == picture(ben) == {"ann", "ben", "cleo", "dora"}
+
+    run(scenario)
+
+
+def test_who_comes_right_behind_a_retry_that_found_nobody_is_told_to_the_others_at_once() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ben = await there.join("ben")
+        cluster.away = True
+        stranger = await here.join(None)
+        await here.join("ann", "another")
+        await asyncio.sleep(OPTIONS.retry_s - 0.01)
+        cluster.away, cluster.answer_s = False, 0.05
+        here.leave(stranger)
+        await asyncio.sleep(0.02)
+        await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        assert picture(ben) == {"ann", "ben"}
+
+    run(scenario)
+
+
 def test_a_gateway_that_stood_still_for_longer_than_its_lease_gets_its_users_back() -> None:
     async def scenario(cluster: Cluster) -> None:
         here, there = cluster.gateway(), cluster.gateway()
