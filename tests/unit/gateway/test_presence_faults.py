@@ -193,6 +193,79 @@ def test_who_comes_right_behind_a_retry_that_found_nobody_is_told_to_the_others_
     run(scenario)
 
 
+def test_a_feed_that_is_lost_again_while_all_chats_are_compared_has_them_compared_again() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        for number in range(200):
+            await here.join("ann", f"chat-{number}")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.answer_s = 0.05
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)  # the chat is compared first
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing, cluster.answer_s = False, 0.0
+        here.presences.sweep_soon()
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all chats", "those that failed"])
+def test_a_retry_that_comes_due_while_chats_are_compared_is_made_behind_them(*, whole: bool) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        await here.join("ann")
+        ben = await there.join("ben")
+        for number in range(100):
+            await here.join("ann", f"chat-{number}")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        if not whole:
+            cluster.away = True
+            for chat_id in (CHAT, *(f"chat-{number}" for number in range(100))):
+                await here.join("cleo", chat_id)
+            await asyncio.sleep(OPTIONS.settle_s + OPTIONS.retry_s - 0.01)
+            cluster.away = False
+        cluster.answer_s = 0.1
+        cluster.spoiled.add(CHAT)
+        if whole:
+            here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        cluster.spoiled.clear()
+        await here.join("dora")
+        await asyncio.sleep(FEW_S)
+        assert here.presences._retry is None  # it came due
+        assert "dora" not in (picture(ben) or ())
+        cluster.answer_s = 0.0
+        await asyncio.sleep(FEW_S)
+        assert "dora" in (picture(ben) or ())
+
+    run(scenario)
+
+
+def test_retries_that_take_longer_than_the_time_between_them_keep_no_other_chat_from_its_turn() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.spoiled.add("spoiled")
+        cluster.answer_s = 2 * OPTIONS.retry_s
+        await here.join("ann", "spoiled")
+        await asyncio.sleep(LATER_S)
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(LATER_S)
+        cluster.log.losing = False
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        assert picture(ann) == {"ann"}
+        cluster.answer_s = 0.0
+
+    run(scenario)
+
+
 def test_a_gateway_that_stood_still_for_longer_than_its_lease_gets_its_users_back() -> None:
     async def scenario(cluster: Cluster) -> None:
         here, there = cluster.gateway(), cluster.gateway()
