@@ -172,16 +172,22 @@ class Presences:
                 # Never behind a sweep: what is asked for while one runs may concern a chat that it has passed.
                 self._sweep_wanted.clear()
                 self._all_wanted = False
-                await self._sweep({chat_id: chat for chat_id, chat in self._chats.items() if everyone or chat.behind})
+                chats = {chat_id: chat for chat_id, chat in self._chats.items() if everyone or chat.behind}
+                if not await self._sweep(chats) and everyone:
+                    # Those that were not reached are not behind: nothing else asks for them.
+                    self._all_wanted = True
+                    self._retry_later()
 
-    async def _sweep(self, chats: dict[str, ChatPresence]) -> None:
+    async def _sweep(self, chats: dict[str, ChatPresence]) -> bool:
+        done = True
         try:
-            await self._sharing.sweep(chats)
+            done = await self._sharing.sweep(chats)
         except Exception:
             # Likewise.
             logger.exception("comparing presence failed")
         for chat in chats.values():
             self._release(chat)
+        return done
 
     def sweep_soon(self) -> None:
         """The live feed was away, or Redis lost its data: compare with the board, and write on it, now."""

@@ -181,8 +181,8 @@ class PresenceSharing:
             except PresenceUnavailable as error:
                 self._fail(chat, error)
 
-    async def sweep(self, chats: Mapping[str, ChatPresence]) -> None:
-        """Compare these chats with the board, and write the own users on it again."""
+    async def sweep(self, chats: Mapping[str, ChatPresence]) -> bool:
+        """Compare these chats with the board, and write the own users on it again; whether each has had its turn."""
         everyone = list(chats.values())
         failed_portions = 0
         for start in range(0, len(everyone), self._options.concurrency):
@@ -191,8 +191,9 @@ class PresenceSharing:
             failed_portions = 0 if any(done) else failed_portions + 1
             if failed_portions == _FAILED_PORTIONS:
                 logger.info("the presence board is compared later")
-                return
+                return start + len(portion) == len(everyone)
             await asyncio.sleep(0)  # a board in memory answers without a wait
+        return True
 
     async def _compare(self, chat: ChatPresence) -> bool:
         async with chat.turn, self._slots:

@@ -266,6 +266,26 @@ def test_retries_that_take_longer_than_the_time_between_them_keep_no_other_chat_
     run(scenario)
 
 
+def test_chats_that_a_sweep_does_not_reach_while_the_board_is_away_are_compared_with_the_retry() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        for number in range(4 * OPTIONS.concurrency):
+            await here.join("ann", f"chat-{number}")
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing, cluster.away = False, True
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        cluster.away = False
+        await asyncio.sleep(OPTIONS.retry_s + OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+
+
 def test_a_gateway_that_stood_still_for_longer_than_its_lease_gets_its_users_back() -> None:
     async def scenario(cluster: Cluster) -> None:
         here, there = cluster.gateway(), cluster.gateway()
