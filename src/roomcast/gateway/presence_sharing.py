@@ -7,6 +7,8 @@ Each gateway writes its own users only, and knows the others' from the board and
   piles up while Redis is away.
 - Who is missing on the board has left, unless the board may have lost its data: then they count as there until their
   gateway had the time to write them again. A Redis that forgets everything is seen by nobody.
+- Nobody has left because they are missing on a board without room. Their gateway finds them missing, too, with each
+  comparison, and tells of them again.
 
 Layer: gateway.
 """
@@ -220,18 +222,21 @@ class PresenceSharing:
         heard = chat.heard = []
         try:
             found = await self._board.here(chat.chat_id)
-            own = set(found.get(self._nodes.node_id, ()))
+            own = set(found.users.get(self._nodes.node_id, ()))
             whole = not chat.vouchers.isdisjoint(own)
             # What the board has lost is said again, too: whoever read it meanwhile has missed it.
             chat.sure &= own
             chat.noted |= own
             doubted, chat.doubted = chat.doubted, {}
-            for node in {*found, *chat.nodes} - {self._nodes.node_id}:
-                users = set(found.get(node, ()))
-                if node not in self._nodes.alive() and users:
-                    users = await self._of_unknown(chat, node, users)
-                else:
-                    users |= self._missing(chat, node, users, doubted, whole=whole)
+            for node in {*found.users, *chat.nodes} - {self._nodes.node_id}:
+                listed = users = set(found.users.get(node, ()))
+                if node not in self._nodes.alive() and listed:
+                    users = await self._of_unknown(chat, node, listed)
+                if users or not listed:  # else the gateway is gone
+                    if found.partial:
+                        users |= chat.nodes.get(node, set())
+                    else:
+                        users |= self._missing(chat, node, listed, doubted, whole=whole)
                 # A signal may have overtaken the board's answer.
                 for signal in heard:
                     if signal.node == node:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket
 from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, picture, run
 
@@ -334,6 +335,85 @@ def test_what_a_killed_gateway_left_in_many_chats_does_not_slow_the_sweep_down()
         here.presences.sweep_soon()
         await asyncio.sleep(FEW_S)
         assert [chat_id for chat_id in chats if there.node_id in cluster.entries[chat_id]] == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("_draw", DRAWS)
+def test_whoever_has_no_room_on_the_board_is_there_until_they_go(_draw: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 3
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await here.join("cleo")
+        await asyncio.sleep(SOON_S)
+        zed, zoe = await there.join("zed"), await there.join("zoe")
+        await asyncio.sleep(SOON_S)
+        everybody = {"ann", "ben", "cleo", "zed", "zoe"}
+        assert picture(ann) == everybody
+        told = len(ann.frames)
+        await asyncio.sleep(10 * OPTIONS.sweep_s)
+        assert told_since(ann, told) == []
+        there.cut(zed)
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == picture(ben) == everybody - {"zed"}
+        # There is room again, and who had none is written in their turn.
+        there.cut(ben)
+        await asyncio.sleep(10 * OPTIONS.sweep_s)
+        assert picture(ann) == picture(zoe) == everybody - {"zed", "ben"}
+        assert [event["offline"] for event in told_since(ann, told)] == [["zed"], ["ben"]]
+        assert cluster.entries[CHAT] == {here.node_id: {"ann", "cleo"}, there.node_id: {"zoe"}}
+
+    run(scenario)
+
+
+def test_who_begins_to_follow_a_chat_without_room_hears_of_everybody_with_the_next_sweeps() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 1
+        for user in ("ann", "zed"):
+            await here.join(user)
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        late = await there.join("late")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        assert picture(late) == {"ann", "late", "zed"}
+
+    run(scenario)
+
+
+def test_who_has_no_room_is_there_also_while_the_directory_does_not_name_their_gateway_yet() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 2
+        cluster.unnamed.add(there.node_id)
+        ann = await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        await there.join("zed")
+        await asyncio.sleep(SOON_S)
+        here.presences.sweep_soon()
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann", "ben", "zed"}
+
+    run(scenario)
+
+
+def test_who_left_a_chat_without_room_unheard_is_gone_when_the_board_has_had_room_for_a_while() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 2
+        ann = await here.join("ann")
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        zed = await there.join("zed")
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing = True
+        there.cut(zed)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing = False
+        await asyncio.sleep(RedisPresenceOptions().ttl_s + OPTIONS.sweep_s + OPTIONS.offline_after_s + FEW_S)
+        assert picture(ann) == {"ann", "ben"}
 
     run(scenario)
 
