@@ -14,6 +14,7 @@ from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.redis_server import RedisServer, running
 
 CHAT = "chat-1"
+FULL = "roomcast:{chat-1}:here-full"
 A, B = "node-a00", "node-b00"
 
 Boards = Callable[[str], PresenceBoard]
@@ -44,7 +45,7 @@ async def boards(request: pytest.FixtureRequest) -> AsyncIterator[Boards]:
 
 
 async def here(board: PresenceBoard, chat_id: str = CHAT) -> dict[str, set[str]]:
-    return {node: set(users) for node, users in (await board.here(chat_id)).items()}
+    return {node: set(users) for node, users in (await board.here(chat_id)).users.items()}
 
 
 async def test_nobody_is_in_a_chat_that_nobody_entered(boards: Boards) -> None:
@@ -124,6 +125,25 @@ async def test_a_full_chat_takes_nobody_more_and_counts_it(redis_server: RedisSe
     await board.enter(CHAT, ["ann", "dan"])
     assert await here(board) == {A: {"ann", "ben"}}
     assert board.counters["refused"] == 2
+    await commands.close()
+
+
+async def test_a_chat_that_had_no_room_says_so_for_as_long_as_its_entries_last(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A, RedisPresenceOptions(max_entries=2, ttl_s=50))
+    await board.enter(CHAT, ["ann", "ben"])
+    await board.enter(CHAT, ["ann", "ben"])
+    assert (await board.here(CHAT)).partial is False  # all who came stand on it
+    await board.enter(CHAT, ["ann", "cleo"])
+    assert (await board.here(CHAT)).partial is True
+    await board.leave(CHAT, ["ann"])
+    await board.enter(CHAT, ["ben"])
+    # There is room now, but whoever had none need not have tried again.
+    assert (await board.here(CHAT)).partial is True
+    assert 0 < int(redis_server.command("PTTL", FULL)[1:]) <= 50_000
+    redis_server.command("DEL", FULL)  # as when it lapses
+    assert (await board.here(CHAT)).partial is False
     await commands.close()
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from random import Random
 
-from roomcast.chat.ports import PresenceUnavailable
+from roomcast.chat.ports import Listing, PresenceUnavailable
 from roomcast.gateway.feed import chat_room
 from roomcast.gateway.presence import PresenceOptions, Presences
 from roomcast.gateway.signals import Signals
 from roomcast.presence.memory import MemoryPresenceBoard
+from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog
 from support.virtual_time import run_in_virtual_time
 
@@ -33,6 +36,10 @@ class Cluster:
         self.answer_s = 0.0
         #: Chats of which the board fails.
         self.spoiled: set[str] = set()
+        #: Users that the board takes for one chat.
+        self.max_entries = OPTIONS.max_entries
+        #: When it last had no room, by chat.
+        self.refused_at: dict[str, float] = {}
         #: Gateways that have just started: the directories know them when they ask, and do not name them yet.
         self.unnamed: set[str] = set()
         #: How long the directory waits for a gateway that it does not know: it may just have started.
@@ -48,7 +55,7 @@ class Cluster:
 
 
 class Board(MemoryPresenceBoard):
-    """A board that can be slow, spoiled, or out of reach."""
+    """A board that can be full, slow, spoiled, or out of reach."""
 
     def __init__(self, cluster: Cluster, node_id: str) -> None:
         super().__init__(node_id, cluster.entries)
@@ -63,17 +70,24 @@ class Board(MemoryPresenceBoard):
 
     async def enter(self, chat_id: str, users: Collection[str]) -> None:
         await self._reach(chat_id)
-        await super().enter(chat_id, users)
+        entries = self._cluster.entries.get(chat_id, {})
+        new = sorted(set(users) - entries.get(self._node_id, set()))
+        room = max(0, self._cluster.max_entries - sum(map(len, entries.values())))
+        if new[room:]:
+            self._cluster.refused_at[chat_id] = asyncio.get_running_loop().time()
+        await super().enter(chat_id, new[:room])
 
     async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         await self._reach(chat_id)
         await super().forget(chat_id, node_id, users)
 
-    async def here(self, chat_id: str) -> dict[str, Collection[str]]:
+    async def here(self, chat_id: str) -> Listing:
         await self._reach(chat_id)
-        found = dict(await super().here(chat_id))
+        found = await super().here(chat_id)
+        refused_at = self._cluster.refused_at.get(chat_id, -math.inf)
+        partial = asyncio.get_running_loop().time() - refused_at < RedisPresenceOptions().ttl_s
         await self._cluster.pause()
-        return found
+        return replace(found, partial=partial)
 
 
 class Gateway:

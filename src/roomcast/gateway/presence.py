@@ -157,29 +157,37 @@ class Presences:
                 logger.exception("looking for gateways that are gone failed")
 
     async def _sweep_forever(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            due_s = self._options.sweep_s * random.uniform(*_JITTER)  # noqa: S311 - jitter, no secret
-            due = asyncio.get_running_loop().time() + due_s
-            self._all_wanted = False
-            while not self._all_wanted:
-                self._sweep_wanted.clear()
+            due = loop.time() + self._options.sweep_s * random.uniform(*_JITTER)  # noqa: S311 - jitter, no secret
+            everyone = False
+            while not everyone:
                 try:
                     async with asyncio.timeout_at(due):
                         await self._sweep_wanted.wait()
                 except TimeoutError:
-                    break  # it is time for all of them
-                if not self._all_wanted:
-                    await self._sweep({chat_id: chat for chat_id, chat in self._chats.items() if chat.behind})
-            await self._sweep(dict(self._chats))
+                    everyone = True  # it is time for all of them
+                # Retries that follow on each other hold up nobody's turn.
+                everyone = everyone or self._all_wanted or loop.time() >= due
+                # Never behind a sweep: what is asked for while one runs may concern a chat that it has passed.
+                self._sweep_wanted.clear()
+                self._all_wanted = False
+                chats = {chat_id: chat for chat_id, chat in self._chats.items() if everyone or chat.behind}
+                if not await self._sweep(chats) and everyone:
+                    # Those that were not reached are not behind: nothing else asks for them.
+                    self._all_wanted = True
+                    self._retry_later()
 
-    async def _sweep(self, chats: dict[str, ChatPresence]) -> None:
+    async def _sweep(self, chats: dict[str, ChatPresence]) -> bool:
+        done = True
         try:
-            await self._sharing.sweep(chats)
+            done = await self._sharing.sweep(chats)
         except Exception:
             # Likewise.
             logger.exception("comparing presence failed")
         for chat in chats.values():
             self._release(chat)
+        return done
 
     def sweep_soon(self) -> None:
         """The live feed was away, or Redis lost its data: compare with the board, and write on it, now."""

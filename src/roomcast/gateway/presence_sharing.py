@@ -7,6 +7,8 @@ Each gateway writes its own users only, and knows the others' from the board and
   piles up while Redis is away.
 - Who is missing on the board has left, unless the board may have lost its data: then they count as there until their
   gateway had the time to write them again. A Redis that forgets everything is seen by nobody.
+- Nobody has left because they are missing on a board without room. Their gateway finds them missing, too, with each
+  comparison, and tells of them again.
 
 Layer: gateway.
 """
@@ -181,8 +183,8 @@ class PresenceSharing:
             except PresenceUnavailable as error:
                 self._fail(chat, error)
 
-    async def sweep(self, chats: Mapping[str, ChatPresence]) -> None:
-        """Compare these chats with the board, and write the own users on it again."""
+    async def sweep(self, chats: Mapping[str, ChatPresence]) -> bool:
+        """Compare these chats with the board, and write the own users on it again; whether each has had its turn."""
         everyone = list(chats.values())
         failed_portions = 0
         for start in range(0, len(everyone), self._options.concurrency):
@@ -191,22 +193,24 @@ class PresenceSharing:
             failed_portions = 0 if any(done) else failed_portions + 1
             if failed_portions == _FAILED_PORTIONS:
                 logger.info("the presence board is compared later")
-                return
+                return start + len(portion) == len(everyone)
             await asyncio.sleep(0)  # a board in memory answers without a wait
+        return True
 
     async def _compare(self, chat: ChatPresence) -> bool:
         async with chat.turn, self._slots:
             if not chat.members and not chat.noted:
+                chat.behind = False
                 return True  # left since the sweep began
             try:
                 await self._read(chat)
             except PresenceUnavailable as error:
                 return self._fail(chat, error)
+            # What has changed until now is told here; what changes from now on starts its own telling.
+            chat.behind = False
             written = set(chat.devices)
             done = await self._share(chat, written)
             chat.vouchers = written & chat.devices.keys() if done else set()
-            if done:
-                chat.behind = False
             return done
 
     async def _read(self, chat: ChatPresence) -> None:
@@ -218,18 +222,21 @@ class PresenceSharing:
         heard = chat.heard = []
         try:
             found = await self._board.here(chat.chat_id)
-            own = set(found.get(self._nodes.node_id, ()))
+            own = set(found.users.get(self._nodes.node_id, ()))
             whole = not chat.vouchers.isdisjoint(own)
             # What the board has lost is said again, too: whoever read it meanwhile has missed it.
             chat.sure &= own
             chat.noted |= own
             doubted, chat.doubted = chat.doubted, {}
-            for node in {*found, *chat.nodes} - {self._nodes.node_id}:
-                users = set(found.get(node, ()))
-                if node not in self._nodes.alive() and users:
-                    users = await self._of_unknown(chat, node, users)
-                else:
-                    users |= self._missing(chat, node, users, doubted, whole=whole)
+            for node in {*found.users, *chat.nodes} - {self._nodes.node_id}:
+                listed = users = set(found.users.get(node, ()))
+                if node not in self._nodes.alive() and listed:
+                    users = await self._of_unknown(chat, node, listed)
+                if users or not listed:  # else the gateway is gone
+                    if found.partial:
+                        users |= chat.nodes.get(node, set())
+                    else:
+                        users |= self._missing(chat, node, listed, doubted, whole=whole)
                 # A signal may have overtaken the board's answer.
                 for signal in heard:
                     if signal.node == node:

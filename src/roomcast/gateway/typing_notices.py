@@ -23,7 +23,8 @@ class TypingOptions:
 
     Attributes:
         repeat_s: A repeat of the same word within this time is not passed on.
-        switch_s: Nor is a new beginning so soon after an end.
+        switch_s: A new beginning so soon after an end is passed on when this time is over, unless it has ended by then:
+            the client does not say it again for seconds.
         forget_s: When clients forget a notice; a socket that leaves later has nothing to take back.
         max_chats: Chats in which one socket may write at one time.
     """
@@ -46,11 +47,19 @@ class TypingRefused(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Notice:
     user_id: str
     typing: bool
     at: float
+    #: Will pass on the beginning that came too soon after this end.
+    beginning: asyncio.TimerHandle | None = None
+
+    def take_back(self) -> None:
+        """The beginning that waits is none any more."""
+        if self.beginning is not None:
+            self.beginning.cancel()
+            self.beginning = None
 
 
 class TypingNotices:
@@ -87,14 +96,20 @@ class TypingNotices:
         user_id = self._presences.user_of(sid)
         if user_id is None:
             raise TypingRefused(ErrorCode.FORBIDDEN, "say who you are first, with join-user")
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         notices = self._notices.get(sid, {})
         latest = notices.get(chat_id)
         if not typing and (latest is None or not latest.typing):
-            return  # nothing to take back
+            if latest is not None:
+                latest.take_back()
+            return  # nobody was told that they write
         if typing and latest is not None:
-            quiet_s = self._options.repeat_s if latest.typing else self._options.switch_s
-            if now - latest.at < quiet_s:
+            if latest.beginning is not None or (latest.typing and now - latest.at < self._options.repeat_s):
+                return
+            if not latest.typing and now - latest.at < self._options.switch_s:
+                due = latest.at + self._options.switch_s
+                latest.beginning = loop.call_at(due, self._begin, sid, chat_id, user_id)
                 return
         if latest is None and len(notices) >= self._options.max_chats:
             notices = self._notices[sid] = {
@@ -115,10 +130,16 @@ class TypingNotices:
         latest = notices.pop(chat_id, None)
         if not notices:
             self._notices.pop(sid, None)
-        if latest is None or not latest.typing:
+        if latest is None:
             return
-        if asyncio.get_running_loop().time() - latest.at < self._options.forget_s:
+        latest.take_back()
+        if latest.typing and asyncio.get_running_loop().time() - latest.at < self._options.forget_s:
             self._tell(chat_id, latest.user_id, typing=False, skip=sid)
+
+    def _begin(self, sid: str, chat_id: str, user_id: str) -> None:
+        """It is long enough since the socket's user stopped, and they write again."""
+        self._notices[sid][chat_id] = _Notice(user_id, True, asyncio.get_running_loop().time())
+        self._tell(chat_id, user_id, typing=True, skip=sid)
 
     def _tell(self, chat_id: str, user_id: str, *, typing: bool, skip: str) -> None:
         self._emit(chat_id, user_id, typing=typing, skip=(skip,))

@@ -5,8 +5,10 @@ Layer: presence.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
+
+from roomcast.chat.ports import Listing
 
 #: Of a gateway that is alone.
 ALONE: Final = "alone000"
@@ -50,9 +52,9 @@ class MemoryPresenceBoard:
         """See the port."""
         await self.forget(chat_id, self._node_id, users)
 
-    async def here(self, chat_id: str) -> Mapping[str, Collection[str]]:
+    async def here(self, chat_id: str) -> Listing:
         """See the port."""
-        return {node: frozenset(users) for node, users in self._chats.get(chat_id, {}).items()}
+        return Listing({node: frozenset(users) for node, users in self._chats.get(chat_id, {}).items()})
 
     async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         """See the port."""

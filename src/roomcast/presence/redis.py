@@ -1,4 +1,4 @@
-"""The board in Redis: one hash for each chat, whose fields name a gateway and a user.
+"""The board in Redis: one hash for each chat, whose fields name a gateway and a user, and a mark that it has no room.
 
 There is no lease in it: an entry counts while its gateway's lease stands, which is one for all its users. The hash has
 a time to live, which every gateway with users in the chat renews when it writes its own again.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from roomcast.chat.ports import PresenceUnavailable
+from roomcast.chat.ports import Listing, PresenceUnavailable
 from roomcast.contract.text import UserId
 from roomcast.redis_client import Commands, RedisUnavailable, Script, load_script, tagged
 
@@ -39,10 +39,10 @@ class RedisPresenceOptions:
 
     Attributes:
         prefix: Begins every key; as the log's.
-        ttl_s: How long a chat's entries last after the last gateway wrote its own; several times
-            `gateway.presence.PresenceOptions.sweep_s`.
-        max_entries: Entries of one chat; users beyond it are known to the gateways that heard of their coming, but not
-            to one that begins to follow the chat later.
+        ttl_s: How long a chat's entries last after the last gateway wrote its own, and how long a board counts as
+            `Listing.partial` after it had no room; several times `gateway.presence.PresenceOptions.sweep_s`.
+        max_entries: Entries of one chat. Users beyond it are known by signals only: a gateway that begins to follow the
+            chat later hears of them when their own gateway compares with the board next.
     """
 
     prefix: str = "roomcast"
@@ -79,10 +79,11 @@ class RedisPresenceBoard:
         """See the port."""
         await self.forget(chat_id, self._node_id, users)
 
-    async def here(self, chat_id: str) -> Mapping[str, Collection[str]]:
+    async def here(self, chat_id: str) -> Listing:
         """See the port."""
         found: dict[str, set[str]] = {}
-        for field in await self._run(_HERE, chat_id, []):
+        refused, fields = await self._run(_HERE, chat_id, [])
+        for field in fields:
             try:
                 text = field.decode()
                 user = _USER_ID.validate_python(text[_NODE_ID_CHARS:])
@@ -90,7 +91,7 @@ class RedisPresenceBoard:
                 self._count("malformed", 1)
                 continue
             found.setdefault(text[:_NODE_ID_CHARS], set()).add(user)
-        return found
+        return Listing(found, partial=bool(refused))
 
     async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         """See the port."""
@@ -100,7 +101,7 @@ class RedisPresenceBoard:
     async def _run(self, script: Script, chat_id: str, args: Sequence[str | bytes | float]) -> Any:
         key = f"{tagged(self._options.prefix, chat_id)}:here"
         try:
-            return await self._commands.run(script, [key], [self._options.max_entries, *args])
+            return await self._commands.run(script, [key, f"{key}-full"], [self._options.max_entries, *args])
         except RedisUnavailable as error:
             raise PresenceUnavailable(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Presence of three gateways over a real Redis that forgets, restarts and hangs; sweeps come in quick succession."""
+"""Presence of three gateways over a real Redis that forgets, restarts, hangs or is full; sweeps are frequent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.eventlog.redis import RedisEventLog
 from roomcast.gateway.feed import chat_room
 from roomcast.gateway.presence import PresenceOptions, Presences
 from roomcast.gateway.signals import Signals
-from roomcast.presence.redis import RedisPresenceBoard
+from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.gateway_model import ClientSocket, LocalRooms
 from support.log_watch import until
@@ -42,14 +42,14 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 class Gateway:
     """One gateway's presence, with connections of its own."""
 
-    def __init__(self, node_id: str, up: set[str], log: RedisEventLog, commands: Commands) -> None:
+    def __init__(self, node_id: str, up: set[str], log: RedisEventLog, commands: Commands, max_entries: int) -> None:
         self.node_id = node_id
         self._up = up
         up.add(node_id)
         self.rooms = LocalRooms()
         self.signals = Signals(log, node_id)
-        board = RedisPresenceBoard(commands, node_id)
-        self.presences = Presences(self.rooms, board, self, self.signals, OPTIONS)
+        self.board = RedisPresenceBoard(commands, node_id, RedisPresenceOptions(max_entries=max_entries))
+        self.presences = Presences(self.rooms, self.board, self, self.signals, OPTIONS)
         self.running = asyncio.create_task(self.presences.run())
         log.on_reconnect(self.presences.sweep_soon)
 
@@ -79,7 +79,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def three_gateways(redis: RedisServer) -> AsyncIterator[list[Gateway]]:
+async def three_gateways(redis: RedisServer, max_entries: int = OPTIONS.max_entries) -> AsyncIterator[list[Gateway]]:
     options = RedisOptions(
         addresses=(RedisAddress("127.0.0.1", redis.port),),
         command_timeout_s=0.5,
@@ -93,7 +93,7 @@ async def three_gateways(redis: RedisServer) -> AsyncIterator[list[Gateway]]:
             log = await stack.enter_async_context(RedisEventLog(options))
             commands = Commands(options)
             stack.push_async_callback(commands.close)
-            gateway = Gateway(f"node-{number:03}", up, log, commands)
+            gateway = Gateway(f"node-{number:03}", up, log, commands, max_entries)
             stack.push_async_callback(gateway.end)
             await log.subscribe(CHAT, lambda _epoch, _entries: None, lambda p, g=gateway: g.signals.take(CHAT, p))  # type: ignore[misc]  # bound now
             gateways.append(gateway)
@@ -174,3 +174,31 @@ async def test_a_gateway_that_is_gone_takes_its_users_along_once_for_everybody(r
         await until(lambda: on_board(redis) == 2)
         for socket in sockets:
             assert [event["offline"] for _, event in socket.frames if event["offline"]] == [["ben"]]
+
+
+async def test_whoever_has_no_room_on_the_board_is_there_until_they_go(redis: RedisServer) -> None:
+    async with three_gateways(redis, max_entries=3) as gateways:
+        users = ("ann", "ben", "cleo", "dan", "eve", "fay")
+        sockets: list[ClientSocket] = []
+        for number, user in enumerate(users):
+            sockets.append(gateways[number % 3].join(user))
+            await all_see(sockets, set(users[: number + 1]))
+        told = [len(socket.frames) for socket in sockets]
+
+        async def each_has_compared(times: int) -> None:
+            # Each of them tries again with every comparison.
+            refused = [gateway.board.counters["refused"] for gateway in gateways]
+            for gateway, before in zip(gateways, refused, strict=True):
+                await until(lambda g=gateway, b=before: g.board.counters["refused"] >= b + times, limit_s=SPARE_S)  # type: ignore[misc]  # bound now
+
+        await each_has_compared(5)  # which takes longer than it takes to announce somebody gone
+        assert on_board(redis) == 3
+        assert [len(socket.frames) for socket in sockets] == told
+        gateways[0].cut(sockets[0])
+        gateways[2].cut(sockets[5])
+        await all_see(sockets[1:5], {"ben", "cleo", "dan", "eve"})
+        await until(lambda: on_board(redis) == 3)
+        await all_see(sockets[1:5], {"ben", "cleo", "dan", "eve"})
+        for socket, start in zip(sockets[1:5], told[1:5], strict=True):
+            gone = [user for _, event in socket.frames[start:] for user in event["offline"]]
+            assert sorted(gone) == ["ann", "fay"]

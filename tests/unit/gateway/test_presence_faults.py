@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket
 from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, picture, run
 
@@ -152,6 +153,140 @@ def test_a_word_that_was_lost_between_two_gateways_is_said_again_without_a_recon
     run(scenario)
 
 
+@pytest.mark.parametrize("after_ms", range(0, 22, 3))
+def test_who_comes_or_goes_while_a_chat_recovers_is_known_as_soon_as_at_any_time(after_ms: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        leaver = await here.join("leaver")
+        await asyncio.sleep(SOON_S)
+        cluster.away = True
+        await here.join("cleo")
+        await asyncio.sleep(SOON_S)
+        cluster.away, cluster.answer_s = False, 0.005
+        # The retry reads the board, writes it and sends a signal.
+        await asyncio.sleep(OPTIONS.settle_s + OPTIONS.retry_s - SOON_S + after_ms / 1_000)
+        here.cut(leaver)
+        await here.join("dora")
+        await asyncio.sleep(SOON_S)
+        assert picture(ben) == {"ann", "ben", "cleo", "dora", "leaver"}
+        await asyncio.sleep(OPTIONS.offline_after_s)
+        assert picture(ann) == picture(ben) == {"ann", "ben", "cleo", "dora"}
+
+    run(scenario)
+
+
+def test_who_comes_right_behind_a_retry_that_found_nobody_is_told_to_the_others_at_once() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ben = await there.join("ben")
+        cluster.away = True
+        stranger = await here.join(None)
+        await here.join("ann", "another")
+        await asyncio.sleep(OPTIONS.retry_s - 0.01)
+        cluster.away, cluster.answer_s = False, 0.05
+        here.leave(stranger)
+        await asyncio.sleep(0.02)
+        await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        assert picture(ben) == {"ann", "ben"}
+
+    run(scenario)
+
+
+def test_a_feed_that_is_lost_again_while_all_chats_are_compared_has_them_compared_again() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        for number in range(200):
+            await here.join("ann", f"chat-{number}")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.answer_s = 0.05
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)  # the chat is compared first
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing, cluster.answer_s = False, 0.0
+        here.presences.sweep_soon()
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all chats", "those that failed"])
+def test_a_retry_that_comes_due_while_chats_are_compared_is_made_behind_them(*, whole: bool) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        await here.join("ann")
+        ben = await there.join("ben")
+        for number in range(100):
+            await here.join("ann", f"chat-{number}")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        if not whole:
+            cluster.away = True
+            for chat_id in (CHAT, *(f"chat-{number}" for number in range(100))):
+                await here.join("cleo", chat_id)
+            await asyncio.sleep(OPTIONS.settle_s + OPTIONS.retry_s - 0.01)
+            cluster.away = False
+        cluster.answer_s = 0.1
+        cluster.spoiled.add(CHAT)
+        if whole:
+            here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        cluster.spoiled.clear()
+        await here.join("dora")
+        await asyncio.sleep(FEW_S)
+        assert here.presences._retry is None  # it came due
+        assert "dora" not in (picture(ben) or ())
+        cluster.answer_s = 0.0
+        await asyncio.sleep(FEW_S)
+        assert "dora" in (picture(ben) or ())
+
+    run(scenario)
+
+
+def test_retries_that_take_longer_than_the_time_between_them_keep_no_other_chat_from_its_turn() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.spoiled.add("spoiled")
+        cluster.answer_s = 2 * OPTIONS.retry_s
+        await here.join("ann", "spoiled")
+        await asyncio.sleep(LATER_S)
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(LATER_S)
+        cluster.log.losing = False
+        await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
+        assert picture(ann) == {"ann"}
+        cluster.answer_s = 0.0
+
+    run(scenario)
+
+
+def test_chats_that_a_sweep_does_not_reach_while_the_board_is_away_are_compared_with_the_retry() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        for number in range(4 * OPTIONS.concurrency):
+            await here.join("ann", f"chat-{number}")
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing, cluster.away = False, True
+        here.presences.sweep_soon()
+        await asyncio.sleep(SOON_S)
+        cluster.away = False
+        await asyncio.sleep(OPTIONS.retry_s + OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+
+
 def test_a_gateway_that_stood_still_for_longer_than_its_lease_gets_its_users_back() -> None:
     async def scenario(cluster: Cluster) -> None:
         here, there = cluster.gateway(), cluster.gateway()
@@ -200,6 +335,85 @@ def test_what_a_killed_gateway_left_in_many_chats_does_not_slow_the_sweep_down()
         here.presences.sweep_soon()
         await asyncio.sleep(FEW_S)
         assert [chat_id for chat_id in chats if there.node_id in cluster.entries[chat_id]] == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("_draw", DRAWS)
+def test_whoever_has_no_room_on_the_board_is_there_until_they_go(_draw: int) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 3
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await here.join("cleo")
+        await asyncio.sleep(SOON_S)
+        zed, zoe = await there.join("zed"), await there.join("zoe")
+        await asyncio.sleep(SOON_S)
+        everybody = {"ann", "ben", "cleo", "zed", "zoe"}
+        assert picture(ann) == everybody
+        told = len(ann.frames)
+        await asyncio.sleep(10 * OPTIONS.sweep_s)
+        assert told_since(ann, told) == []
+        there.cut(zed)
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == picture(ben) == everybody - {"zed"}
+        # There is room again, and who had none is written in their turn.
+        there.cut(ben)
+        await asyncio.sleep(10 * OPTIONS.sweep_s)
+        assert picture(ann) == picture(zoe) == everybody - {"zed", "ben"}
+        assert [event["offline"] for event in told_since(ann, told)] == [["zed"], ["ben"]]
+        assert cluster.entries[CHAT] == {here.node_id: {"ann", "cleo"}, there.node_id: {"zoe"}}
+
+    run(scenario)
+
+
+def test_who_begins_to_follow_a_chat_without_room_hears_of_everybody_with_the_next_sweeps() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 1
+        for user in ("ann", "zed"):
+            await here.join(user)
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        late = await there.join("late")
+        await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
+        assert picture(late) == {"ann", "late", "zed"}
+
+    run(scenario)
+
+
+def test_who_has_no_room_is_there_also_while_the_directory_does_not_name_their_gateway_yet() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 2
+        cluster.unnamed.add(there.node_id)
+        ann = await here.join("ann")
+        await asyncio.sleep(SOON_S)
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        await there.join("zed")
+        await asyncio.sleep(SOON_S)
+        here.presences.sweep_soon()
+        await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
+        assert picture(ann) == {"ann", "ben", "zed"}
+
+    run(scenario)
+
+
+def test_who_left_a_chat_without_room_unheard_is_gone_when_the_board_has_had_room_for_a_while() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        cluster.max_entries = 2
+        ann = await here.join("ann")
+        await there.join("ben")
+        await asyncio.sleep(SOON_S)
+        zed = await there.join("zed")
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing = True
+        there.cut(zed)
+        await asyncio.sleep(SOON_S)
+        cluster.log.losing = False
+        await asyncio.sleep(RedisPresenceOptions().ttl_s + OPTIONS.sweep_s + OPTIONS.offline_after_s + FEW_S)
+        assert picture(ann) == {"ann", "ben"}
 
     run(scenario)
 

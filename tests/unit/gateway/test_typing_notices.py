@@ -108,6 +108,41 @@ def test_switching_to_and_fro_is_passed_on_a_few_times_a_second() -> None:
     run(scenario)
 
 
+def test_who_writes_on_right_after_an_end_is_shown_as_writing_though_the_client_does_not_say_it_again() -> None:
+    async def scenario(here: Gateway, there: Gateway) -> None:
+        ann, ben, cleo = here.join("ann", "a"), here.join("ben", "a"), there.join("cleo", "a")
+        here.typing.notice(ann.sid, "a", typing=True)
+        await asyncio.sleep(1)
+        here.typing.notice(ann.sid, "a", typing=False)
+        for _ in range(3):
+            await asyncio.sleep(OPTIONS.switch_s / 4)
+            here.typing.notice(ann.sid, "a", typing=True)
+            assert [typing for _, _, typing in notices(ben)] == [True, False]
+        await asyncio.sleep(OPTIONS.switch_s / 2)
+        assert notices(ben) == notices(cleo) == [("a", "ann", typing) for typing in (True, False, True)]
+        await asyncio.sleep(10)
+        assert len(notices(ben)) == len(notices(cleo)) == 3
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("leave", [True, False], ids=["leaves", "stops"])
+def test_who_leaves_or_stops_before_a_new_beginning_was_passed_on_does_not_write(*, leave: bool) -> None:
+    async def scenario(here: Gateway, _there: Gateway) -> None:
+        ann, ben = here.join("ann", "a"), here.join("ben", "a")
+        for typing in (True, False, True):
+            here.typing.notice(ann.sid, "a", typing=typing)
+        if leave:
+            here.leave(ann, "a")
+            assert not here.typing._notices
+        else:
+            here.typing.notice(ann.sid, "a", typing=False)
+        await asyncio.sleep(10)
+        assert notices(ben) == [("a", "ann", True), ("a", "ann", False)]
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_last_word_is_the_last_on_every_gateway_however_long_each_takes_on_its_way(seed: int) -> None:
     async def scenario(here: Gateway, there: Gateway) -> None:

@@ -21,7 +21,7 @@ from roomcast.chat.ports.log import (
     SignalSink,
     Subscription,
 )
-from roomcast.chat.ports.presence import Nodes, PresenceBoard, PresenceUnavailable
+from roomcast.chat.ports.presence import Listing, Nodes, PresenceBoard, PresenceUnavailable
 from roomcast.chat.ports.responder import Prompt, Responder
 from roomcast.chat.ports.store import ChatStore, TurnStore
 
@@ -36,6 +36,7 @@ __all__ = [
     "FeedSink",
     "Gap",
     "Head",
+    "Listing",
     "LogEntry",
     "LogUnavailable",
     "Nodes",

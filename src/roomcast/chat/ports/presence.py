@@ -6,6 +6,7 @@ Layer: chat. Contract suite: tests/contract/test_presence.py, run over every imp
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -23,6 +24,20 @@ class Nodes(Protocol):
         """Whether a gateway is up that `alive` may not name yet. In doubt it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What stands on the board of one chat.
+
+    Attributes:
+        users: Those of each gateway, by its id.
+        partial: Somebody had no room, so lately that their gateway may not have written them again: who is missing may
+            be there all the same.
+    """
+
+    users: Mapping[str, Collection[str]]
+    partial: bool = False
+
+
 class PresenceBoard(Protocol):
     """Which users are in which chats, and through which gateway: what a gateway reads that begins to follow a chat.
 
@@ -32,6 +47,8 @@ class PresenceBoard(Protocol):
 
     async def enter(self, chat_id: str, users: Collection[str]) -> None:
         """These users are in the chat through this gateway. Repeating it renews what the board may forget.
+
+        Those for whom there is no room are left out; `here` says that there are such.
 
         Raises:
             PresenceUnavailable: it is not known whether that was noted.
@@ -44,8 +61,8 @@ class PresenceBoard(Protocol):
             PresenceUnavailable: it is not known whether that was noted.
         """
 
-    async def here(self, chat_id: str) -> Mapping[str, Collection[str]]:
-        """The users of each gateway, by its id.
+    async def here(self, chat_id: str) -> Listing:
+        """Who is in the chat, and through which gateways.
 
         Raises:
             PresenceUnavailable: it cannot be read now.

@@ -10,4 +10,8 @@ for i = 3, #ARGV do
   end
 end
 redis.call('PEXPIRE', HERE, ARGV[2])
+-- Whoever has no room tries again before this lapses.
+if refused > 0 then
+  redis.call('SET', FULL, '1', 'PX', ARGV[2])
+end
 return refused

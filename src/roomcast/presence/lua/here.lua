@@ -1,2 +1,3 @@
 -- ARGV  most fields
-return redis.call('HKEYS', HERE)
+-- Answers whether entries are missing, and the fields.
+return {redis.call('EXISTS', FULL), redis.call('HKEYS', HERE)}
