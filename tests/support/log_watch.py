@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from roomcast.chat.ports import Appended, EventLog, Gap, Head, LogEntry, LogUnavailable
 
@@ -78,7 +79,7 @@ async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None
 
 @dataclass
 class LoopWatch:
-    """How long the loop was not free, at worst."""
+    """How long the loop was held by what runs in it, at worst: without what it waited for a processor."""
 
     worst_s: float = 0.0
 
@@ -90,9 +91,10 @@ async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
 
     async def tick() -> None:
         while True:
-            before = time.monotonic()
+            before, waited_s = time.monotonic(), _waited_for_processor_s()
             await asyncio.sleep(step_s)
-            watch.worst_s = max(watch.worst_s, time.monotonic() - before - step_s)
+            late_s = time.monotonic() - before - step_s
+            watch.worst_s = max(watch.worst_s, late_s - (_waited_for_processor_s() - waited_s))
 
     task = asyncio.create_task(tick())
     try:
@@ -100,3 +102,11 @@ async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def _waited_for_processor_s() -> float:
+    """How long this thread could run and did not, so far; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
