@@ -237,7 +237,9 @@ class Forwarder:
             transport: The client's; nothing was written to it.
             server_state: Where the server keeps its connections.
         """
-        pipe = Pipe(transport, server_state, self.pipes.discard)
+        options = self._engine.options
+        stall_limit_s = options.ping_interval_s + options.ping_timeout_s
+        pipe = Pipe(transport, server_state, self.pipes.discard, stall_limit_s=stall_limit_s)
         self.pipes.add(pipe)
         dial = asyncio.create_task(self._dial(pipe, node_id, request), name="forward-websocket")
         self._dials.add(dial)

@@ -174,30 +174,54 @@ async def test_a_refused_upgrade_is_refused_elsewhere_too(running: Any) -> None:
         assert str(await websocket.recv()).startswith("40")
 
 
-async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
-    async with cluster(running, 2, observer=recording) as (_, (here, there)):
-        sid = await connected(here, there)
-        reader, writer = await there.running.raw()
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        writer.write(
-            f"GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
-            "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            "".encode()
-        )
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        writer.write(b"\x81\x86\x00\x00\x00\x002probe")
-        assert (await reader.readexactly(8)).endswith(b"3probe")
-        writer.write(b"\x81\x81\x00\x00\x00\x005")
-        await until(lambda: recording.of("connection_upgraded"))
-        writer.transport.pause_reading()
+@asynccontextmanager
+async def stalled(here: Node, there: Node, recording: Any, until: Any) -> AsyncIterator[asyncio.StreamWriter]:
+    """A websocket of ``here``, piped through ``there``, that reads nothing until the owner has found it slow."""
+    sid = await connected(here, there)
+    reader, writer = await there.running.raw()
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    writer.write(
+        f"GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
+        "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        "".encode()
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    writer.write(b"\x81\x86\x00\x00\x00\x002probe")
+    assert (await reader.readexactly(8)).endswith(b"3probe")
+    writer.write(b"\x81\x81\x00\x00\x00\x005")
+    await until(lambda: recording.of("connection_upgraded"))
+    writer.transport.pause_reading()
+    try:
         for _ in range(400):
             await here.server.emit("much", "x" * 65_536)
             await asyncio.sleep(0)
             if recording.of("peer_slow"):
                 break
         await until(lambda: recording.of("peer_slow"))
+        yield writer
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
+    options = ServerOptions(ping_interval_s=1.5, ping_timeout_s=0.5)
+    async with (
+        cluster(running, 2, options, recording) as (_, (here, there)),
+        stalled(here, there, recording, until),
+    ):
         await until(lambda: not here.server.connections)
-        writer.close()
+        # Nothing tells the edge of it: it reads as little from the owner as the client reads from it.
+        await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
+
+
+async def test_a_reader_that_half_closes_and_stalls_keeps_no_pipe(running: Any, recording: Any, until: Any) -> None:
+    async with (
+        cluster(running, 2, observer=recording) as (_, (here, there)),
+        stalled(here, there, recording, until) as writer,
+    ):
+        writer.write_eof()
+        await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
+        await until(lambda: not here.server.connections)
 
 
 async def test_who_has_no_secret_is_not_let_in_at_the_internal_address(running: Any) -> None:
