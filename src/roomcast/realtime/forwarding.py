@@ -21,8 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import httpx
-
+from roomcast.realtime.node_connections import NodeAway, NodeConnections
 from roomcast.realtime.nodes import Directory, DirectoryUnavailable, NodeAddress
 from roomcast.realtime.pipe import Pipe
 from roomcast.wire.engineio_http import TransportName
@@ -50,9 +49,6 @@ _ONE_HOP: Final = frozenset(
 _SET_HERE: Final = frozenset({b"date", b"server"})
 
 _CONNECT_LIMIT_S: Final = 1.5
-#: Below `ServeOptions.keep_alive_s`, so that it is never the other side that closes an idle connection.
-_KEEP_ALIVE_S: Final = 30.0
-_KEPT_CONNECTIONS: Final = 100
 #: The owner answers a poll within the heartbeat; beyond that and this it is stuck.
 _SPARE_S: Final = 5.0
 
@@ -129,7 +125,7 @@ class Forwarder:
     def __init__(self, directory: Directory, engine: Engine) -> None:
         self._directory = directory
         self._engine = engine
-        self._http: httpx.AsyncClient | None = None
+        self._connections = NodeConnections()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
         self._dials: set[asyncio.Task[None]] = set()
         self.pipes: set[Pipe] = set()
@@ -142,9 +138,7 @@ class Forwarder:
         for dial in list(self._dials):
             dial.cancel()
         await asyncio.gather(*self._dials, return_exceptions=True)
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        await self._connections.close()
 
     # -- polls and posts ----------------------------------------------------------------------------------------------
 
@@ -175,8 +169,8 @@ class Forwarder:
                 answer = await self._send(node, request, body)
         except TimeoutError:
             raise NotForwarded("node-timeout") from None
-        except httpx.HTTPError as error:
-            logger.info("a node does not take what is forwarded: %r", error, extra={"node": node_id})
+        except NodeAway as error:
+            logger.info("a node does not take what is forwarded: %s", error, extra={"node": node_id})
             raise NotForwarded("node-away") from error
         self.forwarded += 1
         return answer
@@ -191,38 +185,12 @@ class Forwarder:
         return node
 
     async def _send(self, node: NodeAddress, request: EngineRequest, body: bytes) -> ForwardedAnswer:
-        outgoing = httpx.Request(
-            request.method,
-            httpx.URL(scheme="http", host=node.host, port=node.port, raw_path=_target(request)),
-            headers=_onward(node, request, _ONE_HOP),
-            content=body,
-        )
-        answer = await self._client().send(outgoing, stream=True)
-        try:
-            # As it came: what the owner compressed is for the client to unpack.
-            content = b"".join([part async for part in answer.aiter_raw()])
-        finally:
-            await answer.aclose()
+        headers = _onward(node, request, _ONE_HOP)
+        # The body of the answer stays as it came: what the owner compressed is for the client to unpack.
+        status, answered, content = await self._connections.ask(node, request.method, _target(request), headers, body)
         dropped = _ONE_HOP | _SET_HERE
-        headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in dropped]
-        return ForwardedAnswer(answer.status_code, headers, content)
-
-    def _client(self) -> httpx.AsyncClient:
-        if self._http is None:
-            self._http = httpx.AsyncClient(
-                # The whole is timed by `request`.
-                timeout=httpx.Timeout(None, connect=_CONNECT_LIMIT_S),
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=_KEPT_CONNECTIONS,
-                    keepalive_expiry=_KEEP_ALIVE_S,
-                ),
-                # The environment's proxies lead out of the cluster.
-                trust_env=False,
-                # Between nodes there is no TLS: loading authorities would hold the loop for nothing.
-                verify=False,  # noqa: S501 - see above
-            )
-        return self._http
+        kept = [(name.lower(), value) for name, value in answered if name.lower() not in dropped]
+        return ForwardedAnswer(status, kept, content)
 
     # -- websockets ---------------------------------------------------------------------------------------------------
 
