@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -62,15 +62,18 @@ class Node:
 
 @asynccontextmanager
 async def cluster(
-    running: Any, count: int, options: ServerOptions | None = None, observer: Any = None
+    running: Any, count: int, options: ServerOptions | None = None, observer: Any = None, **process: Any
 ) -> AsyncIterator[tuple[Book, list[Node]]]:
     book = Book()
     async with AsyncExitStack() as stack:
-        yield book, [await stack.enter_async_context(node(running, book, options, observer)) for _ in range(count)]
+        nodes = [node(running, book, options, observer, ServeOptions(**process)) for _ in range(count)]
+        yield book, [await stack.enter_async_context(one) for one in nodes]
 
 
 @asynccontextmanager
-async def node(running: Any, book: Book, options: ServerOptions | None, observer: Any) -> AsyncIterator[Node]:
+async def node(
+    running: Any, book: Book, options: ServerOptions | None, observer: Any, process: ServeOptions
+) -> AsyncIterator[Node]:
     page = Page(book)
     server = Server(options, directory=page, observer=observer)
 
@@ -90,7 +93,7 @@ async def node(running: Any, book: Book, options: ServerOptions | None, observer
         Site(Entrance(application, Gate(secret), nothing), "127.0.0.1", 0),
     ]
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(sites, ServeOptions(on_ready=ready.set_result), stop=stop))
+    task = asyncio.create_task(serve(sites, replace(process, on_ready=ready.set_result), stop=stop))
     try:
         (public, internal) = await ready
         address = book.nodes[page.node_id] = NodeAddress("127.0.0.1", internal[0][1], secret)
@@ -330,6 +333,32 @@ async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any
         await there.running.task
         assert asyncio.get_running_loop().time() - began < 2
         await until(lambda: not here.server.connections)
+
+
+async def test_a_draining_node_forwards_no_more_for_those_between_two_polls(running: Any, until: Any) -> None:
+    async with cluster(running, 2, drain_batch=1, drain_pause_s=0.2) as (_, (here, there)):
+        sid = await connected(here, there)
+        for _ in range(4):
+            await there.running.poll_open()  # the drain takes several batches
+        reader, writer = await there.running.raw()
+
+        async def ask(method: str, body: bytes = b"") -> bytes:
+            """The status, over one connection."""
+            request = f"{method} {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(request.encode() + body)
+            first, *head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+            (length,) = (line[16:] for line in head if line.startswith(b"content-length: "))
+            await reader.readexactly(int(length))
+            return first.split(b" ")[1]
+
+        assert (await ask("POST", b'420["echo"]'), await ask("GET")) == (b"200", b"200")
+        began = asyncio.get_running_loop().time()
+        there.running.stop.set()
+        await until(lambda: not there.server.engine.accepting)
+        assert await ask("GET") == b"503"
+        await there.running.task
+        assert asyncio.get_running_loop().time() - began < 2
+        writer.close()
 
 
 async def test_a_server_without_a_directory_knows_no_elsewhere(running: Any, serving: Any) -> None:
