@@ -127,6 +127,7 @@ class Forwarder:
         self._engine = engine
         self._connections = NodeConnections()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
+        self._sending = 0
         self._dials: set[asyncio.Task[None]] = set()
         self.pipes: set[Pipe] = set()
         self.forwarded = 0
@@ -161,10 +162,12 @@ class Forwarder:
 
     async def _request(self, node_id: str, request: EngineRequest, body: bytes) -> ForwardedAnswer:
         options = self._engine.options
-        if len(self._requests) > options.max_forwards:
+        node = await self._find(node_id)
+        # Only now: who asks for a node that there never was takes nobody's place.
+        if self._sending >= options.max_forwards:
             raise NotForwarded("forwards")
+        self._sending += 1
         try:
-            node = await self._find(node_id)
             async with asyncio.timeout(options.ping_interval_s + options.ping_timeout_s + _SPARE_S):
                 answer = await self._send(node, request, body)
         except TimeoutError:
@@ -172,6 +175,8 @@ class Forwarder:
         except NodeAway as error:
             logger.info("a node does not take what is forwarded: %s", error, extra={"node": node_id})
             raise NotForwarded("node-away") from error
+        finally:
+            self._sending -= 1
         self.forwarded += 1
         return answer
 
@@ -216,6 +221,7 @@ class Forwarder:
     async def _dial(self, pipe: Pipe, node_id: str, request: EngineRequest) -> None:
         try:
             node = await self._find(node_id)
+            head = _head(node, request)
             async with asyncio.timeout(_CONNECT_LIMIT_S):
                 await self._engine.loop.create_connection(pipe.owner_end, node.host, node.port)
         except RequestRefused as refused:
@@ -225,8 +231,12 @@ class Forwarder:
         except (OSError, TimeoutError) as error:
             logger.info("a node does not take what is forwarded: %r", error, extra={"node": node_id})
             self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
+        except Exception:
+            # A host that is none, for one. Nobody else would end the pipe: its client is not read.
+            logger.exception("a websocket cannot be sent on", extra={"node": node_id})
+            self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
         else:
-            pipe.begin(_head(node, request))
+            pipe.begin(head)
 
     def _refuse(self, pipe: Pipe, request: EngineRequest, status: HTTPStatus, cause: str) -> None:
         self._engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)

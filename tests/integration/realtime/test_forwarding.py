@@ -27,6 +27,9 @@ class Book:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeAddress] = {}
         self.away = False
+        #: A node that is not there is looked for until this.
+        self.slow: asyncio.Event | None = None
+        self.asked = 0
 
 
 class Page:
@@ -39,7 +42,11 @@ class Page:
     async def look_up(self, node_id: str) -> NodeAddress | None:
         if self._book.away:
             raise DirectoryUnavailable
-        return self._book.nodes.get(node_id)
+        found = self._book.nodes.get(node_id)
+        if found is None and self._book.slow is not None:
+            self._book.asked += 1
+            await self._book.slow.wait()
+        return found
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -305,6 +312,32 @@ async def test_forwards_are_bounded(running: Any, until: Any) -> None:
         assert (await there.running.poll(second)).status == 503
         await here.server.emit("news")
         assert (await poll).body == b'42["news"]'
+
+
+async def test_who_asks_for_a_node_that_is_not_there_takes_nobodys_place(running: Any, until: Any) -> None:
+    async with cluster(running, 2, ServerOptions(max_forwards=1)) as (book, (here, there)):
+        sid = await connected(here, there)
+        book.slow = asyncio.Event()
+        waiting = [asyncio.create_task(there.running.poll(sid[:20] + f"AAAAAAA{number}")) for number in range(5)]
+        await until(lambda: book.asked == 5)
+        assert (await there.running.post(sid, b'420["echo"]')).body == b"ok"
+        book.slow.set()
+        assert [(await poll).status for poll in waiting] == [400] * 5
+
+
+async def test_an_address_that_is_none_is_answered_for_with_503(
+    running: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cluster(running, 2) as (book, (here, there)):
+        sid = await here.running.poll_open()
+        book.nodes = {key: NodeAddress("a" * 64 + ".test", 80, "s") for key in book.nodes}
+        assert (await there.running.poll(sid)).status == 503
+        assert not caplog.records
+        with pytest.raises(Exception, match="503"):
+            await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        assert there.server.engine.forwarder is not None
+        await until(lambda: not there.server.engine.forwarder.pipes)
+        assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, until: Any) -> None:
