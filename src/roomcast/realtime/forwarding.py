@@ -133,12 +133,13 @@ class Forwarder:
         self.forwarded = 0
 
     async def close(self) -> None:
-        """End its connections and pipes. It can be used again."""
+        """End its requests, pipes and connections. It can be used again."""
         for pipe in list(self.pipes):
             pipe.abort()
-        for dial in list(self._dials):
-            dial.cancel()
-        await asyncio.gather(*self._dials, return_exceptions=True)
+        under_way = [*self._dials, *self._requests]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._connections.close()
 
     # -- polls and posts ----------------------------------------------------------------------------------------------

@@ -111,10 +111,8 @@ async def test_connections_are_used_again_however_many_polls_wait(owner: Owner, 
     await until(lambda: owner.waiting == 120)
     answers = {(await forwarder.request("BBBBBBBB", poll("/quick"), b"")).body for _ in range(20)}
     assert answers == {b"121"}
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
     await forwarder.close()
+    assert all(task.cancelled() for task in waiting)
     await until(lambda: not owner.open)
 
 
