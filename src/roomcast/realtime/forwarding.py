@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from roomcast.realtime.node_connections import NodeAway, NodeConnections
+from roomcast.realtime.node_connections import CONNECT_LIMIT_S, NodeAway, NodeConnections
 from roomcast.realtime.nodes import Directory, DirectoryUnavailable, NodeAddress
 from roomcast.realtime.pipe import Pipe
 from roomcast.wire.engineio_http import TransportName
@@ -48,7 +48,6 @@ _ONE_HOP: Final = frozenset(
 #: The answering server of this node sets its own.
 _SET_HERE: Final = frozenset({b"date", b"server"})
 
-_CONNECT_LIMIT_S: Final = 1.5
 #: The owner answers a poll within the heartbeat; beyond that and this it is stuck.
 _SPARE_S: Final = 5.0
 
@@ -223,7 +222,7 @@ class Forwarder:
         try:
             node = await self._find(node_id)
             head = _head(node, request)
-            async with asyncio.timeout(_CONNECT_LIMIT_S):
+            async with asyncio.timeout(CONNECT_LIMIT_S):
                 await self._engine.loop.create_connection(pipe.owner_end, node.host, node.port)
         except RequestRefused as refused:
             self._refuse(pipe, request, HTTPStatus(refused.status), refused.cause)

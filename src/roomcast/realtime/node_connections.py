@@ -19,7 +19,8 @@ from roomcast.realtime.nodes import NodeAddress
 
 Header = tuple[bytes, bytes]
 
-_CONNECT_LIMIT_S: Final = 1.5
+#: How long a node may take to be reached.
+CONNECT_LIMIT_S: Final = 1.5
 #: Below `ServeOptions.keep_alive_s`, so that it is never the other side that closes an idle connection.
 _KEEP_ALIVE_S: Final = 30.0
 #: Idle ones of one node. Whoever waits gets the same news at the same time, and polls again in the next moment.
@@ -117,7 +118,7 @@ class NodeConnections:
         body: bytes,
     ) -> tuple[int, list[Header], bytes]:
         # The whole is timed by the caller.
-        timeouts = {"timeout": {"connect": _CONNECT_LIMIT_S}}
+        timeouts = {"timeout": {"connect": CONNECT_LIMIT_S}}
         async with connection.stream(method, url, headers=headers, content=body, extensions=timeouts) as answer:
             content = bytearray()
             async for part in answer.aiter_stream():
