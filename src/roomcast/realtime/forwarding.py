@@ -21,8 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import httpx
-
+from roomcast.realtime.node_connections import CONNECT_LIMIT_S, NodeAway, NodeConnections
 from roomcast.realtime.nodes import Directory, DirectoryUnavailable, NodeAddress
 from roomcast.realtime.pipe import Pipe
 from roomcast.wire.engineio_http import TransportName
@@ -49,10 +48,6 @@ _ONE_HOP: Final = frozenset(
 #: The answering server of this node sets its own.
 _SET_HERE: Final = frozenset({b"date", b"server"})
 
-_CONNECT_LIMIT_S: Final = 1.5
-#: Below `ServeOptions.keep_alive_s`, so that it is never the other side that closes an idle connection.
-_KEEP_ALIVE_S: Final = 30.0
-_KEPT_CONNECTIONS: Final = 100
 #: The owner answers a poll within the heartbeat; beyond that and this it is stuck.
 _SPARE_S: Final = 5.0
 
@@ -129,22 +124,22 @@ class Forwarder:
     def __init__(self, directory: Directory, engine: Engine) -> None:
         self._directory = directory
         self._engine = engine
-        self._http: httpx.AsyncClient | None = None
+        self._connections = NodeConnections()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
+        self._sending = 0
         self._dials: set[asyncio.Task[None]] = set()
         self.pipes: set[Pipe] = set()
         self.forwarded = 0
 
     async def close(self) -> None:
-        """End its connections and pipes. It can be used again."""
+        """End its requests, pipes and connections. It can be used again."""
         for pipe in list(self.pipes):
             pipe.abort()
-        for dial in list(self._dials):
-            dial.cancel()
-        await asyncio.gather(*self._dials, return_exceptions=True)
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        under_way = [*self._dials, *self._requests]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._connections.close()
 
     # -- polls and posts ----------------------------------------------------------------------------------------------
 
@@ -167,17 +162,21 @@ class Forwarder:
 
     async def _request(self, node_id: str, request: EngineRequest, body: bytes) -> ForwardedAnswer:
         options = self._engine.options
-        if len(self._requests) > options.max_forwards:
+        node = await self._find(node_id)
+        # Only now: who asks for a node that there never was takes nobody's place.
+        if self._sending >= options.max_forwards:
             raise NotForwarded("forwards")
+        self._sending += 1
         try:
-            node = await self._find(node_id)
             async with asyncio.timeout(options.ping_interval_s + options.ping_timeout_s + _SPARE_S):
                 answer = await self._send(node, request, body)
         except TimeoutError:
             raise NotForwarded("node-timeout") from None
-        except httpx.HTTPError as error:
-            logger.info("a node does not take what is forwarded: %r", error, extra={"node": node_id})
+        except NodeAway as error:
+            logger.info("a node does not take what is forwarded: %s", error, extra={"node": node_id})
             raise NotForwarded("node-away") from error
+        finally:
+            self._sending -= 1
         self.forwarded += 1
         return answer
 
@@ -191,38 +190,12 @@ class Forwarder:
         return node
 
     async def _send(self, node: NodeAddress, request: EngineRequest, body: bytes) -> ForwardedAnswer:
-        outgoing = httpx.Request(
-            request.method,
-            httpx.URL(scheme="http", host=node.host, port=node.port, raw_path=_target(request)),
-            headers=_onward(node, request, _ONE_HOP),
-            content=body,
-        )
-        answer = await self._client().send(outgoing, stream=True)
-        try:
-            # As it came: what the owner compressed is for the client to unpack.
-            content = b"".join([part async for part in answer.aiter_raw()])
-        finally:
-            await answer.aclose()
+        headers = _onward(node, request, _ONE_HOP)
+        # The body of the answer stays as it came: what the owner compressed is for the client to unpack.
+        status, answered, content = await self._connections.ask(node, request.method, _target(request), headers, body)
         dropped = _ONE_HOP | _SET_HERE
-        headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in dropped]
-        return ForwardedAnswer(answer.status_code, headers, content)
-
-    def _client(self) -> httpx.AsyncClient:
-        if self._http is None:
-            self._http = httpx.AsyncClient(
-                # The whole is timed by `request`.
-                timeout=httpx.Timeout(None, connect=_CONNECT_LIMIT_S),
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=_KEPT_CONNECTIONS,
-                    keepalive_expiry=_KEEP_ALIVE_S,
-                ),
-                # The environment's proxies lead out of the cluster.
-                trust_env=False,
-                # Between nodes there is no TLS: loading authorities would hold the loop for nothing.
-                verify=False,  # noqa: S501 - see above
-            )
-        return self._http
+        kept = [(name.lower(), value) for name, value in answered if name.lower() not in dropped]
+        return ForwardedAnswer(status, kept, content)
 
     # -- websockets ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +210,9 @@ class Forwarder:
             transport: The client's; nothing was written to it.
             server_state: Where the server keeps its connections.
         """
-        pipe = Pipe(transport, server_state, self.pipes.discard)
+        options = self._engine.options
+        stall_limit_s = options.ping_interval_s + options.ping_timeout_s
+        pipe = Pipe(transport, server_state, self.pipes.discard, stall_limit_s=stall_limit_s)
         self.pipes.add(pipe)
         dial = asyncio.create_task(self._dial(pipe, node_id, request), name="forward-websocket")
         self._dials.add(dial)
@@ -246,7 +221,8 @@ class Forwarder:
     async def _dial(self, pipe: Pipe, node_id: str, request: EngineRequest) -> None:
         try:
             node = await self._find(node_id)
-            async with asyncio.timeout(_CONNECT_LIMIT_S):
+            head = _head(node, request)
+            async with asyncio.timeout(CONNECT_LIMIT_S):
                 await self._engine.loop.create_connection(pipe.owner_end, node.host, node.port)
         except RequestRefused as refused:
             self._refuse(pipe, request, HTTPStatus(refused.status), refused.cause)
@@ -255,8 +231,12 @@ class Forwarder:
         except (OSError, TimeoutError) as error:
             logger.info("a node does not take what is forwarded: %r", error, extra={"node": node_id})
             self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
+        except Exception:
+            # A host that is none, for one. Nobody else would end the pipe: its client is not read.
+            logger.exception("a websocket cannot be sent on", extra={"node": node_id})
+            self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
         else:
-            pipe.begin(_head(node, request))
+            pipe.begin(head)
 
     def _refuse(self, pipe: Pipe, request: EngineRequest, status: HTTPStatus, cause: str) -> None:
         self._engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)

@@ -56,6 +56,8 @@ class Directory(Protocol):
     async def look_up(self, node_id: str) -> NodeAddress | None:
         """Where a node is; None if there is none of that id. May wait, within a second, for a node that just started.
 
+        Clients may invent ids: how many wait at one time is bounded here.
+
         Raises:
-            DirectoryUnavailable: the node is not known here, and nobody can be asked.
+            DirectoryUnavailable: the node is not known here, and nobody can be asked, or too many ask.
         """

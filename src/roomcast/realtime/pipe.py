@@ -3,6 +3,9 @@
 The back-pressure of each side reaches the other, so that a client that does not read is the owner's slow consumer, as
 if it had come to it. When one side ends, so does the other, behind what is on its way to it.
 
+An end that is not read does not tell that it is gone: the loop does not look at it. So a side that takes nothing for as
+long as the owner would bear it ends the pipe.
+
 Layer: realtime.
 """
 
@@ -27,13 +30,21 @@ class Pipe:
         transport: The client's; it is this object's from here on, and not read until `begin`.
         server_state: Where the server keeps its connections: this is one of them.
         on_end: Called when the client's side is gone.
+        stall_limit_s: How long a side may take nothing of what waits for it; by then the owner must have ended the
+            session for certain.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, server_state: ServerState, on_end: Callable[[Pipe], object]
+        self,
+        transport: asyncio.Transport,
+        server_state: ServerState,
+        on_end: Callable[[Pipe], object],
+        *,
+        stall_limit_s: float,
     ) -> None:
         self._server_state = server_state
         self._on_end = on_end
+        self.stall_limit_s = stall_limit_s
         self._owner: _End | None = None
         self._client = _End(self)
         self._client.connection_made(transport)
@@ -90,10 +101,12 @@ class Pipe:
 class _End(asyncio.Protocol):
     """One side of a pipe. What is asked of it while it is not connected, or not any more, is passed over."""
 
-    __slots__ = ("_pipe", "carrier", "other")
+    __slots__ = ("_ending", "_pipe", "_stall", "carrier", "other")
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
+        self._ending: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self.other: _End | None = None
         self.carrier: asyncio.Transport | None = None
 
@@ -119,9 +132,10 @@ class _End(asyncio.Protocol):
 
     def close_soon(self) -> None:
         """Close behind what is written; a side that does not take it does not keep its descriptor."""
-        if self.carrier is not None and self.open:
+        if self.carrier is not None and self._ending is None:
+            # Whoever closed it: it waits for what is written, and that may be for ever.
+            self._ending = asyncio.get_running_loop().call_later(_CLOSE_LIMIT_S, self.carrier.abort)
             self.carrier.close()
-            asyncio.get_running_loop().call_later(_CLOSE_LIMIT_S, self.carrier.abort)
 
     def abort(self) -> None:
         """Close at once."""
@@ -140,17 +154,45 @@ class _End(asyncio.Protocol):
         if self.other is not None:
             self.other.write(data)
 
+    def eof_received(self) -> None:
+        """It has said all that it will: a websocket has no half that goes on."""
+        self.close_soon()
+
     def pause_writing(self) -> None:
         """This side does not read: the other is not read, either."""
         if self.other is not None:
             self.other.pause_reading()
+        self._watch()
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self._unwatch()
         if self.other is not None:
             self.other.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         del exc
+        self._unwatch()
+        if self._ending is not None:
+            self._ending.cancel()
+        self.carrier = None
         self._pipe.lost(self)
+
+    # -- a side that takes nothing ------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self.carrier is not None:
+            waiting = self.carrier.get_write_buffer_size()
+            self._stall = asyncio.get_running_loop().call_later(self._pipe.stall_limit_s, self._look, waiting)
+
+    def _unwatch(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _look(self, waited_bytes: int) -> None:
+        if self.carrier is not None and self.carrier.get_write_buffer_size() < waited_bytes:
+            self._watch()
+        else:
+            self._pipe.abort()

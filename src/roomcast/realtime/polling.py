@@ -267,6 +267,10 @@ class Polling:
             return
         if body is None:
             return
+        if not self._engine.accepting:
+            # What began before is ended by the drain; what begins now would hold it.
+            await self._turn_away(request, "draining", answer)
+            return
         work = forwarder.request(node_id, request, body)
         hang_up = asyncio.ensure_future(_disconnected(receive))
         either: set[asyncio.Future[Any]] = {work, hang_up}

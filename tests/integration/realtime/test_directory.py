@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,24 @@ from support.redis_topology import redis_cluster
 
 QUICK = DirectoryOptions(lease_s=0.6, renew_s=0.1, missing_s=0.3, fresh_s=0.01, wait_s=0.2)
 LIMIT_S = 10.0
+NO_HOSTS = (
+    "",
+    ".",
+    "..",
+    "a..b",
+    ".a",
+    "a:b:c",
+    "1.2.3.999",
+    "1.2.3",
+    "12",
+    "-a",
+    "a-",
+    "a.-b",
+    "a_b",
+    "a b",
+    "\u00e9",
+)
+NO_HOSTS += ("a" * 64, "a." * 127 + "aa", "::1%eth0", "[::1]", "a/b", "a\n")
 
 
 @pytest.fixture
@@ -127,7 +147,10 @@ async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -
             "GGGGGGGG": b"x" * 5_000,
             "too long to be an id": b'{"host":"h","port":1,"secret":"s"}',
             "\xff": b"{",
+            "HHHHHHHH": b"[" * 1_024,
         }
+        for number, host in enumerate(NO_HOSTS):
+            junk[f"{number:08}"] = json.dumps({"host": host, "port": 1, "secret": "s"}).encode()
         for node_id, record in junk.items():
             redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
             redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
@@ -137,6 +160,46 @@ async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -
         assert set(first.alive()) == {first.node_id}
         async with member(at(redis), 1002) as (second, _):
             assert await first.look_up(second.node_id) is not None
+
+
+async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _):
+        hosts = ("10.0.0.1", "::1", "2001:db8::7", "localhost", "gateway-1.example.internal", "3com.test", "a.test.")
+        nodes = {f"{number:08}": host for number, host in enumerate(hosts)}
+        for node_id, host in nodes.items():
+            record = json.dumps({"host": host, "port": 1, "secret": "s"})
+            redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
+            redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
+        await until(first, {first.node_id, *nodes})
+        assert {node_id: await first.look_up(node_id) for node_id in nodes} == {
+            node_id: NodeAddress(host, 1, "s") for node_id, host in nodes.items()
+        }
+        assert not first.counters["malformed"]
+
+
+async def test_so_many_lookups_of_unknown_nodes_wait_and_no_more(redis: RedisServer) -> None:
+    few = replace(QUICK, max_waiting=2, wait_s=5.0)
+    async with member(at(redis), 1001, few) as (first, _), member(at(redis), 1002) as (second, _):
+        await until(first, {first.node_id, second.node_id})
+        waiting = [asyncio.create_task(first.look_up(f"unknown{number}")) for number in range(2)]
+        await asyncio.sleep(0)  # they have begun
+        began = asyncio.get_running_loop().time()
+        for _ in range(3):
+            with pytest.raises(DirectoryUnavailable):
+                await first.look_up("unknown3")
+            assert await first.look_up(second.node_id) is not None
+        assert asyncio.get_running_loop().time() - began < 1
+        # Who asks about a node that another one told of is no stranger: it waits beside those.
+        asked = asyncio.create_task(first.known("unknown3"))
+        leaving = waiting.pop()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        async with member(at(redis), 1003) as (third, _):
+            assert await first.look_up(third.node_id) is not None  # there is a place again
+        for task in (*waiting, asked):
+            assert not task.done()
+            task.cancel()
+        await asyncio.gather(*waiting, asked, return_exceptions=True)
 
 
 async def test_every_key_has_a_time_to_live(redis: RedisServer) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,9 @@ class Book:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeAddress] = {}
         self.away = False
+        #: A node that is not there is looked for until this.
+        self.slow: asyncio.Event | None = None
+        self.asked = 0
 
 
 class Page:
@@ -39,7 +43,11 @@ class Page:
     async def look_up(self, node_id: str) -> NodeAddress | None:
         if self._book.away:
             raise DirectoryUnavailable
-        return self._book.nodes.get(node_id)
+        found = self._book.nodes.get(node_id)
+        if found is None and self._book.slow is not None:
+            self._book.asked += 1
+            await self._book.slow.wait()
+        return found
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -62,15 +70,18 @@ class Node:
 
 @asynccontextmanager
 async def cluster(
-    running: Any, count: int, options: ServerOptions | None = None, observer: Any = None
+    running: Any, count: int, options: ServerOptions | None = None, observer: Any = None, **process: Any
 ) -> AsyncIterator[tuple[Book, list[Node]]]:
     book = Book()
     async with AsyncExitStack() as stack:
-        yield book, [await stack.enter_async_context(node(running, book, options, observer)) for _ in range(count)]
+        nodes = [node(running, book, options, observer, ServeOptions(**process)) for _ in range(count)]
+        yield book, [await stack.enter_async_context(one) for one in nodes]
 
 
 @asynccontextmanager
-async def node(running: Any, book: Book, options: ServerOptions | None, observer: Any) -> AsyncIterator[Node]:
+async def node(
+    running: Any, book: Book, options: ServerOptions | None, observer: Any, process: ServeOptions
+) -> AsyncIterator[Node]:
     page = Page(book)
     server = Server(options, directory=page, observer=observer)
 
@@ -90,7 +101,7 @@ async def node(running: Any, book: Book, options: ServerOptions | None, observer
         Site(Entrance(application, Gate(secret), nothing), "127.0.0.1", 0),
     ]
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(sites, ServeOptions(on_ready=ready.set_result), stop=stop))
+    task = asyncio.create_task(serve(sites, replace(process, on_ready=ready.set_result), stop=stop))
     try:
         (public, internal) = await ready
         address = book.nodes[page.node_id] = NodeAddress("127.0.0.1", internal[0][1], secret)
@@ -174,30 +185,54 @@ async def test_a_refused_upgrade_is_refused_elsewhere_too(running: Any) -> None:
         assert str(await websocket.recv()).startswith("40")
 
 
-async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
-    async with cluster(running, 2, observer=recording) as (_, (here, there)):
-        sid = await connected(here, there)
-        reader, writer = await there.running.raw()
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        writer.write(
-            f"GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
-            "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            "".encode()
-        )
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        writer.write(b"\x81\x86\x00\x00\x00\x002probe")
-        assert (await reader.readexactly(8)).endswith(b"3probe")
-        writer.write(b"\x81\x81\x00\x00\x00\x005")
-        await until(lambda: recording.of("connection_upgraded"))
-        writer.transport.pause_reading()
+@asynccontextmanager
+async def stalled(here: Node, there: Node, recording: Any, until: Any) -> AsyncIterator[asyncio.StreamWriter]:
+    """A websocket of ``here``, piped through ``there``, that reads nothing until the owner has found it slow."""
+    sid = await connected(here, there)
+    reader, writer = await there.running.raw()
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    writer.write(
+        f"GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n"
+        "connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        "".encode()
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    writer.write(b"\x81\x86\x00\x00\x00\x002probe")
+    assert (await reader.readexactly(8)).endswith(b"3probe")
+    writer.write(b"\x81\x81\x00\x00\x00\x005")
+    await until(lambda: recording.of("connection_upgraded"))
+    writer.transport.pause_reading()
+    try:
         for _ in range(400):
             await here.server.emit("much", "x" * 65_536)
             await asyncio.sleep(0)
             if recording.of("peer_slow"):
                 break
         await until(lambda: recording.of("peer_slow"))
+        yield writer
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
+    options = ServerOptions(ping_interval_s=1.5, ping_timeout_s=0.5)
+    async with (
+        cluster(running, 2, options, recording) as (_, (here, there)),
+        stalled(here, there, recording, until),
+    ):
         await until(lambda: not here.server.connections)
-        writer.close()
+        # Nothing tells the edge of it: it reads as little from the owner as the client reads from it.
+        await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
+
+
+async def test_a_reader_that_half_closes_and_stalls_keeps_no_pipe(running: Any, recording: Any, until: Any) -> None:
+    async with (
+        cluster(running, 2, observer=recording) as (_, (here, there)),
+        stalled(here, there, recording, until) as writer,
+    ):
+        writer.write_eof()
+        await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
+        await until(lambda: not here.server.connections)
 
 
 async def test_who_has_no_secret_is_not_let_in_at_the_internal_address(running: Any) -> None:
@@ -280,6 +315,36 @@ async def test_forwards_are_bounded(running: Any, until: Any) -> None:
         assert (await poll).body == b'42["news"]'
 
 
+async def test_who_asks_for_a_node_that_is_not_there_takes_nobodys_place(running: Any, until: Any) -> None:
+    async with cluster(running, 2, ServerOptions(max_forwards=1)) as (book, (here, there)):
+        sid = await connected(here, there)
+        book.slow = asyncio.Event()
+        waiting = [asyncio.create_task(there.running.poll(sid[:20] + f"AAAAAAA{number}")) for number in range(5)]
+        await until(lambda: book.asked == 5)
+        assert (await there.running.post(sid, b'420["echo"]')).body == b"ok"
+        book.slow.set()
+        assert [(await poll).status for poll in waiting] == [400] * 5
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_an_address_that_is_none_is_answered_for_with_503(
+    running: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cluster(running, 2) as (book, (here, there)):
+        sid = await here.running.poll_open()
+        book.nodes = {key: NodeAddress("a" * 64 + ".test", 80, "s") for key in book.nodes}
+        assert (await there.running.poll(sid)).status == 503
+        assert not errors(caplog)
+        with pytest.raises(Exception, match="503"):
+            await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
+        assert there.server.engine.forwarder is not None
+        await until(lambda: not there.server.engine.forwarder.pipes)
+        assert [record.exc_info is not None for record in errors(caplog)] == [True]
+
+
 async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, until: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
@@ -306,6 +371,32 @@ async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any
         await there.running.task
         assert asyncio.get_running_loop().time() - began < 2
         await until(lambda: not here.server.connections)
+
+
+async def test_a_draining_node_forwards_no_more_for_those_between_two_polls(running: Any, until: Any) -> None:
+    async with cluster(running, 2, drain_batch=1, drain_pause_s=0.2) as (_, (here, there)):
+        sid = await connected(here, there)
+        for _ in range(4):
+            await there.running.poll_open()  # the drain takes several batches
+        reader, writer = await there.running.raw()
+
+        async def ask(method: str, body: bytes = b"") -> bytes:
+            """The status, over one connection."""
+            request = f"{method} {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(request.encode() + body)
+            first, *head = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+            (length,) = (line[16:] for line in head if line.startswith(b"content-length: "))
+            await reader.readexactly(int(length))
+            return first.split(b" ")[1]
+
+        assert (await ask("POST", b'420["echo"]'), await ask("GET")) == (b"200", b"200")
+        began = asyncio.get_running_loop().time()
+        there.running.stop.set()
+        await until(lambda: not there.server.engine.accepting)
+        assert await ask("GET") == b"503"
+        await there.running.task
+        assert asyncio.get_running_loop().time() - began < 2
+        writer.close()
 
 
 async def test_a_server_without_a_directory_knows_no_elsewhere(running: Any, serving: Any) -> None:

@@ -10,6 +10,7 @@ Layer: realtime.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 import random
@@ -33,7 +34,10 @@ _MAX_PORT: Final = 65_535
 _JITTER: Final = (0.75, 1.0)
 _LEAVE_LIMIT_S: Final = 0.5
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{%d}" % NODE_ID_CHARS)
-_HOST: Final = re.compile(r"[A-Za-z0-9.:-]{1,255}")
+# RFC 1123 §2.1. No name ends in a number: that is an address, or a broken one.
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?")
+_MAX_NAME_CHARS: Final = 253
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class DirectoryOptions:
             back within ``renew_s``.
         fresh_s: A lookup of an unknown node asks Redis unless that was asked within this time.
         wait_s: How long a lookup waits for a node that may just have started.
+        max_waiting: How many lookups wait so at one time: anybody can ask for nodes that there never were. Beyond it
+            the directory is unavailable to them; to those that ask for a known node it never is.
     """
 
     prefix: str = "roomcast"
@@ -56,6 +62,7 @@ class DirectoryOptions:
     missing_s: float = 5.0
     fresh_s: float = 0.1
     wait_s: float = 0.5
+    max_waiting: int = 256
 
 
 @dataclass(slots=True)
@@ -93,6 +100,7 @@ class RedisDirectory:
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[bool] | None = None
         self._renew_wanted = asyncio.Event()
+        self._waiting = 0
         self.counters: Counter[str] = Counter()
 
     # -- nodes.Directory ----------------------------------------------------------------------------------------------
@@ -104,6 +112,18 @@ class RedisDirectory:
 
     async def look_up(self, node_id: str) -> NodeAddress | None:
         """See `nodes.Directory`."""
+        other = self._others.get(node_id)
+        if other is not None:
+            return other.address
+        if self._waiting >= self._options.max_waiting:
+            raise DirectoryUnavailable
+        self._waiting += 1
+        try:
+            return await self._wait_for(node_id)
+        finally:
+            self._waiting -= 1
+
+    async def _wait_for(self, node_id: str) -> NodeAddress | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.wait_s
         answered = True
@@ -127,7 +147,8 @@ class RedisDirectory:
     async def known(self, node_id: str) -> bool:
         """Whether a node is there that `alive` may not name yet; in doubt it is."""
         try:
-            return node_id == self._id or await self.look_up(node_id) is not None
+            # Who asks has the id from another node, not from a client: it need not stand in a line with those.
+            return node_id == self._id or await self._wait_for(node_id) is not None
         except DirectoryUnavailable:
             return True
 
@@ -200,7 +221,7 @@ class RedisDirectory:
         for node_id, record in zip(answer[::2], answer[1::2], strict=False):
             try:
                 listed[_read_id(node_id)] = _read_record(record)
-            except ValueError:
+            except (ValueError, RecursionError):
                 self.counters["malformed"] += 1
                 if self.counters["malformed"] == 1:
                     logger.warning("a record of a gateway in Redis cannot be read: it is passed over")
@@ -230,6 +251,7 @@ def _read_record(raw: bytes) -> NodeAddress:
 
     Raises:
         ValueError: it is none.
+        RecursionError: it is none, and deeply nested.
     """
     if len(raw) > _MAX_RECORD_BYTES:
         raise ValueError("too long")
@@ -237,10 +259,19 @@ def _read_record(raw: bytes) -> NodeAddress:
     if not isinstance(record, dict):
         raise ValueError("no object")  # noqa: TRY004 - one error for all that it can be
     host, port, secret = record.get("host"), record.get("port"), record.get("secret")
-    if not (isinstance(host, str) and _HOST.fullmatch(host)):
+    if not (isinstance(host, str) and _is_host(host)):
         raise ValueError("no host")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port <= _MAX_PORT:
         raise ValueError("no port")
     if not (isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret):
         raise ValueError("no secret")
     return NodeAddress(host, port, secret)
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is an IP address, without a zone, or a DNS name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return len(text) <= _MAX_NAME_CHARS and _NAME.fullmatch(text) is not None
+    return "%" not in text

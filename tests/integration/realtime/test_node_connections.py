@@ -1,0 +1,210 @@
+"""Connections to other nodes: beside an owner of a few lines that says which connection a request came by."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import Server
+from roomcast.realtime.admission import EngineRequest
+from roomcast.realtime.node_connections import NodeAway, NodeConnections
+from roomcast.realtime.nodes import NodeAddress
+
+WAIT, QUICK, CLOSE, ZIPPED, MUCH, JUNK = b"/wait", b"/quick", b"/close", b"/zipped", b"/much", b"/junk"
+PACKED = gzip.compress(b"packed")
+
+
+class Owner:
+    """Answers by the path; each connection has a number."""
+
+    def __init__(self) -> None:
+        self.dialled = 0
+        self.open: dict[int, asyncio.StreamWriter] = {}
+        self.waiting = 0
+        self.port = 0
+
+    @property
+    def address(self) -> NodeAddress:
+        return NodeAddress("127.0.0.1", self.port, "secret")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = self.dialled = self.dialled + 1
+        self.open[number] = writer
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                path = head.split(b" ")[1]
+                fields, body = b"", b"%d" % number
+                if path.startswith(WAIT):
+                    self.waiting += 1
+                    continue
+                if path == CLOSE:
+                    fields = b"connection: close\r\n"
+                elif path == ZIPPED:
+                    fields, body = b"Content-Encoding: gzip\r\n", PACKED
+                elif path == MUCH:
+                    body = b"x" * 100_000
+                elif path == JUNK:
+                    writer.write(b"220 mail.example ESMTP\r\n\r\n")
+                    continue
+                writer.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (fields, len(body), body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # it was hung up
+        finally:
+            del self.open[number]
+            writer.close()
+
+
+@pytest.fixture
+async def owner() -> AsyncIterator[Owner]:
+    owner = Owner()
+    server = await asyncio.start_server(owner.serve, "127.0.0.1", 0)
+    owner.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield owner
+        for writer in list(owner.open.values()):
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def connections(**options: Any) -> AsyncIterator[NodeConnections]:
+    pool = NodeConnections(**options)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def ask(pool: NodeConnections, node: NodeAddress, path: bytes = QUICK) -> bytes:
+    status, _, body = await pool.ask(node, "GET", path, [(b"host", b"x")], b"")
+    assert status == 200
+    return body
+
+
+def poll(path: str) -> EngineRequest:
+    headers = [(b"host", b"x")]
+    return EngineRequest(
+        method="GET",
+        path=path,
+        query_string="",
+        headers=headers,
+        address="127.0.0.1",
+        secure=False,
+        websocket=False,
+    )
+
+
+async def test_connections_are_used_again_however_many_polls_wait(owner: Owner, until: Any) -> None:
+    class Page:
+        node_id = "AAAAAAAA"
+
+        async def look_up(self, _node_id: str) -> NodeAddress:
+            return owner.address
+
+    forwarder = Server(directory=Page()).engine.forwarder
+    assert forwarder is not None
+    waiting = [forwarder.request("BBBBBBBB", poll("/wait"), b"") for _ in range(120)]
+    await until(lambda: owner.waiting == 120)
+    answers = {(await forwarder.request("BBBBBBBB", poll("/quick"), b"")).body for _ in range(20)}
+    assert answers == {b"121"}
+    await forwarder.close()
+    assert all(task.cancelled() for task in waiting)
+    await until(lambda: not owner.open)
+
+
+async def test_the_latest_idle_connection_is_taken_and_those_at_one_time_are_several(owner: Owner) -> None:
+    async with connections() as pool:
+        both = await asyncio.gather(ask(pool, owner.address), ask(pool, owner.address))
+        assert set(both) == {b"1", b"2"}
+        assert pool.idle == 2
+        latest = await ask(pool, owner.address)
+        assert {await ask(pool, owner.address) for _ in range(3)} == {latest}
+
+
+async def test_cancelling_hangs_up(owner: Owner, until: Any) -> None:
+    async with connections() as pool:
+        waiting = asyncio.create_task(ask(pool, owner.address, WAIT))
+        await until(lambda: owner.waiting)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await until(lambda: not owner.open)
+        assert pool.idle == 0
+
+
+async def test_a_connection_that_the_other_side_closed_is_not_used(owner: Owner, until: Any) -> None:
+    async with connections() as pool:
+        assert await ask(pool, owner.address, CLOSE) == b"1"
+        assert pool.idle == 0
+        assert await ask(pool, owner.address) == b"2"
+        assert pool.idle == 1
+        owner.open[2].close()
+        await until(lambda: 2 not in owner.open)
+        assert await ask(pool, owner.address) == b"3"
+
+
+async def test_so_many_are_kept_and_no_more(owner: Owner, until: Any) -> None:
+    async with connections(max_idle=3) as pool:
+        await asyncio.gather(*(ask(pool, owner.address) for _ in range(10)))
+        assert pool.idle == 3
+        await until(lambda: len(owner.open) == 3)
+
+
+async def test_of_a_node_that_nobody_asks_any_more_nothing_is_kept(owner: Owner, until: Any) -> None:
+    async with connections(keep_alive_s=0.1, tidy_s=0.05) as pool:
+        for _ in range(2):  # it begins again
+            await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
+            assert pool.idle == 5
+            await until(lambda: not owner.open)
+            await until(lambda: not pool.idle)
+
+
+async def test_all_are_closed_at_the_end(owner: Owner, until: Any) -> None:
+    async with connections() as pool:
+        await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
+    assert pool.idle == 0
+    await until(lambda: not owner.open)
+
+
+async def test_a_body_is_passed_on_as_it_came(owner: Owner) -> None:
+    async with connections() as pool:
+        _, headers, body = await pool.ask(owner.address, "POST", ZIPPED, [(b"host", b"x")], b"")
+        assert body == PACKED
+        assert (b"content-encoding", b"gzip") in [(name.lower(), value) for name, value in headers]
+
+
+@pytest.mark.parametrize("path", [MUCH, JUNK])
+async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any, path: bytes) -> None:
+    async with connections(max_answer_bytes=50_000) as pool:
+        with pytest.raises(NodeAway):
+            await ask(pool, owner.address, path)
+        assert pool.idle == 0
+        await until(lambda: not owner.open)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        NodeAddress("127.0.0.1", 1, "s"),  # nobody is there
+        NodeAddress("127.0.0.1", 70_000, "s"),
+        NodeAddress("no\N{LATIN SMALL LETTER O WITH DIAERESIS}de", 80, "s"),
+        NodeAddress("a..b", 80, "s"),
+        NodeAddress("a" * 64 + ".test", 80, "s"),
+        NodeAddress("a\0b", 80, "s"),
+    ],
+)
+async def test_a_node_that_cannot_be_reached_is_away(node: NodeAddress) -> None:
+    async with connections() as pool:
+        with pytest.raises(NodeAway):
+            await ask(pool, node)
+        assert pool.idle == 0
+
+
+async def test_an_environment_that_names_a_proxy_is_not_asked(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with connections() as pool:
+        assert await ask(pool, owner.address) == b"1"

@@ -1,0 +1,105 @@
+"""A pipe between two real connections: how long a side that takes nothing keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from uvicorn.server import ServerState
+
+from roomcast.realtime.pipe import Pipe
+
+HEAD = b"handshake"
+
+
+@dataclass
+class Piped:
+    """A pipe that has begun, and what is at its ends."""
+
+    pipe: Pipe
+    client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    owner: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    state: ServerState
+    ended: list[Pipe] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def piped(stall_limit_s: float) -> AsyncIterator[Piped]:
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[asyncio.Transport] = loop.create_future()
+    called: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = loop.create_future()
+
+    class Edge(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.pause_reading()
+            arrived.set_result(transport)
+
+    async with (
+        await loop.create_server(Edge, "127.0.0.1", 0) as edge,
+        await asyncio.start_server(lambda *ends: called.set_result(ends), "127.0.0.1", 0) as node,
+    ):
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        narrow.setblocking(False)
+        await loop.sock_connect(narrow, edge.sockets[0].getsockname())
+        client = await asyncio.open_connection(sock=narrow)
+        state, ended = ServerState(), list[Pipe]()
+        pipe = Pipe(await arrived, state, ended.append, stall_limit_s=stall_limit_s)
+        await loop.create_connection(pipe.owner_end, *node.sockets[0].getsockname())
+        pipe.begin(HEAD)
+        owner = await called
+        assert await owner[0].readexactly(len(HEAD)) == HEAD
+        try:
+            yield Piped(pipe, client, owner, state, ended)
+        finally:
+            pipe.abort()
+            for _, writer in (client, owner):
+                writer.transport.abort()
+
+
+async def test_a_client_that_takes_nothing_is_let_go_when_the_owner_went_unnoticed(until: Any) -> None:
+    async with piped(stall_limit_s=0.3) as ends:
+        ends.client[1].transport.pause_reading()
+        ends.owner[1].write(b"x" * 8_000_000)
+        await until(lambda: ends.ended)
+        assert not ends.state.connections
+
+
+async def test_an_owner_that_takes_nothing_is_let_go_too(until: Any) -> None:
+    async with piped(stall_limit_s=0.3) as ends:
+        ends.owner[1].transport.pause_reading()
+        ends.client[1].write(b"x" * 8_000_000)
+        await until(lambda: ends.ended)
+        assert not ends.state.connections
+
+
+async def test_a_client_that_half_closes_and_takes_nothing_is_let_go(until: Any) -> None:
+    async with piped(stall_limit_s=3_600) as ends:
+        ends.client[1].transport.pause_reading()
+        ends.owner[1].write(b"x" * 8_000_000)
+        # The system takes no more: the rest waits in the edge.
+        await until(lambda: ends.pipe.transport and ends.pipe.transport.get_write_buffer_size() > 65_536)
+        ends.client[1].write_eof()
+        await until(lambda: ends.ended)
+
+
+@pytest.mark.parametrize("end", ["shutdown", "abort"])
+async def test_a_client_that_reads_slowly_keeps_its_pipe(until: Any, end: str) -> None:
+    limit_s = 0.2
+    async with piped(stall_limit_s=limit_s) as ends:
+        size, taken = 24_000_000, 0
+        ends.owner[1].write(b"x" * size)
+        began = asyncio.get_running_loop().time()
+        while taken < size:
+            taken += len(await ends.client[0].readexactly(1_000_000))
+            await asyncio.sleep(limit_s / 4)  # this is its pace
+        assert asyncio.get_running_loop().time() - began > 4 * limit_s
+        assert not ends.ended
+        getattr(ends.pipe, end)()
+        await until(lambda: ends.ended)
+        assert await ends.owner[0].read() == b""
