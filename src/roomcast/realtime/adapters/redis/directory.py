@@ -34,8 +34,9 @@ _MAX_PORT: Final = 65_535
 _JITTER: Final = (0.75, 1.0)
 _LEAVE_LIMIT_S: Final = 0.5
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{%d}" % NODE_ID_CHARS)
-# RFC 1123 §2.1. No name ends in a number: that is an address, or a broken one.
-_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# RFC 1123 §2.1, and the underscore, which names of containers have. No name ends in a number: that is an address, or a
+# broken one.
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?")
 _MAX_NAME_CHARS: Final = 253
 
@@ -101,6 +102,7 @@ class RedisDirectory:
         self._asking: asyncio.Task[bool] | None = None
         self._renew_wanted = asyncio.Event()
         self._waiting = 0
+        self._left = False
         self.counters: Counter[str] = Counter()
 
     # -- nodes.Directory ----------------------------------------------------------------------------------------------
@@ -185,6 +187,8 @@ class RedisDirectory:
                 await self._ask()
         except TimeoutError:
             logger.info("Redis was not told that this gateway ends")
+        finally:
+            self._left = True
 
     # -- Redis --------------------------------------------------------------------------------------------------------
 
@@ -201,6 +205,8 @@ class RedisDirectory:
     async def _renew(self) -> bool:
         loop = asyncio.get_running_loop()
         self._asked_at = loop.time()
+        if self._left:
+            return False  # the way to Redis may be closed
         try:
             args: list[str | bytes | float] = [round(self._options.lease_s * 1_000), self._id, self._record]
             answer = await self._commands.run(_SCRIPT, self._keys, args)
