@@ -32,10 +32,13 @@ format: .make/dev .make/web ## Let the formatter and the safe fixes loose.
 	@.venv/bin/ruff format && .venv/bin/ruff check --fix && scripts/npm run --silent format
 
 bench: .make/dev .make/page ## Benchmarks beside their peers, one script for each claim.
+	@scripts/system-packages
 	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)
 
+# What cannot run fails: a run that passes has shown something, and prints its figures.
 test-chaos: .make/dev .make/page .make/node-peers ## Long fault and soak runs.
-	@PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 $(ARGS)
+	@scripts/system-packages
+	@CI=true PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 -rP $(ARGS)
 
 lock: ## Renew the lock files (needs uv).
 	@scripts/lock

@@ -31,6 +31,8 @@ from chaos.cluster.wire import Wire, connect_to_one, in_turn
 #: Longest that a connection, a join or a request may take before it counts as failed.
 STEP_LIMIT_S = 5.0
 PAGE = 200
+#: What a gateway sends once too often may come late.
+QUIET_S = 1.0
 #: At one time, for what members fetch.
 REST_CONNECTIONS = 32
 _MEMO = 4_096
@@ -158,6 +160,8 @@ class Member:
 
     def _end_session(self) -> None:
         self.joined.clear()
+        if self.connections:
+            self.connections[-1].ended = True
         if self.wire is not None:
             self.wire.abort()
             self.wire = None
@@ -166,6 +170,11 @@ class Member:
         """Lose the connection, as a client does whose network goes."""
         if self.wire is not None:
             self.wire.abort()
+
+    def is_brought_less_than(self, seq: int) -> bool:
+        """Whether its connection lives and has not come as far, whatever it fetched itself."""
+        connection = self.connections[-1]
+        return not connection.ended and connection.position < seq
 
     def _acknowledged(self, ack: Any) -> None:
         """Note the join's ack between what came before and after it."""
@@ -357,13 +366,15 @@ class Crowd:
 
     async def _send(self, chat: str, client_id: str) -> None:
         body = {"chatId": chat, "role": "USER", "content": f"message {client_id}", "clientMsgId": client_id}
+        # What a member waits for began with the first attempt.
+        self._sent_at[client_id] = time.monotonic()
         while True:
-            self._sent_at[client_id] = time.monotonic()
+            began = time.monotonic()
             try:
                 async with self._http.post(f"{self._api()}/api/chat/messages", json=body) as answer:
                     if answer.status in {200, 201}:
                         message = await answer.json()
-                        self.tally.sends_s.append(time.monotonic() - self._sent_at[client_id])
+                        self.tally.sends_s.append(time.monotonic() - began)
                         self.acknowledged[client_id] = (chat, message["seq"], message["id"])
                         self.heads[chat] = max(self.heads[chat], message["seq"])
                         return
@@ -395,6 +406,9 @@ class Crowd:
         """
         assert self.sent, "nothing was sent"
         assert len(self.acknowledged) == self.sent, f"{self.sent} were sent; {self.summary()}"
+        strangers = [member.number for member in self.members if not member.connections]
+        assert not strangers, f"{len(strangers)} members never had a connection: {strangers[:10]}"
+        await self._quiet()
         for chat in self.plan.chats:
             truth = await self._truth(chat)
             acknowledged = {c: (seq, id_) for c, (where, seq, id_) in self.acknowledged.items() if where == chat}
@@ -404,6 +418,14 @@ class Crowd:
         # No run here restores a database: nobody may be told to throw away what they have.
         assert self.tally.resets == 0, self.summary()
         return self.summary()
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is on its way: connections that live have brought the head, and a while has passed."""
+        with contextlib.suppress(TimeoutError):  # the oracle says who is behind
+            async with asyncio.timeout(STEP_LIMIT_S):
+                while any(member.is_brought_less_than(self.heads[member.chat]) for member in self.members):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)  # nothing tells
+        await asyncio.sleep(QUIET_S)
 
     async def _truth(self, chat: str) -> list[Told]:
         found: list[Told] = []

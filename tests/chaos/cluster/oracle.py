@@ -54,12 +54,19 @@ class Connection:
         epoch: What it joined with; likewise ``after``.
         after: The seq up to which it had everything.
         seen: In the order in which it came.
+        ended: It was lost before the end of the run, and need not have brought everything.
     """
 
     member: int
     epoch: str
     after: int
     seen: list[Told | Joined | Resynced] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def position(self) -> int:
+        """Up to where its client was told, one way or the other."""
+        return self.seen[-1].seq if self.seen else self.after
 
 
 def judge(
@@ -105,7 +112,8 @@ def judge_connection(connection: Connection, truth: Sequence[Told]) -> None:
 
     A join's ack means that everything up to its seq came before it on this connection; a replay is whole or none; what
     follows is the next, again and again, until the connection ends or a ``resync`` says how far the client has to
-    fetch. So nothing comes twice, late or out of order, and nothing is left out in silence.
+    fetch. So nothing comes twice, late or out of order, and nothing is left out in silence, the last one no more than
+    any other.
     """
     client = f"client {connection.member}"
     epoch, here, joined = connection.epoch, connection.after, False
@@ -124,8 +132,12 @@ def judge_connection(connection: Connection, truth: Sequence[Told]) -> None:
             assert thing.reset or thing.epoch == epoch, whole
             assert not (thing.reset and thing.recovered), whole
             joined, epoch, here = True, thing.epoch, thing.seq
+            assert here <= len(truth), f"{client} was told {thing}, and stored are {len(truth)}"
         else:
             said = f"{client} was at {here} and told {thing}"
             assert joined, f"{said} before it had joined"
             assert thing.reset or (thing.epoch == epoch and thing.seq >= here), said
             epoch, here = thing.epoch, thing.seq
+            assert here <= len(truth), f"{client} was told {thing}, and stored are {len(truth)}"
+    assert connection.ended or joined, f"{client} was never told that it had joined"
+    assert connection.ended or here == len(truth), f"{client} was brought {here} of {len(truth)}, and then nothing more"

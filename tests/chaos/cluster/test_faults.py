@@ -171,7 +171,11 @@ async def test_clients_cut_for_two_seconds_every_ten(tmp_path: Path, redis: Redi
             at_end = await crowd.caught_up()
             say(await crowd.exact())
             say(f"caught up {at_end:.2f} s after the last send")
-            assert crowd.tally.cuts >= 3 * plan.members
+            tally = crowd.tally
+            assert tally.cuts >= 3 * plan.members
+            assert (tally.recovered, tally.pages) == (tally.joins, 0), "not all came back with a replay"
+            # Two seconds of being away, and no gateway that forgets somebody until they come again.
+            assert tally.percentile(1) <= 5
 
 
 async def test_a_rolling_restart_of_three_gateways(tmp_path: Path, redis: RedisServer) -> None:

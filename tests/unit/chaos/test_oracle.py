@@ -17,6 +17,11 @@ TRUTH = [Told(seq, f"id-{seq}", EPOCH, f"{seq % 2}-{seq}", "c", f"message {seq}"
 ACKNOWLEDGED = {str(message.client_id): (message.seq, message.id) for message in TRUTH}
 
 
+@pytest.fixture(autouse=True)
+def no_latecomers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaos.cluster.crowd.QUIET_S", 0.0)
+
+
 # --- what the clients ended up with
 
 
@@ -105,7 +110,38 @@ M1, M2, M3, M4, M5, M6 = TRUTH
     ],
 )
 def test_a_connection_that_keeps_the_promise_passes(seen: list[Told | Joined | Resynced]) -> None:
+    judge_connection(Connection(0, EPOCH, 2, seen, ended=True), TRUTH)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        [joined(2), M3, M4, M5, M6],
+        [joined(6, recovered=False)],
+        [joined(2), resync(6)],
+        [M3, M4, M5, M6, joined(6)],
+    ],
+)
+def test_a_connection_that_lives_to_the_end_and_has_brought_everything_passes(
+    seen: list[Told | Joined | Resynced],
+) -> None:
     judge_connection(Connection(0, EPOCH, 2, seen), TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ([joined(2), M3, M4], "was brought 4 of 6, and then nothing more"),
+        ([joined(2), M3, resync(5)], "was brought 5 of 6, and then nothing more"),
+        ([], "never told that it had joined"),
+        ([M3, M4, M5, M6], "never told that it had joined"),
+    ],
+)
+def test_a_connection_that_lives_to_the_end_and_falls_silent_fails(
+    seen: list[Told | Joined | Resynced], why: str
+) -> None:
+    with pytest.raises(AssertionError, match=why):
+        judge(TRUTH, ACKNOWLEDGED, {0: TRUTH}, [Connection(0, EPOCH, 2, seen)])
 
 
 @pytest.mark.parametrize(
@@ -135,10 +171,12 @@ def test_a_connection_that_keeps_the_promise_passes(seen: list[Told | Joined | R
         ([joined(2), M3._replace(id="id-4")], "but stored is"),
         ([joined(2), M3._replace(content="another")], "but stored is"),
         ([joined(2), M3, M4, M5, M6, M6._replace(seq=7)], "is not stored"),
+        ([joined(9, recovered=False)], "and stored are 6"),
+        ([joined(2), resync(7)], "and stored are 6"),
     ],
 )
 def test_a_connection_that_breaks_the_promise_fails(seen: list[Told | Joined | Resynced], why: str) -> None:
-    broken = Connection(7, EPOCH, 2, seen)
+    broken = Connection(7, EPOCH, 2, seen, ended=True)
     with pytest.raises(AssertionError, match=f"client 7 .*{why}"):
         judge_connection(broken, TRUTH)
     # Whatever the client made of it.
