@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import free_port
+from support.ports import free_port
 
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0

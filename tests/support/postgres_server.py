@@ -12,7 +12,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,8 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+
+from support.ports import free_port
 
 START_LIMIT_S = 20.0
 #: What no test needs and every start pays for.
@@ -57,13 +58,6 @@ def require_postgres() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
-
-
-def free_port() -> int:
-    """A free port of the loopback."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @functools.cache

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,27 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from support.ports import free_port
+
 ROOMCAST = Path(sys.executable).with_name("roomcast")
 #: The last line of what a process prints once every address answers.
 READY = "Press Ctrl-C to stop."
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
-
-
-def free_port() -> int:
-    """A port that nobody has, on IPv4 and IPv6 loopback."""
-    for _ in range(50):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            with socket.socket(socket.AF_INET6) as other:
-                try:
-                    other.bind(("::1", port))
-                except OSError as error:
-                    if socket.has_ipv6 and error.errno != 99:  # EADDRNOTAVAIL: no IPv6 loopback here
-                        continue
-            return port
-    raise RuntimeError("no free port")
 
 
 def clean_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 import pytest
 
+from support.ports import free_port
+
 START_LIMIT_S = 10.0
 
 
@@ -33,22 +35,6 @@ def require_redis_server() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
-
-
-def free_port(*, with_bus: bool = False) -> int:
-    """A free port; with the cluster bus, one whose twin 10,000 above is free too."""
-    for _ in range(100):
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if not with_bus:
-                return port
-            if port + 10_000 > 65_535:
-                continue
-            with socket.socket() as second, contextlib.suppress(OSError):
-                second.bind(("127.0.0.1", port + 10_000))
-                return port
-    raise RuntimeError("no free pair of ports")
 
 
 @dataclass

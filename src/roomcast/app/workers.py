@@ -292,7 +292,7 @@ class Workers:
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         except BaseException:
-            logger.exception("a worker failed", extra={"worker": number})
+            logger.exception("a worker failed")
         finally:
             # Nothing of the parent's is to be cleaned up here, whatever becomes of the last words.
             try:

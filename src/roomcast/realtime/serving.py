@@ -158,6 +158,8 @@ class _RunningSite:
 
         for bound in sockets:
             try:
+                # uvloop would pass over this error, and serve nobody.
+                bound.listen(self._backlog)
                 listener = await loop.create_server(protocol, sock=bound, backlog=self._backlog)
             except OSError as error:
                 # Two processes may bind one port as long as neither listens.

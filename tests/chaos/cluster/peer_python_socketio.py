@@ -27,7 +27,8 @@ import uvicorn
 
 from chaos.cluster.site import Faults
 from chaos.cluster.wire import connect_to_one, in_turn
-from support.redis_server import RedisServer, free_port, running
+from support.ports import free_port
+from support.redis_server import RedisServer, running
 
 ROOM = "team"
 GATEWAYS = 3

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from chaos.cluster.crowd import Crowd, Plan
-from support.processes import Roomcast, free_port
+from support.ports import free_port
+from support.processes import Roomcast
 
 #: Share of the full load to run, for a first look.
 SCALE = float(os.environ.get("ROOMCAST_CHAOS_SCALE", "1"))

@@ -14,9 +14,9 @@ import pytest
 from chaos.cluster.crowd import Plan, percentile
 from chaos.cluster.site import new_seed, running_site, say, scaled
 from support.metrics import metrics
+from support.ports import free_port
 from support.postgres_server import PostgresServer
 from support.postgres_server import running as running_postgres
-from support.processes import free_port
 from support.redis_server import RedisServer, environment, running
 from support.tcp_proxy import TcpProxy
 

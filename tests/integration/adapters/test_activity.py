@@ -16,7 +16,7 @@ from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.realtime.adapters import Broadcast
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from roomcast.settings import RedisSettings
-from support.processes import free_port
+from support.ports import free_port
 from support.recording_node import RecordingNode
 from support.redis_topology import redis_cluster
 

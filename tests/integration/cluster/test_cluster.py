@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from support.clients import ChatClient, get, send
+from support.ports import free_port
 from support.postgres_server import running as postgres
-from support.processes import Roomcast, free_port
+from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
 
 CHAT = "team"

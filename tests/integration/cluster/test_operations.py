@@ -11,7 +11,8 @@ import httpx
 
 from support.clients import ChatClient, send
 from support.metrics import metrics
-from support.processes import Roomcast, free_port
+from support.ports import free_port
+from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
 
 LIMIT_S = 15.0

@@ -6,7 +6,10 @@ import asyncio
 import shutil
 import subprocess
 import time
+from collections.abc import Coroutine, Iterable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,8 @@ from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from support.log_watch import Sink, entries, publish, until, watching_loop
-from support.redis_server import RedisServer, free_port
+from support.ports import free_port
+from support.redis_server import RedisServer
 from support.tcp_proxy import TcpProxy
 
 EPOCH, CHAT = "e1", "chat-1"
@@ -57,18 +61,24 @@ async def test_a_log_that_starts_before_redis_finds_it(server: RedisServer, open
         assert await sink.reached(1) == [1]
 
 
+async def in_portions(work: Iterable[Coroutine[Any, Any, Any]], size: int = 100) -> None:
+    """Do it all, so much at a time that each has its answer well within the time limit of a command."""
+    rest = iter(work)
+    while portion := list(islice(rest, size)):
+        await asyncio.gather(*portion)
+
+
 async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(server: RedisServer, open_log) -> None:
     told = asyncio.Event()
     chats = [f"chat-{number}" for number in range(1_500)]
     async with open_log(on_reconnect=told.set) as log:
         sinks = [Sink() for _ in chats]
-        await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True)))
+        await in_portions(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
         async with asyncio.timeout(5):
             await told.wait()
-        # Told means resubscribed: nothing after it is missed. In portions: each command has its time limit.
-        for start in range(0, len(chats), 100):
-            await asyncio.gather(*(log.append(chat, EPOCH, entries(1, 1)) for chat in chats[start : start + 100]))
+        # Told means resubscribed: nothing after it is missed.
+        await in_portions(log.append(chat, EPOCH, entries(1, 1)) for chat in chats)
         for sink in sinks:
             assert await sink.reached(1) == [1]
 
@@ -77,7 +87,7 @@ async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(s
     chats = [f"chat-{number}" for number in range(1_500)]
     async with open_log(probe_timeout_s=0.1, command_timeout_s=10) as log:
         sinks = [Sink() for _ in chats]
-        await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True)))
+        await in_portions(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
         for seq in range(1, 4):
             # The canary waits behind all of these, and then everything sleeps for longer than a proof may take.
             appending = asyncio.gather(*(log.append(chat, EPOCH, entries(seq, seq)) for chat in chats))
@@ -125,7 +135,8 @@ async def test_a_stopped_redis_is_noticed_costs_no_loop_time_and_is_used_again(s
                     await log.append(CHAT, EPOCH, entries(1, 1))
                 assert time.monotonic() - began < 1.5
                 await until(lambda: not log.healthy, limit_s=3)
-                assert log.counters.losses["deaf"] == 1
+                # A process that has to wait for a processor gives the server more time than the clock says.
+                await until(lambda: log.counters.losses["deaf"] == 1)
             assert watch.worst_s < 0.1
         finally:
             server.resume()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from uvicorn.server import ServerState
 
 from roomcast.realtime.pipe import Pipe
@@ -88,18 +87,17 @@ async def test_a_client_that_half_closes_and_takes_nothing_is_let_go(until: Any)
         await until(lambda: ends.ended)
 
 
-@pytest.mark.parametrize("end", ["shutdown", "abort"])
-async def test_a_client_that_reads_slowly_keeps_its_pipe(until: Any, end: str) -> None:
-    limit_s = 0.2
+async def test_a_client_that_reads_slowly_keeps_its_pipe(until: Any) -> None:
+    limit_s = 0.8
     async with piped(stall_limit_s=limit_s) as ends:
-        size, taken = 24_000_000, 0
+        size, taken = 20_000_000, 0
         ends.owner[1].write(b"x" * size)
         began = asyncio.get_running_loop().time()
         while taken < size:
             taken += len(await ends.client[0].readexactly(1_000_000))
-            await asyncio.sleep(limit_s / 4)  # this is its pace
-        assert asyncio.get_running_loop().time() - began > 4 * limit_s
+            await asyncio.sleep(limit_s / 8)  # this is its pace
+        assert asyncio.get_running_loop().time() - began > 2 * limit_s
         assert not ends.ended
-        getattr(ends.pipe, end)()
+        ends.pipe.shutdown()
         await until(lambda: ends.ended)
         assert await ends.owner[0].read() == b""

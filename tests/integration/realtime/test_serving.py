@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from websockets.asyncio.client import connect
 
 from roomcast.realtime import (
@@ -26,6 +27,7 @@ from roomcast.realtime import (
     StartupFailed,
     serve,
 )
+from support.ports import free_port
 
 SCRIPT = Path(__file__).with_name("serving_process.py")
 ROOT = Path(__file__).parents[3]
@@ -158,6 +160,31 @@ async def test_the_errors_of_an_address_carry_host_and_port() -> None:
         await serve([Site(app, "no-such-host.invalid", 0)])
     with pytest.raises(AddressUnavailable):
         await serve([Site(app, "192.0.2.1", 0)])  # TEST-NET: nobody's address
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_port_that_another_process_takes_during_the_start_is_in_use(loop: str) -> None:
+    port = free_port()
+
+    async def scenario() -> None:
+        # Bound by both, which is allowed as long as neither listens.
+        with stdlib_socket.socket() as other:
+            other.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                await receive()
+                other.listen()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+
+            with pytest.raises(AddressInUse):
+                async with asyncio.timeout(10):
+                    await serve([Site(app, "127.0.0.1", port)])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+        runner.run(scenario())
 
 
 async def test_a_failed_startup_is_an_error_of_serve() -> None:

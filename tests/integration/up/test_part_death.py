@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from support.processes import clean_environment, free_port
+from support.ports import free_port
+from support.processes import clean_environment
 
 BREAK = """
 import asyncio

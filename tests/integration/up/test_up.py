@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from support.clients import ChatClient, get, send
-from support.processes import ROOMCAST, Roomcast, clean_environment, free_port, run_roomcast
+from support.ports import free_port
+from support.processes import ROOMCAST, Roomcast, clean_environment, run_roomcast
 
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from support.processes import free_port
+from support.ports import free_port
 
 LIMIT_S = 20.0
 

@@ -150,13 +150,29 @@ export class Wire {
   }
 }
 
+/**
+ * Below the range from which the system gives ports to connections: one from there can be taken while its server is down,
+ * even by a client that calls that server and so meets itself. Each worker of a run has its own thousand.
+ */
 async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
+  const first = 20_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 10) * 1_000;
+  for (;;) {
+    const port = first + Math.floor(Math.random() * 1_000);
+    if ((await isFree(port, '127.0.0.1')) && (await isFree(port, '::1'))) return port;
+  }
+}
+
+async function isFree(port: number, host: string): Promise<boolean> {
+  const probe = createServer().listen(port, host);
+  try {
+    await once(probe, 'listening');
+  } catch (error) {
+    // Without IPv6 nobody has it there.
+    return (error as NodeJS.ErrnoException).code !== 'EADDRINUSE';
+  }
   probe.close();
   await once(probe, 'close');
-  return port;
+  return true;
 }
 
 async function answers(url: string): Promise<boolean> {
