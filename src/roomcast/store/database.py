@@ -208,14 +208,14 @@ class Database:
         """Every epoch by id, the newest last."""
         return self.lineage.epochs
 
-    async def know_epochs(self, ids: Collection[int], epoch: str | None = None) -> None:
-        """See to it that these epochs are known, if the database has them.
+    async def know_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
+        """See to it that these epochs are known.
 
         Args:
             ids: As rows name them.
-            epoch: As a cursor names it.
+            newest: What a statement found to be the current one: with it, all of that statement's are known.
         """
-        unknown = not self.epochs.keys() >= set(ids) or (epoch is not None and epoch not in self.epochs.values())
+        unknown = not self.epochs.keys() >= set(ids) or newest not in {None, self.epoch}
         # Only another process can have begun one.
         if unknown and self._backing.shared:
             await self.read(self._load_epochs)
@@ -294,7 +294,8 @@ class Database:
         self._load_epochs(connection)
 
     def _load_epochs(self, connection: Connection) -> None:
-        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)})
+        known = self.lineage.epochs
+        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)}, instead_of=known)
 
     def _close(self) -> None:
         self._read_threads.shutdown()
