@@ -151,7 +151,7 @@ class Relay:
             logger.warning("outbox marks are left to the next start")
 
     def wake(self) -> None:
-        """Sweep the outbox: at start, and whenever the log may have lost something."""
+        """Sweep the outbox: at start, when the log may have lost something, and when a write's outcome is unknown."""
         self._sweep_wanted.set()
 
     def restore(self) -> None:

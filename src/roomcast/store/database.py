@@ -159,12 +159,14 @@ class Database:
 
     Attributes:
         lineage: Its epochs.
+        shared: Whether other processes may have it open, too.
         statements: How a batch of writes gets at its rows.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
         self._backing = backing_for(options)
+        self.shared: Final = self._backing.shared
         self.statements: Final = self._backing.statements
         self._writer = self._backing.engine(writes=True)
         self._readers = self._backing.engine(writes=False)
@@ -217,7 +219,7 @@ class Database:
         """
         unknown = not self.epochs.keys() >= set(ids) or newest not in {None, self.epoch}
         # Only another process can have begun one.
-        if unknown and self._backing.shared:
+        if unknown and self.shared:
             await self.read(self._load_epochs)
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
@@ -248,7 +250,7 @@ class Database:
             StoreUnavailable: the database is out of reach. It was not written, unless the connection was lost between
                 the commit and its answer: nobody can know then.
         """
-        call = _Call(self._options.write_timeout_s if self._backing.shared else None)
+        call = _Call(self._options.write_timeout_s if self.shared else None)
 
         def transact() -> _T:
             with self._writer.connect() as plain, call.using(plain):
