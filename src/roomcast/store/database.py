@@ -130,16 +130,23 @@ class _Call:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._guard = threading.Lock()
         self._connection: Connection | None = None
+        self._given_up = False
 
     @property
     def in_time(self) -> bool:
-        """Whether it is worth another attempt."""
-        return self._deadline is None or time.monotonic() < self._deadline
+        """Whether anybody still waits, so that an attempt is worth it."""
+        return not self._given_up and (self._deadline is None or time.monotonic() < self._deadline)
 
     @contextmanager
     def using(self, connection: Connection) -> Iterator[None]:
-        """The connection is this call's own for so long."""
+        """The connection is this call's own for so long.
+
+        Raises:
+            TimeoutError: it was given up while it waited for the connection: what it does now, nobody would expect.
+        """
         with self._guard:
+            if not self.in_time:
+                raise TimeoutError
             self._connection = connection
         try:
             yield
@@ -148,8 +155,9 @@ class _Call:
                 self._connection = None
 
     def abort(self, backing: Backing) -> None:
-        """Break off whatever the thread waits for."""
+        """Break off whatever the thread waits for, and let it begin nothing more."""
         with self._guard:
+            self._given_up = True
             if self._connection is not None:
                 backing.abort(self._connection)
 
