@@ -23,6 +23,7 @@ class TcpProxy:
         self.port = 0
         self._open = asyncio.Event()
         self._open.set()
+        self._fatal: bytes | None = None
         self._server: asyncio.Server | None = None
         self._pipes: set[asyncio.Task[None]] = set()
 
@@ -53,16 +54,21 @@ class TcpProxy:
         """End `swallow`; what was held goes on."""
         self._open.set()
 
+    def lose_answer_to(self, request: bytes) -> None:
+        """Pass the next piece on that holds these bytes, and cut its connection when the answer to it comes."""
+        self._fatal = request
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._pipes.add(task)
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
+            last_request = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as pipes:
-                    pipes.create_task(self._pipe(reader, back))
-                    pipes.create_task(self._pipe(there, writer))
+                    pipes.create_task(self._pipe(reader, back, request=last_request))
+                    pipes.create_task(self._pipe(there, writer, answer_to=last_request))
             finally:
                 back.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
@@ -71,10 +77,22 @@ class TcpProxy:
             writer.close()
             self._pipes.discard(task)
 
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self,
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        *,
+        request: asyncio.Event | None = None,
+        answer_to: asyncio.Event | None = None,
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65_536):
                 await self._open.wait()
+                if request is not None and self._fatal is not None and self._fatal in data:
+                    self._fatal = None
+                    request.set()
+                if answer_to is not None and answer_to.is_set():
+                    break
                 if self._delay_s is not None:
                     await asyncio.sleep(self._delay_s())
                 sink.write(data)

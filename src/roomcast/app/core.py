@@ -29,7 +29,7 @@ from roomcast.responders.demo import DemoResponder
 from roomcast.store.opening import Store, open_store
 from roomcast.worker.service import Worker
 
-#: How long a committed message waits for another replica's relay, if its own died before it was published.
+#: How long a committed message waits for a relay's look, if the process that committed it does not know or has died.
 SHARED_SWEEP_S: Final = 2.0
 
 
@@ -45,9 +45,10 @@ class Core:
 @asynccontextmanager
 async def running_core(plan: Plan, shared: Shared, process: Process) -> AsyncIterator[Core]:
     """Store, relay, worker and API, started; at the end stopped, what was accepted by then committed."""
-    # A relay that shares its database looks for what another one left: it may have died between commit and publish.
-    sweep_every_s = None if shared.cluster is None else SHARED_SWEEP_S
     async with open_store(database_options(plan.database, plan.database_url)) as store:
+        # A relay that shares its database looks for what another one left, which may have died between commit and
+        # publish; and a server may carry out a commit after its client has lost the connection and looked for it.
+        sweep_every_s = SHARED_SWEEP_S if store.shared else None
         relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
         parts = process.parts

@@ -1,7 +1,8 @@
 """Tells the users of a chat that it has something new, whether they follow it or not: ``chat-activity``.
 
-Of the moment and at most once: what is lost here (a process that ends, a Redis that is away) is seen in the list of
-chats, which is read from the truth. So nothing waits for it: a send hands its event over and goes on.
+Of the moment and at most once: what is lost here (a process that ends, a Redis that is away, a commit whose answer was
+lost and that nobody repeats to the same process) is seen in the list of chats, which is read from the truth. So nothing
+waits for it: a send hands its event over and goes on.
 
 Bounded fan-out. One announcement per chat and second, from each process that commits: the first event is told at once,
 of those that follow within the second the newest, at its end. At most ``max_audience`` users are told of one chat,

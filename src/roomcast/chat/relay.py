@@ -151,7 +151,7 @@ class Relay:
             logger.warning("outbox marks are left to the next start")
 
     def wake(self) -> None:
-        """Sweep the outbox: at start, and whenever the log may have lost something."""
+        """Sweep the outbox: at start, when the log may have lost something, and when a write's outcome is unknown."""
         self._sweep_wanted.set()
 
     def restore(self) -> None:
@@ -242,24 +242,36 @@ class Relay:
         return outcome.head if isinstance(outcome, Appended) else None
 
     async def _catch_up(self, chat_id: str) -> Head | None:
-        """Mend the log from the table; its head, or None after too many gaps."""
-        epoch = self._store.epoch
+        """Mend the log from the table; its head, or None after too many gaps.
+
+        Which of two epochs is the newer one only the database knows. So a log of another one than was known here is
+        replaced behind a look at the table, which tells; and a log that was filled is looked at again, since an epoch
+        may have begun, and another relay may have seen that first.
+        """
         head = await self._log.head(chat_id)
         gaps = 0
         while gaps <= self._options.max_gaps:
-            if head is None or head.epoch != epoch:
-                recent = await self._recent(chat_id)
-                end = Head(epoch, recent[-1].seq if recent else 0)
-                head = await self._log.seed(chat_id, end, [log_entry(event) for event in recent])
+            if head is None:
+                head = await self._seed(chat_id)
             events, _ = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
+            if head.epoch != self._store.epoch:
+                head, gaps = await self._seed(chat_id), gaps + 1
+                continue
             if not events:
                 return head
-            match await self._log.append(chat_id, epoch, [log_entry(event) for event in events]):
+            match await self._log.append(chat_id, head.epoch, [log_entry(event) for event in events]):
                 case Appended(head=appended):
                     head, gaps = appended, 0
                 case Gap(head=found):
                     head, gaps = found, gaps + 1
         return None
+
+    async def _seed(self, chat_id: str) -> Head:
+        """Fill a log that is absent or of an older epoch; its head."""
+        recent = await self._recent(chat_id)
+        # Behind that look: none of what it found is newer.
+        end = Head(self._store.epoch, recent[-1].seq if recent else 0)
+        return await self._log.seed(chat_id, end, [log_entry(event) for event in recent])
 
     async def _recent(self, chat_id: str) -> Sequence[StoredEvent]:
         """The end of the table that an absent log is filled with: gateways then bridge what they missed from there.

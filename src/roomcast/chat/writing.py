@@ -1,18 +1,19 @@
 """What callers may change: send a message, create a chat, add and remove members, and an AI's answer.
 
 Each use case is one transaction of the store; then the relay is told, so that the event is on its way before the caller
-has its answer.
+has its answer. A write that fails may have been committed all the same, if only its answer was lost: so the relay looks
+for it, and a repeat that finds it tells those whom the relay does not.
 
 Layer: chat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember
+from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
     Caller,
@@ -28,6 +29,8 @@ from roomcast.chat.model import (
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.contract.rest import CreateChat, SendMessage
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
@@ -35,9 +38,11 @@ class ChatOptions:
 
     Attributes:
         default_responder: What answers the USER messages of a new chat; None: nobody does.
+        max_doubtful: Messages of unknown outcome that are remembered until they are repeated; the oldest go first.
     """
 
     default_responder: str | None = None
+    max_doubtful: int = 1_000
 
 
 class Publisher(Protocol):
@@ -45,6 +50,9 @@ class Publisher(Protocol):
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         """Take events of one chat, just committed, ascending. Returns at once and never fails."""
+
+    def wake(self) -> None:
+        """Look for what was committed and never offered. Returns at once and never fails."""
 
 
 class Listener(Protocol):
@@ -93,6 +101,8 @@ class ChatWriter:
         self._wake_worker = wake_worker
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
+        # Chat and ``client_msg_id`` of messages that may have been committed, oldest first.
+        self._doubtful: dict[tuple[str, str], bool] = {}
 
     async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
         """Write a message; a repeat of its ``client_msg_id`` answers the first result.
@@ -151,14 +161,16 @@ class ChatWriter:
         Raises:
             ChatExists: the id is taken.
         """
-        chat, events = await self._store.create_chat(
-            NewChat(
-                id=new_id() if command.id is None else command.id,
-                title=command.title,
-                responder=self._options.default_responder,
-                created_at=self._clock.now(),
-                creator_id=None if caller.unrestricted else caller.user_id,
-                members=tuple(command.members),
+        chat, events = await self._written(
+            self._store.create_chat(
+                NewChat(
+                    id=new_id() if command.id is None else command.id,
+                    title=command.title,
+                    responder=self._options.default_responder,
+                    created_at=self._clock.now(),
+                    creator_id=None if caller.unrestricted else caller.user_id,
+                    members=tuple(command.members),
+                )
             )
         )
         if events:
@@ -172,14 +184,16 @@ class ChatWriter:
             ChatNotFound: no such chat, or none that the caller may know of.
         """
         try:
-            committed = await self._store.change_member(
-                NewMemberChange(
-                    chat_id=chat_id,
-                    user_id=user_id,
-                    action=action,
-                    actor_id=None if caller.unrestricted else caller.user_id,
-                    created_at=self._clock.now(),
-                    member=None if caller.unrestricted else caller.user_id,
+            committed = await self._written(
+                self._store.change_member(
+                    NewMemberChange(
+                        chat_id=chat_id,
+                        user_id=user_id,
+                        action=action,
+                        actor_id=None if caller.unrestricted else caller.user_id,
+                        created_at=self._clock.now(),
+                        member=None if caller.unrestricted else caller.user_id,
+                    )
                 )
             )
         except NotAMember:
@@ -190,15 +204,35 @@ class ChatWriter:
         return True
 
     async def _append(self, new: NewMessage) -> Committed:
+        key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
-            committed = await self._store.append_message(new)
+            committed = await self._written(self._store.append_message(new))
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
-        if committed.created:
+        except StoreUnavailable:
+            if key is not None:
+                self._doubt(key)
+            raise
+        # An earlier attempt may have committed it, and nobody was told.
+        doubtful = key is not None and self._doubtful.pop(key, False)
+        if committed.created or doubtful:
             self._offer((committed.event,), new.user_id)
-        if committed.turn_queued:
+        if committed.turn_queued or doubtful:
             self._wake_worker()
         return committed
+
+    def _doubt(self, key: tuple[str, str]) -> None:
+        self._doubtful[key] = True
+        if len(self._doubtful) > self._options.max_doubtful:
+            del self._doubtful[next(iter(self._doubtful))]
+
+    async def _written(self, write: Awaitable[_T]) -> _T:
+        try:
+            return await write
+        except StoreUnavailable:
+            # Its connection may have died between the commit and the answer.
+            self._publisher.wake()
+            raise
 
     def _offer(self, events: tuple[StoredEvent, ...], by: str | None) -> None:
         self._publisher.offer(events)

@@ -114,7 +114,7 @@ class MemoryEventLog:
         """See the port."""
         log = self._find(chat_id)
         if log is not None and log.epoch != epoch:
-            log = None
+            return Gap(None)
         if log is None:
             if entries[0].seq != 1:
                 return Gap(None)

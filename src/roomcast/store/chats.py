@@ -26,11 +26,16 @@ from roomcast.chat.model import (
 from roomcast.store.batch import MarkPublished
 from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message
-from roomcast.store.tables import chats, events, members, messages, outbox
+from roomcast.store.tables import chats, epochs, events, members, messages, outbox
 from roomcast.store.writer import Writer
 
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
+# Beside every answer, since another process may have begun one: whoever names an epoch has just looked.
+_NEWEST_EPOCH: Final = (
+    select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
+)
 _STANDING: Final = select(
+    _NEWEST_EPOCH,
     _HEAD.scalar_subquery().label("last_seq"),
     exists().where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")).label("is_member"),
     select(events.c.epoch_id)
@@ -41,13 +46,13 @@ _STANDING: Final = select(
 
 
 def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """A chat's head beside each row of a page, in one statement and so of one snapshot.
+    """A chat's head and the newest epoch beside each row of a page, in one statement and so of one snapshot.
 
-    No row: there is no such chat. A row without a seq: the page is empty.
+    Rows ascend by seq. Without a seq: the page is empty. Without a head: there is no such chat.
     """
-    head = select(chats.c.last_seq.label("head")).where(chats.c.id == bindparam("chat")).subquery("chat")
+    chat = select(_HEAD.scalar_subquery().label("head"), _NEWEST_EPOCH).subquery("chat")
     rows = page.subquery("page")
-    return select(head.c.head, rows).select_from(head.outerjoin(rows, true())).order_by(rows.c.seq)
+    return select(chat, rows).select_from(chat.outerjoin(rows, true())).order_by(rows.c.seq)
 
 
 _EVENTS_AFTER: Final = _with_head(
@@ -56,7 +61,7 @@ _EVENTS_AFTER: Final = _with_head(
     .order_by(events.c.seq)
     .limit(bindparam("count"))
 )
-_RECENT_EVENTS: Final = (
+_RECENT_EVENTS: Final = _with_head(
     select(events).where(events.c.chat_id == bindparam("chat")).order_by(events.c.seq.desc()).limit(bindparam("count"))
 )
 
@@ -105,21 +110,21 @@ class SqlChatStore:
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[Chat]:
         """See the port."""
-        query = select(chats).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        query = select(chats, _NEWEST_EPOCH).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
             position = tuple_(literal(before.last_activity_ms), literal(before.id))
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
+        await self._database.know_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_chat(row) for row in rows]
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
         """See the port."""
         asked = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
         row = await self._database.read(lambda connection: connection.execute(_STANDING, asked).one())
-        if cursor is not None:
-            await self._database.know_epochs((), cursor.epoch)
+        await self._database.know_epochs(newest=row.newest_epoch)
         return Standing(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
@@ -134,10 +139,8 @@ class SqlChatStore:
 
     async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
         """See the port."""
-        asked = {"chat": chat_id, "count": limit}
-        rows = await self._database.read(lambda connection: connection.execute(_RECENT_EVENTS, asked).all())
-        await self._database.know_epochs([row.epoch_id for row in rows])
-        return [to_event(row, self._database.epochs) for row in reversed(rows)]
+        rows, _ = await self._page(_RECENT_EVENTS, {"chat": chat_id, "count": limit})
+        return [to_event(row, self._database.epochs) for row in rows]
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
@@ -176,9 +179,8 @@ class SqlChatStore:
 
     async def _page(self, query: Select[*tuple[Any, ...]], asked: Mapping[str, Any]) -> tuple[Sequence[AnyRow], int]:
         rows = await self._database.read(lambda connection: connection.execute(query, asked).all())
-        found = [row for row in rows if row.seq is not None]
-        await self._database.know_epochs([row.epoch_id for row in found])
-        return found, rows[0].head if rows else 0
+        await self._database.know_epochs(newest=rows[0].newest_epoch)
+        return [row for row in rows if row.seq is not None], rows[0].head or 0
 
     def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
         """The lineage rule of docs/decisions/0001."""

@@ -130,16 +130,23 @@ class _Call:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._guard = threading.Lock()
         self._connection: Connection | None = None
+        self._given_up = False
 
     @property
     def in_time(self) -> bool:
-        """Whether it is worth another attempt."""
-        return self._deadline is None or time.monotonic() < self._deadline
+        """Whether anybody still waits, so that an attempt is worth it."""
+        return not self._given_up and (self._deadline is None or time.monotonic() < self._deadline)
 
     @contextmanager
     def using(self, connection: Connection) -> Iterator[None]:
-        """The connection is this call's own for so long."""
+        """The connection is this call's own for so long.
+
+        Raises:
+            TimeoutError: it was given up while it waited for the connection: what it does now, nobody would expect.
+        """
         with self._guard:
+            if not self.in_time:
+                raise TimeoutError
             self._connection = connection
         try:
             yield
@@ -148,8 +155,9 @@ class _Call:
                 self._connection = None
 
     def abort(self, backing: Backing) -> None:
-        """Break off whatever the thread waits for."""
+        """Break off whatever the thread waits for, and let it begin nothing more."""
         with self._guard:
+            self._given_up = True
             if self._connection is not None:
                 backing.abort(self._connection)
 
@@ -159,12 +167,14 @@ class Database:
 
     Attributes:
         lineage: Its epochs.
+        shared: Whether other processes may have it open, too.
         statements: How a batch of writes gets at its rows.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
         self._backing = backing_for(options)
+        self.shared: Final = self._backing.shared
         self.statements: Final = self._backing.statements
         self._writer = self._backing.engine(writes=True)
         self._readers = self._backing.engine(writes=False)
@@ -208,16 +218,16 @@ class Database:
         """Every epoch by id, the newest last."""
         return self.lineage.epochs
 
-    async def know_epochs(self, ids: Collection[int], epoch: str | None = None) -> None:
-        """See to it that these epochs are known, if the database has them.
+    async def know_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
+        """See to it that these epochs are known.
 
         Args:
             ids: As rows name them.
-            epoch: As a cursor names it.
+            newest: What a statement found to be the current one: with it, all of that statement's are known.
         """
-        unknown = not self.epochs.keys() >= set(ids) or (epoch is not None and epoch not in self.epochs.values())
+        unknown = not self.epochs.keys() >= set(ids) or newest not in {None, self.epoch}
         # Only another process can have begun one.
-        if unknown and self._backing.shared:
+        if unknown and self.shared:
             await self.read(self._load_epochs)
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
@@ -248,7 +258,7 @@ class Database:
             StoreUnavailable: the database is out of reach. It was not written, unless the connection was lost between
                 the commit and its answer: nobody can know then.
         """
-        call = _Call(self._options.write_timeout_s if self._backing.shared else None)
+        call = _Call(self._options.write_timeout_s if self.shared else None)
 
         def transact() -> _T:
             with self._writer.connect() as plain, call.using(plain):
@@ -294,7 +304,8 @@ class Database:
         self._load_epochs(connection)
 
     def _load_epochs(self, connection: Connection) -> None:
-        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)})
+        known = self.lineage.epochs
+        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)}, instead_of=known)
 
     def _close(self) -> None:
         self._read_threads.shutdown()

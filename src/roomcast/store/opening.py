@@ -18,10 +18,15 @@ from roomcast.store.writer import Writer, WriterOptions
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store: `chat.ports.ChatStore` and `chat.ports.TurnStore` over one database."""
+    """An open store: `chat.ports.ChatStore` and `chat.ports.TurnStore` over one database.
+
+    Attributes:
+        shared: Whether other processes may write to it.
+    """
 
     chats: SqlChatStore
     turns: SqlTurnStore
+    shared: bool
 
 
 @asynccontextmanager
@@ -36,7 +41,7 @@ async def open_store(options: DatabaseOptions, writer_options: WriterOptions | N
     try:
         writer = Writer(database, writer_options)
         try:
-            yield Store(SqlChatStore(database, writer), SqlTurnStore(database, writer))
+            yield Store(SqlChatStore(database, writer), SqlTurnStore(database, writer), database.shared)
         finally:
             await writer.close()
     finally:

@@ -5,6 +5,7 @@ Layer: store.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,10 +26,12 @@ class Lineage:
 
     def __init__(self) -> None:
         self._epochs: dict[int, str] = {}
+        # The threads that read and the one that writes both tell what they saw.
+        self._guard = threading.Lock()
 
     @property
     def epochs(self) -> Mapping[int, str]:
-        """Every epoch by id, the newest last; they are few."""
+        """Every epoch by id, the newest last; they are few. Another object as soon as it has another content."""
         return self._epochs
 
     @property
@@ -41,14 +44,27 @@ class Lineage:
         """The current epoch."""
         return self._epochs[self.current_id]
 
-    def learn(self, epochs: dict[int, str]) -> None:
-        """Take what a read saw, ordered by id. One that is older than the last write's look changes nothing."""
-        if len(epochs) > len(self._epochs):
-            self._epochs = epochs
+    def learn(self, epochs: dict[int, str], *, instead_of: Mapping[int, str]) -> None:
+        """Take what a read saw.
+
+        Args:
+            epochs: Ordered by id.
+            instead_of: What was known when it began. If that is not so any more, somebody else was told something
+                meanwhile, and only more than that is certainly newer.
+        """
+        with self._guard:
+            if self._epochs is instead_of or len(epochs) > len(self._epochs):
+                self._take(epochs)
 
     def replace(self, epochs: dict[int, str]) -> None:
-        """Take what a write saw: it is so, even if a restored database has fewer than were known."""
-        self._epochs = epochs
+        """Take what a write saw: no epoch begins before it has ended."""
+        with self._guard:
+            self._take(epochs)
+
+    def _take(self, epochs: dict[int, str]) -> None:
+        # By content: a database that was restored again may have as many, or fewer, and others.
+        if epochs != self._epochs:
+            self._epochs = epochs
 
 
 def to_ms(moment: datetime) -> int:

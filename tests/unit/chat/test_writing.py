@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from roomcast.chat.errors import ChatNotFound, NotAllowed
+from roomcast.chat.errors import ChatNotFound, NotAllowed, StoreUnavailable
 from roomcast.chat.model import ANYONE, Caller, Committed, MemberAction, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.rest import CreateChat, SendMessage
+from roomcast.store.database import DatabaseOptions, sqlite_url
 from roomcast.store.opening import open_store
-from support.backend import FixedClock, fresh_database
+from support.backend import FixedClock, fresh_database, new_message
 
 ANN, BOB, SERVICE = Caller("ann"), Caller("bob"), Caller(service=True)
 
@@ -20,9 +22,13 @@ class Offers:
 
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
+        self.wakes = 0
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         self.events += events
+
+    def wake(self) -> None:
+        self.wakes += 1
 
 
 def message(**changes: str) -> SendMessage:
@@ -125,3 +131,26 @@ async def test_the_listener_hears_of_each_event_once_and_of_who_caused_it(tmp_pa
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
     assert heard.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]
+
+
+async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: Path) -> None:
+    """Of a database that another program locks nothing is committed; but a writer cannot know that."""
+    offers = Offers()
+    options = DatabaseOptions(url=sqlite_url(tmp_path / "a.db"), synchronous="OFF", busy_timeout_s=0.01)
+    async with open_store(options) as store:
+        writer = ChatWriter(store.chats, offers, options=ChatOptions(max_doubtful=2))
+        for number in range(3):
+            await store.chats.append_message(new_message(client_msg_id=f"k{number}"))
+        other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(3):
+            with pytest.raises(StoreUnavailable):
+                await writer.send(ANYONE, message(clientMsgId=f"k{number}"))
+            with pytest.raises(StoreUnavailable):
+                await writer.send(ANYONE, message())
+        other.execute("ROLLBACK")
+        other.close()
+        assert offers.wakes == 6
+        for number in (0, 1, 2, 2):
+            assert not (await writer.send(ANYONE, message(clientMsgId=f"k{number}"))).created
+    assert [event.seq for event in offers.events] == [2, 3]

@@ -93,8 +93,8 @@ class Model:
         self.start = 0  # replay is promised from here
 
     def append(self, epoch: str, first: int, last: int) -> Appended | Gap:
-        head = self.head if self.head is not None and self.head.epoch == epoch else None
-        if head is None and first != 1:
+        head = self.head
+        if (head is None and first != 1) or (head is not None and head.epoch != epoch):
             return Gap(None)
         if head is not None and first > head.seq + 1:
             return Gap(head)

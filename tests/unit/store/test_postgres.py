@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import socket
+import threading
 
 import pytest
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection, event, make_url
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Cursor
@@ -229,3 +231,26 @@ async def test_calls_that_are_given_up_leave_nothing_to_the_next_ones(options: D
                 task.cancel()
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
                 assert outcome is None or isinstance(outcome, asyncio.CancelledError)
+
+
+async def test_a_write_that_was_given_up_while_it_connected_is_not_carried_out(
+    postgres: PostgresServer, options: DatabaseOptions
+) -> None:
+    database = await Database.open(dataclasses.replace(options, write_timeout_s=0.5))
+    connecting, go_on = threading.Event(), threading.Event()
+
+    def connect_slowly(*_connection: object) -> None:
+        connecting.set()
+        go_on.wait()
+
+    event.listen(database._writer, "do_connect", connect_slowly)
+    database._writer.dispose()
+    with pytest.raises(StoreUnavailable, match="in time"):
+        await database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE written_late (x int)"))
+    assert connecting.is_set()
+    go_on.set()
+    await database.close()  # waits for the thread
+    name = options.url.rpartition("/")[2]
+    found = postgres.execute("SELECT tablename FROM pg_tables WHERE tablename = 'written_late'", name)
+    postgres.execute("DROP TABLE IF EXISTS written_late", name)
+    assert found == []

@@ -21,8 +21,8 @@ from support.postgres_server import PostgresServer
 ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"}
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
-#: One page of rows.
-PAGE = {"SCAN page LEFT-JOIN"}
+#: A chat's head, which is one row, and one page of rows.
+PAGE = {"SCAN chat", "SCAN page LEFT-JOIN"}
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:

@@ -99,8 +99,9 @@ class EventLog(Protocol):
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
         """Append what is contiguous and publish just that.
 
-        Entries at or below the log's end are skipped. ``entries`` are contiguous and not empty. A log of another
-        epoch counts as absent. An absent log accepts only entries that start at seq 1; use ``seed`` otherwise.
+        Entries at or below the log's end are skipped. ``entries`` are contiguous and not empty. An absent log accepts
+        only entries that start at seq 1; use ``seed`` otherwise. A log of another epoch counts as absent and accepts
+        none: it may be of a newer one than the caller has heard of.
         """
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:

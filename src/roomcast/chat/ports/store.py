@@ -36,7 +36,10 @@ class ChatStore(Protocol):
 
     @property
     def epoch(self) -> str:
-        """The current epoch."""
+        """The current epoch: at least as new as what the last write and the last read of events or chats found.
+
+        Behind `standing`, `events_after`, `recent_events`, `messages` and `chats` it is what was so in their snapshot.
+        """
 
     async def create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
         """Create a chat; its creator and members are its first events.

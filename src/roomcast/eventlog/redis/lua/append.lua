@@ -1,7 +1,7 @@
--- Answers {1, last} or, having written nothing, {0, last} (a gap) or {0} (absent).
+-- Answers {1, last} or, having written nothing, {0, last} (a gap) or {0} (absent, or of another epoch).
 local last = ending()
 if not last then
-  if FIRST ~= 1 then
+  if FIRST ~= 1 or redis.call('HEXISTS', META, 'epoch') == 1 then
     return {0}
   end
   create(0)

@@ -1,0 +1,175 @@
+"""A new epoch while replicas run (docs/decisions/0001): two back ends on one PostgreSQL, over one log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+
+from roomcast.chat.admission import Admissions
+from roomcast.chat.model import ANYONE, Cursor
+from roomcast.chat.ports import ChatStore, EventLog, Head, LogEntry
+from roomcast.chat.reading import ChatReader
+from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.store.database import DatabaseOptions
+from roomcast.store.migrating import migrate
+from roomcast.store.opening import open_store
+from support.backend import new_message
+from support.databases import fresh_postgres
+from support.postgres_server import PostgresServer
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process's back end."""
+
+    store: ChatStore
+    relay: Relay
+
+    @property
+    def admissions(self) -> Admissions:
+        return Admissions(self.store, self.relay)
+
+    async def send(self, chat_id: str) -> Head:
+        """Write, and publish behind it."""
+        event = (await self.store.append_message(new_message(chat_id))).event
+        assert await self.relay.publish_now(chat_id)
+        return Head(event.epoch, event.seq)
+
+    async def join(self, chat_id: str, since: Cursor | None = None) -> tuple[Head, bool]:
+        """What a join is told, once what it set off is done: the head, and whether the client starts anew."""
+        admitted = await self.admissions.admit(chat_id, None, since)
+        assert await self.relay.publish_now(chat_id)
+        return Head(admitted.epoch, admitted.seq), admitted.reset
+
+
+@pytest.fixture
+def options(postgres: PostgresServer) -> DatabaseOptions:
+    return fresh_postgres(postgres)
+
+
+@asynccontextmanager
+async def replicas(options: DatabaseOptions, log: EventLog) -> AsyncIterator[tuple[Replica, Replica]]:
+    async with AsyncExitStack() as stack:
+        opened = []
+        for _ in range(2):
+            store = (await stack.enter_async_context(open_store(options))).chats
+            relay = Relay(store, log, RelayOptions(mark_delay_s=0))
+            # Not started: no sweep interferes with what a test looks at.
+            stack.push_async_callback(relay.stop)
+            opened.append(Replica(store, relay))
+        yield opened[0], opened[1]
+
+
+async def test_a_replica_that_joins_only_ask_leaves_logs_in_the_new_epoch(options: DatabaseOptions) -> None:
+    log = MemoryEventLog()
+    async with replicas(options, log) as (stale, fresh):
+        old = (await stale.send("quiet")).epoch
+        await migrate(options, new_epoch=True)
+        new = (await fresh.send("other")).epoch
+        assert new != old
+        for _ in range(2):
+            for replica in (fresh, stale):
+                assert await replica.join("quiet") == (Head(new, 1), False)
+                assert await log.head("quiet") == Head(new, 1)
+
+
+async def test_no_log_of_an_old_epoch_has_an_event_of_a_new_one(options: DatabaseOptions) -> None:
+    log = MemoryEventLog()
+    async with replicas(options, log) as (stale, fresh):
+        old = (await stale.send("c")).epoch
+        await migrate(options, new_epoch=True)
+        # Committed there, and not published yet.
+        new = (await fresh.store.append_message(new_message())).event.epoch
+        assert await stale.relay.publish_now("c")
+        assert await log.head("c") == Head(new, 2)
+        # A client that saw another event 2, which the restore lost.
+        assert await stale.join("c", Cursor(old, 2)) == (Head(new, 2), True)
+
+
+@pytest.mark.parametrize("chat_id", ["quiet", "unknown"])
+async def test_an_absent_log_is_filled_in_the_newest_epoch_at_once(options: DatabaseOptions, chat_id: str) -> None:
+    labels: list[str] = []
+
+    class Watched(MemoryEventLog):
+        async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
+            labels.append(head.epoch)
+            return await super().seed(chat_id, head, entries)
+
+    async with replicas(options, Watched()) as (stale, fresh):
+        await stale.store.append_message(new_message("quiet"))
+        await migrate(options, new_epoch=True)
+        head, _ = await stale.join(chat_id)
+        assert labels == [head.epoch]
+        await fresh.send("other")
+        assert head.epoch == fresh.store.epoch
+
+
+async def test_an_epoch_that_begins_while_a_log_is_filled_is_what_the_log_ends_in(options: DatabaseOptions) -> None:
+    class Overtaken(MemoryEventLog):
+        """The first seed arrives behind everything that a new epoch brings about."""
+
+        overtaken = False
+
+        async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
+            if not self.overtaken:
+                self.overtaken = True
+                await migrate(options, new_epoch=True)
+                await fresh.send("other")
+                await fresh.join(chat_id)
+            return await super().seed(chat_id, head, entries)
+
+    log = Overtaken()
+    async with replicas(options, log) as (slow, fresh):
+        await slow.store.append_message(new_message())
+        assert await slow.relay.publish_now("c")
+        assert await log.head("c") == Head(fresh.store.epoch, 1)
+        assert log.overtaken
+
+
+@pytest.mark.parametrize(
+    ("what", "chat_id"),
+    [*product(("standing", "events", "messages"), ("c", "unknown")), ("chats", "c")],
+)
+async def test_a_replica_that_is_only_read_names_the_new_epoch(
+    options: DatabaseOptions, what: str, chat_id: str
+) -> None:
+    async with open_store(options) as store, open_store(options) as other:
+        await store.chats.append_message(new_message())
+        await migrate(options, new_epoch=True)
+        await other.chats.append_message(new_message("d"))
+        reader = ChatReader(store.chats)
+        match what:
+            case "standing":
+                await store.chats.standing(chat_id, None, None)
+            case "events":
+                # Nothing that was written since is among them.
+                assert (await reader.events(ANYONE, chat_id, 0, 9, None)).epoch == other.chats.epoch
+            case "messages":
+                page = await reader.messages(ANYONE, chat_id, before=None, after=None, limit=9)
+                assert page.epoch == other.chats.epoch
+            case "chats":
+                assert (await reader.chats(ANYONE, 9, None)).epoch == other.chats.epoch
+        assert store.chats.epoch == other.chats.epoch
+
+
+async def test_the_epochs_of_a_second_and_older_backup_replace_those_of_the_first(
+    postgres: PostgresServer, options: DatabaseOptions
+) -> None:
+    name = options.url.rpartition("/")[2]
+    async with open_store(options) as store:
+        await store.chats.append_message(new_message())
+        await migrate(options, new_epoch=True)
+        await store.chats.standing("c", None, None)
+        lost = store.chats.epoch
+        # What a second restore leaves: as many epochs, and the last is another one.
+        postgres.execute(f"UPDATE epochs SET epoch = 'another' WHERE epoch = '{lost}'", name)  # noqa: S608 - ours
+        assert not (await store.chats.standing("c", None, Cursor(lost, 0))).cursor_holds
+        assert store.chats.epoch == "another"
+        # And one of a backup that is older than both.
+        postgres.execute("DELETE FROM epochs WHERE epoch = 'another'", name)
+        assert not (await store.chats.standing("c", None, Cursor("another", 0))).cursor_holds
