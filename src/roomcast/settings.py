@@ -87,7 +87,7 @@ class Settings:
         database_url: A ``DATABASE_URL`` that names PostgreSQL; it wins over both. Not shown: it may hold a password.
         redis: None: one process is all there is.
         internal_host: ``ROOMCAST_INTERNAL_HOST``: where machines, not people, reach this process.
-        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one, where one is needed.
+        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one for a gateway with Redis, and none elsewhere.
         unready_s: ``ROOMCAST_UNREADY_S``: time between being unready and closing, on SIGTERM.
         drain_s: ``ROOMCAST_DRAIN_S``: time for closing.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways take the guide's ``PUBLISH chat:events``. Off where the
