@@ -43,9 +43,12 @@ class Masters:
     def __init__(self, *servers: RedisServer) -> None:
         self.servers: tuple[RedisServer, ...] | None = servers
         self.asked = 0
+        self.bug: Exception | None = None
 
     async def locate(self) -> Placement:
         self.asked += 1
+        if self.bug is not None:
+            raise self.bug
         if self.servers is None:
             raise LogUnavailable("nobody answered")
         return Placement(frozenset(address(server) for server in self.servers))
@@ -176,6 +179,20 @@ async def test_a_placement_without_masters_is_asked_for_again(
     async with hearing(server) as heard:
         await until(lambda: masters.asked >= 2)
         masters.servers = (server,)
+        await heard.from_(server)
+
+
+async def test_a_bug_ends_neither_the_channel_nor_its_process(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    masters = Masters(server)
+    follow(monkeypatch, masters)
+    async with hearing(server) as heard:
+        await heard.from_(server)
+        masters.bug = RuntimeError("not foreseen")
+        await until(lambda: caplog.text.count("RuntimeError: not foreseen") >= 2)
+        masters.bug = None
+        heard.messages.clear()
         await heard.from_(server)
 
 

@@ -58,6 +58,10 @@ class PublishedChannel:
                     if self.subscribed.is_set() or not failures:
                         logger.warning("the channel %s is not heard: %s", self._channel, error)
                     failures = 0 if self.subscribed.is_set() else min(failures + 1, _MAX_DOUBLINGS)
+                except Exception:
+                    # A bug here must not end the gateway, which needs this least of all that it hears.
+                    logger.exception("listening to the channel %s failed", self._channel)
+                    failures = min(failures + 1, _MAX_DOUBLINGS)
                 finally:
                     self.subscribed.clear()
                 pause_s = min(self._options.retry_min_s * 2**failures, self._options.retry_max_s)
