@@ -42,7 +42,10 @@ app = typer.Typer(
 Host = Annotated[str, typer.Option(help="Address to listen on; the default is this machine only, IPv4 and IPv6.")]
 Data = Annotated[
     Path | None,
-    typer.Option(help="Directory of the database; else ROOMCAST_DATA, else ./data.", show_default=False),
+    typer.Option(
+        help="Directory of the embedded database; else ROOMCAST_DATA, else ./data. Not for use beside DATABASE_URL.",
+        show_default=False,
+    ),
 ]
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Let other machines in although authentication is off.", show_default=False)

@@ -87,7 +87,7 @@ class Settings:
         database_url: A ``DATABASE_URL`` that names PostgreSQL; it wins over both. Not shown: it may hold a password.
         redis: None: one process is all there is.
         internal_host: ``ROOMCAST_INTERNAL_HOST``: where machines, not people, reach this process.
-        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one, where one is needed.
+        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one for a gateway with Redis, and none elsewhere.
         unready_s: ``ROOMCAST_UNREADY_S``: time between being unready and closing, on SIGTERM.
         drain_s: ``ROOMCAST_DRAIN_S``: time for closing.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways take the guide's ``PUBLISH chat:events``. Off where the
@@ -177,6 +177,10 @@ _REDIS_HINT: Final = (
     "takes redis[s]://[user:password@]host[:port][/db], redis[s]+cluster://host:port,host:port"
     " or redis[s]+sentinel://host:port,host:port/master[/db]"
 )
+_REDIS_QUERY_HINT: Final = (
+    "takes no ?option or #fragment: the database is a path (redis://host:port/3), TLS is rediss:// and always checks"
+    " the certificate; in a password ? is written %3F and # is written %23"
+)
 
 
 def _redis_url(url: str) -> RedisSettings:
@@ -185,7 +189,9 @@ def _redis_url(url: str) -> RedisSettings:
     transport, _, kind = scheme.lower().partition("+")
     if not separator or transport not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
         raise SettingsError("REDIS_URL", _REDIS_HINT)
-    place, _, path = rest.partition("?")[0].partition("/")
+    if "?" in rest or "#" in rest:
+        raise SettingsError("REDIS_URL", _REDIS_QUERY_HINT)
+    place, _, path = rest.partition("/")
     login, at, hosts = place.rpartition("@")
     username, _, password = login.partition(":")
     parts = [unquote(part) for part in path.split("/") if part]

@@ -30,6 +30,12 @@ def test_every_command_explains_itself(run, command) -> None:
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["up", "api", "migrate"])
+def test_who_asks_for_help_is_told_that_data_is_not_for_use_beside_another_database(run, command) -> None:
+    words = run(command, "--help", COLUMNS="500").stdout
+    assert "Not for use beside DATABASE_URL" in words
+
+
 def test_the_version_is_shown(run) -> None:
     done = run("--version")
     assert (done.exit_code, done.stdout.strip()) == (0, f"roomcast {__version__}")

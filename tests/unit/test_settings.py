@@ -124,6 +124,29 @@ def test_a_wrong_redis_url_is_refused_without_its_password(url) -> None:
     assert "hidden" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:hidden@cache:6379?db=3",
+        "redis://u:hidden@cache/3?db=3",
+        "redis://u:hidden@cache?",
+        "redis://u:hidden?@cache",
+        "rediss://u:hidden@cache/0?ssl_cert_reqs=none",
+        "redis+cluster://u:hidden@a:1,b:2?timeout=1",
+        "redis+sentinel://u:hidden@a:1/mymaster?db=3",
+    ],
+)
+def test_a_query_in_a_redis_url_is_refused_and_the_text_says_what_to_do(url) -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_URL .*redis://host:port/3") as refused:
+        read_settings({"REDIS_URL": url})
+    assert "hidden" not in str(refused.value)
+
+
+def test_a_fragment_in_a_redis_url_is_refused() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL"):
+        read_settings({"REDIS_URL": "redis://cache:6379#3"})
+
+
 def test_a_wrong_redis_host_is_refused() -> None:
     with pytest.raises(SettingsError, match="REDIS_HOST"):
         read_settings({"REDIS_HOST": "redis://cache"})

@@ -83,14 +83,14 @@ class Cluster:
                 continue
             if ip_address(address).is_loopback:
                 logger.info(
-                    "Redis is on this machine: only gateways on this machine reach this one's sessions"
-                    " (set ROOMCAST_INTERNAL_HOST if there are others)"
+                    "Redis is on this machine: only this machine reaches the internal address"
+                    " (set ROOMCAST_INTERNAL_HOST if others are to)"
                 )
             return address
         address = outgoing_address() or LOOPBACK_HOST
         logger.warning(
-            "Redis's name is not known, so the address that faces it is not, either: other gateways are told %s"
-            " (set ROOMCAST_INTERNAL_HOST if they cannot reach that)",
+            "Redis's name is not known, so the address that faces it is not, either: the internal address is %s"
+            " (set ROOMCAST_INTERNAL_HOST if others cannot reach that)",
             address,
         )
         return address

@@ -48,7 +48,8 @@ def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process:
         ingress = Ingress(gateway.server)
         channel = cluster.listen(CHANNEL, ingress.take)
         process.metrics.add(lambda: ingress_families(ingress.counters))
-        process.readiness.add("guide's ingress", channel.subscribed.is_set)
+        # Live only and outside the promise: what all gateways miss together must not take all of them out of service.
+        process.readiness.add("guide's ingress", channel.subscribed.is_set, vital=False)
         process.parts.start("guide's ingress", channel.run())
     return gateway
 

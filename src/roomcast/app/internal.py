@@ -35,14 +35,20 @@ class InternalSite:
     def __init__(self, internal: Internal, routes: Mapping[str, Route]) -> None:
         self._internal = internal
         self._plain = PlainApp(routes)
+        # Until the way to Redis is known, which tells the address that faces it.
         self._site = Site(self._plain, internal.host or LOOPBACK_HOST, internal.port)
         self._known_as = self._site.host
         self._directory: RedisDirectory | None = None
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
 
+    def face(self, cluster: Cluster) -> None:
+        """Be where other machines look for this one, if no address was chosen."""
+        if self._internal.host is None:
+            self._site = Site(self._plain, cluster.own_host(), self._internal.port)
+
     def admit_nodes(self, application: Application, cluster: Cluster, directory: RedisDirectory) -> None:
-        """Let the other gateways reach this one's sessions, too."""
-        host = self._internal.host or cluster.own_host()
+        """Let the other gateways reach this one's sessions, too; `face` has been called."""
+        host = self._site.host
         entrance = Entrance(application, Gate(self._secret), self._plain)
         self._site = Site(entrance, host, self._internal.port)
         # Bound everywhere, it is still at one address that the others find it.

@@ -56,7 +56,7 @@ class Internal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What one process is to be: everything, or the API alone, or the gateway alone.
+    """What one process is to be: everything, or the API with its worker, or the gateway alone.
 
     Attributes:
         where: What is listened on.
@@ -185,7 +185,7 @@ def plan_api(
         database=_database(settings, data),
         database_url=_database_url(settings, data),
         redis=settings.redis,
-        internal=_given_internal(settings),
+        internal=_internal(settings, where, gateway=False),
         guide_ingress=settings.guide_ingress,
         auth=settings.auth,
         insecure=settings.auth is None and not where.loopback,
@@ -294,19 +294,21 @@ def _check_workers(settings: Settings, workers: int) -> None:
         raise SettingsError("ROOMCAST_INTERNAL_PORT", f"is {settings.internal_port}: {workers} workers take one each")
 
 
-def _internal(settings: Settings, where: Listening) -> Internal | None:
+def _internal(settings: Settings, where: Listening, *, gateway: bool = True) -> Internal | None:
     """The gateways of a cluster need one; any other process has one if it is given a port."""
-    if settings.redis is None:
-        return _given_internal(settings)
-    host = settings.internal_host
+    host, port = settings.internal_host, settings.internal_port
+    if port is None and (settings.redis is None or not gateway):
+        if host is not None:
+            raise SettingsError(
+                "ROOMCAST_INTERNAL_HOST",
+                f"is {host!r}, but only a gateway with Redis chooses a port by itself: set ROOMCAST_INTERNAL_PORT, too",
+            )
+        return None
     if host is None:
-        # Who lets only this machine in is reached by gateways of this machine only.
-        host = LOOPBACK_HOST if where.loopback else next((bind for bind in where.bind if bind not in WILDCARDS), None)
-    return Internal(host, settings.internal_port or 0)
-
-
-def _given_internal(settings: Settings) -> Internal | None:
-    return None if settings.internal_port is None else Internal(settings.internal_host, settings.internal_port)
+        # Who lets only this machine in is reached by gateways of this machine only; without Redis nobody looks for it.
+        here = where.loopback or settings.redis is None
+        host = LOOPBACK_HOST if here else next((bind for bind in where.bind if bind not in WILDCARDS), None)
+    return Internal(host, port or 0)
 
 
 def _gateway(settings: Settings, origins: tuple[str, ...], hosts: tuple[str, ...] | None) -> GatewayOptions:

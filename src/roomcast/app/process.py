@@ -118,6 +118,8 @@ async def shared_parts(plan: Plan, process: Process) -> Shared:
     from roomcast.app.cluster import Cluster
 
     cluster = Cluster(plan.redis)
+    if process.internal is not None:
+        process.internal.face(cluster)
     log = await process.stack.enter_async_context(cluster.log())
     process.metrics.add(lambda: log_families(log.counters))
     process.readiness.watch_redis(log.reachable)

@@ -27,8 +27,6 @@ logger = logging.getLogger(__name__)
 CHANNEL: Final = "chat:events"
 #: The guide's event for both of its types.
 EVENT: Final = "new-msg"
-#: A message that is refused is logged with no more of it than this.
-_SHOWN_BYTES: Final = 120
 
 
 class PublishedEvent(Payload):
@@ -59,10 +57,14 @@ class Ingress:
             event = PublishedEvent.model_validate_json(published)
             self._rooms.broadcast(chat_room(event.chat_id), EncodedEvent.from_args(EVENT, event.data))
         except (ValidationError, EncodeError, ValueError, RecursionError) as error:
-            self.counters["malformed"] += 1
-            logger.warning(
-                "a published event cannot be read",
-                extra={"channel": CHANNEL, "begins": repr(published[:_SHOWN_BYTES]), "error": type(error).__name__},
-            )
+            self._refused(len(published), type(error).__name__)
             return
         self.counters["delivered"] += 1
+
+    def _refused(self, size_bytes: int, error: str) -> None:
+        """Count it, and tell of the 1st, 2nd, 4th, 8th…: never what it says, which people may have written."""
+        self.counters["malformed"] += 1
+        refused = self.counters["malformed"]
+        if refused & (refused - 1) == 0:
+            facts = {"channel": CHANNEL, "size_bytes": size_bytes, "error": error, "refused": refused}
+            logger.warning("a published event cannot be read", extra=facts)

@@ -2,7 +2,8 @@
 
 Not ready: before it serves, while it drains, and while it is deaf, since its clients would get nothing. When Redis as a
 whole is away, every gateway is in the same boat: turning all of them unready would turn an outage of one part into an
-outage of all, so that is only told, for a long while (`ReadinessOptions.away_limit_s`).
+outage of all, so that is only told, for a long while (`ReadinessOptions.away_limit_s`). Nor is a listener that nothing
+promised depends on a reason to be unready: what makes one gateway deaf to it, as a rule of access does, makes all.
 
 Layer: observability.
 """
@@ -57,6 +58,7 @@ class Readiness:
         options: ReadinessOptions | None = None,
     ) -> None:
         self._listeners = dict(listeners or {})
+        self._optional: set[str] = set()
         self._reachable = reachable
         self._options = options or ReadinessOptions()
         self._away_limit_s = self._options.away_limit_s * random.uniform(*_JITTER)  # noqa: S311 - no secret
@@ -70,9 +72,11 @@ class Readiness:
         """Ask this whether Redis answers, while a listener is deaf."""
         self._reachable = reachable
 
-    def add(self, name: str, listener: Probe) -> None:
-        """Watch another listener."""
+    def add(self, name: str, listener: Probe, *, vital: bool = True) -> None:
+        """Watch another listener; one that is not vital is told of while it is deaf, and no more."""
         self._listeners[name] = listener
+        if not vital:
+            self._optional.add(name)
 
     def serving(self) -> None:
         """Every address answers."""
@@ -111,7 +115,11 @@ class Readiness:
         if self._draining:
             reasons.append("draining")
         limit_s = self._options.deaf_limit_s
-        reasons += [f"deaf: {name}" for name, since in self._deaf_since.items() if now - since >= limit_s]
+        reasons += [
+            f"deaf: {name}"
+            for name, since in self._deaf_since.items()
+            if now - since >= limit_s and name not in self._optional
+        ]
         if self._away_since is not None and now - self._away_since >= self._away_limit_s:
             reasons.append("redis is away")
         return reasons
@@ -121,7 +129,8 @@ class Readiness:
         reasons = self.reasons
         if reasons:
             return json_answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": reasons})
-        degraded = ["redis"] if self._away_since is not None or self._deaf_since else []
+        degraded = ["redis"] if self._away_since is not None or self._deaf_since.keys() - self._optional else []
+        degraded += [name for name in self._deaf_since if name in self._optional]
         return json_answer(HTTPStatus.OK, {"status": "ready", "degraded": degraded})
 
     def live(self) -> Answer:

@@ -54,6 +54,18 @@ async def test_a_deaf_gateway_is_not_ready_until_it_hears_and_alive_all_the_time
         await until_ready(gateway.gateway_url, 200)
 
 
+async def test_gateways_that_may_not_hear_the_guides_channel_are_ready_all_the_time(redis: RedisServer) -> None:
+    with Roomcast.gateway(env=environment(redis)) as gateway:
+        await until_whole(gateway.gateway_url)
+        redis.command("ACL", "SETUSER", "default", "resetchannels", "&roomcast*", "&socket.io#/#*", "&socket.io-*")
+        async with asyncio.timeout(LIMIT_S):
+            while (told := await ask(f"{gateway.gateway_url}/ready"))[1].get("degraded") != ["guide's ingress"]:
+                assert told[0] == 200
+                await asyncio.sleep(0.1)
+        redis.command("ACL", "SETUSER", "default", "allchannels")
+        await until_whole(gateway.gateway_url)
+
+
 async def test_a_redis_that_is_away_for_a_while_makes_nobody_unready(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
         await until_whole(gateway.gateway_url)

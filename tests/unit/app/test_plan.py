@@ -146,7 +146,28 @@ def test_without_redis_there_is_an_internal_address_if_it_is_asked_for() -> None
         plan_up(Settings(internal_port=9100), host="127.0.0.1"),
     ):
         assert plan.internal is not None
-        assert (plan.internal.host, plan.internal.port) == (None, 9100)
+        assert (plan.internal.host, plan.internal.port) == ("127.0.0.1", 9100)
+
+
+def test_an_api_beside_redis_has_an_internal_address_if_it_is_asked_for() -> None:
+    assert plan_api(Settings(redis=REDIS), host="0.0.0.0", insecure=True).internal is None
+    plan = plan_api(Settings(redis=REDIS, internal_port=9100), host="192.0.2.7", insecure=True)
+    assert plan.internal is not None
+    assert (plan.internal.host, plan.internal.port) == ("192.0.2.7", 9100)
+
+
+@pytest.mark.parametrize(
+    ("plan", "redis"), [(plan_api, REDIS), (plan_api, None), (plan_up, None), (plan_gateway, None)]
+)
+def test_an_internal_host_without_a_port_is_refused_where_no_port_is_chosen(plan, redis) -> None:
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_INTERNAL_HOST .*ROOMCAST_INTERNAL_PORT"):
+        plan(Settings(redis=redis, internal_host="10.0.0.1"), host="127.0.0.1")
+
+
+@pytest.mark.parametrize("plan", [plan_up, plan_gateway])
+def test_an_internal_host_is_enough_for_a_gateway_with_redis(plan) -> None:
+    made = plan(Settings(redis=REDIS, internal_host="10.0.0.1"), host="127.0.0.1")
+    assert (made.internal.host, made.internal.port) == ("10.0.0.1", 0)
 
 
 def test_workers_need_redis_and_each_has_an_internal_port_of_its_own() -> None:

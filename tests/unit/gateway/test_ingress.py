@@ -63,6 +63,20 @@ def test_what_cannot_be_read_is_counted_and_dropped(published: bytes) -> None:
     assert (len(rooms.emitted), ingress.counters["malformed"], ingress.counters["delivered"]) == (1, 1, 1)
 
 
+def test_what_is_refused_is_logged_ever_more_rarely_and_never_with_what_was_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ingress = Ingress(Rooms())
+    published = event(type="a secret of two people", data="a secret of two people")
+    for _ in range(20):
+        ingress.take(published)
+    told = [record.__dict__ for record in caplog.records]
+    assert [facts["refused"] for facts in told] == [1, 2, 4, 8, 16]
+    assert {(facts["size_bytes"], facts["error"]) for facts in told} == {(len(published), "ValidationError")}
+    assert "a secret" not in repr(told)
+    assert ingress.counters["malformed"] == 20
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_end_the_listener(published: bytes) -> None:
     Ingress(Rooms()).take(published)

@@ -21,6 +21,8 @@ class World:
         self.readiness = Readiness(reachable=self.reachable)
         for name in self.hears:
             self.readiness.add(name, lambda name=name: self.hears[name])  # type: ignore[misc]  # bound now
+        self.ingress = True
+        self.readiness.add("ingress", lambda: self.ingress, vital=False)
         self.readiness.serving()
 
     async def reachable(self) -> bool:
@@ -66,6 +68,25 @@ def test_one_listener_that_is_deaf_for_long_makes_it_unready_until_it_hears() ->
         await asyncio.sleep(3)
         assert world.told() == (503, {"status": "not ready", "reasons": ["deaf: bus"]})
         world.hears["bus"] = True
+        await asyncio.sleep(2)
+        assert world.told() == (200, {"status": "ready", "degraded": []})
+
+    run(scenario)
+
+
+def test_a_listener_that_is_not_vital_is_told_of_however_long_it_is_deaf() -> None:
+    async def scenario(world: World) -> None:
+        world.ingress = False
+        await asyncio.sleep(2)
+        assert world.told() == (200, {"status": "ready", "degraded": ["ingress"]})
+        await asyncio.sleep(OPTIONS.away_limit_s * 2)
+        assert world.told() == (200, {"status": "ready", "degraded": ["ingress"]})
+        world.hears["log"] = False
+        await asyncio.sleep(2)
+        assert world.told() == (200, {"status": "ready", "degraded": ["redis", "ingress"]})
+        await asyncio.sleep(OPTIONS.deaf_limit_s)
+        assert world.told() == (503, {"status": "not ready", "reasons": ["deaf: log"]})
+        world.hears["log"] = world.ingress = True
         await asyncio.sleep(2)
         assert world.told() == (200, {"status": "ready", "degraded": []})
 

@@ -110,10 +110,7 @@ class Link(asyncio.Protocol):
         Raises:
             LogUnavailable: the server refused.
         """
-        if options.password is not None:
-            user = () if options.username is None else (options.username,)
-            await self._ask("AUTH", *user, options.password)
-        await self._ask("CLIENT", "SETNAME", "roomcast-feed")
+        await self.login(options, "roomcast-feed")
         try:
             await self._ask("SSUBSCRIBE", canary, kind=b"ssubscribe")
         except LogUnavailable as error:
@@ -121,7 +118,26 @@ class Link(asyncio.Protocol):
                 raise
             # Before Redis 7.
             self.sharded = False
-            await self._ask("SUBSCRIBE", canary, kind=b"subscribe")
+            await self.hear(canary)
+
+    async def login(self, options: RedisOptions, name: str) -> None:
+        """Log in, and tell the server whose connection it is.
+
+        Raises:
+            LogUnavailable: the server refused.
+        """
+        if options.password is not None:
+            user = () if options.username is None else (options.username,)
+            await self._ask("AUTH", *user, options.password)
+        await self._ask("CLIENT", "SETNAME", name)
+
+    async def hear(self, name: str) -> None:
+        """Subscribe to one classic channel for as long as the connection lasts.
+
+        Raises:
+            LogUnavailable: the server refused.
+        """
+        await self._ask("SUBSCRIBE", name, kind=b"subscribe")
 
     def subscribe(self, channel: Channel) -> None:
         """Ask for a channel, at the end of this loop turn; the owner is told the answer."""
