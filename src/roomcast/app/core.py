@@ -58,14 +58,14 @@ async def running_core(plan: Plan, shared: Shared, process: Process) -> AsyncIte
         activity = ActivityFeed(store.chats, open_to_all=plan.auth is None)
         process.metrics.add(lambda: activity_families(activity.counters))
         try:
-            yield _buildrunning_core(plan, store, relay, activity, parts)
+            yield _build_core(plan, store, relay, activity, parts)
         finally:
             await parts.stop()
             await activity.close()
             await relay.stop()
 
 
-def _buildrunning_core(plan: Plan, store: Store, relay: Relay, activity: ActivityFeed, parts: Parts) -> Core:
+def _build_core(plan: Plan, store: Store, relay: Relay, activity: ActivityFeed, parts: Parts) -> Core:
     responders: dict[str, Responder] = {}
     if plan.responder == "demo":
         demo = DemoResponder()

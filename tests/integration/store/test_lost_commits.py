@@ -21,8 +21,9 @@ from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
 from support.backend import new_message
 from support.clients import ChatClient, send
+from support.ports import free_port
 from support.postgres_server import PostgresServer
-from support.processes import Roomcast, free_port
+from support.processes import Roomcast
 from support.tcp_proxy import TcpProxy
 
 SERVICE = Caller(service=True)
