@@ -276,6 +276,8 @@ async def test_marks_are_dropped_up_to_a_seq(store: ChatStore) -> None:
         await store.append_message(new_message("c"))
     await store.append_message(new_message("d"))
     assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d", "e")] == [1, 1, None]
+    assert await store.unpublished(10) == ["c", "d"]
+    assert [await store.unpublished(1, after) for after in ("", "c", "d")] == [["c"], ["d"], []]
     await store.mark_published({"c": 2, "d": 1})
     assert await store.unpublished(10) == ["c"]
     assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d")] == [3, None]

@@ -69,6 +69,7 @@ def build_follower(plan: Plan, shared: Shared, process: Process) -> Gateway:
     from roomcast.gateway.following import ApiFollower
 
     follower = ApiFollower(api_client(plan, process), shared.log, lambda: gateway.feeds.chat_ids)
+    process.stack.push_async_callback(follower.close)
     gateway = build_gateway(plan, shared, follower, process)
     process.parts.start("API's follower", follower.run())
     return gateway

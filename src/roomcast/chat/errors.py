@@ -10,6 +10,7 @@ The hierarchy::
     ├── LimitReached      a bound of the product
     ├── TurnLost          somebody else claimed the turn meanwhile
     └── StoreUnavailable  the database is out of reach or full: try again
+        └── StoreBusy     likewise, and nothing was tried
 
 Layer: chat.
 """
@@ -65,3 +66,7 @@ class TurnLost(ChatError):
 
 class StoreUnavailable(ChatError):
     """The database did not answer or could not write; nothing was acknowledged. Trying again is right."""
+
+
+class StoreBusy(StoreUnavailable):
+    """It was not even tried: too much is waiting, or the database is closed. So certainly nothing was written."""

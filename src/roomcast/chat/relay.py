@@ -324,12 +324,17 @@ class Relay:
                 self.wake()
 
     async def _sweep(self) -> bool:
-        """Publish everything that has a mark; False if some of it could not be."""
-        while chat_ids := await self._store.unpublished(self._options.sweep_chats):
+        """Publish everything that has a mark; False if some of it could not be.
+
+        Once through all chats and no further: under load there are always some that are just being published.
+        """
+        last = ""
+        while chat_ids := await self._store.unpublished(self._options.sweep_chats, last):
             outcomes = await asyncio.gather(*(self.publish_now(chat_id) for chat_id in chat_ids))
             await self._flush_marks()
             if not all(outcomes):
                 return False
+            last = chat_ids[-1]
         return True
 
     async def _restore_forever(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
+from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
     Caller,
@@ -209,6 +209,8 @@ class ChatWriter:
             committed = await self._written(self._store.append_message(new))
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
+        except StoreBusy:
+            raise
         except StoreUnavailable:
             if key is not None:
                 self._doubt(key)
@@ -229,6 +231,8 @@ class ChatWriter:
     async def _written(self, write: Awaitable[_T]) -> _T:
         try:
             return await write
+        except StoreBusy:
+            raise
         except StoreUnavailable:
             # Its connection may have died between the commit and the answer.
             self._publisher.wake()

@@ -90,6 +90,10 @@ class ApiFollower:
         # The latest activity that was seen, as the API writes it: RFC 3339 in UTC sorts as text.
         self._seen_until = ""
 
+    async def close(self) -> None:
+        """End what is asked for joins now."""
+        await self._admission.close()
+
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """See `ChatAdmission`."""
         return await self._admission.admit(chat_id, user_id, since)

@@ -189,13 +189,21 @@ class PresenceSharing:
         failed_portions = 0
         for start in range(0, len(everyone), self._options.concurrency):
             portion = everyone[start : start + self._options.concurrency]
-            done = await asyncio.gather(*(self._compare(chat) for chat in portion))
+            done = await asyncio.gather(*(self._compare_alone(chat) for chat in portion))
             failed_portions = 0 if any(done) else failed_portions + 1
             if failed_portions == _FAILED_PORTIONS:
                 logger.info("the presence board is compared later")
                 return start + len(portion) == len(everyone)
             await asyncio.sleep(0)  # a board in memory answers without a wait
         return True
+
+    async def _compare_alone(self, chat: ChatPresence) -> bool:
+        try:
+            return await self._compare(chat)
+        except Exception:
+            # A bug in one chat's way must end no other's.
+            logger.exception("comparing presence failed", extra={"chat_id": chat.chat_id})
+            return False
 
     async def _compare(self, chat: ChatPresence) -> bool:
         async with chat.turn, self._slots:

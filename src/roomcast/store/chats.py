@@ -167,9 +167,10 @@ class SqlChatStore:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [Member(row.user_id, from_ms(row.added_at)) for row in rows]
 
-    async def unpublished(self, limit: int) -> Sequence[str]:
+    async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""
-        query = select(outbox.c.chat_id).distinct().limit(limit)
+        ids = outbox.c.chat_id
+        query = select(ids).distinct().where(ids > after).order_by(ids).limit(limit)
         return await self._database.read(lambda connection: connection.execute(query).scalars().all())
 
     async def first_unpublished(self, chat_id: str) -> int | None:

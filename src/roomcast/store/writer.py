@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.errors import StoreBusy, StoreUnavailable
 from roomcast.store.batch import Command, is_durable, run_batch
 from roomcast.store.database import Database
 
@@ -65,12 +65,13 @@ class Writer:
 
         Raises:
             ChatError: it was refused.
-            StoreUnavailable: it was not written, or too much is waiting.
+            StoreBusy: it was not tried, since too much is waiting.
+            StoreUnavailable: it was not written, as far as anybody can know.
         """
         if self._closed:
-            raise StoreUnavailable("the database is closed")
+            raise StoreBusy("the database is closed")
         if len(self._waiting) >= self._options.max_waiting:
-            raise StoreUnavailable(f"{len(self._waiting)} writes are waiting already")
+            raise StoreBusy(f"{len(self._waiting)} writes are waiting already")
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(command, outcome))
         if self._task is None:

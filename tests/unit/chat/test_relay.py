@@ -246,6 +246,33 @@ async def test_expecting_what_the_log_has_costs_no_query(tmp_path: Path, monkeyp
         assert backend.relay._lanes == {}
 
 
+async def test_a_sweep_goes_once_through_all_chats_however_many_are_just_being_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = RelayOptions(mark_delay_s=0, sweep_chats=2)
+    async with open_backend(tmp_path, relay_options=options) as backend:
+        chats = backend.store.chats
+        for number in range(5):
+            await send(backend, f"c{number}")
+        await all_marks_are_gone(backend)
+        look, looks = chats.unpublished, 0
+
+        async def look_while_others_write(limit: int, after: str = "") -> Sequence[str]:
+            nonlocal looks
+            looks += 1
+            for number in range(5):
+                await chats.append_message(new_message(f"c{number}"))
+            return await look(limit, after) if looks < 20 else []
+
+        monkeypatch.setattr(chats, "unpublished", look_while_others_write)
+        assert await backend.relay._sweep()
+        assert looks == 4
+        monkeypatch.undo()
+        # What came behind it is for the next one.
+        backend.relay.wake()
+        await all_marks_are_gone(backend)
+
+
 async def test_a_stop_answers_whoever_waits(tmp_path: Path) -> None:
     log = UnsteadyLog()
     async with open_backend(tmp_path, log=log, relay_options=RelayOptions(stop_limit_s=0.01)) as backend:

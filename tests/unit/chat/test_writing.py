@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.chat.errors import ChatNotFound, NotAllowed, StoreUnavailable
+from roomcast.chat.errors import ChatNotFound, NotAllowed, StoreBusy, StoreUnavailable
 from roomcast.chat.model import ANYONE, Caller, Committed, MemberAction, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.rest import CreateChat, SendMessage
 from roomcast.store.database import DatabaseOptions, sqlite_url
 from roomcast.store.opening import open_store
+from roomcast.store.writer import WriterOptions
 from support.backend import FixedClock, fresh_database, new_message
 
 ANN, BOB, SERVICE = Caller("ann"), Caller("bob"), Caller(service=True)
@@ -131,6 +132,15 @@ async def test_the_listener_hears_of_each_event_once_and_of_who_caused_it(tmp_pa
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
     assert heard.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]
+
+
+async def test_a_write_that_was_not_tried_is_not_looked_for(tmp_path: Path) -> None:
+    offers = Offers()
+    async with open_store(fresh_database(tmp_path), WriterOptions(max_waiting=0)) as store:
+        writer = ChatWriter(store.chats, offers)
+        with pytest.raises(StoreBusy):
+            await writer.send(ANYONE, message(clientMsgId="k"))
+        assert (offers.wakes, writer._doubtful) == (0, {})
 
 
 async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: Path) -> None:

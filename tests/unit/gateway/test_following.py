@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ class Api:
         self.active_at: dict[str, int] = {}
         self.now = 0
         self.available = True
+        self.hold: asyncio.Event | None = None
+        self.held = asyncio.Event()
         self.asked: list[str] = []
         self.followed: list[str] = []
         self.log = MemoryEventLog()
@@ -46,8 +49,11 @@ class Api:
         await self.follower.nudge(chat_id)
         seen.clear()
 
-    def _handle(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request.url.path)
+        if self.hold is not None:
+            self.held.set()
+            await self.hold.wait()
         if not self.available:
             raise httpx.ConnectError("down")
         params = request.url.params
@@ -177,3 +183,14 @@ async def test_an_api_that_is_away_is_said() -> None:
     api.write("a")
     await api.follower.poll()
     assert api.live["a"] == [1]
+
+
+async def test_the_end_leaves_no_join_waiting() -> None:
+    api = Api()
+    api.hold = asyncio.Event()
+    joining = asyncio.create_task(api.follower.admit("a", None, None))
+    async with asyncio.timeout(5):
+        await api.held.wait()
+        await api.follower.close()
+        with pytest.raises(ApiUnavailable):
+            await joining

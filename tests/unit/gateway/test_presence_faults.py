@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from roomcast.chat.ports import Listing
 from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket
 from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, picture, run
@@ -498,3 +499,28 @@ def test_a_long_outage_leaves_nothing_behind() -> None:
         assert cluster.entries == {CHAT: {here.node_id: {"ann"}}}
 
     run(scenario)
+
+
+def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(cluster: Cluster) -> None:
+        here, there = cluster.gateway(), cluster.gateway()
+        for number in range(10):  # more than are compared at one time, all ahead of the one that counts
+            await here.join("ann", f"chat-{number}")
+        ann, ben = await here.join("ann"), await there.join("ben")
+        await asyncio.sleep(2 * OPTIONS.sweep_s)
+        board = here.presences._sharing._board
+        look = board.here
+
+        async def fail_for_one(chat_id: str) -> Listing:
+            if chat_id == "chat-0":
+                raise KeyError("not foreseen")
+            return await look(chat_id)
+
+        board.here = fail_for_one  # type: ignore[method-assign]
+        cluster.log.losing = True
+        there.cut(ben)
+        await asyncio.sleep(2 * OPTIONS.sweep_s)
+        assert picture(ann) == {"ann"}
+
+    run(scenario)
+    assert "not foreseen" in caplog.text

@@ -45,7 +45,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):
             await chats.messages("c", before=before_seq, after=after_seq, limit=10)
         await chats.members("c", 10)
-        await chats.unpublished(10)
+        await chats.unpublished(10, "c")
         await chats.first_unpublished("c")
         turn = await turns.claim_turn(START, START)
         assert turn is not None

@@ -95,8 +95,8 @@ class ChatStore(Protocol):
     async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
         """A chat's members by user id."""
 
-    async def unpublished(self, limit: int) -> Sequence[str]:
-        """Ids of chats that have outbox marks, at most ``limit``."""
+    async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
+        """Ids of chats that have outbox marks, ascending, behind the id ``after``, at most ``limit``."""
 
     async def first_unpublished(self, chat_id: str) -> int | None:
         """The least seq of the chat that has an outbox mark; None if none has."""
