@@ -15,6 +15,7 @@ import pytest
 
 from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
+from roomcast.eventlog.redis.listener import _Seat
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from support.log_watch import Sink, entries, publish, until, watching_loop
 from support.ports import free_port
@@ -81,6 +82,24 @@ async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(s
         await in_portions(log.append(chat, EPOCH, entries(1, 1)) for chat in chats)
         for sink in sinks:
             assert await sink.reached(1) == [1]
+
+
+async def test_a_feed_that_is_lost_before_it_was_ever_complete_is_told_of_too(server: RedisServer, open_log) -> None:
+    told = asyncio.Event()
+    log = open_log(on_reconnect=told.set)
+    settle = log._listener._settle
+
+    async def lose(seat: _Seat) -> None:
+        log._listener._settle = settle
+        seat.link.abort("deaf")
+        raise LogUnavailable("its subscriptions are confirmed, and then it falls silent")
+
+    log._listener._settle = lose
+    async with log:
+        await log.subscribe(CHAT, Sink())
+        async with asyncio.timeout(5):
+            await told.wait()
+        assert log.counters.losses["deaf"] == 1
 
 
 async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(server: RedisServer, open_log) -> None:

@@ -89,7 +89,7 @@ class Listener:
         self._canaries: dict[bytes, _Seat] = {}
         self._placement: Placement | None = None
         self._placement_due_at = 0.0
-        self._arranged_before = False
+        self._served_before = False
         self._missed = False
         self._trouble = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -235,9 +235,9 @@ class Listener:
         if self._missed:
             await asyncio.gather(*(self._settle(seat) for seat in list(self._seats.values())))
             self._missed = False
-            if self._arranged_before:
+            if self._served_before:
                 self._tell_owner()
-            self._arranged_before = True
+            self._served_before = True
         for failure in opened:
             if isinstance(failure, BaseException):
                 # The masters may have changed.
@@ -397,6 +397,8 @@ class Listener:
             return
         logger.warning("the live feed was lost", extra={"address": str(link.address), "cause": cause})
         self._counters.losses[cause] += 1
+        # Even if not everything was arranged yet: what was confirmed may have missed something by now.
+        self._served_before = True
         del self._seats[link.address]
         del self._canaries[seat.canary.encode()]
         self._displace(link)
