@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support import redis_server
 from support.postgres_server import PostgresServer, running
+from support.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,6 +66,13 @@ def chromium_path() -> str:
     path = find_chromium()
     assert path is not None, "mark the test with `browser`"
     return path
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be killed, paused and emptied."""
+    with redis_server.running(RedisServer(tmp_path / "redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

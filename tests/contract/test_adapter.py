@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
+from support.waiting import until
+
+settled = partial(until, limit_s=5)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +46,6 @@ async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[A
         adapters.append(adapter)
         nodes.append(node)
     return adapters, nodes
-
-
-async def settled(reached: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 - a bus tells nobody that it is through
-            await asyncio.sleep(0.001)
 
 
 def leave(number: int) -> Command:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,13 +70,6 @@ async def publish_until_heard(log: EventLog, chat_id: str, epoch: str, sink: Sin
                 await sink.reached(seq, limit_s=1)
                 return seq
             seq += 1
-
-
-async def until(condition: Callable[[], bool], *, limit_s: float = 10.0) -> None:
-    """Wait for something that has no event, such as a property."""
-    async with asyncio.timeout(limit_s):
-        while not condition():  # noqa: ASYNC110 - the condition has no event
-            await asyncio.sleep(0.005)
 
 
 @dataclass

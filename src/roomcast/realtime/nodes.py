@@ -36,11 +36,6 @@ class NodeAddress:
     port: int
     secret: str = field(repr=False)
 
-    @property
-    def netloc(self) -> str:
-        """``host:port``, an IPv6 address in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
 
 class DirectoryUnavailable(Exception):
     """Nobody can be asked: answer 503."""

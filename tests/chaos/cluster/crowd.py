@@ -423,7 +423,7 @@ class Crowd:
         """Wait until nothing is on its way: connections that live have brought the head, and a while has passed."""
         with contextlib.suppress(TimeoutError):  # the oracle says who is behind
             async with asyncio.timeout(STEP_LIMIT_S):
-                while any(member.is_brought_less_than(self.heads[member.chat]) for member in self.members):  # noqa: ASYNC110
+                while any(member.is_brought_less_than(self.heads[member.chat]) for member in self.members):  # noqa: ASYNC110 - see below
                     await asyncio.sleep(0.02)  # nothing tells
         await asyncio.sleep(QUIET_S)
 

@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,10 @@ from chaos.cluster.crowd import Plan
 from chaos.cluster.site import Faults, new_seed, running_site, say, scaled
 from support.clients import ChatClient
 from support.postgres_server import running as postgres
-from support.redis_server import RedisServer, environment, running
+from support.redis_server import RedisServer, environment
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path / "redis")) as server:
-        yield server
 
 
 async def test_a_gateway_killed_and_redis_restarted_in_mid_run(tmp_path: Path, redis: RedisServer) -> None:

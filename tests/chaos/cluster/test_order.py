@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,18 +16,12 @@ from support.metrics import metrics
 from support.ports import free_port
 from support.postgres_server import PostgresServer
 from support.postgres_server import running as running_postgres
-from support.redis_server import RedisServer, environment, running
+from support.redis_server import RedisServer, environment
 from support.tcp_proxy import TcpProxy
 
 LONGEST_DELAY_S = 0.03
 SPARSE_PER_S = 25.0
 APIS = 2
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path / "redis")) as server:
-        yield server
 
 
 async def race(
@@ -46,7 +39,7 @@ async def race(
         for number in range(APIS):
             # Between an API's commit and its publish stands a network that takes its time, another one for each API.
             chance = random.Random(f"{seed}-{number}")
-            delayed = TcpProxy(redis.port, lambda chance=chance: chance.uniform(0, LONGEST_DELAY_S))  # type: ignore[misc]
+            delayed = TcpProxy(redis.port, lambda chance=chance: chance.uniform(0, LONGEST_DELAY_S))  # type: ignore[misc]  # bound now
             proxy = await stack.enter_async_context(delayed)
             internal_ports.append(free_port())
             internal = {"ROOMCAST_INTERNAL_PORT": str(internal_ports[-1])}

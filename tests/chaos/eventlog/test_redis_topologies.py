@@ -10,8 +10,9 @@ import pytest
 from roomcast.chat.ports import Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.redis_client import RedisAddress, RedisOptions
-from support.log_watch import Sink, entries, publish, publish_until_heard, until
+from support.log_watch import Sink, entries, publish, publish_until_heard
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+from support.waiting import until
 
 EPOCH = "e1"
 

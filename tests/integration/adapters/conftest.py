@@ -20,6 +20,7 @@ from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.redis_server import RedisServer, running
+from support.waiting import until
 
 NODE = Path(__file__).parent / "node"
 UNDEFINED = {"$undefined": True}
@@ -208,13 +209,7 @@ async def cluster(redis_server: RedisServer) -> AsyncIterator[Cluster]:
         yield made
 
 
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], Any]:
-    """Wait for a state that no event tells of."""
-
-    async def wait(reached: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
-            while not reached():  # noqa: ASYNC110 - states inside a server under test
-                await asyncio.sleep(0.001)
-
-    return wait
+@pytest.fixture(name="until")
+def until_() -> Callable[..., Any]:
+    """See `support.waiting`."""
+    return until

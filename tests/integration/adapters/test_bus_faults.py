@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,9 @@ from roomcast.realtime.adapters import Broadcast, Command, Leave, Selection
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
+from support.waiting import until
 
 SEED = int(os.environ.get("SEED", random.randrange(2**32)))
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path)) as server:
-        yield server
 
 
 Pair = tuple[RedisAdapter, RedisAdapter, RecordingNode]
@@ -57,12 +52,6 @@ async def pair(redis: RedisServer) -> AsyncIterator[Pair]:
     await two.stop()
 
 
-async def reached(state: Any) -> None:
-    async with asyncio.timeout(10):
-        while not state():  # noqa: ASYNC110 - states inside an adapter under test
-            await asyncio.sleep(0.005)
-
-
 def leave(number: int) -> Command:
     return Leave(Selection("/", (str(number),)), ("r",))
 
@@ -75,16 +64,16 @@ async def test_redis_killed_and_restarted_both_come_back_subscribed_once_and_wha
     redis: RedisServer, pair: Pair
 ) -> None:
     one, two, node = pair
-    await reached(lambda: one.healthy and two.healthy)
+    await until(lambda: one.healthy and two.healthy)
     redis.kill()
-    await reached(lambda: not one.ready and not two.ready)
+    await until(lambda: not one.ready and not two.ready)
     assert not one.healthy
     # As long as it is away commands wait, in order.
     redis.start()
-    await reached(lambda: two.ready)
+    await until(lambda: two.ready)
     one.publish(leave(1))
     one.publish(leave(2))
-    await reached(lambda: len(node.commands) == 2)
+    await until(lambda: len(node.commands) == 2)
     assert node.commands == [leave(1), leave(2)]
     assert subscribers(redis) == b":2"
     # Distinct patterns: one for each namespace.
@@ -95,20 +84,20 @@ async def test_redis_killed_and_restarted_both_come_back_subscribed_once_and_wha
 async def test_a_redis_that_stops_answering_is_found_out_and_left(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     redis.pause()
-    await reached(lambda: one.counters.losses["deaf"] and two.counters.losses["deaf"])
+    await until(lambda: one.counters.losses["deaf"] and two.counters.losses["deaf"])
     assert not one.healthy
     redis.resume()
-    await reached(lambda: one.healthy and two.healthy)
+    await until(lambda: one.healthy and two.healthy)
     one.publish(leave(3))
-    await reached(lambda: leave(3) in node.commands)
+    await until(lambda: leave(3) in node.commands)
     assert node.commands.count(leave(3)) == 1
-    await reached(lambda: subscribers(redis) == b":2")
+    await until(lambda: subscribers(redis) == b":2")
 
 
 async def test_what_waits_for_redis_is_bounded_and_the_newest_survives(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     redis.kill()
-    await reached(lambda: not one.ready and not two.ready)
+    await until(lambda: not one.ready and not two.ready)
     message = EncodedEvent.from_args("fill", "x" * 50_000)
     for _ in range(100):
         one.publish(Broadcast(Selection("/", None), message))
@@ -116,21 +105,21 @@ async def test_what_waits_for_redis_is_bounded_and_the_newest_survives(redis: Re
     assert one._outbox.size_bytes <= 400_000
     assert one.counters.dropped["queue-full"] > 90
     redis.start()
-    await reached(lambda: one.ready and two.ready)
+    await until(lambda: one.ready and two.ready)
     assert len(one._outbox) == 0
     one.publish(Broadcast(Selection("/", None), EncodedEvent.from_args("huge", "x" * 300_000)))
     assert one.counters.dropped["oversize"] == 1
     one.publish(leave(10))
-    await reached(lambda: leave(10) in node.commands)
+    await until(lambda: leave(10) in node.commands)
 
 
 async def test_a_cut_subscriber_comes_back(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     assert redis.command("CLIENT", "KILL", "TYPE", "pubsub") == b":2"
-    await reached(lambda: one.counters.connects == 2 and two.counters.connects == 2)
-    await reached(lambda: one.ready and two.ready)
+    await until(lambda: one.counters.connects == 2 and two.counters.connects == 2)
+    await until(lambda: one.ready and two.ready)
     one.publish(leave(4))
-    await reached(lambda: node.commands == [leave(4)])
+    await until(lambda: node.commands == [leave(4)])
 
 
 async def test_it_starts_without_redis_and_takes_part_once_there_is_one(tmp_path: Path) -> None:
@@ -149,14 +138,14 @@ async def test_it_starts_without_redis_and_takes_part_once_there_is_one(tmp_path
         one.publish(leave(1))
         await asyncio.sleep(0.3)  # the age of what waits is what is tested
         with running(server):
-            await reached(lambda: one.ready and two.ready)
+            await until(lambda: one.ready and two.ready)
             one.publish(leave(2))
-            await reached(lambda: node.commands)
+            await until(lambda: node.commands)
             assert node.commands == [leave(2)]
             assert one.counters.dropped["stale"] == 1
             await one.stop()
             await two.stop()
-            await reached(lambda: subscribers(server) == b":0")
+            await until(lambda: subscribers(server) == b":0")
 
 
 class Boom:
@@ -230,7 +219,7 @@ async def test_a_hostile_writer_runs_nothing_and_makes_nobody_deaf(
     writer.close()
     await writer.wait_closed()
     one.publish(leave(5))
-    await reached(lambda: leave(5) in node.commands)
+    await until(lambda: leave(5) in node.commands)
     assert not Boom.path.exists()
     assert two.counters.dropped["malformed"] > 100
     assert two.counters.dropped["unknown-request"] > 0
@@ -269,8 +258,8 @@ async def test_a_message_of_40_mb_is_cut_before_it_is_held_and_the_listener_come
     writer.close()
     await writer.wait_closed()
     # Redis cuts who is slow at 32 MiB, we cut what begins too large: whichever comes first.
-    await reached(lambda: sum(two.counters.losses.values()) and sum(one.counters.losses.values()))
-    await reached(lambda: one.ready and two.ready)
+    await until(lambda: sum(two.counters.losses.values()) and sum(one.counters.losses.values()))
+    await until(lambda: one.ready and two.ready)
     one.publish(leave(6))
-    await reached(lambda: node.commands == [leave(6)])
+    await until(lambda: node.commands == [leave(6)])
     assert psutil.Process().memory_info().rss - memory < 32 * 1024 * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ import redis.asyncio
 
 from roomcast.realtime import ServerOptions
 from roomcast.realtime.adapters.redis import Emitter
+from support.waiting import until
+
+settled = partial(until, limit_s=5)
 
 pytestmark = pytest.mark.node
 
@@ -211,7 +215,7 @@ async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_e
         await cluster.node("emitWithAck", args=["ask"], timeout=100)
     assert await cluster.node("emitWithAck", rooms=["nobody"], args=["ask"], timeout=1_000) == []
     for adapter in cluster.adapters.values():
-        await _settled(lambda adapter=adapter: not adapter._answering._asked)
+        await settled(lambda adapter=adapter: not adapter._answering._asked)
 
 
 async def test_a_namespace_that_a_client_invents_is_heard_while_it_has_sockets(cluster: Any) -> None:
@@ -226,13 +230,7 @@ async def test_a_namespace_that_a_client_invents_is_heard_while_it_has_sockets(c
     channel = "socket.io-request#/room-[1]*#"
     assert cluster.redis.command("PUBSUB", "NUMSUB", channel).endswith(b":1")
     await client.websocket.send("41/room-[1]*,")
-    await _settled(lambda: cluster.redis.command("PUBSUB", "NUMSUB", channel).endswith(b":0"))
-
-
-async def _settled(reached: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 - a timer inside the server under test
-            await asyncio.sleep(0.005)
+    await settled(lambda: cluster.redis.command("PUBSUB", "NUMSUB", channel).endswith(b":0"))
 
 
 async def test_namespaces_are_kept_apart_and_local_broadcasts_stay(cluster: Any) -> None:
@@ -261,12 +259,14 @@ async def test_a_restart_of_redis_in_the_middle_heals_by_itself_on_every_server(
     # Emitted into the outage: those of the same server get it at once, as ever.
     await cluster.servers["a"].emit("meanwhile", to=clients["a"].sid)
     assert await clients["a"].until("meanwhile") == []
-    await _settled(lambda: not any(adapter.ready for adapter in cluster.adapters.values()))
+    await settled(lambda: not any(adapter.ready for adapter in cluster.adapters.values()))
     cluster.redis.start()
-    await _settled(lambda: all(adapter.ready for adapter in cluster.adapters.values()))
-    async with asyncio.timeout(10):
-        while await cluster.node("servers") != 3:  # noqa: ASYNC110 - Node's own reconnect
-            await asyncio.sleep(0.02)
+    await settled(lambda: all(adapter.ready for adapter in cluster.adapters.values()))
+
+    async def node_is_back() -> bool:
+        return await cluster.node("servers") == 3
+
+    await until(node_is_back, step_s=0.02)
     for round_ in range(20):
         await cluster.servers["a"].emit("from-a", round_)
         await cluster.node("emit", **{"from": "node"}, args=["from-node", round_])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,7 @@ from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
-
-
-async def reached(state: Any, limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s):
-        while not state():  # noqa: ASYNC110 - states inside an adapter under test
-            await asyncio.sleep(0.01)
+from support.waiting import until
 
 
 def leave(number: int) -> Command:
@@ -43,11 +37,11 @@ async def test_after_a_failover_everyone_meets_at_the_new_master(tmp_path: Path)
             old = group.master()
             # It stays half alive: connections stand, nothing answers.
             old.pause()
-            await reached(lambda: one.counters.losses and two.counters.losses)
-            await reached(lambda: group.master() is not old, 20)
-            await reached(lambda: one.healthy and two.healthy, 20)
+            await until(lambda: one.counters.losses and two.counters.losses)
+            await until(lambda: group.master() is not old, limit_s=20)
+            await until(lambda: one.healthy and two.healthy, limit_s=20)
             one.publish(leave(1))
-            await reached(lambda: node.commands == [leave(1)])
+            await until(lambda: node.commands == [leave(1)])
             assert b":2" in group.master().command("PUBSUB", "NUMSUB", "socket.io-request#/#")
 
 
@@ -95,8 +89,8 @@ async def test_on_a_cluster_any_node_will_do_and_a_lost_one_is_replaced_by_the_n
                 await adapter.start()
                 stack.push_async_callback(adapter.stop)
             one.publish(leave(1))
-            await reached(lambda: node.commands == [leave(1)])
+            await until(lambda: node.commands == [leave(1)])
             nodes.servers[0].kill()
-            await reached(lambda: one.counters.losses and one.ready)
+            await until(lambda: one.counters.losses and one.ready)
             one.publish(leave(2))
-            await reached(lambda: node.commands == [leave(1), leave(2)])
+            await until(lambda: node.commands == [leave(1), leave(2)])

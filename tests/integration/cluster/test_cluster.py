@@ -12,6 +12,7 @@ from support.ports import free_port
 from support.postgres_server import running as postgres
 from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
+from support.waiting import until
 
 CHAT = "team"
 LIMIT_S = 15.0
@@ -142,8 +143,8 @@ async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_p
             event = {"type": "MESSAGE_CREATED", "chatId": CHAT, "userId": "u", "messageId": "m", "data": {"n": 1}}
             for malformed in (b"\x80\x04pickle", b"{", b"[]", b'{"type":"OTHER","chatId":"team","data":1}', b"\xff"):
                 redis.command("PUBLISH", "chat:events", malformed)
-            while redis.command("PUBLISH", "chat:events", json.dumps(event)) != b":2":  # noqa: ASYNC110 - see below
-                await asyncio.sleep(0.05)  # a gateway may not have subscribed yet; only Redis knows
+            # A gateway may not have subscribed yet; only Redis knows.
+            await until(lambda: redis.command("PUBLISH", "chat:events", json.dumps(event)) == b":2", step_s=0.05)
             for client in (ann, ben):
                 while (await client.next_message())["n"] != 1:
                     pass

@@ -14,6 +14,7 @@ from support.metrics import metrics
 from support.ports import free_port
 from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
+from support.waiting import until
 
 LIMIT_S = 15.0
 
@@ -25,25 +26,27 @@ async def ask(url: str) -> tuple[int, dict[str, Any]]:
 
 
 async def until_ready(url: str, status: int) -> dict[str, Any]:
-    async with asyncio.timeout(LIMIT_S):
-        while True:
-            code, body = await ask(f"{url}/ready")
-            if code == status:
-                return body
-            await asyncio.sleep(0.1)
+    async def answers_so() -> dict[str, Any] | None:
+        code, body = await ask(f"{url}/ready")
+        return body if code == status else None
+
+    return await until(answers_so, limit_s=LIMIT_S, step_s=0.1)
 
 
-async def until_whole(url: str) -> None:
-    """Wait until a gateway is ready and lacks nothing; ready it is all the time."""
-    async with asyncio.timeout(LIMIT_S):
-        while (told := await ask(f"{url}/ready")) != (200, {"status": "ready", "degraded": []}):
-            assert told[0] == 200
-            await asyncio.sleep(0.1)
+async def until_degraded(url: str, *what: str) -> None:
+    """Wait until a gateway lacks just that; ready it is all the time."""
+
+    async def lacks_it() -> bool:
+        code, body = await ask(f"{url}/ready")
+        assert code == 200
+        return body.get("degraded") == list(what)
+
+    await until(lacks_it, limit_s=LIMIT_S, step_s=0.1)
 
 
 async def test_a_deaf_gateway_is_not_ready_until_it_hears_and_alive_all_the_time(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
-        await until_whole(gateway.gateway_url)
+        await until_degraded(gateway.gateway_url)
         # Commands go on; nobody may listen any more, and who listened is put out.
         redis.command("ACL", "SETUSER", "default", "resetchannels")
         body = await until_ready(gateway.gateway_url, 503)
@@ -56,26 +59,20 @@ async def test_a_deaf_gateway_is_not_ready_until_it_hears_and_alive_all_the_time
 
 async def test_gateways_that_may_not_hear_the_guides_channel_are_ready_all_the_time(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
-        await until_whole(gateway.gateway_url)
+        await until_degraded(gateway.gateway_url)
         redis.command("ACL", "SETUSER", "default", "resetchannels", "&roomcast*", "&socket.io#/#*", "&socket.io-*")
-        async with asyncio.timeout(LIMIT_S):
-            while (told := await ask(f"{gateway.gateway_url}/ready"))[1].get("degraded") != ["guide's ingress"]:
-                assert told[0] == 200
-                await asyncio.sleep(0.1)
+        await until_degraded(gateway.gateway_url, "guide's ingress")
         redis.command("ACL", "SETUSER", "default", "allchannels")
-        await until_whole(gateway.gateway_url)
+        await until_degraded(gateway.gateway_url)
 
 
 async def test_a_redis_that_is_away_for_a_while_makes_nobody_unready(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
-        await until_whole(gateway.gateway_url)
+        await until_degraded(gateway.gateway_url)
         await asyncio.to_thread(redis.kill)
-        async with asyncio.timeout(LIMIT_S):
-            while (told := await ask(f"{gateway.gateway_url}/ready"))[1].get("degraded") != ["redis"]:
-                assert told[0] == 200
-                await asyncio.sleep(0.1)
+        await until_degraded(gateway.gateway_url, "redis")
         await asyncio.to_thread(redis.start)
-        await until_whole(gateway.gateway_url)
+        await until_degraded(gateway.gateway_url)
 
 
 async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path: Path, redis: RedisServer) -> None:
@@ -94,9 +91,11 @@ async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path
                     await ann.next_message()
                 async with ChatClient(gateway.gateway_url) as ben:
                     assert (await ben.join("team", since={"epoch": ack["epoch"], "seq": 0}))["recovered"] is True
-                    async with asyncio.timeout(LIMIT_S):
-                        while (found := await metrics(port))["roomcast_gateways",] < 2:  # noqa: ASYNC110 - see below
-                            await asyncio.sleep(0.1)  # nothing tells
+
+                    async def both_are_known() -> bool:
+                        return (await metrics(port))["roomcast_gateways",] >= 2
+
+                    await until(both_are_known, limit_s=LIMIT_S, step_s=0.1)
                     found = await metrics(port)
             assert found["roomcast_connections", "websocket"] == 2
             assert found["roomcast_joins_total", "recovered"] == 2
@@ -107,7 +106,7 @@ async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path
             assert ("roomcast_event_loop_lag_seconds",) in found
             assert (await metrics(api_port))["roomcast_relay_published_total",] >= 1
             assert (await ask(f"{api.api_url}/live"))[0] == 200
-            await until_whole(api.api_url)
+            await until_degraded(api.api_url)
             # Not where clients are.
             async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - see above
                 assert (await client.get(f"{gateway.gateway_url}/metrics")).status_code == 404

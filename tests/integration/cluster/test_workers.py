@@ -18,6 +18,7 @@ from support.clients import ChatClient, send
 from support.ports import free_port
 from support.processes import Roomcast, run_roomcast
 from support.redis_server import RedisServer, environment
+from support.waiting import until
 
 CHAT = "team"
 LIMIT_S = 15.0
@@ -31,6 +32,10 @@ def serving(process: psutil.Process, port: int) -> int:
     """Clients that a worker has on the port."""
     established = psutil.CONN_ESTABLISHED
     return sum(1 for c in process.net_connections("tcp") if c.laddr.port == port and c.status == established)
+
+
+def runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
@@ -57,9 +62,9 @@ async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
                     assert [(await client.next_message())["seq"] for _ in range(20)] == list(range(1, 21))
                 victim = before[0]
                 victim.kill()
-                async with asyncio.timeout(LIMIT_S):
-                    while (now := workers(gateway)) == before or len(now) < 2:  # noqa: ASYNC110 - nothing tells
-                        await asyncio.sleep(0.05)
+                await until(
+                    lambda: workers(gateway) != before and len(workers(gateway)) == 2, limit_s=LIMIT_S, step_s=0.05
+                )
                 assert "started again" in gateway.output
                 left = [client for client in clients if not client.disconnected.is_set()]
                 assert left
@@ -87,9 +92,7 @@ async def test_workers_do_not_outlive_their_parent(redis: RedisServer) -> None:
     with Roomcast.gateway("--workers", "2", env=environment(redis)) as gateway:
         children = workers(gateway)
         os.kill(gateway.pid, signal.SIGKILL)
-        async with asyncio.timeout(LIMIT_S):
-            while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.05)
+        await until(lambda: not any(runs(child) for child in children), limit_s=LIMIT_S, step_s=0.05)
 
 
 async def test_polling_needs_no_luck_with_workers(redis: RedisServer) -> None:

@@ -13,9 +13,9 @@ from roomcast.chat.ports import LogUnavailable
 from roomcast.eventlog.redis import published
 from roomcast.eventlog.redis.published import PublishedChannel
 from roomcast.redis_client import Placement, RedisAddress, RedisOptions
-from support.log_watch import until
 from support.redis_server import RedisServer, running
 from support.redis_topology import MASTER_NAME, sentinel_group
+from support.waiting import until
 
 CHANNEL = "chat:events"
 LIMIT_S = 10.0
@@ -86,7 +86,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, masters: Masters) -> None:
 @contextlib.asynccontextmanager
 async def hearing(*servers: RedisServer, sentinel_master: str | None = None) -> AsyncIterator[Heard]:
     addresses = tuple(address(server) for server in servers)
-    heard = Heard(RedisOptions(addresses=addresses, sentinel_master=sentinel_master, **FAST))  # type: ignore[arg-type]
+    heard = Heard(RedisOptions(addresses=addresses, sentinel_master=sentinel_master, **FAST))  # type: ignore[arg-type]  # all are floats
     task = asyncio.create_task(heard.channel.run())
     try:
         yield heard

@@ -10,8 +10,9 @@ import redis
 
 from roomcast.chat.ports import MAX_SIGNAL_BYTES, CannotReplay, Head
 from roomcast.eventlog.redis import RedisLogOptions
-from support.log_watch import Sink, entries, publish, until
+from support.log_watch import Sink, entries, publish
 from support.redis_server import RedisServer
+from support.waiting import until
 
 EPOCH, CHAT = "e1", "chat-1"
 CHANNEL = "roomcast:{chat-1}:live"

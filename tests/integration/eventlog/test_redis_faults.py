@@ -17,10 +17,11 @@ from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.eventlog.redis.listener import _Seat
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
-from support.log_watch import Sink, entries, publish, until, watching_loop
+from support.log_watch import Sink, entries, publish, watching_loop
 from support.ports import free_port
 from support.redis_server import RedisServer
 from support.tcp_proxy import TcpProxy
+from support.waiting import until
 
 EPOCH, CHAT = "e1", "chat-1"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from roomcast.chat.ports import Head
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.redis_client import RedisAddress, RedisOptions
-from support.log_watch import Sink, publish, publish_until_heard, until
+from support.log_watch import Sink, publish, publish_until_heard
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+from support.waiting import until
 
 EPOCH = "e1"
 FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-
-import pytest
 
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.gateway.feed import chat_room
@@ -16,9 +13,9 @@ from roomcast.gateway.signals import Signals
 from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.gateway_model import ClientSocket, LocalRooms
-from support.log_watch import until
 from support.presence_model import CHAT, picture
-from support.redis_server import RedisServer, running
+from support.redis_server import RedisServer
+from support.waiting import until
 
 OPTIONS = PresenceOptions(
     settle_s=0.01,
@@ -31,12 +28,6 @@ OPTIONS = PresenceOptions(
 )
 KEY = f"roomcast:{{{CHAT}}}:here"
 SPARE_S = 10.0
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path / "redis")) as server:
-        yield server
 
 
 class Gateway:

@@ -14,6 +14,7 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
 from roomcast.realtime import NullObserver, ServeOptions, Server, Site, serve
+from support.waiting import until
 
 
 class Recording(NullObserver):
@@ -123,16 +124,10 @@ def serving() -> Serving:
     return run
 
 
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], Any]:
-    """Wait for a state that no event tells of."""
-
-    async def wait(reached: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
-            while not reached():  # noqa: ASYNC110 - states inside a server under test
-                await asyncio.sleep(0.001)
-
-    return wait
+@pytest.fixture(name="until")
+def until_() -> Callable[..., Any]:
+    """See `support.waiting`."""
+    return until
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +15,9 @@ import pytest
 from roomcast.realtime.adapters.redis.directory import DirectoryOptions, RedisDirectory
 from roomcast.realtime.nodes import DirectoryUnavailable, NodeAddress
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
-from support.redis_server import RedisServer, running
+from support.redis_server import RedisServer
 from support.redis_topology import redis_cluster
+from support.waiting import until
 
 QUICK = DirectoryOptions(lease_s=0.6, renew_s=0.1, missing_s=0.3, fresh_s=0.01, wait_s=0.2)
 LIMIT_S = 10.0
@@ -37,12 +38,6 @@ NO_HOSTS = (
     "\u00e9",
 )
 NO_HOSTS += ("a" * 64, "a." * 127 + "aa", "::1%eth0", "[::1]", "a/b", "a\n")
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path / "redis")) as server:
-        yield server
 
 
 def at(redis: RedisServer) -> RedisOptions:
@@ -70,30 +65,28 @@ async def member(
         await commands.close()
 
 
-async def until(directory: RedisDirectory, nodes: set[str]) -> float:
+async def until_alive(directory: RedisDirectory, nodes: set[str]) -> float:
     """Seconds until the directory says that these are there."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with asyncio.timeout(LIMIT_S):
-        while set(directory.alive()) != nodes:  # noqa: ASYNC110 - it tells nobody
-            await asyncio.sleep(0.005)
+    await until(lambda: set(directory.alive()) == nodes)
     return loop.time() - began
 
 
 async def test_nodes_find_each_other_and_one_that_leaves_is_gone(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
         async with member(at(redis), 1002) as (second, _):
-            await until(first, {first.node_id, second.node_id})
-            await until(second, {first.node_id, second.node_id})
+            await until_alive(first, {first.node_id, second.node_id})
+            await until_alive(second, {first.node_id, second.node_id})
             assert await first.look_up(second.node_id) == NodeAddress("127.0.0.1", 1002, "secret-1002")
             assert "secret-1002" not in repr(await first.look_up(second.node_id))
-        await until(first, {first.node_id})
+        await until_alive(first, {first.node_id})
         assert await first.look_up(second.node_id) is None
 
 
 async def test_a_node_that_has_left_asks_redis_no_more(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
-        await until(first, {first.node_id})
+        await until_alive(first, {first.node_id})
         await first.leave()
         renewals = first.counters["renewals"]
         with pytest.raises(DirectoryUnavailable):
@@ -105,7 +98,7 @@ async def test_a_node_that_has_left_asks_redis_no_more(redis: RedisServer) -> No
 async def test_a_node_that_has_just_started_is_found_at_once(redis: RedisServer) -> None:
     slow = DirectoryOptions(lease_s=60, renew_s=30, fresh_s=0.01, wait_s=5.0)
     async with member(at(redis), 1001, slow) as (first, _):
-        await until(first, {first.node_id})
+        await until_alive(first, {first.node_id})
         async with member(at(redis), 1002, slow) as (second, _):
             async with asyncio.timeout(2):
                 assert await first.look_up(second.node_id) is not None
@@ -113,9 +106,9 @@ async def test_a_node_that_has_just_started_is_found_at_once(redis: RedisServer)
 
 async def test_a_killed_nodes_lease_ends(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, second_task):
-        await until(first, {first.node_id, second.node_id})
+        await until_alive(first, {first.node_id, second.node_id})
         second_task.cancel()
-        took = await until(first, {first.node_id})
+        took = await until_alive(first, {first.node_id})
         assert took >= QUICK.missing_s
         assert took <= QUICK.lease_s + QUICK.missing_s + 4 * QUICK.renew_s + 1
 
@@ -123,30 +116,27 @@ async def test_a_killed_nodes_lease_ends(redis: RedisServer) -> None:
 async def test_a_redis_that_forgets_or_goes_away_buries_nobody(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
         both = {first.node_id, second.node_id}
-        await until(first, both)
-        await until(second, both)
+        await until_alive(first, both)
+        await until_alive(second, both)
         gone_before = first.counters["gone"] + second.counters["gone"]
         redis.command("FLUSHALL")
         await asyncio.to_thread(redis.kill)
-        async with asyncio.timeout(LIMIT_S):
-            while not (first.counters["failures"] and second.counters["failures"]):  # noqa: ASYNC110 - see above
-                await asyncio.sleep(0.01)
+        await until(lambda: first.counters["failures"] and second.counters["failures"])
         assert set(first.alive()) == both
         assert await first.look_up(second.node_id) is not None
         with pytest.raises(DirectoryUnavailable):
             await first.look_up("unknown1")
         await asyncio.to_thread(redis.start)
-        renewals = first.counters["renewals"], second.counters["renewals"]
-        async with asyncio.timeout(LIMIT_S):
-            while min(first.counters["renewals"] - renewals[0], second.counters["renewals"] - renewals[1]) < 6:  # noqa: ASYNC110 - see above
-                await asyncio.sleep(0.01)
+        before = [directory.counters["renewals"] for directory in (first, second)]
+        for directory, renewals in zip((first, second), before, strict=True):
+            await until(lambda d=directory, r=renewals: d.counters["renewals"] >= r + 6)
         assert set(first.alive()) == set(second.alive()) == both
         assert first.counters["gone"] + second.counters["gone"] == gone_before
 
 
 async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
-        await until(first, {first.node_id})
+        await until_alive(first, {first.node_id})
         junk = {
             "AAAAAAAA": b"\x80\x04pickle",
             "BBBBBBBB": b"[]",
@@ -164,9 +154,7 @@ async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -
         for node_id, record in junk.items():
             redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
             redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
-        async with asyncio.timeout(LIMIT_S):
-            while first.counters["malformed"] < len(junk):  # noqa: ASYNC110 - see above
-                await asyncio.sleep(0.01)
+        await until(lambda: first.counters["malformed"] >= len(junk))
         assert set(first.alive()) == {first.node_id}
         async with member(at(redis), 1002) as (second, _):
             assert await first.look_up(second.node_id) is not None
@@ -189,7 +177,7 @@ async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
             record = json.dumps({"host": host, "port": 1, "secret": "s"})
             redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
             redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
-        await until(first, {first.node_id, *nodes})
+        await until_alive(first, {first.node_id, *nodes})
         assert {node_id: await first.look_up(node_id) for node_id in nodes} == {
             node_id: NodeAddress(host, 1, "s") for node_id, host in nodes.items()
         }
@@ -199,7 +187,7 @@ async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
 async def test_so_many_lookups_of_unknown_nodes_wait_and_no_more(redis: RedisServer) -> None:
     few = replace(QUICK, max_waiting=2, wait_s=5.0)
     async with member(at(redis), 1001, few) as (first, _), member(at(redis), 1002) as (second, _):
-        await until(first, {first.node_id, second.node_id})
+        await until_alive(first, {first.node_id, second.node_id})
         waiting = [asyncio.create_task(first.look_up(f"unknown{number}")) for number in range(2)]
         await asyncio.sleep(0)  # they have begun
         began = asyncio.get_running_loop().time()
@@ -223,10 +211,8 @@ async def test_so_many_lookups_of_unknown_nodes_wait_and_no_more(redis: RedisSer
 
 async def test_every_key_has_a_time_to_live(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
-        await until(first, {first.node_id})
-        async with asyncio.timeout(LIMIT_S):
-            while redis.command("DBSIZE") != b":2":  # noqa: ASYNC110 - see above
-                await asyncio.sleep(0.01)
+        await until_alive(first, {first.node_id})
+        await until(lambda: redis.command("DBSIZE") == b":2")
         for key in ("roomcast:{nodes}:leases", "roomcast:{nodes}:records"):
             assert 0 < int(redis.command("PTTL", key)[1:]) <= 10_000
 
@@ -236,4 +222,4 @@ async def test_a_cluster_has_it_too(tmp_path: Path) -> None:
         addresses = tuple(RedisAddress("127.0.0.1", server.port) for server in nodes.servers)
         options = RedisOptions(addresses=addresses, cluster=True)
         async with member(options, 1001) as (first, _), member(options, 1002) as (second, _):
-            await until(first, {first.node_id, second.node_id})
+            await until_alive(first, {first.node_id, second.node_id})

@@ -25,6 +25,7 @@ from support.ports import free_port
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast
 from support.tcp_proxy import TcpProxy
+from support.waiting import until
 
 SERVICE = Caller(service=True)
 LIMIT_S = 10.0
@@ -60,9 +61,11 @@ class World:
 
     async def settled(self) -> None:
         """Returns once nothing is on its way to the log, or to the marks."""
-        async with asyncio.timeout(LIMIT_S):
-            while await self.store.unpublished(1):  # noqa: ASYNC110 - nothing announces that marks are dropped
-                await asyncio.sleep(0.005)
+
+        async def nothing_is() -> bool:
+            return not await self.store.unpublished(1)
+
+        await until(nothing_is)
 
 
 @asynccontextmanager

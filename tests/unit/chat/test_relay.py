@@ -14,6 +14,7 @@ from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.contract.rest import SendMessage
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
 from support.backend import Backend, new_message, open_backend
+from support.waiting import until
 
 FAST = RelayOptions(mark_delay_s=0, retry_min_s=0.001, retry_max_s=0.01, seed_entries=5, batch_entries=3)
 
@@ -77,9 +78,10 @@ async def send(backend: Backend, chat_id: str = "c", count: int = 1) -> None:
 
 
 async def all_marks_are_gone(backend: Backend) -> None:
-    async with asyncio.timeout(10):
-        while await backend.store.chats.unpublished(1):  # noqa: ASYNC110 - nothing announces that marks are dropped
-            await asyncio.sleep(0.005)
+    async def all_are() -> bool:
+        return not await backend.store.chats.unpublished(1)
+
+    await until(all_are)
 
 
 async def test_what_was_sent_is_in_the_log_as_it_is_in_the_table(tmp_path: Path) -> None:

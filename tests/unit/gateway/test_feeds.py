@@ -116,7 +116,7 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
         async def fail() -> None:
             raise KeyError("not foreseen")
 
-        broken.compare = fail  # type: ignore[method-assign]
+        broken.compare = fail  # type: ignore[method-assign]  # the bug
         await world.feeds.sweep()
         await asyncio.sleep(1)  # the bridge's
         assert world.socket.seqs() == [1, 2]

@@ -516,7 +516,7 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
                 raise KeyError("not foreseen")
             return await look(chat_id)
 
-        board.here = fail_for_one  # type: ignore[method-assign]
+        board.here = fail_for_one  # type: ignore[method-assign]  # the bug
         cluster.log.losing = True
         there.cut(ben)
         await asyncio.sleep(2 * OPTIONS.sweep_s)

@@ -20,7 +20,7 @@ HERE = RedisAddress("127.0.0.1", 6379)
 )
 def test_what_cannot_be_is_refused(options: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        RedisOptions(**options)  # type: ignore[arg-type]
+        RedisOptions(**options)  # type: ignore[arg-type]  # what is wrong is what is tested
 
 
 def test_secrets_are_not_in_the_repr() -> None:
