@@ -18,8 +18,9 @@ _T = TypeVar("_T")
 
 #: Beats of one limit: so many reads, at least, come before it ends.
 BEATS: Final = 8
-#: The sleep may fall into the last beat: one more round of the loop reads what came in it.
-_LAST_LOOK_S: Final = 0.005
+#: The sleep may fall into the last beat. Turns of the loop, not time, which may pass asleep again: one reads what came,
+#: the others hand it to whoever waits for it.
+_LAST_TURNS: Final = 4
 
 
 async def first_done(waiting: AbstractSet[asyncio.Future[Any]], limit_s: float) -> bool:
@@ -28,11 +29,13 @@ async def first_done(waiting: AbstractSet[asyncio.Future[Any]], limit_s: float) 
     Returns:
         Whether one was done within ``limit_s`` seconds in which this process could run.
     """
-    for beat_s in (*[limit_s / BEATS] * BEATS, _LAST_LOOK_S):
-        done, _ = await asyncio.wait(waiting, timeout=beat_s, return_when=asyncio.FIRST_COMPLETED)
+    for _ in range(BEATS):
+        done, _ = await asyncio.wait(waiting, timeout=limit_s / BEATS, return_when=asyncio.FIRST_COMPLETED)
         if done:
             return True
-    return False
+    for _ in range(_LAST_TURNS):
+        await asyncio.sleep(0)
+    return any(future.done() for future in waiting)
 
 
 async def within(work: Awaitable[_T], limit_s: float) -> _T:
