@@ -22,9 +22,9 @@ from roomcast.eventlog.redis import scripts
 from roomcast.eventlog.redis.codec import encode_record
 from roomcast.eventlog.redis.keys import chat_keys
 from roomcast.eventlog.redis.options import RedisLogOptions
-from roomcast.realtime.adapters import Broadcast, Selection
 from roomcast.realtime.adapters.redis.protocol import encode_command
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.core.cluster import Broadcast, Selection
+from roomcast.realtime.fanout.message import EncodedEvent
 
 EPOCH = "bench"
 OPTIONS = RedisLogOptions()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from roomcast.realtime import EncodedEvent
-from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.waiting import until

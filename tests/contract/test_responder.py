@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
-from roomcast.chat.model import Message
+from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import Prompt, Responder
 from roomcast.contract.text import Content
 from roomcast.responders.demo import DemoResponder
@@ -20,8 +20,10 @@ def responder(request: pytest.FixtureRequest) -> Responder:
 
 
 def prompt(content: str, history: int = 0) -> Prompt:
-    earlier = tuple(Message(f"m{n}", "c", "e", n, "USER", str(n), None, None, START) for n in range(1, history + 1))
-    return Prompt(Message("m", "c", "e", history + 1, "USER", content, "ann", None, START), earlier)
+    earlier = tuple(
+        StoredMessage(f"m{n}", "c", "e", n, "USER", str(n), None, None, START) for n in range(1, history + 1)
+    )
+    return Prompt(StoredMessage("m", "c", "e", history + 1, "USER", content, "ann", None, START), earlier)
 
 
 @pytest.mark.parametrize(

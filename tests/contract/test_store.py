@@ -16,8 +16,8 @@ from roomcast.chat.errors import ChatExists, ChatNotFound, NotAMember, StoreUnav
 from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.events import EventType
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
 from support.databases import KINDS, fresh_options
 

@@ -11,8 +11,8 @@ import pytest
 
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import NewChat, NewMessage, Turn, TurnClaim
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import Store, open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import START, fresh_database, new_message
 from support.databases import KINDS, fresh_options
 

@@ -20,9 +20,10 @@ from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.database import sqlite_url
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
+from roomcast.store.options import DatabaseOptions
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 _numbers = itertools.count(1)

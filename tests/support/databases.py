@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.migrating import migrate
+from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import METADATA
 from support.backend import fresh_database
 from support.postgres_server import PostgresServer

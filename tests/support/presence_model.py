@@ -10,9 +10,9 @@ from dataclasses import replace
 from random import Random
 
 from roomcast.chat.ports import Listing, PresenceUnavailable
-from roomcast.gateway.feed import chat_room
-from roomcast.gateway.presence import PresenceOptions, Presences
-from roomcast.gateway.signals import Signals
+from roomcast.gateway.delivery.chat_feed import chat_room
+from roomcast.gateway.presence.signals import Signals
+from roomcast.gateway.presence.tracker import PresenceOptions, Presences
 from roomcast.presence.memory import MemoryPresenceBoard
 from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from roomcast.realtime import Socket
-from roomcast.realtime.adapters import Command, Selection
+from roomcast.realtime.core.cluster import Command, Selection
 
 
 class RecordingNode:

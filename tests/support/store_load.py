@@ -18,8 +18,8 @@ from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import NewChat, NewMessage, StoredEvent
 from roomcast.chat.ports import ChatStore
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 
 CHAT = "busy"
 

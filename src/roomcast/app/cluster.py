@@ -19,7 +19,7 @@ from roomcast.eventlog.redis import RedisEventLog
 from roomcast.eventlog.redis.published import PublishedChannel
 from roomcast.presence.redis import RedisPresenceBoard
 from roomcast.realtime.adapters.redis import Emitter, RedisAdapter, RedisAdapterOptions
-from roomcast.realtime.adapters.redis.directory import RedisDirectory
+from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisTls, RedisUnavailable
 from roomcast.settings import RedisSettings
 

@@ -24,7 +24,7 @@ from roomcast.chat.ports import Responder, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
-from roomcast.realtime.proxies import ASGIApp
+from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.responders.demo import DemoResponder
 from roomcast.store.opening import Store, open_store
 from roomcast.worker.service import Worker

@@ -17,7 +17,7 @@ from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
 
 if TYPE_CHECKING:
-    from roomcast.gateway.api_client import ApiClient
+    from roomcast.gateway.api.client import ApiClient
 
 
 def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process: Process) -> Gateway:
@@ -56,7 +56,7 @@ def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process:
 
 def api_client(plan: Plan, process: Process) -> ApiClient:
     """What asks the API, closed with the process."""
-    from roomcast.gateway.api_client import ApiClient, ApiClientOptions
+    from roomcast.gateway.api.client import ApiClient, ApiClientOptions
 
     issuer = None if plan.auth is None else TokenIssuer(plan.auth)
     api = ApiClient(ApiClientOptions(url=plan.api_url or ""), issuer)
@@ -66,7 +66,7 @@ def api_client(plan: Plan, process: Process) -> ApiClient:
 
 def build_follower(plan: Plan, shared: Shared, process: Process) -> Gateway:
     """A gateway without Redis: it follows the API's log, and asks the API who may join."""
-    from roomcast.gateway.following import ApiFollower
+    from roomcast.gateway.api.follower import ApiFollower
 
     follower = ApiFollower(api_client(plan, process), shared.log, lambda: gateway.feeds.chat_ids)
     process.stack.push_async_callback(follower.close)

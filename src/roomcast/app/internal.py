@@ -13,13 +13,13 @@ from roomcast.app.addresses import LOOPBACK_HOST, WILDCARDS
 from roomcast.app.plan import Internal
 from roomcast.observability.http import PlainApp, Route
 from roomcast.realtime import Site
-from roomcast.realtime.application import Application, Entrance
-from roomcast.realtime.forwarding import Gate
-from roomcast.realtime.nodes import NodeAddress
+from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.forwarding.forwarder import Gate
+from roomcast.realtime.transports.application import Application, Entrance
 
 if TYPE_CHECKING:
     from roomcast.app.cluster import Cluster
-    from roomcast.realtime.adapters.redis.directory import RedisDirectory
+    from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 
 _SECRET_BYTES: Final = 24
 

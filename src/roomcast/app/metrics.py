@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from roomcast.gateway.service import Gateway
     from roomcast.observability.connections import ConnectionLog
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
-    from roomcast.realtime.adapters.redis.directory import RedisDirectory
+    from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 
 
 def build_families() -> Iterator[Family]:

@@ -9,9 +9,10 @@ import asyncio
 from pathlib import Path
 
 from roomcast.app.errors import AppFailed
-from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, migrate
+from roomcast.store.options import DatabaseOptions
 
 
 def migrate_database(path: Path | None, url: str | None, *, new_epoch: bool = False) -> tuple[str | None, str]:

@@ -22,12 +22,12 @@ from roomcast.observability.http import Route
 from roomcast.observability.metrics import LoopLag, Metrics
 from roomcast.observability.readiness import Readiness
 from roomcast.realtime import Site, serve
-from roomcast.realtime.application import Application
-from roomcast.realtime.proxies import ASGIApp
+from roomcast.realtime.transports.application import Application
+from roomcast.realtime.transports.proxies import ASGIApp
 
 if TYPE_CHECKING:
     from roomcast.app.cluster import Cluster
-    from roomcast.realtime.adapters.redis.directory import RedisDirectory
+    from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from roomcast.app.errors import AppFailed
 from roomcast.app.gateway import api_client, build_follower, build_gateway
 from roomcast.app.plan import Plan
 from roomcast.app.process import OnReady, running_process, shared_parts
-from roomcast.gateway.admission_http import HttpAdmission
 from roomcast.gateway.admission_open import OpenAdmission
 from roomcast.gateway.announcing import RoomAnnouncer
+from roomcast.gateway.api.admission import HttpAdmission
 from roomcast.observability.http import PlainApp
 from roomcast.realtime import ServeError, loop_factory
 from roomcast.store.errors import StoreError

@@ -27,7 +27,7 @@ from typing import Any, Final, NoReturn
 from roomcast.app.errors import AppFailed
 from roomcast.observability.logs import label_logs
 from roomcast.realtime import ServeError
-from roomcast.realtime.serving import bind
+from roomcast.realtime.serving.process import bind
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from roomcast.chat.model import Message, StoredEvent
+from roomcast.chat.model import StoredEvent, StoredMessage
 from roomcast.chat.ports.log import LogEntry
 from roomcast.contract import events as contract
 from roomcast.contract.events import EVENT_NAMES, EventType
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(message: StoredMessage) -> bytes:
     """The ``new-msg`` object as UTF-8 JSON."""
     # The values were validated where they came in; validating them again would double the cost of a send.
     return (

@@ -60,7 +60,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class StoredMessage:
     """One message as it stands.
 
     Attributes:
@@ -235,7 +235,7 @@ class Turn:
 
     claim: TurnClaim
     chat_id: str
-    message: Message
+    message: StoredMessage
     responder: str
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.chat.errors import ChatNotFound
-from roomcast.chat.model import Caller, Chat, ChatPosition, Cursor, Member, Message, Standing, StoredEvent
+from roomcast.chat.model import Caller, Chat, ChatPosition, Cursor, Member, Standing, StoredEvent, StoredMessage
 from roomcast.chat.ports import ChatStore
 
 #: Events read at once: with the largest contents still a few megabytes.
@@ -37,7 +37,7 @@ class MessagesRead:
     """Messages ascending by seq; see the contract's ``MessagePage``."""
 
     epoch: str
-    messages: Sequence[Message]
+    messages: Sequence[StoredMessage]
     head: int
     has_more: bool
 
@@ -51,7 +51,7 @@ class ChatsRead:
     next: ChatPosition | None
 
 
-def _within_bytes(messages: Sequence[Message]) -> Sequence[Message]:
+def _within_bytes(messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
     """As many of the first ones as make a page; one at least."""
     size = 0
     for index, message in enumerate(messages):

@@ -33,10 +33,10 @@ from roomcast.contract.gateway import (
     parse_typing,
 )
 from roomcast.gateway.announcing import user_room
-from roomcast.gateway.joins import JoinRefused, Joins
+from roomcast.gateway.delivery.joins import JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
-from roomcast.gateway.presence import Presences
-from roomcast.gateway.typing_notices import TypingNotices, TypingRefused
+from roomcast.gateway.presence.tracker import Presences
+from roomcast.gateway.presence.typing import TypingNotices, TypingRefused
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
 logger = logging.getLogger(__name__)

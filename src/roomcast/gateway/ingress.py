@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
-from roomcast.gateway.feed import chat_room
+from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.ports import Rooms
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 
 logger = logging.getLogger(__name__)

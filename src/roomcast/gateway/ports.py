@@ -14,7 +14,7 @@ from typing import Protocol
 
 from roomcast.chat.model import Cursor
 from roomcast.chat.ports import Head
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.fanout.message import EncodedEvent
 
 __all__ = [
     "Admission",

@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.chat.ports import EventLog, Nodes, PresenceBoard
-from roomcast.gateway.feed import FeedOptions
-from roomcast.gateway.feeds import Feeds
+from roomcast.gateway.delivery.chat_feed import FeedOptions
+from roomcast.gateway.delivery.feeds import Feeds
+from roomcast.gateway.delivery.joins import JoinOptions, Joins
 from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import health_app
-from roomcast.gateway.joins import JoinOptions, Joins
 from roomcast.gateway.ports import Audience, ChatAdmission, RoomSocket
-from roomcast.gateway.presence import PresenceOptions, Presences
-from roomcast.gateway.signals import Signals
-from roomcast.gateway.typing_notices import TypingNotices
+from roomcast.gateway.presence.signals import Signals
+from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.presence.typing import TypingNotices
 from roomcast.observability.http import Route
 from roomcast.presence.memory import Alone, MemoryPresenceBoard
 from roomcast.realtime import Observer, Server, ServerOptions
-from roomcast.realtime.adapters import Adapter
-from roomcast.realtime.application import Application
-from roomcast.realtime.nodes import Directory
-from roomcast.realtime.proxies import ASGIApp
+from roomcast.realtime.core.cluster import Adapter
+from roomcast.realtime.core.nodes import Directory
+from roomcast.realtime.transports.application import Application
+from roomcast.realtime.transports.proxies import ASGIApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

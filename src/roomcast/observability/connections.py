@@ -11,11 +11,12 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from roomcast.realtime.observer import Observer, Reason
+from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from roomcast.realtime.connection import Connection
-    from roomcast.realtime.socket import Socket
+    from roomcast.realtime.core.connection import Connection
+    from roomcast.realtime.core.socket import Socket
 
 logger = logging.getLogger("roomcast.gateway")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from roomcast.realtime.proxies import ASGIApp, Receive, Scope, Send
+from roomcast.realtime.transports.proxies import ASGIApp, Receive, Scope, Send
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"

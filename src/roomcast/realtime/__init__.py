@@ -18,6 +18,10 @@ May import: wire.
 | ``observer``, ``options``, ``errors`` | what is told, what can be set, what can go wrong |
 """
 
+from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.observer import NullObserver, Observer
+from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import (
     AckLimitExceeded,
     AckTimeout,
@@ -30,14 +34,11 @@ from roomcast.realtime.errors import (
     SocketGone,
     StartupFailed,
 )
-from roomcast.realtime.handshake import Handshake
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.namespace import Namespace
-from roomcast.realtime.observer import NullObserver, Observer, Reason
 from roomcast.realtime.options import ANY_ORIGIN, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
-from roomcast.realtime.serving import Site, loop_factory, serve
-from roomcast.realtime.socket import Socket
+from roomcast.realtime.serving.process import Site, loop_factory, serve
 
 __all__ = [
     "ANY_ORIGIN",

@@ -126,7 +126,7 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """Options of `roomcast.realtime.serving.serve`: what a process does around its applications.
+    """Options of `roomcast.realtime.serving.process.serve`: what a process does around its applications.
 
     Attributes:
         head_limit_bytes: Largest request head (request line and headers); beyond it 431.

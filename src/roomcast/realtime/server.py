@@ -10,19 +10,20 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
-from roomcast.realtime.adapters import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.application import Application
-from roomcast.realtime.engine import Engine
+from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.handshake import environ_of
+from roomcast.realtime.core.nodes import Directory
+from roomcast.realtime.core.observer import GuardedObserver, NullObserver, Observer
+from roomcast.realtime.core.registry import Handler
+from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckTimeout, SocketGone
-from roomcast.realtime.handshake import environ_of
-from roomcast.realtime.message import EncodedEvent
-from roomcast.realtime.namespace import Handler, Namespace
-from roomcast.realtime.nodes import Directory
-from roomcast.realtime.observer import GuardedObserver, NullObserver, Observer
+from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.realtime.namespace import Namespace
 from roomcast.realtime.options import ServerOptions
-from roomcast.realtime.proxies import ASGIApp
-from roomcast.realtime.socket import AckCallback, Socket
+from roomcast.realtime.transports.application import Application
+from roomcast.realtime.transports.proxies import ASGIApp
 
 HandlerT = TypeVar("HandlerT", bound=Handler)
 

@@ -23,11 +23,11 @@ from roomcast.chat.model import (
     Chat,
     Committed,
     MemberAction,
-    Message,
     NewChat,
     NewMemberChange,
     NewMessage,
     StoredEvent,
+    StoredMessage,
 )
 from roomcast.contract.events import EventType
 from roomcast.store.rows import Lineage, to_ms
@@ -168,7 +168,7 @@ class _Batch:
         if chat is None:
             raise ChatNotFound(new.chat_id)
 
-        message = Message(
+        message = StoredMessage(
             id=new.id,
             chat_id=new.chat_id,
             epoch=self._epoch,
@@ -271,7 +271,7 @@ class _Batch:
         event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
         return self._add_event(chat, event_type, payload, at, trace)
 
-    def _add_turn(self, message: Message, responder: str) -> None:
+    def _add_turn(self, message: StoredMessage, responder: str) -> None:
         self._new[turns].append(
             {
                 "id": new_id(),

@@ -16,12 +16,12 @@ from roomcast.chat.model import (
     Committed,
     Cursor,
     Member,
-    Message,
     NewChat,
     NewMemberChange,
     NewMessage,
     Standing,
     StoredEvent,
+    StoredMessage,
 )
 from roomcast.store.batch import MarkPublished
 from roomcast.store.database import Database
@@ -144,7 +144,7 @@ class SqlChatStore:
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
-    ) -> tuple[Sequence[Message], int]:
+    ) -> tuple[Sequence[StoredMessage], int]:
         """See the port."""
         query = select(messages).where(messages.c.chat_id == bindparam("chat")).limit(limit)
         if after is not None:

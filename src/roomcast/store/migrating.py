@@ -12,8 +12,9 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from roomcast.store.database import DatabaseOptions, backing_for, reason_of
+from roomcast.store.database import backing_for, reason_of
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
+from roomcast.store.options import DatabaseOptions
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: The newest revision. A test compares it with the scripts; knowing it here spares most starts from loading them.

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from roomcast.store.chats import SqlChatStore
-from roomcast.store.database import Database, DatabaseOptions
+from roomcast.store.database import Database
 from roomcast.store.migrating import migrate
+from roomcast.store.options import DatabaseOptions
 from roomcast.store.turns import SqlTurnStore
 from roomcast.store.writer import Writer, WriterOptions
 

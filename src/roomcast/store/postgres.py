@@ -27,7 +27,7 @@ from roomcast.store.pipelined import PipelinedStatements
 from roomcast.store.statements import Statements
 
 if TYPE_CHECKING:
-    from roomcast.store.database import DatabaseOptions
+    from roomcast.store.options import DatabaseOptions
 
 #: The first version with everything that is used here and still maintained.
 MIN_VERSION: Final = 15

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from roomcast.chat.model import Chat, Message, StoredEvent
+from roomcast.chat.model import Chat, StoredEvent, StoredMessage
 
 #: A row of any columns; the select says which.
 AnyRow = Row[*tuple[Any, ...]]
@@ -107,14 +107,14 @@ def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
     )
 
 
-def to_message(row: AnyRow, epochs: Mapping[int, str]) -> Message:
+def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
     """A row of ``messages``.
 
     Args:
         row: The row.
         epochs: Names of the epochs by id.
     """
-    return Message(
+    return StoredMessage(
         id=row.id,
         chat_id=row.chat_id,
         epoch=epochs[row.epoch_id],

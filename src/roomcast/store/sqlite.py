@@ -23,7 +23,7 @@ from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.statements import PlainStatements, Statements
 
 if TYPE_CHECKING:
-    from roomcast.store.database import DatabaseOptions
+    from roomcast.store.options import DatabaseOptions
 
 _JOURNAL_LIMIT_BYTES: Final = 67_108_864
 

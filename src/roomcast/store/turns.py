@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
 from roomcast.chat.errors import TurnLost
-from roomcast.chat.model import Message, Turn, TurnClaim
+from roomcast.chat.model import StoredMessage, Turn, TurnClaim
 from roomcast.store.batch import Step
 from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_message, to_ms
@@ -90,7 +90,7 @@ class SqlTurnStore:
         first = await self._database.read(lambda connection: connection.execute(query).scalar_one())
         return None if first is None else from_ms(first)
 
-    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[Message]:
+    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
         """See the port."""
         query = (
             select(messages)

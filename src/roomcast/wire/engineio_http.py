@@ -13,7 +13,8 @@ from enum import StrEnum, unique
 from typing import Final
 from urllib.parse import parse_qsl
 
-from roomcast.wire.errors import HttpError, RequestRefused, quote
+from roomcast.wire.engineio_refusals import HttpError, RequestRefused
+from roomcast.wire.errors import quote
 from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 
 PROTOCOL_VERSION: Final = "4"

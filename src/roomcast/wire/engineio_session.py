@@ -13,13 +13,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum, StrEnum, unique
-from typing import Final, TypeAlias
+from enum import Enum, unique
+from typing import Final
 
 from roomcast.wire.engineio import Packet, PacketType, decode_packet, decode_payload
+from roomcast.wire.engineio_effects import (
+    CloseCandidate,
+    Closed,
+    ClosePoll,
+    CloseReason,
+    Effect,
+    MessageReceived,
+    ReleasePoll,
+    Send,
+    SendOnCandidate,
+    Upgraded,
+)
 from roomcast.wire.engineio_http import TransportName
-from roomcast.wire.errors import HttpError, IllegalTransition, RemoteError, RequestRefused, UpgradeRefused
+from roomcast.wire.engineio_refusals import HttpError, RequestRefused, UpgradeRefused
+from roomcast.wire.errors import IllegalTransition, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
 
 CLOSE_PACKET: Final = PacketType.CLOSE.value
@@ -80,73 +92,6 @@ _ATTACHED: Final = frozenset({State.UPGRADING, State.PROBED})
 # What the client sends is for the application.
 _READING: Final = frozenset({State.OPEN, *_ATTACHED})
 
-
-@unique
-class CloseReason(StrEnum):
-    """Why a session ended, in Node's words."""
-
-    PING_TIMEOUT = "ping timeout"
-    TRANSPORT_CLOSE = "transport close"
-    TRANSPORT_ERROR = "transport error"
-    PARSE_ERROR = "parse error"
-    FORCED_CLOSE = "forced close"
-
-
-@dataclass(slots=True)
-class Message:
-    """A message arrived: ``str`` text, ``bytes`` binary."""
-
-    data: str | bytes
-
-
-@dataclass(slots=True)
-class Send:
-    """Write this control packet to the session's transport, behind what is waiting there."""
-
-    packet: str
-
-
-@dataclass(slots=True)
-class SendOnCandidate:
-    """Write this packet to the websocket that asks to take the session over."""
-
-    packet: str
-
-
-@dataclass(slots=True)
-class ReleasePoll:
-    """Answer the pending poll now: with what is waiting, or with one NOOP packet if nothing is."""
-
-
-@dataclass(slots=True)
-class ClosePoll:
-    """Answer the pending poll now: with what is waiting and the close packet behind it."""
-
-
-@dataclass(slots=True)
-class Upgraded:
-    """The candidate websocket is the session's transport from here on; write what is waiting to it."""
-
-
-@dataclass(slots=True)
-class CloseCandidate:
-    """Close the websocket that asked to take the session over; the session goes on without it."""
-
-
-@dataclass(slots=True)
-class Closed:
-    """The session has ended; forget its sid and, on websocket, write what is waiting and close the connection.
-
-    Attributes:
-        reason: Why, for the application.
-        error: The peer's fault, if it was one: count it.
-    """
-
-    reason: CloseReason
-    error: RemoteError | None = None
-
-
-Effect: TypeAlias = Message | Send | SendOnCandidate | ReleasePoll | ClosePoll | Upgraded | CloseCandidate | Closed
 
 _NOTHING: Final[tuple[Effect, ...]] = ()
 
@@ -276,9 +221,9 @@ class EngineSession:
         if self._state is not State.OPEN:
             return _NOTHING
         if not isinstance(data, str):
-            return (Message(data),)
+            return (MessageReceived(data),)
         if data.startswith("4"):
-            return (Message(data[1:]),)
+            return (MessageReceived(data[1:]),)
         try:
             packet = decode_packet(data)
         except RemoteError as error:
@@ -445,7 +390,7 @@ class EngineSession:
     def _on_packet(self, packet: Packet, now: float, *, polling: bool = False) -> Sequence[Effect]:
         match packet.type:
             case PacketType.MESSAGE:
-                return (Message(packet.data),)
+                return (MessageReceived(packet.data),)
             case PacketType.PONG:
                 if now > self._pong_deadline:  # the timer is late; the pong is later
                     return self._end(CloseReason.PING_TIMEOUT)

@@ -13,12 +13,8 @@ Layer: wire (standard library only). Source: engine.io 6 ``lib/server.ts`` for t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import IntEnum, StrEnum, unique
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:  # the effects belong to the session, which raises the errors of this module
-    from roomcast.wire.engineio_session import Effect
+from enum import StrEnum, unique
+from typing import Final
 
 # Quoted peer input is cut here, so that a message stays one short log line.
 _QUOTE_LENGTH: Final = 40
@@ -47,29 +43,6 @@ class Fault(StrEnum):
     UNEXPECTED_TEXT = "unexpected-text"
     CONNECT_TIMEOUT = "connect-timeout"
     BAD_REQUEST = "bad-request"
-
-
-@unique
-class HttpError(IntEnum):
-    """The ``code`` in the JSON body of a refused Engine.IO request."""
-
-    UNKNOWN_TRANSPORT = 0
-    UNKNOWN_SID = 1
-    BAD_HANDSHAKE_METHOD = 2
-    BAD_REQUEST = 3
-    FORBIDDEN = 4
-    UNSUPPORTED_PROTOCOL_VERSION = 5
-
-
-# Word for word what Node answers, since clients show and match it.
-HTTP_ERROR_MESSAGES: Final[dict[HttpError, str]] = {
-    HttpError.UNKNOWN_TRANSPORT: "Transport unknown",
-    HttpError.UNKNOWN_SID: "Session ID unknown",
-    HttpError.BAD_HANDSHAKE_METHOD: "Bad handshake method",
-    HttpError.BAD_REQUEST: "Bad request",
-    HttpError.FORBIDDEN: "Forbidden",
-    HttpError.UNSUPPORTED_PROTOCOL_VERSION: "Unsupported protocol version",
-}
 
 
 class WireError(Exception):
@@ -120,42 +93,6 @@ class RemoteError(WireError):
         self.fault = fault
         self.code = fault.value
         self.detail = detail
-
-
-class RequestRefused(RemoteError):
-    """An HTTP request (or websocket handshake) is answered with an Engine.IO error.
-
-    Attributes:
-        http_error: The Engine.IO error code.
-        status: HTTP status: 403 for ``FORBIDDEN``, else 400.
-        message: The text that goes with the code.
-        effects: What the refusal does to the session it was meant for, in order; apply them before answering.
-    """
-
-    def __init__(
-        self, http_error: HttpError, detail: str, *, message: str | None = None, effects: Sequence[Effect] = ()
-    ) -> None:
-        super().__init__(Fault.BAD_REQUEST, detail)
-        self.http_error = http_error
-        self.status = 403 if http_error is HttpError.FORBIDDEN else 400
-        self.message = HTTP_ERROR_MESSAGES[http_error] if message is None else message
-        self.effects = effects
-
-    @property
-    def cause(self) -> str:
-        """One of a small set of words, for logs and counters: what is forbidden says which rule forbade it."""
-        return self.detail if self.http_error is HttpError.FORBIDDEN else self.http_error.name.lower()
-
-
-class UpgradeRefused(RequestRefused):
-    """A websocket may not take a session over, which goes on untouched.
-
-    Node finishes the websocket's handshake and closes it then, and the conformance suites rely on it: to their clients
-    a handshake that is answered with 400 is an error without a handler.
-    """
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(HttpError.BAD_REQUEST, detail)
 
 
 def quote(text: object) -> str:

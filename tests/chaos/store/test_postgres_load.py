@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.postgres_server import PostgresServer
 from support.store_load import check_exact, load, load_from_processes
 

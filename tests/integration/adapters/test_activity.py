@@ -13,8 +13,8 @@ from roomcast.app.cluster import Cluster
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.contract.events import ChatActivity
 from roomcast.gateway.announcing import RoomAnnouncer
-from roomcast.realtime.adapters import Broadcast
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.core.cluster import Broadcast
 from roomcast.settings import RedisSettings
 from support.ports import free_port
 from support.recording_node import RecordingNode

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from roomcast.realtime import EncodedEvent
-from roomcast.realtime.adapters import Broadcast, Command, Leave, Selection
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.core.cluster import Broadcast, Command, Leave, Selection
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.waiting import until

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from roomcast.realtime.adapters import Command, Leave, Selection
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.core.cluster import Command, Leave, Selection
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group

@@ -18,8 +18,8 @@ from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
 from roomcast.chat.writing import ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 
 
 async def main(url: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from roomcast.realtime import ServeError, ServeOptions, Server, Site, serve
-from roomcast.realtime.serving import loop_factory
+from roomcast.realtime.serving.process import loop_factory
 
 
 def say(*words: object) -> None:

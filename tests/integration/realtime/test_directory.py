@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.realtime.adapters.redis.directory import DirectoryOptions, RedisDirectory
-from roomcast.realtime.nodes import DirectoryUnavailable, NodeAddress
+from roomcast.realtime.core.nodes import DirectoryUnavailable, NodeAddress
+from roomcast.realtime.forwarding.redis_directory import DirectoryOptions, RedisDirectory
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.redis_server import RedisServer
 from support.redis_topology import redis_cluster

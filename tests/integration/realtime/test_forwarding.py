@@ -15,9 +15,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
-from roomcast.realtime.application import Entrance
-from roomcast.realtime.forwarding import Gate
-from roomcast.realtime.nodes import DirectoryUnavailable, NodeAddress, new_node_id
+from roomcast.realtime.core.nodes import DirectoryUnavailable, NodeAddress, new_node_id
+from roomcast.realtime.forwarding.forwarder import Gate
+from roomcast.realtime.transports.application import Entrance
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 

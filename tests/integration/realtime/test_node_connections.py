@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import Server
-from roomcast.realtime.admission import EngineRequest
-from roomcast.realtime.node_connections import NodeAway, NodeConnections
-from roomcast.realtime.nodes import NodeAddress
+from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.forwarding.connection_pool import NodeAway, NodeConnections
 
 WAIT, QUICK, CLOSE, ZIPPED, MUCH, JUNK = b"/wait", b"/quick", b"/close", b"/zipped", b"/much", b"/junk"
 PACKED = gzip.compress(b"packed")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from roomcast.realtime.pipe import Pipe
+from roomcast.realtime.forwarding.pipe import Pipe
 
 HEAD = b"handshake"
 

@@ -17,8 +17,8 @@ from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.events import EventType
 from roomcast.contract.rest import CreateChat, SendMessage
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import new_message
 from support.clients import ChatClient, send
 from support.ports import free_port

@@ -15,9 +15,9 @@ from roomcast.chat.ports import ChatStore, EventLog, Head, LogEntry
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer

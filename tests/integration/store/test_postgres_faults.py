@@ -10,9 +10,9 @@ import time
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.migrating import HEAD
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.postgres_server import PostgresServer
 from support.store_load import Tally, check_exact, load, load_from_processes, message, send_until_acknowledged
 

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.chat.encoding import encode_message, event_args, event_item, event_name
-from roomcast.chat.model import Message, StoredEvent
+from roomcast.chat.model import StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from support.backend import START
 
 
 @given(st.text(min_size=1), st.none() | st.text(min_size=1, max_size=20))
 def test_any_text_survives_its_encoding(content: str, user_id: str | None) -> None:
-    message = Message("m", "c", "e", 7, "USER", content, user_id, None, START)
+    message = StoredMessage("m", "c", "e", 7, "USER", content, user_id, None, START)
     payload = encode_message(message)
     event = StoredEvent("c", 7, "e", EventType.MESSAGE_CREATED, payload, START)
     name, argument = json.loads(event_args(event))

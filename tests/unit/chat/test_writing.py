@@ -10,8 +10,9 @@ from roomcast.chat.model import ANYONE, Caller, Committed, MemberAction, StoredE
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.rest import CreateChat, SendMessage
-from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.database import sqlite_url
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from roomcast.store.writer import WriterOptions
 from support.backend import FixedClock, fresh_database, new_message
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.gateway.ingress import Ingress
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.fanout.message import EncodedEvent
 
 
 class Rooms:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from roomcast.observability.connections import ConnectionLog
 from roomcast.realtime import Reason
-from roomcast.realtime.handshake import Handshake, Headers
+from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 

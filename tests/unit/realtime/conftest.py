@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import NullObserver, Reason, Server
-from roomcast.realtime.connection import Connection
-from roomcast.realtime.handshake import Handshake, Headers
-from roomcast.realtime.message import Batch, Message
+from roomcast.realtime.core.connection import Connection
+from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.wire.engineio_http import TransportName
 
 
@@ -20,7 +20,7 @@ class FakeTransport:
     """A websocket's port to a connection, and its log."""
 
     def __init__(self, *, fast: bool = False) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[OutgoingMessage] = []
         self.frames: list[bytes] = []
         self.closed: Reason | None = None
         self.aborted = False
@@ -46,10 +46,10 @@ class FakeTransport:
             return
         self.messages += batch.messages
 
-    def waiting(self) -> list[Message]:
+    def waiting(self) -> list[OutgoingMessage]:
         return []
 
-    def release(self, last: Message | None) -> None: ...
+    def release(self, last: OutgoingMessage | None) -> None: ...
 
     def close(self, reason: Reason) -> None:
         self.closed = reason

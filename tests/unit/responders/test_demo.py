@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from roomcast.chat.model import Message
+from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import Prompt, Responder
 from roomcast.responders.demo import DemoResponder
 
 
-def message(content: str) -> Message:
-    return Message("m1", "lobby", "epoch-a", 3, "USER", content, "ann", None, datetime(2026, 1, 1, tzinfo=UTC))
+def message(content: str) -> StoredMessage:
+    return StoredMessage("m1", "lobby", "epoch-a", 3, "USER", content, "ann", None, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 async def answer(content: str, history: int = 0) -> str:

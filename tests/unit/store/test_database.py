@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Cursor
-from roomcast.store.database import Database, DatabaseOptions, sqlite_url
+from roomcast.store.database import Database, sqlite_url
 from roomcast.store.errors import DatabaseUnreadable, DataInUse
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import database_options, new_message
 
 

@@ -10,9 +10,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.errors import DatabaseTooNew
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
+from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import METADATA
 from support.backend import database_options
 from support.postgres_server import PostgresServer

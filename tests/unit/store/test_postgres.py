@@ -12,10 +12,11 @@ from sqlalchemy import Connection, event, make_url
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Cursor
 from roomcast.store import postgres as postgres_module
-from roomcast.store.database import Database, DatabaseOptions
+from roomcast.store.database import Database
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooOld
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
+from roomcast.store.options import DatabaseOptions
 from roomcast.store.postgres import shown
 from support.backend import START, new_message
 from support.databases import fresh_postgres

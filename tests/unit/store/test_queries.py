@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import create_engine, event
 
 from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.opening import Store, open_store
+from roomcast.store.options import DatabaseOptions
 from support.backend import START, fresh_database, new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer

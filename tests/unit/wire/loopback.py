@@ -13,23 +13,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.wire.engineio import SEPARATOR, encode_payload
-from roomcast.wire.engineio_http import TransportName, check_request, error_body, parse_query
-from roomcast.wire.engineio_session import (
-    CLOSE_PACKET,
-    NOOP_PACKET,
+from roomcast.wire.engineio_effects import (
     CloseCandidate,
     Closed,
     ClosePoll,
     Effect,
-    EngineSession,
-    Message,
+    MessageReceived,
     ReleasePoll,
     Send,
     SendOnCandidate,
-    State,
     Upgraded,
 )
-from roomcast.wire.errors import RemoteError, RequestRefused
+from roomcast.wire.engineio_http import TransportName, check_request, error_body, parse_query
+from roomcast.wire.engineio_refusals import RequestRefused
+from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET, EngineSession, State
+from roomcast.wire.errors import RemoteError
 from roomcast.wire.limits import Timeouts
 from roomcast.wire.socketio import encode_ack, encode_event
 from roomcast.wire.socketio_session import ConnectRequested, EventReceived, SocketSession
@@ -208,7 +206,7 @@ class Loopback:
     def apply(self, link: Link, effects: Sequence[Effect]) -> None:  # noqa: C901 -- one case for each effect
         for effect in effects:
             match effect:
-                case Message(data):
+                case MessageReceived(data):
                     self.received(link, data)
                 case Send(packet):
                     link.send([packet])

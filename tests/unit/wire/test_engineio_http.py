@@ -3,7 +3,7 @@ import json
 import pytest
 
 from roomcast.wire.engineio_http import EngineQuery, TransportName, check_request, error_body, parse_query
-from roomcast.wire.errors import HttpError, RequestRefused
+from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 from roomcast.wire.limits import Limits
 
 POLLING = TransportName.POLLING

@@ -5,23 +5,21 @@ from itertools import product
 
 import pytest
 
-from roomcast.wire.engineio_http import TransportName
-from roomcast.wire.engineio_session import (
-    TRANSITIONS,
+from roomcast.wire.engineio_effects import (
     CloseCandidate,
     Closed,
     ClosePoll,
     CloseReason,
-    EngineSession,
-    Message,
+    MessageReceived,
     ReleasePoll,
     Send,
     SendOnCandidate,
-    State,
-    Trigger,
     Upgraded,
 )
-from roomcast.wire.errors import Fault, HttpError, IllegalTransition, RemoteError, RequestRefused, UpgradeRefused
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_refusals import HttpError, RequestRefused, UpgradeRefused
+from roomcast.wire.engineio_session import TRANSITIONS, EngineSession, State, Trigger
+from roomcast.wire.errors import Fault, IllegalTransition, RemoteError
 from roomcast.wire.limits import Limits, Timeouts
 
 POLLING, WEBSOCKET = TransportName.POLLING, TransportName.WEBSOCKET
@@ -257,10 +255,10 @@ def test_a_ping_timeout_ends_the_pending_poll() -> None:
 
 def test_messages_come_out_as_they_went_in() -> None:
     session = websocket()
-    assert list(session.receive("4hello", 0.0)) == [Message("hello")]
-    assert list(session.receive("4", 0.0)) == [Message("")]
-    assert list(session.receive(b"\x01", 0.0)) == [Message(b"\x01")]
-    assert list(session.receive("bAQ==", 0.0)) == [Message(b"\x01")]
+    assert list(session.receive("4hello", 0.0)) == [MessageReceived("hello")]
+    assert list(session.receive("4", 0.0)) == [MessageReceived("")]
+    assert list(session.receive(b"\x01", 0.0)) == [MessageReceived(b"\x01")]
+    assert list(session.receive("bAQ==", 0.0)) == [MessageReceived(b"\x01")]
 
 
 @pytest.mark.parametrize("data", ["", "abc", "7", "b*"])
@@ -350,9 +348,9 @@ def test_a_post_brings_its_messages_in_order() -> None:
     session = polling()
     session.post_started(1.0, "text/plain;charset=UTF-8")
     assert list(session.post_received("4test1\x1e4測試\x1ebAQIDBA==".encode(), 1.0)) == [
-        Message("test1"),
-        Message("測試"),
-        Message(b"\x01\x02\x03\x04"),
+        MessageReceived("test1"),
+        MessageReceived("測試"),
+        MessageReceived(b"\x01\x02\x03\x04"),
     ]
 
 
@@ -380,7 +378,7 @@ def test_a_malformed_post_ends_the_session_after_what_was_right() -> None:
     with pytest.raises(RequestRefused) as caught:
         session.post_received(b"4hello\x1eabc\x1e4never", 1.0)
     message, close_poll, closed = caught.value.effects
-    assert message == Message("hello")
+    assert message == MessageReceived("hello")
     assert close_poll == ClosePoll()
     assert isinstance(closed, Closed)
     assert closed.reason is CloseReason.PARSE_ERROR
@@ -393,7 +391,7 @@ def test_a_close_packet_by_post_releases_the_poll_with_a_noop() -> None:
     session.poll_started(1.0)
     session.post_started(1.0)
     assert list(session.post_received(b"4bye\x1e1\x1e4never", 1.0)) == [
-        Message("bye"),
+        MessageReceived("bye"),
         ReleasePoll(),
         Closed(CloseReason.TRANSPORT_CLOSE),
     ]
@@ -497,7 +495,7 @@ def test_the_upgrade_packet_moves_the_session() -> None:
     assert session.state is State.OPEN
     assert session.transport is WEBSOCKET
     assert session.upgraded
-    assert list(session.receive("4hello", 3.0)) == [Message("hello")]
+    assert list(session.receive("4hello", 3.0)) == [MessageReceived("hello")]
     assert session.next_deadline() == 25.0
 
 
@@ -511,7 +509,7 @@ def test_an_upgrade_without_probe_is_accepted_as_in_node() -> None:
 def test_messages_by_post_are_read_while_the_upgrade_is_under_way() -> None:
     session = in_state(State.PROBED)
     session.post_started(1.0)
-    assert list(session.post_received(b"4late", 1.0)) == [Message("late")]
+    assert list(session.post_received(b"4late", 1.0)) == [MessageReceived("late")]
 
 
 def test_polls_and_posts_after_the_upgrade_are_refused_and_change_nothing() -> None:

@@ -1,18 +1,7 @@
 import pytest
 
-from roomcast.wire.errors import (
-    HTTP_ERROR_MESSAGES,
-    EncodeError,
-    Fault,
-    HttpError,
-    IllegalTransition,
-    LocalError,
-    RemoteError,
-    RequestRefused,
-    UpgradeRefused,
-    WireError,
-    quote,
-)
+from roomcast.wire.engineio_refusals import HTTP_ERROR_MESSAGES, HttpError, RequestRefused, UpgradeRefused
+from roomcast.wire.errors import EncodeError, Fault, IllegalTransition, LocalError, RemoteError, WireError, quote
 
 
 def test_blame_is_in_the_type() -> None:

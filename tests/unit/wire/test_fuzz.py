@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomcast.wire.engineio import decode_payload
+from roomcast.wire.engineio_effects import Closed, Effect
 from roomcast.wire.engineio_http import TransportName, parse_query
-from roomcast.wire.engineio_session import Closed, Effect, EngineSession, State
-from roomcast.wire.errors import RemoteError, RequestRefused
+from roomcast.wire.engineio_refusals import RequestRefused
+from roomcast.wire.engineio_session import EngineSession, State
+from roomcast.wire.errors import RemoteError
 from roomcast.wire.socketio import Decoder
 from roomcast.wire.socketio_session import NamespaceState, SocketSession
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ANYONE, Message
+from roomcast.chat.model import ANYONE, StoredMessage
 from roomcast.chat.ports import Prompt, Responder, SystemClock
 from roomcast.contract.rest import SendMessage
 from roomcast.contract.text import MAX_CONTENT_CHARS
@@ -61,7 +61,7 @@ async def ask(backend: Backend, content: str = "hello", chat_id: str = "c") -> N
     await backend.writer.send(ANYONE, SendMessage(chatId=chat_id, role="USER", content=content))
 
 
-async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[Message]:
+async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[StoredMessage]:
     """The chat's messages, once there are ``count``."""
     news = asyncio.Event()
     subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: news.set())

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from roomcast.chat.model import Message
+from roomcast.chat.model import StoredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Prompt:
         history: What was said before it, oldest first, bounded by the worker.
     """
 
-    message: Message
-    history: tuple[Message, ...]
+    message: StoredMessage
+    history: tuple[StoredMessage, ...]
 
 
 class Responder(Protocol):

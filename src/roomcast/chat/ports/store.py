@@ -15,12 +15,12 @@ from roomcast.chat.model import (
     Committed,
     Cursor,
     Member,
-    Message,
     NewChat,
     NewMemberChange,
     NewMessage,
     Standing,
     StoredEvent,
+    StoredMessage,
     Turn,
     TurnClaim,
 )
@@ -86,7 +86,7 @@ class ChatStore(Protocol):
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
-    ) -> tuple[Sequence[Message], int]:
+    ) -> tuple[Sequence[StoredMessage], int]:
         """Messages ascending by seq and the chat's head, of one snapshot.
 
         With ``after`` the oldest ones behind it, else the newest ones (with ``before``: ahead of it). Not both.
@@ -131,5 +131,5 @@ class TurnStore(Protocol):
     async def next_lease_end(self) -> datetime | None:
         """When the first lease of a running turn ends; None if none is running."""
 
-    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[Message]:
+    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
         """The newest messages with seq <= ``up_to``, ascending: what an answer may look at."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.realtime.adapters import Command, Node
+from roomcast.realtime.core.cluster import Command, Node
 
 
 class MemoryBus:

@@ -9,7 +9,6 @@ import msgpack
 import pytest
 
 from roomcast.realtime import EncodedEvent
-from roomcast.realtime.adapters import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.protocol import (
     AcknowledgedBroadcast,
@@ -27,6 +26,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     encode_json,
     room_of,
 )
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.wire.errors import EncodeError
 
 EVENT = EncodedEvent.from_args("e", {"b": b"1"})

@@ -13,7 +13,6 @@ import string
 from collections.abc import Callable
 from typing import Final
 
-from roomcast.realtime.adapters import Command, Node
 from roomcast.realtime.adapters.redis.answering import Answering
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage, RedisUnavailable
@@ -27,6 +26,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     room_of,
 )
 from roomcast.realtime.adapters.redis.session import Outbox, Session, locate, open_session
+from roomcast.realtime.core.cluster import Command, Node
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
 

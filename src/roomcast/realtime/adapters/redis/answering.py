@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from roomcast.realtime.adapters import Node, Selection
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import (
@@ -33,11 +32,12 @@ from roomcast.realtime.adapters.redis.protocol import (
     encode_ack,
     encode_json,
 )
+from roomcast.realtime.core.cluster import Node, Selection
 from roomcast.realtime.errors import AckLimitExceeded, SocketGone
 from roomcast.wire.errors import EncodeError
 
 if TYPE_CHECKING:
-    from roomcast.realtime.socket import Socket
+    from roomcast.realtime.core.socket import Socket
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Collection
 from typing import Any, Protocol
 
-from roomcast.realtime.adapters import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.redis.protocol import encode_command
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS
 

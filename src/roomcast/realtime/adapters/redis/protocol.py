@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Any, Final, TypeAlias
 
-from roomcast.realtime.adapters import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack, unpack
-from roomcast.realtime.message import EncodedEvent
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS, PacketType

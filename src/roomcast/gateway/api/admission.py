@@ -1,0 +1,98 @@
+"""Admission of a gateway of its own: asks the API, and lives through its short absences.
+
+Layer: gateway. Source: DESIGN §5 (cached grants serve for at most 60 s; out of reach is ``unavailable``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from roomcast.contract.errors import ErrorCode
+from roomcast.gateway.api.batches import AdmissionBatches
+from roomcast.gateway.api.client import ApiClient
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantOptions:
+    """How long the API's word holds while it cannot be asked.
+
+    Attributes:
+        ttl_s: Seconds.
+        max_grants: Remembered at once; the oldest go first.
+    """
+
+    ttl_s: float = 60.0
+    max_grants: int = 10_000
+
+
+class HttpAdmission:
+    """`ChatAdmission` over HTTP.
+
+    Args:
+        api: Who is asked.
+        options: See there.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, api: ApiClient, options: GrantOptions | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._api = api
+        self._batches = AdmissionBatches(api)
+        self._options = options or GrantOptions()
+        self._clock = clock
+        # The last answers, oldest first.
+        self._grants: OrderedDict[tuple[str, str | None], tuple[float, Head]] = OrderedDict()
+
+    async def close(self) -> None:
+        """End what is asked now."""
+        await self._batches.close()
+
+    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
+        """See the port."""
+        asked = {
+            "chatId": chat_id,
+            "userId": user_id,
+            "since": None if since is None else {"epoch": since.epoch, "seq": since.seq},
+        }
+        key = (chat_id, user_id)
+        try:
+            admission = await self._ask(asked)
+        except AdmissionDenied:
+            self._grants.pop(key, None)
+            raise
+        except ApiUnavailable:
+            head = self._granted(key)
+            # A cursor of another epoch can be judged by nobody but the database.
+            if head is None or (since is not None and since.epoch != head.epoch):
+                raise
+            return Admission(head, reset=False)
+        self._remember(key, admission.head)
+        return admission
+
+    async def _ask(self, asked: dict[str, Any]) -> Admission:
+        verdict = await self._batches.ask(asked)
+        if verdict.admitted is not None:
+            return Admission(Head(verdict.admitted.epoch, verdict.admitted.seq), verdict.admitted.reset)
+        if verdict.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
+            raise AdmissionDenied("the API does not admit the user")
+        raise ApiUnavailable("the API cannot tell now")
+
+    async def nudge(self, chat_id: str) -> None:
+        """See the port."""
+        await self._api.post("/api/internal/nudges", {"chatId": chat_id})
+
+    def _granted(self, key: tuple[str, str | None]) -> Head | None:
+        found = self._grants.get(key)
+        return None if found is None or self._clock() - found[0] > self._options.ttl_s else found[1]
+
+    def _remember(self, key: tuple[str, str | None], head: Head) -> None:
+        self._grants[key] = (self._clock(), head)
+        self._grants.move_to_end(key)
+        if len(self._grants) > self._options.max_grants:
+            self._grants.popitem(last=False)

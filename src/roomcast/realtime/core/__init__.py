@@ -1,0 +1,17 @@
+"""Sessions, namespaces, rooms, handlers and acknowledgements: a Socket.IO server without transports.
+
+May import: fanout, options, errors, wire.
+
+| module | what |
+|---|---|
+| ``engine`` | all connections and namespaces of one server, and their end |
+| ``connection``, ``ports`` | one Engine.IO connection; what it needs from its host and its transport |
+| ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
+| ``registry``, ``dispatch`` | which handler serves an event; calling it |
+| ``inbox`` | order and limits of the calls |
+| ``timers`` | one timer for all deadlines |
+| ``request``, ``handshake`` | a request to the Engine.IO path; what a session keeps of it |
+| ``origins`` | the rules for ``Origin`` and ``Host`` |
+| ``cluster``, ``nodes`` | the ports to the other servers: commands, and the directory of session owners |
+| ``observer``, ``reasons`` | the port for metrics and logs; why a connection or socket ended |
+"""

@@ -1,0 +1,26 @@
+"""Why a connection or a socket ended.
+
+Layer: realtime.core.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+
+
+@unique
+class Reason(StrEnum):
+    """Why a connection or socket ended: what ``disconnect`` handlers get.
+
+    The first five are python-socketio's words.
+    """
+
+    CLIENT_DISCONNECT = "client disconnect"
+    SERVER_DISCONNECT = "server disconnect"
+    PING_TIMEOUT = "ping timeout"
+    TRANSPORT_CLOSE = "transport close"
+    TRANSPORT_ERROR = "transport error"
+    PARSE_ERROR = "parse error"
+    CONNECT_TIMEOUT = "connect timeout"
+    SLOW_CONSUMER = "slow consumer"
+    SHUTDOWN = "server shutting down"

@@ -1,0 +1,167 @@
+"""What is sent: encoded once, framed once, shared by every connection that gets it.
+
+`OutgoingMessage` is one Engine.IO message in the forms that the transports write. `Batch` is a sequence of messages for
+one write, shared by all connections that receive the same ones. `EncodedEvent` is what applications create and emit.
+
+Layer: realtime. Source: Engine.IO v4, "Packet encoding"; RFC 6455 §5.1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+from roomcast.wire.engineio import encode_payload
+from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET
+from roomcast.wire.socketio import DEFAULT_NAMESPACE, encode_event, encode_event_json
+from roomcast.wire.websocket_frames import binary_frame, text_frame
+
+
+class OutgoingMessage:
+    """One text packet and the binary packets that belong to it.
+
+    Server frames are not masked, so they are the same bytes for everybody (RFC 6455 §5.3).
+
+    Attributes:
+        text: The Engine.IO packet, type included: ``42["new-msg",{…}]``.
+        attachments: The binary packets that follow it.
+        size_bytes: About what it occupies while it waits.
+    """
+
+    __slots__ = ("_frames", "_payload", "attachments", "size_bytes", "text")
+
+    def __init__(self, text: bytes, attachments: Sequence[bytes] = ()) -> None:
+        self.text = text
+        self.attachments = tuple(attachments)
+        self.size_bytes = len(text) + sum(map(len, self.attachments))
+        self._frames: bytes | None = None
+        self._payload: bytes | None = None
+
+    @classmethod
+    def of(cls, packets: Sequence[str | bytes]) -> Self:
+        """The message of Engine.IO packets as the wire encodes them: a text, then its attachments."""
+        text, *attachments = packets
+        return cls(
+            text.encode() if isinstance(text, str) else text, [data for data in attachments if isinstance(data, bytes)]
+        )
+
+    @property
+    def frames(self) -> bytes:
+        """The websocket frames, one after the other. Made once."""
+        if self._frames is None:
+            self._frames = text_frame(self.text)
+            if self.attachments:
+                self._frames = b"".join([self._frames, *map(binary_frame, self.attachments)])
+        return self._frames
+
+    @property
+    def payload(self) -> bytes:
+        """The packets as they stand in a polling payload, binary as ``b<base64>``. Made once.
+
+        Raises:
+            EncodeError: the text contains U+001E, the separator; JSON never does.
+        """
+        if self._payload is None:
+            self._payload = encode_payload([self.text.decode(), *self.attachments]) if self.attachments else self.text
+        return self._payload
+
+    def __repr__(self) -> str:
+        """The text's beginning."""
+        return f"Message({self.text[:60]!r}, attachments={len(self.attachments)})"
+
+
+class Batch:
+    """Messages for one write, in order.
+
+    Attributes:
+        messages: What is written, in order.
+        volatile: Beside each message, whether it may be dropped for a connection that is behind.
+    """
+
+    __slots__ = ("_frames", "_solid", "messages", "volatile")
+
+    def __init__(self, messages: Sequence[OutgoingMessage], volatile: Sequence[bool]) -> None:
+        self.messages = messages
+        self.volatile = volatile
+        self._frames: bytes | None = None
+        self._solid: Batch | None = None
+
+    @property
+    def frames(self) -> bytes:
+        """All websocket frames in one buffer. Made once, shared by all who get this batch."""
+        if self._frames is None:
+            if len(self.messages) == 1:
+                self._frames = self.messages[0].frames
+            else:
+                self._frames = b"".join([message.frames for message in self.messages])
+        return self._frames
+
+    @property
+    def solid(self) -> Batch:
+        """This batch without what may be dropped."""
+        if self._solid is None:
+            if any(self.volatile):
+                kept = [m for m, volatile in zip(self.messages, self.volatile, strict=True) if not volatile]
+                self._solid = Batch(kept, [False] * len(kept))
+            else:
+                self._solid = self
+        return self._solid
+
+
+class EncodedEvent:
+    """An event whose arguments are JSON already; one for any number of sockets, rooms and namespaces.
+
+    Make it with `from_json` or `from_args`.
+
+    Attributes:
+        size_bytes: About what it occupies.
+    """
+
+    __slots__ = ("_args", "_json", "_messages", "size_bytes")
+
+    def __init__(self, json: bytes | None, args: Sequence[Any] | None) -> None:
+        self._json = json
+        self._args = args
+        self._messages: dict[str, OutgoingMessage] = {}
+        self.size_bytes = self.message(DEFAULT_NAMESPACE).size_bytes
+
+    @classmethod
+    def from_json(cls, args: bytes) -> Self:
+        """From the argument array as UTF-8 JSON, ``["new-msg",{…}]``, which is not looked at."""
+        return cls(args, None)
+
+    @classmethod
+    def from_args(cls, event: str, *args: Any) -> Self:
+        """From an event's name and arguments; ``bytes`` anywhere in them become attachments.
+
+        Raises:
+            EncodeError: an argument cannot be sent.
+        """
+        return cls(None, (event, *args))
+
+    @property
+    def args(self) -> Sequence[Any]:
+        """Event name and arguments. Read anew by each call if it was made of JSON.
+
+        Raises:
+            ValueError: it was made of something that is no JSON.
+        """
+        return list(json.loads(self._json)) if self._json is not None else self._args or ()
+
+    def message(self, namespace: str) -> OutgoingMessage:
+        """The message for one namespace. Made once for each."""
+        message = self._messages.get(namespace)
+        if message is None:
+            if self._json is not None:
+                message = OutgoingMessage(encode_event_json(namespace, self._json))
+            else:
+                message = OutgoingMessage.of(encode_event(namespace, self._args or ()))
+            self._messages[namespace] = message
+        return message
+
+
+#: Closes a polling session; stands behind what is waiting.
+CLOSE: Final = OutgoingMessage(CLOSE_PACKET.encode())
+#: Answers a poll when there is nothing to say.
+NOOP: Final = OutgoingMessage(NOOP_PACKET.encode())

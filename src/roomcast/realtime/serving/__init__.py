@@ -1,0 +1,9 @@
+"""The process around the applications: sockets to listen on, request limits, signals, the drain.
+
+May import: transports, forwarding, core, options, errors.
+
+| module | what |
+|---|---|
+| ``process`` | binds, starts, drains and stops |
+| ``http_protocol`` | HTTP with limits and deadlines for head, body and unread output |
+"""

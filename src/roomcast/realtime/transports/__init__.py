@@ -1,0 +1,13 @@
+"""The transports: HTTP long-polling and websocket, with the checks that they share.
+
+May import: core, fanout, options, errors, wire.
+
+| module | what |
+|---|---|
+| ``application`` | the ASGI application over ``polling`` and ``asgi_websocket`` |
+| ``polling`` | HTTP long-polling |
+| ``websocket`` | websocket on uvicorn's pluggable protocol class: the fast path |
+| ``asgi_websocket`` | websocket on any ASGI server |
+| ``session_lookup`` | from a request to its session: origin, host, owner, limits |
+| ``proxies`` | client addresses behind trusted proxies |
+"""

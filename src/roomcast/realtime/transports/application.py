@@ -1,0 +1,128 @@
+"""The server as an ASGI application: Engine.IO on its path, everything else to the wrapped application.
+
+Served by `roomcast.realtime.serve`, websockets never reach it, since the protocol class takes them. Mounted in any
+other ASGI server it serves both transports.
+
+Layer: realtime.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.forwarding.forwarder import Gate
+from roomcast.realtime.transports.asgi_websocket import serve_websocket
+from roomcast.realtime.transports.polling import Polling
+from roomcast.realtime.transports.proxies import ASGIApp, Receive, Scope, Send
+from roomcast.realtime.transports.session_lookup import is_engine_path
+from roomcast.wire.engineio_refusals import RequestRefused
+
+
+class Application:
+    """An ASGI application.
+
+    Args:
+        engine: What it serves.
+        fallback: Gets every request that is not for Engine.IO, and the lifespan; without it they answer 404.
+
+    Attributes:
+        engine: As given: `serve` looks here for what its protocol class belongs to.
+    """
+
+    def __init__(self, engine: Engine, fallback: ASGIApp | None) -> None:
+        self.engine = engine
+        self._fallback = fallback
+        self._polling = Polling(engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, websocket, or the lifespan."""
+        kind = scope["type"]
+        if kind in {"http", "websocket"} and is_engine_path(self.engine, scope["path"]):
+            request = engine_request(scope)
+            if kind == "http":
+                await self._polling.handle(request, receive, send)
+            else:
+                await serve_websocket(self.engine, request, receive, send)
+        elif kind == "lifespan":
+            await self.engine.adapter.start()
+            try:
+                await (_lifespan(receive, send) if self._fallback is None else self._fallback(scope, receive, send))
+            finally:
+                await self.engine.adapter.stop()
+        elif self._fallback is not None:
+            await self._fallback(scope, receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})  # before it was accepted: 403
+        else:
+            await _not_found(send)
+
+
+class Entrance:
+    """An ASGI application for a node's internal address: polls and posts that other nodes send on.
+
+    Websockets that they send on go to the protocol class of the site (`serving.Site`).
+
+    Args:
+        application: Has the sessions.
+        gate: Knows the nodes.
+        fallback: Gets every other request, and the lifespan.
+
+    Attributes:
+        engine: See `Application`.
+        gate: As given.
+    """
+
+    def __init__(self, application: Application, gate: Gate, fallback: ASGIApp) -> None:
+        self.engine = application.engine
+        self.gate = gate
+        self._fallback = fallback
+        self._polling = Polling(application.engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] != "http" or not is_engine_path(self.engine, scope["path"]):
+            await self._fallback(scope, receive, send)
+            return
+        request = engine_request(scope)
+        try:
+            address, secure = self.gate.client(request.address, request.secure, request.headers)
+        except RequestRefused as refused:
+            await self._polling.refuse(request, refused, send)
+            return
+        request = replace(request, address=address, secure=secure, forwarded=True)
+        await self._polling.handle(request, receive, send)
+
+
+def engine_request(scope: Scope) -> EngineRequest:
+    """A request or websocket to the Engine.IO path, out of ASGI's form."""
+    client = scope.get("client")
+    websocket = scope["type"] == "websocket"
+    return EngineRequest(
+        method="GET" if websocket else scope["method"],
+        path=scope["path"],
+        query_string=scope["query_string"].decode("latin-1"),
+        headers=scope["headers"],
+        address=client[0] if client else None,
+        secure=scope.get("scheme") in {"https", "wss"},
+        websocket=websocket,
+    )
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        event = await receive()
+        if event["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def _not_found(send: Send) -> None:
+    body = b"Not Found"
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

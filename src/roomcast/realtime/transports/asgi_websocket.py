@@ -1,0 +1,209 @@
+"""WebSocket over plain ASGI: the slower way, for servers other than ours.
+
+ASGI's ``send`` has to be awaited, so that each websocket has a task that writes and a queue in front of it.
+
+Layer: realtime. Source: ASGI 3, "WebSocket".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from roomcast.realtime.core.connection import Connection
+from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.ports import Transport
+from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.transports.proxies import Receive, Send
+from roomcast.realtime.transports.session_lookup import admit
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
+from roomcast.wire.errors import Fault, RemoteError
+from roomcast.wire.websocket_frames import CloseCode
+
+_CLOSE: Final = {"type": "websocket.close", "code": int(CloseCode.NORMAL)}
+
+
+async def serve_websocket(engine: Engine, request: EngineRequest, receive: Receive, send: Send) -> None:
+    """Serve one websocket until it ends."""
+    await receive()  # websocket.connect
+    try:
+        connection = admit(engine, request)
+    except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
+        # Only `serve` can pipe a websocket to another node; here its client stays with polling, which is forwarded.
+        cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
+        engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
+        await send(_CLOSE)
+        return
+    await send({"type": "websocket.accept"})
+    socket = AsgiWebSocket(engine)
+    if connection is None:
+        engine.open(request.handshake(), socket)
+    else:
+        try:
+            connection.attach(socket)
+        except UpgradeRefused as refused:
+            engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.cause)
+            await send(_CLOSE)
+            return
+        socket.become_candidate(connection)
+    await socket.run(receive, send)
+
+
+class AsgiWebSocket:
+    """One accepted websocket: transport of a connection, or candidate for one."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._candidate = False
+        self._queue: deque[str | bytes] = deque()
+        self._queue_bytes = 0
+        self._closing = False
+        self._wake = asyncio.Event()
+        self._readable = asyncio.Event()
+        self._readable.set()
+        self._ended = asyncio.Event()
+
+    def become_candidate(self, connection: Connection) -> None:
+        """Begin as a candidate."""
+        self._candidate = True
+        self._connection = connection
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Read and write until the end."""
+        writer = asyncio.ensure_future(self._write(send))
+        reader = asyncio.ensure_future(self._read(receive))
+        ended = asyncio.ensure_future(self._ended.wait())
+        try:
+            await asyncio.wait({writer, reader, ended}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (writer, reader, ended):
+                task.cancel()
+            await asyncio.gather(writer, reader, ended, return_exceptions=True)
+            self._end(None, failed=False)
+
+    async def _read(self, receive: Receive) -> None:
+        limit = self._engine.limits.max_payload_bytes
+        while True:
+            await self._readable.wait()
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            data: str | bytes | None = event.get("text")
+            if data is None:
+                data = event["bytes"]
+            if data is None or self._connection is None:
+                continue
+            size = len(data.encode()) if isinstance(data, str) else len(data)
+            if size > limit:
+                self._end(RemoteError(Fault.TOO_LARGE, f"{size} bytes of at most {limit}"), failed=True)
+                return
+            if self._candidate:
+                self._connection.receive_candidate(data)
+            else:
+                self._connection.receive(data)
+
+    async def _write(self, send: Send) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                data = self._queue[0]
+                kind = "text" if isinstance(data, str) else "bytes"
+                await send({"type": "websocket.send", kind: data})
+                # Counted until the server has taken it: its own buffer is what makes ``send`` wait.
+                self._queue.popleft()
+                self._queue_bytes -= len(data)
+            if self._closing:
+                await send(_CLOSE)
+                return
+
+    def _end(self, error: RemoteError | None, *, failed: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._candidate:
+            connection.candidate_lost()
+        elif failed:
+            connection.transport_failed(error)
+        else:
+            connection.transport_closed()
+
+    def _enqueue(self, data: str | bytes) -> None:
+        self._queue.append(data)
+        self._queue_bytes += len(data)
+        self._wake.set()
+
+    # -- Transport of a connection ------------------------------------------------------------------------------------
+
+    def bind(self, connection: Connection) -> None:
+        """See `connection.Transport`."""
+        self._connection = connection
+
+    def direct(self) -> Callable[[bytes], object] | None:
+        """See `connection.Transport`: ASGI makes the frames."""
+        return None
+
+    def send(self, batch: Batch) -> None:
+        """See `connection.Transport`."""
+        connection = self._connection
+        if connection is None or connection.overflown or self._closing:
+            return
+        if self._queue:
+            batch = batch.solid
+        size_bytes = sum(message.size_bytes for message in batch.messages)
+        alone = not self._queue and len(batch.messages) == 1
+        if not alone and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:
+            connection.overflow(self._queue_bytes + size_bytes)
+            return
+        for message in batch.messages:
+            self._enqueue(message.text.decode())
+            for attachment in message.attachments:
+                self._enqueue(attachment)
+
+    def waiting(self) -> list[OutgoingMessage]:
+        """See `connection.Transport`: nothing moves on from a websocket."""
+        return []
+
+    def release(self, last: OutgoingMessage | None) -> None:
+        """See `connection.Transport`: there is no poll here."""
+
+    def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
+        """See `connection.Transport`."""
+        self.dismiss()
+
+    def abort(self) -> None:
+        """See `connection.Transport`."""
+        self._connection = None
+        self._closing = True
+        self._ended.set()
+
+    def pause_reading(self) -> None:
+        """See `connection.Transport`."""
+        self._readable.clear()
+
+    def resume_reading(self) -> None:
+        """See `connection.Transport`."""
+        self._readable.set()
+
+    # -- Candidate ----------------------------------------------------------------------------------------------------
+
+    def send_packet(self, packet: str) -> None:
+        """See `connection.Candidate`."""
+        self._enqueue(packet)
+
+    def take_over(self) -> Transport:
+        """See `connection.Candidate`."""
+        self._candidate = False
+        return self
+
+    def dismiss(self) -> None:
+        """See `connection.Candidate`."""
+        self._connection = None
+        self._closing = True
+        self._wake.set()

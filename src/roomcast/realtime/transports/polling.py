@@ -1,0 +1,356 @@
+"""HTTP long-polling: the queue between two polls, and the GET, POST and OPTIONS of a session.
+
+Layer: realtime. Source: Engine.IO protocol v4, "HTTP long-polling"; engine.io 6 ``lib/transports/polling.ts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+from roomcast.realtime.core.connection import Connection
+from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.fanout.message import NOOP, Batch, OutgoingMessage
+from roomcast.realtime.forwarding.forwarder import ForwardedAnswer, NotForwarded
+from roomcast.realtime.transports.proxies import Receive, Send
+from roomcast.realtime.transports.session_lookup import admit
+from roomcast.wire.engineio import SEPARATOR
+from roomcast.wire.engineio_http import TransportName, error_body
+from roomcast.wire.engineio_refusals import RequestRefused
+
+_SEPARATOR: Final = SEPARATOR.encode()
+# python-engineio's client breaks off at a payload of more (``Payload.max_decode_packets``): the next poll has the rest.
+_MAX_POLL_PACKETS: Final = 16
+
+Header = tuple[bytes, bytes]
+
+_TEXT: Final[Header] = (b"content-type", b"text/plain; charset=UTF-8")
+_JSON: Final[Header] = (b"content-type", b"application/json")
+
+
+class PollingTransport:
+    """What waits for the next poll, bounded in bytes like a websocket's outbox."""
+
+    __slots__ = ("_connection", "_paused", "_poll", "_queue", "_queue_bytes")
+
+    def __init__(self) -> None:
+        self._connection: Connection
+        self._queue: list[OutgoingMessage] = []
+        self._queue_bytes = 0
+        self._poll: asyncio.Future[bytes] | None = None
+        self._paused: asyncio.Event | None = None
+
+    # -- Transport of a connection ------------------------------------------------------------------------------------
+
+    def bind(self, connection: Connection) -> None:
+        """See `connection.Transport`."""
+        self._connection = connection
+
+    def direct(self) -> Callable[[bytes], object] | None:
+        """See `connection.Transport`: there are no frames here."""
+        return None
+
+    def send(self, batch: Batch) -> None:
+        """See `connection.Transport`."""
+        connection = self._connection
+        if connection.overflown:
+            return
+        if self._queue:
+            batch = batch.solid
+        size_bytes = sum(message.size_bytes for message in batch.messages)
+        alone = not self._queue and len(batch.messages) == 1
+        if not alone and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:
+            connection.overflow(self._queue_bytes + size_bytes)
+            return
+        self._queue += batch.messages
+        self._queue_bytes += size_bytes
+        if self._poll is not None and self._queue:
+            self._answer(self._next())
+
+    def waiting(self) -> list[OutgoingMessage]:
+        """See `connection.Transport`."""
+        queue, self._queue, self._queue_bytes = self._queue, [], 0
+        return queue
+
+    def release(self, last: OutgoingMessage | None) -> None:
+        """See `connection.Transport`."""
+        if last is not None:
+            self._queue.append(last)
+        elif not self._queue:
+            self._queue.append(NOOP)
+        if self._poll is not None:
+            # Behind a close packet there is no next poll.
+            self._answer(self._next() if last is None else self.waiting())
+
+    def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
+        """See `connection.Transport`: the session has seen to the poll."""
+        self.abort()
+
+    def abort(self) -> None:
+        """See `connection.Transport`."""
+        self._queue.clear()
+        self._queue_bytes = 0
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+        self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """See `connection.Transport`: the POST in hand is answered later, and the client sends one at a time."""
+        if self._paused is None:
+            self._paused = asyncio.Event()
+
+    def resume_reading(self) -> None:
+        """See `connection.Transport`."""
+        if self._paused is not None:
+            self._paused.set()
+            self._paused = None
+
+    # -- for the requests ---------------------------------------------------------------------------------------------
+
+    async def readable(self) -> None:
+        """Wait until handlers have caught up with what this client sent."""
+        while self._paused is not None:
+            await self._paused.wait()
+
+    def poll(self) -> asyncio.Future[bytes]:
+        """The body for the poll that the session has just accepted."""
+        poll = self._poll = asyncio.get_running_loop().create_future()
+        if self._queue:
+            self._answer(self._next())
+        return poll
+
+    def drop_poll(self) -> None:
+        """The pending poll went away."""
+        self._poll = None
+
+    def _next(self) -> list[OutgoingMessage]:
+        """Take away what one poll gets: whole messages, one at least."""
+        packets = 0
+        for index, message in enumerate(self._queue):
+            packets += 1 + len(message.attachments)
+            if packets > _MAX_POLL_PACKETS and index:
+                taken, self._queue = self._queue[:index], self._queue[index:]
+                self._queue_bytes -= sum(message.size_bytes for message in taken)
+                return taken
+        return self.waiting()
+
+    def _answer(self, messages: list[OutgoingMessage]) -> None:
+        poll, self._poll = self._poll, None
+        self._connection.session.poll_answered()
+        if poll is not None and not poll.done():
+            poll.set_result(_SEPARATOR.join([message.payload for message in messages]))
+
+
+class Polling:
+    """Answers the polling requests of one server."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def handle(self, request: EngineRequest, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is."""
+        answer = _Answer(send)
+        try:
+            origin = request.header(b"origin")
+            answer.headers += self._engine.origins.cors_headers(origin)
+            if request.method == "OPTIONS":
+                await self._preflight(request, answer)
+                return
+            connection = admit(self._engine, request)
+            if connection is None:
+                await self._open(request, answer)
+                return
+            if request.method == "GET":
+                await self._get(connection, receive, answer)
+            else:
+                await self._post(connection, request, receive, answer)
+        except SessionOnOtherNode as elsewhere:
+            await self._forward(elsewhere.node_id, request, receive, answer)
+        except RequestRefused as refused:
+            await self._refuse(request, refused, answer)
+        except ServerFull:
+            await self._turn_away(request, "full", answer)
+
+    async def _refuse(self, request: EngineRequest, refused: RequestRefused, answer: _Answer) -> None:
+        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
+        await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
+
+    async def _turn_away(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
+        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, cause)
+        await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
+
+    async def refuse(self, request: EngineRequest, refused: RequestRefused, send: Send) -> None:
+        """Answer a request that may not even be looked at."""
+        await self._refuse(request, refused, _Answer(send))
+
+    async def _preflight(self, request: EngineRequest, answer: _Answer) -> None:
+        """A browser asks before a cross-origin POST (Fetch, "CORS-preflight request")."""
+        answer.headers.append((b"access-control-allow-methods", b"GET,POST"))
+        asked = request.header(b"access-control-request-headers")
+        if asked is not None:
+            answer.headers.append((b"access-control-allow-headers", asked.encode("latin-1")))
+        await answer.write(HTTPStatus.NO_CONTENT, b"")
+
+    async def _open(self, request: EngineRequest, answer: _Answer) -> None:
+        transport = PollingTransport()
+        connection = self._engine.open(request.handshake(), transport)
+        connection.session.poll_started(self._engine.now())
+        poll = transport.poll()
+        self._engine.log.flush()
+        await answer.write(HTTPStatus.OK, await poll, _TEXT)
+
+    async def _get(self, connection: Connection, receive: Receive, answer: _Answer) -> None:
+        try:
+            effects = connection.session.poll_started(self._engine.now())
+        except RequestRefused as refused:
+            connection.apply(refused.effects)
+            raise
+        transport = _polling(connection)
+        poll = transport.poll()
+        connection.apply(effects)
+        if not poll.done():
+            await self._wait(connection, transport, poll, receive)
+        if not poll.cancelled():
+            await answer.write(HTTPStatus.OK, poll.result(), _TEXT)
+        else:
+            await answer.write(HTTPStatus.BAD_REQUEST, b"")
+
+    async def _wait(
+        self, connection: Connection, transport: PollingTransport, poll: asyncio.Future[bytes], receive: Receive
+    ) -> None:
+        """Wait for something to say, or for the client to hang up."""
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {poll, hang_up}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hang_up.cancel()
+            if not poll.done():
+                transport.drop_poll()
+                poll.cancel()
+                connection.apply(connection.session.poll_aborted())
+
+    async def _post(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
+        transport = _polling(connection)
+        await transport.readable()
+        session = connection.session
+        try:
+            session.post_started(self._engine.now(), request.header(b"content-type") or "")
+            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+            if body is None:
+                connection.apply(session.post_aborted())
+                return
+            connection.apply(session.post_received(body, self._engine.now()))
+        except RequestRefused as refused:
+            connection.apply(refused.effects)
+            raise
+        except _TooLarge:
+            session.post_dropped()
+            await answer.refuse_body()
+            return
+        await transport.readable()
+        await answer.write(HTTPStatus.OK, b"ok", _TEXT)
+
+    async def _forward(self, node_id: str, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
+        """Let the node that has the session answer, and hang up on it if the client does."""
+        forwarder = self._engine.forwarder
+        if forwarder is None:
+            raise RuntimeError("a session is elsewhere, and there is no way there")
+        try:
+            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+        except _TooLarge:
+            await answer.refuse_body()
+            return
+        if body is None:
+            return
+        if not self._engine.accepting:
+            # What began before is ended by the drain; what begins now would hold it.
+            await self._turn_away(request, "draining", answer)
+            return
+        work = forwarder.request(node_id, request, body)
+        hang_up = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {work, hang_up}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if work.cancelled():
+                await self._turn_away(request, "draining", answer)
+            elif work.done():
+                await answer.pass_on(work.result())
+        except RequestRefused as refused:
+            await self._refuse(request, refused, answer)
+        except NotForwarded as failure:
+            await self._turn_away(request, failure.cause, answer)
+        finally:
+            for task in either:
+                task.cancel()
+            await asyncio.gather(*either, return_exceptions=True)
+
+
+class _TooLarge(Exception):
+    """A body is larger than ``max_payload_bytes``."""
+
+
+class _Answer:
+    """One HTTP answer: the headers that every outcome carries, then the outcome."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.headers: list[Header] = [(b"cache-control", b"no-store")]
+
+    async def write(self, status: HTTPStatus, body: bytes, content_type: Header | None = None) -> None:
+        headers = [*self.headers, (b"content-length", b"%d" % len(body))]
+        if content_type is not None:
+            headers.append(content_type)
+        await self._write(int(status), headers, body)
+
+    async def refuse_body(self) -> None:
+        """The body is too large. The rest of it is not read, so that the connection cannot be used again."""
+        self.headers.append((b"connection", b"close"))
+        await self.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
+
+    async def pass_on(self, answer: ForwardedAnswer) -> None:
+        """Answer as another node did: its headers are the answer's."""
+        length = (b"content-length", b"%d" % len(answer.body))
+        await self._write(answer.status, [*answer.headers, length], answer.body)
+
+    async def _write(self, status: int, headers: list[Header], body: bytes) -> None:
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _polling(connection: Connection) -> PollingTransport:
+    transport = connection.transport
+    if not isinstance(transport, PollingTransport):
+        raise TypeError("the session said polling, its transport is something else")
+    return transport
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_body(request: EngineRequest, receive: Receive, limit_bytes: int) -> bytes | None:
+    """The body; None if the client hangs up before its end.
+
+    Raises:
+        _TooLarge: as soon as that is known.
+    """
+    announced = request.header(b"content-length")
+    if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
+        raise _TooLarge
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        body += event.get("body", b"")
+        if len(body) > limit_bytes:
+            raise _TooLarge
+        if not event.get("more_body", False):
+            return bytes(body)

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
+from roomcast.gateway.api.client import ApiClient, ApiClientOptions
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
+
+AUTH = AuthOptions("a secret of more than thirty-two bytes")
+GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "seq": 7, "reset": False}}]})
+
+
+class Api:
+    """An API of the test's own making, and a clock."""
+
+    def __init__(self, answer: httpx.Response | Exception = GRANTED, *, auth: bool = False) -> None:
+        self.answer = answer
+        self.requests: list[httpx.Request] = []
+        self.now = 1_000.0
+        self.client = ApiClient(
+            ApiClientOptions(url="http://api.test"),
+            TokenIssuer(AUTH) if auth else None,
+            transport=httpx.MockTransport(self._handle),
+            clock=self._clock,
+        )
+        self.admission = HttpAdmission(self.client, GrantOptions(ttl_s=60, max_grants=2), clock=self._clock)
+
+    def _clock(self) -> float:
+        return self.now
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def test_the_api_is_asked_with_the_cursor_and_its_word_is_taken() -> None:
+    api = Api()
+    assert await api.admission.admit("c1", "ada", Cursor("e1", 3)) == Admission(Head("e1", 7), reset=False)
+    (request,) = api.requests
+    assert (request.method, request.url.path) == ("POST", "/api/internal/admissions")
+    ask = {"chatId": "c1", "userId": "ada", "since": {"epoch": "e1", "seq": 3}}
+    assert json.loads(request.content) == {"asks": [ask]}
+    assert "authorization" not in request.headers
+
+
+async def test_the_gateway_asks_as_a_service_and_renews_its_token() -> None:
+    api = Api(auth=True)
+    await api.admission.admit("c1", "ada", None)
+    await api.admission.admit("c1", "ada", None)
+    api.now += 301
+    await api.admission.admit("c1", "ada", None)
+    tokens = [request.headers["authorization"].removeprefix("Bearer ") for request in api.requests]
+    assert tokens[0] == tokens[1]
+    identity = TokenVerifier(AUTH).verify(tokens[2])
+    assert (identity.user_id, identity.service) == ("gateway", True)
+
+
+@pytest.mark.parametrize("code", ["forbidden", "chat-not-found"])
+async def test_a_refusal_is_a_refusal_and_ends_the_grant(code) -> None:
+    api = Api()
+    await api.admission.admit("c1", "ada", None)
+    api.answer = httpx.Response(200, json={"answers": [{"refused": code}]})
+    with pytest.raises(AdmissionDenied):
+        await api.admission.admit("c1", "ada", None)
+    api.answer = httpx.ConnectError("down")
+    with pytest.raises(ApiUnavailable):
+        await api.admission.admit("c1", "ada", None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.ConnectError("down"),
+        httpx.ReadTimeout("slow"),
+        httpx.Response(401),
+        httpx.Response(422),
+        httpx.Response(429),
+        httpx.Response(500),
+        httpx.Response(503),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(403),
+        httpx.Response(404),
+        httpx.Response(200, json={"answers": [{"admitted": {"epoch": 5}}]}),
+        httpx.Response(200, json={"answers": []}),
+        httpx.Response(200, json={"answers": [{"refused": "unavailable"}]}),
+        httpx.Response(200, json={"answers": [{}]}),
+    ],
+)
+async def test_no_usable_answer_is_unavailable_never_forbidden(answer) -> None:
+    with pytest.raises(ApiUnavailable):
+        await Api(answer).admission.admit("c1", "ada", None)
+
+
+@pytest.mark.parametrize(("age_s", "granted"), [(60.0, True), (60.1, False)])
+async def test_a_grant_serves_for_a_minute_while_the_api_is_away(age_s, granted) -> None:
+    api = Api()
+    await api.admission.admit("c1", "ada", None)
+    api.answer = httpx.ConnectError("down")
+    api.now += age_s
+
+    async def again() -> Admission:
+        return await api.admission.admit("c1", "ada", Cursor("e1", 5))
+
+    await expect(again, granted=granted)
+
+
+@pytest.mark.parametrize(
+    ("chat_id", "user_id", "since"),
+    [("c2", "ada", None), ("c1", "bob", None), ("c1", None, None), ("c1", "ada", Cursor("e0", 5))],
+)
+async def test_a_grant_serves_that_user_in_that_chat_and_epoch_only(chat_id, user_id, since) -> None:
+    api = Api()
+    await api.admission.admit("c1", "ada", None)
+    api.answer = httpx.ConnectError("down")
+    with pytest.raises(ApiUnavailable):
+        await api.admission.admit(chat_id, user_id, since)
+
+
+async def test_grants_are_bounded() -> None:
+    api = Api()
+    for chat_id in ("c1", "c2", "c3"):
+        await api.admission.admit(chat_id, "ada", None)
+    api.answer = httpx.ConnectError("down")
+    with pytest.raises(ApiUnavailable):
+        await api.admission.admit("c1", "ada", None)
+    assert (await api.admission.admit("c3", "ada", None)).head == Head("e1", 7)
+
+
+async def test_a_nudge_asks_the_relay() -> None:
+    api = Api(httpx.Response(204))
+    await api.admission.nudge("c1")
+    assert api.requests[0].url.path == "/api/internal/nudges"
+
+
+async def expect(work: Callable[[], object], *, granted: bool) -> None:
+    if granted:
+        assert await work() is not None  # type: ignore[misc]
+    else:
+        with pytest.raises(ApiUnavailable):
+            await work()  # type: ignore[misc]

@@ -1,0 +1,140 @@
+"""Questions about joins: together when many come, at once when few do, each with its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from roomcast.gateway.api.batches import AdmissionBatches, BatchOptions
+from roomcast.gateway.api.client import ApiClient, ApiClientOptions
+from roomcast.gateway.ports import ApiUnavailable
+from support.virtual_time import run_in_virtual_time
+
+TAKES_S = 0.1
+
+
+class Api:
+    """Answers every question with a seq that is in its chat's name, after a while."""
+
+    def __init__(self, options: BatchOptions | None = None) -> None:
+        self.sizes: list[int] = []
+        self.under_way = self.most_under_way = 0
+        self.fault: httpx.Response | None = None
+        self.bug: Exception | None = None
+        self.takes_s = TAKES_S
+        client = ApiClient(
+            ApiClientOptions(url="http://api.test", timeout_s=60.0), None, transport=httpx.MockTransport(self._handle)
+        )
+        self.batches = AdmissionBatches(client, options)
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        asks = json.loads(request.content)["asks"]
+        self.sizes.append(len(asks))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await asyncio.sleep(self.takes_s)
+        self.under_way -= 1
+        if self.bug is not None:
+            raise self.bug
+        if self.fault is not None:
+            return self.fault
+        answers = [{"admitted": {"epoch": "e", "seq": int(ask["chatId"]), "reset": False}} for ask in asks]
+        return httpx.Response(200, json={"answers": answers})
+
+    async def seq(self, number: int) -> Any:
+        verdict = await self.batches.ask({"chatId": str(number), "userId": None, "since": None})
+        assert verdict.admitted is not None
+        return verdict.admitted.seq
+
+
+def run(scenario: Callable[[Api], Awaitable[None]], options: BatchOptions | None = None) -> None:
+    async def main() -> None:
+        await scenario(Api(options))
+
+    run_in_virtual_time(main())
+
+
+def test_a_lone_question_is_asked_at_once() -> None:
+    async def scenario(api: Api) -> None:
+        began = asyncio.get_running_loop().time()
+        assert await api.seq(7) == 7
+        assert asyncio.get_running_loop().time() - began < 2 * TAKES_S
+        assert api.sizes == [1]
+
+    run(scenario)
+
+
+def test_a_storm_is_a_few_requests_and_each_gets_its_own_answer() -> None:
+    async def scenario(api: Api) -> None:
+        assert await asyncio.gather(*(api.seq(number) for number in range(1_000))) == list(range(1_000))
+        assert len(api.sizes) <= 4 + 1_000 // 64 + 1
+        assert max(api.sizes) == 64
+        assert api.most_under_way == 4
+
+    run(scenario)
+
+
+def test_a_request_that_fails_is_unavailable_for_all_of_its_questions_and_the_next_ones_are_asked() -> None:
+    async def scenario(api: Api) -> None:
+        api.fault = httpx.Response(500)
+        results = await asyncio.gather(*(api.seq(number) for number in range(100)), return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        api.fault = None
+        assert await api.seq(1) == 1
+
+    run(scenario)
+
+
+def test_a_bug_leaves_nobody_waiting_and_the_next_ones_are_asked(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(api: Api) -> None:
+        api.bug = RuntimeError("not foreseen")
+        results = await asyncio.gather(*(api.seq(number) for number in range(300)), return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() < 10 * TAKES_S
+        api.bug = None
+        assert await api.seq(1) == 1
+
+    run(scenario)
+    assert "not foreseen" in caplog.text
+
+
+def test_the_end_leaves_nobody_waiting() -> None:
+    async def scenario(api: Api) -> None:
+        asking = [asyncio.create_task(api.seq(number)) for number in range(300)]
+        await asyncio.sleep(TAKES_S / 2)
+        await api.batches.close()
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() < TAKES_S
+
+    run(scenario)
+
+
+def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
+    async def scenario(api: Api) -> None:
+        tasks = [asyncio.create_task(api.seq(number)) for number in range(300)]
+        await asyncio.sleep(TAKES_S / 2)
+        for task in tasks[::2]:
+            task.cancel()
+        assert await asyncio.gather(*tasks[1::2]) == list(range(1, 300, 2))
+
+    run(scenario)
+
+
+def test_nobody_waits_for_ever_and_no_more_wait_than_may() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = 50.0
+        tasks = [asyncio.create_task(api.seq(number)) for number in range(20)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiUnavailable, match="too many"):
+            await api.seq(21)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, ApiUnavailable) for result in results)
+        assert asyncio.get_running_loop().time() < 10
+
+    run(scenario, BatchOptions(at_once=1, max_waiting=20))

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.chat.ports import Head
+from roomcast.gateway.delivery.chat_feed import EpochDiffers, FeedBehind, FeedOptions
+from support.gateway_model import FeedWorld, entry
+from support.virtual_time import run_in_virtual_time
+
+
+def test_what_is_appended_is_broadcast_in_order() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        await world.commit(3)
+        assert world.socket.seqs() == [1, 2, 3]
+
+    run_in_virtual_time(main())
+
+
+def test_what_lies_before_the_feed_is_not_broadcast() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(3)
+        feed = await world.follow()
+        assert feed.position == Head("e1", 3)
+        await world.commit()
+        assert world.socket.seqs() == [4]
+
+    run_in_virtual_time(main())
+
+
+def test_an_entry_that_comes_twice_is_broadcast_once() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        feed = await world.follow()
+        await world.commit(2)
+        feed._take("e1", [entry(1), entry(2)])
+        assert world.socket.seqs() == [1, 2]
+
+    run_in_virtual_time(main())
+
+
+def test_a_lost_delivery_is_read_from_the_log_before_the_next_one_is_emitted() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        await world.commit()
+        world.log.losing = True
+        await world.commit(2)
+        world.log.losing = False
+        await world.commit()
+        await asyncio.sleep(0.01)
+        assert world.socket.seqs() == [1, 2, 3, 4]
+        assert world.names == ["new-msg"] * 4
+
+    run_in_virtual_time(main())
+
+
+def test_a_gap_that_cannot_be_bridged_holds_the_room_up_for_the_limit_and_is_told() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(gap_limit_s=0.25))
+        feed = await world.follow()
+        await world.commit()
+        world.log.available = world.database.available = False
+        feed._take("e1", [entry(5), entry(6)])
+        await asyncio.sleep(0.24)
+        assert world.names == ["new-msg"]
+        await asyncio.sleep(0.02)
+        assert world.socket.frames[1:] == [("resync", {"chatId": "a", "epoch": "e1", "seq": 6, "reset": False})]
+        feed._take("e1", [entry(7)])
+        assert world.names == ["new-msg", "resync", "new-msg"]
+        assert feed.covered_after == 6
+
+    run_in_virtual_time(main())
+
+
+def test_a_gap_in_a_log_that_lost_its_past_is_filled_by_the_relay() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        await world.commit()
+        world.log.losing = True
+        await world.commit(3)
+        world.log.drop("a")
+        world.log.losing = False
+        await world.commit()
+        await asyncio.sleep(0.3)
+        assert world.socket.seqs() == [1, 2, 3, 4, 5]
+
+    run_in_virtual_time(main())
+
+
+def test_a_new_epoch_resets_the_room() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        feed = await world.follow()
+        await world.commit(5)
+        world.database.restore(lose=3)
+        await world.commit()
+        assert world.socket.frames[5:] == [("resync", {"chatId": "a", "epoch": "e2", "seq": 3, "reset": True})]
+        assert feed.position == Head("e2", 3)
+        await world.commit()
+        assert world.socket.frames[6][1]["seq"] == 4
+
+    run_in_virtual_time(main())
+
+
+def test_an_entry_of_an_unknown_version_is_told_and_not_sent() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        feed = await world.follow()
+        feed._take("e1", [entry(1), entry(2, version=99), entry(3)])
+        assert world.names == ["new-msg", "resync", "new-msg"]
+        assert world.socket.frames[1][1]["seq"] == 2
+        assert feed.position == Head("e1", 3)
+
+    run_in_virtual_time(main())
+
+
+def test_what_arrives_while_the_head_is_asked_for_is_not_lost() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        real_head = world.log.head
+
+        async def head_while_appending(chat_id: str):
+            found = await real_head(chat_id)
+            world.log.head = real_head
+            await world.commit(2)
+            return found
+
+        await world.commit()
+        world.log.head = head_while_appending
+        feed = await world.feeds.hold("a")
+        await feed.reach(Head("e1", 3))
+        assert world.socket.seqs() == [2, 3]
+
+    run_in_virtual_time(main())
+
+
+def test_reaching_nudges_the_relay_of_a_chat_without_a_log() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(30, publish=False)
+        feed = await world.follow()
+        assert feed.position == Head("e1", 30)
+
+    run_in_virtual_time(main())
+
+
+def test_an_empty_chat_needs_no_log() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        world.database.available = False
+        feed = await world.follow()
+        assert feed.position == Head("e1", 0)
+
+    run_in_virtual_time(main())
+
+
+def test_a_log_that_stays_behind_is_said_after_the_limit() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(reach_limit_s=3.0))
+        await world.commit(2)
+        world.database.available = False
+        feed = await world.feeds.hold("a")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(FeedBehind):
+            await feed.reach(Head("e1", 5))
+        assert asyncio.get_running_loop().time() - began == pytest.approx(3.0, abs=0.01)
+
+    run_in_virtual_time(main())
+
+
+def test_a_log_of_another_epoch_is_said_after_a_nudge() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(2)
+        feed = await world.feeds.hold("a")
+        with pytest.raises(EpochDiffers):
+            await feed.reach(Head("e0", 1))
+
+    run_in_virtual_time(main())

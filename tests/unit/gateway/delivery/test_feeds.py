@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.chat.ports import Head, LogUnavailable
+from roomcast.gateway.delivery.chat_feed import FeedOptions
+from support.gateway_model import FeedWorld
+from support.virtual_time import run_in_virtual_time
+
+
+def test_a_lost_last_delivery_is_found_by_the_sweep() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(sweep_s=30.0))
+        await world.follow()
+        world.log.losing = True
+        await world.commit(2)
+        sweeping = asyncio.create_task(world.feeds.run())
+        await asyncio.sleep(30)
+        assert world.socket.seqs() == [1, 2]
+        sweeping.cancel()
+
+    run_in_virtual_time(main())
+
+
+def test_holders_share_one_subscription_which_outlives_them_for_a_moment() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(linger_s=5.0))
+        first, second = await asyncio.gather(world.feeds.hold("a"), world.feeds.hold("a"))
+        assert first is second
+        assert world.log.subscriptions == 1
+        world.feeds.release(first)
+        world.feeds.release(first)
+        await asyncio.sleep(4.9)
+        assert await world.feeds.hold("a") is first
+        await asyncio.sleep(5)
+        assert world.log.subscriptions == 1
+        world.feeds.release(first)
+        await asyncio.sleep(5.1)
+        assert (world.log.subscriptions, len(world.feeds)) == (0, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_a_log_out_of_reach_fails_every_waiting_join_and_the_next_one_tries_anew() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        world.log.available = False
+        outcomes = await asyncio.gather(world.feeds.hold("a"), world.feeds.hold("a"), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [LogUnavailable, LogUnavailable]
+        assert len(world.feeds) == 0
+        world.log.available = True
+        assert (await world.feeds.hold("a")).position is None
+        await world.feeds.close()
+        assert world.log.subscriptions == 0
+
+    run_in_virtual_time(main())
+
+
+def test_one_cancelled_join_does_not_take_the_opening_from_another() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        gate = asyncio.Event()
+        real = world.log.subscribe
+
+        async def slow(chat_id, sink, signals=None):
+            await gate.wait()
+            return await real(chat_id, sink, signals)
+
+        world.log.subscribe = slow
+        first = asyncio.create_task(world.feeds.hold("a"))
+        second = asyncio.create_task(world.feeds.hold("a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        feed = await second
+        assert feed.holders == 1
+
+    run_in_virtual_time(main())
+
+
+def test_the_sweep_restores_a_log_that_was_lost() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        await world.commit(3)
+        world.log.drop("a")
+        await world.feeds.sweep()
+        assert await world.log.head("a") == Head("e1", 3)
+        assert world.socket.seqs() == [1, 2, 3]
+
+    run_in_virtual_time(main())
+
+
+def test_a_sweep_survives_a_log_out_of_reach() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        world.log.available = False
+        await world.feeds.sweep()
+
+    run_in_virtual_time(main())
+
+
+def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        broken = await world.feeds.hold("broken")
+        await world.follow()
+        world.log.losing = True
+        await world.commit(2)
+
+        async def fail() -> None:
+            raise KeyError("not foreseen")
+
+        broken.compare = fail  # type: ignore[method-assign]  # the bug
+        await world.feeds.sweep()
+        await asyncio.sleep(1)  # the bridge's
+        assert world.socket.seqs() == [1, 2]
+
+    run_in_virtual_time(main())
+    assert "not foreseen" in caplog.text

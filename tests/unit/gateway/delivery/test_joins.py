@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.contract.errors import ErrorCode
+from roomcast.eventlog.memory import MemoryLogOptions
+from roomcast.gateway.delivery.chat_feed import FeedOptions, chat_room
+from roomcast.gateway.delivery.feeds import Feeds
+from roomcast.gateway.delivery.joins import JoinOptions, JoinRefused, Joins
+from roomcast.gateway.ports import Cursor
+from support.gateway_model import Database, LocalRooms, UnreliableLog, entry
+from support.virtual_time import run_in_virtual_time
+
+
+class World:
+    def __init__(self, options: JoinOptions | None = None, log_options: MemoryLogOptions | None = None) -> None:
+        self.log = UnreliableLog(options=log_options)
+        self.database = Database(self.log, seed_entries=1_000)
+        self.rooms = LocalRooms()
+        self.feeds = Feeds(self.log, self.database, self.rooms, FeedOptions(linger_s=1.0))
+        self.joins = Joins(self.feeds, self.log, self.database, options)
+
+    async def commit(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.database.commit("a")
+        await self.database.publish("a")
+
+    async def join(self, socket, seq: int | None = None, *, epoch: str = "e1", user: str | None = None):
+        since = None if seq is None else Cursor(epoch, seq)
+        return await self.joins.join(socket, "a", user, since)
+
+
+def test_a_join_without_a_cursor_replays_nothing_and_says_where_live_begins() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        socket = world.rooms.socket()
+        ack = await world.join(socket)
+        assert ack.model_dump() == {"ok": True, "chatId": "a", "epoch": "e1", "seq": 3, "recovered": True}
+        await world.commit()
+        assert socket.seqs() == [4]
+
+    run_in_virtual_time(main())
+
+
+def test_a_join_replays_exactly_what_is_behind_the_cursor() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(5)
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 2)
+        assert (ack.seq, ack.recovered, socket.seqs()) == (5, True, [3, 4, 5])
+
+    run_in_virtual_time(main())
+
+
+def test_events_between_the_read_and_the_room_are_neither_lost_nor_sent_twice() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        socket = world.rooms.socket()
+        real = world.log.read
+
+        async def read_then_append(*args):
+            found = await real(*args)
+            await world.commit(2)
+            return found
+
+        world.log.read = read_then_append
+        ack = await world.join(socket, 1)
+        assert (ack.seq, socket.seqs()) == (5, [2, 3, 4, 5])
+        await world.commit()
+        assert socket.seqs() == [2, 3, 4, 5, 6]
+
+    run_in_virtual_time(main())
+
+
+def test_a_log_ahead_of_the_feed_is_left_to_the_room() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(2)
+        holder = world.rooms.socket()
+        await world.join(holder)
+        world.log.losing = True
+        world.database.commit("a")
+        # The delivery is lost; the log has 3, the database's answer to the join is older.
+        real = world.database.admit
+
+        async def admit_first(*args):
+            admission = await real(*args)
+            return type(admission)(type(admission.head)("e1", 2), admission.reset)
+
+        await world.database.publish("a")
+        world.database.admit = admit_first
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 1)
+        assert (ack.seq, socket.seqs()) == (2, [2])
+        await world.feeds.sweep()
+        await asyncio.sleep(0.1)
+        assert socket.seqs() == [2, 3]
+        assert holder.seqs() == [3]
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(("missed", "recovered"), [(10, True), (11, False)])
+def test_a_replay_is_bounded_in_events_and_never_a_part(missed, recovered) -> None:
+    async def main() -> None:
+        world = World(JoinOptions(replay_entries=10))
+        await world.commit(missed)
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 0)
+        assert (ack.recovered, len(socket.seqs())) == (recovered, missed if recovered else 0)
+        assert ack.seq == missed
+
+    run_in_virtual_time(main())
+
+
+def test_a_replay_is_bounded_in_bytes() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(10)
+        size = len((await world.log.inner.read("a", "e1", 0, 1)).entries[0].args) * 10
+        for limit, recovered in ((size + 1, True), (size - 10, False)):
+            joins = Joins(world.feeds, world.log, world.database, JoinOptions(replay_bytes=limit))
+            ack = await joins.join(world.rooms.socket(), "a", None, Cursor("e1", 0))
+            assert ack.recovered is recovered
+
+    run_in_virtual_time(main())
+
+
+def test_a_log_without_the_past_is_said() -> None:
+    async def main() -> None:
+        world = World(log_options=MemoryLogOptions(max_entries=3))
+        await world.commit(5)
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 1)
+        assert (ack.recovered, ack.seq, socket.seqs()) == (False, 5, [])
+        await world.commit()
+        assert socket.seqs() == [6]
+
+    run_in_virtual_time(main())
+
+
+def test_a_cursor_of_another_history_resets() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(5)
+        world.database.restore(lose=2)
+        await world.commit(2)
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 5)
+        assert (ack.epoch, ack.seq, ack.recovered, ack.reset, socket.frames) == ("e2", 5, False, True, [])
+
+    run_in_virtual_time(main())
+
+
+def test_a_cursor_of_an_earlier_epoch_of_this_history_is_good() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(5)
+        world.database.restore(lose=0)
+        socket = world.rooms.socket()
+        ack = await world.join(socket, 3)
+        assert (ack.epoch, ack.recovered, ack.reset, socket.seqs()) == ("e2", True, False, [4, 5])
+
+    run_in_virtual_time(main())
+
+
+def test_joining_twice_sends_nothing_twice() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        socket = world.rooms.socket()
+        first, second = await asyncio.gather(world.join(socket, 1), world.join(socket, 1))
+        assert (first.recovered, second.recovered, socket.seqs()) == (True, True, [2, 3])
+        await world.commit()
+        assert socket.seqs() == [2, 3, 4]
+        world.joins.drop(socket.sid)
+        await asyncio.sleep(2)
+        assert len(world.feeds) == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_repeated_join_from_before_the_first_one_is_not_called_recovered() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        socket = world.rooms.socket()
+        await world.join(socket)
+        assert (await world.join(socket, 3)).recovered is True
+        assert (await world.join(socket, 2)).recovered is False
+
+    run_in_virtual_time(main())
+
+
+def test_a_repeated_join_from_before_a_resync_is_not_called_recovered() -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.rooms.socket()
+        await world.join(socket)
+        feed = await world.feeds.hold("a")
+        world.log.available = world.database.available = False
+        world.database.heads["a"] = 5
+        world.database.written_in["a"] = [0] * 5
+        feed._take("e1", [entry(5)])
+        await asyncio.sleep(0.3)
+        assert socket.frames[-1][0] == "resync"
+        world.log.available = world.database.available = True
+        assert (await world.join(socket, 0)).recovered is False
+        assert (await world.join(socket, 5)).recovered is True
+
+    run_in_virtual_time(main())
+
+
+def test_leaving_ends_what_a_join_before_it_began() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(2)
+        socket = world.rooms.socket()
+        joining = asyncio.create_task(world.join(socket, 0))
+        leaving = asyncio.create_task(world.joins.leave(socket, "a"))
+        ack = await joining
+        await leaving
+        assert ack.seq == 2
+        await world.commit()
+        assert socket.seqs() == [1, 2]
+        assert len(world.joins) == 0
+
+    run_in_virtual_time(main())
+
+
+def test_leaving_a_chat_that_was_not_joined_is_harmless() -> None:
+    async def main() -> None:
+        world = World()
+        await world.joins.leave(world.rooms.socket(), "a")
+
+    run_in_virtual_time(main())
+
+
+def test_a_socket_that_goes_during_its_join_holds_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(2)
+        socket = world.rooms.socket()
+        real = world.log.read
+
+        async def read_then_go(*args):
+            found = await real(*args)
+            world.rooms.cut(socket)
+            world.joins.drop(socket.sid)
+            return found
+
+        world.log.read = read_then_go
+        with pytest.raises(JoinRefused):
+            await world.join(socket, 0)
+        assert world.rooms.members[chat_room("a")] == set()
+        await asyncio.sleep(2)
+        assert (len(world.joins), len(world.feeds)) == (0, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_a_cancelled_join_holds_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(2)
+        gate = asyncio.Event()
+
+        async def read_never(*_args):
+            await gate.wait()
+
+        world.log.read = read_never
+        socket = world.rooms.socket()
+        joining = asyncio.create_task(world.join(socket, 0))
+        await asyncio.sleep(0.01)
+        joining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await joining
+        await asyncio.sleep(2)
+        assert (len(world.joins), len(world.feeds)) == (0, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_who_is_not_admitted_is_forbidden_and_put_out() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.members = {"ada"}
+        socket = world.rooms.socket()
+        await world.join(socket, user="ada")
+        world.database.members = set()
+        with pytest.raises(JoinRefused) as refused:
+            await world.join(socket, user="ada")
+        assert refused.value.code is ErrorCode.FORBIDDEN
+        await world.commit()
+        assert socket.frames == []
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("broken", ["api", "log"])
+def test_what_is_out_of_reach_is_unavailable_never_forbidden(broken) -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit()
+        if broken == "api":
+            world.database.available = False
+        else:
+            world.log.available = False
+        with pytest.raises(JoinRefused) as refused:
+            await world.join(world.rooms.socket(), 0)
+        assert refused.value.code is ErrorCode.UNAVAILABLE
+        await asyncio.sleep(2)
+        assert (len(world.joins), len(world.feeds)) == (0, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_one_socket_follows_a_bounded_number_of_chats() -> None:
+    async def main() -> None:
+        world = World(JoinOptions(max_chats_per_socket=2))
+        socket = world.rooms.socket()
+        for chat_id in ("a", "b"):
+            await world.joins.join(socket, chat_id, None, None)
+        with pytest.raises(JoinRefused) as refused:
+            await world.joins.join(socket, "c", None, None)
+        assert refused.value.code is ErrorCode.LIMIT_REACHED
+        await world.joins.leave(socket, "a")
+        await world.joins.join(socket, "c", None, None)
+
+    run_in_virtual_time(main())
+
+
+def test_one_join_costs_one_question_to_the_api() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        await world.join(world.rooms.socket(), 1)
+        assert world.database.admissions == 1
+
+    run_in_virtual_time(main())

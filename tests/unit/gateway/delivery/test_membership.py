@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.gateway.delivery.membership import Memberships, removed_user
+from support.gateway_model import Database, UnreliableLog
+from support.virtual_time import run_in_virtual_time
+
+
+class World:
+    def __init__(self) -> None:
+        self.database = Database(UnreliableLog())
+        self.memberships = Memberships(self.database, retry_s=5.0)
+        self.out: list[str] = []
+
+    def enter(self, user_id: str, sid: str) -> None:
+        def put_out() -> None:
+            self.memberships.leave("a", user_id, sid)
+            self.out.append(sid)
+
+        self.memberships.enter("a", user_id, sid, put_out)
+
+
+@pytest.mark.parametrize(
+    ("args", "user_id"),
+    [
+        (b'["member-removed",{"chatId":"a","userId":"bob","seq":3}]', "bob"),
+        (b'["member-added",{"userId":"bob"}]', None),
+        (b'["new-msg",{"content":"[\\"member-removed\\",{}]"}]', None),
+    ],
+)
+def test_only_removals_are_looked_into(args, user_id) -> None:
+    assert removed_user(args) == user_id
+
+
+def test_a_removal_puts_out_every_socket_of_that_user_and_no_other() -> None:
+    world = World()
+    world.enter("bob", "s1")
+    world.enter("bob", "s2")
+    world.enter("ada", "s3")
+    world.memberships.removed("a", "bob")
+    world.memberships.removed("other", "ada")
+    assert world.out == ["s1", "s2"]
+
+
+def test_in_doubt_the_api_decides() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.members = {"ada"}
+        for user_id, sid in (("ada", "s1"), ("bob", "s2"), ("eve", "s3")):
+            world.enter(user_id, sid)
+        world.memberships.doubt("a", "bob")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert world.out == ["s2"]
+        world.memberships.doubt("a")
+        world.memberships.doubt("a")
+        await asyncio.sleep(1)
+        assert world.out == ["s2", "s3"]
+        assert world.database.admissions == 3
+
+    run_in_virtual_time(main())
+
+
+def test_doubt_stays_until_the_api_answers_or_nobody_is_left() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.members = set()
+        world.database.available = False
+        world.enter("bob", "s1")
+        world.enter("eve", "s2")
+        world.memberships.doubt("a")
+        await asyncio.sleep(7)
+        world.memberships.leave("a", "eve", "s2")
+        world.database.available = True
+        await asyncio.sleep(4)
+        assert world.out == ["s1"]
+        assert world.database.admissions == 5
+        await world.memberships.close()
+
+    run_in_virtual_time(main())
+
+
+def test_closing_ends_all_doubt() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.available = False
+        world.enter("bob", "s1")
+        world.memberships.doubt("a")
+        await asyncio.sleep(1)
+        await world.memberships.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_in_virtual_time(main())

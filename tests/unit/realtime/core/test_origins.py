@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import ServerOptions
+from roomcast.realtime.core.origins import OriginPolicy
+
+OWN = ("https://chat.example", "http://localhost:3000")
+
+
+def policy(**options: Any) -> OriginPolicy:
+    return OriginPolicy(ServerOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://chat.example", True),
+        ("http://localhost:3000", True),
+        ("http://chat.example", False),
+        ("https://chat.example:443", False),
+        ("https://chat.example.evil", False),
+        ("https://evil-chat.example", False),
+        ("https://evil.example/https://chat.example", False),
+        ("HTTPS://CHAT.EXAMPLE", False),
+        ("http://localhost:3001", False),
+        ("null", False),
+        ("", False),
+        (None, True),
+    ],
+)
+def test_listed_origins_are_matched_exactly(origin: str | None, allowed: bool) -> None:
+    assert policy(cors_allowed_origins=OWN).allows_origin(origin, "api.example", secure=False) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "secure", "allowed"),
+    [
+        ("http://a.example:3001", "a.example:3001", False, True),
+        ("http://a.example:3001", "A.example:3001", False, True),
+        ("https://a.example", "a.example", False, True),
+        ("https://a.example", "a.example", True, True),
+        ("http://a.example", "a.example", True, False),
+        ("http://a.example:3000", "a.example:3001", False, False),
+        ("ftp://a.example", "a.example", False, False),
+        ("http://a.example", None, False, False),
+        ("null", "null", False, False),
+    ],
+)
+def test_the_pages_own_origin_may_always_connect(origin: str, host: str | None, secure: bool, allowed: bool) -> None:
+    assert policy().allows_origin(origin, host, secure=secure) is allowed
+
+
+def test_an_empty_list_refuses_every_other_origin() -> None:
+    assert not policy(cors_allowed_origins=()).allows_origin("https://chat.example", "api.example", secure=False)
+
+
+def test_any_origin_has_to_be_stated_and_never_carries_credentials() -> None:
+    anyone = policy(cors_allowed_origins=("*",))
+    assert anyone.allows_origin("https://who.ever", "x", secure=False)
+    assert anyone.cors_headers("https://who.ever") == [(b"access-control-allow-origin", b"*")]
+
+
+def test_cors_headers_name_the_origin_only_if_it_is_listed() -> None:
+    listed = policy(cors_allowed_origins=OWN)
+    assert dict(listed.cors_headers(OWN[0])) == {
+        b"vary": b"Origin",
+        b"access-control-allow-origin": OWN[0].encode(),
+        b"access-control-allow-credentials": b"true",
+    }
+    assert listed.cors_headers("https://evil.example") == [(b"vary", b"Origin")]
+    assert listed.cors_headers(None) == []
+    bare = policy(cors_allowed_origins=OWN, cors_credentials=False)
+    assert b"access-control-allow-credentials" not in dict(bare.cors_headers(OWN[0]))
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:3001", True),
+        ("[::1]:3001", True),
+        ("[::1]", True),
+        ("localhost.evil.example", False),
+        ("evil.example", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_hosts_are_matched_without_their_port(host: str | None, allowed: bool) -> None:
+    assert policy(allowed_hosts=("localhost", "[::1]")).allows_host(host) is allowed
+
+
+def test_every_host_is_answered_unless_hosts_are_listed() -> None:
+    assert policy().allows_host(None)
+    assert policy().allows_host("any.example")

@@ -1,0 +1,55 @@
+"""What of a client's request goes to the node that has its session."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.forwarding.forwarder import _ONE_HOP, Gate, _onward
+from roomcast.wire.engineio_refusals import RequestRefused
+
+NODE = NodeAddress("10.0.0.2", 9000, "the secret")
+LIES = [
+    (b"x-roomcast-forward", b"a guess"),
+    (b"x-roomcast-client", b"203.0.113.9"),
+    (b"x-roomcast-secure", b"1"),
+]
+
+
+def request(*headers: tuple[bytes, bytes]) -> EngineRequest:
+    return EngineRequest(
+        method="GET",
+        path="/socket.io/",
+        query_string="EIO=4",
+        headers=headers,
+        address="198.51.100.7",
+        secure=False,
+        websocket=False,
+    )
+
+
+@pytest.mark.parametrize("dropped", [frozenset[bytes](), _ONE_HOP], ids=["websocket", "polling"])
+def test_what_a_client_says_in_our_name_does_not_arrive(dropped: frozenset[bytes]) -> None:
+    sent = _onward(NODE, request((b"host", b"x"), *LIES, (b"cookie", b"a=1")), dropped)
+    assert sent == [
+        (b"host", b"x"),
+        (b"cookie", b"a=1"),
+        (b"x-roomcast-forward", b"the secret"),
+        (b"x-roomcast-client", b"198.51.100.7"),
+        (b"x-roomcast-secure", b"0"),
+    ]
+    assert Gate("the secret").client(None, True, sent) == ("198.51.100.7", False)
+
+
+def test_what_a_client_says_of_its_hop_ends_here() -> None:
+    hop = [(b"connection", b"keep-alive, X-Other"), (b"x-other", b"1"), (b"te", b"trailers"), (b"content-length", b"5")]
+    sent = _onward(NODE, request((b"host", b"x"), *hop), _ONE_HOP)
+    assert [name for name, _ in sent if not name.startswith(b"x-roomcast-")] == [b"host"]
+    # A websocket's upgrade is between the client and the owner.
+    assert set(hop) <= set(_onward(NODE, request(*hop), frozenset()))
+
+
+def test_a_lie_alone_is_refused_at_the_gate() -> None:
+    with pytest.raises(RequestRefused):
+        Gate("the secret").client("10.0.0.3", False, LIES)

@@ -1,0 +1,252 @@
+"""Reading frames: the short way and the parser's way give the same messages, however the bytes are cut."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
+
+from roomcast.realtime import Server, ServerOptions
+from roomcast.realtime.transports.proxies import TrustedProxies
+from roomcast.realtime.transports.websocket import websocket_protocol
+from support.virtual_time import run_in_virtual_time
+
+HEAD = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+    b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\r\n"
+)
+
+
+class StreamTransport(asyncio.Transport):
+    """What a protocol writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+def open_protocol(server: Server) -> tuple[Any, StreamTransport]:
+    protocol_class = websocket_protocol(server.engine, TrustedProxies(()))
+    protocol = protocol_class(Config(lambda: None), ServerState(), {})
+    transport = StreamTransport()
+    protocol.connection_made(transport)
+    protocol.data_received(HEAD)
+    assert transport.written.startswith(b"HTTP/1.1 101 ")
+    return protocol, transport
+
+
+def masked(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 2, 124, 125, 126, 127, 300, 5000, 65535, 65536, 70000]),
+        st.booleans(),  # binary
+        st.integers(1, 4),  # fragments
+        st.booleans(),  # a ping in front
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(messages=MESSAGES, cuts=st.lists(st.integers(1, 20_000), max_size=30))
+def test_every_message_arrives_whole_and_in_order_however_the_stream_is_cut(
+    messages: list[tuple[int, bool, int, bool]], cuts: list[int]
+) -> None:
+    expected: list[str | bytes] = []
+    stream = bytearray()
+    for size, binary, fragments, ping in messages:
+        data = os.urandom(size) if binary else b"4" + b"x" * size
+        expected.append(data if binary else data.decode())
+        if ping:
+            stream += masked(Opcode.PING, b"p")
+        step = max(1, -(-len(data) // fragments))
+        pieces = [data[i : i + step] for i in range(0, len(data), step)] or [b""]
+        for index, piece in enumerate(pieces):
+            opcode = Opcode.CONT if index else Opcode.BINARY if binary else Opcode.TEXT
+            stream += masked(opcode, piece, fin=index == len(pieces) - 1)
+
+    async def run() -> None:
+        server = Server()
+        protocol, _ = open_protocol(server)
+        (connection,) = server.engine.connections.values()
+        got: list[str | bytes] = []
+        protocol._connection = type("Sink", (), {"receive": lambda _, data: got.append(data)})()
+        at = 0
+        for cut in cuts:
+            protocol.data_received(bytes(stream[at : at + cut])) if at < len(stream) else None
+            at += cut
+        if at < len(stream):
+            protocol.data_received(bytes(stream[at:]))
+        assert got == expected
+        protocol._connection = connection
+        protocol.connection_lost(None)
+
+    asyncio.run(run())
+
+
+@settings(max_examples=200, deadline=None)
+@given(junk=st.lists(st.binary(max_size=200), max_size=5), enter=st.booleans())
+def test_junk_never_raises_and_ends_in_a_close_or_in_nothing(junk: list[bytes], enter: bool) -> None:
+    async def run() -> None:
+        server = Server(ServerOptions(max_payload_bytes=1000))
+        protocol, _ = open_protocol(server)
+        if enter:
+            protocol.data_received(masked(Opcode.TEXT, b"40"))
+        for data in junk:
+            protocol.data_received(data)
+        server.engine.log.flush()
+        protocol.connection_lost(None)
+        assert server.connections == 0
+        await server.shutdown()
+
+    asyncio.run(run())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text(max_size=60)
+    | st.from_regex(r"4[0-6]\d{0,3}(/[a-z]*,)?\d{0,4}[\[{\"\]}a-z0-9,:]{0,30}", fullmatch=True)
+)
+def test_odd_packets_never_raise(text: str) -> None:
+    async def run() -> None:
+        server = Server(ServerOptions(namespaces=("*",)))
+        protocol, _ = open_protocol(server)
+        protocol.data_received(masked(Opcode.TEXT, b"40"))
+        protocol.data_received(masked(Opcode.TEXT, text.encode()))
+        protocol.data_received(masked(Opcode.BINARY, b"\x00"))
+        server.engine.log.flush()
+        protocol.connection_lost(None)
+        assert server.connections == 0
+        await server.shutdown()
+
+    asyncio.run(run())
+
+
+async def test_a_clients_close_frame_is_answered_and_ends_the_session(recording: Any) -> None:
+    server = Server(observer=recording)
+    protocol, transport = open_protocol(server)
+    protocol.data_received(masked(Opcode.CLOSE, b"\x03\xe8bye"))
+    assert transport.written.endswith(b"\x88\x05\x03\xe8bye")
+    assert transport.closed
+    assert [reason.value for _, reason in recording.of("connection_closed")] == ["transport close"]
+
+
+async def test_a_close_frame_right_behind_a_malformed_packet_leaves_nothing_behind(recording: Any) -> None:
+    server = Server(observer=recording)
+    protocol, transport = open_protocol(server)
+    protocol.data_received(masked(Opcode.PING, b""))  # brings in the parser, which reads the close frame ahead
+    protocol.data_received(masked(Opcode.TEXT, b"4no packet") + masked(Opcode.CLOSE, b"\x03\xe8"))
+    assert transport.closed
+    assert server.connections == 0
+    assert [reason.value for _, reason in recording.of("connection_closed")] == ["parse error"]
+    protocol.connection_lost(None)
+
+
+async def test_our_close_waits_for_the_clients_answer(recording: Any) -> None:
+    server = Server(observer=recording)
+    protocol, transport = open_protocol(server)
+    protocol.shutdown()
+    assert transport.written.endswith(b"\x88\x02\x03\xf4")
+    assert not transport.closed
+    protocol.data_received(masked(Opcode.TEXT, b"4ignored") + masked(Opcode.CLOSE, b"\x03\xf4"))
+    assert transport.closed
+    protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda protocol: protocol.data_received(masked(Opcode.TEXT, b"no packet")),
+        lambda protocol: protocol.data_received(masked(Opcode.TEXT, b"4\xff")),
+        lambda protocol: protocol.data_received(b"\x81\xff" + b"\x7f" * 12),
+        lambda protocol: protocol.data_received(masked(Opcode.CLOSE, b"\x03\xe8")),
+        lambda protocol: protocol.eof_received(),
+        lambda protocol: protocol.shutdown(),
+    ],
+    ids=["no packet", "no text", "too large", "close frame", "half-closed", "shutdown"],
+)
+def test_a_client_that_does_not_read_keeps_no_closed_connection_open(end: Any) -> None:
+    async def run() -> None:
+        server = Server()
+        protocol, transport = open_protocol(server)
+        protocol.pause_writing()
+        end(protocol)  # a transport that is closed stays until its buffer is empty: here for ever
+        assert not transport.aborted
+        await asyncio.sleep(3)
+        assert transport.aborted
+        protocol.connection_lost(None)
+
+    run_in_virtual_time(run())
+
+
+async def test_a_paused_transport_takes_the_connection_off_the_fast_path() -> None:
+    server = Server()
+    protocol, _ = open_protocol(server)
+    (connection,) = server.engine.connections.values()
+    assert connection.write is not None
+    protocol.pause_writing()
+    assert connection.write is None
+    protocol.resume_writing()
+    assert connection.write is not None
+    protocol.connection_lost(ConnectionResetError())
+    assert connection.write is None
+    protocol.resume_writing()
+    assert connection.write is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD.replace(b"GET", b"POST"),
+        HEAD.replace(b"version: 13", b"version: 8"),
+        HEAD.replace(b"sec-websocket-key", b"x-key"),
+        HEAD.replace(b"host: x\r\n", b"host: x\r\nhost: y\r\n"),
+        HEAD.replace(b"host: x\r\n", b"origin: http://x\r\norigin: http://x\r\nhost: x\r\n"),
+        b"nonsense\r\n\r\n",
+    ],
+)
+async def test_a_handshake_that_is_none_is_refused(head: bytes, recording: Any) -> None:
+    server = Server(observer=recording)
+    protocol = websocket_protocol(server.engine, TrustedProxies(()))(Config(lambda: None), ServerState(), {})
+    transport = StreamTransport()
+    protocol.connection_made(transport)
+    protocol.data_received(head)
+    assert transport.written.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501"))
+    assert transport.closed
+    assert len(recording.of("handshake_refused")) == 1
+    assert server.connections == 0
