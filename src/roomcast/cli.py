@@ -151,7 +151,7 @@ def gateway(
     ] = 1,
     insecure: Insecure = False,
 ) -> None:
-    """Start the gateway alone; it asks the API at API_URL who may join."""
+    """Start the gateway alone: chat events come over Redis, and the API at API_URL decides who may join."""
     with _failures_named():
         settings = _settings()
         from roomcast.app.plan import plan_gateway

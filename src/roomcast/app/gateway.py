@@ -1,11 +1,9 @@
-"""Builds the gateway of a process, over a local admission, the API's, or none.
+"""Builds the gateway of a process, and the admission of a gateway that has no database.
 
 Layer: app.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from roomcast.app.metrics import adapter_families, connection_families, gateway_families, ingress_families
 from roomcast.app.plan import Plan
@@ -15,9 +13,6 @@ from roomcast.gateway.ingress import CHANNEL, Ingress
 from roomcast.gateway.ports import ChatAdmission
 from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
-
-if TYPE_CHECKING:
-    from roomcast.gateway.api.client import ApiClient
 
 
 def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process: Process) -> Gateway:
@@ -54,22 +49,18 @@ def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process:
     return gateway
 
 
-def api_client(plan: Plan, process: Process) -> ApiClient:
-    """What asks the API, closed with the process."""
+def build_admission(plan: Plan, shared: Shared, process: Process) -> ChatAdmission:
+    """The admission of a gateway without a database: by the API at ``API_URL``; without one every join is admitted."""
+    if plan.api_url is None:
+        from roomcast.gateway.api.open_admission import OpenAdmission
+
+        return OpenAdmission(shared.log)
+    from roomcast.gateway.api.admission import HttpAdmission
     from roomcast.gateway.api.client import ApiClient, ApiClientOptions
 
     issuer = None if plan.auth is None else TokenIssuer(plan.auth)
-    api = ApiClient(ApiClientOptions(url=plan.api_url or ""), issuer)
+    api = ApiClient(ApiClientOptions(url=plan.api_url), issuer)
     process.stack.push_async_callback(api.close)
-    return api
-
-
-def build_follower(plan: Plan, shared: Shared, process: Process) -> Gateway:
-    """A gateway without Redis: it follows the API's log, and asks the API who may join."""
-    from roomcast.gateway.api.follower import ApiFollower
-
-    follower = ApiFollower(api_client(plan, process), shared.log, lambda: gateway.feeds.chat_ids)
-    process.stack.push_async_callback(follower.close)
-    gateway = build_gateway(plan, shared, follower, process)
-    process.parts.start("API's follower", follower.run())
-    return gateway
+    admission = HttpAdmission(api)
+    process.stack.push_async_callback(admission.close)
+    return admission

@@ -211,6 +211,12 @@ def plan_gateway(
     where = _where(settings, host, insecure=insecure)
     if settings.auth is not None and settings.api_url is None:
         raise SettingsError("API_URL", "is needed with ROOMCAST_SECRET: the API knows who belongs to which chat")
+    if settings.api_url is not None and settings.redis is None:
+        raise SettingsError(
+            "API_URL",
+            "is set but Redis is not, and chat events reach a gateway over Redis only: set REDIS_HOST or REDIS_URL,"
+            " or run `roomcast up`, which has the API and the gateway in one process",
+        )
     _check_workers(settings, workers)
     origins = DEFAULT_ORIGINS if settings.allowed_origins is None else settings.allowed_origins
     return Plan(

@@ -13,12 +13,10 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from roomcast.app.errors import AppFailed
-from roomcast.app.gateway import api_client, build_follower, build_gateway
+from roomcast.app.gateway import build_admission, build_gateway
 from roomcast.app.plan import Plan
 from roomcast.app.process import OnReady, running_process, shared_parts
-from roomcast.gateway.admission_open import OpenAdmission
 from roomcast.gateway.announcing import RoomAnnouncer
-from roomcast.gateway.api.admission import HttpAdmission
 from roomcast.observability.http import PlainApp
 from roomcast.realtime import ServeError, loop_factory
 from roomcast.store.errors import StoreError
@@ -108,15 +106,9 @@ async def run_gateway(plan: Plan, on_ready: OnReady) -> None:
     async with running_process(plan, on_ready) as process:
         shared = await shared_parts(plan, process)
         if shared.cluster is None:
-            logger.warning("Redis not configured - single instance mode")
-        if plan.api_url is None:
-            gateway = build_gateway(plan, shared, OpenAdmission(shared.log), process)
-        elif shared.cluster is None:
-            gateway = build_follower(plan, shared, process)
-        else:
-            admission = HttpAdmission(api_client(plan, process))
-            process.stack.push_async_callback(admission.close)
-            gateway = build_gateway(plan, shared, admission, process)
+            # The first words are the guide's.
+            logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
+        gateway = build_gateway(plan, shared, build_admission(plan, shared, process), process)
         application = gateway.asgi(routes=process.routes)
         process.admit_nodes(application, shared)
         await process.serve([(application, plan.gateway_port)])

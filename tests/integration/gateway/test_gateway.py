@@ -12,6 +12,7 @@ import socketio
 from roomcast.auth.tokens import AuthOptions, TokenIssuer
 from support.clients import ChatClient, get, send
 from support.processes import Roomcast, run_roomcast
+from support.redis_server import RedisServer, environment
 
 SECRET = "a secret of more than thirty-two bytes"
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
@@ -55,8 +56,8 @@ def test_everything_else_is_not_found(gateway, method, path) -> None:
     assert (answer.status_code, answer.text) == (404, "Not Found")
 
 
-def test_it_says_that_it_is_alone(gateway) -> None:
-    assert "Redis not configured - single instance mode" in gateway.output
+def test_without_redis_it_warns_that_no_chat_events_arrive(gateway) -> None:
+    assert "Redis not configured - single instance mode: chat events need REDIS_HOST" in gateway.output
 
 
 async def test_the_guides_events_work_with_and_without_acks(gateway) -> None:
@@ -269,11 +270,11 @@ def test_secrets_are_in_no_log(guarded) -> None:
 # --- a gateway and an API as two services
 
 
-async def test_a_gateway_follows_an_api_of_its_own(tmp_path) -> None:
-    env = {**NO_ANSWERS, "ROOMCAST_SECRET": SECRET}
+async def test_a_gateway_and_an_api_as_two_services(tmp_path, redis: RedisServer) -> None:
+    env = environment(redis, ROOMCAST_SECRET=SECRET)
     with (
         Roomcast.api(tmp_path / "data", env=env) as api,
-        Roomcast.gateway(env={"ROOMCAST_SECRET": SECRET, "API_URL": api.api_url}) as gateway,
+        Roomcast.gateway(env={**env, "API_URL": api.api_url}) as gateway,
     ):
         await create_chat(api, "team", "ada", "bob")
         async with (
@@ -304,3 +305,12 @@ def test_a_gateway_with_a_secret_needs_the_api() -> None:
     done = run_roomcast("gateway", env={"ROOMCAST_SECRET": SECRET})
     assert done.returncode == 2
     assert "API_URL" in done.stderr
+
+
+def test_a_gateway_beside_an_api_does_not_start_without_redis() -> None:
+    done = run_roomcast("gateway", env={"API_URL": "http://127.0.0.1:3000"})
+    assert done.returncode == 2
+    assert done.stderr.startswith("roomcast: API_URL is set but Redis is not")
+    assert "REDIS_HOST or REDIS_URL" in done.stderr
+    assert "`roomcast up`" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,13 +91,21 @@ def test_without_authentication_only_this_machine_is_let_in_by_its_own_names(pla
 
 @pytest.mark.parametrize("plan", [plan_up, plan_api, plan_gateway])
 def test_with_a_secret_every_address_and_name_is_served(plan) -> None:
-    made = plan(Settings(auth=AUTH, api_url="http://api"), host="0.0.0.0")
+    made = plan(Settings(auth=AUTH, api_url="http://api", redis=REDIS), host="0.0.0.0")
     assert (made.insecure, made.api.allowed_hosts, made.gateway.server.allowed_hosts) == (False, None, None)
 
 
 def test_a_gateway_with_a_secret_needs_to_know_the_api() -> None:
     with pytest.raises(SettingsError, match=r"^API_URL"):
         plan_gateway(Settings(auth=AUTH), host="127.0.0.1")
+
+
+def test_a_gateway_beside_an_api_needs_redis() -> None:
+    beside_an_api = Settings(api_url="http://api")
+    with pytest.raises(SettingsError, match=r"^API_URL .*REDIS_HOST or REDIS_URL.*`roomcast up`"):
+        plan_gateway(beside_an_api, host="127.0.0.1")
+    assert plan_gateway(replace(beside_an_api, redis=REDIS), host="127.0.0.1").api_url == "http://api"
+    assert plan_gateway(Settings(), host="127.0.0.1").redis is None
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""The main API, as the gateway calls it.
+"""Admission to chats for a gateway without a database.
 
 May import: what `roomcast.gateway` may.
 
 | module | what |
 |---|---|
-| ``client`` | HTTP requests with a token and a time limit |
-| ``admission``, ``batches`` | who may join a chat, asked over HTTP; many joins in one request |
-| ``follower`` | a gateway without Redis fills its log from the API |
+| ``client`` | HTTP requests to the main API, with a service token and a time limit |
+| ``admission``, ``batches`` | the API decides on joins; concurrent joins share requests |
+| ``open_admission`` | without an API every join is admitted |
 """

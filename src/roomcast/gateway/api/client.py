@@ -1,4 +1,4 @@
-"""Questions of a gateway of its own to the API: bounded in time, and told apart from answers that say no.
+"""HTTP requests of a gateway to the main API, each within a time limit.
 
 Layer: gateway.
 """
@@ -20,20 +20,24 @@ from roomcast.gateway.ports import ApiUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: Who a gateway is to the API.
+#: The subject of the gateway's service tokens.
 SERVICE_NAME: Final = "gateway"
+#: Errors below 500 that concern the gateway's own request, not the user it asks about.
+_UNAVAILABLE: Final = frozenset(
+    {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiClientOptions:
-    """Where the API is and how long it may take.
+    """The API's address, and bounds of requests to it.
 
     Attributes:
         url: ``API_URL``.
-        timeout_s: Time for one answer: below what a joining client waits for.
+        timeout_s: Time for one request and its response, less than a joining client waits for its ack.
         connect_timeout_s: Time to connect.
-        max_connections: At once.
-        token_ttl_s: Lifetime of the service token; renewed when half of it is over.
+        max_connections: Concurrent connections.
+        token_ttl_s: Lifetime of a service token; the client renews it after half of that.
     """
 
     url: str
@@ -44,12 +48,12 @@ class ApiClientOptions:
 
 
 class ApiClient:
-    """Asks the API as a service.
+    """Calls the API with a service token.
 
     Args:
-        options: See there.
+        options: Address and bounds.
         issuer: Makes service tokens; None: authentication is off.
-        transport: Another way to the API than TCP.
+        transport: Replaces TCP, for tests.
         clock: Monotonic seconds.
     """
 
@@ -64,7 +68,7 @@ class ApiClient:
         self._options = options
         self._issuer = issuer
         self._clock = clock
-        # httpx looks through all that wait whenever one is served: in a storm of joins that is all it would do.
+        # httpx scans every waiting request whenever a connection becomes free, which is quadratic in a storm of joins.
         self._slots = asyncio.Semaphore(options.max_connections)
         self._token: str | None = None
         self._renew_at = 0.0
@@ -75,38 +79,33 @@ class ApiClient:
                 max_connections=options.max_connections, max_keepalive_connections=options.max_connections
             ),
             transport=transport,
-            # The environment is read in one place, and it names no proxy for this.
+            # Only `settings` reads the environment; it has no proxy variables.
             trust_env=False,
         )
 
     async def close(self) -> None:
-        """End its connections."""
+        """Close all connections."""
         await self._http.aclose()
 
-    async def get(self, path: str, params: Mapping[str, str | int]) -> httpx.Response:
-        """GET; an answer below 500 that is no refusal of this gateway itself.
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        """POST a JSON body.
+
+        Returns:
+            A response below 500, except those that concern the gateway itself (401, 408, 421, 429).
 
         Raises:
-            ApiUnavailable: there is none.
+            ApiUnavailable: no such response within the time limit.
         """
-        return await self._ask("GET", path, params=params)
-
-    async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        """POST a JSON body; see `get`."""
-        return await self._ask("POST", path, json=body)
-
-    async def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
             async with asyncio.timeout(self._options.timeout_s), self._slots:
-                answer = await self._http.request(method, path, headers=self._headers(), **content)
+                response = await self._http.post(path, headers=self._headers(), json=body)
         except (httpx.HTTPError, TimeoutError) as error:
             raise ApiUnavailable(f"{self._options.url} does not answer: {error!r}") from error
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            # Ours to mend, not the client's: the two were started with different secrets.
-            logger.error("the API does not take this gateway's token: do both have the same ROOMCAST_SECRET?")
-        if answer.status_code in _NO_ANSWER or answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ApiUnavailable(f"{self._options.url} answered {answer.status_code} to {method} {path}")
-        return answer
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            logger.error("the API rejects this gateway's token; start both with the same ROOMCAST_SECRET")
+        if response.status_code in _UNAVAILABLE or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ApiUnavailable(f"{self._options.url} answered {response.status_code} to POST {path}")
+        return response
 
     def _headers(self) -> dict[str, str]:
         if self._issuer is None:
@@ -116,8 +115,3 @@ class ApiClient:
             self._token = self._issuer.issue(SERVICE_NAME, ttl_s=self._options.token_ttl_s, service=True)
             self._renew_at = now + self._options.token_ttl_s / 2
         return {"Authorization": f"Bearer {self._token}"}
-
-
-_NO_ANSWER: Final = frozenset(
-    {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST}
-)

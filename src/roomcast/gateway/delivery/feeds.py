@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final
 
 from roomcast.chat.ports import EventLog
@@ -62,11 +62,6 @@ class Feeds:
     def __len__(self) -> int:
         """Chats that are followed."""
         return len(self._feeds)
-
-    @property
-    def chat_ids(self) -> Collection[str]:
-        """The chats that are followed; changes with them."""
-        return self._feeds.keys()
 
     async def run(self) -> None:
         """Sweep until cancelled."""

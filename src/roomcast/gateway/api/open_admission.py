@@ -1,4 +1,6 @@
-"""Admission where there is no API: anybody may follow anything, as in the guide's server.
+"""Admission without an API: every join is admitted, as in the guide's server.
+
+For ``roomcast gateway`` without ``API_URL``: the guide's single-instance mode, and its ingress over Redis.
 
 Layer: gateway.
 """
@@ -12,10 +14,10 @@ from roomcast.gateway.ports import Admission, Cursor, Head
 
 
 class OpenAdmission:
-    """`ChatAdmission` over the log alone.
+    """`ChatAdmission` that takes a chat's head from its log.
 
     Args:
-        log: What there is to follow.
+        log: An absent log counts as an empty chat.
     """
 
     def __init__(self, log: EventLog) -> None:
@@ -23,10 +25,10 @@ class OpenAdmission:
         self._epoch = secrets.token_hex(8)
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:  # noqa: ARG002 - the port
-        """See the port. A chat without a log is empty; a cursor of another log is of another history."""
+        """See the port."""
         head = await self._log.head(chat_id) or Head(self._epoch, 0)
         holds = since is None or (since.epoch == head.epoch and since.seq <= head.seq)
-        return Admission(head, not holds)
+        return Admission(head, reset=not holds)
 
     async def nudge(self, chat_id: str) -> None:
-        """See the port. There is nobody to ask."""
+        """See the port. There is no relay to reach."""

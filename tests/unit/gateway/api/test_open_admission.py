@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.gateway.admission_open import OpenAdmission
+from roomcast.gateway.api.open_admission import OpenAdmission
 from roomcast.gateway.ports import Cursor, Head
 from support.gateway_model import entry
 
