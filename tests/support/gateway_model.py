@@ -189,7 +189,7 @@ class Database:
             raise AdmissionDenied
         return Admission(Head(self.epoch, self.heads[chat_id]), not self.holds(chat_id, since))
 
-    async def nudge(self, chat_id: str) -> None:
+    async def request_publish(self, chat_id: str) -> None:
         if not self.available:
             raise ApiUnavailable
         try:

@@ -252,27 +252,27 @@ async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequ
     return _json(rest.AdmissionAnswers(answers=answers))
 
 
-async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionVerdict:
+async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:
     since = None if ask.since is None else Cursor(ask.since.epoch, ask.since.seq)
     try:
         admitted = await admissions.admit(ask.chat_id, ask.user_id, since)
     except ChatNotFound:
-        return rest.AdmissionVerdict(refused=ErrorCode.CHAT_NOT_FOUND)
+        return rest.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
     except NotAMember:
-        return rest.AdmissionVerdict(refused=ErrorCode.FORBIDDEN)
+        return rest.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
     except StoreUnavailable:
         # One verdict among others: theirs may be known.
-        return rest.AdmissionVerdict(refused=ErrorCode.UNAVAILABLE)
+        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     except Exception:
         # Likewise, and whoever asks again must not spoil every batch that they are in.
         logger.exception("an admission failed", extra={"chat_id": ask.chat_id})
-        return rest.AdmissionVerdict(refused=ErrorCode.UNAVAILABLE)
+        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
-    return rest.AdmissionVerdict(admitted=answer)
+    return rest.AdmissionDecision(admitted=answer)
 
 
 @router.post("/api/internal/nudges", status_code=204, include_in_schema=False)
-async def nudge(request: Request, _service: ServiceOf, asked: rest.NudgeRequest) -> Response:
+async def request_publish(request: Request, _service: ServiceOf, asked: rest.PublishRequest) -> Response:
     """A gateway sees a gap: bring the chat's log up to date. Answers when it was tried."""
-    await _services(request).admissions.nudge(asked.chat_id)
+    await _services(request).admissions.request_publish(asked.chat_id)
     return Response(status_code=204)

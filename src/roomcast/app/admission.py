@@ -32,6 +32,6 @@ class LocalAdmission:
             raise ApiUnavailable(str(error)) from error
         return Admission(Head(admitted.epoch, admitted.seq), admitted.reset)
 
-    async def nudge(self, chat_id: str) -> None:
+    async def request_publish(self, chat_id: str) -> None:
         """See the port."""
-        await self._admissions.nudge(chat_id)
+        await self._admissions.request_publish(chat_id)

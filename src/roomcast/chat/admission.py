@@ -28,11 +28,11 @@ class Admitted:
     reset: bool
 
 
-class LogKeeper(Protocol):
-    """Keeps logs up to date; `roomcast.chat.relay.Relay` is it."""
+class LogPublisher(Protocol):
+    """Publishes committed events to the logs; `roomcast.chat.relay.Relay` implements it."""
 
-    async def expect(self, chat_id: str, seq: int) -> None:
-        """See to it that the chat's log exists and reaches ``seq`` soon."""
+    async def ensure_log(self, chat_id: str, seq: int) -> None:
+        """Start to bring the chat's log to ``seq``; returns without waiting for it."""
 
     async def publish_now(self, chat_id: str) -> bool:
         """Bring the chat's log up to date; returns when it has tried: whether it did."""
@@ -43,10 +43,10 @@ class Admissions:
 
     Args:
         store: The truth.
-        logs: Keeps the logs.
+        logs: Publishes to the logs.
     """
 
-    def __init__(self, store: ChatStore, logs: LogKeeper) -> None:
+    def __init__(self, store: ChatStore, logs: LogPublisher) -> None:
         self._store = store
         self._logs = logs
 
@@ -69,9 +69,9 @@ class Admissions:
                 raise ChatNotFound(chat_id)
             if not standing.is_member:
                 raise NotAMember(chat_id, user_id)
-        await self._logs.expect(chat_id, standing.last_seq)
+        await self._logs.ensure_log(chat_id, standing.last_seq)
         return Admitted(self._store.epoch, standing.last_seq, reset=not standing.cursor_holds)
 
-    async def nudge(self, chat_id: str) -> bool:
+    async def request_publish(self, chat_id: str) -> bool:
         """Bring the chat's log up to date with the events table; returns when it has tried: whether it did."""
         return await self._logs.publish_now(chat_id)

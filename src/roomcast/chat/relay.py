@@ -96,7 +96,7 @@ def _resolve(waiters: Sequence[asyncio.Future[bool]], *, done: bool) -> None:
 
 
 class Relay:
-    """Publishes committed events; also what a gateway nudges.
+    """Publishes committed events; also on request of a gateway.
 
     Args:
         store: The truth, with the outbox.
@@ -174,8 +174,8 @@ class Relay:
         lane.waiters.append(waiter)
         return await waiter
 
-    async def expect(self, chat_id: str, seq: int) -> None:
-        """See to it that the chat's log exists and reaches ``seq`` soon; a glance at the log if it does already."""
+    async def ensure_log(self, chat_id: str, seq: int) -> None:
+        """Start to bring the chat's log to ``seq``, unless it is there. Returns without waiting for it."""
         try:
             head = await self._log.head(chat_id)
         except LogUnavailable:
@@ -344,7 +344,7 @@ class Relay:
             self.wake()
             try:
                 for chat_id, last_seq in await self._recently_active():
-                    await self.expect(chat_id, last_seq)
+                    await self.ensure_log(chat_id, last_seq)
             except StoreUnavailable as error:
                 logger.warning("the recent past is appended later: %s", error)
                 await asyncio.sleep(self._options.retry_max_s)

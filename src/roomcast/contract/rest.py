@@ -185,7 +185,7 @@ class AdmissionAnswer(Output):
     reset: bool
 
 
-class AdmissionVerdict(Output):
+class AdmissionDecision(Output):
     """The answer to one of the questions.
 
     Attributes:
@@ -200,10 +200,10 @@ class AdmissionVerdict(Output):
 class AdmissionAnswers(Output):
     """One verdict for each question, in their order."""
 
-    answers: list[AdmissionVerdict]
+    answers: list[AdmissionDecision]
 
 
-class NudgeRequest(Input):
+class PublishRequest(Input):
     """``POST /api/internal/nudges``: bring the chat's log up to date."""
 
     chat_id: ChatId

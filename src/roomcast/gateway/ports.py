@@ -20,9 +20,9 @@ __all__ = [
     "Admission",
     "AdmissionDenied",
     "ApiUnavailable",
-    "Audience",
     "ChatAdmission",
     "Cursor",
+    "FollowerObserver",
     "Head",
     "RoomSocket",
     "Rooms",
@@ -63,7 +63,7 @@ class ChatAdmission(Protocol):
             ApiUnavailable: nobody could be asked.
         """
 
-    async def nudge(self, chat_id: str) -> None:
+    async def request_publish(self, chat_id: str) -> None:
         """Ask the relay to bring the chat's log up to date with the events table; returns when it has tried.
 
         Raises:
@@ -99,7 +99,7 @@ class RoomSocket(Protocol):
         """Get this, behind everything that was emitted to it before."""
 
 
-class Audience(Protocol):
+class FollowerObserver(Protocol):
     """Hears who follows a chat. Nothing here waits or raises."""
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:

@@ -15,7 +15,7 @@ from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, Joins
 from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import health_app
-from roomcast.gateway.ports import Audience, ChatAdmission, RoomSocket
+from roomcast.gateway.ports import ChatAdmission, FollowerObserver, RoomSocket
 from roomcast.gateway.presence.signals import Signals
 from roomcast.gateway.presence.tracker import PresenceOptions, Presences
 from roomcast.gateway.presence.typing import TypingNotices
@@ -81,7 +81,7 @@ class Gateway:
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presences = Presences(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presences, self.signals, nodes.node_id)
-        self.joins = Joins(self.feeds, log, admission, options.joins, _Audiences((typing, self.presences)))
+        self.joins = Joins(self.feeds, log, admission, options.joins, _FollowerObservers((typing, self.presences)))
         self._handlers = Handlers(
             self.server,
             self.joins,
@@ -111,10 +111,10 @@ class Gateway:
         await self.feeds.close()
 
 
-class _Audiences:
-    """Several `Audience`s, told in order."""
+class _FollowerObservers:
+    """Several `FollowerObserver`s, told in order."""
 
-    def __init__(self, audiences: tuple[Audience, ...]) -> None:
+    def __init__(self, audiences: tuple[FollowerObserver, ...]) -> None:
         self._audiences = audiences
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:

@@ -440,7 +440,7 @@ async def test_one_admission_that_fails_spoils_no_other_of_its_batch(
     assert "not foreseen" in caplog.text
 
 
-async def test_a_gateway_can_nudge(tmp_path: Path) -> None:
+async def test_a_gateway_can_request_a_publish(tmp_path: Path) -> None:
     async with open_api(tmp_path) as (client, backend):
         await send(client)
         response = await client.post("/api/internal/nudges", json={"chatId": "c"})

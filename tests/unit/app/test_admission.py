@@ -27,11 +27,11 @@ class Logs:
     """What `Admissions` tells the relay."""
 
     def __init__(self) -> None:
-        self.expected: list[tuple[str, int]] = []
+        self.ensured: list[tuple[str, int]] = []
         self.published: list[str] = []
 
-    async def expect(self, chat_id: str, seq: int) -> None:
-        self.expected.append((chat_id, seq))
+    async def ensure_log(self, chat_id: str, seq: int) -> None:
+        self.ensured.append((chat_id, seq))
 
     async def publish_now(self, chat_id: str) -> bool:
         self.published.append(chat_id)
@@ -51,7 +51,7 @@ def standing(*, exists: bool = True, is_member: bool = True, cursor_holds: bool 
 async def test_the_databases_word_is_passed_on_and_the_log_is_on_its_way(holds) -> None:
     admit, logs = admission(standing(cursor_holds=holds))
     assert await admit.admit("c1", "ada", Cursor("e0", 3)) == Admission(Head("e1", 7), reset=not holds)
-    assert logs.expected == [("c1", 7)]
+    assert logs.ensured == [("c1", 7)]
 
 
 @pytest.mark.parametrize("found", [standing(exists=False), standing(is_member=False)])
@@ -59,7 +59,7 @@ async def test_strangers_and_unknown_chats_are_denied_alike(found) -> None:
     admit, logs = admission(found)
     with pytest.raises(AdmissionDenied):
         await admit.admit("c1", "ada", None)
-    assert logs.expected == []
+    assert logs.ensured == []
 
 
 async def test_without_authentication_any_chat_is_admitted_to() -> None:
@@ -73,7 +73,7 @@ async def test_a_database_out_of_reach_is_unavailable() -> None:
         await admit.admit("c1", "ada", None)
 
 
-async def test_a_nudge_publishes_now() -> None:
+async def test_a_request_to_publish_is_passed_to_the_relay() -> None:
     admit, logs = admission(standing())
-    await admit.nudge("c1")
+    await admit.request_publish("c1")
     assert logs.published == ["c1"]

@@ -231,7 +231,7 @@ async def test_a_join_finds_a_log_even_of_a_chat_that_does_not_exist(tmp_path: P
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         admitted = await backend.admissions.admit("new", None, None)
         assert admitted.seq == 0
-        assert await backend.admissions.nudge("new")
+        assert await backend.admissions.request_publish("new")
         assert await backend.log.head("new") == Head(backend.reader.epoch, 0)
 
 
@@ -244,7 +244,7 @@ async def test_expecting_what_the_log_has_costs_no_query(tmp_path: Path, monkeyp
             raise AssertionError("asked the table")
 
         monkeypatch.setattr(backend.store.chats, "events_after", unexpected)
-        await backend.relay.expect("c", 2)
+        await backend.relay.ensure_log("c", 2)
         assert backend.relay._lanes == {}
 
 

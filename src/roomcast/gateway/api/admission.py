@@ -83,7 +83,7 @@ class HttpAdmission:
             raise AdmissionDenied("the API does not admit the user")
         raise ApiUnavailable("the API cannot tell now")
 
-    async def nudge(self, chat_id: str) -> None:
+    async def request_publish(self, chat_id: str) -> None:
         """See the port."""
         await self._api.post("/api/internal/nudges", {"chatId": chat_id})
 

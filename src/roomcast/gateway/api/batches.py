@@ -19,13 +19,13 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from roomcast.contract.rest import MAX_ASKS, AdmissionAnswers, AdmissionVerdict
+from roomcast.contract.rest import MAX_ASKS, AdmissionAnswers, AdmissionDecision
 from roomcast.gateway.api.client import ApiClient
 from roomcast.gateway.ports import ApiUnavailable
 
 logger = logging.getLogger(__name__)
 
-_Asked = tuple[dict[str, Any], asyncio.Future[AdmissionVerdict]]
+_Asked = tuple[dict[str, Any], asyncio.Future[AdmissionDecision]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class AdmissionBatches:
         self._waiting: deque[_Asked] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, question: dict[str, Any]) -> AdmissionVerdict:
+    async def ask(self, question: dict[str, Any]) -> AdmissionDecision:
         """The API's word on one join.
 
         Args:
@@ -70,7 +70,7 @@ class AdmissionBatches:
         """
         if len(self._waiting) >= self._options.max_waiting:
             raise ApiUnavailable("too many joins wait for the API")
-        verdict: asyncio.Future[AdmissionVerdict] = asyncio.get_running_loop().create_future()
+        verdict: asyncio.Future[AdmissionDecision] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, verdict))
         if len(self._tasks) < self._options.at_once:
             task = asyncio.create_task(self._work(), name="admissions")
@@ -115,7 +115,7 @@ class AdmissionBatches:
                 if not verdict.done():
                     verdict.set_result(answer)
 
-    async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionVerdict]:
+    async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionDecision]:
         answer = await self._api.post("/api/internal/admissions", {"asks": questions})
         if answer.status_code != HTTPStatus.OK:
             raise ApiUnavailable(f"the API answered {answer.status_code} to admissions")
@@ -128,7 +128,7 @@ def _fail(asked: Iterable[_Asked], why: str) -> None:
             verdict.set_exception(ApiUnavailable(why))
 
 
-def _read(answer: httpx.Response, count: int) -> Sequence[AdmissionVerdict]:
+def _read(answer: httpx.Response, count: int) -> Sequence[AdmissionDecision]:
     try:
         verdicts = AdmissionAnswers.model_validate_json(answer.content).answers
     except ValidationError as error:

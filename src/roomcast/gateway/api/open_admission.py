@@ -30,5 +30,5 @@ class OpenAdmission:
         holds = since is None or (since.epoch == head.epoch and since.seq <= head.seq)
         return Admission(head, reset=not holds)
 
-    async def nudge(self, chat_id: str) -> None:
+    async def request_publish(self, chat_id: str) -> None:
         """See the port. There is no relay to reach."""

@@ -405,7 +405,7 @@ class ChatFeed:
 
     async def _nudge(self) -> None:
         try:
-            await self._admission.nudge(self.chat_id)
+            await self._admission.request_publish(self.chat_id)
         except ApiUnavailable as error:
             logger.info("cannot nudge the relay: %s", error, extra={"chat_id": self.chat_id})
 

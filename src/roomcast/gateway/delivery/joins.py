@@ -29,9 +29,9 @@ from roomcast.gateway.ports import (
     Admission,
     AdmissionDenied,
     ApiUnavailable,
-    Audience,
     ChatAdmission,
     Cursor,
+    FollowerObserver,
     Head,
     RoomSocket,
 )
@@ -107,7 +107,7 @@ class Joins:
         log: EventLog,
         admission: ChatAdmission,
         options: JoinOptions | None = None,
-        audience: Audience | None = None,
+        audience: FollowerObserver | None = None,
     ) -> None:
         self._feeds = feeds
         self._log = log

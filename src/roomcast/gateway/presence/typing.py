@@ -122,7 +122,7 @@ class TypingNotices:
         self._tell(chat_id, user_id, typing=typing, skip=sid)
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
-        """See `Audience`: who comes has said nothing yet."""
+        """See `FollowerObserver`: who comes has said nothing yet."""
 
     def left(self, sid: str, chat_id: str) -> None:
         """The socket follows the chat no longer: what it said last may have to be taken back."""

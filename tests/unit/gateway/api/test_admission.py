@@ -108,7 +108,7 @@ async def test_a_grant_serves_for_a_minute_while_the_api_is_away(age_s, granted)
     async def again() -> Admission:
         return await api.admission.admit("c1", "ada", Cursor("e1", 5))
 
-    await expect(again, granted=granted)
+    await expect_grant(again, granted=granted)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ async def test_grants_are_bounded() -> None:
     assert (await api.admission.admit("c3", "ada", None)).head == Head("e1", 7)
 
 
-async def test_a_nudge_asks_the_relay() -> None:
+async def test_a_request_to_publish_is_sent_to_the_relay() -> None:
     api = Api(httpx.Response(204))
-    await api.admission.nudge("c1")
+    await api.admission.request_publish("c1")
     assert api.requests[0].url.path == "/api/internal/nudges"
 
 
-async def expect(work: Callable[[], object], *, granted: bool) -> None:
+async def expect_grant(work: Callable[[], object], *, granted: bool) -> None:
     if granted:
         assert await work() is not None  # type: ignore[misc]
     else:
