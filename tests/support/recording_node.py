@@ -18,7 +18,7 @@ class RecordingNode:
     def __init__(self) -> None:
         self.commands: list[Command] = []
 
-    def obey(self, command: Command) -> None:
+    def apply_command(self, command: Command) -> None:
         """See `adapters.Node`."""
         self.commands.append(command)
 

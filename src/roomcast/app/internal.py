@@ -14,8 +14,8 @@ from roomcast.app.plan import Internal
 from roomcast.observability.http import PlainApp, Route
 from roomcast.realtime import Site
 from roomcast.realtime.core.nodes import NodeAddress
-from roomcast.realtime.forwarding.forwarder import Gate
-from roomcast.realtime.transports.application import Application, Entrance
+from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
+from roomcast.realtime.transports.application import Application, InternalApplication
 
 if TYPE_CHECKING:
     from roomcast.app.cluster import Cluster
@@ -49,7 +49,7 @@ class InternalSite:
     def admit_nodes(self, application: Application, cluster: Cluster, directory: RedisDirectory) -> None:
         """Let the other gateways reach this one's sessions, too; `face` has been called."""
         host = self._site.host
-        entrance = Entrance(application, Gate(self._secret), self._plain)
+        entrance = InternalApplication(application, NodeAuthenticator(self._secret), self._plain)
         self._site = Site(entrance, host, self._internal.port)
         # Bound everywhere, it is still at one address that the others find it.
         self._known_as = cluster.own_host() if host in WILDCARDS else host

@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
 
-from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.observer import ObservedConnection, ObservedSocket, Observer
 from roomcast.realtime.core.reasons import Reason
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
-    from roomcast.realtime.core.socket import Socket
 
 logger = logging.getLogger("roomcast.gateway")
 
@@ -33,15 +28,15 @@ class ConnectionLog(Observer):
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
 
-    def connection_opened(self, connection: Connection) -> None:
+    def connection_opened(self, connection: ObservedConnection) -> None:
         """See the port."""
         self.counts[f"opened:{connection.handshake.transport.value}"] += 1
 
-    def connection_upgraded(self, connection: Connection) -> None:
+    def connection_upgraded(self, connection: ObservedConnection) -> None:
         """See the port."""
         self.counts["upgraded"] += 1
 
-    def connection_closed(self, connection: Connection, reason: Reason) -> None:
+    def connection_closed(self, connection: ObservedConnection, reason: Reason) -> None:
         """See the port."""
         self.counts[f"closed:{reason.value}"] += 1
 
@@ -50,14 +45,14 @@ class ConnectionLog(Observer):
         self.counts[f"refused:{cause}"] += 1
         logger.info("handshake refused", extra={"ip": address, "transport": transport, "cause": cause})
 
-    def peer_malformed(self, connection: Connection, fault: str, detail: str) -> None:
+    def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
         """See the port."""
         self.counts[f"malformed:{fault}"] += 1
         logger.info(
             "a client broke the protocol", extra={"ip": connection.handshake.address, "fault": fault, "detail": detail}
         )
 
-    def peer_slow(self, connection: Connection, waiting_bytes: int) -> None:
+    def peer_slow(self, connection: ObservedConnection, waiting_bytes: int) -> None:
         """See the port."""
         self.counts["slow"] += 1
         logger.warning(
@@ -65,10 +60,10 @@ class ConnectionLog(Observer):
             extra={"ip": connection.handshake.address, "waiting_bytes": waiting_bytes},
         )
 
-    def socket_connected(self, socket: Socket) -> None:
+    def socket_connected(self, socket: ObservedSocket) -> None:
         """See the port."""
         self.counts["sockets:connected"] += 1
-        handshake = socket.connection.handshake
+        handshake = socket.handshake
         facts = {
             "socketId": socket.sid,
             "userAgent": handshake.headers.get("user-agent"),
@@ -76,20 +71,20 @@ class ConnectionLog(Observer):
         }
         logger.info("New connection", extra=facts)
 
-    def socket_refused(self, connection: Connection, namespace: str) -> None:
+    def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
         """See the port."""
         self.counts["sockets:refused"] += 1
         logger.info("connection refused", extra={"ip": connection.handshake.address, "namespace": namespace})
 
-    def socket_disconnected(self, socket: Socket, reason: Reason) -> None:
+    def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
         """See the port."""
         self.counts["sockets:disconnected"] += 1
         logger.debug("Socket disconnected", extra={"socketId": socket.sid, "reason": reason.value})
 
-    def event_received(self, socket: Socket, event: str, handled: bool) -> None:
+    def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
         """See the port."""
         self.counts["events:handled" if handled else "events:unknown"] += 1
 
-    def handler_failed(self, socket: Socket, event: str, error: Exception) -> None:
+    def handler_failed(self, socket: ObservedSocket, event: str, error: Exception) -> None:
         """See the port."""
         self.counts["handlers:failed"] += 1

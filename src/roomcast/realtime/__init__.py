@@ -19,7 +19,7 @@ May import: wire.
 """
 
 from roomcast.realtime.core.handshake import Handshake
-from roomcast.realtime.core.observer import NullObserver, Observer
+from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import (
@@ -50,7 +50,6 @@ __all__ = [
     "EncodedEvent",
     "Handshake",
     "Namespace",
-    "NullObserver",
     "Observer",
     "RealtimeError",
     "Reason",

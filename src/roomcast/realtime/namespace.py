@@ -1,7 +1,6 @@
-"""Handlers: how they are found, and namespaces as classes.
+"""Namespaces as classes.
 
-Layer: realtime. Source: python-socketio 5's ``AsyncServer.on`` and ``AsyncNamespace``: the same names, the same order
-of resolution.
+Layer: realtime. Source: python-socketio 5's ``AsyncNamespace``, for the names.
 """
 
 from __future__ import annotations
@@ -9,20 +8,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from roomcast.realtime.core.registry import NOT_HANDLED, _trimmed
-
-if TYPE_CHECKING:
-    from roomcast.realtime.server import Server
+from roomcast.realtime.core.registry import NOT_HANDLED, Handler, NamespaceHandlers, call_trimmed
+from roomcast.realtime.server import Server
 
 
-class Namespace:
+class Namespace(NamespaceHandlers):
     """A namespace whose handlers are methods: ``on_connect``, ``on_disconnect``, ``on_<event>``.
 
     Args:
-        namespace: Its name; ``*`` serves every namespace that has no other handler, and its methods then get the
-            namespace's name first.
+        namespace: Its name; ``*``: every namespace without other handlers, whose name is then the first argument of
+            each method.
     """
 
     def __init__(self, namespace: str = "/") -> None:
@@ -31,29 +28,32 @@ class Namespace:
 
     @property
     def server(self) -> Server:
-        """The server that it was registered with.
+        """The server that it is registered with.
 
         Raises:
-            RuntimeError: It was not registered yet.
+            RuntimeError: it is not registered.
         """
         if self._server is None:
-            raise RuntimeError(f"namespace {self.namespace!r} is not registered with a server yet")
+            raise RuntimeError(f"namespace {self.namespace!r} is not registered: call server.register_namespace()")
         return self._server
 
-    @property
-    def overrides_trigger(self) -> bool:
-        """Whether `trigger_event` is overridden, and so finds the handlers itself."""
-        return type(self).trigger_event is not Namespace.trigger_event
-
-    def _set_server(self, server: Server) -> None:
+    def bind_server(self, server: Server) -> None:
+        """See `NamespaceHandlers`."""
         self._server = server
 
+    def find_handler(self, event: str) -> Handler | None:
+        """See `NamespaceHandlers`. An overridden `trigger_event` handles every event."""
+        if type(self).trigger_event is not Namespace.trigger_event:
+            return lambda *args: self.trigger_event(event, *args)
+        method: Handler | None = getattr(self, "on_" + event, None)
+        return method
+
     async def trigger_event(self, event: str, *args: Any) -> Any:
-        """Call the method for ``event``. Override it to dispatch by other rules."""
+        """Call the method for an event. Override it to dispatch by other rules."""
         method = getattr(self, "on_" + event, None)
         if method is None:
             return NOT_HANDLED
-        result = _trimmed(method, event, args)
+        result = call_trimmed(method, event, args)
         return await result if inspect.isawaitable(result) else result
 
     async def emit(self, event: str, data: Any = None, to: str | Collection[str] | None = None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The server as applications see it: python-socketio's ``AsyncServer`` by name, and primitives that do not wait.
+"""The server for applications: the names of python-socketio's ``AsyncServer``, and methods that do not wait.
 
 Layer: realtime. Source: python-socketio 5.18 for the names, signatures and return values.
 """
@@ -15,12 +15,12 @@ from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconne
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.handshake import environ_of
 from roomcast.realtime.core.nodes import Directory
-from roomcast.realtime.core.observer import GuardedObserver, NullObserver, Observer
-from roomcast.realtime.core.registry import Handler
+from roomcast.realtime.core.observer import GuardedObserver, Observer
+from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
-from roomcast.realtime.namespace import Namespace
+from roomcast.realtime.forwarding.forwarder import Forwarder
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
@@ -51,10 +51,10 @@ class Server:
 
     Handlers are functions or coroutine functions. ``connect(sid, environ[, auth])`` may return False or raise
     `ConnectionRefusedError`; ``disconnect(sid[, reason])``; any other event gets ``(sid, *args)``, and what it returns
-    is the acknowledgement: a tuple several arguments, None an empty one. ``*`` catches the events, or namespaces, that
-    have no handler. Events of one connection start in order of arrival (`inbox`).
+    is the acknowledgement: a tuple is several arguments, None an empty one. ``*`` handles the events, or namespaces,
+    that have no other handler. Handlers of one connection start in order of arrival (`core.inbox`).
 
-    It lives in one event loop. Everything that it emits in a loop tick is written at the end of the tick, in order.
+    A server belongs to one event loop. What it emits in a loop tick is written at the end of the tick, in order.
     """
 
     def __init__(
@@ -69,31 +69,33 @@ class Server:
 
         Args:
             options: Defaults if None.
-            observer: Told of what happens.
-            adapter: The way to the other servers of a cluster; None: there are none.
-            directory: Where they are, so that polling needs no sticky sessions; None: it does need them.
+            observer: Receives metrics and log events.
+            adapter: Carries commands to the other servers of a cluster; None: there are none.
+            directory: Finds the other servers by node id, so that polling needs no sticky sessions; None: it does.
         """
-        guarded: Any = GuardedObserver(NullObserver() if observer is None else observer)
+        options = ServerOptions() if options is None else options
+        guarded: Any = GuardedObserver(observer or Observer())
         self._engine = Engine(
-            ServerOptions() if options is None else options,
+            options,
             guarded,
             MemoryAdapter() if adapter is None else adapter,
-            directory,
+            "" if directory is None else directory.node_id,
+            None if directory is None else Forwarder(directory, options, guarded),
         )
 
     @property
     def engine(self) -> Engine:
-        """Its connections, for `serve` and for metrics."""
+        """The connections, for `serve` and for metrics."""
         return self._engine
 
     @property
     def options(self) -> ServerOptions:
-        """What it was made with."""
+        """Its options."""
         return self._engine.options
 
     @property
     def connections(self) -> int:
-        """Engine.IO sessions that are open."""
+        """The number of open Engine.IO sessions."""
         return len(self._engine.connections)
 
     def asgi(self, fallback: ASGIApp | None = None) -> Application:
@@ -111,12 +113,12 @@ class Server:
     def on(
         self, event: str, handler: HandlerT | None = None, namespace: str | None = None
     ) -> HandlerT | Callable[[HandlerT], HandlerT]:
-        """Register a handler, as a decorator or directly.
+        """Register a handler, directly or as a decorator.
 
         Args:
-            event: The event's name; ``*``: every event without a handler (its name then comes first).
-            handler: The handler; None makes this a decorator.
-            namespace: ``/`` if None; ``*``: every namespace without a handler (its name then comes first).
+            event: The event's name; ``*``: every event without a handler (the name is then the first argument).
+            handler: The handler; None: return a decorator.
+            namespace: ``/`` if None; ``*``: every namespace without a handler (the name is then the first argument).
         """
 
         def register(function: HandlerT) -> HandlerT:
@@ -141,24 +143,24 @@ class Server:
 
         return register if handler is None else register(handler)
 
-    def register_namespace(self, namespace_handler: Namespace) -> None:
-        """Let a class serve a namespace.
+    def register_namespace(self, namespace_handler: NamespaceHandlers) -> None:
+        """Register the handlers of a `Namespace`.
 
         Raises:
-            ValueError: it is no `Namespace`.
+            ValueError: it is not a `Namespace`.
         """
-        if not isinstance(namespace_handler, Namespace):
+        if not isinstance(namespace_handler, NamespaceHandlers):
             raise ValueError("Not a namespace instance")  # noqa: TRY004 - python-socketio's exception
-        namespace_handler._set_server(self)  # noqa: SLF001 - the two are one thing
+        namespace_handler.bind_server(self)
         self._engine.registry.add_namespace(namespace_handler)
 
-    # -- primitives: complete in this loop turn -----------------------------------------------------------------------
+    # -- methods that take effect in this loop turn -------------------------------------------------------------------
 
     def socket(self, sid: str, namespace: str | None = None) -> Socket:
         """The socket with this id: connected, or inside its ``connect`` or ``disconnect`` handler.
 
         Raises:
-            SocketGone: there is none (a ``KeyError``).
+            SocketGone: there is no such socket on this server (a ``KeyError``).
         """
         socket = self._here(sid, namespace)
         if socket is None:
@@ -182,14 +184,16 @@ class Server:
         """Emit an encoded event to the members of a room on this server, not on others of its cluster.
 
         Args:
-            room: A room or a socket id, or several (a member of two gets it once); None: the whole namespace.
-            message: What they get; encoded and framed once for all.
+            room: A room or a socket id, or several (a member of two receives it once); None: the whole namespace.
+            message: The event; encoded and framed once.
             namespace: ``/`` if None.
-            skip: Rooms and socket ids whose members do not get it.
-            volatile: A client that is behind may miss it.
+            skip: Rooms and socket ids whose members are left out.
+            volatile: The event may be dropped for a client with a write backlog.
         """
-        rooms = [room] if isinstance(room, str) else room
-        self._engine.broadcast(namespace or _DEFAULT, rooms, message, skip, volatile=volatile)
+        hub = self._engine.used_hub(namespace or _DEFAULT)
+        if hub is not None:
+            rooms = [room] if isinstance(room, str) else room
+            hub.broadcast(rooms, message.message(hub.namespace), skip, volatile=volatile)
 
     # -- python-socketio ----------------------------------------------------------------------------------------------
 
@@ -209,17 +213,17 @@ class Server:
 
         Args:
             event: Its name.
-            data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it travel as binary.
-            to: A room or socket id, or several; None: everyone in the namespace.
+            data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it are sent as binary attachments.
+            to: A room or socket id, or several; None: the whole namespace.
             room: Another name for ``to``.
-            skip_sid: Socket ids that do not get it.
+            skip_sid: Socket ids that are left out.
             namespace: ``/`` if None.
-            callback: Called with what the client acknowledges; only with a single socket of this server in ``to``.
-            volatile: A client that is behind may miss it.
+            callback: Called with the acknowledgement; requires a single socket of this server in ``to``.
+            volatile: The event may be dropped for a client with a write backlog.
 
         Raises:
-            EncodeError: the data cannot be sent.
-            ValueError: a callback, and more than one recipient.
+            EncodeError: the data cannot be encoded.
+            ValueError: a callback was given for more than one recipient.
         """
         target = room if to is None else to
         args = _args_of(data)
@@ -238,7 +242,7 @@ class Server:
         self._everywhere(Broadcast(selection, EncodedEvent.from_args(event, *args), volatile))
 
     def _everywhere(self, command: Command) -> None:
-        self._engine.obey(command)
+        self._engine.apply_command(command)
         self._engine.adapter.publish(command)
 
     async def send(
@@ -270,9 +274,9 @@ class Server:
             Its argument; None if it has none, a tuple if it has several.
 
         Raises:
-            AckTimeout: none came within ``timeout`` seconds, or the client left before (a ``TimeoutError``).
-            SocketGone: there is no such socket.
-            ValueError: neither ``to`` nor ``sid``.
+            AckTimeout: no acknowledgement within ``timeout`` seconds, or the client disconnected (a ``TimeoutError``).
+            SocketGone: there is no such socket on this server.
+            ValueError: neither ``to`` nor ``sid`` was given.
         """
         target = to if to is not None else sid
         if target is None:
@@ -287,17 +291,17 @@ class Server:
             args = answer.result()
         finally:
             if ack_id is not None:
-                socket.forget(ack_id)
+                socket.forget_ack(ack_id)
         if not args:
             return None
         return args[0] if len(args) == 1 else tuple(args)
 
     async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Put a client into a room; one that is not here is looked for on the other servers.
+        """Add a client to a room, on whichever server it is connected.
 
         Raises:
-            RoomLimitExceeded: it is here and in too many.
-            SocketGone: it is not here, and there are no other servers.
+            RoomLimitExceeded: ``max_rooms_per_socket`` is reached (raised for sockets of this server only).
+            SocketGone: the socket is not on this server, and there is no other.
         """
         socket = self._here_or_elsewhere(sid, namespace)
         if socket is None:
@@ -306,10 +310,10 @@ class Server:
             socket.join(room)
 
     async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Take a client out of a room; one that is not here is looked for on the other servers.
+        """Remove a client from a room, on whichever server it is connected.
 
         Raises:
-            SocketGone: it is not here, and there are no other servers.
+            SocketGone: the socket is not on this server, and there is no other.
         """
         socket = self._here_or_elsewhere(sid, namespace)
         if socket is None:
@@ -318,14 +322,14 @@ class Server:
             socket.leave(room)
 
     async def close_room(self, room: str, namespace: str | None = None) -> None:
-        """Take everyone out of a room, on every server of the cluster."""
+        """Remove all members from a room, on every server of the cluster."""
         self._everywhere(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
-        """The rooms a client is in, its own among them.
+        """The rooms of a client, including its own (its ``sid``).
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: there is no such socket on this server.
         """
         return [sid, *sorted(self.socket(sid, namespace).rooms)]
 
@@ -333,7 +337,7 @@ class Server:
         """The application's dictionary for a client.
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: there is no such socket on this server.
         """
         return self.socket(sid, namespace).session
 
@@ -341,7 +345,7 @@ class Server:
         """Replace the application's dictionary for a client.
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: there is no such socket on this server.
         """
         self.socket(sid, namespace).session = session
 
@@ -377,7 +381,7 @@ class Server:
         """The client's first request under PEP 3333 names, made anew by each call.
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: there is no such socket on this server.
         """
         return environ_of(self.socket(sid, namespace).connection.handshake)
 
@@ -385,7 +389,7 @@ class Server:
         """``polling`` or ``websocket``.
 
         Raises:
-            SocketGone: there is no such client.
+            SocketGone: there is no such socket on this server.
         """
         return self.socket(sid, namespace).connection.transport_name.value
 

@@ -13,11 +13,11 @@ import pytest
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
-from roomcast.realtime import NullObserver, ServeOptions, Server, Site, serve
+from roomcast.realtime import Observer, ServeOptions, Server, Site, serve
 from support.waiting import until
 
 
-class Recording(NullObserver):
+class Recording(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:

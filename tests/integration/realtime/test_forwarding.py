@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
 from roomcast.realtime.core.nodes import DirectoryUnavailable, NodeAddress, new_node_id
-from roomcast.realtime.forwarding.forwarder import Gate
-from roomcast.realtime.transports.application import Entrance
+from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
+from roomcast.realtime.transports.application import InternalApplication
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 
@@ -98,7 +98,7 @@ async def node(
     secret = f"secret of {page.node_id}"
     sites = [
         Site(application, "127.0.0.1", 0),
-        Site(Entrance(application, Gate(secret), nothing), "127.0.0.1", 0),
+        Site(InternalApplication(application, NodeAuthenticator(secret), nothing), "127.0.0.1", 0),
     ]
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(sites, replace(process, on_ready=ready.set_result), stop=stop))

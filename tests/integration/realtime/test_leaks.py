@@ -56,6 +56,6 @@ async def test_connections_of_every_kind_leave_no_object_task_or_timer_behind(
         await until(lambda: not server.connections)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
         await until(lambda: alive() <= before)
-        assert list(server.engine.hubs()) == []
+        assert server.engine.used_hub("/") is None
         assert server.engine.tasks == set()
         assert len(server.engine.log) == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import NullObserver, Reason, Server
+from roomcast.realtime import Observer, Reason, Server
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
@@ -34,10 +34,11 @@ class FakeTransport:
         """What the client got, the OPEN packet left out."""
         return [m.text.decode() for m in self.messages if not m.text.startswith(b"0")]
 
-    def bind(self, connection: Connection) -> None:
+    def bind(self, connection: Connection) -> FakeTransport:
         self.connection = connection
+        return self
 
-    def direct(self) -> Callable[[bytes], object] | None:
+    def direct_write(self) -> Callable[[bytes], object] | None:
         return self.frames.append if self._fast else None
 
     def send(self, batch: Batch) -> None:
@@ -46,10 +47,10 @@ class FakeTransport:
             return
         self.messages += batch.messages
 
-    def waiting(self) -> list[OutgoingMessage]:
+    def take_queue(self) -> list[OutgoingMessage]:
         return []
 
-    def release(self, last: OutgoingMessage | None) -> None: ...
+    def release_poll(self, last: OutgoingMessage | None) -> None: ...
 
     def close(self, reason: Reason) -> None:
         self.closed = reason
@@ -79,7 +80,7 @@ class Peer:
 
     def __init__(self, server: Server, **options: Any) -> None:
         self.transport = FakeTransport(**options)
-        self.connection = server.engine.open(HANDSHAKE, self.transport)
+        self.connection = server.engine.open(HANDSHAKE, self.transport.bind)
         self.server = server
 
     def say(self, *packets: str | bytes) -> None:
@@ -101,7 +102,7 @@ async def settle(turns: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-class Recording(NullObserver):
+class Recording(Observer):
     """An observer that remembers."""
 
     def __init__(self) -> None:

@@ -61,9 +61,9 @@ class MemoryAdapter:
         for other in self._bus.adapters:
             if other is not self:
                 # Not at once: the publisher may be in the middle of a tick that the others must not be drawn into.
-                loop.call_soon(other.obey, command)
+                loop.call_soon(other.apply_command, command)
 
-    def obey(self, command: Command) -> None:
+    def apply_command(self, command: Command) -> None:
         """Take a command from the bus."""
         if self._node is not None and self._bus is not None and self in self._bus.adapters:
-            self._node.obey(command)
+            self._node.apply_command(command)

@@ -1,27 +1,25 @@
-"""The port to the other servers of a cluster, one module for each engine behind it.
+"""The port to the other servers of a cluster: commands for selected sockets, and the adapter that carries them.
 
-Layer: realtime. May import: wire. Source: socket.io-adapter's `ClusterAdapter`, as a port of its consumer.
+Layer: realtime.core. Source: socket.io-adapter's ``ClusterAdapter``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
+from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.fanout.message import EncodedEvent
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.socket import Socket
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Sockets of one namespace, wherever they are connected.
+    """Sockets of one namespace on any server.
 
     Attributes:
-        namespace: Where.
-        rooms: Room names and socket ids; None: all.
+        namespace: The namespace.
+        rooms: Room names and socket ids; None: all sockets.
         skip: Room names and socket ids whose members are left out.
     """
 
@@ -35,9 +33,9 @@ class Broadcast:
     """Emit to the selected sockets.
 
     Attributes:
-        to: Who gets it.
-        message: What they get.
-        volatile: Who is behind may miss it.
+        to: The recipients.
+        message: The event.
+        volatile: The event may be dropped for a client with a write backlog.
     """
 
     to: Selection
@@ -47,30 +45,30 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Put the selected sockets into rooms."""
+    """Add the selected sockets to rooms."""
 
-    who: Selection
+    sockets: Selection
     rooms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Take the selected sockets out of rooms."""
+    """Remove the selected sockets from rooms."""
 
-    who: Selection
+    sockets: Selection
     rooms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Put the selected sockets out of their namespace.
+    """Disconnect the selected sockets from their namespace.
 
     Attributes:
-        who: Which sockets.
-        close: Whether their connections end with it, and so their sockets in other namespaces.
+        sockets: The sockets.
+        close: Close their connections too, and with them the clients' sockets in other namespaces.
     """
 
-    who: Selection
+    sockets: Selection
     close: bool = False
 
 
@@ -78,50 +76,49 @@ Command: TypeAlias = Broadcast | Join | Leave | Disconnect
 
 
 class Node(Protocol):
-    """One server of the cluster, as the adapter sees it."""
+    """One server of the cluster, as its adapter sees it."""
 
-    def obey(self, command: Command) -> None:
-        """Carry out, for the sockets of this server, what another one asked for. Does not wait or raise."""
+    def apply_command(self, command: Command) -> None:
+        """Apply a command to the sockets of this server. Does not wait or raise."""
 
     def namespaces(self) -> Collection[str]:
-        """The namespaces that this server serves by name, and those that have a socket."""
+        """The namespaces with handlers or options on this server, and those that have a socket."""
 
     def occupied(self, namespace: str, room: str | None) -> bool:
-        """Whether a broadcast to this room or socket id (None: to all) could reach a socket of this server."""
+        """Whether a broadcast to this room or socket id (None: to all) can reach a socket of this server."""
 
     def rooms(self, namespace: str) -> Collection[str]:
-        """Names of the rooms that have members on this server, the ids of its sockets among them."""
+        """Names of the rooms that have members on this server, including the ids of its sockets."""
 
-    def members(self, who: Selection) -> Sequence[Socket]:
-        """The connected sockets of this server that are selected, each once."""
+    def members(self, selection: Selection) -> Sequence[Socket]:
+        """The selected connected sockets of this server, each once."""
 
 
 class Adapter(Protocol):
     """Carries commands to the other servers.
 
     Guaranteed: a command reaches every other started node at most once, never the node that published it, and the
-    commands of one node arrive in the order in which they were published. Not guaranteed: that it arrives. What must
-    not be lost has its own log.
+    commands of one node arrive in the order in which they were published. Not guaranteed: that it arrives.
     """
 
     @property
     def alone(self) -> bool:
-        """Whether there can be no other node, so that a socket that is not here is nowhere."""
+        """Whether there can be no other node, so that an unknown socket id exists nowhere."""
 
     def bind(self, node: Node) -> None:
-        """Serve ``node``; called once, before anything else."""
+        """Set the node that receives commands; called once, before any other method."""
 
     async def start(self) -> None:
-        """Begin to take part. Starting twice is harmless."""
+        """Join the cluster. Harmless if already started."""
 
     async def stop(self) -> None:
-        """Take part no longer: nothing is obeyed after this returns. Stopping twice is harmless."""
+        """Leave the cluster: no command is applied after this returns. Harmless if already stopped."""
 
     def serve(self, namespace: str) -> None:
-        """Hear of this namespace from now on: it has a socket. Harmless if it is heard of already."""
+        """Receive the commands of this namespace, since it has a socket. Harmless if repeated."""
 
     def unserve(self, namespace: str) -> None:
-        """Hear of this namespace no more: its last socket has left. Those that are served by name stay."""
+        """Stop receiving the commands of this namespace: its last socket is gone. Namespaces with handlers stay."""
 
     def publish(self, command: Command) -> None:
-        """Send a command to the other nodes, soon. Does not wait; nothing happens unless started."""
+        """Send a command to the other nodes, without waiting. Does nothing unless started."""

@@ -1,9 +1,9 @@
 """One Engine.IO connection: its session, its transport, and the client's sockets in each namespace.
 
-Everything that is sent goes through the server's fan-out log, so that it has one order. Everything that arrives goes
-through the wire's session machines, whose effects are carried out here.
+All output goes through the server's fan-out log, which gives it one order. All input goes through the session machines
+of `roomcast.wire`, whose effects are applied here.
 
-Layer: realtime. Source: engine.io 6 ``lib/socket.ts``, socket.io 4.8 ``lib/client.ts``.
+Layer: realtime.core. Source: engine.io 6 ``lib/socket.ts``, socket.io 4.8 ``lib/client.ts``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from roomcast.realtime.core.dispatch import Unfinished
+from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
-from roomcast.realtime.core.ports import Candidate, Transport
+from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.socket import Phase, Socket
-from roomcast.realtime.fanout.message import CLOSE, Batch
+from roomcast.realtime.core.socket import Phase, Socket, SocketConnection
+from roomcast.realtime.fanout.log import FanoutLog
+from roomcast.realtime.fanout.message import CLOSE, PING, Batch, OutgoingMessage
+from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_effects import (
     CloseCandidate,
     Closed,
@@ -31,9 +35,9 @@ from roomcast.wire.engineio_effects import (
     SendOnCandidate,
     Upgraded,
 )
-from roomcast.wire.engineio_session import EngineSession
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_session import PING_PACKET, EngineSession
 from roomcast.wire.errors import EncodeError, RemoteError
-from roomcast.wire.limits import Limits
 from roomcast.wire.socketio_session import (
     AckReceived,
     ConnectRequested,
@@ -43,15 +47,7 @@ from roomcast.wire.socketio_session import (
     SocketSession,
 )
 
-if TYPE_CHECKING:
-    from roomcast.realtime.core.dispatch import Unfinished
-    from roomcast.realtime.core.engine import Engine
-    from roomcast.realtime.core.handshake import Handshake
-    from roomcast.realtime.fanout.log import FanoutLog
-    from roomcast.realtime.options import ServerOptions
-    from roomcast.wire.engineio_http import TransportName
-
-# 120 bits, as 20 characters like Node's: a polling session is whoever knows its id.
+# 120 bits, as 20 characters like Node's: the id is all that authenticates a polling request.
 _SID_BYTES = 15
 SID_CHARS = 20
 
@@ -70,26 +66,30 @@ def new_sid() -> str:
 
 
 class Connection:
-    """A client's connection.
+    """One client's connection.
+
+    Args:
+        host: The server.
+        handshake: The request that opened the session.
+        bind: Gives the transport its connection, and returns the transport.
 
     Attributes:
-        engine: What it belongs to.
-        sid: The Engine.IO session id: a secret between the client and us.
-        handshake: Its first request.
-        session: Its Engine.IO state.
-        packets: Its Socket.IO state.
+        sid: The Engine.IO session id, a secret between client and server.
+        handshake: As given.
+        session: The Engine.IO state.
+        packets: The Socket.IO state.
         sockets: The client's sockets by namespace.
-        write: See `fanout.Outlet`.
+        write: See `fanout.log.Outlet`.
     """
 
     __slots__ = (
         "_candidate",
+        "_close_reason",
         "_connect_deadline",
         "_deadline",
+        "_host",
         "_inbox",
         "_overflown",
-        "_why",
-        "engine",
         "handshake",
         "packets",
         "session",
@@ -99,53 +99,48 @@ class Connection:
         "write",
     )
 
-    def __init__(self, engine: Engine, handshake: Handshake, transport: Transport, limits: Limits) -> None:
-        self.engine = engine
+    def __init__(self, host: ConnectionHost, handshake: Handshake, bind: Callable[[Connection], Transport]) -> None:
+        self._host = host
         self.handshake = handshake
-        self.transport = transport
-        self.sid = engine.new_session_id()
+        self.sid = host.new_session_id()
         self.session = EngineSession(
-            self.sid,
-            handshake.transport,
-            upgrades=engine.upgrades,
-            limits=limits,
-            timeouts=engine.timeouts,
+            self.sid, handshake.transport, upgrades=host.upgrades, limits=host.limits, timeouts=host.timeouts
         )
-        self.packets = SocketSession(engine.now(), limits=limits, timeouts=engine.timeouts)
+        self.packets = SocketSession(host.now(), limits=host.limits, timeouts=host.timeouts)
         self.sockets: dict[str, Socket] = {}
-        transport.bind(self)
-        self.write: Callable[[bytes], object] | None = transport.direct()
+        self.transport = bind(self)
+        self.write: Callable[[bytes], object] | None = self.transport.direct_write()
         self._inbox = Inbox(self)
         self._candidate: Candidate | None = None
-        self._why: Reason | None = None
+        self._close_reason: Reason | None = None
         self._overflown = False
-        self._deadline = engine.wheel.deadline(self._on_time)
-        self._connect_deadline = engine.wheel.deadline(self._on_connect_deadline)
+        self._deadline = host.wheel.deadline(self._on_time)
+        self._connect_deadline = host.wheel.deadline(self._on_connect_deadline)
 
     def __repr__(self) -> str:
-        """Transport and state; the id is a secret."""
+        """Transport and state. The id is secret."""
         return f"<Connection {self.session.transport} {self.session.state.value} from {self.handshake.address}>"
 
-    # -- what its parts ask of it -------------------------------------------------------------------------------------
+    # -- for its sockets, its inbox and the fan-out log ---------------------------------------------------------------
 
     @property
     def options(self) -> ServerOptions:
         """The server's options."""
-        return self.engine.options
+        return self._host.options
 
     @property
-    def log(self) -> FanoutLog[Connection]:
+    def log(self) -> FanoutLog[SocketConnection]:
         """The server's fan-out log."""
-        return self.engine.log
+        return self._host.log
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """Where running handlers are kept."""
-        return self.engine.tasks
+        """The running handlers of the server."""
+        return self._host.tasks
 
     @property
     def transport_name(self) -> TransportName:
-        """The transport that carries it now."""
+        """The current transport."""
         return self.session.transport
 
     def pause_reading(self) -> None:
@@ -158,96 +153,99 @@ class Connection:
 
     @property
     def inbox_full(self) -> bool:
-        """Whether handlers are behind with what this client sent."""
+        """Whether events of this client wait for running handlers."""
         return self._inbox.full
 
     def send(self, batch: Batch) -> None:
-        """See `fanout.Outlet`."""
+        """See `fanout.log.Outlet`."""
         self.transport.send(batch)
 
-    # -- life ---------------------------------------------------------------------------------------------------------
+    # -- open and close -----------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Send the OPEN packet and start the clocks."""
-        now = self.engine.now()
+        """Send the OPEN packet and start the timers."""
+        now = self._host.now()
         self._send(self.session.open(now))
         self._arm(now)
         self._connect_deadline.arm(self.options.connect_timeout_s)
 
     def close(self, reason: Reason) -> None:
-        """End the connection, behind everything that was emitted to it."""
-        self._why = reason
+        """Close the connection, after everything that was emitted to it."""
+        self._close_reason = reason
         self._end_sockets(reason)
-        self.apply(self.session.close(self.engine.now()))
-        self._arm(self.engine.now())
+        self.apply(self.session.close(self._host.now()))
+        self._arm(self._host.now())
 
-    def cut(self, reason: Reason) -> None:
-        """End the connection at once; what waits for it is lost."""
-        self._why = reason
+    def abort(self, reason: Reason) -> None:
+        """Close the connection at once; queued output is lost."""
+        self._close_reason = reason
         self.write = None
         self._end_sockets(reason)
         self.transport.abort()
         self.apply(self.session.transport_failed())
 
     def overflow(self, waiting_bytes: int) -> None:
-        """The client does not read: cut it, once nobody is in the middle of something."""
+        """The client does not read: close the connection at the end of this loop turn.
+
+        Not at once: a flush that iterates over connections may be running.
+        """
         if not self._overflown:
             self._overflown = True
-            self.engine.loop.call_soon(self._cut_slow, waiting_bytes)
+            self._host.loop.call_soon(self._abort_slow, waiting_bytes)
 
     @property
     def overflown(self) -> bool:
-        """Whether it is to be cut: nothing more needs to be queued."""
+        """Whether it is about to be closed for a write backlog: further output may be dropped."""
         return self._overflown
 
-    def _cut_slow(self, waiting_bytes: int) -> None:
-        if self.engine.holds(self):
-            self.engine.observer.peer_slow(self, waiting_bytes)
-            self.cut(Reason.SLOW_CONSUMER)
+    def _abort_slow(self, waiting_bytes: int) -> None:
+        if self._host.has_session(self.sid):
+            self._host.observer.peer_slow(self, waiting_bytes)
+            self.abort(Reason.SLOW_CONSUMER)
 
     def fail(self, error: RemoteError) -> None:
-        """The client broke the protocol: tell, and end the connection."""
-        self.engine.observer.peer_malformed(self, error.code, error.detail)
+        """The client violated the protocol: notify the observer and close the connection."""
+        self._host.observer.peer_malformed(self, error.code, error.detail)
         self.close(Reason.PARSE_ERROR)
 
-    # -- what arrives -------------------------------------------------------------------------------------------------
+    # -- input --------------------------------------------------------------------------------------------------------
 
     def receive(self, data: str | bytes) -> None:
-        """Take one message of the websocket that carries it."""
-        self.apply(self.session.receive(data, self.engine.now()))
+        """Process one websocket message."""
+        self.apply(self.session.receive(data, self._host.now()))
 
     def transport_closed(self) -> None:
-        """The websocket was closed by the client."""
+        """The client closed the websocket."""
         self.write = None
         self.apply(self.session.transport_closed())
 
     def transport_failed(self, error: RemoteError | None = None) -> None:
-        """The websocket broke."""
+        """The websocket failed."""
         self.write = None
         self.apply(self.session.transport_failed(error))
 
     def attach(self, candidate: Candidate) -> None:
-        """A websocket wants to take the session over.
+        """A websocket asks to take over the session.
 
         Raises:
-            UpgradeRefused: it may not.
+            UpgradeRefused: the session cannot be upgraded now.
         """
-        now = self.engine.now()
+        now = self._host.now()
         self.session.candidate_attached(now)
         self._candidate = candidate
         self._arm(now)
 
     def receive_candidate(self, data: str | bytes) -> None:
-        """Take one message of the candidate."""
-        self.apply(self.session.receive_candidate(data, self.engine.now()))
+        """Process one message of the candidate."""
+        self.apply(self.session.receive_candidate(data, self._host.now()))
 
     def candidate_lost(self) -> None:
-        """The candidate closed or broke."""
+        """The candidate closed or failed."""
         self._candidate = None
         self.session.candidate_lost()
 
     def apply(self, effects: Sequence[Effect] | Sequence[object]) -> None:
-        """Carry out what the session decided, in order."""
+        """Apply the effects of a session call, in order."""
         for effect in effects:
             if isinstance(effect, MessageReceived):
                 self._on_message(effect.data)
@@ -262,11 +260,11 @@ class Connection:
                 if self._candidate is not None:
                     self._candidate.send_packet(packet)
             case ReleasePoll():
-                self.engine.log.flush()
-                self.transport.release(None)
+                self._host.log.flush()
+                self.transport.release_poll(None)
             case ClosePoll():
-                self.engine.log.flush()
-                self.transport.release(CLOSE)
+                self._host.log.flush()
+                self.transport.release_poll(CLOSE)
             case Upgraded():
                 self._upgraded()
             case CloseCandidate():
@@ -274,37 +272,37 @@ class Connection:
                     self._candidate.dismiss()
                     self._candidate = None
             case Closed(reason, error):
-                self._closed(_REASONS[reason] if self._why is None else self._why, error)
+                self._closed(_REASONS[reason] if self._close_reason is None else self._close_reason, error)
             case _:
                 raise TypeError(f"unknown effect {effect!r}")
 
     def _upgraded(self) -> None:
         if self._candidate is None:
             raise RuntimeError("upgraded without a candidate")
-        # What was emitted in this tick still goes to the old queue, then all of it in order to the new transport.
-        self.engine.log.flush()
-        waiting = self.transport.waiting()
-        # A POST that waits for handlers to catch up belongs to the old transport; the new one is paused below.
+        # Output of this tick joins the old queue, and the queue then moves to the new transport in order.
+        self._host.log.flush()
+        waiting = self.transport.take_queue()
+        # A POST that waits for handlers belongs to the old transport; the new one is paused below.
         self.transport.resume_reading()
         self.transport = self._candidate.take_over()
         self._candidate = None
         if waiting:
             self.transport.send(Batch(waiting, [False] * len(waiting)))
-        self.write = self.transport.direct()
+        self.write = self.transport.direct_write()
         if self._inbox.full:
             self.transport.pause_reading()
-        self.engine.observer.connection_upgraded(self)
+        self._host.observer.connection_upgraded(self)
 
     def _closed(self, reason: Reason, error: RemoteError | None) -> None:
         if error is not None:
-            self.engine.observer.peer_malformed(self, error.code, error.detail)
+            self._host.observer.peer_malformed(self, error.code, error.detail)
         self._deadline.cancel()
         self._connect_deadline.cancel()
         self._end_sockets(reason)
-        self.engine.log.flush()
+        self._host.log.flush()
         self.write = None
         self.transport.close(reason)
-        self.engine.forget(self, reason)
+        self._host.remove_session(self.sid, reason)
 
     # -- Socket.IO ----------------------------------------------------------------------------------------------------
 
@@ -314,13 +312,13 @@ class Connection:
         except RemoteError as error:
             self.fail(error)
             return
-        dispatcher = self.engine.dispatcher
+        dispatcher = self._host.dispatcher
         match event:
             case EventReceived(namespace, name, args, ack_id):
                 socket = self.sockets[namespace]
                 self._inbox.put(lambda: self._dispatch(socket, name, args, ack_id), len(data))
             case AckReceived(namespace, callback, args):
-                # Not behind the events: a handler that awaits this one holds them up.
+                # Not queued behind events: one of their handlers may await this acknowledgement.
                 coroutine = dispatcher.acknowledged(self.sockets[namespace], callback, args)
                 if coroutine is not None:
                     self._inbox.put(lambda: coroutine, len(data))
@@ -331,35 +329,36 @@ class Connection:
                 self._watch_idle()
 
     def _dispatch(self, socket: Socket, name: str, args: list[Any], ack_id: int | None) -> Unfinished:
-        # Events that came before the client left still count; once we have put it out, or are ending, none does.
-        if socket.expelled or self._why is Reason.SHUTDOWN:
+        # Events that a client sent before it disconnected are handled; after a kick or during a shutdown none is.
+        if socket.kicked or self._close_reason is Reason.SHUTDOWN:
             return None
-        return self.engine.dispatcher.event(socket, name, args, ack_id)
+        return self._host.dispatcher.event(socket, name, args, ack_id)
 
     def _on_connect(self, namespace: str, auth: dict[str, Any], size_bytes: int) -> None:
-        if not self.engine.knows(namespace):
+        if not self._host.accepts_namespace(namespace):
             self._send(self.packets.refuse(namespace, "Invalid namespace"))
-            self.engine.observer.socket_refused(self, namespace)
+            self._host.observer.socket_refused(self, namespace)
             return
-        hub = self.engine.hub(namespace)
+        hub = self._host.hub(namespace)
         socket = Socket(self, hub, new_sid(), auth)
         self.sockets[namespace] = socket
-        hub.sockets[socket.sid] = socket
-        self._inbox.put(lambda: self.engine.dispatcher.connect(socket), size_bytes)
+        hub.add(socket)
+        self._inbox.put(lambda: self._host.dispatcher.connect(socket), size_bytes)
 
-    def let_in(self, socket: Socket) -> None:
-        """The ``connect`` handler agreed."""
+    def accept(self, socket: Socket) -> None:
+        """The ``connect`` handler accepted the client: send the CONNECT packet."""
         if socket.phase is not Phase.CONNECTING:
-            # The connection ended while the handler ran: it may have begun what ``disconnect`` has to end.
-            self._inbox.put(lambda: self.engine.dispatcher.disconnect(socket, self._why or Reason.TRANSPORT_CLOSE), 0)
+            # The connection closed while the handler ran: ``disconnect`` cleans up what the handler has set up.
+            reason = self._close_reason or Reason.TRANSPORT_CLOSE
+            self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
             return
         self._send(self.packets.accept(socket.namespace, socket.sid))
         self._connect_deadline.cancel()
         socket.enter()
-        self.engine.observer.socket_connected(socket)
+        self._host.observer.socket_connected(socket)
 
-    def keep_out(self, socket: Socket, message: str, data: Any = None) -> None:
-        """The ``connect`` handler refused."""
+    def reject(self, socket: Socket, message: str, data: Any = None) -> None:
+        """The ``connect`` handler rejected the client: send a CONNECT_ERROR packet."""
         if socket.phase is Phase.CONNECTING:
             try:
                 packet = self.packets.refuse(socket.namespace, message, data)
@@ -369,13 +368,13 @@ class Connection:
             self.sockets.pop(socket.namespace, None)
             socket.exit()
             self._watch_idle()
-        socket.forget_in_hub()
-        self.engine.observer.socket_refused(self, socket.namespace)
+        socket.unregister()
+        self._host.observer.socket_refused(self, socket.namespace)
 
-    def put_out(self, socket: Socket) -> None:
-        """The application ends a socket."""
+    def kick(self, socket: Socket) -> None:
+        """Disconnect a socket from its namespace, after everything that was emitted to it. Harmless if it is gone."""
         if socket.phase is Phase.CONNECTED:
-            socket.expelled = True
+            socket.kicked = True
             packet, ended = self.packets.disconnect(socket.namespace)
             self._send(packet)
             self.sockets.pop(socket.namespace, None)
@@ -383,10 +382,10 @@ class Connection:
             self._watch_idle()
 
     def _end_sockets(self, reason: Reason) -> None:
-        """Every socket ends, without a packet: the connection does."""
+        """Disconnect all sockets without packets: the connection closes."""
         for ended in self.packets.close():
             self._end_socket(self.sockets.pop(ended.namespace), ended, reason)
-        for socket in self.sockets.values():  # connect handlers that still run
+        for socket in self.sockets.values():  # their connect handlers still run
             socket.exit()
         self.sockets.clear()
 
@@ -395,17 +394,17 @@ class Connection:
         for callback in ended.unanswered:
             if isinstance(callback, asyncio.Future):
                 callback.cancel()
-        self.engine.observer.socket_disconnected(socket, reason)
-        self._inbox.put(lambda: self.engine.dispatcher.disconnect(socket, reason), 0)
+        self._host.observer.socket_disconnected(socket, reason)
+        self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
 
     def _watch_idle(self) -> None:
         if not self.sockets:
             self._connect_deadline.arm(self.options.connect_timeout_s)
 
-    # -- clocks -------------------------------------------------------------------------------------------------------
+    # -- output and timers --------------------------------------------------------------------------------------------
 
     def _send(self, packet: str) -> None:
-        self.engine.log.unicast(self, self.engine.control(packet))
+        self._host.log.unicast(self, PING if packet == PING_PACKET else OutgoingMessage(packet.encode()))
 
     def _arm(self, now: float) -> None:
         due = self.session.next_deadline()
@@ -415,7 +414,7 @@ class Connection:
             self._deadline.arm(due - now)
 
     def _on_time(self) -> None:
-        now = self.engine.now()
+        now = self._host.now()
         self.apply(self.session.on_time(now))
         self._arm(now)
 

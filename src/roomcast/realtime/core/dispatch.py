@@ -1,9 +1,9 @@
-"""Runs handlers: finds them, calls them, answers with what they return, and reports what they raise.
+"""Calls handlers: finds them, sends their return value as the acknowledgement, and reports their exceptions.
 
-A handler that fails ends neither the connection nor the process: it is logged with its traceback, the observer is told,
-and the client gets no acknowledgement.
+A handler that raises closes neither the connection nor the process: the exception is logged with its traceback, the
+observer is notified, and the client receives no acknowledgement.
 
-Layer: realtime. Source: python-socketio 5 for what a return value means.
+Layer: realtime.core. Source: python-socketio 5 for the meaning of return values.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ import inspect
 import logging
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roomcast.realtime.core.handshake import environ_of
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NOT_HANDLED, Registry, call
+from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - see there
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.socket import AckCallback, Socket
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +28,25 @@ Unfinished = Coroutine[Any, Any, None] | None
 
 
 class Dispatcher:
-    """Calls the handlers of one server."""
+    """Calls the handlers of one server.
+
+    Each method returns None if the handler is done, else the coroutine that finishes it.
+    """
 
     def __init__(self, registry: Registry, observer: Observer) -> None:
         self._registry = registry
         self._observer = observer
 
     def connect(self, socket: Socket) -> Unfinished:
-        """Ask the ``connect`` handler; the connection is told of the verdict."""
+        """Call the ``connect`` handler, and accept or reject the socket."""
         found = self._registry.find("connect", socket.namespace)
         if found is None:
-            socket.connection.let_in(socket)
+            socket.connection.accept(socket)
             return None
         environ = environ_of(socket.connection.handshake)
         try:
             result = call(found, "connect", socket.sid, environ, socket.auth or None)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; it is reported
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; _failed reports it
             self._refuse(socket, error)
             return None
         if inspect.isawaitable(result):
@@ -55,33 +56,33 @@ class Dispatcher:
 
     async def _finish_connect(self, socket: Socket, result: Awaitable[Any]) -> None:
         try:
-            verdict = await result
+            decision = await result
         except asyncio.CancelledError:
-            socket.connection.keep_out(socket, "Server shutting down")
+            socket.connection.reject(socket, "Server shutting down")
             raise
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._refuse(socket, error)
         else:
-            self._decide(socket, verdict)
+            self._decide(socket, decision)
 
-    def _decide(self, socket: Socket, verdict: Any) -> None:
-        if verdict is False:
-            socket.connection.keep_out(socket, "Connection rejected by server")
+    def _decide(self, socket: Socket, decision: Any) -> None:
+        if decision is False:
+            socket.connection.reject(socket, "Connection rejected by server")
         else:
-            socket.connection.let_in(socket)
+            socket.connection.accept(socket)
 
     def _refuse(self, socket: Socket, error: Exception) -> None:
         if isinstance(error, ConnectionRefusedError):
-            socket.connection.keep_out(socket, error.message, error.data)
+            socket.connection.reject(socket, error.message, error.data)
         elif isinstance(error, BuiltinConnectionRefusedError):
-            socket.connection.keep_out(socket, "Connection refused by server")
+            socket.connection.reject(socket, "Connection refused by server")
         else:
             self._failed(socket, "connect", error)
-            # What went wrong is ours to know: the client gets no detail of it.
-            socket.connection.keep_out(socket, "Internal server error")
+            # Details of an exception may be confidential: they go to the log only.
+            socket.connection.reject(socket, "Internal server error")
 
     def event(self, socket: Socket, event: str, args: list[Any], ack_id: int | None) -> Unfinished:
-        """Hand an event to its handler; what that returns is the acknowledgement."""
+        """Call the handler of an event, and acknowledge the event with its return value."""
         found = self._registry.find(event, socket.namespace)
         try:
             self._observer.event_received(socket, event, found is not None)
@@ -89,7 +90,7 @@ class Dispatcher:
                 return None
             socket.ack_wanted = ack_id is not None
             result = call(found, event, socket.sid, *args)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._failed(socket, event, error)
             return None
         if inspect.isawaitable(result):
@@ -101,7 +102,7 @@ class Dispatcher:
     async def _finish_event(self, socket: Socket, event: str, result: Awaitable[Any], ack_id: int | None) -> None:
         try:
             value = await result
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._failed(socket, event, error)
         else:
             if ack_id is not None:
@@ -119,49 +120,49 @@ class Dispatcher:
             args = [value]
         try:
             socket.acknowledge(ack_id, args)
-        except Exception as error:  # noqa: BLE001 - what a handler returns may be anything
+        except Exception as error:  # noqa: BLE001 - a handler may return anything, and encoding it may fail
             self._failed(socket, event, error)
 
     def disconnect(self, socket: Socket, reason: Reason) -> Unfinished:
-        """Tell the ``disconnect`` handler."""
+        """Call the ``disconnect`` handler, then unregister the socket."""
         found = self._registry.find("disconnect", socket.namespace)
         if found is None:
-            socket.forget_in_hub()
+            socket.unregister()
             return None
         try:
             result = call(found, "disconnect", socket.sid, reason.value)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._failed(socket, "disconnect", error)
         else:
             if inspect.isawaitable(result):
                 return self._finish_disconnect(socket, result)
-        socket.forget_in_hub()
+        socket.unregister()
         return None
 
     async def _finish_disconnect(self, socket: Socket, result: Awaitable[Any]) -> None:
         try:
             await result
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._failed(socket, "disconnect", error)
         finally:
-            socket.forget_in_hub()
+            socket.unregister()
 
     def acknowledged(
         self, socket: Socket, callback: AckCallback | asyncio.Future[list[Any]], args: list[Any]
     ) -> Unfinished:
-        """Give a client's acknowledgement to who waits for it."""
+        """Pass a client's acknowledgement to its callback or future."""
         if isinstance(callback, asyncio.Future):
             if not callback.done():
                 callback.set_result(args)
             return None
         try:
             result = callback(*args)
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - see connect
             self._failed(socket, "ack", error)
             return None
         return self._finish_event(socket, "ack", result, None) if inspect.isawaitable(result) else None
 
     def _failed(self, socket: Socket, event: str, error: Exception) -> None:
-        # repr: the event's name is peer input.
+        # %r: the event name is peer input.
         logger.error("handler of %r in %r failed", event, socket.namespace, exc_info=error)
         self._observer.handler_failed(socket, event, error)

@@ -1,43 +1,40 @@
 """One namespace: its sockets and rooms on this server.
 
-Layer: realtime. Source: socket.io-adapter's in-memory adapter; a socket's own room exists by name only here, since a
-set of one for each socket is what an idle connection would mostly consist of.
+Layer: realtime.core. Source: socket.io-adapter's in-memory adapter. Unlike there, a socket's own room exists by name
+only: a set for each socket would be most of the memory of an idle connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable
 
+from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.fanout.log import FanoutLog, Room
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
-    from roomcast.realtime.core.socket import Socket
-    from roomcast.realtime.fanout.message import OutgoingMessage
+from roomcast.realtime.fanout.message import OutgoingMessage
 
 
 class Hub:
     """The sockets and rooms of a namespace.
 
+    Args:
+        namespace: Its name.
+        log: The fan-out log of the server.
+        on_empty: Called when the last socket has been removed.
+
     Attributes:
         namespace: Its name.
-        sockets: By id: the connected ones, those whose ``connect`` handler runs, and those whose ``disconnect`` handler
-            runs.
+        sockets: By id: connected sockets, and those whose ``connect`` or ``disconnect`` handler runs.
     """
 
-    __slots__ = ("_everyone", "_log", "_rooms", "namespace", "sockets")
+    __slots__ = ("_all", "_log", "_on_empty", "_rooms", "namespace", "sockets")
 
-    def __init__(self, namespace: str, log: FanoutLog[Connection]) -> None:
+    def __init__(self, namespace: str, log: FanoutLog[SocketConnection], on_empty: Callable[[Hub], None]) -> None:
         self.namespace = namespace
         self.sockets: dict[str, Socket] = {}
         self._log = log
-        self._rooms: dict[str, Room[Connection]] = {}
-        self._everyone: Room[Connection] = Room("", log)
-
-    def __len__(self) -> int:
-        """Connected sockets."""
-        return len(self._everyone.members)
+        self._on_empty = on_empty
+        self._rooms: dict[str, Room[SocketConnection]] = {}
+        self._all: Room[SocketConnection] = Room("", log)
 
     @property
     def rooms(self) -> Collection[str]:
@@ -47,7 +44,7 @@ class Hub:
     def members(self, room: str | None) -> list[Socket]:
         """The connected sockets in ``room`` (None: all), in no order."""
         if room is None:
-            return [connection.sockets[self.namespace] for connection in self._everyone.members]
+            return [connection.sockets[self.namespace] for connection in self._all.members]
         entry = self._rooms.get(room)
         found = [] if entry is None else [connection.sockets[self.namespace] for connection in entry.members]
         socket = self.sockets.get(room)
@@ -55,36 +52,46 @@ class Hub:
             found.append(socket)
         return found
 
-    def selected(self, rooms: Collection[str] | None, skip: Collection[str] = ()) -> list[Socket]:
-        """The connected sockets that are in one of ``rooms`` (None: all) and in none of ``skip``, each once."""
-        left_out = self._connections(skip)
+    def select(self, rooms: Collection[str] | None, skip: Collection[str] = ()) -> list[Socket]:
+        """The connected sockets in one of ``rooms`` (None: all) and in none of ``skip``, each once."""
+        skipped = self._connections(skip)
         found: dict[str, Socket] = {}
         for room in [None] if rooms is None else rooms:
-            found.update((socket.sid, socket) for socket in self.members(room) if socket.connection not in left_out)
+            found.update((socket.sid, socket) for socket in self.members(room) if socket.connection not in skipped)
         return list(found.values())
 
-    def enter(self, connection: Connection) -> None:
-        """Let the connection take part in what is emitted to the namespace."""
-        self._everyone.add(connection)
+    def add(self, socket: Socket) -> None:
+        """Register a socket whose ``connect`` handler is about to run."""
+        self.sockets[socket.sid] = socket
 
-    def join(self, connection: Connection, room: str) -> None:
-        """Put the connection into a room."""
+    def remove(self, sid: str) -> None:
+        """Remove a socket id."""
+        self.sockets.pop(sid, None)
+        if not self.sockets:
+            self._on_empty(self)
+
+    def enter(self, connection: SocketConnection) -> None:
+        """Add the connection to the namespace: it receives what is emitted to it from now on."""
+        self._all.add(connection)
+
+    def join(self, connection: SocketConnection, room: str) -> None:
+        """Add the connection to a room."""
         entry = self._rooms.get(room)
         if entry is None:
             entry = self._rooms[room] = Room(room, self._log)
         entry.add(connection)
 
-    def leave(self, connection: Connection, room: str) -> None:
-        """Take the connection out of a room."""
+    def leave(self, connection: SocketConnection, room: str) -> None:
+        """Remove the connection from a room."""
         entry = self._rooms.get(room)
         if entry is not None:
             entry.discard(connection)
             if not entry.members:
                 del self._rooms[room]
 
-    def exit(self, connection: Connection, rooms: Iterable[str]) -> None:
-        """Take the connection out of the namespace and of these rooms."""
-        self._everyone.discard(connection)
+    def exit(self, connection: SocketConnection, rooms: Iterable[str]) -> None:
+        """Remove the connection from the namespace and from these rooms."""
+        self._all.discard(connection)
         for room in rooms:
             self.leave(connection, room)
 
@@ -96,18 +103,18 @@ class Hub:
         *,
         volatile: bool = False,
     ) -> None:
-        """Emit to everybody who is in one of the rooms now, once each.
+        """Emit once to every connection that is in one of the rooms now.
 
         Args:
             rooms: Room names and socket ids; None: the whole namespace.
-            message: What they get.
-            skip: Rooms and socket ids whose members do not get it.
-            volatile: A connection that is behind may miss it.
+            message: The message.
+            skip: Room names and socket ids whose members are left out.
+            volatile: The message may be dropped for a connection with a write backlog.
         """
-        targets: list[Room[Connection]] = []
-        singles: list[Connection] = []
+        targets: list[Room[SocketConnection]] = []
+        singles: list[SocketConnection] = []
         if rooms is None:
-            targets.append(self._everyone)
+            targets.append(self._all)
         else:
             for room in rooms:
                 entry = self._rooms.get(room)
@@ -117,20 +124,20 @@ class Hub:
                 if socket is not None and socket.connected:
                     singles.append(socket.connection)
                 elif socket is not None:
-                    socket.write(message, volatile=volatile)  # waits for the verdict of its connect handler
+                    socket.write(message, volatile=volatile)  # held until its connect handler has decided
         except_ = self._connections(skip) if skip else frozenset()
         if singles:
             if len(singles) == 1 and not targets:
                 if singles[0] not in except_:
                     self._log.unicast(singles[0], message, volatile=volatile)
                 return
-            crowd: Room[Connection] = Room("", self._log)
-            crowd.members.update(singles)
-            targets.append(crowd)
+            union: Room[SocketConnection] = Room("", self._log)
+            union.members.update(singles)
+            targets.append(union)
         self._log.broadcast(targets, message, except_=except_, volatile=volatile)
 
-    def _connections(self, names: Collection[str]) -> frozenset[Connection]:
-        found: set[Connection] = set()
+    def _connections(self, names: Collection[str]) -> frozenset[SocketConnection]:
+        found: set[SocketConnection] = set()
         for name in names:
             entry = self._rooms.get(name)
             if entry is not None:

@@ -1,14 +1,14 @@
-"""What a client sent and handlers have not started on yet: order and bounds of dispatch.
+"""Events received from one connection whose handlers have not started: order and limits of dispatch.
 
-Guaranteed, for everything that comes over one connection:
+Guaranteed for each connection:
 
 - Handlers start in order of arrival. A plain function runs to its end before the next handler starts; a coroutine
-  function runs to its first await (on Python 3.11, without eager tasks, one loop iteration later: the handlers behind
-  it wait for that).
-- At most ``handler_concurrency`` coroutine handlers run at once. Then what comes is kept, and once that is
-  ``inbox_limit`` events, or as many bytes as one message may have, the transport is not read any further.
+  function runs to its first await. (Python 3.11 has no eager tasks: there it starts one loop iteration later, and the
+  next handlers wait for that.)
+- At most ``handler_concurrency`` coroutine handlers run at once; further events wait. At ``inbox_limit`` events or
+  ``max_payload_bytes`` that wait, the transport stops reading.
 
-Layer: realtime.
+Layer: realtime.core.
 """
 
 from __future__ import annotations
@@ -17,22 +17,39 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
+from roomcast.realtime.options import ServerOptions
 
-#: Starts one handler: runs it if it is a function, else gives the coroutine that is still to run.
+#: Starts one handler: runs a function, or returns the coroutine that is still to run.
 Job = Callable[[], Coroutine[Any, Any, None] | None]
 
 
+class InboxOwner(Protocol):
+    """What an inbox needs from its connection."""
+
+    @property
+    def options(self) -> ServerOptions:
+        """Options of the server."""
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The running handlers of the server."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the client."""
+
+    def resume_reading(self) -> None:
+        """Continue reading."""
+
+
 class Inbox:
-    """The jobs of one connection."""
+    """The waiting jobs of one connection."""
 
-    __slots__ = ("_calling", "_connection", "_jobs", "_paused", "_running", "_size_bytes", "_starting")
+    __slots__ = ("_calling", "_jobs", "_owner", "_paused", "_running", "_size_bytes", "_starting")
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, owner: InboxOwner) -> None:
+        self._owner = owner
         self._jobs: deque[tuple[Job, int]] | None = None
         self._size_bytes = 0
         self._running = 0
@@ -42,15 +59,15 @@ class Inbox:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more should be read before `Inbox` says so."""
+        """Whether the inbox has paused reading."""
         return self._paused
 
     def put(self, job: Job, size_bytes: int) -> None:
-        """Start the job now, or after those before it."""
-        options = self._connection.options
+        """Start the job now, or after the jobs before it."""
+        options = self._owner.options
         if self._jobs is None and self._may_start(options.handler_concurrency):
             self._start(job)
-            if self._jobs is not None:  # a handler that leaves, say, has its own ``disconnect`` behind it
+            if self._jobs is not None:  # the handler added one: a disconnect runs its own ``disconnect`` handler
                 self._drain()
             return
         if self._jobs is None:
@@ -61,7 +78,7 @@ class Inbox:
             len(self._jobs) >= options.inbox_limit or self._size_bytes >= options.max_payload_bytes
         ):
             self._paused = True
-            self._connection.pause_reading()
+            self._owner.pause_reading()
 
     def _may_start(self, limit: int) -> bool:
         return not self._calling and not self._starting and self._running < limit
@@ -77,7 +94,7 @@ class Inbox:
             self._calling = False
         if not task.done():
             self._running += 1
-            self._connection.tasks.add(task)
+            self._owner.tasks.add(task)
             task.add_done_callback(self._ended)
 
     if sys.version_info >= (3, 12):
@@ -91,7 +108,7 @@ class Inbox:
             loop = asyncio.get_running_loop()
             task = loop.create_task(coroutine)
             self._starting = True
-            loop.call_soon(self._started)  # behind the task's first step
+            loop.call_soon(self._started)  # runs after the task's first step
             return task
 
         def _started(self) -> None:
@@ -99,12 +116,12 @@ class Inbox:
             self._drain()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._connection.tasks.discard(task)
+        self._owner.tasks.discard(task)
         self._running -= 1
         self._drain()
 
     def _drain(self) -> None:
-        limit = self._connection.options.handler_concurrency
+        limit = self._owner.options.handler_concurrency
         while self._jobs and self._may_start(limit):
             job, size_bytes = self._jobs.popleft()
             self._size_bytes -= size_bytes
@@ -113,4 +130,4 @@ class Inbox:
             self._jobs = None
             if self._paused:
                 self._paused = False
-                self._connection.resume_reading()
+                self._owner.resume_reading()

@@ -1,101 +1,91 @@
-"""What the server tells of itself: the port that metrics and logs hang on.
+"""The port for metrics and logs of a server.
 
-Layer: realtime. The port belongs to the server; implementations live above it.
+Layer: realtime.core. Implementations belong to the layers above.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.reasons import Reason
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
-    from roomcast.realtime.core.socket import Socket
+from roomcast.wire.engineio_http import TransportName
 
 logger = logging.getLogger(__name__)
 
 
-class Observer(Protocol):
-    """Told of everything that is worth counting or logging, synchronously, where it happens.
+class ObservedConnection(Protocol):
+    """What an observer may read of a connection."""
 
-    A method must return soon and must not raise; if one does, the exception is logged and the server goes on.
+    @property
+    def handshake(self) -> Handshake:
+        """The request that opened the session."""
+
+    @property
+    def transport_name(self) -> TransportName:
+        """The current transport."""
+
+
+class ObservedSocket(Protocol):
+    """What an observer may read of a socket."""
+
+    @property
+    def sid(self) -> str:
+        """Its public id."""
+
+    @property
+    def namespace(self) -> str:
+        """The name of its namespace."""
+
+    @property
+    def handshake(self) -> Handshake:
+        """The request that opened the session."""
+
+
+class Observer:
+    """Receives every event that is worth a metric or a log line, synchronously, at the place where it happens.
+
+    Subclass it and override methods; by default they do nothing. A method must return quickly. An exception that it
+    raises is logged, and the server continues.
     """
 
-    def connection_opened(self, connection: Connection) -> None:
-        """An Engine.IO session began."""
+    def connection_opened(self, connection: ObservedConnection) -> None:
+        """An Engine.IO session opened."""
 
-    def connection_upgraded(self, connection: Connection) -> None:
-        """A session moved from polling to websocket."""
+    def connection_upgraded(self, connection: ObservedConnection) -> None:
+        """A session was upgraded from polling to websocket."""
 
-    def connection_closed(self, connection: Connection, reason: Reason) -> None:
-        """A session ended; its sockets were told before."""
-
-    def handshake_refused(self, address: str | None, transport: str, cause: str) -> None:
-        """A handshake was answered with an error; ``cause`` is one of a small set of words."""
-
-    def peer_malformed(self, connection: Connection, fault: str, detail: str) -> None:
-        """A client broke the protocol; ``fault`` is one of a small set of words, ``detail`` is escaped peer input."""
-
-    def peer_slow(self, connection: Connection, waiting_bytes: int) -> None:
-        """A client does not read; its connection is cut."""
-
-    def socket_connected(self, socket: Socket) -> None:
-        """A client entered a namespace."""
-
-    def socket_refused(self, connection: Connection, namespace: str) -> None:
-        """A client was not let into a namespace."""
-
-    def socket_disconnected(self, socket: Socket, reason: Reason) -> None:
-        """A client left a namespace."""
-
-    def event_received(self, socket: Socket, event: str, handled: bool) -> None:
-        """An event came; ``handled`` is False if nobody listens to it. The name is peer input: not a metrics label."""
-
-    def handler_failed(self, socket: Socket, event: str, error: Exception) -> None:
-        """A handler raised. It was logged already."""
-
-
-class NullObserver:
-    """Tells nobody; base for observers of a few things."""
-
-    def connection_opened(self, connection: Connection) -> None:
-        """See `Observer`."""
-
-    def connection_upgraded(self, connection: Connection) -> None:
-        """See `Observer`."""
-
-    def connection_closed(self, connection: Connection, reason: Reason) -> None:
-        """See `Observer`."""
+    def connection_closed(self, connection: ObservedConnection, reason: Reason) -> None:
+        """A session closed, after its sockets disconnected."""
 
     def handshake_refused(self, address: str | None, transport: str, cause: str) -> None:
-        """See `Observer`."""
+        """A handshake was answered with an error; ``cause`` comes from a small set of constants."""
 
-    def peer_malformed(self, connection: Connection, fault: str, detail: str) -> None:
-        """See `Observer`."""
+    def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
+        """A client violated the protocol; ``fault`` is one of a few constants, ``detail`` quotes escaped input."""
 
-    def peer_slow(self, connection: Connection, waiting_bytes: int) -> None:
-        """See `Observer`."""
+    def peer_slow(self, connection: ObservedConnection, waiting_bytes: int) -> None:
+        """A client does not read; the server closes its connection."""
 
-    def socket_connected(self, socket: Socket) -> None:
-        """See `Observer`."""
+    def socket_connected(self, socket: ObservedSocket) -> None:
+        """A client connected to a namespace."""
 
-    def socket_refused(self, connection: Connection, namespace: str) -> None:
-        """See `Observer`."""
+    def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
+        """A client was rejected from a namespace."""
 
-    def socket_disconnected(self, socket: Socket, reason: Reason) -> None:
-        """See `Observer`."""
+    def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
+        """A client disconnected from a namespace."""
 
-    def event_received(self, socket: Socket, event: str, handled: bool) -> None:
-        """See `Observer`."""
+    def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
+        """An event arrived; ``handled``: it has a handler. Clients choose its name: it is no metrics label."""
 
-    def handler_failed(self, socket: Socket, event: str, error: Exception) -> None:
-        """See `Observer`."""
+    def handler_failed(self, socket: ObservedSocket, event: str, error: Exception) -> None:
+        """A handler raised an exception, which is already logged."""
 
 
 class GuardedObserver:
-    """Passes everything on to an observer; what that raises is logged and goes no further."""
+    """Forwards every call to an observer, and logs the exceptions that it raises."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -109,6 +99,6 @@ class GuardedObserver:
             except Exception:
                 logger.exception("observer failed in %s", name)
 
-        # Found without __getattr__ from now on.
+        # The next look-up finds it without __getattr__.
         self.__dict__[name] = guarded
         return guarded

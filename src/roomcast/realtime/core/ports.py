@@ -1,59 +1,113 @@
-"""The ports of a connection: its host, its transport, and the nodes that have other sessions.
+"""The ports of a connection: the server that hosts it and the transport that carries it.
 
 Layer: realtime.core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from roomcast.realtime.core.dispatch import Dispatcher
+from roomcast.realtime.core.hub import Hub
+from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.socket import SocketConnection
+from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.options import ServerOptions
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.limits import Limits, Timeouts
 
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
+
+class ConnectionHost(Protocol):
+    """What a connection needs from its server; `engine.Engine` implements it.
+
+    Attributes:
+        options: The server's options.
+        limits: Limits of what clients send, derived from the options.
+        timeouts: Time limits of a session, derived from the options.
+        upgrades: Transports that a polling session may upgrade to.
+        observer: Receives metrics and log events.
+        dispatcher: Calls the handlers.
+        log: The fan-out log that orders all output.
+        tasks: Running handlers.
+    """
+
+    options: ServerOptions
+    limits: Limits
+    timeouts: Timeouts
+    upgrades: Sequence[TransportName]
+    observer: Observer
+    dispatcher: Dispatcher
+    log: FanoutLog[SocketConnection]
+    tasks: set[asyncio.Task[None]]
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the server."""
+
+    @property
+    def wheel(self) -> TimerWheel:
+        """The timer of all deadlines."""
+
+    def now(self) -> float:
+        """The current time in monotonic seconds."""
+
+    def new_session_id(self) -> str:
+        """A new Engine.IO session id that cannot be guessed."""
+
+    def has_session(self, sid: str) -> bool:
+        """Whether the session has not been removed."""
+
+    def remove_session(self, sid: str, reason: Reason) -> None:
+        """Remove a closed session and notify the observer. Harmless if it was removed before."""
+
+    def accepts_namespace(self, namespace: str) -> bool:
+        """Whether clients may connect to this namespace."""
+
+    def hub(self, namespace: str) -> Hub:
+        """The hub of a namespace, created on first use."""
 
 
 class Transport(Protocol):
-    """What carries a connection. Nothing here waits or raises."""
+    """Carries the messages of one connection. No method waits or raises."""
 
-    def bind(self, connection: Connection) -> None:
-        """It carries ``connection`` from here on."""
-
-    def direct(self) -> Callable[[bytes], object] | None:
-        """What takes websocket frames at once; None while batches have to go through `send`."""
+    def direct_write(self) -> Callable[[bytes], object] | None:
+        """A function that writes websocket frames at once; None while batches must go through `send`."""
 
     def send(self, batch: Batch) -> None:
-        """Take a batch. Beyond the outbox limit it calls `Connection.overflow` instead."""
+        """Queue or write a batch. Above the outbox limit, call `Connection.overflow` instead."""
 
-    def waiting(self) -> list[OutgoingMessage]:
-        """Take away what is queued (polling only; a websocket's queue is the kernel's business)."""
+    def take_queue(self) -> list[OutgoingMessage]:
+        """Remove and return the queued messages (polling); a websocket has none."""
 
-    def release(self, last: OutgoingMessage | None) -> None:
-        """Answer the pending poll with what is queued and ``last``, or with a NOOP packet (polling only)."""
+    def release_poll(self, last: OutgoingMessage | None) -> None:
+        """Answer the pending poll with the queue and ``last``, or with NOOP if both are empty (polling only)."""
 
     def close(self, reason: Reason) -> None:
         """Write what is queued, then close."""
 
     def abort(self) -> None:
-        """Close now; what is queued is lost."""
+        """Close now and drop what is queued."""
 
     def pause_reading(self) -> None:
-        """Take no more from the client until `resume_reading`."""
+        """Stop reading from the client until `resume_reading`."""
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Continue reading."""
 
 
 class Candidate(Protocol):
-    """A websocket that asks to take a polling session over."""
+    """A websocket that asks to take over a polling session."""
 
     def send_packet(self, packet: str) -> None:
         """Write one Engine.IO packet."""
 
     def take_over(self) -> Transport:
-        """It has the session from here on."""
+        """Become the transport of the session."""
 
     def dismiss(self) -> None:
-        """The session does not want it."""
+        """Close: the session goes on without this websocket."""

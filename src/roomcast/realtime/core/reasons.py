@@ -10,9 +10,9 @@ from enum import StrEnum, unique
 
 @unique
 class Reason(StrEnum):
-    """Why a connection or socket ended: what ``disconnect`` handlers get.
+    """Why a connection or socket ended; the argument of ``disconnect`` handlers.
 
-    The first five are python-socketio's words.
+    The first five values are python-socketio's.
     """
 
     CLIENT_DISCONNECT = "client disconnect"

@@ -6,14 +6,12 @@ Layer: realtime.core. Source: python-socketio 5's ``AsyncServer.on``: the same o
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from roomcast.realtime.namespace import Namespace
-
-#: Events of the server itself; a catch-all handler does not get them.
+#: Events of the server itself; catch-all handlers do not receive them.
 RESERVED: Final = frozenset({"connect", "disconnect"})
 CATCH_ALL: Final = "*"
 
@@ -21,45 +19,63 @@ Handler = Callable[..., Any]
 
 
 class _NotHandled:
-    """What a namespace answers for an event that it has no method for."""
+    """The result of `Namespace.trigger_event` for an event without a method: it is not acknowledged."""
 
 
 NOT_HANDLED: Final = _NotHandled()
 
 
+class NamespaceHandlers(ABC):
+    """The handlers of one namespace, as one object; `Namespace` implements it.
+
+    Attributes:
+        namespace: The namespace that it serves; ``*``: every namespace without other handlers.
+    """
+
+    namespace: str
+
+    @abstractmethod
+    def bind_server(self, server: Any) -> None:
+        """Set the server whose namespace it serves."""
+
+    @abstractmethod
+    def find_handler(self, event: str) -> Handler | None:
+        """The handler of an event; None if there is none."""
+
+
 class Found(NamedTuple):
-    """A handler and what stands before the event's own arguments."""
+    """A handler, and the arguments that precede those of the event."""
 
     function: Handler
     prefix: tuple[str, ...]
 
 
 class Registry:
-    """The handlers of a server."""
+    """The handlers of one server."""
 
     def __init__(self) -> None:
         self._functions: dict[str, dict[str, Handler]] = {}
-        self._namespaces: dict[str, Namespace] = {}
+        self._namespaces: dict[str, NamespaceHandlers] = {}
 
     def add(self, namespace: str, event: str, handler: Handler) -> None:
-        """Let ``handler`` serve ``event``; the latest one wins, as in python-socketio."""
+        """Register a handler; the latest one wins, as in python-socketio."""
         self._functions.setdefault(namespace, {})[event] = handler
 
-    def add_namespace(self, namespace: Namespace) -> None:
-        """Let ``namespace`` serve its name."""
+    def add_namespace(self, namespace: NamespaceHandlers) -> None:
+        """Register the handlers of a namespace."""
         self._namespaces[namespace.namespace] = namespace
 
-    def knows(self, namespace: str) -> bool:
-        """Whether anything serves this namespace."""
+    def serves(self, namespace: str) -> bool:
+        """Whether the namespace has a handler."""
         known = (namespace, CATCH_ALL)
         return any(name in self._functions or name in self._namespaces for name in known)
 
     def namespaces(self) -> frozenset[str]:
-        """The namespaces that something serves; ``*`` may be among them."""
+        """The namespaces with handlers; ``*`` may be among them."""
         return frozenset(self._functions) | frozenset(self._namespaces)
 
     def find(self, event: str, namespace: str) -> Found | None:
-        """The handler of ``event``: the most special one, functions before classes.
+        """The most specific handler of an event, functions before classes.
 
         Order: event in namespace, ``*`` in namespace, event in ``*``, ``*`` in ``*``; then the namespace's class, then
         the class for ``*``.
@@ -80,31 +96,27 @@ class Registry:
 
     def _find_in_classes(self, event: str, namespace: str) -> Found | None:
         prefix: tuple[str, ...] = ()
-        instance = self._namespaces.get(namespace)
-        if instance is None:
-            instance = self._namespaces.get(CATCH_ALL)
+        handlers = self._namespaces.get(namespace)
+        if handlers is None:
+            handlers = self._namespaces.get(CATCH_ALL)
             prefix = (namespace,)
-        if instance is None:
-            return None
-        if instance.overrides_trigger:
-            trigger = instance.trigger_event
-            return Found(lambda *args: trigger(event, *args), prefix)
-        method = getattr(instance, "on_" + event, None)
-        return None if method is None else Found(method, prefix)
+        function = None if handlers is None else handlers.find_handler(event)
+        return None if function is None else Found(function, prefix)
 
 
 def call(found: Found, event: str, *args: Any) -> Any:
-    """Call a handler, synchronously; a coroutine function gives its coroutine.
+    """Call a handler; for a coroutine function the result is its coroutine.
 
     ``connect`` handlers may leave out ``auth``, ``disconnect`` handlers the reason.
     """
     arguments = (*found.prefix, *args)
     if event in RESERVED:
-        return _trimmed(found.function, event, arguments)
+        return call_trimmed(found.function, event, arguments)
     return found.function(*arguments)
 
 
-def _trimmed(function: Handler, event: str, args: tuple[Any, ...]) -> Any:
+def call_trimmed(function: Handler, event: str, args: tuple[Any, ...]) -> Any:
+    """Call a function; a ``connect`` or ``disconnect`` handler may take one argument less."""
     if event in RESERVED and not _takes(function, len(args)):
         return function(*args[:-1])
     return function(*args)
@@ -114,7 +126,7 @@ def _trimmed(function: Handler, event: str, args: tuple[Any, ...]) -> Any:
 def _takes(function: Handler, count: int) -> bool:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a callable without a signature, from C
+    except (TypeError, ValueError):  # a C function without a signature
         return True
     try:
         signature.bind(*range(count))

@@ -1,4 +1,4 @@
-"""A request to the Engine.IO path, and why it does not reach a session of this node.
+"""A request to the Engine.IO path, in the form that all transports share.
 
 Layer: realtime.core.
 """
@@ -15,22 +15,22 @@ from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 
 
 class ServerFull(Exception):
-    """No further session now: answer 503."""
+    """The server accepts no further sessions now: respond with 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRequest:
-    """A request to the Engine.IO path, whichever way it came.
+    """A request to the Engine.IO path.
 
     Attributes:
         method: HTTP method.
-        path: Decoded.
-        query_string: As it came.
+        path: Percent-decoded.
+        query_string: Percent-encoded, as received.
         headers: Names in lower case.
-        address: The client's, proxies considered; None on a Unix socket.
-        secure: Whether it is known to have come by TLS.
+        address: The client's IP address, behind trusted proxies the one that they report; None on a Unix socket.
+        secure: Whether the client is known to use TLS.
         websocket: Whether it is a websocket handshake.
-        forwarded: Whether another node sent it on: it goes no further.
+        forwarded: Whether another node forwarded it; it is not forwarded again.
     """
 
     method: str
@@ -46,15 +46,15 @@ class EngineRequest:
         """The header's value; None if it is missing.
 
         Raises:
-            RequestRefused: it is there twice, so that two readers may see two requests.
+            RequestRefused: the header is repeated, so that two parsers may read two different requests.
         """
         values = [value for key, value in self.headers if key == name]
         if len(values) > 1:
-            raise RequestRefused(HttpError.BAD_REQUEST, f"{name.decode()} is there twice")
+            raise RequestRefused(HttpError.BAD_REQUEST, f"header {name.decode()} is repeated")
         return values[0].decode("latin-1") if values else None
 
     def handshake(self) -> Handshake:
-        """What is kept of it."""
+        """The part that the session keeps."""
         return Handshake(
             headers=Headers(self.headers),
             address=self.address,
@@ -64,15 +64,3 @@ class EngineRequest:
             path=self.path,
             secure=self.secure,
         )
-
-
-class SessionOnOtherNode(Exception):
-    """The session belongs to another node.
-
-    Attributes:
-        node_id: Which one.
-    """
-
-    def __init__(self, node_id: str) -> None:
-        super().__init__(f"the session is of node {node_id}")
-        self.node_id = node_id

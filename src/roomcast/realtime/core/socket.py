@@ -1,52 +1,118 @@
-"""A client in one namespace, as handlers see it.
+"""One client in one namespace, as handlers see it.
 
-Layer: realtime. Source: Socket.IO's server ``Socket``.
+Layer: realtime.core. Source: Socket.IO's server ``Socket``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import Enum, unique
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
+from roomcast.realtime.fanout.log import FanoutLog, Outlet
 from roomcast.realtime.fanout.message import EncodedEvent, OutgoingMessage
+from roomcast.realtime.options import ServerOptions
+from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.errors import IllegalTransition, LocalError
 from roomcast.wire.socketio import encode_ack, encode_event
-
-if TYPE_CHECKING:
-    from roomcast.realtime.core.connection import Connection
-    from roomcast.realtime.core.handshake import Handshake
-    from roomcast.realtime.core.hub import Hub
+from roomcast.wire.socketio_session import SocketSession
 
 AckCallback = Callable[..., Any]
 
 
 @unique
 class Phase(Enum):
-    """Where a socket stands."""
+    """The life of a socket."""
 
-    CONNECTING = "connecting"  # its connect handler runs; what is sent to it waits for the CONNECT packet
+    CONNECTING = "connecting"  # its connect handler runs; output waits for the CONNECT packet
     CONNECTED = "connected"
     GONE = "gone"
 
 
-class Socket:
-    """One client in one namespace. Every method acts in this loop turn; none waits.
-
-    What is sent in a ``connect`` handler, and the rooms that are joined there, take effect right behind the CONNECT
-    packet.
+class SocketConnection(Outlet, Protocol):
+    """What a socket needs from the connection that carries it; `connection.Connection` implements it.
 
     Attributes:
-        connection: What carries it; shared with the client's sockets in other namespaces.
-        sid: Its id, public, another in each namespace.
-        auth: What the client sent with its CONNECT packet.
-        phase: Where it stands.
-        expelled: Whether it was us who ended it.
-        ack_wanted: Whether the client waits for an acknowledgement of the event whose handler is being called; good
-            until that handler first waits.
+        packets: The Socket.IO state.
+        sockets: The client's sockets by namespace.
+    """
+
+    packets: SocketSession
+    sockets: dict[str, Socket]
+
+    @property
+    def handshake(self) -> Handshake:
+        """The request that opened the session."""
+
+    @property
+    def transport_name(self) -> TransportName:
+        """The current transport."""
+
+    @property
+    def options(self) -> ServerOptions:
+        """Options of the server."""
+
+    @property
+    def log(self) -> FanoutLog[SocketConnection]:
+        """The fan-out log that orders all output."""
+
+    def accept(self, socket: Socket) -> None:
+        """The ``connect`` handler accepted the client: send the CONNECT packet."""
+
+    def reject(self, socket: Socket, message: str, data: Any = None) -> None:
+        """The ``connect`` handler rejected the client: send a CONNECT_ERROR packet."""
+
+    def kick(self, socket: Socket) -> None:
+        """Disconnect the client from the namespace, after everything that was emitted to it."""
+
+    def close(self, reason: Reason) -> None:
+        """Close the connection, after everything that was emitted to it."""
+
+    def overflow(self, waiting_bytes: int) -> None:
+        """More output waits than ``outbox_limit_bytes``: close the connection."""
+
+
+class SocketHub(Protocol):
+    """What a socket needs from its namespace; `hub.Hub` implements it."""
+
+    @property
+    def namespace(self) -> str:
+        """Its name."""
+
+    def enter(self, connection: SocketConnection) -> None:
+        """Add the connection to the namespace."""
+
+    def join(self, connection: SocketConnection, room: str) -> None:
+        """Add the connection to a room."""
+
+    def leave(self, connection: SocketConnection, room: str) -> None:
+        """Remove the connection from a room."""
+
+    def exit(self, connection: SocketConnection, rooms: Iterable[str]) -> None:
+        """Remove the connection from the namespace and from these rooms."""
+
+    def remove(self, sid: str) -> None:
+        """Remove a socket id."""
+
+
+class Socket:
+    """One client in one namespace. Every method takes effect in this loop turn; none waits.
+
+    Output and room joins of a ``connect`` handler take effect after the CONNECT packet.
+
+    Attributes:
+        connection: The connection that carries it and the client's sockets in other namespaces.
+        sid: Its public id; the same client has another one in each namespace.
+        auth: The payload of the client's CONNECT packet.
+        phase: Where it is in its life.
+        kicked: Whether the server disconnected it.
+        ack_wanted: Whether the client expects an acknowledgement of the event whose handler is being called; valid
+            until that handler first awaits.
     """
 
     __slots__ = (
@@ -59,17 +125,17 @@ class Socket:
         "ack_wanted",
         "auth",
         "connection",
-        "expelled",
+        "kicked",
         "phase",
         "sid",
     )
 
-    def __init__(self, connection: Connection, hub: Hub, sid: str, auth: Any) -> None:
+    def __init__(self, connection: SocketConnection, hub: SocketHub, sid: str, auth: Any) -> None:
         self.connection = connection
         self.sid = sid
         self.auth = auth
         self.phase = Phase.CONNECTING
-        self.expelled = False
+        self.kicked = False
         self.ack_wanted = False
         self._hub = hub
         self._rooms: set[str] | None = None
@@ -84,34 +150,34 @@ class Socket:
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """The name of its namespace."""
         return self._hub.namespace
 
     @property
     def connected(self) -> bool:
-        """Whether the client was let in and has not left."""
+        """Whether the client was accepted and has not disconnected."""
         return self.phase is Phase.CONNECTED
 
     @property
     def rooms(self) -> frozenset[str]:
-        """The rooms that it is in, its own (its ``sid``) not among them; in a ``disconnect`` handler, was in."""
+        """Its rooms, without its own (``sid``); in a ``disconnect`` handler, the rooms that it was in."""
         return frozenset(self._rooms or ())
 
     @property
     def handshake(self) -> Handshake:
-        """The request that opened the connection, with this socket's ``auth``."""
+        """The request that opened the session, with this socket's ``auth``."""
         return replace(self.connection.handshake, auth=self.auth)
 
     @property
     def data(self) -> dict[str, Any]:
-        """For the application; lives as long as the socket."""
+        """A dictionary for the application; lives as long as the socket."""
         if self._data is None:
             self._data = {}
         return self._data
 
     @property
     def session(self) -> dict[str, Any]:
-        """What `Server.save_session` keeps."""
+        """The dictionary of `Server.save_session`."""
         if self._session is None:
             self._session = {}
         return self._session
@@ -121,11 +187,11 @@ class Socket:
         self._session = session
 
     def join(self, room: str) -> None:
-        """Enter a room: gets what is emitted to it from now on.
+        """Join a room: receive what is emitted to it from now on.
 
         Raises:
-            RoomLimitExceeded: ``max_rooms_per_socket``.
-            SocketGone: it has left.
+            RoomLimitExceeded: ``max_rooms_per_socket`` is reached.
+            SocketGone: the client has disconnected.
         """
         if self.phase is Phase.GONE:
             raise SocketGone(self.sid, self.namespace)
@@ -143,7 +209,7 @@ class Socket:
             self._hub.join(self.connection, room)
 
     def leave(self, room: str) -> None:
-        """Leave a room: gets nothing that is emitted to it from now on. Harmless if it is not in it."""
+        """Leave a room: receive nothing that is emitted to it from now on. Harmless if it is not a member."""
         if self.phase is Phase.GONE or self._rooms is None or room not in self._rooms:
             return
         self._rooms.discard(room)
@@ -151,9 +217,9 @@ class Socket:
             self._hub.leave(self.connection, room)
 
     def send(self, message: EncodedEvent, *, volatile: bool = False) -> None:
-        """Emit an encoded event to this client, behind everything that was emitted to it before.
+        """Emit an encoded event to this client, after everything that was emitted to it before.
 
-        Nothing happens if the client is gone.
+        Does nothing if the client has disconnected.
         """
         self.write(message.message(self.namespace), volatile=volatile)
 
@@ -164,17 +230,18 @@ class Socket:
 
         Args:
             event: Its name.
-            *args: Its arguments; ``bytes`` anywhere in them travel as binary.
-            callback: Called with what the client acknowledges (a coroutine function runs as a task), or a future that
-                gets it as a list. A future is cancelled if the client leaves first; a callback is then not called.
+            *args: Its arguments; ``bytes`` anywhere in them are sent as binary attachments.
+            callback: Called with the arguments of the acknowledgement (a coroutine function runs as a task), or a
+                future that receives them as a list. If the client disconnects first, the future is cancelled and the
+                callback is not called.
 
         Returns:
-            The acknowledgement's id if there is a callback, for `forget`.
+            The acknowledgement's id if there is a callback, for `forget_ack`.
 
         Raises:
-            EncodeError: an argument cannot be sent.
-            AckLimitExceeded: ``max_pending_acks``.
-            SocketGone: A callback was given and the client is not connected, so that it would never be called.
+            EncodeError: an argument cannot be encoded.
+            AckLimitExceeded: ``max_pending_acks`` is reached.
+            SocketGone: a callback was given, and the client is not connected.
         """
         if callback is None:
             self.write(OutgoingMessage.of(encode_event(self.namespace, [event, *args])))
@@ -193,24 +260,24 @@ class Socket:
             raise
         return ack_id
 
-    def forget(self, ack_id: int) -> None:
+    def forget_ack(self, ack_id: int) -> None:
         """Stop waiting for an acknowledgement."""
         self.connection.packets.forget_ack(self.namespace, ack_id)
 
     def acknowledge(self, ack_id: int, args: Sequence[Any]) -> None:
-        """Answer an event of the client.
+        """Acknowledge an event of the client.
 
         Raises:
-            EncodeError: an argument cannot be sent.
+            EncodeError: an argument cannot be encoded.
         """
         self.write(OutgoingMessage.of(encode_ack(self.namespace, args, ack_id)))
 
     def disconnect(self) -> None:
-        """Put the client out of the namespace, behind everything that was emitted to it. Harmless if it is gone."""
-        self.connection.put_out(self)
+        """Disconnect the client from the namespace, after everything that was emitted to it. Harmless if it is gone."""
+        self.connection.kick(self)
 
     def write(self, message: OutgoingMessage, *, volatile: bool = False) -> None:
-        """Send a message, or keep it for the CONNECT packet; nothing if the client is gone."""
+        """Send a message, or hold it until the CONNECT packet; does nothing if the client has disconnected."""
         if self.phase is Phase.CONNECTED:
             self.connection.log.unicast(self.connection, message, volatile=volatile)
         elif self.phase is Phase.CONNECTING:
@@ -222,8 +289,10 @@ class Socket:
                 self._held = []
             self._held.append(message)
 
+    # -- for the connection -------------------------------------------------------------------------------------------
+
     def enter(self) -> None:
-        """The CONNECT packet was written: what waited for it follows. For the connection."""
+        """The CONNECT packet was written: join the rooms and send what was held."""
         self.phase = Phase.CONNECTED
         self._hub.enter(self.connection)
         for room in self._rooms or ():
@@ -233,14 +302,12 @@ class Socket:
         self._held = None
 
     def exit(self) -> None:
-        """It is over: no more is sent. For the connection; the hub forgets it after its ``disconnect`` handler."""
+        """Leave the namespace and send no more. The hub keeps the id until `unregister`."""
         if self.phase is Phase.CONNECTED:
             self._hub.exit(self.connection, self._rooms or ())
         self.phase = Phase.GONE
         self._held = None
 
-    def forget_in_hub(self) -> None:
-        """The last handler is through: the id means nothing any more. For the connection."""
-        self._hub.sockets.pop(self.sid, None)
-        if not self._hub.sockets:
-            self.connection.engine.drop_hub(self._hub)
+    def unregister(self) -> None:
+        """Remove the id from the hub, after the last handler."""
+        self._hub.remove(self.sid)

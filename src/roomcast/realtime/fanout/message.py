@@ -1,4 +1,4 @@
-"""What is sent: encoded once, framed once, shared by every connection that gets it.
+"""Outgoing messages: encoded once, framed once, and shared by all connections that receive them.
 
 `OutgoingMessage` is one Engine.IO message in the forms that the transports write. `Batch` is a sequence of messages for
 one write, shared by all connections that receive the same ones. `EncodedEvent` is what applications create and emit.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Self
 
 from roomcast.wire.engineio import encode_payload
-from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET
+from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET, PING_PACKET
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, encode_event, encode_event_json
 from roomcast.wire.websocket_frames import binary_frame, text_frame
 
@@ -21,12 +21,12 @@ from roomcast.wire.websocket_frames import binary_frame, text_frame
 class OutgoingMessage:
     """One text packet and the binary packets that belong to it.
 
-    Server frames are not masked, so they are the same bytes for everybody (RFC 6455 §5.3).
+    Server frames are not masked, so they are the same bytes for every connection (RFC 6455 §5.3).
 
     Attributes:
-        text: The Engine.IO packet, type included: ``42["new-msg",{…}]``.
+        text: The Engine.IO packet with its type: ``42["new-msg",{…}]``.
         attachments: The binary packets that follow it.
-        size_bytes: About what it occupies while it waits.
+        size_bytes: Its approximate size in a queue.
     """
 
     __slots__ = ("_frames", "_payload", "attachments", "size_bytes", "text")
@@ -40,7 +40,7 @@ class OutgoingMessage:
 
     @classmethod
     def of(cls, packets: Sequence[str | bytes]) -> Self:
-        """The message of Engine.IO packets as the wire encodes them: a text, then its attachments."""
+        """From the packets of `roomcast.wire.socketio`: a text packet, then its attachments."""
         text, *attachments = packets
         return cls(
             text.encode() if isinstance(text, str) else text, [data for data in attachments if isinstance(data, bytes)]
@@ -48,7 +48,7 @@ class OutgoingMessage:
 
     @property
     def frames(self) -> bytes:
-        """The websocket frames, one after the other. Made once."""
+        """All websocket frames in one buffer. Computed once."""
         if self._frames is None:
             self._frames = text_frame(self.text)
             if self.attachments:
@@ -57,17 +57,17 @@ class OutgoingMessage:
 
     @property
     def payload(self) -> bytes:
-        """The packets as they stand in a polling payload, binary as ``b<base64>``. Made once.
+        """The packets as part of a polling payload, binary as ``b<base64>``. Computed once.
 
         Raises:
-            EncodeError: the text contains U+001E, the separator; JSON never does.
+            EncodeError: the text contains U+001E, the separator, which JSON escapes.
         """
         if self._payload is None:
             self._payload = encode_payload([self.text.decode(), *self.attachments]) if self.attachments else self.text
         return self._payload
 
     def __repr__(self) -> str:
-        """The text's beginning."""
+        """The first characters of the text."""
         return f"Message({self.text[:60]!r}, attachments={len(self.attachments)})"
 
 
@@ -75,21 +75,21 @@ class Batch:
     """Messages for one write, in order.
 
     Attributes:
-        messages: What is written, in order.
-        volatile: Beside each message, whether it may be dropped for a connection that is behind.
+        messages: The messages, in order.
+        volatile: For each message, whether it may be dropped for a connection with a write backlog.
     """
 
-    __slots__ = ("_frames", "_solid", "messages", "volatile")
+    __slots__ = ("_frames", "_non_volatile", "messages", "volatile")
 
     def __init__(self, messages: Sequence[OutgoingMessage], volatile: Sequence[bool]) -> None:
         self.messages = messages
         self.volatile = volatile
         self._frames: bytes | None = None
-        self._solid: Batch | None = None
+        self._non_volatile: Batch | None = None
 
     @property
     def frames(self) -> bytes:
-        """All websocket frames in one buffer. Made once, shared by all who get this batch."""
+        """All websocket frames in one buffer. Computed once."""
         if self._frames is None:
             if len(self.messages) == 1:
                 self._frames = self.messages[0].frames
@@ -98,24 +98,24 @@ class Batch:
         return self._frames
 
     @property
-    def solid(self) -> Batch:
-        """This batch without what may be dropped."""
-        if self._solid is None:
+    def non_volatile(self) -> Batch:
+        """This batch without its volatile messages."""
+        if self._non_volatile is None:
             if any(self.volatile):
                 kept = [m for m, volatile in zip(self.messages, self.volatile, strict=True) if not volatile]
-                self._solid = Batch(kept, [False] * len(kept))
+                self._non_volatile = Batch(kept, [False] * len(kept))
             else:
-                self._solid = self
-        return self._solid
+                self._non_volatile = self
+        return self._non_volatile
 
 
 class EncodedEvent:
-    """An event whose arguments are JSON already; one for any number of sockets, rooms and namespaces.
+    """An event with encoded arguments, for any number of sockets, rooms and namespaces.
 
-    Make it with `from_json` or `from_args`.
+    Create it with `from_json` or `from_args`.
 
     Attributes:
-        size_bytes: About what it occupies.
+        size_bytes: Its approximate size in a queue.
     """
 
     __slots__ = ("_args", "_json", "_messages", "size_bytes")
@@ -128,29 +128,29 @@ class EncodedEvent:
 
     @classmethod
     def from_json(cls, args: bytes) -> Self:
-        """From the argument array as UTF-8 JSON, ``["new-msg",{…}]``, which is not looked at."""
+        """From the argument array as UTF-8 JSON, ``["new-msg",{…}]``, which is not validated."""
         return cls(args, None)
 
     @classmethod
     def from_args(cls, event: str, *args: Any) -> Self:
-        """From an event's name and arguments; ``bytes`` anywhere in them become attachments.
+        """From an event's name and arguments; ``bytes`` anywhere in them are sent as binary attachments.
 
         Raises:
-            EncodeError: an argument cannot be sent.
+            EncodeError: an argument cannot be encoded.
         """
         return cls(None, (event, *args))
 
     @property
     def args(self) -> Sequence[Any]:
-        """Event name and arguments. Read anew by each call if it was made of JSON.
+        """Event name and arguments. With `from_json` each call parses the JSON again.
 
         Raises:
-            ValueError: it was made of something that is no JSON.
+            ValueError: the argument of `from_json` is not JSON.
         """
         return list(json.loads(self._json)) if self._json is not None else self._args or ()
 
     def message(self, namespace: str) -> OutgoingMessage:
-        """The message for one namespace. Made once for each."""
+        """The message for one namespace. Computed once for each."""
         message = self._messages.get(namespace)
         if message is None:
             if self._json is not None:
@@ -161,7 +161,8 @@ class EncodedEvent:
         return message
 
 
-#: Closes a polling session; stands behind what is waiting.
+#: Closes a polling session, after the queued messages.
 CLOSE: Final = OutgoingMessage(CLOSE_PACKET.encode())
-#: Answers a poll when there is nothing to say.
+#: Answers a poll when no message is queued.
 NOOP: Final = OutgoingMessage(NOOP_PACKET.encode())
+PING: Final = OutgoingMessage(PING_PACKET.encode())

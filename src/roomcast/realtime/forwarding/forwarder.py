@@ -1,13 +1,12 @@
-"""Requests for a session that another node has: forwarded there, and taken here.
+"""Forwards requests for sessions of other nodes, and authenticates the requests that other nodes forward.
 
-Polls and posts are sent on as HTTP requests. A websocket that wants to take a session over becomes a `Pipe`: its
-handshake is sent on, and from then on bytes go both ways unread. The owner treats either as if the client had come to
-it: it makes all the checks; that of the origin is made here, too.
+Polls and posts are forwarded as HTTP requests. A websocket that upgrades such a session becomes a `Pipe`: its handshake
+is forwarded, and then bytes are copied both ways. The owner treats both like requests of its own clients and makes all
+checks; this node checks the origin as well.
 
-A node believes a forwarded request only by its own secret, which stands in the directory, and only on its internal
-address.
+A node accepts forwarded requests only on its internal address, with the secret that it has put in the directory.
 
-Layer: realtime. Source: RFC 9110 §7.6.1 for the fields that belong to one hop.
+Layer: realtime.forwarding. Source: RFC 9110 §7.6.1 for hop-by-hop fields.
 """
 
 from __future__ import annotations
@@ -16,102 +15,88 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from roomcast.realtime.core.nodes import Directory, DirectoryUnavailable, NodeAddress
+from roomcast.realtime.core.nodes import (
+    Directory,
+    DirectoryUnavailable,
+    ForwardedAnswer,
+    Header,
+    NodeAddress,
+    NotForwarded,
+)
+from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.request import EngineRequest
 from roomcast.realtime.forwarding.connection_pool import CONNECT_LIMIT_S, NodeAway, NodeConnections
 from roomcast.realtime.forwarding.pipe import Pipe
+from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-    from roomcast.realtime.core.engine import Engine
-    from roomcast.realtime.core.request import EngineRequest
 
 logger = logging.getLogger(__name__)
-
-Header = tuple[bytes, bytes]
 
 _SECRET: Final = b"x-roomcast-forward"
 _CLIENT: Final = b"x-roomcast-client"
 _SECURE: Final = b"x-roomcast-secure"
-_OURS: Final = frozenset({_SECRET, _CLIENT, _SECURE})
-_ONE_HOP: Final = frozenset(
+_INTERNAL: Final = frozenset({_SECRET, _CLIENT, _SECURE})
+_HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"upgrade"}
     | {b"transfer-encoding", b"content-length", b"expect"}
 )
-#: The answering server of this node sets its own.
-_SET_HERE: Final = frozenset({b"date", b"server"})
+#: The HTTP server of this node sets its own.
+_SET_BY_SERVER: Final = frozenset({b"date", b"server"})
 
-#: The owner answers a poll within the heartbeat; beyond that and this it is stuck.
-_SPARE_S: Final = 5.0
-
-
-class NotForwarded(Exception):
-    """The request could not be sent on: answer 503. ``cause`` is a short constant, fit for a label."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
+#: The owner answers a poll within one heartbeat; this much later it counts as out of reach.
+_ANSWER_MARGIN_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardedAnswer:
-    """What the owner answered.
-
-    Attributes:
-        status: HTTP status.
-        headers: Without those of the hop between the nodes.
-        body: In full.
-    """
-
-    status: int
-    headers: list[Header]
-    body: bytes
-
-
-class Gate:
-    """Takes forwarded requests on a node's internal address; in the place of `TrustedProxies`.
+class NodeAuthenticator:
+    """Authenticates forwarded requests on a node's internal address; replaces `TrustedProxies` there.
 
     Args:
-        secret: As it stands in the directory.
+        secret: The node's secret in the directory.
     """
+
+    forwarded = True
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
 
     def client(self, _peer: str | None, _secure: bool, headers: Iterable[Header]) -> tuple[str | None, bool]:
-        """The client's address and whether it came by TLS, as the other node saw it.
+        """The client's address, and whether it uses TLS, as reported by the other node.
 
         Raises:
-            RequestRefused: it was no node that sent this.
+            RequestRefused: the request does not carry the node's secret.
         """
-        found = {name: value for name, value in headers if name in _OURS}
+        found = {name: value for name, value in headers if name in _INTERNAL}
         if not hmac.compare_digest(found.get(_SECRET, b""), self._secret):
             raise RequestRefused(HttpError.FORBIDDEN, "not from a node")
         return found.get(_CLIENT, b"").decode("latin-1") or None, found.get(_SECURE) == b"1"
 
 
 class Forwarder:
-    """Sends requests on to the nodes that have their sessions.
+    """Forwards requests to the nodes that own their sessions (`SessionForwarder`).
 
     Args:
-        directory: Where those are.
-        engine: Whose requests they are, for its limits and clocks.
+        directory: Finds the nodes.
+        options: For the limits and the heartbeat.
+        observer: Notified of refused handshakes.
 
     Attributes:
         pipes: Websockets that are piped to other nodes now.
-        forwarded: Polls and posts that were answered by another node so far.
+        forwarded: Polls and posts that other nodes have answered so far.
     """
 
-    def __init__(self, directory: Directory, engine: Engine) -> None:
+    def __init__(self, directory: Directory, options: ServerOptions, observer: Observer) -> None:
         self._directory = directory
-        self._engine = engine
+        self._options = options
+        self._observer = observer
         self._connections = NodeConnections()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
         self._sending = 0
@@ -120,7 +105,7 @@ class Forwarder:
         self.forwarded = 0
 
     async def close(self) -> None:
-        """End its requests, pipes and connections. It can be used again."""
+        """See `SessionForwarder`."""
         for pipe in list(self.pipes):
             pipe.abort()
         under_way = [*self._dials, *self._requests]
@@ -132,12 +117,7 @@ class Forwarder:
     # -- polls and posts ----------------------------------------------------------------------------------------------
 
     def request(self, node_id: str, request: EngineRequest, body: bytes) -> asyncio.Task[ForwardedAnswer]:
-        """Have the owner answer a request. Cancelling it hangs up on the owner, as the client or a drain did here.
-
-        The task raises:
-            RequestRefused: there is no such node, and so no such session.
-            NotForwarded: the owner cannot be reached, or did not answer in time.
-        """
+        """See `SessionForwarder`."""
         task = asyncio.create_task(self._request(node_id, request, body), name="forward-request")
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
@@ -145,23 +125,23 @@ class Forwarder:
 
     @property
     def endings(self) -> list[Callable[[], object]]:
-        """What ends each pipe, and each request under way, for a drain: their clients come back elsewhere."""
+        """See `SessionForwarder`."""
         return [*(pipe.shutdown for pipe in self.pipes), *(task.cancel for task in self._requests)]
 
     async def _request(self, node_id: str, request: EngineRequest, body: bytes) -> ForwardedAnswer:
-        options = self._engine.options
+        options = self._options
         node = await self._find(node_id)
-        # Only now: who asks for a node that there never was takes nobody's place.
+        # Count the slot after the look-up, so that unknown ids cannot exhaust it.
         if self._sending >= options.max_forwards:
             raise NotForwarded("forwards")
         self._sending += 1
         try:
-            async with asyncio.timeout(options.ping_interval_s + options.ping_timeout_s + _SPARE_S):
+            async with asyncio.timeout(options.ping_interval_s + options.ping_timeout_s + _ANSWER_MARGIN_S):
                 answer = await self._send(node, request, body)
         except TimeoutError:
             raise NotForwarded("node-timeout") from None
         except NodeAway as error:
-            logger.info("a node does not take what is forwarded: %s", error, extra={"node": node_id})
+            logger.info("node does not accept forwarded requests: %s", error, extra={"node": node_id})
             raise NotForwarded("node-away") from error
         finally:
             self._sending -= 1
@@ -174,14 +154,14 @@ class Forwarder:
         except DirectoryUnavailable:
             raise NotForwarded("directory-away") from None
         if node is None:
-            raise RequestRefused(HttpError.UNKNOWN_SID, "its node is gone")
+            raise RequestRefused(HttpError.UNKNOWN_SID, "unknown node")
         return node
 
     async def _send(self, node: NodeAddress, request: EngineRequest, body: bytes) -> ForwardedAnswer:
-        headers = _onward(node, request, _ONE_HOP)
-        # The body of the answer stays as it came: what the owner compressed is for the client to unpack.
+        headers = _forwarded_headers(node, request, _HOP_BY_HOP)
+        # The body is passed on as received: the client decompresses what the owner has compressed.
         status, answered, content = await self._connections.ask(node, request.method, _target(request), headers, body)
-        dropped = _ONE_HOP | _SET_HERE
+        dropped = _HOP_BY_HOP | _SET_BY_SERVER
         kept = [(name.lower(), value) for name, value in answered if name.lower() not in dropped]
         return ForwardedAnswer(status, kept, content)
 
@@ -190,16 +170,8 @@ class Forwarder:
     def pipe(
         self, node_id: str, request: EngineRequest, transport: asyncio.Transport, server_state: ServerState
     ) -> None:
-        """Join a client's transport to the owner, in the background; from here on it is this object's business.
-
-        Args:
-            node_id: The owner.
-            request: The websocket handshake.
-            transport: The client's; nothing was written to it.
-            server_state: Where the server keeps its connections.
-        """
-        options = self._engine.options
-        stall_limit_s = options.ping_interval_s + options.ping_timeout_s
+        """See `SessionForwarder`."""
+        stall_limit_s = self._options.ping_interval_s + self._options.ping_timeout_s
         pipe = Pipe(transport, server_state, self.pipes.discard, stall_limit_s=stall_limit_s)
         self.pipes.add(pipe)
         dial = asyncio.create_task(self._dial(pipe, node_id, request), name="forward-websocket")
@@ -211,29 +183,29 @@ class Forwarder:
             node = await self._find(node_id)
             head = _head(node, request)
             async with asyncio.timeout(CONNECT_LIMIT_S):
-                await self._engine.loop.create_connection(pipe.owner_end, node.host, node.port)
+                await asyncio.get_running_loop().create_connection(pipe.owner_end, node.host, node.port)
         except RequestRefused as refused:
             self._refuse(pipe, request, HTTPStatus(refused.status), refused.cause)
         except NotForwarded as failure:
             self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, failure.cause)
         except (OSError, TimeoutError) as error:
-            logger.info("a node does not take what is forwarded: %r", error, extra={"node": node_id})
+            logger.info("node does not accept forwarded requests: %r", error, extra={"node": node_id})
             self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
         except Exception:
-            # A host that is none, for one. Nobody else would end the pipe: its client is not read.
-            logger.exception("a websocket cannot be sent on", extra={"node": node_id})
+            # For example an invalid host name. The pipe must end here: its client is not being read.
+            logger.exception("websocket cannot be forwarded", extra={"node": node_id})
             self._refuse(pipe, request, HTTPStatus.SERVICE_UNAVAILABLE, "node-away")
         else:
             pipe.begin(head)
 
     def _refuse(self, pipe: Pipe, request: EngineRequest, status: HTTPStatus, cause: str) -> None:
-        self._engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
+        self._observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         pipe.refuse(status)
 
 
-def _onward(node: NodeAddress, request: EngineRequest, dropped: frozenset[bytes]) -> list[Header]:
-    """The client's headers, less those of its hop and what it wrote in our name, and ours."""
-    kept = [(name, value) for name, value in request.headers if name not in dropped and name not in _OURS]
+def _forwarded_headers(node: NodeAddress, request: EngineRequest, dropped: frozenset[bytes]) -> list[Header]:
+    """The client's headers without ``dropped`` and without forged internal headers, plus the internal headers."""
+    kept = [(name, value) for name, value in request.headers if name not in dropped and name not in _INTERNAL]
     if dropped:
         listed = b",".join(value for name, value in request.headers if name == b"connection")
         named = {name.strip().lower() for name in listed.split(b",")}
@@ -244,8 +216,8 @@ def _onward(node: NodeAddress, request: EngineRequest, dropped: frozenset[bytes]
 
 
 def _head(node: NodeAddress, request: EngineRequest) -> bytes:
-    """A websocket handshake as it is sent on; the upgrade is between client and owner, so that no field is dropped."""
-    lines = [b"%b: %b" % header for header in _onward(node, request, frozenset())]
+    """The forwarded websocket handshake. The upgrade is between client and owner, so no header is dropped."""
+    lines = [b"%b: %b" % header for header in _forwarded_headers(node, request, frozenset())]
     return b"\r\n".join([b"GET %b HTTP/1.1" % _target(request), *lines, b"", b""])
 
 

@@ -31,11 +31,10 @@ from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFailed
-from roomcast.realtime.forwarding.forwarder import Gate
 from roomcast.realtime.options import ServeOptions
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
-from roomcast.realtime.transports.application import Application, Entrance
-from roomcast.realtime.transports.proxies import ASGIApp, ProxyHeaders, TrustedProxies
+from roomcast.realtime.transports.application import Application, InternalApplication
+from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, ProxyHeaders, TrustedProxies
 from roomcast.realtime.transports.websocket import websocket_protocol
 
 logger = logging.getLogger(__name__)
@@ -58,10 +57,10 @@ class Site:
         websockets: The `Server.asgi` application that websockets belong to, if ``app`` is a wrapper around it.
         shared: Other processes listen on the same port, and the kernel spreads connections over all of them.
 
-    An `Entrance` is for an internal address: it takes what other nodes send on, and nothing from clients.
+    An `InternalApplication` is for an internal address: it takes what other nodes send on, and nothing from clients.
     """
 
-    app: ASGIApp | Application | Entrance
+    app: ASGIApp | Application | InternalApplication
     host: str
     port: int
     websockets: Application | None = None
@@ -72,7 +71,7 @@ class Site:
         """What websockets belong to; None: the application gets them over ASGI."""
         if self.websockets is not None:
             return self.websockets.engine
-        return self.app.engine if isinstance(self.app, Application | Entrance) else None
+        return self.app.engine if isinstance(self.app, Application | InternalApplication) else None
 
 
 async def serve(
@@ -114,17 +113,17 @@ class _RunningSite:
         self._first = first
         self.state = ServerState()
         self._listeners: list[asyncio.Server] = []
-        proxies: TrustedProxies | Gate
-        proxies = TrustedProxies(options.trusted_proxies)
+        trusted = TrustedProxies(options.trusted_proxies)
+        proxies: AddressSource = trusted
         app: ASGIApp = site.app
-        if isinstance(app, Entrance):
-            # What a node adds to the head of a request that was just small enough must fit, too.
+        if isinstance(app, InternalApplication):
+            # The other node adds headers to a request head that may already have the maximum size.
             options = replace(
                 options, head_limit_bytes=2 * options.head_limit_bytes, max_headers=options.max_headers + 8
             )
-            proxies = app.gate
-        elif proxies:
-            app = ProxyHeaders(app, proxies)
+            proxies = app.authenticator
+        elif trusted:
+            app = ProxyHeaders(app, trusted)
         engine = site.engine
         self._config = Config(
             app,

@@ -12,10 +12,9 @@ from dataclasses import replace
 
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.request import EngineRequest
-from roomcast.realtime.forwarding.forwarder import Gate
 from roomcast.realtime.transports.asgi_websocket import serve_websocket
 from roomcast.realtime.transports.polling import Polling
-from roomcast.realtime.transports.proxies import ASGIApp, Receive, Scope, Send
+from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, Receive, Scope, Send
 from roomcast.realtime.transports.session_lookup import is_engine_path
 from roomcast.wire.engineio_refusals import RequestRefused
 
@@ -60,24 +59,24 @@ class Application:
             await _not_found(send)
 
 
-class Entrance:
+class InternalApplication:
     """An ASGI application for a node's internal address: polls and posts that other nodes send on.
 
     Websockets that they send on go to the protocol class of the site (`serving.Site`).
 
     Args:
         application: Has the sessions.
-        gate: Knows the nodes.
+        authenticator: Authenticates the other nodes.
         fallback: Gets every other request, and the lifespan.
 
     Attributes:
         engine: See `Application`.
-        gate: As given.
+        authenticator: As given.
     """
 
-    def __init__(self, application: Application, gate: Gate, fallback: ASGIApp) -> None:
+    def __init__(self, application: Application, authenticator: AddressSource, fallback: ASGIApp) -> None:
         self.engine = application.engine
-        self.gate = gate
+        self.authenticator = authenticator
         self._fallback = fallback
         self._polling = Polling(application.engine)
 
@@ -88,7 +87,7 @@ class Entrance:
             return
         request = engine_request(scope)
         try:
-            address, secure = self.gate.client(request.address, request.secure, request.headers)
+            address, secure = self.authenticator.client(request.address, request.secure, request.headers)
         except RequestRefused as refused:
             await self._polling.refuse(request, refused, send)
             return

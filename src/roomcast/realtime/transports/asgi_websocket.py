@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.realtime.transports.proxies import Receive, Send
-from roomcast.realtime.transports.session_lookup import admit
+from roomcast.realtime.transports.session_lookup import find_session
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
@@ -32,7 +33,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     """Serve one websocket until it ends."""
     await receive()  # websocket.connect
     try:
-        connection = admit(engine, request)
+        connection = find_session(engine, request)
     except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
         # Only `serve` can pipe a websocket to another node; here its client stays with polling, which is forwarded.
         cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
@@ -42,7 +43,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     await send({"type": "websocket.accept"})
     socket = AsgiWebSocket(engine)
     if connection is None:
-        engine.open(request.handshake(), socket)
+        engine.open(request.handshake(), socket.bind)
     else:
         try:
             connection.attach(socket)
@@ -141,21 +142,22 @@ class AsgiWebSocket:
 
     # -- Transport of a connection ------------------------------------------------------------------------------------
 
-    def bind(self, connection: Connection) -> None:
-        """See `connection.Transport`."""
+    def bind(self, connection: Connection) -> Self:
+        """Carry this connection; the argument of `Engine.open`."""
         self._connection = connection
+        return self
 
-    def direct(self) -> Callable[[bytes], object] | None:
-        """See `connection.Transport`: ASGI makes the frames."""
+    def direct_write(self) -> Callable[[bytes], object] | None:
+        """See `Transport`: ASGI makes the frames."""
         return None
 
     def send(self, batch: Batch) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         connection = self._connection
         if connection is None or connection.overflown or self._closing:
             return
         if self._queue:
-            batch = batch.solid
+            batch = batch.non_volatile
         size_bytes = sum(message.size_bytes for message in batch.messages)
         alone = not self._queue and len(batch.messages) == 1
         if not alone and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:
@@ -166,44 +168,44 @@ class AsgiWebSocket:
             for attachment in message.attachments:
                 self._enqueue(attachment)
 
-    def waiting(self) -> list[OutgoingMessage]:
-        """See `connection.Transport`: nothing moves on from a websocket."""
+    def take_queue(self) -> list[OutgoingMessage]:
+        """See `Transport`: nothing moves on from a websocket."""
         return []
 
-    def release(self, last: OutgoingMessage | None) -> None:
-        """See `connection.Transport`: there is no poll here."""
+    def release_poll(self, last: OutgoingMessage | None) -> None:
+        """See `Transport`: there is no poll here."""
 
     def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self.dismiss()
 
     def abort(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._connection = None
         self._closing = True
         self._ended.set()
 
     def pause_reading(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._readable.clear()
 
     def resume_reading(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._readable.set()
 
     # -- Candidate ----------------------------------------------------------------------------------------------------
 
     def send_packet(self, packet: str) -> None:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         self._enqueue(packet)
 
     def take_over(self) -> Transport:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         self._candidate = False
         return self
 
     def dismiss(self) -> None:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         self._connection = None
         self._closing = True
         self._wake.set()

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.nodes import ForwardedAnswer, NotForwarded, SessionOnOtherNode
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.fanout.message import NOOP, Batch, OutgoingMessage
-from roomcast.realtime.forwarding.forwarder import ForwardedAnswer, NotForwarded
 from roomcast.realtime.transports.proxies import Receive, Send
-from roomcast.realtime.transports.session_lookup import admit
+from roomcast.realtime.transports.session_lookup import find_session
 from roomcast.wire.engineio import SEPARATOR
 from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused
@@ -46,21 +46,22 @@ class PollingTransport:
 
     # -- Transport of a connection ------------------------------------------------------------------------------------
 
-    def bind(self, connection: Connection) -> None:
-        """See `connection.Transport`."""
+    def bind(self, connection: Connection) -> Self:
+        """Carry this connection; the argument of `Engine.open`."""
         self._connection = connection
+        return self
 
-    def direct(self) -> Callable[[bytes], object] | None:
-        """See `connection.Transport`: there are no frames here."""
+    def direct_write(self) -> Callable[[bytes], object] | None:
+        """See `Transport`: there are no frames here."""
         return None
 
     def send(self, batch: Batch) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         connection = self._connection
         if connection.overflown:
             return
         if self._queue:
-            batch = batch.solid
+            batch = batch.non_volatile
         size_bytes = sum(message.size_bytes for message in batch.messages)
         alone = not self._queue and len(batch.messages) == 1
         if not alone and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:
@@ -71,27 +72,27 @@ class PollingTransport:
         if self._poll is not None and self._queue:
             self._answer(self._next())
 
-    def waiting(self) -> list[OutgoingMessage]:
-        """See `connection.Transport`."""
+    def take_queue(self) -> list[OutgoingMessage]:
+        """See `Transport`."""
         queue, self._queue, self._queue_bytes = self._queue, [], 0
         return queue
 
-    def release(self, last: OutgoingMessage | None) -> None:
-        """See `connection.Transport`."""
+    def release_poll(self, last: OutgoingMessage | None) -> None:
+        """See `Transport`."""
         if last is not None:
             self._queue.append(last)
         elif not self._queue:
             self._queue.append(NOOP)
         if self._poll is not None:
             # Behind a close packet there is no next poll.
-            self._answer(self._next() if last is None else self.waiting())
+            self._answer(self._next() if last is None else self.take_queue())
 
     def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
-        """See `connection.Transport`: the session has seen to the poll."""
+        """See `Transport`: the session has seen to the poll."""
         self.abort()
 
     def abort(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._queue.clear()
         self._queue_bytes = 0
         if self._poll is not None:
@@ -100,12 +101,12 @@ class PollingTransport:
         self.resume_reading()
 
     def pause_reading(self) -> None:
-        """See `connection.Transport`: the POST in hand is answered later, and the client sends one at a time."""
+        """See `Transport`: the POST in hand is answered later, and the client sends one at a time."""
         if self._paused is None:
             self._paused = asyncio.Event()
 
     def resume_reading(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         if self._paused is not None:
             self._paused.set()
             self._paused = None
@@ -137,7 +138,7 @@ class PollingTransport:
                 taken, self._queue = self._queue[:index], self._queue[index:]
                 self._queue_bytes -= sum(message.size_bytes for message in taken)
                 return taken
-        return self.waiting()
+        return self.take_queue()
 
     def _answer(self, messages: list[OutgoingMessage]) -> None:
         poll, self._poll = self._poll, None
@@ -161,7 +162,7 @@ class Polling:
             if request.method == "OPTIONS":
                 await self._preflight(request, answer)
                 return
-            connection = admit(self._engine, request)
+            connection = find_session(self._engine, request)
             if connection is None:
                 await self._open(request, answer)
                 return
@@ -198,7 +199,7 @@ class Polling:
 
     async def _open(self, request: EngineRequest, answer: _Answer) -> None:
         transport = PollingTransport()
-        connection = self._engine.open(request.handshake(), transport)
+        connection = self._engine.open(request.handshake(), transport.bind)
         connection.session.poll_started(self._engine.now())
         poll = transport.poll()
         self._engine.log.flush()

@@ -1,16 +1,17 @@
-"""Who the client is behind proxies that we trust.
+"""The client's address behind trusted proxies.
 
-One rule for both transports: the addresses in ``X-Forwarded-For`` are read from the right, and the first one that is no
-trusted proxy is the client; what a client wrote itself stands further left and is not believed.
+One rule for both transports: the addresses in ``X-Forwarded-For`` are read from the right, and the first one that is
+not a trusted proxy is the client. Entries that a client has forged stand further left and are ignored.
 
-Layer: realtime. Source: RFC 7239 §7.1 on forged values; uvicorn's ``ProxyHeadersMiddleware`` sees the ASGI path only.
+Layer: realtime.transports. Source: RFC 7239 §7.1 on forged values. (uvicorn's ``ProxyHeadersMiddleware`` does not see
+websockets of a protocol class.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, Protocol
 
 from roomcast.realtime.options import ANY_ORIGIN
 
@@ -22,38 +23,59 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _TLS_SCHEMES = {"https": True, "wss": True, "http": False, "ws": False}
 
 
-class TrustedProxies:
-    """The set of proxies whose forwarded headers are believed.
+class AddressSource(Protocol):
+    """Finds the client of a request that came through another server.
 
-    Args:
-        proxies: Addresses, networks, or ``*`` for everyone.
-
-    Raises:
-        ValueError: an entry is neither.
+    Attributes:
+        forwarded: Whether its requests come from other nodes, which are not forwarded again.
     """
 
+    @property
+    def forwarded(self) -> bool:
+        """See above."""
+
+    def client(self, peer: str | None, secure: bool, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bool]:
+        """The client's address, and whether the client uses TLS.
+
+        Raises:
+            RequestRefused: the sender is not authorised.
+        """
+
+
+class TrustedProxies:
+    """The proxies whose forwarded headers are used.
+
+    Args:
+        proxies: Addresses, networks, or ``*`` for all.
+
+    Raises:
+        ValueError: an entry is neither an address nor a network.
+    """
+
+    forwarded = False
+
     def __init__(self, proxies: Sequence[str]) -> None:
-        self._everyone = ANY_ORIGIN in proxies
+        self._all = ANY_ORIGIN in proxies
         self._networks: list[IPv4Network | IPv6Network] = [ip_network(p) for p in proxies if p != ANY_ORIGIN]
 
     def __bool__(self) -> bool:
         """Whether any proxy is trusted."""
-        return self._everyone or bool(self._networks)
+        return self._all or bool(self._networks)
 
     def trusts(self, host: str) -> bool:
         """Whether ``host`` is a trusted proxy."""
-        if self._everyone:
+        if self._all:
             return True
         address = _parse(host)
         return address is not None and any(address in network for network in self._networks)
 
     def client(self, peer: str | None, secure: bool, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str | None, bool]:
-        """The client's address and whether it came by TLS.
+        """The client's address, and whether the client uses TLS.
 
         Args:
-            peer: Who is connected to us; None on a Unix socket, which counts as trusted if any proxy is.
-            secure: Whether that connection uses TLS.
-            headers: Of the request, names in lower case.
+            peer: The address of the TCP peer; None on a Unix socket, which counts as trusted if any proxy is.
+            secure: Whether the connection of the peer uses TLS.
+            headers: The request headers, names in lower case.
         """
         if not self or (peer is not None and not self.trusts(peer)):
             return peer, secure

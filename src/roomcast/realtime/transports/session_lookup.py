@@ -1,32 +1,31 @@
-"""Which requests get to a session: the checks that all three entrances share.
+"""From a request to its session: the checks that polling and both websocket transports share.
 
-The entrances are the websocket protocol class, polling, and websocket over plain ASGI.
-
-Layer: realtime.
+Layer: realtime.transports.
 """
 
 from __future__ import annotations
 
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.core.nodes import SessionOnOtherNode
+from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.wire.engineio_http import check_request, parse_query
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 
 
 def is_engine_path(engine: Engine, path: str) -> bool:
-    """Whether Engine.IO answers this path."""
+    """Whether this is the Engine.IO path."""
     own = engine.options.path
     return path == own or path == own.rstrip("/")
 
 
-def admit(engine: Engine, request: EngineRequest) -> Connection | None:
-    """The session that a request is for; None if it is to begin one.
+def find_session(engine: Engine, request: EngineRequest) -> Connection | None:
+    """Find the session of a request; None if the request opens a new one.
 
     Raises:
-        RequestRefused: answer with its status and body.
-        ServerFull: it would begin one too many.
-        SessionOnOtherNode: another node has it: send the request on.
+        RequestRefused: respond with its status and body.
+        ServerFull: no new session is accepted; respond with 503.
+        SessionOnOtherNode: forward the request to the node.
     """
     host = request.header(b"host")
     origin = request.header(b"origin")
@@ -37,7 +36,7 @@ def admit(engine: Engine, request: EngineRequest) -> Connection | None:
     query = parse_query(request.query_string, engine.limits)
     connection = engine.connections.get(query.sid) if query.sid else None
     if connection is None and query.sid and not request.forwarded:
-        owner = engine.owner(query.sid)
+        owner = engine.owner_of(query.sid)
         if owner is not None:
             if request.websocket and engine.full:
                 raise ServerFull

@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
 
 from uvicorn.config import Config
@@ -27,14 +27,14 @@ from websockets.server import ServerProtocol
 
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull, SessionOnOtherNode
+from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
-from roomcast.realtime.forwarding.forwarder import Gate
-from roomcast.realtime.transports.proxies import TrustedProxies
-from roomcast.realtime.transports.session_lookup import admit, is_engine_path
+from roomcast.realtime.transports.proxies import AddressSource
+from roomcast.realtime.transports.session_lookup import find_session, is_engine_path
 from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
@@ -91,8 +91,8 @@ class WebSocketProtocol(asyncio.Protocol):
     The class is abstract in what it belongs to: `websocket_protocol` makes the subclass for one server.
 
     Attributes:
-        engine: The server's connections.
-        proxies: Whose forwarded addresses are believed; on an internal address, the gate.
+        engine: The server.
+        proxies: Finds the client's address; on an internal address, authenticates the other node.
     """
 
     __slots__ = (
@@ -109,7 +109,7 @@ class WebSocketProtocol(asyncio.Protocol):
     )
 
     engine: ClassVar[Engine]
-    proxies: ClassVar[TrustedProxies | Gate]
+    proxies: ClassVar[AddressSource]
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class WebSocketProtocol(asyncio.Protocol):
         try:
             opened, request = self._read_request(opening)
             address = request.address
-            connection = admit(self.engine, request)
+            connection = find_session(self.engine, request)
             response = _accepted(opening, opened)
         except SessionOnOtherNode as elsewhere:
             self._hand_over(elsewhere.node_id, request)
@@ -206,7 +206,7 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._transport.write(response.serialize())
         if connection is None:
-            self.engine.open(request.handshake(), self)
+            self.engine.open(request.handshake(), self.bind)
             return
         try:
             connection.attach(self)
@@ -248,7 +248,7 @@ class WebSocketProtocol(asyncio.Protocol):
             address=address,
             secure=secure,
             websocket=True,
-            forwarded=isinstance(self.proxies, Gate),
+            forwarded=self.proxies.forwarded,
         )
 
     def _hand_over(self, node_id: str, request: EngineRequest) -> None:
@@ -408,18 +408,18 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- Transport of a connection ------------------------------------------------------------------------------------
 
-    def direct(self) -> Callable[[bytes], object] | None:
-        """See `connection.Transport`."""
+    def direct_write(self) -> Callable[[bytes], object] | None:
+        """See `Transport`."""
         return None if self._paused or self._closing else self._transport.write
 
     def send(self, batch: Batch) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         connection = self._connection
         if self._closing or connection is None or connection.overflown:
             return
         waiting_bytes = self._transport.get_write_buffer_size() if self._paused else 0
         if waiting_bytes:
-            batch = batch.solid
+            batch = batch.non_volatile
             if not batch.messages:
                 return
             waiting_bytes += len(batch.frames)
@@ -428,56 +428,57 @@ class WebSocketProtocol(asyncio.Protocol):
                 return
         self._transport.write(batch.frames)
 
-    def waiting(self) -> list[OutgoingMessage]:
-        """See `connection.Transport`: everything is the kernel's already."""
+    def take_queue(self) -> list[OutgoingMessage]:
+        """See `Transport`: everything is the kernel's already."""
         return []
 
-    def release(self, last: OutgoingMessage | None) -> None:
-        """See `connection.Transport`: there is no poll here."""
+    def release_poll(self, last: OutgoingMessage | None) -> None:
+        """See `Transport`: there is no poll here."""
 
-    def bind(self, connection: Connection) -> None:
-        """See `connection.Transport`."""
+    def bind(self, connection: Connection) -> Self:
+        """Carry this connection; the argument of `Engine.open`."""
         self._connection = connection
+        return self
 
     def close(self, reason: Reason) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._connection = None
         self._close(_CLOSE_CODES.get(reason, CloseCode.NORMAL))
 
     def abort(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         self._connection = None
         self._closing = True
         self._transport.abort()
 
     def pause_reading(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         if not self._closing:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """See `connection.Transport`."""
+        """See `Transport`."""
         if not self._closing:
             self._transport.resume_reading()
 
     # -- Candidate ----------------------------------------------------------------------------------------------------
 
     def send_packet(self, packet: str) -> None:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         if not self._closing:
             self._transport.write(packet_frame(packet))
 
     def take_over(self) -> Transport:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         self._candidate = False
         return self
 
     def dismiss(self) -> None:
-        """See `connection.Candidate`."""
+        """See `Candidate`."""
         self._connection = None
         self._close(CloseCode.NORMAL)
 
 
-def websocket_protocol(engine: Engine, proxies: TrustedProxies | Gate) -> type[WebSocketProtocol]:
+def websocket_protocol(engine: Engine, proxies: AddressSource) -> type[WebSocketProtocol]:
     """The protocol class of one server, for ``uvicorn.Config(ws=…)``."""
     return type("BoundWebSocketProtocol", (WebSocketProtocol,), {"__slots__": (), "engine": engine, "proxies": proxies})

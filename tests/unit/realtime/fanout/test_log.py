@@ -169,8 +169,8 @@ def test_attachments_follow_their_text(log: FanoutLog[Recorder], tick: Tick) -> 
 def test_a_batch_without_its_volatile_messages_keeps_the_rest_in_order() -> None:
     keep, drop, last = OutgoingMessage(b"1"), OutgoingMessage(b"2"), OutgoingMessage(b"3")
     batch = Batch([keep, drop, last], [False, True, False])
-    assert batch.solid.messages == [keep, last]
-    assert Batch([keep], [False]).solid.messages == [keep]
+    assert batch.non_volatile.messages == [keep, last]
+    assert Batch([keep], [False]).non_volatile.messages == [keep]
 
 
 CONNECTIONS = st.integers(0, 5)

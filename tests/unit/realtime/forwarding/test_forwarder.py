@@ -6,7 +6,7 @@ import pytest
 
 from roomcast.realtime.core.nodes import NodeAddress
 from roomcast.realtime.core.request import EngineRequest
-from roomcast.realtime.forwarding.forwarder import _ONE_HOP, Gate, _onward
+from roomcast.realtime.forwarding.forwarder import _HOP_BY_HOP, NodeAuthenticator, _forwarded_headers
 from roomcast.wire.engineio_refusals import RequestRefused
 
 NODE = NodeAddress("10.0.0.2", 9000, "the secret")
@@ -29,9 +29,9 @@ def request(*headers: tuple[bytes, bytes]) -> EngineRequest:
     )
 
 
-@pytest.mark.parametrize("dropped", [frozenset[bytes](), _ONE_HOP], ids=["websocket", "polling"])
+@pytest.mark.parametrize("dropped", [frozenset[bytes](), _HOP_BY_HOP], ids=["websocket", "polling"])
 def test_what_a_client_says_in_our_name_does_not_arrive(dropped: frozenset[bytes]) -> None:
-    sent = _onward(NODE, request((b"host", b"x"), *LIES, (b"cookie", b"a=1")), dropped)
+    sent = _forwarded_headers(NODE, request((b"host", b"x"), *LIES, (b"cookie", b"a=1")), dropped)
     assert sent == [
         (b"host", b"x"),
         (b"cookie", b"a=1"),
@@ -39,17 +39,17 @@ def test_what_a_client_says_in_our_name_does_not_arrive(dropped: frozenset[bytes
         (b"x-roomcast-client", b"198.51.100.7"),
         (b"x-roomcast-secure", b"0"),
     ]
-    assert Gate("the secret").client(None, True, sent) == ("198.51.100.7", False)
+    assert NodeAuthenticator("the secret").client(None, True, sent) == ("198.51.100.7", False)
 
 
 def test_what_a_client_says_of_its_hop_ends_here() -> None:
     hop = [(b"connection", b"keep-alive, X-Other"), (b"x-other", b"1"), (b"te", b"trailers"), (b"content-length", b"5")]
-    sent = _onward(NODE, request((b"host", b"x"), *hop), _ONE_HOP)
+    sent = _forwarded_headers(NODE, request((b"host", b"x"), *hop), _HOP_BY_HOP)
     assert [name for name, _ in sent if not name.startswith(b"x-roomcast-")] == [b"host"]
     # A websocket's upgrade is between the client and the owner.
-    assert set(hop) <= set(_onward(NODE, request(*hop), frozenset()))
+    assert set(hop) <= set(_forwarded_headers(NODE, request(*hop), frozenset()))
 
 
 def test_a_lie_alone_is_refused_at_the_gate() -> None:
     with pytest.raises(RequestRefused):
-        Gate("the secret").client("10.0.0.3", False, LIES)
+        NodeAuthenticator("the secret").client("10.0.0.3", False, LIES)

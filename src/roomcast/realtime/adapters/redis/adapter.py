@@ -223,7 +223,7 @@ class RedisAdapter:
             self.counters.ignored += 1
         else:
             self.counters.received += 1
-            self._node.obey(broadcast)
+            self._node.apply_command(broadcast)
 
     def _take_request(self, channels: Channels, _name: str, data: bytes) -> None:
         assert self._answering is not None  # noqa: S101 - start needs it

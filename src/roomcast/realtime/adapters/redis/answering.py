@@ -95,10 +95,10 @@ class Answering:
         node = self._node
         match request:
             case RemoteCommand(_, command):
-                node.obey(command)
+                node.apply_command(command)
             case LegacyCommand(request_id, _, sid, command):
                 if any(socket.sid == sid for socket in node.members(Selection(channels.namespace, (sid,)))):
-                    node.obey(command)
+                    node.apply_command(command)
                     # As Node: JSON leaves an undefined requestId out.
                     self._answer(channels, {} if request_id is None else {"requestId": request_id})
             case SocketsQuery(request_id, _, rooms):
@@ -185,7 +185,7 @@ class Answering:
         asked = self._asked.pop(request_id)
         asked.timer.cancel()
         for socket, ack_id in asked.pending:
-            socket.forget(ack_id)
+            socket.forget_ack(ack_id)
 
 
 def describe(socket: Socket) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     Raises:
         EncodeError: an argument cannot travel.
     """
-    who = command.to if isinstance(command, Broadcast) else command.who
+    who = command.to if isinstance(command, Broadcast) else command.sockets
     if who.rooms is not None and not who.rooms:
         return None  # on the wire no room at all means everybody
     rooms = _unique(who.rooms or ())
