@@ -18,7 +18,7 @@ def socket() -> SimpleNamespace:
         transport=TransportName.WEBSOCKET,
         path="/socket.io/",
     )
-    return SimpleNamespace(sid="s1", namespace="/", connection=SimpleNamespace(handshake=handshake))
+    return SimpleNamespace(sid="s1", namespace="/", handshake=handshake)
 
 
 def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
@@ -31,7 +31,7 @@ def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
 
 def test_what_happens_is_counted_by_reason() -> None:
     log = ConnectionLog()
-    connection = socket().connection
+    connection = SimpleNamespace(handshake=socket().handshake)
     log.connection_opened(connection)
     log.connection_upgraded(connection)
     log.connection_closed(connection, Reason.PING_TIMEOUT)
