@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from roomcast.backoff import Backoff
 from roomcast.chat.encoding import log_entry
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ChatPosition, StoredEvent
@@ -302,7 +302,7 @@ class Relay:
             await self._store.mark_published(marks)
 
     async def _sweep_forever(self) -> None:
-        pause_s = self._options.retry_min_s
+        backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
         while True:
             try:
                 async with asyncio.timeout(self._options.sweep_every_s):
@@ -316,11 +316,9 @@ class Relay:
                 logger.warning("the sweep is put off: %s", error)
                 done = False
             if done:
-                pause_s = self._options.retry_min_s
+                backoff.reset()
             else:
-                # Jitter keeps several relays from returning in step.
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-                pause_s = min(pause_s * 2, self._options.retry_max_s)
+                await asyncio.sleep(backoff.next_s())
                 self.wake()
 
     async def _sweep(self) -> bool:

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
 
+from roomcast.backoff import jittered
 from roomcast.observability.http import Answer, json_answer
 
 logger = logging.getLogger(__name__)
-
-_JITTER: Final = (1.0, 1.5)
 
 Probe = Callable[[], bool]
 
@@ -61,7 +58,7 @@ class Readiness:
         self._optional: set[str] = set()
         self._reachable = reachable
         self._options = options or ReadinessOptions()
-        self._away_limit_s = self._options.away_limit_s * random.uniform(*_JITTER)  # noqa: S311 - no secret
+        self._away_limit_s = jittered(self._options.away_limit_s, 1.0, 1.5)
         self._serving = False
         self._draining = False
         # Since when, in loop time; None: not now.

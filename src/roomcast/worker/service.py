@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from roomcast.backoff import Backoff
 from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
@@ -79,7 +80,7 @@ class Worker:
     async def run(self) -> None:
         """Claim and answer turns until cancelled; turns in work are then handed back at once."""
         slots = asyncio.Semaphore(self._options.concurrency)
-        failures = 0
+        backoff = Backoff(self._options.retry_s, self._options.sweep_s)
         async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
@@ -89,11 +90,10 @@ class Worker:
                     wait_s = await self._idle_s() if turn is None else 0.0
                 except StoreUnavailable as error:
                     turn = None
-                    wait_s = min(self._options.retry_s * 2**failures, self._options.sweep_s)
-                    failures = min(failures + 1, 10)
+                    wait_s = backoff.next_s()
                     logger.warning("cannot look for AI turns, trying again in %.1f s: %s", wait_s, error)
                 else:
-                    failures = 0
+                    backoff.reset()
                 if turn is not None:
                     task = group.create_task(self._work(turn))
                     task.add_done_callback(lambda _task: self._end_of_turn(slots))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from typing import Final
 
+from roomcast.backoff import jittered
 from roomcast.chat.ports import EventLog
 from roomcast.gateway.delivery.chat_feed import ChatFeed, FeedOptions
 from roomcast.gateway.delivery.counters import GatewayCounters
@@ -19,8 +19,6 @@ from roomcast.gateway.ports import ChatAdmission, Rooms
 
 logger = logging.getLogger(__name__)
 
-#: The sweeper's period is drawn between these shares of ``sweep_s``, so that gateways do not ask in step.
-_JITTER: Final = (0.5, 1.0)
 _SWEEP_SLICE: Final = 64
 
 
@@ -67,7 +65,7 @@ class Feeds:
         """Sweep until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(self._options.sweep_s * random.uniform(*_JITTER)):  # noqa: S311 - no secret
+                async with asyncio.timeout(jittered(self._options.sweep_s)):
                     await self._sweep_wanted.wait()
             except TimeoutError:
                 pass  # nobody asked; it is time

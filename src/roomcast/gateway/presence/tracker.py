@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
+from roomcast.backoff import jittered
 from roomcast.chat.ports import Nodes, PresenceBoard
 from roomcast.contract.events import PRESENCE, Presence
 from roomcast.gateway.delivery.chat_feed import chat_room
@@ -34,7 +34,6 @@ __all__ = ["PresenceOptions", "Presences"]
 
 logger = logging.getLogger(__name__)
 
-_JITTER: Final = (0.5, 1.0)
 _CLOSE_LIMIT_S: Final = 0.5
 
 
@@ -159,7 +158,7 @@ class Presences:
     async def _sweep_forever(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + self._options.sweep_s * random.uniform(*_JITTER)  # noqa: S311 - jitter, no secret
+            due = loop.time() + jittered(self._options.sweep_s)
             everyone = False
             while not everyone:
                 try:

@@ -13,13 +13,13 @@ import asyncio
 import ipaddress
 import json
 import logging
-import random
 import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
+from roomcast.backoff import jittered
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, DirectoryUnavailable, NodeAddress, new_node_id
 from roomcast.redis_client import Commands, RedisUnavailable, Script, load_script
 
@@ -31,7 +31,6 @@ _LEAVE: Final = ""
 _RECORD_VERSION: Final = 1
 _MAX_RECORD_BYTES: Final = 1_024
 _MAX_PORT: Final = 65_535
-_JITTER: Final = (0.75, 1.0)
 _LEAVE_LIMIT_S: Final = 0.5
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{%d}" % NODE_ID_CHARS)
 # RFC 1123 §2.1, and the underscore, which names of containers have. No name ends in a number: that is an address, or a
@@ -172,7 +171,7 @@ class RedisDirectory:
             self._renew_wanted.clear()
             await self._ask()
             try:
-                async with asyncio.timeout(self._options.renew_s * random.uniform(*_JITTER)):  # noqa: S311 - no secret
+                async with asyncio.timeout(jittered(self._options.renew_s, low=0.75)):
                     await self._renew_wanted.wait()
             except TimeoutError:
                 pass  # it is time

@@ -27,6 +27,7 @@ from typing import Any, Final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from roomcast.backoff import jittered
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.timers import TimerWheel
@@ -328,7 +329,7 @@ async def drain_connections(engine: Engine, options: ServeOptions) -> None:
     random.shuffle(endings)
     for start in range(0, len(endings), size):
         if start:
-            await asyncio.sleep(options.drain_pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            await asyncio.sleep(jittered(options.drain_pause_s, 0.5, 1.5))
         for end in endings[start : start + size]:
             end()
 

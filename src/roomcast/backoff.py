@@ -1,0 +1,52 @@
+"""Pauses between retries, jittered intervals, and thinned-out log lines.
+
+Layer: below all others (standard library only). Source: "Exponential Backoff And Jitter", AWS Architecture Blog; the
+jitter is its "equal jitter": half of a pause is fixed, the other half is random.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+# Beyond it the cap has long been reached, and powers of two outgrow a float.
+_MAX_DOUBLINGS: Final = 32
+
+
+def jittered(interval_s: float, low: float = 0.5, high: float = 1.0) -> float:
+    """A random time between ``low`` and ``high`` times ``interval_s``, so that processes do not act in step."""
+    return interval_s * random.uniform(low, high)  # noqa: S311 - not a secret
+
+
+def should_log(count: int) -> bool:
+    """Whether the ``count``-th repetition is logged: the 1st, 2nd, 4th, 8th … so that a flood cannot fill the logs."""
+    return count & (count - 1) == 0
+
+
+class Backoff:
+    """Exponential backoff with equal jitter and a cap.
+
+    Args:
+        first_s: Longest first pause.
+        max_s: Longest pause.
+
+    Attributes:
+        failures: Pauses since the last `reset`.
+    """
+
+    __slots__ = ("_first_s", "_max_s", "failures")
+
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self.failures = 0
+
+    def next_s(self) -> float:
+        """Count a failure and return the pause after it, in seconds."""
+        longest_s = min(self._first_s * 2 ** min(self.failures, _MAX_DOUBLINGS), self._max_s)
+        self.failures += 1
+        return jittered(longest_s)
+
+    def reset(self) -> None:
+        """Start over: an attempt succeeded."""
+        self.failures = 0
