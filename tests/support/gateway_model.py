@@ -262,8 +262,8 @@ class FeedWorld:
             await self.database.publish("a")
 
     async def follow(self) -> ChatFeed:
-        feed = await self.feeds.hold("a")
-        await feed.reach(Head(self.database.epoch, self.database.heads["a"]))
+        feed = await self.feeds.acquire("a")
+        await feed.wait_for(Head(self.database.epoch, self.database.heads["a"]))
         return feed
 
     @property

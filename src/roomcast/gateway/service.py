@@ -81,7 +81,7 @@ class Gateway:
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presences = Presences(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presences, self.signals, nodes.node_id)
-        self.joins = Joins(self.feeds, log, admission, options.joins, _FollowerObservers((typing, self.presences)))
+        self.joins = Joins(self.feeds, admission, options.joins, _FollowerObservers((typing, self.presences)))
         self._handlers = Handlers(
             self.server,
             self.joins,

@@ -4,8 +4,9 @@ May import: what `roomcast.gateway` may.
 
 | module | what |
 |---|---|
-| ``chat_feed``, ``feeds`` | one chat's live feed and its position; all of them |
+| ``chat_feed``, ``feeds`` | the feed of one chat and its position; all feeds and their sweep |
+| ``replay`` | the events that a joining client missed |
 | ``joins`` | ``join-chat`` and ``leave-chat``: admission, replay, room |
-| ``membership`` | removed members and expired doubt |
-| ``counters`` | what is counted |
+| ``membership`` | removed members leave the room |
+| ``counters`` | totals for metrics |
 """

@@ -1,16 +1,15 @@
-"""One chat's way from the log to its room.
+"""The feed of one chat: subscribes to its log and emits each event once, in seq order, to the chat's room.
 
-A feed subscribes to its chat's log, remembers in its ``position`` up to where the room was served, and broadcasts what
-follows, undecoded. The rules:
+`ChatFeed.position` is the last seq that the room has received. The rules:
 
-- What lies at or below the position is dropped: the log, a bridge and a subscription may bring an entry twice.
-- What lies beyond position + 1 is a gap. Nothing of it is kept: the feed notes how far the log has been seen to go and
-  reads on from its position, nudging the relay. After ``gap_limit_s`` it says ``resync`` and moves on; everything up to
-  the ``seq`` of a resync can be had from the API, since it was committed before it was published.
-- Another epoch may mean another history: ``resync`` with ``reset``.
-- A lost last message leaves no gap to see: the sweeper (`Feeds`) compares the position with the log's head.
+- Entries at or below the position are dropped: subscription, reads and retries may deliver an entry twice.
+- Entries beyond position + 1 reveal a gap. The feed does not buffer them: it reads the log from its position and asks
+  the relay to publish. After ``gap_limit_s`` it emits ``resync`` and continues behind the gap; the client fetches the
+  missing events from the API, which has them, since events are committed before they are published.
+- An entry of another epoch may belong to another history: the feed emits ``resync`` with ``reset``.
+- A lost last entry leaves no visible gap: `Feeds.sweep` compares the position with the log's head.
 
-Layer: gateway. Source: DESIGN §4.3.
+Layer: gateway. Source: docs/design.md, "Feeds".
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from roomcast.chat.ports import (
 from roomcast.contract.events import RESYNC, Resync
 from roomcast.gateway.delivery.counters import GatewayCounters
 from roomcast.gateway.delivery.membership import Memberships, removed_user
+from roomcast.gateway.delivery.replay import Recording, ReplayLimits, complete_replay
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
 from roomcast.realtime.fanout.message import EncodedEvent
 
@@ -46,19 +46,19 @@ def chat_room(chat_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedOptions:
-    """Bounds of the feeds.
+    """Time limits and batch size of the feeds.
 
     Attributes:
-        gap_limit_s: How long a gap holds up a room before it is told to resync.
-        reach_limit_s: How long a join waits for the log to reach what the database has.
-        retry_s: First pause between two looks at a log that is behind; doubled each time.
-        linger_s: How long a feed outlives its last member, so that a reload costs no new subscription.
-        sweep_s: Longest time between two comparisons of a position with its log's head.
-        batch_entries: Entries read from the log at once to bridge a gap.
+        gap_limit_s: How long a feed tries to fill a gap before it emits ``resync``.
+        catch_up_limit_s: How long a join waits for the feed to reach the head that the database had.
+        retry_s: First pause between two reads of a log that is behind; doubled each time.
+        linger_s: How long a feed stays subscribed without holders, so that a page reload costs no new subscription.
+        sweep_s: Longest time between two comparisons of a feed with its log's head.
+        batch_entries: Entries of one read that fills a gap.
     """
 
     gap_limit_s: float = 0.25
-    reach_limit_s: float = 3.0
+    catch_up_limit_s: float = 3.0
     retry_s: float = 0.05
     linger_s: float = 5.0
     sweep_s: float = 30.0
@@ -66,49 +66,22 @@ class FeedOptions:
 
 
 class FeedBehind(Exception):
-    """The log did not reach in time what the database has: answer ``unavailable``."""
+    """The log did not reach the database's head in time."""
 
 
 class EpochDiffers(Exception):
-    """The log is of another epoch than the one that was asked for, also after a nudge: ask the API again."""
-
-
-class Tap:
-    """Notes what a feed emits while a join is under way, up to a bound.
-
-    Attributes:
-        entries: What was emitted, in order.
-        overflown: More was emitted than the bound; ``entries`` is not all of it.
-    """
-
-    __slots__ = ("_bytes_left", "_entries_left", "entries", "overflown")
-
-    def __init__(self, max_entries: int, max_bytes: int) -> None:
-        self.entries: list[LogEntry] = []
-        self.overflown = False
-        self._entries_left = max_entries
-        self._bytes_left = max_bytes
-
-    def add(self, entry: LogEntry) -> None:
-        """Note one entry."""
-        self._entries_left -= 1
-        self._bytes_left -= len(entry.args)
-        if self.overflown or self._entries_left < 0 or self._bytes_left < 0:
-            self.overflown = True
-            self.entries.clear()
-        else:
-            self.entries.append(entry)
+    """The log has another epoch than the admission, even after the relay published: request a new admission."""
 
 
 class ChatFeed:
-    """One chat's way from the log to its room. Made and owned by `Feeds`.
+    """The feed of one chat, created and owned by `Feeds`.
 
     Attributes:
         chat_id: Which chat.
-        holders: Members and joins under way; at 0 the feed lingers, then ends.
-        position: Up to where the room was served; None until the log, or an empty chat, is known.
-        resyncs: How many times the room was told to resync.
-        covered_after: Since the last time, the room got everything behind this seq.
+        holders: Subscriptions and joins in progress that use the feed; at 0 it lingers, then closes.
+        position: The last seq that the room has received; None until the log's head is known.
+        resyncs: How many resyncs the room has received.
+        complete_after: The room has received every event after this seq: the seq of the last resync.
     """
 
     def __init__(
@@ -119,38 +92,38 @@ class ChatFeed:
         rooms: Rooms,
         memberships: Memberships,
         options: FeedOptions,
-        signals: Callable[[str, bytes], None] | None = None,
-        counters: GatewayCounters | None = None,
+        signals: Callable[[str, bytes], None] | None,
+        counters: GatewayCounters,
     ) -> None:
-        self._counters = counters or GatewayCounters()
         self.chat_id = chat_id
         self.holders = 0
         self.position: Head | None = None
         self.resyncs = 0
-        self.covered_after = 0
+        self.complete_after = 0
         self._log = log
         self._admission = admission
         self._rooms = rooms
         self._memberships = memberships
         self._options = options
         self._signals = signals
+        self._counters = counters
         self._room = chat_room(chat_id)
         self._opening: asyncio.Task[None] | None = None
         self._opened = False
         self._closed = False
         self._subscription: Subscription | None = None
-        # Where the log went while its head was still being asked for.
-        self._early: Head | None = None
-        # How far the log has been seen to go, in the position's epoch.
-        self._seen = 0
-        self._bridge: asyncio.Task[None] | None = None
-        self._taps: list[Tap] = []
+        # The log's end as delivered while `_open` still waits for its head.
+        self._head_while_opening: Head | None = None
+        # The highest known seq of the log, in the position's epoch.
+        self._log_end = 0
+        self._gap_task: asyncio.Task[None] | None = None
+        self._recordings: list[Recording] = []
         self._moved: asyncio.Future[None] | None = None
 
-    # --- life
+    # --- lifecycle
 
     async def open(self) -> None:
-        """Subscribe, then find the log's end. Callers at the same time share one attempt.
+        """Subscribe, then read the log's head. Concurrent callers share one attempt.
 
         Raises:
             LogUnavailable: the log's engine is out of reach.
@@ -159,223 +132,242 @@ class ChatFeed:
             return
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name=f"feed-open-{self.chat_id}")
-        # A join that is cancelled must not take the attempt from the others.
+        # The cancellation of one join must not cancel the attempt of the others.
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
-        self._subscription = await self._log.subscribe(self.chat_id, self._take, self._take_signal)
+        self._subscription = await self._log.subscribe(self.chat_id, self._on_entries, self._on_signal)
         head = await self._log.head(self.chat_id)
         self._opened = True
         if head is not None:
             self._start_at(head)
-        if self._early is not None:
-            # What the subscription brought meanwhile may be newer than the answer.
-            self._see(self._early)
+        if self._head_while_opening is not None:
+            # It may be newer than the head that was read.
+            self._note_log_head(self._head_while_opening)
 
     async def close(self) -> None:
-        """Unsubscribe. Nothing is emitted after this was called."""
+        """Unsubscribe. The feed emits nothing once this was called."""
         self._closed = True
-        tasks = [task for task in (self._opening, self._bridge) if task is not None]
+        tasks = [task for task in (self._opening, self._gap_task) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._subscription is not None:
             await self._subscription.close()
             self._subscription = None
-        self._wake()
+        self._wake_waiters()
 
-    # --- what joins need
+    # --- joins
 
-    def tap(self, max_entries: int, max_bytes: int) -> Tap:
-        """Begin to note what is emitted; end it with `untap`."""
-        tap = Tap(max_entries, max_bytes)
-        self._taps.append(tap)
-        return tap
-
-    def untap(self, tap: Tap) -> None:
-        """Stop noting."""
-        self._taps.remove(tap)
-
-    async def reach(self, wanted: Head) -> None:
-        """Wait until the position is at ``wanted`` or beyond it in the same epoch, nudging the relay.
+    async def wait_for(self, wanted: Head) -> None:
+        """Wait until the position is at ``wanted`` or beyond it, in the same epoch.
 
         Raises:
-            EpochDiffers: the log is of another epoch, whatever the relay did.
-            FeedBehind: ``reach_limit_s`` is over, or the feed was closed.
+            EpochDiffers: the log has another epoch.
+            FeedBehind: ``catch_up_limit_s`` is over, or the feed was closed.
             LogUnavailable: the log's engine is out of reach.
         """
         if self.position is None and wanted.seq == 0:
-            # An empty chat needs no log: the first append will begin one at 1.
+            # An empty chat has no log yet; the first append creates one at seq 1.
             self._start_at(wanted)
-        pause_s = self._options.retry_s
-        nudged = False
         try:
-            async with asyncio.timeout(self._options.reach_limit_s):
-                while not self._reaches(wanted):
-                    moved = self._next_move()
-                    if await self._look() is None or nudged:
-                        await self._nudge()
-                        await self._look()
-                        if not self._reaches(wanted) and self._differs(wanted):
-                            raise EpochDiffers
-                    nudged = True  # the admission woke the relay; from the second round on this does
-                    if not self._reaches(wanted):
-                        await asyncio.wait({moved}, timeout=pause_s)
-                        pause_s *= 2
+            async with asyncio.timeout(self._options.catch_up_limit_s):
+                await self._catch_up(wanted)
         except TimeoutError:
             raise FeedBehind from None
 
-    def _differs(self, wanted: Head) -> bool:
+    async def _catch_up(self, wanted: Head) -> None:
+        pause_s = self._options.retry_s
+        # The admission has started the relay, so the first round does not ask it again.
+        relay_started = True
+        while not self._has_reached(wanted):
+            moved = self._next_move()
+            if await self._check_log_head() is None or not relay_started:
+                await self._request_publish()
+                await self._check_log_head()
+                if not self._has_reached(wanted) and self._is_of_other_epoch(wanted):
+                    raise EpochDiffers
+            relay_started = False
+            if not self._has_reached(wanted):
+                await asyncio.wait({moved}, timeout=pause_s)
+                pause_s *= 2
+
+    def _is_of_other_epoch(self, wanted: Head) -> bool:
         return self.position is not None and self.position.epoch != wanted.epoch
 
-    def _reaches(self, wanted: Head) -> bool:
+    def _has_reached(self, wanted: Head) -> bool:
         if self._closed:
             raise FeedBehind
-        here = self.position
-        return here is not None and here.epoch == wanted.epoch and here.seq >= wanted.seq
+        position = self.position
+        return position is not None and position.epoch == wanted.epoch and position.seq >= wanted.seq
 
-    # --- what the sweeper does
+    async def replay(self, after: int, limits: ReplayLimits) -> list[LogEntry] | None:
+        """Every entry after seq ``after``, up to the position in the loop turn in which this returns.
 
-    async def compare(self) -> None:
-        """Compare the position with the log's head, and mend what differs. A log out of reach is logged, no more."""
+        Returns:
+            None if the log or the limits do not allow a complete replay.
+
+        Raises:
+            LogUnavailable: the log's engine is out of reach.
+        """
+        asked = self.position
+        if asked is None or asked.seq - after > limits.max_entries:
+            return None
+        if asked.seq <= after:
+            return []
+        recording = Recording(limits)
+        self._recordings.append(recording)
+        try:
+            found = await self._log.read(self.chat_id, asked.epoch, after, limits.max_entries)
+        finally:
+            self._recordings.remove(recording)
+        position = self.position
+        if position is None or position.epoch != asked.epoch or not isinstance(found, Replay):
+            return None
+        return complete_replay(found.entries, recording.entries, after, position.seq, limits)
+
+    # --- the sweep
+
+    async def compare_with_log(self) -> None:
+        """Compare the position with the log's head: fill a gap, or have the relay restore a log that lost its end."""
         if not self._opened or self._closed:
             return
         try:
-            head = await self._look()
-            here = self.position
-            lost = here is not None and here.seq > 0 and (head is None or head.seq < here.seq)
-            if lost:
-                await self._nudge()
-                await self._look()
+            head = await self._check_log_head()
+            position = self.position
+            if position is not None and position.seq > 0 and (head is None or head.seq < position.seq):
+                await self._request_publish()
+                await self._check_log_head()
         except LogUnavailable as error:
-            logger.warning("cannot compare a feed with the log: %s", error, extra={"chat_id": self.chat_id})
+            facts = {"chat_id": self.chat_id, "error": str(error)}
+            logger.warning("cannot compare a feed with the log", extra=facts)
 
-    # --- the core
+    # --- deliveries
 
-    def _take(self, epoch: str, entries: Sequence[LogEntry]) -> None:
-        """The sink of the subscription."""
+    def _on_entries(self, epoch: str, entries: Sequence[LogEntry]) -> None:
+        """The subscription's sink of entries."""
         if self._closed:
             return
-        last = entries[-1].seq
+        last = Head(epoch, entries[-1].seq)
         if not self._opened:
-            self._early = Head(epoch, last)
+            self._head_while_opening = last
         elif self.position is None:
-            self._start_at(Head(epoch, entries[0].seq - 1))
-            self._serve(entries)
+            self._emit(self._start_at(Head(epoch, entries[0].seq - 1)), entries)
         elif epoch != self.position.epoch:
-            self._change_epoch(Head(epoch, last))
+            self._change_epoch(last)
         else:
-            self._serve(entries)
+            self._emit(self.position, entries)
 
-    def _take_signal(self, payload: bytes) -> None:
-        """The sink of the chat's signals."""
+    def _on_signal(self, payload: bytes) -> None:
+        """The subscription's sink of signals."""
         if self._signals is not None and not self._closed:
             self._signals(self.chat_id, payload)
 
-    def _serve(self, entries: Sequence[LogEntry]) -> None:
-        """Emit what follows the position, which is of the entries' epoch; note what does not."""
+    def _emit(self, position: Head, entries: Sequence[LogEntry]) -> None:
+        """Emit the entries that follow the position; all are of its epoch."""
         for entry in entries:
-            here = self.position
-            if here is None or entry.seq > here.seq + 1:
+            if entry.seq > position.seq + 1:
                 break
-            if entry.seq <= here.seq:
-                continue
-            self.position = Head(here.epoch, entry.seq)
-            self._counters.delivered += 1
-            if entry.version == LOG_ENTRY_VERSION:
-                self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args))
-                for tap in self._taps:
-                    tap.add(entry)
-                gone = removed_user(entry.args)
-                if gone is not None:
-                    self._memberships.removed(self.chat_id, gone)
-            else:
-                # Written by a newer release: it cannot be framed here, but it can be said.
-                facts = {"chat_id": self.chat_id, "version": entry.version}
-                logger.warning("a log entry's version is unknown here", extra=facts)
-                self._resync(self.position, reset=False)
-        if self.position is not None:
-            self._wake()
-            self._see(Head(self.position.epoch, entries[-1].seq))
+            if entry.seq == position.seq + 1:
+                position = self.position = Head(position.epoch, entry.seq)
+                self._counters.delivered += 1
+                self._emit_one(entry, position)
+        self._wake_waiters()
+        self._note_log_head(Head(position.epoch, entries[-1].seq))
 
-    def _see(self, head: Head) -> None:
-        """The log has been seen to reach ``head``: if that is ahead of the position, bridge the gap."""
+    def _emit_one(self, entry: LogEntry, position: Head) -> None:
+        if entry.version != LOG_ENTRY_VERSION:
+            # Written by a newer release. This one cannot frame it, so clients fetch it from the API.
+            facts = {"chat_id": self.chat_id, "version": entry.version}
+            logger.warning("unknown log entry version", extra=facts)
+            self._resync(position, reset=False)
+            return
+        self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args))
+        for recording in self._recordings:
+            recording.add(entry)
+        user_id = removed_user(entry.args)
+        if user_id is not None:
+            self._memberships.kick(self.chat_id, user_id)
+
+    def _note_log_head(self, head: Head) -> None:
+        """The log reaches ``head``, or did: fill the gap if that is beyond the position."""
         if self.position is None:
             self._start_at(head)
         elif head.epoch != self.position.epoch:
             self._change_epoch(head)
         else:
-            self._seen = max(self._seen, head.seq)
-            if self._seen > self.position.seq and self._bridge is None and not self._closed:
-                self._bridge = asyncio.create_task(self._cross(), name=f"feed-bridge-{self.chat_id}")
+            self._log_end = max(self._log_end, head.seq)
+            if self._is_behind() and self._gap_task is None:
+                self._gap_task = asyncio.create_task(self._fill_gap(), name=f"feed-gap-{self.chat_id}")
 
-    def _start_at(self, head: Head) -> None:
+    def _start_at(self, head: Head) -> Head:
         self.position = head
-        self._seen = head.seq
-        self._wake()
+        self._log_end = head.seq
+        self._wake_waiters()
+        return head
 
     def _change_epoch(self, head: Head) -> None:
-        logger.info("the log of a chat is of a new epoch", extra={"chat_id": self.chat_id, "epoch": head.epoch})
+        logger.info("new epoch of a chat's log", extra={"chat_id": self.chat_id, "epoch": head.epoch})
         self._resync(head, reset=True)
 
     def _resync(self, head: Head, *, reset: bool) -> None:
-        """Tell the room that it has to fetch everything up to ``head`` itself; live events go on behind it."""
+        """Have the room's clients fetch everything up to ``head`` from the API; live events continue after it."""
         if self.position is None or head.epoch != self.position.epoch:
-            self._seen = head.seq
+            self._log_end = head.seq
         self.position = head
         self.resyncs += 1
         self._counters.resyncs += 1
-        self.covered_after = head.seq
+        self.complete_after = head.seq
         notice = Resync(chat_id=self.chat_id, epoch=head.epoch, seq=head.seq, reset=reset)
         self._rooms.broadcast(self._room, EncodedEvent.from_args(RESYNC, notice.model_dump()))
-        for tap in self._taps:
-            # A join under way finds a hole where it would have to replay, and says so.
-            tap.overflown = True
-        self._memberships.doubt(self.chat_id)
-        self._wake()
+        # A removal may be among the events that were skipped.
+        self._memberships.recheck(self.chat_id)
+        self._wake_waiters()
 
-    async def _cross(self) -> None:
-        """Read on from the position until the seen end; after ``gap_limit_s`` without progress give up and say so."""
+    # --- gaps
+
+    async def _fill_gap(self) -> None:
+        """Read from the position to the log's known end; resync after ``gap_limit_s`` without progress."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as limit:
                 pause_s = self._options.retry_s / 2
                 reached = None
-                while self._behind():
+                while self._is_behind():
                     if self.position != reached:
                         reached = self.position
                         limit.reschedule(loop.time() + self._options.gap_limit_s)
                     moved = self._next_move()
-                    if not await self._mend():
+                    if not await self._read_or_request():
                         await asyncio.wait({moved}, timeout=pause_s)
                         pause_s *= 2
         except TimeoutError:
-            logger.info("a gap could not be bridged in time", extra={"chat_id": self.chat_id})
+            logger.info("a gap was not filled in time", extra={"chat_id": self.chat_id})
         except Exception:
-            # A bug here must not stop the chat: the room is told, and the next entry goes on.
-            logger.exception("bridging a gap failed", extra={"chat_id": self.chat_id})
+            # A bug here must not stop the chat: the room resyncs and live events continue.
+            logger.exception("filling a gap failed", extra={"chat_id": self.chat_id})
         finally:
-            self._bridge = None
-        # No await since the last look at what was seen.
-        self._counters.gaps["open" if self._behind() else "bridged"] += 1
-        if self._behind() and self.position is not None:
-            self._resync(Head(self.position.epoch, self._seen), reset=False)
+            self._gap_task = None
+        # No await since the loop's last check of the log's end.
+        self._counters.gaps["open" if self._is_behind() else "bridged"] += 1
+        if self._is_behind() and self.position is not None:
+            self._resync(Head(self.position.epoch, self._log_end), reset=False)
 
-    async def _mend(self) -> bool:
-        """Read on, if need be after a nudge; whether the position moved."""
+    async def _read_or_request(self) -> bool:
+        """Read from the log, and once more after the relay has published; whether the position moved."""
         try:
-            if await self._read_on():
+            if await self._read_next():
                 return True
-            await self._nudge()
-            return await self._read_on()
+            await self._request_publish()
+            return await self._read_next()
         except LogUnavailable:
-            return False  # it may be back before the limit
+            return False  # the log may come back within the limit
 
-    def _behind(self) -> bool:
-        return not self._closed and self.position is not None and self._seen > self.position.seq
+    def _is_behind(self) -> bool:
+        return not self._closed and self.position is not None and self._log_end > self.position.seq
 
-    async def _read_on(self) -> bool:
-        """Emit what the log has behind the position; whether that was anything."""
+    async def _read_next(self) -> bool:
+        """Emit the log's next entries; whether the position moved."""
         asked = self.position
         if asked is None:
             return False
@@ -384,38 +376,40 @@ class ChatFeed:
             return False
         match found:
             case Replay(entries=entries) if entries:
-                self._serve(entries)
+                self._emit(self.position, entries)
             case CannotReplay(head=Head() as head) if head.epoch != asked.epoch:
                 self._change_epoch(head)
             case _:
                 pass
         return self.position != asked
 
-    async def _look(self) -> Head | None:
-        """Ask for the log's head and act on it."""
-        asked = self.position
+    # --- the log and its relay
+
+    async def _check_log_head(self) -> Head | None:
+        """Read the log's head and act on it."""
+        epoch = self._epoch()
         head = await self._log.head(self.chat_id)
-        if self._closed:
-            return head
-        epoch = None if self.position is None else self.position.epoch
-        # An answer that was overtaken by a change of epoch says nothing.
-        if head is not None and epoch == (None if asked is None else asked.epoch):
-            self._see(head)
+        # After a change of epoch the answer may be older than the position.
+        if head is not None and not self._closed and epoch == self._epoch():
+            self._note_log_head(head)
         return head
 
-    async def _nudge(self) -> None:
+    def _epoch(self) -> str | None:
+        return None if self.position is None else self.position.epoch
+
+    async def _request_publish(self) -> None:
         try:
             await self._admission.request_publish(self.chat_id)
         except ApiUnavailable as error:
-            logger.info("cannot nudge the relay: %s", error, extra={"chat_id": self.chat_id})
+            logger.info("cannot reach the relay", extra={"chat_id": self.chat_id, "error": str(error)})
 
     def _next_move(self) -> asyncio.Future[None]:
-        """Done as soon as the position moves."""
+        """Done when the position moves, or the feed is closed."""
         if self._moved is None:
             self._moved = asyncio.get_running_loop().create_future()
         return self._moved
 
-    def _wake(self) -> None:
+    def _wake_waiters(self) -> None:
         if self._moved is not None:
             self._moved.set_result(None)
             self._moved = None

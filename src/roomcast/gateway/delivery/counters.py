@@ -1,4 +1,4 @@
-"""What feeds and joins have seen, as plain numbers for whoever exports them.
+"""Totals of feeds and joins, exported as metrics by `roomcast.app.metrics`.
 
 Layer: gateway.
 """
@@ -14,11 +14,11 @@ class GatewayCounters:
     """Totals since the start.
 
     Attributes:
-        joins: Joins by outcome: ``recovered``, ``not-recovered``, or the code of the refusal.
+        joins: Joins by outcome: ``recovered``, ``not-recovered``, or the error code.
         replayed: Events that joins replayed.
-        delivered: Events that rooms were given, once for each chat.
-        gaps: Holes in a live feed that were bridged, or not.
-        resyncs: Times that a room was told to fetch for itself.
+        delivered: Events emitted to rooms, counted once for each chat.
+        gaps: Gaps in feeds: ``bridged`` from the log, or left ``open`` by a resync.
+        resyncs: Resyncs emitted to rooms.
     """
 
     joins: Counter[str] = field(default_factory=Counter)

@@ -1,6 +1,6 @@
-"""All feeds of one gateway: one for each chat that has members here, and one sweeper for all.
+"""All feeds of one gateway: one for each chat with local members, and one sweep over all of them.
 
-Layer: gateway. Source: DESIGN §4.3.
+Layer: gateway. Source: docs/design.md, "Feeds".
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _SWEEP_SLICE: Final = 64
 
 
 class Feeds:
-    """All feeds of one gateway.
+    """Opens, shares and closes feeds.
 
     Args:
-        log: Where events come from.
-        admission: What is nudged.
-        rooms: Where events go.
-        options: Bounds.
-        signals: Takes ``(chat_id, payload)`` of the signals of followed chats; must not raise.
+        log: The log that feeds subscribe to.
+        admission: Rechecks memberships, and reaches the relay.
+        rooms: Receives the events.
+        options: Bounds of each feed, and the sweep's period.
+        signals: Receives ``(chat_id, payload)`` of the signals of followed chats; must not raise.
 
     Attributes:
-        counters: What feeds and joins have seen.
-        memberships: Which users are in the rooms: joins say who comes, the feeds see who is removed.
+        counters: Totals of feeds and joins.
+        memberships: The users in the rooms: joins add them, feeds kick those who are removed.
     """
 
     def __init__(
@@ -58,90 +58,95 @@ class Feeds:
         self._closing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        """Chats that are followed."""
+        """The number of followed chats."""
         return len(self._feeds)
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep periodically until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(jittered(self._options.sweep_s)):
                     await self._sweep_wanted.wait()
             except TimeoutError:
-                pass  # nobody asked; it is time
+                pass
             self._sweep_wanted.clear()
             await self.sweep()
 
     def sweep_soon(self) -> None:
-        """Compare all feeds with their logs now, in the background: the live feed was away and may have missed some."""
+        """Sweep now, in the background: the subscriptions were interrupted and may have missed entries."""
         self._sweep_wanted.set()
 
     async def sweep(self) -> None:
         """Compare every feed with its log once."""
         for number, feed in enumerate(list(self._feeds.values())):
             try:
-                await feed.compare()
+                await feed.compare_with_log()
             except Exception:
-                # A bug in one chat's way must end no other's.
+                # A bug in one feed must not end the sweep of the others.
                 logger.exception("comparing a feed with the log failed", extra={"chat_id": feed.chat_id})
             if number % _SWEEP_SLICE == 0:
-                # A log in memory answers without a wait; thousands of chats must not hold the loop.
+                # The memory log answers without suspending; thousands of feeds must not block the loop.
                 await asyncio.sleep(0)
 
-    async def hold(self, chat_id: str) -> ChatFeed:
-        """The chat's feed, open; give it back with `release`.
+    async def acquire(self, chat_id: str) -> ChatFeed:
+        """The chat's open feed, with one more holder. `release` it.
 
         Raises:
-            LogUnavailable: the log's engine is out of reach; nothing is held.
+            LogUnavailable: the log's engine is out of reach; there is nothing to release.
         """
-        feed = self._feeds.get(chat_id)
-        if feed is None:
-            feed = self._feeds[chat_id] = ChatFeed(
-                chat_id,
-                self._log,
-                self._admission,
-                self._rooms,
-                self.memberships,
-                self._options,
-                self._signals,
-                self.counters,
-            )
-        linger = self._lingering.pop(feed, None)
-        if linger is not None:
-            linger.cancel()
-        feed.holders += 1
+        feed = self._feeds.get(chat_id) or self._create(chat_id)
+        self._cancel_linger(feed)
+        self.retain(feed)
         try:
             await feed.open()
-        except BaseException as error:
-            feed.holders -= 1
-            if self._feeds.get(chat_id) is feed:
-                if isinstance(error, Exception):
-                    self._end(feed)  # the next join tries anew
-                elif not feed.holders:
-                    self._linger(feed)
+        except asyncio.CancelledError:
+            self.release(feed)
+            raise
+        except Exception:
+            self._end(feed)  # the next join tries again
             raise
         return feed
 
+    def retain(self, feed: ChatFeed) -> None:
+        """Add a holder to a feed that has one. `release` it, too."""
+        feed.holders += 1
+
     def release(self, feed: ChatFeed) -> None:
-        """Give back one hold."""
+        """Take one holder away; a feed without holders lingers, then closes."""
         feed.holders -= 1
         if not feed.holders and self._feeds.get(feed.chat_id) is feed:
-            self._linger(feed)
+            loop = asyncio.get_running_loop()
+            self._lingering[feed] = loop.call_later(self._options.linger_s, self._end, feed)
 
     async def close(self) -> None:
-        """End all feeds."""
+        """Close all feeds."""
         for feed in list(self._feeds.values()):
             self._end(feed)
         await asyncio.gather(*self._closing, self.memberships.close(), return_exceptions=True)
 
-    def _linger(self, feed: ChatFeed) -> None:
-        loop = asyncio.get_running_loop()
-        self._lingering[feed] = loop.call_later(self._options.linger_s, self._end, feed)
+    def _create(self, chat_id: str) -> ChatFeed:
+        feed = self._feeds[chat_id] = ChatFeed(
+            chat_id,
+            self._log,
+            self._admission,
+            self._rooms,
+            self.memberships,
+            self._options,
+            self._signals,
+            self.counters,
+        )
+        return feed
 
-    def _end(self, feed: ChatFeed) -> None:
+    def _cancel_linger(self, feed: ChatFeed) -> None:
         linger = self._lingering.pop(feed, None)
         if linger is not None:
             linger.cancel()
+
+    def _end(self, feed: ChatFeed) -> None:
+        """Close the feed in the background, unless that has begun."""
+        if self._feeds.get(feed.chat_id) is not feed:
+            return
+        self._cancel_linger(feed)
         del self._feeds[feed.chat_id]
         closing = asyncio.create_task(feed.close(), name=f"feed-close-{feed.chat_id}")
         self._closing.add(closing)
@@ -150,4 +155,4 @@ class Feeds:
     def _closed(self, closing: asyncio.Task[None]) -> None:
         self._closing.discard(closing)
         if not closing.cancelled() and (error := closing.exception()) is not None:
-            logger.warning("a feed could not be closed: %r", error)
+            logger.warning("closing a feed failed", extra={"error": repr(error)})

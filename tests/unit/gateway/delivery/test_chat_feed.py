@@ -37,7 +37,7 @@ def test_an_entry_that_comes_twice_is_broadcast_once() -> None:
         world = FeedWorld()
         feed = await world.follow()
         await world.commit(2)
-        feed._take("e1", [entry(1), entry(2)])
+        feed._on_entries("e1", [entry(1), entry(2)])
         assert world.socket.seqs() == [1, 2]
 
     run_in_virtual_time(main())
@@ -65,14 +65,14 @@ def test_a_gap_that_cannot_be_bridged_holds_the_room_up_for_the_limit_and_is_tol
         feed = await world.follow()
         await world.commit()
         world.log.available = world.database.available = False
-        feed._take("e1", [entry(5), entry(6)])
+        feed._on_entries("e1", [entry(5), entry(6)])
         await asyncio.sleep(0.24)
         assert world.names == ["new-msg"]
         await asyncio.sleep(0.02)
         assert world.socket.frames[1:] == [("resync", {"chatId": "a", "epoch": "e1", "seq": 6, "reset": False})]
-        feed._take("e1", [entry(7)])
+        feed._on_entries("e1", [entry(7)])
         assert world.names == ["new-msg", "resync", "new-msg"]
-        assert feed.covered_after == 6
+        assert feed.complete_after == 6
 
     run_in_virtual_time(main())
 
@@ -112,7 +112,7 @@ def test_an_entry_of_an_unknown_version_is_told_and_not_sent() -> None:
     async def main() -> None:
         world = FeedWorld()
         feed = await world.follow()
-        feed._take("e1", [entry(1), entry(2, version=99), entry(3)])
+        feed._on_entries("e1", [entry(1), entry(2, version=99), entry(3)])
         assert world.names == ["new-msg", "resync", "new-msg"]
         assert world.socket.frames[1][1]["seq"] == 2
         assert feed.position == Head("e1", 3)
@@ -133,8 +133,8 @@ def test_what_arrives_while_the_head_is_asked_for_is_not_lost() -> None:
 
         await world.commit()
         world.log.head = head_while_appending
-        feed = await world.feeds.hold("a")
-        await feed.reach(Head("e1", 3))
+        feed = await world.feeds.acquire("a")
+        await feed.wait_for(Head("e1", 3))
         assert world.socket.seqs() == [2, 3]
 
     run_in_virtual_time(main())
@@ -162,13 +162,13 @@ def test_an_empty_chat_needs_no_log() -> None:
 
 def test_a_log_that_stays_behind_is_said_after_the_limit() -> None:
     async def main() -> None:
-        world = FeedWorld(FeedOptions(reach_limit_s=3.0))
+        world = FeedWorld(FeedOptions(catch_up_limit_s=3.0))
         await world.commit(2)
         world.database.available = False
-        feed = await world.feeds.hold("a")
+        feed = await world.feeds.acquire("a")
         began = asyncio.get_running_loop().time()
         with pytest.raises(FeedBehind):
-            await feed.reach(Head("e1", 5))
+            await feed.wait_for(Head("e1", 5))
         assert asyncio.get_running_loop().time() - began == pytest.approx(3.0, abs=0.01)
 
     run_in_virtual_time(main())
@@ -178,8 +178,8 @@ def test_a_log_of_another_epoch_is_said_after_a_nudge() -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.commit(2)
-        feed = await world.feeds.hold("a")
+        feed = await world.feeds.acquire("a")
         with pytest.raises(EpochDiffers):
-            await feed.reach(Head("e0", 1))
+            await feed.wait_for(Head("e0", 1))
 
     run_in_virtual_time(main())

@@ -27,13 +27,13 @@ def test_a_lost_last_delivery_is_found_by_the_sweep() -> None:
 def test_holders_share_one_subscription_which_outlives_them_for_a_moment() -> None:
     async def main() -> None:
         world = FeedWorld(FeedOptions(linger_s=5.0))
-        first, second = await asyncio.gather(world.feeds.hold("a"), world.feeds.hold("a"))
+        first, second = await asyncio.gather(world.feeds.acquire("a"), world.feeds.acquire("a"))
         assert first is second
         assert world.log.subscriptions == 1
         world.feeds.release(first)
         world.feeds.release(first)
         await asyncio.sleep(4.9)
-        assert await world.feeds.hold("a") is first
+        assert await world.feeds.acquire("a") is first
         await asyncio.sleep(5)
         assert world.log.subscriptions == 1
         world.feeds.release(first)
@@ -47,11 +47,11 @@ def test_a_log_out_of_reach_fails_every_waiting_join_and_the_next_one_tries_anew
     async def main() -> None:
         world = FeedWorld()
         world.log.available = False
-        outcomes = await asyncio.gather(world.feeds.hold("a"), world.feeds.hold("a"), return_exceptions=True)
+        outcomes = await asyncio.gather(world.feeds.acquire("a"), world.feeds.acquire("a"), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [LogUnavailable, LogUnavailable]
         assert len(world.feeds) == 0
         world.log.available = True
-        assert (await world.feeds.hold("a")).position is None
+        assert (await world.feeds.acquire("a")).position is None
         await world.feeds.close()
         assert world.log.subscriptions == 0
 
@@ -69,8 +69,8 @@ def test_one_cancelled_join_does_not_take_the_opening_from_another() -> None:
             return await real(chat_id, sink, signals)
 
         world.log.subscribe = slow
-        first = asyncio.create_task(world.feeds.hold("a"))
-        second = asyncio.create_task(world.feeds.hold("a"))
+        first = asyncio.create_task(world.feeds.acquire("a"))
+        second = asyncio.create_task(world.feeds.acquire("a"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         first.cancel()
@@ -108,7 +108,7 @@ def test_a_sweep_survives_a_log_out_of_reach() -> None:
 def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = FeedWorld()
-        broken = await world.feeds.hold("broken")
+        broken = await world.feeds.acquire("broken")
         await world.follow()
         world.log.losing = True
         await world.commit(2)
@@ -116,7 +116,7 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
         async def fail() -> None:
             raise KeyError("not foreseen")
 
-        broken.compare = fail  # type: ignore[method-assign]  # the bug
+        broken.compare_with_log = fail  # type: ignore[method-assign]  # the bug
         await world.feeds.sweep()
         await asyncio.sleep(1)  # the bridge's
         assert world.socket.seqs() == [1, 2]

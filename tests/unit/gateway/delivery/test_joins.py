@@ -9,6 +9,7 @@ from roomcast.eventlog.memory import MemoryLogOptions
 from roomcast.gateway.delivery.chat_feed import FeedOptions, chat_room
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, JoinRefused, Joins
+from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import Cursor
 from support.gateway_model import Database, LocalRooms, UnreliableLog, entry
 from support.virtual_time import run_in_virtual_time
@@ -20,7 +21,7 @@ class World:
         self.database = Database(self.log, seed_entries=1_000)
         self.rooms = LocalRooms()
         self.feeds = Feeds(self.log, self.database, self.rooms, FeedOptions(linger_s=1.0))
-        self.joins = Joins(self.feeds, self.log, self.database, options)
+        self.joins = Joins(self.feeds, self.database, options)
 
     async def commit(self, count: int = 1) -> None:
         for _ in range(count):
@@ -108,7 +109,7 @@ def test_a_log_ahead_of_the_feed_is_left_to_the_room() -> None:
 @pytest.mark.parametrize(("missed", "recovered"), [(10, True), (11, False)])
 def test_a_replay_is_bounded_in_events_and_never_a_part(missed, recovered) -> None:
     async def main() -> None:
-        world = World(JoinOptions(replay_entries=10))
+        world = World(JoinOptions(replay=ReplayLimits(max_entries=10)))
         await world.commit(missed)
         socket = world.rooms.socket()
         ack = await world.join(socket, 0)
@@ -124,7 +125,7 @@ def test_a_replay_is_bounded_in_bytes() -> None:
         await world.commit(10)
         size = len((await world.log.inner.read("a", "e1", 0, 1)).entries[0].args) * 10
         for limit, recovered in ((size + 1, True), (size - 10, False)):
-            joins = Joins(world.feeds, world.log, world.database, JoinOptions(replay_bytes=limit))
+            joins = Joins(world.feeds, world.database, JoinOptions(replay=ReplayLimits(max_bytes=limit)))
             ack = await joins.join(world.rooms.socket(), "a", None, Cursor("e1", 0))
             assert ack.recovered is recovered
 
@@ -202,11 +203,11 @@ def test_a_repeated_join_from_before_a_resync_is_not_called_recovered() -> None:
         world = World()
         socket = world.rooms.socket()
         await world.join(socket)
-        feed = await world.feeds.hold("a")
+        feed = await world.feeds.acquire("a")
         world.log.available = world.database.available = False
         world.database.heads["a"] = 5
         world.database.written_in["a"] = [0] * 5
-        feed._take("e1", [entry(5)])
+        feed._on_entries("e1", [entry(5)])
         await asyncio.sleep(0.3)
         assert socket.frames[-1][0] == "resync"
         world.log.available = world.database.available = True
@@ -228,7 +229,7 @@ def test_leaving_ends_what_a_join_before_it_began() -> None:
         assert ack.seq == 2
         await world.commit()
         assert socket.seqs() == [1, 2]
-        assert len(world.joins) == 0
+        assert len(world.joins._sockets) == 0
 
     run_in_virtual_time(main())
 
@@ -259,7 +260,7 @@ def test_a_socket_that_goes_during_its_join_holds_nothing() -> None:
             await world.join(socket, 0)
         assert world.rooms.members[chat_room("a")] == set()
         await asyncio.sleep(2)
-        assert (len(world.joins), len(world.feeds)) == (0, 0)
+        assert (len(world.joins._sockets), len(world.feeds)) == (0, 0)
 
     run_in_virtual_time(main())
 
@@ -281,12 +282,12 @@ def test_a_cancelled_join_holds_nothing() -> None:
         with pytest.raises(asyncio.CancelledError):
             await joining
         await asyncio.sleep(2)
-        assert (len(world.joins), len(world.feeds)) == (0, 0)
+        assert (len(world.joins._sockets), len(world.feeds)) == (0, 0)
 
     run_in_virtual_time(main())
 
 
-def test_who_is_not_admitted_is_forbidden_and_put_out() -> None:
+def test_who_is_not_admitted_is_forbidden_and_kick() -> None:
     async def main() -> None:
         world = World()
         world.database.members = {"ada"}
@@ -315,7 +316,7 @@ def test_what_is_out_of_reach_is_unavailable_never_forbidden(broken) -> None:
             await world.join(world.rooms.socket(), 0)
         assert refused.value.code is ErrorCode.UNAVAILABLE
         await asyncio.sleep(2)
-        assert (len(world.joins), len(world.feeds)) == (0, 0)
+        assert (len(world.joins._sockets), len(world.feeds)) == (0, 0)
 
     run_in_virtual_time(main())
 

@@ -15,6 +15,7 @@ from roomcast.eventlog.memory import MemoryLogOptions
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, JoinRefused, Joins
+from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import Cursor
 from support.gateway_model import ClientSocket, Database, LocalRooms, UnreliableLog
 from support.virtual_time import run_in_virtual_time
@@ -113,7 +114,7 @@ class World:
         self.database = Database(self.log, seed_entries=kept - 4)
         self.rooms = LocalRooms()
         self.feeds = Feeds(self.log, self.database, self.rooms, FeedOptions(linger_s=0.1))
-        self.joins = Joins(self.feeds, self.log, self.database, JoinOptions(replay_entries=REPLAY_ENTRIES))
+        self.joins = Joins(self.feeds, self.database, JoinOptions(replay=ReplayLimits(max_entries=REPLAY_ENTRIES)))
         self.clients = [Client(self, f"client {number}") for number in range(CLIENTS)]
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -216,7 +217,7 @@ async def settle(world: World) -> None:
         world.joins.drop(client.socket.sid)
     await asyncio.sleep(1)
     assert len(world.feeds) == 0
-    assert len(world.joins) == 0
+    assert len(world.joins._sockets) == 0
     assert world.log.subscriptions == 0
     await world.feeds.close()
 

@@ -16,11 +16,11 @@ class World:
         self.out: list[str] = []
 
     def enter(self, user_id: str, sid: str) -> None:
-        def put_out() -> None:
-            self.memberships.leave("a", user_id, sid)
+        def kick() -> None:
+            self.memberships.discard("a", user_id, sid)
             self.out.append(sid)
 
-        self.memberships.enter("a", user_id, sid, put_out)
+        self.memberships.add("a", user_id, sid, kick)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_a_removal_puts_out_every_socket_of_that_user_and_no_other() -> None:
     world.enter("bob", "s1")
     world.enter("bob", "s2")
     world.enter("ada", "s3")
-    world.memberships.removed("a", "bob")
-    world.memberships.removed("other", "ada")
+    world.memberships.kick("a", "bob")
+    world.memberships.kick("other", "ada")
     assert world.out == ["s1", "s2"]
 
 
@@ -51,12 +51,12 @@ def test_in_doubt_the_api_decides() -> None:
         world.database.members = {"ada"}
         for user_id, sid in (("ada", "s1"), ("bob", "s2"), ("eve", "s3")):
             world.enter(user_id, sid)
-        world.memberships.doubt("a", "bob")
+        world.memberships.recheck("a", "bob")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert world.out == ["s2"]
-        world.memberships.doubt("a")
-        world.memberships.doubt("a")
+        world.memberships.recheck("a")
+        world.memberships.recheck("a")
         await asyncio.sleep(1)
         assert world.out == ["s2", "s3"]
         assert world.database.admissions == 3
@@ -71,9 +71,9 @@ def test_doubt_stays_until_the_api_answers_or_nobody_is_left() -> None:
         world.database.available = False
         world.enter("bob", "s1")
         world.enter("eve", "s2")
-        world.memberships.doubt("a")
+        world.memberships.recheck("a")
         await asyncio.sleep(7)
-        world.memberships.leave("a", "eve", "s2")
+        world.memberships.discard("a", "eve", "s2")
         world.database.available = True
         await asyncio.sleep(4)
         assert world.out == ["s1"]
@@ -88,7 +88,7 @@ def test_closing_ends_all_doubt() -> None:
         world = World()
         world.database.available = False
         world.enter("bob", "s1")
-        world.memberships.doubt("a")
+        world.memberships.recheck("a")
         await asyncio.sleep(1)
         await world.memberships.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,73 @@
+"""The events that a joining client missed: read from the log, completed by what the feed emits meanwhile.
+
+A replay is complete or absent: it has each entry between the client's cursor and the position, within the limits.
+
+Layer: gateway. Source: docs/design.md, "Joins".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from roomcast.chat.ports import LOG_ENTRY_VERSION, LogEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayLimits:
+    """Limits of one replay; a client that missed more pages through the API.
+
+    Attributes:
+        max_entries: Entries of one replay.
+        max_bytes: Their bytes; below the write buffer's limit, so that a replay never disconnects its own client.
+    """
+
+    max_entries: int = 500
+    max_bytes: int = 524_288
+
+
+class Recording:
+    """The entries that a feed emits while a replay is read.
+
+    Beyond the limits it skips entries. `complete_replay` finds the hole.
+    """
+
+    __slots__ = ("_bytes_left", "_limits", "entries")
+
+    def __init__(self, limits: ReplayLimits) -> None:
+        self.entries: list[LogEntry] = []
+        self._limits = limits
+        self._bytes_left = limits.max_bytes
+
+    def add(self, entry: LogEntry) -> None:
+        """Record one emitted entry."""
+        self._bytes_left -= len(entry.args)
+        if len(self.entries) < self._limits.max_entries and self._bytes_left >= 0:
+            self.entries.append(entry)
+
+
+def complete_replay(
+    read: Sequence[LogEntry], recorded: Sequence[LogEntry], after: int, last: int, limits: ReplayLimits
+) -> list[LogEntry] | None:
+    """Join what was read and what was recorded: exactly the entries ``after + 1`` to ``last``.
+
+    Args:
+        read: Entries from the log, ascending.
+        recorded: Entries that the feed emitted since the read began, ascending.
+        after: The client's seq.
+        last: The feed's seq.
+        limits: Limits of the whole.
+
+    Returns:
+        None if an entry is missing or of an unknown version, or a limit is exceeded.
+    """
+    entries = [entry for entry in read if after < entry.seq <= last]
+    end = entries[-1].seq if entries else after
+    entries += [entry for entry in recorded if entry.seq > end]
+    if [entry.seq for entry in entries] != list(range(after + 1, last + 1)):
+        return None
+    if len(entries) > limits.max_entries or sum(len(entry.args) for entry in entries) > limits.max_bytes:
+        return None
+    if any(entry.version != LOG_ENTRY_VERSION for entry in entries):
+        return None
+    return entries
