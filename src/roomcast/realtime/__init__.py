@@ -1,21 +1,17 @@
-"""A programmable Socket.IO server: sessions, namespaces, rooms, acks, fan-out, transports. Knows nothing of chat.
+"""A programmable Socket.IO server: sessions, namespaces, rooms, acknowledgements, fan-out, transports.
 
-May import: wire.
+Usable without the rest of Roomcast. May import: wire, redis_client.
 
 | module | what |
 |---|---|
-| ``server``, ``namespace`` | python-socketio's names over ours; handlers and how they are found |
-| ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
-| ``fanout``, ``message`` | the log of a tick's emits: encoded and framed once, one ordered write for each connection |
-| ``connection``, ``engine`` | one Engine.IO connection; all of them and their end |
-| ``heartbeat`` | one timer for all deadlines |
-| ``inbox``, ``dispatch`` | order and bounds of handlers; calling them |
-| ``application`` | the ASGI application over the transports ``polling`` and ``asgi_websocket`` |
-| ``websocket_protocol`` | the fast path |
-| ``admission``, ``origins``, ``proxies``, ``handshake`` | who may connect, and what is known of them |
-| ``serving``, ``http_protocol`` | the process: binding, bounds of requests, signals, the drain |
-| ``adapters`` | the port to the other servers of a cluster |
-| ``observer``, ``options``, ``errors`` | what is told, what can be set, what can go wrong |
+| ``server``, ``namespace`` | the server for applications, with python-socketio's names; namespaces as classes |
+| ``options``, ``errors`` | what can be configured; exceptions |
+| ``core`` | sessions, namespaces, rooms and handlers, without transports |
+| ``fanout`` | each emit encoded and framed once, one ordered write per connection and loop tick |
+| ``transports`` | HTTP long-polling and websocket |
+| ``serving`` | the process: ports, request limits, signals, the drain |
+| ``forwarding`` | requests for sessions of other nodes |
+| ``adapters`` | commands to the other servers of a cluster |
 """
 
 from roomcast.realtime.core.handshake import Handshake

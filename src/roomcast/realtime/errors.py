@@ -1,11 +1,11 @@
-"""What can go wrong in the server, and what to do about it.
+"""Exceptions of the server.
 
     RealtimeError
-    ├── SocketGone               the socket has left; nothing was sent
+    ├── SocketGone               the socket has disconnected; nothing was sent
     ├── RoomLimitExceeded        one socket in too many rooms
-    ├── AckLimitExceeded         one connection owes too many acknowledgements
+    ├── AckLimitExceeded         too many acknowledgements are pending on one connection
     ├── AckTimeout               a client did not acknowledge in time (also a TimeoutError)
-    ├── ConnectionRefusedError   raised by a connect handler to keep a client out
+    ├── ConnectionRefusedError   raised by a connect handler to reject a client
     └── ServeError               the process cannot serve
         ├── AddressInUse
         ├── AddressUnavailable
@@ -24,11 +24,11 @@ class RealtimeError(Exception):
 
 
 class SocketGone(RealtimeError, KeyError):
-    """There is no such socket (any more).
+    """There is no such socket on this server.
 
     Attributes:
-        sid: Its id.
-        namespace: Where it was looked for.
+        sid: The id.
+        namespace: The namespace.
     """
 
     def __init__(self, sid: str, namespace: str) -> None:
@@ -42,43 +42,43 @@ class SocketGone(RealtimeError, KeyError):
 
 
 class RoomLimitExceeded(RealtimeError):
-    """A socket was to join one room too many; raise ``max_rooms_per_socket`` or leave rooms.
+    """A socket cannot join another room: raise ``max_rooms_per_socket``, or leave rooms.
 
     Attributes:
-        limit: How many it may be in.
+        limit: ``max_rooms_per_socket``.
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"a socket may be in {limit} rooms (max_rooms_per_socket)")
+        super().__init__(f"the socket is in {limit} rooms, the maximum: raise max_rooms_per_socket or leave rooms")
         self.limit = limit
 
 
 class AckLimitExceeded(RealtimeError):
-    """A client was to be asked for one acknowledgement too many while it gives none.
+    """Too many acknowledgements of one connection are pending: the client does not send them.
 
     Attributes:
-        limit: How many may be open.
+        limit: ``max_pending_acks``.
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"this connection owes {limit} acknowledgements (max_pending_acks)")
+        super().__init__(f"{limit} acknowledgements of this connection are pending, the maximum (max_pending_acks)")
         self.limit = limit
 
 
 class AckTimeout(RealtimeError, TimeoutError):
-    """A client did not acknowledge in time, or left before it did."""
+    """A client did not acknowledge in time, or disconnected before."""
 
 
 class ConnectionRefusedError(RealtimeError):  # noqa: A001 - python-socketio's name, so that an app moves by its import
-    """Raise it in a ``connect`` handler to keep the client out of the namespace.
+    """Raise it in a ``connect`` handler to reject the client.
 
     Args:
-        message: What the client's ``connect_error`` event shows.
-        data: Further arguments, put under ``data`` in it (one as itself, several as a list).
+        message: The message of the client's ``connect_error`` event.
+        data: The ``data`` of that event: a single value as it is, several as a list.
 
     Attributes:
         message: As given.
-        data: As it is sent; None if there was none.
+        data: As sent; None if none was given.
     """
 
     def __init__(self, message: str = "Connection rejected by server", *data: Any) -> None:
@@ -92,15 +92,15 @@ class ServeError(RealtimeError):
 
 
 class AddressInUse(ServeError):
-    """Another process listens there.
+    """Another process listens on the address.
 
     Attributes:
-        host: The host that was to be bound.
-        port: The port that is taken.
+        host: The host.
+        port: The port.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(f"port {port} on {host} is in use: stop the process that has it, or choose another port")
+        super().__init__(f"port {port} on {host} is in use: stop that process, or choose another port")
         self.host = host
         self.port = port
 
@@ -109,9 +109,9 @@ class AddressUnavailable(ServeError):
     """The address cannot be bound.
 
     Attributes:
-        host: The host that was to be bound.
+        host: The host.
         port: The port.
-        cause: The system's words.
+        cause: The error text of the operating system.
     """
 
     def __init__(self, host: str, port: int, cause: str) -> None:
@@ -122,4 +122,4 @@ class AddressUnavailable(ServeError):
 
 
 class StartupFailed(ServeError):
-    """An application's lifespan startup failed; its own traceback is in the log."""
+    """The lifespan startup of an application failed; its traceback is in the log."""

@@ -1,6 +1,6 @@
-"""What can be set: one frozen dataclass for the Socket.IO server, one for the process that serves it.
+"""Options: one frozen dataclass for the Socket.IO server, one for the process that serves it.
 
-Layer: realtime. Source: Node's ``ServerOptions`` (engine.io 6.6, socket.io 4.8); where a default differs, it says why.
+Layer: realtime. Source: Node's ``ServerOptions`` (engine.io 6.6, socket.io 4.8); a default that differs has its reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 from roomcast.wire.limits import Limits, Timeouts
 
-#: Stands in ``cors_allowed_origins`` for "every origin". Never implied by anything else.
+#: The entry of ``cors_allowed_origins`` for "every origin"; never a default.
 ANY_ORIGIN: Final = "*"
 
 KIB: Final = 1024
@@ -24,36 +24,37 @@ class ServerOptions:
     """Options of one `roomcast.realtime.Server`.
 
     Attributes:
-        path: Where Engine.IO listens. The trailing slash may be left out by clients.
-        transports: What a client may use. A session that starts with polling may upgrade if websocket is listed too.
-        ping_interval_s: Quiet time after which the server pings.
-        ping_timeout_s: How long a pong may take.
-        upgrade_timeout_s: How long a websocket may take from its handshake to the upgrade packet.
-        connect_timeout_s: How long a connection may stay without a namespace: after its handshake, and after it left
-            its last one. Node: 45 s, and only after the handshake. Shorter here, since such a connection is anonymous.
-        max_payload_bytes: Largest message that a client may send: a websocket message or a POST body.
-        max_attachments: Binary attachments of one Socket.IO packet.
-        max_reassembly_bytes: All attachments of one Socket.IO packet together.
-        outbox_limit_bytes: What may wait for a reader that does not read. Beyond it the connection is cut. A single
-            larger message passes if nothing else waits.
-        max_connections: Engine.IO sessions at once; further handshakes answer 503. None: the descriptors decide.
-        max_rooms_per_socket: Rooms that one socket may be in, its own not counted.
-        max_namespaces_per_connection: Namespaces that one connection may be in.
-        max_pending_acks: Acknowledgements that one connection may owe at once.
-        handler_concurrency: Coroutine handlers of one connection that may run at once; the others wait.
-        inbox_limit: Events of one connection that may wait so, together at most ``max_payload_bytes``. Beyond it the
-            transport is not read any further, acknowledgements included.
+        path: The path of Engine.IO. Clients may omit the trailing slash.
+        transports: The transports that clients may use. Polling sessions may upgrade if websocket is listed.
+        ping_interval_s: Time between the last pong and the next ping.
+        ping_timeout_s: Time limit for a pong.
+        upgrade_timeout_s: Time limit from the handshake of an upgrading websocket to its upgrade packet.
+        connect_timeout_s: How long a connection may be without a namespace: after its handshake, and after leaving the
+            last one. Node: 45 s, and only after the handshake. Shorter here, since such a connection is anonymous.
+        max_payload_bytes: Largest websocket message or POST body from a client.
+        max_attachments: Maximum number of binary attachments of one Socket.IO packet.
+        max_reassembly_bytes: Maximum total size of the attachments of one Socket.IO packet.
+        outbox_limit_bytes: Write backlog at which the connection of a slow reader is closed. A single larger message
+            is sent if nothing else waits.
+        max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. None: no limit but that of
+            file descriptors.
+        max_rooms_per_socket: Maximum number of rooms of one socket, its own not counted.
+        max_namespaces_per_connection: Maximum number of namespaces of one connection.
+        max_pending_acks: Maximum number of acknowledgements that one connection has not sent yet.
+        handler_concurrency: Coroutine handlers of one connection that run at once; further events wait.
+        inbox_limit: Maximum number of events of one connection that wait, with a total size of ``max_payload_bytes``.
+            At the limit the server stops reading from the transport, acknowledgements included.
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
-        flush_rest_limit_s: Longest rest between two flushes while emits come faster than they can be written; they then
-            share a write. 0: never rest. The most that it adds to a message's way.
-        cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The page's
-            own origin (the one in ``Host``) always may. Empty refuses all others. `ANY_ORIGIN` has to be stated.
-        cors_credentials: Let cross-origin polling send cookies. Never together with `ANY_ORIGIN`.
-        allowed_hosts: Values of ``Host``, without port, that handshakes are answered for; None: all. A server without
-            authentication states its own names, since a rebound DNS name turns any page into "same origin".
-        max_forwards: Requests for sessions of other nodes that may be under way here at one time; each is a connection
-            to that node.
-        namespaces: Namespaces that exist besides ``/`` and those with handlers; ``*`` accepts any.
+        flush_rest_limit_s: Longest pause between two flushes while emits arrive faster than they can be written; they
+            then share a write. 0: no pause. This is the latency that it can add.
+        cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The server's
+            own origin (the one in ``Host``) may always connect. `ANY_ORIGIN` allows all.
+        cors_credentials: Allow cookies in cross-origin polling. Has no effect with `ANY_ORIGIN`.
+        allowed_hosts: Accepted values of ``Host``, without port; None: all. Set it on a server without authentication:
+            DNS rebinding makes any page "same origin".
+        max_forwards: Maximum number of polls and posts that are forwarded to other nodes at once; each uses a
+            connection to that node.
+        namespaces: Accepted namespaces besides ``/`` and those with handlers; ``*`` accepts any.
     """
 
     path: str = "/socket.io/"
@@ -84,7 +85,7 @@ class ServerOptions:
         if not self.path.startswith("/"):
             raise ValueError(f"path {self.path!r} must start with '/'")
         if not self.transports:
-            raise ValueError("transports is empty: nobody could connect")
+            raise ValueError("transports is empty: name at least one")
         for name in (
             "ping_interval_s",
             "ping_timeout_s",
@@ -102,10 +103,10 @@ class ServerOptions:
             raise ValueError("flush_rest_limit_s must not be negative")
         for origin in self.cors_allowed_origins:
             if origin != ANY_ORIGIN and (not origin.startswith(("http://", "https://")) or origin.endswith("/")):
-                raise ValueError(f"origin {origin!r} must be scheme://host[:port], without a slash at its end")
+                raise ValueError(f"origin {origin!r} must be scheme://host[:port], without a trailing slash")
 
     def limits(self) -> Limits:
-        """The bounds of what is read, as the wire takes them."""
+        """The limits of input, for `roomcast.wire`."""
         return Limits(
             max_payload_bytes=self.max_payload_bytes,
             max_attachments=self.max_attachments,
@@ -115,7 +116,7 @@ class ServerOptions:
         )
 
     def timeouts(self) -> Timeouts:
-        """The times of a session, as the wire takes them."""
+        """The time limits of a session, for `roomcast.wire`."""
         return Timeouts(
             ping_interval_s=self.ping_interval_s,
             ping_timeout_s=self.ping_timeout_s,
@@ -126,31 +127,30 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """Options of `roomcast.realtime.serving.process.serve`: what a process does around its applications.
+    """Options of `roomcast.realtime.serve`: limits and shutdown of a process that serves applications.
 
     Attributes:
-        head_limit_bytes: Largest request head (request line and headers); beyond it 431.
-        max_headers: Header lines of one request; beyond it 431.
-        head_deadline_s: How long a request head may take; then 408. Below the 15 s after which slow-head attacks must
-            be gone.
-        body_deadline_s: How long a request body may take; then the connection is closed.
-        unread_deadline_s: How long a client may read nothing of what waits for it over HTTP; then it is cut.
-        keep_alive_s: How long an idle HTTP connection is kept. Above the 60 s that proxies keep theirs, so that it is
-            the proxy that closes first and never meets a closed connection.
+        head_limit_bytes: Maximum size of a request head (request line and headers); above it 431.
+        max_headers: Maximum number of header lines; above it 431.
+        head_deadline_s: Time limit for a request head; then 408. Below 15 s, the usual bar for slow-head attacks.
+        body_deadline_s: Time limit for a request body; then the connection is closed.
+        unread_deadline_s: How long a client may make no progress in reading a response; then the connection is closed.
+        keep_alive_s: How long an idle HTTP connection stays open. Above the 60 s of common proxies: if the proxy closes
+            first, it never sends a request on a connection that the server is closing.
         trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
-            believed; `ANY_ORIGIN` (``*``) believes everyone.
-        backlog: Connections that the kernel queues for us.
-        unready_s: Time between being unready (``on_unready``) and the listening sockets' end: what a load balancer
-            needs to notice. Only on SIGTERM.
-        drain_limit_s: Time for everything after that: closing sockets, requests in flight, handlers. Ctrl-C has to end
-            within 5 s in all.
-        shutdown_limit_s: Time for the lifespan shutdowns of all applications together, after the drain.
-        drain_batch: Sockets closed at once; more if ``drain_limit_s`` would not suffice.
-        drain_pause_s: Mean time between two batches; each pause is drawn from 0.5 to 1.5 of it, so that the clients of
-            several servers do not return in step.
-        access_log: Log a line for each HTTP request (logger ``uvicorn.access``).
-        on_ready: Called with each site's addresses, ``(host, port)`` as bound, once all sites accept.
-        on_unready: Called when the end begins, before anything is closed.
+            used; `ANY_ORIGIN` (``*``): all.
+        backlog: Length of the kernel's queue of connections that are not yet accepted.
+        unready_s: Time between ``on_unready`` and closing the listening sockets, for load balancers to react. Only on
+            SIGTERM.
+        drain_limit_s: Time limit for the drain that follows: sockets, requests in flight, handlers. Ctrl-C must end the
+            process within 5 s in total.
+        shutdown_limit_s: Time limit for the lifespan shutdowns of all applications, after the drain.
+        drain_batch: Number of sockets closed at once; larger if ``drain_limit_s`` requires it.
+        drain_pause_s: Mean pause between two batches; each one is drawn from 0.5 to 1.5 times this, so that clients
+            do not reconnect in step.
+        access_log: Log each HTTP request (logger ``uvicorn.access``).
+        on_ready: Called with the bound addresses of each site, ``(host, port)``, when all sites accept connections.
+        on_unready: Called when the shutdown begins, before anything is closed.
     """
 
     head_limit_bytes: int = 16 * KIB

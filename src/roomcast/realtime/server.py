@@ -162,7 +162,7 @@ class Server:
         Raises:
             SocketGone: there is no such socket on this server (a ``KeyError``).
         """
-        socket = self._here(sid, namespace)
+        socket = self._local_socket(sid, namespace)
         if socket is None:
             raise SocketGone(sid, namespace or _DEFAULT)
         return socket
@@ -239,9 +239,9 @@ class Server:
         rooms = (target,) if isinstance(target, str) else None if target is None else tuple(target)
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
         selection = Selection(namespace or _DEFAULT, rooms, skip)
-        self._everywhere(Broadcast(selection, EncodedEvent.from_args(event, *args), volatile))
+        self._apply_everywhere(Broadcast(selection, EncodedEvent.from_args(event, *args), volatile))
 
-    def _everywhere(self, command: Command) -> None:
+    def _apply_everywhere(self, command: Command) -> None:
         self._engine.apply_command(command)
         self._engine.adapter.publish(command)
 
@@ -303,7 +303,7 @@ class Server:
             RoomLimitExceeded: ``max_rooms_per_socket`` is reached (raised for sockets of this server only).
             SocketGone: the socket is not on this server, and there is no other.
         """
-        socket = self._here_or_elsewhere(sid, namespace)
+        socket = self._local_or_remote(sid, namespace)
         if socket is None:
             self._engine.adapter.publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
@@ -315,7 +315,7 @@ class Server:
         Raises:
             SocketGone: the socket is not on this server, and there is no other.
         """
-        socket = self._here_or_elsewhere(sid, namespace)
+        socket = self._local_or_remote(sid, namespace)
         if socket is None:
             self._engine.adapter.publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
@@ -323,7 +323,7 @@ class Server:
 
     async def close_room(self, room: str, namespace: str | None = None) -> None:
         """Remove all members from a room, on every server of the cluster."""
-        self._everywhere(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
+        self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
         """The rooms of a client, including its own (its ``sid``).
@@ -363,22 +363,23 @@ class Server:
         return open_session()
 
     async def disconnect(self, sid: str, namespace: str | None = None) -> None:
-        """Put a client out of a namespace, wherever in the cluster it is; harmless if it is gone."""
-        socket = self._here(sid, namespace)
+        """Disconnect a client from a namespace, on whichever server it is connected. Harmless if it is gone."""
+        socket = self._local_socket(sid, namespace)
         if socket is None:
             self._engine.adapter.publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
         else:
             socket.disconnect()
 
-    def _here_or_elsewhere(self, sid: str, namespace: str | None) -> Socket | None:
-        return self.socket(sid, namespace) if self._engine.adapter.alone else self._here(sid, namespace)
+    def _local_or_remote(self, sid: str, namespace: str | None) -> Socket | None:
+        """The socket; None if it may be on another server."""
+        return self.socket(sid, namespace) if self._engine.adapter.alone else self._local_socket(sid, namespace)
 
-    def _here(self, sid: str, namespace: str | None) -> Socket | None:
+    def _local_socket(self, sid: str, namespace: str | None) -> Socket | None:
         hub = self._engine.used_hub(namespace or _DEFAULT)
         return None if hub is None else hub.sockets.get(sid)
 
     def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """The client's first request under PEP 3333 names, made anew by each call.
+        """The handshake request under PEP 3333 names; each call returns a new dictionary.
 
         Raises:
             SocketGone: there is no such socket on this server.
@@ -403,11 +404,11 @@ class Server:
         return task
 
     async def sleep(self, seconds: float = 0) -> None:
-        """Wait."""
+        """Sleep; for compatibility with python-socketio."""
         await asyncio.sleep(seconds)
 
     async def shutdown(self) -> None:
-        """Close every connection and stop all timers; `serve` does this, with a drain before it."""
+        """Close every connection and stop all timers. `serve` does this after a drain."""
         await self._engine.shutdown()
 
 

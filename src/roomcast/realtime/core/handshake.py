@@ -1,6 +1,6 @@
-"""What is known of a client from its first request.
+"""What a session keeps of the request that opened it.
 
-Layer: realtime.
+Layer: realtime.core.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from urllib.parse import parse_qsl
 
 from roomcast.wire.engineio_http import TransportName
 
-# More fields than any client sends; parsing stops there with an error instead of growing.
+# More fields than any client sends; a larger query is an error.
 _MAX_QUERY_FIELDS = 64
 
 
 class Headers(Mapping[str, str]):
     """Request headers by lower-case name; repeated ones are joined with a comma (RFC 9110 §5.3).
 
-    Kept as the bytes that came, and parsed when asked: a connection lives for hours and is asked once.
+    Kept as bytes and parsed on access: a connection lives for hours, and its headers are read about once.
     """
 
     __slots__ = ("_raw",)
@@ -40,7 +40,7 @@ class Headers(Mapping[str, str]):
         return parsed
 
     def __getitem__(self, name: str) -> str:
-        """The value of the header ``name``, in any case."""
+        """The value of the header ``name``, case-insensitively."""
         return self._parsed()[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
@@ -50,27 +50,27 @@ class Headers(Mapping[str, str]):
         return len(self._parsed())
 
     def __repr__(self) -> str:
-        """The names only: values may be secret."""
+        """The names only: values may be confidential."""
         return f"Headers({sorted(self._parsed())})"
 
     def all(self, name: str) -> list[str]:
-        """Each line's value of the header ``name``, in order."""
+        """The values of all header lines ``name``, in order."""
         return [value for key, value in self._items() if key == name.lower()]
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The request that opened a connection, and what the client said when it entered a namespace.
+    """The request that opened a session, and the auth payload of a CONNECT packet.
 
     Attributes:
-        headers: Of the first request.
+        headers: The request headers.
         address: The client's IP address, behind trusted proxies the one that they report; None on a Unix socket.
-        query_string: As it came, percent-encoded.
-        time: When it was opened, Unix seconds.
-        transport: The transport that it was opened with.
-        path: Of the first request, decoded.
-        secure: Whether the client came by TLS, as far as we or a trusted proxy know.
-        auth: What the client sent with its CONNECT packet, or None.
+        query_string: Percent-encoded, as received.
+        time: Unix seconds.
+        transport: The transport of the request.
+        path: Percent-decoded.
+        secure: Whether the client uses TLS, as far as this server or a trusted proxy can tell.
+        auth: The payload of the CONNECT packet, or None.
     """
 
     headers: Headers
@@ -84,14 +84,14 @@ class Handshake:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's fields; of a repeated one, the last."""
+        """The fields of the query; the last one wins if a name is repeated."""
         return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
 
 
 def environ_of(handshake: Handshake) -> dict[str, Any]:
-    """The handshake in the form that python-socketio's ``connect`` handlers take (PEP 3333 names).
+    """The handshake as the ``environ`` of python-socketio's ``connect`` handlers (PEP 3333 names).
 
-    The keys that need a body or a server (``wsgi.input``, ``SERVER_PORT``) are left out.
+    Keys that need a request body or a server address (``wsgi.input``, ``SERVER_PORT``) are missing.
     """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "GET",

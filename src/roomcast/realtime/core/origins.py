@@ -1,9 +1,9 @@
-"""Which pages may connect: the ``Origin`` and ``Host`` rules of both transports.
+"""The rules for ``Origin`` and ``Host``, for both transports.
 
-Browsers let any page open a websocket to any host, with its cookies, and leave the check to the server (cross-site
-websocket hijacking). So the check stands before the handshake, for both transports alike.
+Browsers let any page open a websocket to any host, with cookies, and leave the check to the server (cross-site
+websocket hijacking). Every handshake is checked before it is answered.
 
-Layer: realtime. Source: RFC 6454; Fetch, "CORS protocol".
+Layer: realtime.core. Source: RFC 6454; Fetch, "CORS protocol".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Header = tuple[bytes, bytes]
 
 
 class OriginPolicy:
-    """Decides on handshakes by their ``Origin`` and ``Host``."""
+    """Checks the ``Origin`` and ``Host`` of handshakes."""
 
     def __init__(self, options: ServerOptions) -> None:
         self._any = ANY_ORIGIN in options.cors_allowed_origins
@@ -24,7 +24,7 @@ class OriginPolicy:
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
 
     def allows_host(self, host: str | None) -> bool:
-        """Whether requests for this ``Host`` are answered (None: the header is missing)."""
+        """Whether requests with this ``Host`` header are accepted (None: the header is missing)."""
         if self._hosts is None:
             return True
         if host is None:
@@ -35,20 +35,20 @@ class OriginPolicy:
         """Whether a page of this origin may connect.
 
         Args:
-            origin: The ``Origin`` header; None for clients that are no browser, which are let in.
+            origin: The ``Origin`` header; None (clients other than browsers): accepted.
             host: The ``Host`` header.
-            secure: Whether the request is known to have come by TLS.
+            secure: Whether the client is known to use TLS.
         """
         if origin is None or self._any or origin in self._allowed:
             return True
         scheme, separator, authority = origin.partition("://")
         if not separator or host is None or authority.lower() != host.lower():
             return False
-        # An https page may well meet a plain request: a proxy took the TLS off. The reverse is another origin.
+        # A proxy may have terminated TLS, so an https page can arrive as a plain request; the reverse is cross-origin.
         return scheme == "https" or (scheme == "http" and not secure)
 
     def cors_headers(self, origin: str | None) -> list[Header]:
-        """What an answer to an allowed ``origin`` carries so that its page may read it."""
+        """The CORS headers of a response to an allowed ``origin``."""
         if origin is None:
             return []
         if self._any:

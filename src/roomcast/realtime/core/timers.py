@@ -1,10 +1,9 @@
-"""One timer for all deadlines: pings, pongs, connects, upgrades, request heads.
+"""One event-loop timer for all deadlines: pings, pongs, connects, upgrades, request heads.
 
-Deadlines are rounded up to a common resolution and kept in buckets; the loop holds a single timer, for the earliest
-bucket. Ten thousand connections cost as many set entries, not as many heap entries and handles, and connections that
-were opened together are pinged together.
+Deadlines are rounded up to a common resolution and kept in buckets; the loop holds one timer, for the earliest bucket.
+Ten thousand connections cost ten thousand set entries instead of heap entries and timer handles.
 
-Layer: realtime.
+Layer: realtime.core.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _IDLE = -1
 
 
 class Deadline:
-    """Something that happens at a time unless it is cancelled or moved. Belongs to one `TimerWheel`."""
+    """A callback at a time that can be moved or cancelled. Belongs to one `TimerWheel`."""
 
     __slots__ = ("_bucket", "_callback", "_wheel")
 
@@ -32,15 +31,15 @@ class Deadline:
 
     @property
     def armed(self) -> bool:
-        """Whether it will happen."""
+        """Whether the callback is scheduled."""
         return self._bucket != _IDLE
 
     def arm(self, delay_s: float) -> None:
-        """Let it happen in ``delay_s`` seconds, up to one resolution later; moves it if it was armed."""
+        """Schedule the callback in ``delay_s`` seconds, rounded up to the resolution; replaces an earlier schedule."""
         self._wheel.move(self, delay_s)
 
     def cancel(self) -> None:
-        """Let it not happen. Harmless if it is not armed."""
+        """Unschedule the callback. Harmless if it is not armed."""
         self._wheel.remove(self)
 
 
@@ -51,24 +50,24 @@ class TimerWheel:
         self._loop = loop
         self._resolution_s = resolution_s
         self._buckets: dict[int, set[Deadline]] = {}
-        # Every key of _buckets once; a key whose bucket was emptied stays until its time.
+        # A heap of the keys of _buckets; the key of an emptied bucket stays until it is due.
         self._order: list[int] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_bucket = _IDLE
         self._fired = _IDLE
 
     def deadline(self, callback: Callable[[], None]) -> Deadline:
-        """A deadline that calls ``callback``, not armed yet. An exception in it is logged and stops nobody else's."""
+        """A new deadline, not armed. Exceptions of its callback are logged; other deadlines are not affected."""
         return Deadline(self, callback)
 
     def move(self, deadline: Deadline, delay_s: float) -> None:
         """Arm ``deadline``; see `Deadline.arm`."""
-        # Never a bucket that is being emptied: a callback that arms itself again would keep the loop for ever.
+        # Not the bucket that is being emptied: a callback that re-arms itself would never let `_fire` end.
         bucket = max(math.ceil((self._loop.time() + delay_s) / self._resolution_s), self._fired + 1)
-        if bucket == deadline._bucket:  # noqa: SLF001 - the two classes are one thing
+        if bucket == deadline._bucket:  # noqa: SLF001 - both classes are one implementation
             return
         self.remove(deadline)
-        deadline._bucket = bucket  # noqa: SLF001 - likewise
+        deadline._bucket = bucket  # noqa: SLF001 - see move
         waiting = self._buckets.get(bucket)
         if waiting is None:
             waiting = self._buckets[bucket] = set()
@@ -79,15 +78,15 @@ class TimerWheel:
 
     def remove(self, deadline: Deadline) -> None:
         """Disarm ``deadline``; see `Deadline.cancel`."""
-        if deadline._bucket != _IDLE:  # noqa: SLF001 - likewise
-            self._buckets[deadline._bucket].discard(deadline)  # noqa: SLF001 - likewise
-            deadline._bucket = _IDLE  # noqa: SLF001 - likewise
+        if deadline._bucket != _IDLE:  # noqa: SLF001 - see move
+            self._buckets[deadline._bucket].discard(deadline)  # noqa: SLF001 - see move
+            deadline._bucket = _IDLE  # noqa: SLF001 - see move
 
     def stop(self) -> None:
-        """Forget every deadline and the loop's timer."""
+        """Disarm every deadline and cancel the loop's timer."""
         for waiting in self._buckets.values():
             for deadline in waiting:
-                deadline._bucket = _IDLE  # noqa: SLF001 - likewise
+                deadline._bucket = _IDLE  # noqa: SLF001 - see move
         self._buckets.clear()
         self._order.clear()
         if self._timer is not None:
@@ -104,7 +103,7 @@ class TimerWheel:
 
     def _fire(self) -> None:
         self._timer = None
-        # The loop may call a timer early by its clock's resolution; this bucket is due all the same.
+        # The loop may call a timer early by up to its clock's resolution; the bucket is due nevertheless.
         self._fired = max(self._timer_bucket, math.floor(self._loop.time() / self._resolution_s))
         while self._order and self._order[0] <= self._fired:
             bucket = heappop(self._order)
@@ -112,10 +111,10 @@ class TimerWheel:
             # A callback may cancel others of its own bucket, so they are taken one by one.
             while waiting:
                 deadline = waiting.pop()
-                deadline._bucket = _IDLE  # noqa: SLF001 - likewise
+                deadline._bucket = _IDLE  # noqa: SLF001 - see move
                 try:
-                    deadline._callback()  # noqa: SLF001 - likewise
+                    deadline._callback()  # noqa: SLF001 - see move
                 except Exception:
-                    logger.exception("a deadline's callback failed")
+                    logger.exception("deadline callback failed")
             del self._buckets[bucket]
         self._set_timer()

@@ -1,10 +1,10 @@
-"""When the fan-out log is flushed: at the end of the tick, unless emits come faster than they can be written.
+"""When the fan-out log is flushed: at the end of the tick, or later under load.
 
-A write costs the same system call whether it carries one message or ten. So if the next emit is there before the last
-flush has been written, and that took long, the next flush waits as long again, at most ``rest_limit_s``: what is
-emitted meanwhile shares its writes. A message that comes alone is written at once, however large the room.
+A write costs one system call, for one message or for ten. If an emit arrives while a long flush is being written, the
+next flush waits as long as that flush took, at most ``rest_limit_s``; emits of that time share its writes. A single
+message is written at once, in a room of any size.
 
-Layer: realtime. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
+Layer: realtime.fanout. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-#: A flush that is shorter, or that wrote to fewer connections, is no load; resting after it would only add latency.
+#: A flush that is shorter, or writes to fewer connections, is no load: a pause after it would only add latency.
 BUSY_S: Final = 0.001
 BUSY_WRITES: Final = 64
 
 Callback = Callable[[], None]
-#: Writes what is waiting; returns to how many connections.
+#: Writes all entries; returns the number of connections written to.
 Flush = Callable[[], int]
 
 
 class Scheduler(Protocol):
-    """The two ways in which an event loop runs something later."""
+    """The part of an event loop that the pacer uses."""
 
     def call_soon(self, callback: Callback, /) -> object:
-        """Run it in the next turn of the loop."""
+        """Call it in the next loop iteration."""
 
     def call_later(self, delay: float, callback: Callback, /) -> object:
-        """Run it ``delay`` seconds from now."""
+        """Call it in ``delay`` seconds."""
 
 
 class Pacer:
-    """Runs flushes, one at a time; calling it asks for one.
+    """Runs flushes one at a time; a call requests one.
 
     Args:
-        rest_limit_s: Longest rest; 0: never rest. The most that pacing adds to a message's way.
+        rest_limit_s: Longest pause between two flushes, and so the latency that pacing can add; 0: no pause.
         loop: The event loop; None: the running one at each call.
         clock: Monotonic seconds.
     """
@@ -55,7 +55,7 @@ class Pacer:
         self._waiting: Flush | None = None
 
     def __call__(self, flush: Flush) -> None:
-        """Run ``flush`` once, as soon as the pace allows. Not called again before it has run."""
+        """Run ``flush`` once, as soon as the pace allows. Must not be called again before it has run."""
         self._waiting = flush
         if not self._writing:
             self._scheduler().call_soon(self._flush)
@@ -69,7 +69,7 @@ class Pacer:
             return
         self._began = self._clock()
         if flush() >= BUSY_WRITES and self._rest_limit_s:
-            # uvloop writes at the end of the turn, asyncio at once: by the next turn both have.
+            # asyncio writes at once, uvloop at the end of the iteration: in the next one, both have written.
             self._writing = True
             self._scheduler().call_soon(self._written)
 

@@ -1,9 +1,9 @@
-"""HTTP connections to other nodes, kept while they are idle.
+"""A pool of HTTP connections to other nodes.
 
-A connection is looked at when it is taken or given back, never while it is busy: httpx's pool looks at all of them each
-time, and keeps none as soon as a hundred are busy. Here thousands are, with polls that wait.
+The cost of a request does not depend on the number of busy connections: thousands are busy here, with pending polls.
+httpx's pool scans all connections for each request, and keeps no idle ones once a hundred are busy.
 
-Layer: realtime.
+Layer: realtime.forwarding.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ from typing import Final
 
 import httpcore
 
-from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.core.nodes import Header, NodeAddress
 
-Header = tuple[bytes, bytes]
-
-#: How long a node may take to be reached.
+#: Time limit for connecting to a node.
 CONNECT_LIMIT_S: Final = 1.5
-#: Below `ServeOptions.keep_alive_s`, so that it is never the other side that closes an idle connection.
+#: Below `ServeOptions.keep_alive_s`, so that the other node never closes an idle connection first.
 _KEEP_ALIVE_S: Final = 30.0
-#: Idle ones of one node. Whoever waits gets the same news at the same time, and polls again in the next moment.
+#: Idle connections per node. A broadcast answers all pending polls at once, and they return within moments.
 _MAX_IDLE: Final = 1_000
-_TIDY_S: Final = 5.0
-#: A single message may be larger than an outbox; what is beyond this is no node's answer.
-_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-#: An address out of the directory that is none shows itself as the last two: while it is looked up, or dialled.
+_EXPIRY_INTERVAL_S: Final = 5.0
+#: A single message may exceed the outbox limit; no node sends a larger response than this.
+_MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
+#: The last two: the directory holds an invalid address, which fails in look-up or dial.
 _FAILURES: Final = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -39,18 +37,18 @@ _FAILURES: Final = (
 )
 
 
-class NodeAway(Exception):
-    """A node cannot be reached, or what it answers is no answer; its cause tells which."""
+class NodeUnreachable(Exception):
+    """A node is out of reach, or its response is invalid; see the cause."""
 
 
-class NodeConnections:
+class NodeConnectionPool:
     """The connections of one forwarder.
 
     Args:
-        keep_alive_s: How long an idle one is kept, in steps of ``tidy_s``.
-        max_idle: How many idle ones of one node are kept.
-        tidy_s: How often the idle ones are looked through.
-        max_answer_bytes: Largest body of an answer.
+        keep_alive_s: How long an idle connection is kept, rounded up to ``expiry_interval_s``.
+        max_idle: Maximum number of idle connections per node.
+        expiry_interval_s: Interval at which expired connections are closed.
+        max_response_bytes: Largest response body.
     """
 
     def __init__(
@@ -58,32 +56,32 @@ class NodeConnections:
         *,
         keep_alive_s: float = _KEEP_ALIVE_S,
         max_idle: int = _MAX_IDLE,
-        tidy_s: float = _TIDY_S,
-        max_answer_bytes: int = _MAX_ANSWER_BYTES,
+        expiry_interval_s: float = _EXPIRY_INTERVAL_S,
+        max_response_bytes: int = _MAX_RESPONSE_BYTES,
     ) -> None:
         self._keep_alive_s = keep_alive_s
         self._max_idle = max_idle
-        self._tidy_s = tidy_s
-        self._max_answer_bytes = max_answer_bytes
-        #: By host and port, the latest on the right. No entry is empty for longer than ``tidy_s``.
+        self._expiry_interval_s = expiry_interval_s
+        self._max_response_bytes = max_response_bytes
+        #: By host and port; the most recently used on the right.
         self._idle: dict[tuple[str, int], deque[httpcore.AsyncHTTPConnection]] = {}
-        self._tidying: asyncio.Task[None] | None = None
+        self._expiry: asyncio.Task[None] | None = None
 
     @property
     def idle(self) -> int:
-        """How many are kept."""
+        """The number of idle connections."""
         return sum(map(len, self._idle.values()))
 
-    async def ask(
+    async def request(
         self, node: NodeAddress, method: str, target: bytes, headers: Iterable[Header], body: bytes
     ) -> tuple[int, list[Header], bytes]:
-        """Send a request; cancelling it closes the connection.
+        """Send a request. Cancelling it closes the connection.
 
         Returns:
-            Status, headers and body of the answer, the body as it came.
+            Status, headers and body of the response; the body is not decompressed.
 
         Raises:
-            NodeAway: there is none.
+            NodeUnreachable: there is no valid response.
         """
         try:
             url = httpcore.URL(scheme=b"http", host=node.host.encode("ascii"), port=node.port, target=target)
@@ -94,13 +92,13 @@ class NodeConnections:
                 await connection.aclose()
                 raise
         except _FAILURES as error:
-            raise NodeAway(repr(error)) from error
+            raise NodeUnreachable(repr(error)) from error
         await self._give_back(node, connection)
         return answer
 
     async def close(self) -> None:
-        """Close those that are idle; those that are not end with their requests. It can be used again."""
-        tidying, self._tidying = self._tidying, None
+        """Close the idle connections; busy ones close with their requests. The pool can be used again."""
+        tidying, self._expiry = self._expiry, None
         if tidying is not None:
             tidying.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
@@ -117,14 +115,14 @@ class NodeConnections:
         headers: list[Header],
         body: bytes,
     ) -> tuple[int, list[Header], bytes]:
-        # The whole is timed by the caller.
+        # The caller limits the total time.
         timeouts = {"timeout": {"connect": CONNECT_LIMIT_S}}
         async with connection.stream(method, url, headers=headers, content=body, extensions=timeouts) as answer:
             content = bytearray()
             async for part in answer.aiter_stream():
                 content += part
-                if len(content) > self._max_answer_bytes:
-                    raise NodeAway(f"its answer is larger than {self._max_answer_bytes} bytes")
+                if len(content) > self._max_response_bytes:
+                    raise NodeUnreachable(f"the response exceeds {self._max_response_bytes} bytes")
             return answer.status, answer.headers, bytes(content)
 
     async def _take(self, node: NodeAddress, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
@@ -142,16 +140,16 @@ class NodeConnections:
             await connection.aclose()
             return
         self._idle.setdefault((node.host, node.port), deque()).append(connection)
-        if self._tidying is None:
-            self._tidying = asyncio.create_task(self._tidy(), name="node-connections")
+        if self._expiry is None:
+            self._expiry = asyncio.create_task(self._close_expired(), name="node-connections")
 
-    async def _tidy(self) -> None:
-        """Close what has expired and forget nodes that nobody asks any more, as long as there is anything."""
+    async def _close_expired(self) -> None:
+        """Close expired connections until none is left."""
         while self._idle:
-            await asyncio.sleep(self._tidy_s)
+            await asyncio.sleep(self._expiry_interval_s)
             for node, idle in list(self._idle.items()):
                 while idle and idle[0].has_expired():
                     await idle.popleft().aclose()
                 if not idle:
                     del self._idle[node]
-        self._tidying = None
+        self._expiry = None

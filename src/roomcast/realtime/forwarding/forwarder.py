@@ -29,7 +29,7 @@ from roomcast.realtime.core.nodes import (
 )
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.request import EngineRequest
-from roomcast.realtime.forwarding.connection_pool import CONNECT_LIMIT_S, NodeAway, NodeConnections
+from roomcast.realtime.forwarding.connection_pool import CONNECT_LIMIT_S, NodeConnectionPool, NodeUnreachable
 from roomcast.realtime.forwarding.pipe import Pipe
 from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import TransportName
@@ -97,7 +97,7 @@ class Forwarder:
         self._directory = directory
         self._options = options
         self._observer = observer
-        self._connections = NodeConnections()
+        self._connections = NodeConnectionPool()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
         self._sending = 0
         self._dials: set[asyncio.Task[None]] = set()
@@ -140,7 +140,7 @@ class Forwarder:
                 answer = await self._send(node, request, body)
         except TimeoutError:
             raise NotForwarded("node-timeout") from None
-        except NodeAway as error:
+        except NodeUnreachable as error:
             logger.info("node does not accept forwarded requests: %s", error, extra={"node": node_id})
             raise NotForwarded("node-away") from error
         finally:
@@ -160,7 +160,9 @@ class Forwarder:
     async def _send(self, node: NodeAddress, request: EngineRequest, body: bytes) -> ForwardedAnswer:
         headers = _forwarded_headers(node, request, _HOP_BY_HOP)
         # The body is passed on as received: the client decompresses what the owner has compressed.
-        status, answered, content = await self._connections.ask(node, request.method, _target(request), headers, body)
+        status, answered, content = await self._connections.request(
+            node, request.method, _target(request), headers, body
+        )
         dropped = _HOP_BY_HOP | _SET_BY_SERVER
         kept = [(name.lower(), value) for name, value in answered if name.lower() not in dropped]
         return ForwardedAnswer(status, kept, content)

@@ -1,12 +1,12 @@
-"""A websocket whose session another node has: two connections, and bytes that go between them unread.
+"""A websocket whose session belongs to another node: two connections, and bytes copied between them.
 
-The back-pressure of each side reaches the other, so that a client that does not read is the owner's slow consumer, as
-if it had come to it. When one side ends, so does the other, behind what is on its way to it.
+Back-pressure passes through: a client that does not read fills the owner's write buffer, and the owner closes it as a
+slow consumer. When one side closes, the other side closes after the bytes in flight.
 
-An end that is not read does not tell that it is gone: the loop does not look at it. So a side that takes nothing for as
-long as the owner would bear it ends the pipe.
+The event loop does not notice that a paused connection was closed by its peer. So the pipe also ends when a side
+accepts no bytes for ``stall_limit_s``.
 
-Layer: realtime.
+Layer: realtime.forwarding.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-#: An end that is to be closed behind what is written to it has this long to take that.
+#: Time limit for writing the remaining bytes of a closing side.
 _CLOSE_LIMIT_S: Final = 2.0
 
 
 class Pipe:
-    """One websocket between a client of this node and the node that has its session.
+    """One websocket between a client of this node and the node that owns its session.
 
     Args:
-        transport: The client's; it is this object's from here on, and not read until `begin`.
-        server_state: Where the server keeps its connections: this is one of them.
-        on_end: Called when the client's side is gone.
-        stall_limit_s: How long a side may take nothing of what waits for it; by then the owner must have ended the
-            session for certain.
+        transport: The client's transport, owned by the pipe from now on, and paused until `begin`.
+        server_state: The HTTP server's set of connections; the pipe is one of them.
+        on_end: Called when the client's side has closed.
+        stall_limit_s: How long a side may accept no bytes; the owner closes the session within this time.
     """
 
     def __init__(
@@ -54,16 +53,16 @@ class Pipe:
 
     @property
     def transport(self) -> asyncio.Transport | None:
-        """The client's: what the server aborts when it has to end."""
+        """The client's transport, which the server aborts at the end of a drain."""
         return self._client.carrier
 
     def owner_end(self) -> asyncio.Protocol:
-        """What to connect to the owner with."""
+        """The protocol for the connection to the owner."""
         self._owner = _End(self)
         return self._owner
 
     def begin(self, head: bytes) -> None:
-        """The owner is connected: send the handshake on, and let bytes go both ways."""
+        """The owner is connected: forward the handshake, and copy bytes both ways."""
         owner = self._owner
         if owner is None or not owner.open or not self._client.open:
             self.abort()
@@ -79,17 +78,17 @@ class Pipe:
         self.shutdown()
 
     def shutdown(self) -> None:
-        """End it: both sides see their connection close, and the client comes back elsewhere."""
+        """Close both sides; the client reconnects to another node."""
         self._client.close_soon()
 
     def abort(self) -> None:
-        """End it at once."""
+        """Close both sides at once."""
         for end in (self._client, self._owner):
             if end is not None:
                 end.abort()
 
     def lost(self, end: _End) -> None:
-        """One side is gone."""
+        """One side has closed."""
         if end is self._client:
             self._server_state.connections.discard(self)
             self._on_end(self)
@@ -99,7 +98,7 @@ class Pipe:
 
 
 class _End(asyncio.Protocol):
-    """One side of a pipe. What is asked of it while it is not connected, or not any more, is passed over."""
+    """One side of a pipe. Calls before the connection and after its end do nothing."""
 
     __slots__ = ("_ending", "_pipe", "_stall", "carrier", "other")
 
@@ -116,24 +115,23 @@ class _End(asyncio.Protocol):
         return self.carrier is not None and not self.carrier.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send bytes to this side."""
+        """Write bytes to this side."""
         if self.carrier is not None and self.open:
             self.carrier.write(data)
 
     def pause_reading(self) -> None:
-        """Take nothing from this side until `resume_reading`."""
+        """Stop reading from this side until `resume_reading`."""
         if self.carrier is not None and self.open:
             self.carrier.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Continue reading."""
         if self.carrier is not None and self.open:
             self.carrier.resume_reading()
 
     def close_soon(self) -> None:
-        """Close behind what is written; a side that does not take it does not keep its descriptor."""
+        """Close after the written bytes, within ``_CLOSE_LIMIT_S``."""
         if self.carrier is not None and self._ending is None:
-            # Whoever closed it: it waits for what is written, and that may be for ever.
             self._ending = asyncio.get_running_loop().call_later(_CLOSE_LIMIT_S, self.carrier.abort)
             self.carrier.close()
 
@@ -146,26 +144,26 @@ class _End(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        # uvloop's transports are no subclasses.
+        # The transports of uvloop are not subclasses of asyncio.Transport.
         self.carrier = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of this side are for the other."""
+        """Write the bytes to the other side."""
         if self.other is not None:
             self.other.write(data)
 
     def eof_received(self) -> None:
-        """It has said all that it will: a websocket has no half that goes on."""
+        """Close: a websocket has no half-open state."""
         self.close_soon()
 
     def pause_writing(self) -> None:
-        """This side does not read: the other is not read, either."""
+        """This side does not read: stop reading from the other."""
         if self.other is not None:
             self.other.pause_reading()
         self._watch()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """This side has caught up."""
         self._unwatch()
         if self.other is not None:
             self.other.resume_reading()
@@ -179,19 +177,19 @@ class _End(asyncio.Protocol):
         self.carrier = None
         self._pipe.lost(self)
 
-    # -- a side that takes nothing ------------------------------------------------------------------------------------
+    # -- stalls -------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         if self.carrier is not None:
             waiting = self.carrier.get_write_buffer_size()
-            self._stall = asyncio.get_running_loop().call_later(self._pipe.stall_limit_s, self._look, waiting)
+            self._stall = asyncio.get_running_loop().call_later(self._pipe.stall_limit_s, self._check_stall, waiting)
 
     def _unwatch(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
 
-    def _look(self, waited_bytes: int) -> None:
+    def _check_stall(self, waited_bytes: int) -> None:
         if self.carrier is not None and self.carrier.get_write_buffer_size() < waited_bytes:
             self._watch()
         else:

@@ -1,9 +1,9 @@
-"""uvicorn's HTTP protocol with bounds: the head in size, lines and time, the body in time, the answer in its progress.
+"""uvicorn's HTTP protocol with limits: size, lines and time of the head, time of the body, progress of the response.
 
-uvicorn itself waits for ever on a head that never ends (slowloris) and on a client that does not read its answer, keeps
-every trailer behind a chunked body, and its parser buffers a header line of any length.
+uvicorn has no time limit for a request head (slowloris) or for a client that does not read, keeps all trailers of a
+chunked body, and buffers header lines of any length.
 
-Layer: realtime. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §5 for 431, RFC 9110 §15.5.9 for 408.
+Layer: realtime.serving. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §5 for 431, RFC 9110 §15.5.9 for 408.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from roomcast.realtime.options import ServeOptions
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One HTTP connection. `bounded_http_protocol` makes the subclass that has the options.
+    """One HTTP connection. `bounded_http_protocol` creates the subclass with the options.
 
     Attributes:
-        options: The bounds.
-        wheel: Where the deadlines are.
+        options: The limits.
+        wheel: The timer of the deadlines.
     """
 
     options: ClassVar[ServeOptions]
@@ -42,38 +42,38 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = 0
         self._in_head = True
-        self._begun = False
+        self._has_request = False
         self._ended = False
         self._bytes_since_body = 0
         self._unread_bytes = 0
         self._running: RequestResponseCycle | None = None
-        self._deadline: Deadline = self.wheel.deadline(self._late)
-        self._unread_deadline: Deadline = self.wheel.deadline(self._unread)
+        self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
+        self._unread_deadline: Deadline = self.wheel.deadline(self._on_unread_deadline)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is a stream's
-        """The first head has to come in time, too."""
+        """Start the deadline of the first request head."""
         super().connection_made(transport)
         self._deadline.arm(self.options.head_deadline_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is late any more."""
+        """Cancel the deadlines."""
         self._deadline.cancel()
         self._unread_deadline.cancel()
         self._ended = True
         super().connection_lost(exc)
         if self._running is not None:
-            # uvicorn tells the newest request only; one before it, pipelined, would answer into a closed transport.
+            # uvicorn notifies the newest request only; an earlier, pipelined one would write to a closed transport.
             self._running.disconnected = True
             self._running.message_event.set()
             self._running = None
 
     def eof_received(self) -> None:
-        """The client sends no more, and the transport closes behind what it has to write."""
+        """The client sends no more; the transport closes after the written bytes."""
         super().eof_received()
         self._watch_unread()
 
     def pause_writing(self) -> None:
-        """The client reads slower than it is written to, or not at all."""
+        """The client reads too slowly, or not at all."""
         super().pause_writing()
         self._watch_unread()
 
@@ -84,18 +84,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._unread_deadline.cancel()
 
     def on_response_complete(self) -> None:
-        """An answer was handed to the transport."""
+        """A response was written to the transport."""
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_unread()
 
     def timeout_keep_alive_handler(self) -> None:
-        """The connection was idle for long enough."""
+        """The connection was idle for ``keep_alive_s``."""
         super().timeout_keep_alive_handler()
         self._watch_unread()
 
     def data_received(self, data: bytes) -> None:
-        """Count what belongs to a head that has not ended."""
+        """Count the bytes of an unfinished head."""
         if self._ended:
             return
         was_in_head = self._in_head
@@ -103,28 +103,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             if self._bytes_since_body > self.options.head_limit_bytes and not self._ended:
-                self._cut()  # chunk extensions, trailers: nobody needs so many
+                self._close()  # chunk extensions and trailers have the limit of a head
             return
-        # A head that ends in this piece was counted line by line; what is left open is counted as it came.
+        # A head that ends in this data was measured in on_headers_complete; count the data of an open one.
         self._head_bytes += len(data) if was_in_head else 0
         if self._head_bytes > self.options.head_limit_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start the deadline of a request head."""
         super().on_message_begin()
-        self._in_head = self._begun = True
+        self._in_head = self._has_request = True
         self._head_bytes = 0
         if not self._deadline.armed:
             self._deadline.arm(self.options.head_deadline_s)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A line of the head, or a trailer: that comes too late for every check, and is dropped (RFC 9110 §6.5.1)."""
+        """Keep a header line; drop trailers, which arrive after all checks (RFC 9110 §6.5.1)."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head has ended: check it, give the body its time, start the application."""
+        """Check the head, start the deadline of the body, start the application."""
         self._in_head = False
         self._bytes_since_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -139,57 +139,57 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        """Part of a body."""
+        """Pass on a part of the body."""
         self._bytes_since_body = 0
         if not self._ended:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request is here in full."""
+        """The request is complete: cancel its deadline."""
         self._bytes_since_body = 0
         self._deadline.cancel()
         if not self._ended:
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """The connection becomes a websocket's, and this object garbage, without a cycle that keeps it."""
+        """Hand the connection to the websocket protocol, and leave no reference cycle behind."""
         self._deadline.cancel()
         self._unread_deadline.cancel()
         if self._ended:
             return
         if self._running is not None and not self._running.response_complete:
-            self._cut()  # pipelined behind a request: the answer to that would end up between our frames
+            self._close()  # pipelined: the response to the earlier request would be written between websocket frames
             return
         self._ended = True
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless the connection was answered already."""
+        """Answer invalid HTTP, unless the connection is already closing."""
         if not self._ended:
             self._ended = True
             self._deadline.cancel()
             super().send_400_response(msg)
             self._watch_unread()
 
-    def _late(self) -> None:
-        if self._in_head and self._begun:
+    def _on_deadline(self) -> None:
+        if self._in_head and self._has_request:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
-            self._cut()
+            self._close()
 
-    def _cut(self) -> None:
+    def _close(self) -> None:
         self._ended = True
         self._deadline.cancel()
         self.transport.close()
         self._watch_unread()
 
     def _watch_unread(self) -> None:
-        """See to it that what is written gets read, bit by bit: neither an answer nor a close waits for ever."""
+        """Require progress in reading what is written, for responses and for closing connections."""
         self._unread_bytes = self.transport.get_write_buffer_size()
         self._unread_deadline.arm(self.options.unread_deadline_s)
 
-    def _unread(self) -> None:
+    def _on_unread_deadline(self) -> None:
         if 0 < self.transport.get_write_buffer_size() < self._unread_bytes:
             self._watch_unread()
         else:
@@ -210,5 +210,5 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def bounded_http_protocol(options: ServeOptions, wheel: TimerWheel) -> type[BoundedHttpProtocol]:
-    """The protocol class with these bounds, for ``uvicorn.Config(http=…)``."""
+    """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
     return type("BoundHttpProtocol", (BoundedHttpProtocol,), {"options": options, "wheel": wheel})

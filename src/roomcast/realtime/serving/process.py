@@ -1,9 +1,10 @@
-"""Serves applications in one process, and ends them in order.
+"""Serves applications in one process, and shuts them down in order.
 
-uvicorn is the HTTP server; this module owns what it does not do for connections that are not its own: binding before
-anything starts, one signal handler for all sites, websockets closed in jittered batches, one limit for all of it.
+uvicorn is the HTTP server. This module adds what uvicorn does not do for connections of another protocol class: binding
+all ports before any application starts, one signal handler for all sites, a drain that closes websockets in jittered
+batches, and time limits for the shutdown.
 
-Layer: realtime. Source: uvicorn 0.54 ``Server.startup`` and ``Server.shutdown``.
+Layer: realtime.serving. Source: uvicorn 0.54 ``Server.startup`` and ``Server.shutdown``.
 """
 
 from __future__ import annotations
@@ -52,13 +53,12 @@ class Site:
     """One application on one port.
 
     Attributes:
-        app: An ASGI application. Websockets to a `Server.asgi` take the fast path.
-        host: Name or address; ``localhost`` binds both of its families.
-        port: 0: any free one; ``ServeOptions.on_ready`` tells which.
-        websockets: The `Server.asgi` application that websockets belong to, if ``app`` is a wrapper around it.
-        shared: Other processes listen on the same port, and the kernel spreads connections over all of them.
-
-    An `InternalApplication` is for an internal address: it takes what other nodes send on, and nothing from clients.
+        app: An ASGI application. Websockets of a `Server.asgi` application use the fast path. An `InternalApplication`
+            accepts only requests that other nodes forward.
+        host: Name or address; ``localhost`` binds IPv4 and IPv6.
+        port: 0: any free port, reported to ``ServeOptions.on_ready``.
+        websockets: The `Server.asgi` application that receives the websockets, if ``app`` wraps it.
+        shared: Other processes listen on the same port (``SO_REUSEPORT``).
     """
 
     app: ASGIApp | Application | InternalApplication
@@ -69,7 +69,7 @@ class Site:
 
     @property
     def engine(self) -> Engine | None:
-        """What websockets belong to; None: the application gets them over ASGI."""
+        """The server of the websockets; None: the application receives them over ASGI."""
         if self.websockets is not None:
             return self.websockets.engine
         return self.app.engine if isinstance(self.app, Application | InternalApplication) else None
@@ -78,23 +78,20 @@ class Site:
 async def serve(
     sites: Sequence[Site], options: ServeOptions | None = None, *, stop: asyncio.Event | None = None
 ) -> signal.Signals | None:
-    """Serve until SIGINT, SIGTERM or ``stop``, then drain.
-
-    A second SIGINT ends the drain at once.
+    """Serve until SIGINT, SIGTERM or ``stop``, then drain. A second SIGINT ends the drain at once.
 
     Args:
-        sites: What to serve; an application on several addresses is several sites with one lifespan. All ports are
-            bound before any application starts.
+        sites: The applications. One application on several addresses is several sites with one lifespan.
         options: Defaults if None.
-        stop: Ends it like SIGTERM once it is set.
+        stop: Stops the process like SIGTERM when it is set.
 
     Returns:
-        The signal that ended it; None if it was ``stop``.
+        The signal that stopped the process; None: ``stop`` did.
 
     Raises:
-        AddressInUse: another process has a port.
+        AddressInUse: another process listens on a port.
         AddressUnavailable: an address cannot be bound.
-        StartupFailed: an application's lifespan startup failed; those before it were shut down.
+        StartupFailed: the lifespan startup of an application failed; the applications before it were shut down.
     """
     return await _Process(sites, ServeOptions() if options is None else options).run(stop or asyncio.Event())
 
@@ -103,10 +100,10 @@ class _RunningSite:
     """One site from its lifespan's startup to its shutdown.
 
     Args:
-        site: What it serves.
-        options: See there.
-        wheel: For the deadlines of requests.
-        first: An earlier site of the same application: a lifespan runs once, on however many addresses it serves.
+        site: The site.
+        options: Limits and shutdown.
+        wheel: The timer of request deadlines.
+        first: An earlier site of the same application, which runs the lifespan; None: this one does.
     """
 
     def __init__(self, site: Site, options: ServeOptions, wheel: TimerWheel, first: _RunningSite | None) -> None:
@@ -143,11 +140,11 @@ class _RunningSite:
         self._backlog = options.backlog
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Run the lifespan's startup, then accept."""
+        """Run the lifespan startup, then accept connections."""
         if self._first is None:
             await self.lifespan.startup()
         if self.lifespan.should_exit:
-            raise StartupFailed("an application failed to start; its error is in the log above")
+            raise StartupFailed("an application failed to start; the log has its traceback")
         self.tick()
         loop = asyncio.get_running_loop()
 
@@ -158,52 +155,52 @@ class _RunningSite:
 
         for bound in sockets:
             try:
-                # uvloop would pass over this error, and serve nobody.
+                # uvloop ignores errors of listen().
                 bound.listen(self._backlog)
                 listener = await loop.create_server(protocol, sock=bound, backlog=self._backlog)
             except OSError as error:
-                # Two processes may bind one port as long as neither listens.
+                # Two processes can bind the same port as long as neither listens.
                 raise AddressInUse(self.site.host, _address(bound)[1]) from error
             self._listeners.append(listener)
 
     def tick(self) -> None:
-        """Renew the Date header."""
+        """Update the Date header."""
         self.state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
 
     def refuse(self) -> None:
-        """Accept no more connections, no more sessions."""
+        """Accept no more connections and sessions."""
         for listener in self._listeners:
             listener.close()
         if self.site.engine is not None:
             self.site.engine.accepting = False
 
     def finish_requests(self) -> None:
-        """Let requests in flight end, and idle connections now."""
+        """Close idle connections now, and the others after their requests."""
         for connection in list(self.state.connections):
             connection.shutdown()
 
     @property
     def busy(self) -> bool:
-        """Whether a connection or a request is left."""
+        """Whether a connection or a request is open."""
         return bool(self.state.connections or self.state.tasks)
 
     def abort(self) -> None:
-        """End what has not ended by itself."""
+        """Close the remaining connections and requests at once."""
         for task in list(self.state.tasks):
-            task.cancel("the server has ended")
+            task.cancel("the server has stopped")
         for connection in list(self.state.connections):
             transport = getattr(connection, "transport", None) or getattr(connection, "_transport", None)
             if transport is not None:
                 transport.abort()
 
     async def end(self) -> None:
-        """Run the lifespan's shutdown."""
+        """Run the lifespan shutdown."""
         if self._first is None:
             await self.lifespan.shutdown()
 
 
 class _Process:
-    """The life of `serve`."""
+    """The run of one `serve` call."""
 
     def __init__(self, sites: Sequence[Site], options: ServeOptions) -> None:
         self._sites = sites
@@ -256,13 +253,13 @@ class _Process:
         await self._unless_forced(self._drain_steps(running), limit_s, "the drain")
 
     async def _unless_forced(self, step: Coroutine[Any, Any, None], limit_s: float, name: str) -> None:
-        """Run a step of the end, until its limit or the second SIGINT."""
+        """Run a step of the shutdown, until its time limit or the second SIGINT."""
         work: asyncio.Task[Any] = asyncio.ensure_future(step)
         forced: asyncio.Task[Any] = asyncio.ensure_future(self._forced.wait())
         try:
             await asyncio.wait({work, forced}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                logger.warning("%s was left unfinished after at most %.1f s", name, limit_s)
+                logger.warning("%s did not finish within %.1f s", name, limit_s)
             elif (error := work.exception()) is not None:
                 logger.error("%s failed", name, exc_info=error)
         finally:
@@ -283,13 +280,13 @@ class _Process:
         for engine in _engines(running):
             while engine.tasks:
                 await asyncio.wait(set(engine.tasks))
-        while any(entry.busy for entry in running):  # noqa: ASYNC110 - uvicorn tells nobody when a connection is gone
+        while any(entry.busy for entry in running):  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
 
     @contextmanager
     def _signals(self, stop: asyncio.Event) -> Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread can; its owner uses ``stop``
+            yield  # only the main thread can handle signals; the caller uses ``stop``
             return
         loop = asyncio.get_running_loop()
         before: dict[signal.Signals, Any] = {}
@@ -317,13 +314,13 @@ class _Process:
 
 
 async def drain_connections(engine: Engine, options: ServeOptions) -> None:
-    """Close every session, and what leads to one elsewhere, in jittered batches: clients shall not return in step."""
+    """Close all sessions and all forwarded requests in jittered batches, so that clients do not reconnect in step."""
     endings: list[Callable[[], object]] = []
     endings += (partial(connection.close, Reason.SHUTDOWN) for connection in engine.connections.values())
     endings += () if engine.forwarder is None else engine.forwarder.endings
     if not endings:
         return
-    # Half of the limit for this, the rest for handlers and requests.
+    # Half of the time limit for this; the other half for handlers and requests.
     batches = max(1, int(options.drain_limit_s / 2 / options.drain_pause_s)) if options.drain_pause_s else 1
     size = max(options.drain_batch, ceil(len(endings) / batches))
     random.shuffle(endings)
@@ -340,10 +337,10 @@ async def _end_all(running: Sequence[_RunningSite]) -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The fastest event loop that is installed, for ``asyncio.Runner(loop_factory=…)``; None: asyncio's own."""
+    """The loop factory of uvloop if it is installed, for ``asyncio.Runner(loop_factory=…)``; None: asyncio's loop."""
     try:
         import uvloop
-    except ImportError:  # it does not exist for Windows
+    except ImportError:  # not available on Windows
         return None
     return uvloop.new_event_loop
 
@@ -364,7 +361,7 @@ def _bind_all(sites: Sequence[Site]) -> list[list[socket.socket]]:
     bound: list[list[socket.socket]] = []
     try:
         for site in sites:
-            bound.append(bind(site.host, site.port, shared=site.shared))  # noqa: PERF401 - what is bound so far has to be closed again
+            bound.append(bind(site.host, site.port, shared=site.shared))  # noqa: PERF401 - on an error the sockets bound so far are closed
     except Exception:
         for sockets in bound:
             for listener in sockets:
@@ -378,12 +375,12 @@ def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
 
     Args:
         host: Name or address.
-        port: 0: any free one.
-        shared: Others that say so, too, may bind it.
+        port: 0: any free port.
+        shared: Other processes may bind it too (``SO_REUSEPORT``).
 
     Raises:
-        AddressInUse: another process has it.
-        AddressUnavailable: it cannot be bound, or the name is unknown.
+        AddressInUse: another process listens there.
+        AddressUnavailable: the address cannot be bound, or the name cannot be resolved.
     """
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -398,7 +395,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
             if shared:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family is socket.AF_INET6:
-                # Its own family only: the other one has its own socket.
+                # IPv6 only: IPv4 has a socket of its own.
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address[0], _port_of(sockets) or port, *address[2:]))
             listener.setblocking(False)
@@ -408,7 +405,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
                 for other in sockets:
                     other.close()
                 raise AddressInUse(host, port) from error
-            problem = error  # a family that this machine lacks, as long as another works
+            problem = error  # an error only if no address family works
         else:
             sockets.append(listener)
     if not sockets:

@@ -1,9 +1,9 @@
-"""The server as an ASGI application: Engine.IO on its path, everything else to the wrapped application.
+"""The server as an ASGI application: Engine.IO on its path, all other requests to the wrapped application.
 
-Served by `roomcast.realtime.serve`, websockets never reach it, since the protocol class takes them. Mounted in any
-other ASGI server it serves both transports.
+Under `roomcast.realtime.serve` the protocol class `websocket` handles websockets. In any other ASGI server this
+application serves both transports.
 
-Layer: realtime.
+Layer: realtime.transports.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Application:
     """An ASGI application.
 
     Args:
-        engine: What it serves.
-        fallback: Gets every request that is not for Engine.IO, and the lifespan; without it they answer 404.
+        engine: The server.
+        fallback: Receives every request that is not for Engine.IO, and the lifespan; without it such requests get 404.
 
     Attributes:
-        engine: As given: `serve` looks here for what its protocol class belongs to.
+        engine: As given; `serve` reads it for its protocol class.
     """
 
     def __init__(self, engine: Engine, fallback: ASGIApp | None) -> None:
@@ -54,20 +54,20 @@ class Application:
             await self._fallback(scope, receive, send)
         elif kind == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1000})  # before it was accepted: 403
+            await send({"type": "websocket.close", "code": 1000})  # before the accept: the client gets 403
         else:
             await _not_found(send)
 
 
 class InternalApplication:
-    """An ASGI application for a node's internal address: polls and posts that other nodes send on.
+    """An ASGI application for a node's internal address: polls and posts that other nodes forward.
 
-    Websockets that they send on go to the protocol class of the site (`serving.Site`).
+    Forwarded websockets go to the protocol class of the site (`serving.process.Site`).
 
     Args:
-        application: Has the sessions.
+        application: The application with the sessions.
         authenticator: Authenticates the other nodes.
-        fallback: Gets every other request, and the lifespan.
+        fallback: Receives every other request, and the lifespan.
 
     Attributes:
         engine: See `Application`.
@@ -96,7 +96,7 @@ class InternalApplication:
 
 
 def engine_request(scope: Scope) -> EngineRequest:
-    """A request or websocket to the Engine.IO path, out of ASGI's form."""
+    """A request to the Engine.IO path, from its ASGI scope."""
     client = scope.get("client")
     websocket = scope["type"] == "websocket"
     return EngineRequest(

@@ -1,8 +1,8 @@
-"""WebSocket over plain ASGI: the slower way, for servers other than ours.
+"""WebSocket over plain ASGI, for ASGI servers other than `roomcast.realtime.serve`; slower than `websocket`.
 
-ASGI's ``send`` has to be awaited, so that each websocket has a task that writes and a queue in front of it.
+ASGI's ``send`` must be awaited, so each websocket has a queue and a task that writes.
 
-Layer: realtime. Source: ASGI 3, "WebSocket".
+Layer: realtime.transports. Source: ASGI 3, "WebSocket".
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _CLOSE: Final = {"type": "websocket.close", "code": int(CloseCode.NORMAL)}
 
 
 async def serve_websocket(engine: Engine, request: EngineRequest, receive: Receive, send: Send) -> None:
-    """Serve one websocket until it ends."""
+    """Serve one websocket until it closes."""
     await receive()  # websocket.connect
     try:
         connection = find_session(engine, request)
     except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
-        # Only `serve` can pipe a websocket to another node; here its client stays with polling, which is forwarded.
+        # Only `serve` can pipe a websocket to another node; here the client keeps polling, which is forwarded.
         cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
         engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         await send(_CLOSE)
@@ -56,7 +56,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
 
 
 class AsgiWebSocket:
-    """One accepted websocket: transport of a connection, or candidate for one."""
+    """One accepted websocket: the transport of a connection, or a candidate for an upgrade."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -71,12 +71,12 @@ class AsgiWebSocket:
         self._ended = asyncio.Event()
 
     def become_candidate(self, connection: Connection) -> None:
-        """Begin as a candidate."""
+        """Start as a candidate for this connection."""
         self._candidate = True
         self._connection = connection
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Read and write until the end."""
+        """Read and write until the websocket closes."""
         writer = asyncio.ensure_future(self._write(send))
         reader = asyncio.ensure_future(self._read(receive))
         ended = asyncio.ensure_future(self._ended.wait())
@@ -117,7 +117,7 @@ class AsgiWebSocket:
                 data = self._queue[0]
                 kind = "text" if isinstance(data, str) else "bytes"
                 await send({"type": "websocket.send", kind: data})
-                # Counted until the server has taken it: its own buffer is what makes ``send`` wait.
+                # Counted until ``send`` returns: the server's write buffer makes it wait.
                 self._queue.popleft()
                 self._queue_bytes -= len(data)
             if self._closing:
@@ -148,7 +148,7 @@ class AsgiWebSocket:
         return self
 
     def direct_write(self) -> Callable[[bytes], object] | None:
-        """See `Transport`: ASGI makes the frames."""
+        """See `Transport`; the ASGI server builds the frames."""
         return None
 
     def send(self, batch: Batch) -> None:
@@ -169,11 +169,11 @@ class AsgiWebSocket:
                 self._enqueue(attachment)
 
     def take_queue(self) -> list[OutgoingMessage]:
-        """See `Transport`: nothing moves on from a websocket."""
+        """See `Transport`; a websocket is not upgraded."""
         return []
 
     def release_poll(self, last: OutgoingMessage | None) -> None:
-        """See `Transport`: there is no poll here."""
+        """See `Transport`; a websocket has no poll."""
 
     def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
         """See `Transport`."""

@@ -1,6 +1,6 @@
-"""HTTP long-polling: the queue between two polls, and the GET, POST and OPTIONS of a session.
+"""HTTP long-polling: the queue between two polls, and the GET, POST and OPTIONS requests of a session.
 
-Layer: realtime. Source: Engine.IO protocol v4, "HTTP long-polling"; engine.io 6 ``lib/transports/polling.ts``.
+Layer: realtime.transports. Source: Engine.IO protocol v4, "HTTP long-polling"; engine.io 6 ``transports/polling.ts``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused
 
 _SEPARATOR: Final = SEPARATOR.encode()
-# python-engineio's client breaks off at a payload of more (``Payload.max_decode_packets``): the next poll has the rest.
+# python-engineio's client rejects larger payloads (``Payload.max_decode_packets``); the next poll returns the rest.
 _MAX_POLL_PACKETS: Final = 16
 
 Header = tuple[bytes, bytes]
@@ -33,7 +33,7 @@ _JSON: Final[Header] = (b"content-type", b"application/json")
 
 
 class PollingTransport:
-    """What waits for the next poll, bounded in bytes like a websocket's outbox."""
+    """The messages that wait for the next poll, limited by ``outbox_limit_bytes``."""
 
     __slots__ = ("_connection", "_paused", "_poll", "_queue", "_queue_bytes")
 
@@ -52,7 +52,7 @@ class PollingTransport:
         return self
 
     def direct_write(self) -> Callable[[bytes], object] | None:
-        """See `Transport`: there are no frames here."""
+        """See `Transport`; polling has no frames."""
         return None
 
     def send(self, batch: Batch) -> None:
@@ -84,11 +84,11 @@ class PollingTransport:
         elif not self._queue:
             self._queue.append(NOOP)
         if self._poll is not None:
-            # Behind a close packet there is no next poll.
+            # No poll follows a close packet.
             self._answer(self._next() if last is None else self.take_queue())
 
     def close(self, reason: Reason) -> None:  # noqa: ARG002 - the port's signature
-        """See `Transport`: the session has seen to the poll."""
+        """See `Transport`; the session has answered the poll."""
         self.abort()
 
     def abort(self) -> None:
@@ -101,7 +101,7 @@ class PollingTransport:
         self.resume_reading()
 
     def pause_reading(self) -> None:
-        """See `Transport`: the POST in hand is answered later, and the client sends one at a time."""
+        """See `Transport`. The pending POST is answered later; a client sends one at a time."""
         if self._paused is None:
             self._paused = asyncio.Event()
 
@@ -111,26 +111,26 @@ class PollingTransport:
             self._paused.set()
             self._paused = None
 
-    # -- for the requests ---------------------------------------------------------------------------------------------
+    # -- for `Polling` ------------------------------------------------------------------------------------------------
 
     async def readable(self) -> None:
-        """Wait until handlers have caught up with what this client sent."""
+        """Wait until reading is not paused."""
         while self._paused is not None:
             await self._paused.wait()
 
     def poll(self) -> asyncio.Future[bytes]:
-        """The body for the poll that the session has just accepted."""
+        """The response body of the poll that the session has just accepted."""
         poll = self._poll = asyncio.get_running_loop().create_future()
         if self._queue:
             self._answer(self._next())
         return poll
 
     def drop_poll(self) -> None:
-        """The pending poll went away."""
+        """Forget the pending poll: its client has disconnected."""
         self._poll = None
 
     def _next(self) -> list[OutgoingMessage]:
-        """Take away what one poll gets: whole messages, one at least."""
+        """Remove and return the messages of one response: whole messages, at least one."""
         packets = 0
         for index, message in enumerate(self._queue):
             packets += 1 + len(message.attachments)
@@ -154,7 +154,7 @@ class Polling:
         self._engine = engine
 
     async def handle(self, request: EngineRequest, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever it is."""
+        """Answer one request."""
         answer = _Answer(send)
         try:
             origin = request.header(b"origin")
@@ -170,27 +170,27 @@ class Polling:
                 await self._get(connection, receive, answer)
             else:
                 await self._post(connection, request, receive, answer)
-        except SessionOnOtherNode as elsewhere:
-            await self._forward(elsewhere.node_id, request, receive, answer)
+        except SessionOnOtherNode as error:
+            await self._forward(error.node_id, request, receive, answer)
         except RequestRefused as refused:
             await self._refuse(request, refused, answer)
         except ServerFull:
-            await self._turn_away(request, "full", answer)
+            await self._unavailable(request, "full", answer)
 
     async def _refuse(self, request: EngineRequest, refused: RequestRefused, answer: _Answer) -> None:
         self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
         await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
 
-    async def _turn_away(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
+    async def _unavailable(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
         self._engine.observer.handshake_refused(request.address, TransportName.POLLING, cause)
         await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
 
     async def refuse(self, request: EngineRequest, refused: RequestRefused, send: Send) -> None:
-        """Answer a request that may not even be looked at."""
+        """Answer a request that was refused before it was handled."""
         await self._refuse(request, refused, _Answer(send))
 
     async def _preflight(self, request: EngineRequest, answer: _Answer) -> None:
-        """A browser asks before a cross-origin POST (Fetch, "CORS-preflight request")."""
+        """Answer the preflight of a cross-origin POST (Fetch, "CORS-preflight request")."""
         answer.headers.append((b"access-control-allow-methods", b"GET,POST"))
         asked = request.header(b"access-control-request-headers")
         if asked is not None:
@@ -224,13 +224,13 @@ class Polling:
     async def _wait(
         self, connection: Connection, transport: PollingTransport, poll: asyncio.Future[bytes], receive: Receive
     ) -> None:
-        """Wait for something to say, or for the client to hang up."""
-        hang_up = asyncio.ensure_future(_disconnected(receive))
-        either: set[asyncio.Future[Any]] = {poll, hang_up}
+        """Wait for the response, or for the client to disconnect."""
+        disconnect = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {poll, disconnect}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            hang_up.cancel()
+            disconnect.cancel()
             if not poll.done():
                 transport.drop_poll()
                 poll.cancel()
@@ -258,10 +258,10 @@ class Polling:
         await answer.write(HTTPStatus.OK, b"ok", _TEXT)
 
     async def _forward(self, node_id: str, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
-        """Let the node that has the session answer, and hang up on it if the client does."""
+        """Forward the request to its owner, until the client disconnects."""
         forwarder = self._engine.forwarder
         if forwarder is None:
-            raise RuntimeError("a session is elsewhere, and there is no way there")
+            raise RuntimeError("a session belongs to another node, and there is no forwarder")
         try:
             body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
         except _TooLarge:
@@ -270,22 +270,22 @@ class Polling:
         if body is None:
             return
         if not self._engine.accepting:
-            # What began before is ended by the drain; what begins now would hold it.
-            await self._turn_away(request, "draining", answer)
+            # The drain ends the requests that it has seen; a new one would delay it.
+            await self._unavailable(request, "draining", answer)
             return
         work = forwarder.request(node_id, request, body)
-        hang_up = asyncio.ensure_future(_disconnected(receive))
-        either: set[asyncio.Future[Any]] = {work, hang_up}
+        disconnect = asyncio.ensure_future(_disconnected(receive))
+        either: set[asyncio.Future[Any]] = {work, disconnect}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if work.cancelled():
-                await self._turn_away(request, "draining", answer)
+                await self._unavailable(request, "draining", answer)
             elif work.done():
                 await answer.pass_on(work.result())
         except RequestRefused as refused:
             await self._refuse(request, refused, answer)
         except NotForwarded as failure:
-            await self._turn_away(request, failure.cause, answer)
+            await self._unavailable(request, failure.cause, answer)
         finally:
             for task in either:
                 task.cancel()
@@ -293,11 +293,11 @@ class Polling:
 
 
 class _TooLarge(Exception):
-    """A body is larger than ``max_payload_bytes``."""
+    """The body exceeds ``max_payload_bytes``."""
 
 
 class _Answer:
-    """One HTTP answer: the headers that every outcome carries, then the outcome."""
+    """One HTTP response: the headers of every outcome, then the outcome."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -310,12 +310,12 @@ class _Answer:
         await self._write(int(status), headers, body)
 
     async def refuse_body(self) -> None:
-        """The body is too large. The rest of it is not read, so that the connection cannot be used again."""
+        """Answer 413. The rest of the body is not read, so the connection must close."""
         self.headers.append((b"connection", b"close"))
         await self.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
 
     async def pass_on(self, answer: ForwardedAnswer) -> None:
-        """Answer as another node did: its headers are the answer's."""
+        """Pass on the response of another node."""
         length = (b"content-length", b"%d" % len(answer.body))
         await self._write(answer.status, [*answer.headers, length], answer.body)
 
@@ -327,7 +327,7 @@ class _Answer:
 def _polling(connection: Connection) -> PollingTransport:
     transport = connection.transport
     if not isinstance(transport, PollingTransport):
-        raise TypeError("the session said polling, its transport is something else")
+        raise TypeError("the session uses polling, its transport does not")
     return transport
 
 
@@ -337,13 +337,13 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _read_body(request: EngineRequest, receive: Receive, limit_bytes: int) -> bytes | None:
-    """The body; None if the client hangs up before its end.
+    """The body; None if the client disconnects before its end.
 
     Raises:
-        _TooLarge: as soon as that is known.
+        _TooLarge: as soon as the size is known.
     """
-    announced = request.header(b"content-length")
-    if announced is not None and announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
+    declared = request.header(b"content-length")
+    if declared is not None and declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
         raise _TooLarge
     body = bytearray()
     while True:

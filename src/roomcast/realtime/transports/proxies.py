@@ -97,14 +97,14 @@ class TrustedProxies:
 
 
 class ProxyHeaders:
-    """ASGI middleware: puts the real client and scheme into the scope."""
+    """ASGI middleware that sets the client address and scheme of the scope from forwarded headers."""
 
     def __init__(self, app: ASGIApp, proxies: TrustedProxies) -> None:
         self._app = app
         self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application with the client's own address."""
+        """Call the application with the corrected scope."""
         if scope["type"] in {"http", "websocket"}:
             peer = scope["client"][0] if scope.get("client") else None
             was_secure = scope.get("scheme") in {"https", "wss"}

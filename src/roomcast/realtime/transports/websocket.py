@@ -1,11 +1,11 @@
 """The fast path: WebSocket on uvicorn's pluggable protocol class.
 
-After the handshake only frames are left to read: small whole ones, which is nearly all traffic, are unmasked here; the
-first other one (control frame, fragment, large or cut in two) brings in the frame parser of ``websockets``, for the
-rest of that connection. Writing is the transport's ``write`` of a buffer that all members of a room share.
+After the handshake, small complete frames, nearly all of the traffic, are parsed here. The first other frame (control
+frame, fragment, large or incomplete) switches the connection to the frame parser of ``websockets``. Output is the
+asyncio transport's ``write`` of a buffer that all members of a room share.
 
-Layer: realtime. Source: RFC 6455; uvicorn 0.54 ``HttpToolsProtocol.handle_websocket_upgrade``, which builds this class,
-gives it the transport and replays the request head.
+Layer: realtime.transports. Source: RFC 6455; uvicorn 0.54 ``HttpToolsProtocol.handle_websocket_upgrade``, which creates
+this class, passes it the asyncio transport and replays the request head.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ try:
 except ImportError:  # a platform without its C extension
     from websockets.utils import apply_mask
 
-# Its per-connection lines ("connection closed") would be the only thing it says.
+# Without this, the parser logs a line for every connection that closes.
 _parser_logger = logging.getLogger("roomcast.realtime.websocket_parser")
 _parser_logger.setLevel(logging.WARNING)
 
-# A client that did nothing wrong has this long to answer our close frame before its connection is cut.
+# Time limit for a client to answer a close frame.
 _CLOSE_TIMEOUT_S: Final = 2.0
 
 _CLOSE_CODES: Final = {
@@ -58,7 +58,7 @@ _CLOSE_CODES: Final = {
     Reason.CONNECT_TIMEOUT: CloseCode.POLICY_VIOLATION,
     Reason.SHUTDOWN: CloseCode.SERVICE_RESTART,
 }
-_POLITE: Final = frozenset({CloseCode.NORMAL, CloseCode.SERVICE_RESTART})
+_AWAIT_CLOSE_FRAME: Final = frozenset({CloseCode.NORMAL, CloseCode.SERVICE_RESTART})
 
 _TEXT: Final = 0x81  # FIN and text
 _BINARY: Final = 0x82
@@ -68,8 +68,8 @@ _LENGTH: Final = 0x7F
 _MEDIUM: Final = 126
 
 
-class _NoHandshake(Exception):
-    """Answer with this; ``cause`` is a short constant, fit for a label."""
+class _HandshakeRefused(Exception):
+    """The request is not a handshake for Engine.IO; ``cause`` is a short constant, usable as a metrics label."""
 
     def __init__(self, status: HTTPStatus, body: bytes, cause: str) -> None:
         super().__init__(cause)
@@ -81,14 +81,14 @@ class _NoHandshake(Exception):
 def _accepted(opening: ServerProtocol, opened: Request) -> Response:
     response = opening.accept(opened)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise _NoHandshake(HTTPStatus(response.status_code), bytes(response.body), "websocket")
+        raise _HandshakeRefused(HTTPStatus(response.status_code), bytes(response.body), "websocket")
     return response
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """One websocket, from the replayed request head to its end.
+    """One websocket, from the replayed request head to its close.
 
-    The class is abstract in what it belongs to: `websocket_protocol` makes the subclass for one server.
+    `websocket_protocol` creates the subclass of one server, with the class variables set.
 
     Attributes:
         engine: The server.
@@ -115,10 +115,10 @@ class WebSocketProtocol(asyncio.Protocol):
         self,
         config: Config,  # noqa: ARG002 - uvicorn's signature
         server_state: ServerState,
-        app_state: dict[str, Any],  # noqa: ARG002 - likewise
+        app_state: dict[str, Any],  # noqa: ARG002 - uvicorn's signature
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """Take what uvicorn gives every protocol class; only ``server_state`` is of use here."""
+        """The signature of uvicorn's protocol classes; only ``server_state`` is used."""
         self._server_state = server_state
         self._transport: asyncio.Transport
         self._connection: Connection | None = None
@@ -133,12 +133,12 @@ class WebSocketProtocol(asyncio.Protocol):
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is a stream's
-        """Take the transport over."""
+        """Register the connection with the HTTP server."""
         self._transport = transport
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own
 
     def data_received(self, data: bytes) -> None:
-        """Read the request head, then frames."""
+        """Parse the request head, then frames."""
         if self._closing:
             if self._parser is not None:
                 self._read_with_parser(data)
@@ -151,11 +151,11 @@ class WebSocketProtocol(asyncio.Protocol):
             self._read_with_parser(data)
 
     def eof_received(self) -> None:
-        """The client sends no more: without a close frame that is the end, and the transport closes."""
-        self._abort_in_time()
+        """The client sends no more: the transport closes."""
+        self._abort_after_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
+        """The transport has closed."""
         self._server_state.connections.discard(self)
         self._closing = True
         if self._close_deadline is not None:
@@ -163,7 +163,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(None, failed=exc is not None)
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as we write: from here on its outbox is watched."""
+        """The client reads too slowly: check the outbox limit from now on."""
         self._paused = True
         if self._connection is not None and not self._candidate:
             self._connection.write = None
@@ -175,7 +175,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._connection.write = self._transport.write
 
     def shutdown(self) -> None:
-        """End it: uvicorn's call on every connection when a server stops."""
+        """Close the websocket; uvicorn calls this on every connection when a server stops."""
         if self._connection is not None and not self._candidate:
             self._connection.close(Reason.SHUTDOWN)
         else:
@@ -192,8 +192,8 @@ class WebSocketProtocol(asyncio.Protocol):
             address = request.address
             connection = find_session(self.engine, request)
             response = _accepted(opening, opened)
-        except SessionOnOtherNode as elsewhere:
-            self._hand_over(elsewhere.node_id, request)
+        except SessionOnOtherNode as error:
+            self._forward(error.node_id, request)
             return
         except RequestRefused as refused:
             self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, address)
@@ -201,7 +201,7 @@ class WebSocketProtocol(asyncio.Protocol):
         except ServerFull:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", address)
             return
-        except _NoHandshake as failure:
+        except _HandshakeRefused as failure:
             self._refuse(failure.status, failure.body, failure.cause, address)
             return
         self._transport.write(response.serialize())
@@ -218,18 +218,18 @@ class WebSocketProtocol(asyncio.Protocol):
             self._connection = connection
 
     def _read_request(self, opening: ServerProtocol) -> tuple[Request, EngineRequest]:
-        """The handshake in both of its forms.
+        """The handshake, as a request of ``websockets`` and as an `EngineRequest`.
 
         Raises:
-            RequestRefused: it did not come from a node, on an internal address.
-            _NoHandshake: it is none, or not for Engine.IO.
+            RequestRefused: the address is internal, and the sender is not a node.
+            _HandshakeRefused: the request is not a handshake, or not for Engine.IO.
         """
         opened = next((event for event in opening.events_received() if isinstance(event, Request)), None)
         if opened is None:
-            raise _NoHandshake(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
+            raise _HandshakeRefused(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
         request = self._engine_request(opened)
         if not is_engine_path(self.engine, request.path):
-            raise _NoHandshake(HTTPStatus.NOT_FOUND, b"Not Found", "path")
+            raise _HandshakeRefused(HTTPStatus.NOT_FOUND, b"Not Found", "path")
         return opened, request
 
     def _engine_request(self, request: Request) -> EngineRequest:
@@ -251,12 +251,12 @@ class WebSocketProtocol(asyncio.Protocol):
             forwarded=self.proxies.forwarded,
         )
 
-    def _hand_over(self, node_id: str, request: EngineRequest) -> None:
-        """The session is another node's: so are the client's bytes from here on."""
+    def _forward(self, node_id: str, request: EngineRequest) -> None:
+        """Pass the client's transport to the forwarder."""
         self._server_state.connections.discard(self)
         self._closing = True
         self._transport.pause_reading()
-        # uvicorn gives this object the transport when this turn is over; only then can another one have it.
+        # uvicorn sets this object as the transport's protocol after this call; the forwarder replaces it after that.
         self.engine.loop.call_soon(self._pipe, node_id, request)
 
     def _pipe(self, node_id: str, request: EngineRequest) -> None:
@@ -276,7 +276,7 @@ class WebSocketProtocol(asyncio.Protocol):
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def _read_frames(self, data: bytes) -> None:
-        """Read small whole frames; from the first other one on, leave it to the parser."""
+        """Parse small complete frames; pass the data from the first other frame on to the parser."""
         size = len(data)
         at = 0
         while at + 6 <= size:
@@ -314,9 +314,9 @@ class WebSocketProtocol(asyncio.Protocol):
         for frame in parser.events_received():
             if isinstance(frame, Frame) and not self._closing:
                 self._on_frame(frame)
-        writes = b"".join(parser.data_to_send())  # pongs, the answer to a close, our own close after a fault
+        writes = b"".join(parser.data_to_send())  # pongs and close frames
         if writes and not (self._paused and parser.close_sent is None):
-            # To a client that pings and does not read, pongs would pile up without end.
+            # Without this check, pongs to a client that does not read would accumulate.
             self._transport.write(writes)
         if parser.eof_sent:
             self._on_parser_end(parser)
@@ -329,7 +329,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 self._fragments = bytearray(frame.data)
                 self._fragments_are_text = frame.opcode is Opcode.TEXT
         elif frame.opcode is Opcode.CONT and self._fragments is not None:
-            # One buffer however small the fragments are; the parser bounds their sum.
+            # One buffer for fragments of any size; the parser limits their total.
             self._fragments += frame.data
             if frame.fin:
                 whole, self._fragments = bytes(self._fragments), None
@@ -344,7 +344,7 @@ class WebSocketProtocol(asyncio.Protocol):
             try:
                 data = payload.decode()
             except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, RemoteError(Fault.BAD_UTF8, "a text frame that is not UTF-8"))
+                self._fail(CloseCode.INVALID_DATA, RemoteError(Fault.BAD_UTF8, "text frame is not UTF-8"))
                 return
         if self._candidate:
             connection.receive_candidate(data)
@@ -368,7 +368,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._end(error, failed=True)
 
     def _end(self, error: RemoteError | None, *, failed: bool) -> None:
-        """Tell the connection, once, that this websocket is no use to it any more."""
+        """Notify the connection, once, that this websocket has ended."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -385,23 +385,22 @@ class WebSocketProtocol(asyncio.Protocol):
         self._closing = True
         if self._parser is None:
             self._parser = self._new_parser()
-        # From here on only the client's close frame is of interest, and the parser knows what that ends.
-        if self._parser.state is OPEN:  # else its close frame came in the same piece, and the answer is on its way
+        if self._parser.state is OPEN:  # else the client's close frame was just received
             self._parser.send_close(code)
         self._transport.write(b"".join(self._parser.data_to_send()))
-        if code not in _POLITE:
-            # RFC 6455 §7.1.7: a server that fails a connection does not wait for the client.
+        if code not in _AWAIT_CLOSE_FRAME:
+            # RFC 6455 §7.1.7: a server that fails a connection does not wait for the close frame.
             self._close_when_written()
             return
         self._transport.resume_reading()
-        self._abort_in_time()
+        self._abort_after_timeout()
 
     def _close_when_written(self) -> None:
-        """Close behind what is in the buffer; a client that does not read it does not keep the descriptor."""
+        """Close after the write buffer; abort if the client does not read it in time."""
         self._transport.close()
-        self._abort_in_time()
+        self._abort_after_timeout()
 
-    def _abort_in_time(self) -> None:
+    def _abort_after_timeout(self) -> None:
         if self._close_deadline is None:
             self._close_deadline = self.engine.wheel.deadline(self._transport.abort)
         self._close_deadline.arm(_CLOSE_TIMEOUT_S)
@@ -429,11 +428,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._transport.write(batch.frames)
 
     def take_queue(self) -> list[OutgoingMessage]:
-        """See `Transport`: everything is the kernel's already."""
+        """See `Transport`; a websocket has no queue."""
         return []
 
     def release_poll(self, last: OutgoingMessage | None) -> None:
-        """See `Transport`: there is no poll here."""
+        """See `Transport`; a websocket has no poll."""
 
     def bind(self, connection: Connection) -> Self:
         """Carry this connection; the argument of `Engine.open`."""

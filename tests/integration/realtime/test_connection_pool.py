@@ -13,7 +13,7 @@ import pytest
 from roomcast.realtime import Server
 from roomcast.realtime.core.nodes import NodeAddress
 from roomcast.realtime.core.request import EngineRequest
-from roomcast.realtime.forwarding.connection_pool import NodeAway, NodeConnections
+from roomcast.realtime.forwarding.connection_pool import NodeConnectionPool, NodeUnreachable
 
 WAIT, QUICK, CLOSE, ZIPPED, MUCH, JUNK = b"/wait", b"/quick", b"/close", b"/zipped", b"/much", b"/junk"
 PACKED = gzip.compress(b"packed")
@@ -71,16 +71,16 @@ async def owner() -> AsyncIterator[Owner]:
 
 
 @asynccontextmanager
-async def connections(**options: Any) -> AsyncIterator[NodeConnections]:
-    pool = NodeConnections(**options)
+async def connections(**options: Any) -> AsyncIterator[NodeConnectionPool]:
+    pool = NodeConnectionPool(**options)
     try:
         yield pool
     finally:
         await pool.close()
 
 
-async def ask(pool: NodeConnections, node: NodeAddress, path: bytes = QUICK) -> bytes:
-    status, _, body = await pool.ask(node, "GET", path, [(b"host", b"x")], b"")
+async def ask(pool: NodeConnectionPool, node: NodeAddress, path: bytes = QUICK) -> bytes:
+    status, _, body = await pool.request(node, "GET", path, [(b"host", b"x")], b"")
     assert status == 200
     return body
 
@@ -155,7 +155,7 @@ async def test_so_many_are_kept_and_no_more(owner: Owner, until: Any) -> None:
 
 
 async def test_of_a_node_that_nobody_asks_any_more_nothing_is_kept(owner: Owner, until: Any) -> None:
-    async with connections(keep_alive_s=0.1, tidy_s=0.05) as pool:
+    async with connections(keep_alive_s=0.1, expiry_interval_s=0.05) as pool:
         for _ in range(2):  # it begins again
             await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
             assert pool.idle == 5
@@ -172,15 +172,15 @@ async def test_all_are_closed_at_the_end(owner: Owner, until: Any) -> None:
 
 async def test_a_body_is_passed_on_as_it_came(owner: Owner) -> None:
     async with connections() as pool:
-        _, headers, body = await pool.ask(owner.address, "POST", ZIPPED, [(b"host", b"x")], b"")
+        _, headers, body = await pool.request(owner.address, "POST", ZIPPED, [(b"host", b"x")], b"")
         assert body == PACKED
         assert (b"content-encoding", b"gzip") in [(name.lower(), value) for name, value in headers]
 
 
 @pytest.mark.parametrize("path", [MUCH, JUNK])
 async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any, path: bytes) -> None:
-    async with connections(max_answer_bytes=50_000) as pool:
-        with pytest.raises(NodeAway):
+    async with connections(max_response_bytes=50_000) as pool:
+        with pytest.raises(NodeUnreachable):
             await ask(pool, owner.address, path)
         assert pool.idle == 0
         await until(lambda: not owner.open)
@@ -199,7 +199,7 @@ async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any,
 )
 async def test_a_node_that_cannot_be_reached_is_away(node: NodeAddress) -> None:
     async with connections() as pool:
-        with pytest.raises(NodeAway):
+        with pytest.raises(NodeUnreachable):
             await ask(pool, node)
         assert pool.idle == 0
 
