@@ -23,7 +23,6 @@ from roomcast.chat.errors import (
     ChatError,
     ChatExists,
     ChatNotFound,
-    LimitReached,
     NotAllowed,
     NotAMember,
     StoreUnavailable,
@@ -38,7 +37,6 @@ _ANSWERS: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
-    LimitReached: (429, ErrorCode.LIMIT_REACHED),
 }
 
 

@@ -7,7 +7,6 @@ The hierarchy::
     ├── NotAMember        told only to who may know that the chat exists
     ├── NotAllowed        the caller may not do this at all
     ├── ChatExists        the id is taken
-    ├── LimitReached      a bound of the product
     ├── TurnLost          somebody else claimed the turn meanwhile
     └── StoreUnavailable  the database is out of reach or full: try again
         └── StoreBusy     likewise, and nothing was tried
@@ -49,10 +48,6 @@ class ChatExists(ChatError):
     def __init__(self, chat_id: str) -> None:
         super().__init__(f"chat {chat_id!r} exists already")
         self.chat_id = chat_id
-
-
-class LimitReached(ChatError):
-    """A bound of the product; the text says which."""
 
 
 class TurnLost(ChatError):
