@@ -10,7 +10,7 @@ from typing import Protocol
 from roomcast.chat.model import Turn
 
 
-class AnswerDesk(Protocol):
+class AnswerWriter(Protocol):
     """Takes finished answers: the same way into the chat that every message takes."""
 
     async def answer(self, turn: Turn, content: str) -> None:

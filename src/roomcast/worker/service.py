@@ -19,7 +19,7 @@ from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
 from roomcast.contract.text import MAX_CONTENT_CHARS
-from roomcast.worker.ports import AnswerDesk
+from roomcast.worker.ports import AnswerWriter
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Worker:
 
     Args:
         turns: The queue.
-        desk: Where answers go.
+        answers: Stores finished answers.
         responders: By the name that chats call them.
         clock: Wall-clock time, for leases.
         options: Bounds and times.
@@ -61,13 +61,13 @@ class Worker:
     def __init__(
         self,
         turns: TurnStore,
-        desk: AnswerDesk,
+        answers: AnswerWriter,
         responders: Mapping[str, Responder],
         clock: Clock,
         options: WorkerOptions | None = None,
     ) -> None:
         self._turns = turns
-        self._desk = desk
+        self._answers = answers
         self._responders = responders
         self._clock = clock
         self._options = options or WorkerOptions()
@@ -127,9 +127,9 @@ class Worker:
         facts = {"turn_id": turn.claim.turn_id, "chat_id": turn.chat_id, "attempt": turn.attempt}
         try:
             if turn.attempt > self._options.max_attempts:
-                raise _Hopeless(f"given up after {self._options.max_attempts} attempts")  # noqa: TRY301 - one way to end
+                raise PermanentFailure(f"given up after {self._options.max_attempts} attempts")  # noqa: TRY301 - one way to end
             content = await self._answer(turn)
-            await self._desk.answer(turn, content)
+            await self._answers.answer(turn, content)
         except asyncio.CancelledError:
             await self._hand_back(turn)
             raise
@@ -146,13 +146,13 @@ class Worker:
         """The whole text.
 
         Raises:
-            _Hopeless: there is no such responder, or it said nothing.
+            PermanentFailure: there is no such responder, or it said nothing.
             TurnLost: the lease could not be renewed.
             TimeoutError: it took too long.
         """
         responder = self._responders.get(turn.responder)
         if responder is None:
-            raise _Hopeless(f"there is no responder {turn.responder!r} here")
+            raise PermanentFailure(f"there is no responder {turn.responder!r} here")
         before = turn.message.seq - 1
         history = await self._turns.recent_messages(turn.chat_id, before, self._options.history_messages)
         prompt = Prompt(turn.message, tuple(history))
@@ -194,7 +194,7 @@ class Worker:
             logger.warning("cannot end a failed AI turn now: %s", error, extra={"turn_id": turn.claim.turn_id})
 
 
-class _Hopeless(Exception):
+class PermanentFailure(Exception):
     """Trying this turn again would not help; the text says why."""
 
 
@@ -214,10 +214,10 @@ def clean(text: str) -> str:
     """The text as a message may be: no U+0000, no lone surrogates, at most the longest content.
 
     Raises:
-        _Hopeless: nothing is left.
+        PermanentFailure: nothing is left.
     """
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     text = text[:MAX_CONTENT_CHARS]
     if not text.strip():
-        raise _Hopeless("the responder said nothing")
+        raise PermanentFailure("the responder said nothing")
     return text
