@@ -15,7 +15,7 @@ from starlette.responses import Response
 from roomcast import __version__
 from roomcast.api.middleware import BodyRules, HostCheck
 from roomcast.api.options import ApiOptions
-from roomcast.api.page import ChatPage
+from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router
 from roomcast.api.services import ApiServices
@@ -101,5 +101,5 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.include_router(router)
     # Behind the routes, and not a route: so a wrong method on one of them stays a 405.
-    app.router.default = ChatPage(options.page_directory, options.connect_sources)
+    app.router.default = StaticPage(options.page_directory, options.connect_sources)
     return app

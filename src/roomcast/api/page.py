@@ -49,7 +49,7 @@ def content_security_policy(connect_sources: Sequence[str]) -> str:
     )
 
 
-class ChatPage:
+class StaticPage:
     """An ASGI app that serves the page's files.
 
     Args:

@@ -27,7 +27,7 @@ from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.encoding import encode_message, event_item
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import Chat, ChatPosition, Cursor, MemberAction
+from roomcast.chat.model import ChatPosition, Cursor, MemberAction, StoredChat
 from roomcast.contract import rest
 from roomcast.contract.errors import ErrorCode, Problem
 from roomcast.contract.events import Message
@@ -66,7 +66,7 @@ def _trace(request: Request) -> str | None:
     return given if _TRACEPARENT.fullmatch(given) else None
 
 
-def _to_wire(chat: Chat, epoch: str) -> rest.Chat:
+def _to_wire(chat: StoredChat, epoch: str) -> rest.Chat:
     return rest.Chat(
         id=chat.id,
         title=chat.title,

@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Member, StoredEvent
+from roomcast.chat.model import StoredEvent, StoredMember
 from roomcast.contract.events import ChatActivity, EventType
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Announcer(Protocol):
 class MemberLookup(Protocol):
     """Who belongs to a chat; `roomcast.chat.ports.ChatStore` has it."""
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members by user id.
 
         Raises:

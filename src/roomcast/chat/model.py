@@ -37,7 +37,7 @@ ANYONE = Caller(trusted=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class StoredChat:
     """One chat as it stands.
 
     Attributes:
@@ -80,7 +80,7 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class StoredMember:
     """One member of a chat."""
 
     user_id: str

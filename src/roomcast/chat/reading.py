@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.chat.errors import ChatNotFound
-from roomcast.chat.model import Caller, Chat, ChatPosition, Cursor, Member, Standing, StoredEvent, StoredMessage
+from roomcast.chat.model import (
+    Caller,
+    ChatPosition,
+    Cursor,
+    Standing,
+    StoredChat,
+    StoredEvent,
+    StoredMember,
+    StoredMessage,
+)
 from roomcast.chat.ports import ChatStore
 
 #: Events read at once: with the largest contents still a few megabytes.
@@ -47,7 +56,7 @@ class ChatsRead:
     """Chats by latest activity; ``next`` is None on the last page."""
 
     epoch: str
-    chats: Sequence[Chat]
+    chats: Sequence[StoredChat]
     next: ChatPosition | None
 
 
@@ -76,7 +85,7 @@ class ChatReader:
         """The current epoch."""
         return self._store.epoch
 
-    async def chat(self, caller: Caller, chat_id: str) -> Chat:
+    async def chat(self, caller: Caller, chat_id: str) -> StoredChat:
         """One chat.
 
         Raises:
@@ -152,7 +161,7 @@ class ChatReader:
             self._store.epoch, kept if after is not None else kept[::-1], head, has_more or len(kept) < len(page)
         )
 
-    async def members(self, caller: Caller, chat_id: str) -> Sequence[Member]:
+    async def members(self, caller: Caller, chat_id: str) -> Sequence[StoredMember]:
         """A chat's members by user id, at most `MAX_MEMBERS`.
 
         Raises:

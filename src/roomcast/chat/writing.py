@@ -17,12 +17,12 @@ from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
     Caller,
-    Chat,
     Committed,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewMessage,
+    StoredChat,
     StoredEvent,
     Turn,
 )
@@ -155,7 +155,7 @@ class ChatWriter:
             )
         )
 
-    async def create_chat(self, caller: Caller, command: CreateChat) -> Chat:
+    async def create_chat(self, caller: Caller, command: CreateChat) -> StoredChat:
         """Create a chat. With authentication on, the caller becomes its first member.
 
         Raises:

@@ -20,12 +20,12 @@ from roomcast.chat.encoding import encode_member_change, encode_message
 from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
-    Chat,
     Committed,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewMessage,
+    StoredChat,
     StoredEvent,
     StoredMessage,
 )
@@ -108,7 +108,7 @@ class _Batch:
         self._epoch_id = lineage.current_id
         self._epoch = lineage.current
         self._new: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox, turns)}
-        self._touched: dict[str, Chat] = {}
+        self._touched: dict[str, StoredChat] = {}
         self._member_changes: dict[tuple[str, str], datetime | None] = {}
         self._ended: list[str] = []
         self._marks: dict[str, int] = {}
@@ -205,7 +205,7 @@ class _Batch:
             self._add_turn(message, str(chat.responder))
         return Committed(event, created=True, turn_queued=asks)
 
-    def _create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
+    def _create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         if new.id in self._chats:
             raise ChatExists(new.id)
         self._add_chat(new)
@@ -232,8 +232,8 @@ class _Batch:
         if user_id is not None and (chat_id, user_id) not in self._members:
             raise NotAMember(chat_id, user_id)
 
-    def _add_chat(self, new: NewChat) -> Chat:
-        chat = Chat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
+    def _add_chat(self, new: NewChat) -> StoredChat:
+        chat = StoredChat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
         self._chats[chat.id] = chat
         self._new[chats].append(
             {"id": chat.id, "title": chat.title, "responder": chat.responder, "created_at": to_ms(chat.created_at)}
@@ -241,7 +241,7 @@ class _Batch:
         return chat
 
     def _add_event(
-        self, chat: Chat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
+        self, chat: StoredChat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
     ) -> StoredEvent:
         seq = chat.last_seq + 1
         grown = replace(chat, last_seq=seq, last_activity_at=max(at, chat.last_activity_at))

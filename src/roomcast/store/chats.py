@@ -11,16 +11,16 @@ from typing import Any, Final
 from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
-    Chat,
     ChatPosition,
     Committed,
     Cursor,
-    Member,
     NewChat,
     NewMemberChange,
     NewMessage,
     Standing,
+    StoredChat,
     StoredEvent,
+    StoredMember,
     StoredMessage,
 )
 from roomcast.store.batch import MarkPublished
@@ -83,9 +83,9 @@ class SqlChatStore:
         """See the port."""
         return self._database.epoch
 
-    async def create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
+    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         """See the port."""
-        created: tuple[Chat, tuple[StoredEvent, ...]] = await self._writer.submit(new)
+        created: tuple[StoredChat, tuple[StoredEvent, ...]] = await self._writer.submit(new)
         return created
 
     async def append_message(self, new: NewMessage) -> Committed:
@@ -102,13 +102,13 @@ class SqlChatStore:
         """See the port."""
         await self._writer.submit(MarkPublished(up_to))
 
-    async def chat(self, chat_id: str) -> Chat | None:
+    async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
         query = select(chats).where(chats.c.id == chat_id)
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else to_chat(row)
 
-    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[Chat]:
+    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """See the port."""
         query = select(chats, _NEWEST_EPOCH).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
@@ -156,7 +156,7 @@ class SqlChatStore:
         rows, head = await self._page(_with_head(query), {"chat": chat_id})
         return [to_message(row, self._database.epochs) for row in rows], head
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """See the port."""
         query = (
             select(members.c.user_id, members.c.added_at)
@@ -165,7 +165,7 @@ class SqlChatStore:
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [Member(row.user_id, from_ms(row.added_at)) for row in rows]
+        return [StoredMember(row.user_id, from_ms(row.added_at)) for row in rows]
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from roomcast.chat.model import Chat, StoredEvent, StoredMessage
+from roomcast.chat.model import StoredChat, StoredEvent, StoredMessage
 
 #: A row of any columns; the select says which.
 AnyRow = Row[*tuple[Any, ...]]
@@ -77,9 +77,9 @@ def from_ms(milliseconds: int) -> datetime:
     return _START + milliseconds * _MILLISECOND
 
 
-def to_chat(row: AnyRow) -> Chat:
+def to_chat(row: AnyRow) -> StoredChat:
     """A row of ``chats``."""
-    return Chat(
+    return StoredChat(
         id=row.id,
         title=row.title,
         responder=row.responder,

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
 
-from roomcast.chat.model import Chat, StoredEvent, TurnClaim
+from roomcast.chat.model import StoredChat, StoredEvent, TurnClaim
 from roomcast.store.rows import Lineage, to_chat, to_event, to_ms
 from roomcast.store.tables import chats, events, members, messages, outbox, turns
 
@@ -37,7 +37,7 @@ class Wanted:
 class Loaded:
     """The rows that were found; what is missing is not there."""
 
-    chats: dict[str, Chat] = field(default_factory=dict)
+    chats: dict[str, StoredChat] = field(default_factory=dict)
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
     members: set[Pair] = field(default_factory=set)
     claims: dict[str, TurnClaim] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Changes(NamedTuple):
         marks: Chat ids with the seq up to which marks are dropped.
     """
 
-    grown: Sequence[Chat]
+    grown: Sequence[StoredChat]
     new: Mapping[Table, Sequence[Mapping[str, Any]]]
     memberships: Mapping[Pair, datetime | None]
     ended: Sequence[str]
@@ -134,7 +134,7 @@ def added_members(changes: Changes) -> list[dict[str, Any]]:
     ]
 
 
-def _load_chats(connection: Connection, ids: Collection[str]) -> dict[str, Chat]:
+def _load_chats(connection: Connection, ids: Collection[str]) -> dict[str, StoredChat]:
     return {row.id: to_chat(row) for row in connection.execute(select(chats).where(chats.c.id.in_(ids)))}
 
 

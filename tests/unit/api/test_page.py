@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from roomcast.api.page import ChatPage, content_security_policy
+from roomcast.api.page import StaticPage, content_security_policy
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def client(folder: Path) -> httpx.AsyncClient:
-    app = ChatPage(folder, ["http://localhost:3001", "ws://localhost:3001"])
+    app = StaticPage(folder, ["http://localhost:3001", "ws://localhost:3001"])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 
@@ -79,7 +79,7 @@ async def test_a_websocket_is_refused(page: Path) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await ChatPage(page)({"type": "websocket", "path": "/"}, receive, send)
+    await StaticPage(page)({"type": "websocket", "path": "/"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1000}]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from roomcast.chat.activity import ActivityFeed, ActivityOptions, AnnouncementLost
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Member, StoredEvent
+from roomcast.chat.model import StoredEvent, StoredMember
 from roomcast.contract.events import ChatActivity, EventType
 from support.backend import START
 from support.virtual_time import run_in_virtual_time
@@ -32,14 +32,14 @@ class World:
         self.feed = ActivityFeed(self, open_to_all=open_to_all, options=ActivityOptions(**options))
         self.feed.announce_through(self)
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """Of the store."""
         self.lookups.append(chat_id)
         users = sorted(self.table.get(chat_id, ()))
         await self.answering.wait()
         if self.troubles:
             raise self.troubles.pop()
-        return [Member(user_id, START) for user_id in users[:limit]]
+        return [StoredMember(user_id, START) for user_id in users[:limit]]
 
     async def announce(self, user_ids: Sequence[str], activity: ChatActivity) -> None:
         """Of the announcer."""

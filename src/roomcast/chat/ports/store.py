@@ -10,16 +10,16 @@ from datetime import datetime
 from typing import Protocol
 
 from roomcast.chat.model import (
-    Chat,
     ChatPosition,
     Committed,
     Cursor,
-    Member,
     NewChat,
     NewMemberChange,
     NewMessage,
     Standing,
+    StoredChat,
     StoredEvent,
+    StoredMember,
     StoredMessage,
     Turn,
     TurnClaim,
@@ -41,7 +41,7 @@ class ChatStore(Protocol):
         Behind `standing`, `events_after`, `recent_events`, `messages` and `chats` it is what was so in their snapshot.
         """
 
-    async def create_chat(self, new: NewChat) -> tuple[Chat, tuple[StoredEvent, ...]]:
+    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         """Create a chat; its creator and members are its first events.
 
         Raises:
@@ -65,10 +65,10 @@ class ChatStore(Protocol):
             NotAMember: ``member`` does not belong to the chat.
         """
 
-    async def chat(self, chat_id: str) -> Chat | None:
+    async def chat(self, chat_id: str) -> StoredChat | None:
         """One chat, or None."""
 
-    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[Chat]:
+    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """Chats by latest activity, from behind ``before``; only those of ``member`` unless None."""
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
@@ -92,7 +92,7 @@ class ChatStore(Protocol):
         With ``after`` the oldest ones behind it, else the newest ones (with ``before``: ahead of it). Not both.
         """
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[Member]:
+    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members by user id."""
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
