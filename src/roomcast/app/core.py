@@ -18,7 +18,7 @@ from roomcast.app.parts import Parts
 from roomcast.app.plan import Plan
 from roomcast.app.process import STOP_LIMIT_S, Process, Shared
 from roomcast.auth.tokens import TokenVerifier
-from roomcast.chat.activity import ActivityFeed
+from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.ports import Responder, SystemClock
 from roomcast.chat.reading import ChatReader
@@ -39,7 +39,7 @@ class Core:
 
     api: ASGIApp
     admissions: Admissions
-    activity: ActivityFeed
+    activity: ActivityNotifier
 
 
 @asynccontextmanager
@@ -55,7 +55,7 @@ async def running_core(plan: Plan, shared: Shared, process: Process) -> AsyncIte
         process.metrics.add(lambda: relay_families(relay.counters))
         parts.start("relay", relay.supervise())
         shared.on_reconnect(relay.restore)
-        activity = ActivityFeed(store.chats, open_to_all=plan.auth is None)
+        activity = ActivityNotifier(store.chats, open_to_all=plan.auth is None)
         process.metrics.add(lambda: activity_families(activity.counters))
         try:
             yield _build_core(plan, store, relay, activity, parts)
@@ -65,7 +65,7 @@ async def running_core(plan: Plan, shared: Shared, process: Process) -> AsyncIte
             await relay.stop()
 
 
-def _build_core(plan: Plan, store: Store, relay: Relay, activity: ActivityFeed, parts: Parts) -> Core:
+def _build_core(plan: Plan, store: Store, relay: Relay, activity: ActivityNotifier, parts: Parts) -> Core:
     responders: dict[str, Responder] = {}
     if plan.responder == "demo":
         demo = DemoResponder()

@@ -101,7 +101,7 @@ class _Lane:
     task: asyncio.Task[None] | None = None
 
 
-class ActivityFeed:
+class ActivityNotifier:
     """Hears of every event that this process commits, and announces what is new.
 
     Args:

@@ -45,7 +45,7 @@ class ChatOptions:
     max_doubtful: int = 1_000
 
 
-class Publisher(Protocol):
+class EventPublisher(Protocol):
     """Takes committed events for delivery; `roomcast.chat.relay.Relay` is it."""
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
@@ -55,8 +55,8 @@ class Publisher(Protocol):
         """Look for what was committed and never offered. Returns at once and never fails."""
 
 
-class Listener(Protocol):
-    """Hears of committed events; `roomcast.chat.activity.ActivityFeed` is one."""
+class CommitListener(Protocol):
+    """Hears of committed events; `roomcast.chat.activity.ActivityNotifier` is one."""
 
     def committed(self, event: StoredEvent, by: str | None) -> None:
         """Take an event, just committed, and who caused it (None: an AI or a service). Returns at once, never fails."""
@@ -88,9 +88,9 @@ class ChatWriter:
     def __init__(
         self,
         store: ChatStore,
-        publisher: Publisher,
+        publisher: EventPublisher,
         *,
-        listener: Listener | None = None,
+        listener: CommitListener | None = None,
         wake_worker: Callable[[], None] = _ignore_turns,
         options: ChatOptions | None = None,
         clock: Clock | None = None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.activity import ActivityFeed, ActivityOptions, AnnouncementLost
+from roomcast.chat.activity import ActivityNotifier, ActivityOptions, AnnouncementLost
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent, StoredMember
 from roomcast.contract.events import ChatActivity, EventType
@@ -29,7 +29,7 @@ class World:
         self.refusals: list[Exception] = []
         self.answering = asyncio.Event()
         self.answering.set()
-        self.feed = ActivityFeed(self, open_to_all=open_to_all, options=ActivityOptions(**options))
+        self.feed = ActivityNotifier(self, open_to_all=open_to_all, options=ActivityOptions(**options))
         self.feed.announce_through(self)
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
@@ -291,7 +291,7 @@ def test_before_there_is_an_announcer_and_after_the_end_nothing_is_kept() -> Non
     async def main() -> None:
         world = World()
         world.table["c"] = {"ann"}
-        idle = ActivityFeed(world, open_to_all=True)
+        idle = ActivityNotifier(world, open_to_all=True)
         idle.committed(world.elsewhere(), "ann")
         assert not idle._lanes
         world.commit()
