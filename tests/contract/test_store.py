@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roomcast.chat.errors import ChatExists, ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange
 from roomcast.chat.ports import ChatStore
+from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
@@ -289,7 +290,7 @@ async def test_standing_tells_everything_at_once(store: ChatStore) -> None:
     nobody = await store.standing("c", "ann", None)
     assert (nobody.exists, nobody.last_seq, nobody.is_member, nobody.cursor_holds) == (False, 0, False, True)
     await store.create_chat(NewChat("c", None, None, START, "ann"))
-    ann = await store.standing("c", "ann", Cursor(store.epoch, 1))
+    ann = await store.standing("c", "ann", Cursor(epoch=store.epoch, seq=1))
     assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_holds) == (True, 1, True, True)
     assert not (await store.standing("c", "eve", None)).is_member
     assert not (await store.standing("c", None, None)).is_member
@@ -305,7 +306,7 @@ async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
     for _ in range(2):
         await store.append_message(new_message())
     epoch = store.epoch if cursor_epoch == "current" else "unknown"
-    assert (await store.standing("c", None, Cursor(epoch, seq))).cursor_holds is holds
+    assert (await store.standing("c", None, Cursor(epoch=epoch, seq=seq))).cursor_holds is holds
 
 
 async def test_a_message_to_a_chat_with_a_responder_asks_for_a_turn(store: ChatStore) -> None:

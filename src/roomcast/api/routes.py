@@ -27,7 +27,7 @@ from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.encoding import encode_message, event_item
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import ChatPosition, Cursor, MemberAction, StoredChat
+from roomcast.chat.model import ChatPosition, MemberAction, StoredChat
 from roomcast.contract import rest
 from roomcast.contract.errors import ErrorCode, Problem
 from roomcast.contract.events import Message
@@ -253,9 +253,8 @@ async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequ
 
 
 async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:
-    since = None if ask.since is None else Cursor(ask.since.epoch, ask.since.seq)
     try:
-        admitted = await admissions.admit(ask.chat_id, ask.user_id, since)
+        admitted = await admissions.admit(ask.chat_id, ask.user_id, ask.since)
     except ChatNotFound:
         return rest.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
     except NotAMember:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import Cursor
 from roomcast.chat.ports import Head
+from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
 
 

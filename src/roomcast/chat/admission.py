@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from roomcast.chat.errors import ChatNotFound, NotAMember
-from roomcast.chat.model import Cursor
 from roomcast.chat.ports import ChatStore
+from roomcast.contract.cursor import Cursor
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,14 +192,6 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """What a client has: everything up to ``seq`` as it was in ``epoch``."""
-
-    epoch: str
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """Everything that a join or a read needs to know about one chat, read at once.
 

@@ -13,7 +13,6 @@ from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import (
     Caller,
     ChatPosition,
-    Cursor,
     Standing,
     StoredChat,
     StoredEvent,
@@ -21,6 +20,7 @@ from roomcast.chat.model import (
     StoredMessage,
 )
 from roomcast.chat.ports import ChatStore
+from roomcast.contract.cursor import Cursor
 
 #: Events read at once: with the largest contents still a few megabytes.
 _CHUNK: Final = 50
@@ -120,7 +120,7 @@ class ChatReader:
         Raises:
             ChatNotFound: no such chat, or none that the caller may know of.
         """
-        cursor = None if epoch is None else Cursor(epoch, after)
+        cursor = None if epoch is None else Cursor(epoch=epoch, seq=after)
         if cursor is not None or not caller.trusted:
             standing = await self._standing(caller, chat_id, cursor)
             if not standing.cursor_holds:

@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from roomcast.contract.cursor import Cursor
 from roomcast.contract.model import Output, Payload
 from roomcast.contract.text import ChatId, Epoch, Seq, UserId
 
@@ -20,13 +21,6 @@ PONG: Final = "pong"
 
 class InvalidPayload(Exception):
     """A payload breaks the contract; the text says how, for the ack's ``error.message``."""
-
-
-class Cursor(Payload):
-    """What a client has of a chat: everything up to ``seq``, as it was in ``epoch``."""
-
-    epoch: Epoch
-    seq: Seq
 
 
 class JoinChat(Payload):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import Message, Role
 from roomcast.contract.model import Input, Output
@@ -152,13 +153,6 @@ class Health(Output):
     service: str
 
 
-class AdmissionCursor(Input):
-    """What a client says it has: everything up to ``seq``, as it was in ``epoch``."""
-
-    epoch: Epoch
-    seq: Seq
-
-
 class AdmissionRequest(Input):
     """A gateway asks whether a user may join.
 
@@ -168,7 +162,7 @@ class AdmissionRequest(Input):
 
     chat_id: ChatId
     user_id: UserId | None = None
-    since: AdmissionCursor | None = None
+    since: Cursor | None = None
 
 
 class AdmissionRequests(Input):

@@ -34,7 +34,6 @@ from roomcast.contract.gateway import (
 )
 from roomcast.gateway.announcing import user_room
 from roomcast.gateway.delivery.joins import JoinRefused, Joins
-from roomcast.gateway.ports import Cursor
 from roomcast.gateway.presence.tracker import Presences
 from roomcast.gateway.presence.typing import TypingNotices, TypingRefused
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
@@ -169,13 +168,12 @@ class Handlers:
         except InvalidPayload as error:
             hint = "send the chat id, or {chatId, since?: {epoch, seq}}"
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; {hint}")
-        since = None if payload.since is None else Cursor(payload.since.epoch, payload.since.seq)
         login = self._logins.get(sid)
         if login is None and self._verifier is not None:
             # Cannot happen: who has no login was not let in. No user id would mean no restriction.
             return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")
         user_id = None if login is None else login.identity.user_id
-        return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, since))
+        return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, payload.since))
 
     def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
         """Follow a chat no longer: its id, or ``{chatId}``."""

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from roomcast.chat.model import Cursor
 from roomcast.chat.ports import Head
+from roomcast.contract.cursor import Cursor
 from roomcast.realtime.fanout.message import EncodedEvent
 
 __all__ = [

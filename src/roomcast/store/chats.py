@@ -13,7 +13,6 @@ from sqlalchemy import Select, bindparam, exists, func, literal, select, true, t
 from roomcast.chat.model import (
     ChatPosition,
     Committed,
-    Cursor,
     NewChat,
     NewMemberChange,
     NewMessage,
@@ -23,6 +22,7 @@ from roomcast.chat.model import (
     StoredMember,
     StoredMessage,
 )
+from roomcast.contract.cursor import Cursor
 from roomcast.store.batch import MarkPublished
 from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message

@@ -10,10 +10,11 @@ from itertools import product
 import pytest
 
 from roomcast.chat.admission import Admissions
-from roomcast.chat.model import ANYONE, Cursor
+from roomcast.chat.model import ANYONE
 from roomcast.chat.ports import ChatStore, EventLog, Head, LogEntry
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.contract.cursor import Cursor
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import open_store
@@ -88,7 +89,7 @@ async def test_no_log_of_an_old_epoch_has_an_event_of_a_new_one(options: Databas
         assert await stale.relay.publish_now("c")
         assert await log.head("c") == Head(new, 2)
         # A client that saw another event 2, which the restore lost.
-        assert await stale.join("c", Cursor(old, 2)) == (Head(new, 2), True)
+        assert await stale.join("c", Cursor(epoch=old, seq=2)) == (Head(new, 2), True)
 
 
 @pytest.mark.parametrize("chat_id", ["quiet", "unknown"])
@@ -168,8 +169,8 @@ async def test_the_epochs_of_a_second_and_older_backup_replace_those_of_the_firs
         lost = store.chats.epoch
         # What a second restore leaves: as many epochs, and the last is another one.
         postgres.execute(f"UPDATE epochs SET epoch = 'another' WHERE epoch = '{lost}'", name)  # noqa: S608 - ours
-        assert not (await store.chats.standing("c", None, Cursor(lost, 0))).cursor_holds
+        assert not (await store.chats.standing("c", None, Cursor(epoch=lost, seq=0))).cursor_holds
         assert store.chats.epoch == "another"
         # And one of a backup that is older than both.
         postgres.execute("DELETE FROM epochs WHERE epoch = 'another'", name)
-        assert not (await store.chats.standing("c", None, Cursor("another", 0))).cursor_holds
+        assert not (await store.chats.standing("c", None, Cursor(epoch="another", seq=0))).cursor_holds

@@ -5,7 +5,8 @@ import pytest
 from roomcast.app.admission import LocalAdmission
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Cursor, Standing
+from roomcast.chat.model import Standing
+from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head
 
 
@@ -50,7 +51,7 @@ def standing(*, exists: bool = True, is_member: bool = True, cursor_holds: bool 
 @pytest.mark.parametrize("holds", [True, False])
 async def test_the_databases_word_is_passed_on_and_the_log_is_on_its_way(holds) -> None:
     admit, logs = admission(standing(cursor_holds=holds))
-    assert await admit.admit("c1", "ada", Cursor("e0", 3)) == Admission(Head("e1", 7), reset=not holds)
+    assert await admit.admit("c1", "ada", Cursor(epoch="e0", seq=3)) == Admission(Head("e1", 7), reset=not holds)
     assert logs.ensured == [("c1", 7)]
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from roomcast.contract.cursor import Cursor
 from roomcast.contract.gateway import (
-    Cursor,
     InvalidPayload,
     JoinChatAck,
     parse_join_chat,

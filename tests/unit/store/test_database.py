@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Cursor
+from roomcast.contract.cursor import Cursor
 from roomcast.store.database import Database, sqlite_url
 from roomcast.store.errors import DatabaseUnreadable, DataInUse
 from roomcast.store.migrating import migrate
@@ -24,7 +24,7 @@ async def cursor_after(directory: Path, sends: int) -> Cursor:
     async with open_store(database_options(directory)) as store:
         for _ in range(sends):
             seq = (await store.chats.append_message(new_message())).event.seq
-        return Cursor(store.chats.epoch, seq)
+        return Cursor(epoch=store.chats.epoch, seq=seq)
 
 
 async def holds(directory: Path, cursor: Cursor) -> bool:
@@ -63,7 +63,7 @@ async def test_each_start_begins_an_epoch_and_cursors_of_older_ones_hold(tmp_pat
     assert await holds(tmp_path, first)
     assert await holds(tmp_path, second)
     # An event of a later epoch cannot be what a client saw in the first one.
-    assert not await holds(tmp_path, Cursor(first.epoch, 3))
+    assert not await holds(tmp_path, Cursor(epoch=first.epoch, seq=3))
 
 
 async def test_a_deleted_directory_is_found_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event, make_url
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Cursor
+from roomcast.contract.cursor import Cursor
 from roomcast.store import postgres as postgres_module
 from roomcast.store.database import Database
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooOld
@@ -104,9 +104,9 @@ async def test_a_new_epoch_is_written_and_read_by_every_process_without_a_restar
         assert new != old
         events, _ = await second.chats.events_after("c", 0, 9)
         assert [event.epoch for event in events] == [old, old, new]
-        assert await holds(second, Cursor(old, 2))
-        assert not await holds(second, Cursor(old, 3))
-        assert await holds(second, Cursor(new, 3))
+        assert await holds(second, Cursor(epoch=old, seq=2))
+        assert not await holds(second, Cursor(epoch=old, seq=3))
+        assert await holds(second, Cursor(epoch=new, seq=3))
         assert second.chats.epoch == new
 
 
@@ -116,7 +116,7 @@ async def test_a_cursor_of_an_epoch_that_began_elsewhere_is_known(options: Datab
         async with open_store(options) as other:
             newest = other.chats.epoch
         assert store.chats.epoch != newest
-        assert await holds(store, Cursor(newest, 0))
+        assert await holds(store, Cursor(epoch=newest, seq=0))
 
 
 async def test_a_server_that_is_too_old_is_told_plainly(

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, event
 
-from roomcast.chat.model import ChatPosition, Cursor, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange
+from roomcast.contract.cursor import Cursor
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, fresh_database, new_message
@@ -39,7 +40,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before in (None, ChatPosition(0, "c")):
             for member in (None, "ann"):
                 await chats.chats(10, before, member)
-        await chats.standing("c", "ann", Cursor(chats.epoch, 1))
+        await chats.standing("c", "ann", Cursor(epoch=chats.epoch, seq=1))
         await chats.events_after("c", 0, 10)
         await chats.recent_events("c", 10)
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):

@@ -12,7 +12,6 @@ from typing import Protocol
 from roomcast.chat.model import (
     ChatPosition,
     Committed,
-    Cursor,
     NewChat,
     NewMemberChange,
     NewMessage,
@@ -24,6 +23,7 @@ from roomcast.chat.model import (
     Turn,
     TurnClaim,
 )
+from roomcast.contract.cursor import Cursor
 
 
 class ChatStore(Protocol):

@@ -42,7 +42,7 @@ class Api:
 
 async def test_the_api_is_asked_with_the_cursor_and_its_word_is_taken() -> None:
     api = Api()
-    assert await api.admission.admit("c1", "ada", Cursor("e1", 3)) == Admission(Head("e1", 7), reset=False)
+    assert await api.admission.admit("c1", "ada", Cursor(epoch="e1", seq=3)) == Admission(Head("e1", 7), reset=False)
     (request,) = api.requests
     assert (request.method, request.url.path) == ("POST", "/api/internal/admissions")
     ask = {"chatId": "c1", "userId": "ada", "since": {"epoch": "e1", "seq": 3}}
@@ -106,14 +106,14 @@ async def test_a_grant_serves_for_a_minute_while_the_api_is_away(age_s, granted)
     api.now += age_s
 
     async def again() -> Admission:
-        return await api.admission.admit("c1", "ada", Cursor("e1", 5))
+        return await api.admission.admit("c1", "ada", Cursor(epoch="e1", seq=5))
 
     await expect_grant(again, granted=granted)
 
 
 @pytest.mark.parametrize(
     ("chat_id", "user_id", "since"),
-    [("c2", "ada", None), ("c1", "bob", None), ("c1", None, None), ("c1", "ada", Cursor("e0", 5))],
+    [("c2", "ada", None), ("c1", "bob", None), ("c1", None, None), ("c1", "ada", Cursor(epoch="e0", seq=5))],
 )
 async def test_a_grant_serves_that_user_in_that_chat_and_epoch_only(chat_id, user_id, since) -> None:
     api = Api()

@@ -11,13 +11,14 @@ from support.gateway_model import entry
 async def test_anybody_may_follow_an_empty_chat() -> None:
     admission = OpenAdmission(MemoryEventLog())
     first = await admission.admit("c1", None, None)
-    again = await admission.admit("c2", None, Cursor(first.head.epoch, 0))
+    again = await admission.admit("c2", None, Cursor(epoch=first.head.epoch, seq=0))
     assert (first.head.seq, first.reset, again.reset) == (0, False, False)
     assert again.head.epoch == first.head.epoch
 
 
 @pytest.mark.parametrize(
-    ("since", "reset"), [(Cursor("e1", 2), False), (Cursor("e1", 3), True), (Cursor("e0", 1), True)]
+    ("since", "reset"),
+    [(Cursor(epoch="e1", seq=2), False), (Cursor(epoch="e1", seq=3), True), (Cursor(epoch="e0", seq=1), True)],
 )
 async def test_a_cursor_is_good_if_the_log_has_it(since, reset) -> None:
     log = MemoryEventLog()

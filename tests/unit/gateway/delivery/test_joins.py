@@ -29,7 +29,7 @@ class World:
         await self.database.publish("a")
 
     async def join(self, socket, seq: int | None = None, *, epoch: str = "e1", user: str | None = None):
-        since = None if seq is None else Cursor(epoch, seq)
+        since = None if seq is None else Cursor(epoch=epoch, seq=seq)
         return await self.joins.join(socket, "a", user, since)
 
 
@@ -126,7 +126,7 @@ def test_a_replay_is_bounded_in_bytes() -> None:
         size = len((await world.log.inner.read("a", "e1", 0, 1)).entries[0].args) * 10
         for limit, recovered in ((size + 1, True), (size - 10, False)):
             joins = Joins(world.feeds, world.database, JoinOptions(replay=ReplayLimits(max_bytes=limit)))
-            ack = await joins.join(world.rooms.socket(), "a", None, Cursor("e1", 0))
+            ack = await joins.join(world.rooms.socket(), "a", None, Cursor(epoch="e1", seq=0))
             assert ack.recovered is recovered
 
     run_in_virtual_time(main())

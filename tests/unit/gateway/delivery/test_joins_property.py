@@ -69,7 +69,7 @@ class Client:
             assert frames == [], "a part of a replay"
             if since is not None and self.world.faultless:
                 assert ack.seq - since.seq > REPLAY_ENTRIES
-        here = Cursor(ack.epoch, ack.seq)
+        here = Cursor(epoch=ack.epoch, seq=ack.seq)
         self.joined[chat_id] = here
         # A client that was not given everything pages through REST now.
         self.cursors[chat_id] = here
@@ -102,7 +102,7 @@ class Client:
                 assert data["reset"] or data["seq"] >= here.seq
             else:
                 assert data["seq"] == here.seq + 1, f"{self.name} in {chat_id}: {data['seq']} after {here}"
-            self.joined[chat_id] = self.cursors[chat_id] = Cursor(data["epoch"], data["seq"])
+            self.joined[chat_id] = self.cursors[chat_id] = Cursor(epoch=data["epoch"], seq=data["seq"])
 
 
 class World:
@@ -213,7 +213,9 @@ async def settle(world: World) -> None:
     for client in world.clients:
         client.take()
         for chat_id, here in client.joined.items():
-            assert here == Cursor(world.database.epoch, world.database.heads[chat_id]), f"{client.name} in {chat_id}"
+            assert here == Cursor(epoch=world.database.epoch, seq=world.database.heads[chat_id]), (
+                f"{client.name} in {chat_id}"
+            )
         world.joins.drop(client.socket.sid)
     await asyncio.sleep(1)
     assert len(world.feeds) == 0

@@ -1,0 +1,16 @@
+"""A client's position in a chat.
+
+Layer: contract.
+"""
+
+from __future__ import annotations
+
+from roomcast.contract.model import Payload
+from roomcast.contract.text import Epoch, Seq
+
+
+class Cursor(Payload):
+    """The last event that a client has received: it has everything up to ``seq``, as written in ``epoch``."""
+
+    epoch: Epoch
+    seq: Seq
