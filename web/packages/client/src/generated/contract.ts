@@ -188,7 +188,7 @@ export interface JoinChat {
   since?: Cursor | null;
 }
 /**
- * What a client has of a chat: everything up to ``seq``, as it was in ``epoch``.
+ * The last event that a client has received: it has everything up to ``seq``, as written in ``epoch``.
  */
 export interface Cursor {
   epoch: string;
