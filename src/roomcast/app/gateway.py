@@ -38,10 +38,10 @@ def build_gateway(plan: Plan, shared: Shared, admission: ChatAdmission, process:
     process.stack.push_async_callback(gateway.close)
     process.parts.start("gateway's sweeper", gateway.run())
     process.parts.start("presence", gateway.presences.run())
-    shared.on_reconnect(gateway.compare_soon)
+    shared.on_reconnect(gateway.sweep_soon)
     if cluster is not None and plan.guide_ingress:
         ingress = Ingress(gateway.server)
-        channel = cluster.listen(CHANNEL, ingress.take)
+        channel = cluster.listen(CHANNEL, ingress.emit)
         process.metrics.add(lambda: ingress_families(ingress.counters))
         # Live only and outside the promise: what all gateways miss together must not take all of them out of service.
         process.readiness.add("guide's ingress", channel.subscribed.is_set, vital=False)

@@ -1,4 +1,6 @@
-"""Reaches users in their rooms, ``user:{id}``, which ``join-user`` puts a socket into.
+"""Rooms of users, ``user:{id}``, and the announcement of chat activity to them.
+
+``join-user`` puts a socket into its user's room.
 
 Layer: gateway.
 """
@@ -12,28 +14,28 @@ from roomcast.contract.events import CHAT_ACTIVITY, ChatActivity
 
 
 def user_room(user_id: str) -> str:
-    """The room of everything that a user is connected with."""
+    """The room of all of a user's sockets."""
     return f"user:{user_id}"
 
 
-class Emitting(Protocol):
-    """Emits to every server of a cluster; `roomcast.realtime.Server` does, and so does Node's emitter protocol."""
+class Emitter(Protocol):
+    """Emits to every server of a cluster: `roomcast.realtime.Server`, or a client of Node's emitter protocol."""
 
     async def emit(self, event: str, data: Any = None, *, to: str | Collection[str] | None = None) -> None:
-        """Emit to the members of several rooms, each once."""
+        """Emit to the members of several rooms, to each of them once."""
 
 
 class RoomAnnouncer:
-    """`roomcast.chat.activity.Announcer` over rooms.
+    """`roomcast.chat.activity.Announcer` over the rooms of users.
 
-    One emit for a whole audience: it is encoded once, is one message between servers (500 ids: some 20 KB), and reaches
-    a socket once, in however many of the rooms it is. Which is why an audience is not cut into several.
+    One announcement is one emit to all rooms: it is encoded once, is one message between servers (about 20 KB for 500
+    users), and reaches a socket once even if it is in several of the rooms.
 
     Args:
-        server: What emits; its failures are told in the port's terms by whoever made it.
+        server: The emitter. It raises the port's errors.
     """
 
-    def __init__(self, server: Emitting) -> None:
+    def __init__(self, server: Emitter) -> None:
         self._server = server
 
     async def announce(self, user_ids: Sequence[str], activity: ChatActivity) -> None:

@@ -1,10 +1,10 @@
-"""What clients can ask the gateway for: the guide's events, each with an ack.
+"""The events that clients send: ``join-user``, ``join-chat``, ``leave-chat``, ``typing`` and ``ping``.
 
-``join-user``, ``join-chat``, ``leave-chat``, ``typing`` and ``ping``. What is refused is told in the ack, or, to a
-client that asked for none, by an ``error`` event; unknown events are refused likewise.
+Each has an ack. An event that is refused, or unknown, has an error in its ack; a client that requested no ack receives
+an ``error`` event instead.
 
-With authentication a token is needed to connect (``auth: {token}``, never in the URL), a user's room is for that user,
-and the socket is cut when the token expires.
+With authentication a client connects with a token (``auth: {token}``, never in the URL), may join its own user's room
+only, and is disconnected when the token expires.
 
 Layer: gateway. Source: the guide's ``handlers.ts``; contract/gateway.py for payloads and acks.
 """
@@ -40,30 +40,30 @@ from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, err
 
 logger = logging.getLogger(__name__)
 
-#: Names of events are peer input; a message repeats no more of one than this.
+#: Event names are untrusted input; an error message repeats this much of one.
 _NAME_CHARS: Final = 64
-#: asyncio warns of timers that lie further ahead; a token that lives longer is looked at again then.
+#: The expiry of a long-lived token is computed again after a day: the wall clock may have been adjusted meanwhile.
 _LONGEST_TIMER_S: Final = 86_400.0
 
 
 @dataclass(slots=True)
 class _Login:
-    """Who an authenticated socket belongs to, and the timer that ends it with its token."""
+    """The user of an authenticated socket, and the timer that disconnects it when its token expires."""
 
     identity: Identity
     expiry: asyncio.TimerHandle | None = None
 
 
 class Handlers:
-    """Registers itself with a server.
+    """Handles the clients' events; registers itself with a server.
 
     Args:
-        server: Whose events are served.
+        server: The Socket.IO server.
         joins: The chats that sockets follow.
-        presences: Is told who sockets belong to.
-        typing: Takes typing notices.
-        verifier: Reads tokens; None: authentication is off.
-        expiry_leeway_s: How long a socket outlives its token, for clocks that differ.
+        presences: Receives the user of each socket.
+        typing: Receives typing notices.
+        verifier: Verifies tokens; None: authentication is off.
+        expiry_leeway_s: How long a socket may outlive its token, for clocks that differ.
         clock: Unix seconds.
     """
 
@@ -95,10 +95,10 @@ class Handlers:
         server.on("ping", self.ping)
         server.on("*", self.unknown)
 
-    # --- life
+    # --- lifecycle
 
     def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> None:
-        """Let a client in; with authentication only with a good token."""
+        """Accept a client; with authentication only with a valid token."""
         if self._verifier is None:
             return
         try:
@@ -107,7 +107,7 @@ class Handlers:
             raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value}) from None
         login = self._logins[sid] = _Login(identity)
         self._presences.identify(sid, identity.user_id)
-        self._watch_expiry(sid, login)
+        self._schedule_expiry(sid, login)
 
     def disconnect(self, sid: str, _reason: str) -> None:
         """Forget a client."""
@@ -117,80 +117,80 @@ class Handlers:
         if login is not None and login.expiry is not None:
             login.expiry.cancel()
 
-    def _watch_expiry(self, sid: str, login: _Login) -> None:
+    def _schedule_expiry(self, sid: str, login: _Login) -> None:
         left_s = login.identity.expires_at + self._expiry_leeway_s - self._clock()
         if left_s <= 0:
             self._expire(sid)
             return
         loop = asyncio.get_running_loop()
-        login.expiry = loop.call_later(min(left_s, _LONGEST_TIMER_S), self._watch_expiry, sid, login)
+        login.expiry = loop.call_later(min(left_s, _LONGEST_TIMER_S), self._schedule_expiry, sid, login)
 
     def _expire(self, sid: str) -> None:
         try:
             socket = self._server.socket(sid)
         except KeyError:
             return
-        _tell(socket, ErrorCode.UNAUTHORIZED, "the token has expired; connect again with a new one")
+        _emit_error(socket, ErrorCode.UNAUTHORIZED, "the token has expired; connect again with a new one")
         socket.disconnect()
 
     # --- events
 
     def ping(self, _sid: str, *_args: Any) -> str:
-        """Answer ``pong``, bare: the client's own heartbeat."""
+        """Answer the string ``pong``: the heartbeat of the guide's client."""
         return PONG
 
     def join_user(self, sid: str, *args: Any) -> dict[str, Any] | None:
-        """Enter the room of a user: the id, with authentication one's own."""
+        """Enter a user's room. Payload: the user id; with authentication the client's own."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
-            user_id = parse_join_user(_only(args))
+            user_id = parse_join_user(_first(args))
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the user id, a string")
         login = self._logins.get(sid)
         if self._verifier is not None and (login is None or login.identity.user_id != user_id):
-            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "this is another user than the token's")
+            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "the token is of another user")
         try:
             socket.join(user_room(user_id))
         except RoomLimitExceeded as error:
             return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
         except SocketGone:
-            return None  # it left behind this event, and nobody reads the answer
+            return None  # it has disconnected since, so there is no client to answer
         self._presences.identify(sid, user_id)
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
-        """Follow a chat: its id, or ``{chatId, since}`` to get what was missed."""
+        """Follow a chat. Payload: its id, or ``{chatId, since}`` for a replay of missed events."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
-            payload = parse_join_chat(_only(args))
+            payload = parse_join_chat(_first(args))
         except InvalidPayload as error:
             hint = "send the chat id, or {chatId, since?: {epoch, seq}}"
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; {hint}")
         login = self._logins.get(sid)
         if login is None and self._verifier is not None:
-            # Cannot happen: who has no login was not let in. No user id would mean no restriction.
+            # Unreachable: `connect` rejects clients without a login. Without this check a bug there would admit them.
             return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")
         user_id = None if login is None else login.identity.user_id
         return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, payload.since))
 
     def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
-        """Follow a chat no longer: its id, or ``{chatId}``."""
+        """Follow a chat no longer. Payload: its id, or ``{chatId}``."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
-            payload = parse_leave_chat(_only(args))
+            payload = parse_leave_chat(_first(args))
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the chat id, or {{chatId}}")
         return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id))
 
     def typing(self, sid: str, *args: Any) -> dict[str, Any] | None:
-        """Tell the others in a chat that the user writes: its id, or ``{chatId, typing}``."""
+        """Notify the other followers of a chat that the user is typing. Payload: its id, or ``{chatId, typing}``."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
-            payload = parse_typing(_only(args))
+            payload = parse_typing(_first(args))
             self._typing.notice(sid, payload.chat_id, typing=payload.typing)
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, typing: true or false}}")
@@ -199,7 +199,7 @@ class Handlers:
         return TypingAck(chat_id=payload.chat_id).model_dump()
 
     def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
-        """Refuse an event that nobody serves."""
+        """Refuse an unknown event."""
         socket = self._server.socket(sid)
         message = f"there is no event {event[:_NAME_CHARS]!r} here"
         return _refuse(socket, socket.ack_wanted, ErrorCode.UNKNOWN_EVENT, message)
@@ -209,29 +209,29 @@ class Handlers:
         return LeaveChatAck(chat_id=chat_id)
 
     async def _answer(self, socket: Socket, wants_ack: bool, work: Awaitable[Ack]) -> dict[str, Any] | None:
-        # Between the end of the work and the ack nothing may wait (`Joins`).
+        # Between the end of the work and the ack nothing may suspend (see `Joins`).
         try:
             ack = await work
         except JoinRefused as error:
             if error.__cause__ is not None:
-                logger.info("a join was put off: %r", error.__cause__, extra={"sid": socket.sid})
+                logger.info("a join is unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)})
             return _refuse(socket, wants_ack, error.code, str(error))
         except Exception:
             logger.exception("an event failed", extra={"sid": socket.sid})
-            return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "something went wrong here; it was logged")
+            return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
         return ack.model_dump()
 
 
-def _only(args: tuple[Any, ...]) -> Any:
+def _first(args: tuple[Any, ...]) -> Any:
     return args[0] if args else None
 
 
 def _refuse(socket: Socket, wants_ack: bool, code: ErrorCode, message: str) -> dict[str, Any] | None:
     if wants_ack:
         return AckFailure(error=AckError(code=code, message=message)).model_dump(mode="json")
-    _tell(socket, code, message)
+    _emit_error(socket, code, message)
     return None
 
 
-def _tell(socket: Socket, code: ErrorCode, message: str) -> None:
+def _emit_error(socket: Socket, code: ErrorCode, message: str) -> None:
     socket.emit("error", AckError(code=code, message=message).model_dump(mode="json"))

@@ -1,6 +1,6 @@
-"""The gateway's plain HTTP: a health check, and what its process adds.
+"""The gateway's plain HTTP: the guide's health check, and the routes of its process.
 
-Layer: gateway. Source: the guide's ``server.ts`` (same JSON, same words).
+Layer: gateway. Source: the guide's ``server.ts`` (the same JSON).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from roomcast.observability.http import Answer, PlainApp, Route, json_answer
 
 
 def health_app(connections: Callable[[], int], routes: Mapping[str, Route] | None = None) -> PlainApp:
-    """``GET /health`` and the other routes, 404 elsewhere.
+    """An application with ``GET /health`` and ``routes``; other paths answer 404.
 
     Args:
-        connections: How many clients are connected.
-        routes: What else is answered.
+        connections: Returns the number of connected clients.
+        routes: Further routes by path.
     """
 
     def health() -> Answer:

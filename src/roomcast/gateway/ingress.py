@@ -1,10 +1,10 @@
-"""The guide's ingress: what any program publishes to ``chat:events`` reaches the chat's members, live and once.
+"""The guide's ingress: an event that any program publishes to ``chat:events`` is emitted to the chat's members.
 
-Every gateway hears every event and emits it to its own sockets only, so that N gateways deliver it once to each member
-(the guide's server re-broadcasts it from every pod). It has no seq and is outside the promise: durable publishing is
-``POST /api/chat/messages``.
+Every gateway receives every event and emits it to its own sockets only, so each member receives it once, however many
+gateways there are. (The guide's server broadcasts it from every pod.) Such an event has no seq, is not stored and not
+replayed; ``POST /api/chat/messages`` is the durable way.
 
-Layer: gateway. Source: the guide's ``event-handler.ts``; DESIGN §4.7.
+Layer: gateway. Source: the guide's ``event-handler.ts``; docs/design.md, "The guide's ingress".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
+from roomcast.backoff import should_log
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
 from roomcast.gateway.delivery.chat_feed import chat_room
@@ -25,12 +26,12 @@ from roomcast.wire.errors import EncodeError
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "chat:events"
-#: The guide's event for both of its types.
+#: The guide emits both types as this event.
 EVENT: Final = "new-msg"
 
 
 class PublishedEvent(Payload):
-    """What is published: the guide's ``ChatEvent``. Only ``chat_id`` and ``data`` are passed on."""
+    """The guide's ``ChatEvent``. The gateway uses ``chat_id`` and ``data`` only."""
 
     type: Literal["MESSAGE_CREATED", "AI_RESPONSE_GENERATED"]
     chat_id: ChatId
@@ -38,33 +39,33 @@ class PublishedEvent(Payload):
 
 
 class Ingress:
-    """Hands published events to the rooms.
+    """Emits published events to the gateway's rooms.
 
     Args:
         rooms: The gateway's own sockets.
 
     Attributes:
-        counters: ``delivered`` and ``malformed`` so far.
+        counters: Events ``delivered`` and ``malformed`` since the start.
     """
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
         self.counters: Counter[str] = Counter()
 
-    def take(self, published: bytes) -> None:
-        """Emit one published event. Never raises: whoever can publish must not be able to end the listener."""
+    def emit(self, published: bytes) -> None:
+        """Emit one published event. Never raises: the bytes come from outside and must not end the listener."""
         try:
             event = PublishedEvent.model_validate_json(published)
             self._rooms.broadcast(chat_room(event.chat_id), EncodedEvent.from_args(EVENT, event.data))
         except (ValidationError, EncodeError, ValueError, RecursionError) as error:
-            self._refused(len(published), type(error).__name__)
+            self._drop_malformed(len(published), type(error).__name__)
             return
         self.counters["delivered"] += 1
 
-    def _refused(self, size_bytes: int, error: str) -> None:
-        """Count it, and tell of the 1st, 2nd, 4th, 8th…: never what it says, which people may have written."""
+    def _drop_malformed(self, size_bytes: int, error: str) -> None:
         self.counters["malformed"] += 1
-        refused = self.counters["malformed"]
-        if refused & (refused - 1) == 0:
-            facts = {"channel": CHANNEL, "size_bytes": size_bytes, "error": error, "refused": refused}
-            logger.warning("a published event cannot be read", extra=facts)
+        malformed = self.counters["malformed"]
+        if should_log(malformed):
+            # Without its content, which may be a person's message.
+            facts = {"channel": CHANNEL, "size_bytes": size_bytes, "error": error, "malformed": malformed}
+            logger.warning("malformed event on the ingress", extra=facts)

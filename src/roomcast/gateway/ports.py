@@ -1,7 +1,7 @@
-"""What the gateway asks of its neighbours.
+"""The ports of the gateway.
 
-Of the main API: `ChatAdmission`, in one process a direct call, else HTTP to ``API_URL``. Of the Socket.IO server:
-`Rooms` and `RoomSocket`, the few primitives that feeds and joins are built on; `roomcast.realtime` has them.
+`ChatAdmission` is the main API: a direct call in one process, else HTTP to ``API_URL``. `Rooms` and `RoomSocket` are
+what feeds and joins use of a Socket.IO server; `roomcast.realtime` implements them. `FollowerObserver` is for presence.
 
 Layer: gateway.
 """
@@ -31,11 +31,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The answer to one join.
+    """The API's answer to a join.
 
     Attributes:
-        head: The chat's end in the database.
-        reset: The client's cursor does not belong to this history (database restored or deleted).
+        head: The chat's last event in the database.
+        reset: The client's cursor is not of this history: the database was restored or deleted.
     """
 
     head: Head
@@ -43,67 +43,72 @@ class Admission:
 
 
 class AdmissionDenied(Exception):
-    """The user may not see this chat, or it does not exist (told apart only where the user may know)."""
+    """The user may not follow the chat, or there is no such chat; a non-member cannot tell which."""
 
 
 class ApiUnavailable(Exception):
-    """The API is out of reach: answer ``unavailable``, never ``forbidden``."""
+    """The API does not answer. The client receives ``unavailable`` and retries, never ``forbidden``."""
 
 
 class ChatAdmission(Protocol):
-    """Authorises a join, and checks a client's cursor against the events table in the same step."""
+    """Decides whether a user may follow a chat, and reaches the relay of that chat."""
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
-        """Admit ``user_id`` (None: authentication is off, any id is accepted) to the chat.
+        """Admit a user to a chat and check the client's cursor against the events table.
 
-        Also wakes the relay, so that the chat's log exists and reaches ``head`` soon after this returns.
+        It also starts the relay, so that the chat's log exists and reaches ``head`` soon after this returns.
+
+        Args:
+            chat_id: Which chat.
+            user_id: The authenticated user; None: authentication is off and every chat is admitted to.
+            since: The client's cursor.
 
         Raises:
             AdmissionDenied: not a member, or no such chat while authentication is on.
-            ApiUnavailable: nobody could be asked.
+            ApiUnavailable: no answer.
         """
 
     async def request_publish(self, chat_id: str) -> None:
-        """Ask the relay to bring the chat's log up to date with the events table; returns when it has tried.
+        """Have the relay bring the chat's log up to date with the events table; returns after its attempt.
 
         Raises:
-            ApiUnavailable: nobody could be asked.
+            ApiUnavailable: no answer.
         """
 
 
 class Rooms(Protocol):
-    """Emits to whoever is in a room now, in this loop turn."""
+    """Emits to rooms of this gateway's sockets, in the current loop turn."""
 
     def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
-        """Emit to the local members of ``room`` but those with an id in ``skip``; harmless if there are none."""
+        """Emit to the members of ``room``, except the socket ids in ``skip``. The room may be empty."""
 
 
 class RoomSocket(Protocol):
-    """One client, as `roomcast.realtime.Socket` has it. Every method acts in this loop turn."""
+    """One client's socket. Every method acts in the current loop turn."""
 
     @property
     def sid(self) -> str:
-        """Its id."""
+        """The socket id."""
 
     @property
     def connected(self) -> bool:
-        """Whether it is still there."""
+        """Whether the socket is connected."""
 
     def join(self, room: str) -> None:
-        """Get what is emitted to ``room`` from now on."""
+        """Enter ``room``: receive what is emitted to it from now on."""
 
     def leave(self, room: str) -> None:
-        """Get nothing that is emitted to ``room`` from now on."""
+        """Leave ``room``."""
 
     def send(self, message: EncodedEvent) -> None:
-        """Get this, behind everything that was emitted to it before."""
+        """Send an event to this client, after everything that was emitted to it before."""
 
 
 class FollowerObserver(Protocol):
-    """Hears who follows a chat. Nothing here waits or raises."""
+    """Notified when a socket begins or ceases to follow a chat. Methods neither suspend nor raise."""
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
-        """The socket follows the chat from now on; the answer to its join is written later in this loop turn."""
+        """The socket follows the chat from now on. Its ack is written later in the same loop turn."""
 
     def left(self, sid: str, chat_id: str) -> None:
-        """It follows it no longer."""
+        """The socket no longer follows the chat."""

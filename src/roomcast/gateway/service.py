@@ -1,4 +1,4 @@
-"""The gateway, put together: a Socket.IO server, its feeds, joins and handlers.
+"""Composes one gateway: a Socket.IO server, its feeds, joins, presence and handlers.
 
 Layer: gateway.
 """
@@ -15,7 +15,7 @@ from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, Joins
 from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import health_app
-from roomcast.gateway.ports import ChatAdmission, FollowerObserver, RoomSocket
+from roomcast.gateway.ports import ChatAdmission
 from roomcast.gateway.presence.signals import Signals
 from roomcast.gateway.presence.tracker import PresenceOptions, Presences
 from roomcast.gateway.presence.typing import TypingNotices
@@ -30,14 +30,14 @@ from roomcast.realtime.transports.proxies import ASGIApp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayOptions:
-    """Options of one gateway.
+    """Options of one gateway, by part.
 
     Attributes:
-        server: Of its Socket.IO server.
-        auth: How tokens are checked; None: authentication is off.
-        feeds: Bounds of the feeds.
+        server: The Socket.IO server.
+        auth: How tokens are verified; None: authentication is off.
+        feeds: Time limits of feeds.
         joins: Bounds of joins.
-        presence: Bounds of presence.
+        presence: Periods and bounds of presence.
     """
 
     server: ServerOptions = field(default_factory=ServerOptions)
@@ -51,14 +51,14 @@ class Gateway:
     """One gateway.
 
     Args:
-        log: Where events come from.
-        admission: Who may join what.
-        options: See there.
-        observer: Told of what happens to connections.
-        adapter: The way to other Socket.IO servers on the same Redis; None: there are none.
-        directory: Where the other gateways are; None: there are none.
-        nodes: Which of them are up; None: there are none.
-        board: Where they note who is in which chat; None: in this process.
+        log: The log of chat events.
+        admission: Decides on joins.
+        options: By part.
+        observer: Receives the server's connection events.
+        adapter: Connects to other Socket.IO servers on the same Redis; None: there are none.
+        directory: Finds sessions on other gateways; None: there are none.
+        nodes: The gateways that are alive; None: this one only.
+        board: Shares presence between gateways; None: kept in this process.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Gateway:
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presences = Presences(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presences, self.signals, nodes.node_id)
-        self.joins = Joins(self.feeds, admission, options.joins, _FollowerObservers((typing, self.presences)))
+        self.joins = Joins(self.feeds, admission, options.joins, observers=(typing, self.presences))
         self._handlers = Handlers(
             self.server,
             self.joins,
@@ -92,35 +92,25 @@ class Gateway:
         )
 
     def asgi(self, fallback: ASGIApp | None = None, routes: Mapping[str, Route] | None = None) -> Application:
-        """The application: Socket.IO on its path, elsewhere ``fallback``, or else the health check and ``routes``."""
+        """The ASGI application.
+
+        Args:
+            fallback: Serves every path except Socket.IO's; None: the health check and ``routes``.
+            routes: Further routes by path.
+        """
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 
     async def run(self) -> None:
-        """Compare feeds with their logs until cancelled. `presences` is run beside it."""
+        """Sweep the feeds until cancelled. Run `presences` beside it."""
         await self.feeds.run()
 
-    def compare_soon(self) -> None:
-        """The live feed was away and is back, and Redis may have lost its data."""
+    def sweep_soon(self) -> None:
+        """Compare feeds and presence with Redis now: the connection was lost, and Redis may have lost data."""
         self.feeds.sweep_soon()
         self.presences.sweep_soon()
 
     async def close(self) -> None:
-        """End presence and feeds; the sockets are closed by `roomcast.realtime.serve` before."""
+        """End presence and feeds; `roomcast.realtime.serve` has closed the sockets before."""
         await self.presences.close()
         await self.signals.close()
         await self.feeds.close()
-
-
-class _FollowerObservers:
-    """Several `FollowerObserver`s, told in order."""
-
-    def __init__(self, audiences: tuple[FollowerObserver, ...]) -> None:
-        self._audiences = audiences
-
-    def entered(self, socket: RoomSocket, chat_id: str) -> None:
-        for audience in self._audiences:
-            audience.entered(socket, chat_id)
-
-    def left(self, sid: str, chat_id: str) -> None:
-        for audience in self._audiences:
-            audience.left(sid, chat_id)

@@ -1,6 +1,6 @@
-"""Admission of a gateway of its own: asks the API, and lives through its short absences.
+"""Admission by the API over HTTP, with cached decisions for its short outages.
 
-Layer: gateway. Source: DESIGN §5 (cached grants serve for at most 60 s; out of reach is ``unavailable``).
+Layer: gateway. Source: docs/design.md, "Authorization".
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantOptions:
-    """How long the API's word holds while it cannot be asked.
+    """The cache of granted admissions, which serves while the API is unavailable.
 
     Attributes:
-        ttl_s: Seconds.
-        max_grants: Remembered at once; the oldest go first.
+        ttl_s: How long a grant is valid.
+        max_grants: Size of the cache; the oldest grant is evicted first.
     """
 
     ttl_s: float = 60.0
@@ -34,8 +34,8 @@ class HttpAdmission:
     """`ChatAdmission` over HTTP.
 
     Args:
-        api: Who is asked.
-        options: See there.
+        api: The HTTP client.
+        options: The cache.
         clock: Monotonic seconds.
     """
 
@@ -46,42 +46,42 @@ class HttpAdmission:
         self._batches = AdmissionBatches(api)
         self._options = options or GrantOptions()
         self._clock = clock
-        # The last answers, oldest first.
+        # Oldest first.
         self._grants: OrderedDict[tuple[str, str | None], tuple[float, Head]] = OrderedDict()
 
     async def close(self) -> None:
-        """End what is asked now."""
+        """Cancel the requests in progress."""
         await self._batches.close()
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """See the port."""
-        asked = {
+        question = {
             "chatId": chat_id,
             "userId": user_id,
             "since": None if since is None else {"epoch": since.epoch, "seq": since.seq},
         }
         key = (chat_id, user_id)
         try:
-            admission = await self._ask(asked)
+            admission = await self._ask(question)
         except AdmissionDenied:
             self._grants.pop(key, None)
             raise
         except ApiUnavailable:
             head = self._granted(key)
-            # A cursor of another epoch can be judged by nobody but the database.
+            # Only the database knows whether a cursor of another epoch is of this history.
             if head is None or (since is not None and since.epoch != head.epoch):
                 raise
             return Admission(head, reset=False)
         self._remember(key, admission.head)
         return admission
 
-    async def _ask(self, asked: dict[str, Any]) -> Admission:
-        verdict = await self._batches.ask(asked)
-        if verdict.admitted is not None:
-            return Admission(Head(verdict.admitted.epoch, verdict.admitted.seq), verdict.admitted.reset)
-        if verdict.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
+    async def _ask(self, question: dict[str, Any]) -> Admission:
+        decision = await self._batches.ask(question)
+        if decision.admitted is not None:
+            return Admission(Head(decision.admitted.epoch, decision.admitted.seq), decision.admitted.reset)
+        if decision.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
             raise AdmissionDenied("the API does not admit the user")
-        raise ApiUnavailable("the API cannot tell now")
+        raise ApiUnavailable("the API has no answer at the moment")
 
     async def request_publish(self, chat_id: str) -> None:
         """See the port."""

@@ -1,7 +1,7 @@
-"""Questions about joins, put to the API several at a time: a storm of reconnects is a few requests, not thousands.
+"""Batches of admissions: a storm of reconnects costs the API a few requests instead of thousands.
 
-Nobody waits for others to ask: a question goes out at once while a request is free, and those that come while all are
-under way share the next one.
+No question waits for a batch to fill. It is sent at once while fewer than ``max_requests`` are in progress; questions
+that arrive while all are in progress share the next request.
 
 Layer: gateway.
 """
@@ -25,114 +25,115 @@ from roomcast.gateway.ports import ApiUnavailable
 
 logger = logging.getLogger(__name__)
 
-_Asked = tuple[dict[str, Any], asyncio.Future[AdmissionDecision]]
+_Question = tuple[dict[str, Any], asyncio.Future[AdmissionDecision]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """Bounds of the questions.
+    """Bounds of the batches.
 
     Attributes:
-        at_once: Requests under way.
-        per_request: Questions of one request, at most ``MAX_ASKS``.
+        max_requests: Concurrent requests.
+        max_questions: Questions in one request, at most ``MAX_ASKS``.
         max_waiting: Questions that wait for a request.
-        wait_s: How long one may take in all: what a joining client waits before it is told ``unavailable``.
+        timeout_s: Time for one question, from `AdmissionBatches.ask` to its answer.
     """
 
-    at_once: int = 4
-    per_request: int = MAX_ASKS
+    max_requests: int = 4
+    max_questions: int = MAX_ASKS
     max_waiting: int = 20_000
-    wait_s: float = 5.0
+    timeout_s: float = 5.0
 
 
 class AdmissionBatches:
-    """Asks the API.
+    """Asks the API for admissions.
 
     Args:
-        api: The way there.
+        api: The HTTP client.
         options: Bounds.
     """
 
     def __init__(self, api: ApiClient, options: BatchOptions | None = None) -> None:
         self._api = api
         self._options = options or BatchOptions()
-        self._waiting: deque[_Asked] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[_Question] = deque()
+        self._senders: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: dict[str, Any]) -> AdmissionDecision:
-        """The API's word on one join.
+        """The API's decision on one join.
 
         Args:
             question: A `contract.rest.AdmissionRequest`, as JSON.
 
         Raises:
-            ApiUnavailable: there is none, in time.
+            ApiUnavailable: no answer in time, or too many questions wait.
         """
         if len(self._waiting) >= self._options.max_waiting:
             raise ApiUnavailable("too many joins wait for the API")
-        verdict: asyncio.Future[AdmissionDecision] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, verdict))
-        if len(self._tasks) < self._options.at_once:
-            task = asyncio.create_task(self._work(), name="admissions")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        decision: asyncio.Future[AdmissionDecision] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, decision))
+        if len(self._senders) < self._options.max_requests:
+            sender = asyncio.create_task(self._send_waiting(), name="admissions")
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
         try:
-            async with asyncio.timeout(self._options.wait_s):
-                return await verdict
+            async with asyncio.timeout(self._options.timeout_s):
+                return await decision
         except TimeoutError:
-            raise ApiUnavailable(f"the API did not answer within {self._options.wait_s} s") from None
+            raise ApiUnavailable(f"the API did not answer within {self._options.timeout_s} s") from None
 
     async def close(self) -> None:
-        """End what is under way; who still waits is told that there is no answer."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        _fail(self._waiting, "the gateway ends")
+        """Cancel the requests in progress; every waiting question fails with `ApiUnavailable`."""
+        for sender in list(self._senders):
+            sender.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        _fail(self._waiting, "the gateway is shutting down")
         self._waiting.clear()
 
-    async def _work(self) -> None:
+    async def _send_waiting(self) -> None:
+        """Send one request after the other until no question waits."""
         while self._waiting:
-            count = min(len(self._waiting), self._options.per_request)
-            taken = [self._waiting.popleft() for _ in range(count)]
-            # Who was answered by their own time limit, or is gone, asks nothing any more.
-            asked = [(question, verdict) for question, verdict in taken if not verdict.done()]
-            if not asked:
+            count = min(len(self._waiting), self._options.max_questions)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            # A question that has timed out, or whose socket has disconnected, is done.
+            batch = [(question, decision) for question, decision in batch if not decision.done()]
+            if not batch:
                 continue
             try:
-                verdicts = await self._request([question for question, _ in asked])
+                answers = await self._request([question for question, _ in batch])
             except asyncio.CancelledError:
-                _fail(asked, "the gateway ends")
+                _fail(batch, "the gateway is shutting down")
                 raise
             except ApiUnavailable as error:
-                _fail(asked, str(error))
+                _fail(batch, str(error))
                 continue
             except Exception:
-                # A bug here must leave nobody waiting, neither these nor those behind them.
-                logger.exception("asking the API about joins failed")
-                _fail(asked, "the API could not be asked")
+                # A bug here must not leave this batch, or the questions behind it, without an answer.
+                logger.exception("asking the API for admissions failed")
+                _fail(batch, "the API could not be asked")
                 continue
-            for (_, verdict), answer in zip(asked, verdicts, strict=True):
-                if not verdict.done():
-                    verdict.set_result(answer)
+            for (_, decision), answer in zip(batch, answers, strict=True):
+                if not decision.done():
+                    decision.set_result(answer)
 
     async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionDecision]:
-        answer = await self._api.post("/api/internal/admissions", {"asks": questions})
-        if answer.status_code != HTTPStatus.OK:
-            raise ApiUnavailable(f"the API answered {answer.status_code} to admissions")
-        return _read(answer, len(questions))
+        response = await self._api.post("/api/internal/admissions", {"asks": questions})
+        if response.status_code != HTTPStatus.OK:
+            raise ApiUnavailable(f"the API answered {response.status_code} to admissions")
+        return _parse(response, len(questions))
 
 
-def _fail(asked: Iterable[_Asked], why: str) -> None:
-    for _, verdict in asked:
-        if not verdict.done():
-            verdict.set_exception(ApiUnavailable(why))
+def _fail(batch: Iterable[_Question], reason: str) -> None:
+    for _, decision in batch:
+        if not decision.done():
+            decision.set_exception(ApiUnavailable(reason))
 
 
-def _read(answer: httpx.Response, count: int) -> Sequence[AdmissionDecision]:
+def _parse(response: httpx.Response, count: int) -> Sequence[AdmissionDecision]:
     try:
-        verdicts = AdmissionAnswers.model_validate_json(answer.content).answers
+        answers = AdmissionAnswers.model_validate_json(response.content).answers
     except ValidationError as error:
-        raise ApiUnavailable(f"the API's answer to admissions cannot be read: {error.error_count()} errors") from None
-    if len(verdicts) != count:
-        raise ApiUnavailable(f"the API gave {len(verdicts)} answers to {count} admissions")
-    return verdicts
+        raise ApiUnavailable(f"the API's answer to admissions is invalid: {error.error_count()} errors") from None
+    if len(answers) != count:
+        raise ApiUnavailable(f"the API gave {len(answers)} answers to {count} admissions")
+    return answers

@@ -17,7 +17,7 @@ Layer: gateway. Source: docs/design.md, "Joins".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,7 +97,7 @@ class Joins:
         feeds: The feeds of these chats.
         admission: Decides on joins.
         options: Bounds.
-        observer: Notified when a socket begins or ceases to follow a chat, in the same loop turn.
+        observers: Notified when a socket begins or ceases to follow a chat, in the same loop turn.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class Joins:
         feeds: Feeds,
         admission: ChatAdmission,
         options: JoinOptions | None = None,
-        observer: FollowerObserver | None = None,
+        observers: Sequence[FollowerObserver] = (),
     ) -> None:
         self._feeds = feeds
         self._admission = admission
         self._options = options or JoinOptions()
-        self._observer = observer
+        self._observers = observers
         self._sockets: dict[str, dict[str, _ChatSubscription]] = {}
 
     async def join(self, socket: RoomSocket, chat_id: str, user_id: str | None, since: Cursor | None) -> JoinChatAck:
@@ -185,8 +185,8 @@ class Joins:
         if user_id is not None:
             # Events after the admission may include this user's removal.
             self._watch_membership(subscription, user_id, recheck=position.seq > admission.head.seq)
-        if self._observer is not None:
-            self._observer.entered(subscription.socket, subscription.chat_id)
+        for observer in self._observers:
+            observer.entered(subscription.socket, subscription.chat_id)
         return _ack(feed, position, admission, recovered=replay is not None)
 
     async def _catch_up(
@@ -295,8 +295,8 @@ class Joins:
             subscription.user_id = None
         self._feeds.release(subscription.feed)
         subscription.feed = None
-        if self._observer is not None:
-            self._observer.left(sid, chat_id)
+        for observer in self._observers:
+            observer.left(sid, chat_id)
 
 
 def _repeated_ack(

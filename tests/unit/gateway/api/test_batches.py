@@ -137,4 +137,4 @@ def test_nobody_waits_for_ever_and_no_more_wait_than_may() -> None:
         assert all(isinstance(result, ApiUnavailable) for result in results)
         assert asyncio.get_running_loop().time() < 10
 
-    run(scenario, BatchOptions(at_once=1, max_waiting=20))
+    run(scenario, BatchOptions(max_requests=1, max_waiting=20))
