@@ -1,4 +1,4 @@
-"""Chaos runs on the product's loop."""
+"""Chaos runs use the event loop that the product uses."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import uvloop
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
-    """The product's loop."""
+    """uvloop only."""
     return {"uvloop": uvloop.new_event_loop}

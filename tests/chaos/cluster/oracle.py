@@ -1,7 +1,7 @@
-"""What Exact means, as functions of what was seen: every acknowledged message once, in one order, for every client.
+"""Pure checks of a recorded run: every acknowledged message exactly once, in one order, at every client.
 
-Two questions, since a client that drops what it has and fetches what it misses hides what a gateway did wrong:
-`judge` asks what the clients ended up with, `judge_connection` what each connection brought, in the order it came.
+A client that drops repeats and fetches what it misses hides a gateway's mistakes. So there are two checks:
+`check_chat` for what the clients ended up with, `check_connection` for what each connection received, in its order.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 
-class Told(NamedTuple):
-    """A message, as a frame or the database has it: all that makes it the same one."""
+class ChatMessage(NamedTuple):
+    """The fields that identify a message, in a frame and in the database."""
 
     seq: int
     id: str
@@ -23,13 +23,13 @@ class Told(NamedTuple):
     content: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self:
-        """Of a message object."""
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """From a message object of the API or of ``new-msg``."""
         return cls(data["seq"], data["id"], data["epoch"], data["clientMsgId"], data["chatId"], data["content"])
 
 
-class Joined(NamedTuple):
-    """The ack of a join."""
+class JoinAck(NamedTuple):
+    """The ack of ``join-chat``."""
 
     epoch: str
     seq: int
@@ -37,8 +37,8 @@ class Joined(NamedTuple):
     reset: bool
 
 
-class Resynced(NamedTuple):
-    """The gateway said that there is something to fetch."""
+class ResyncNotice(NamedTuple):
+    """The ``resync`` event: the client has to fetch up to ``seq``."""
 
     epoch: str
     seq: int
@@ -46,98 +46,97 @@ class Resynced(NamedTuple):
 
 
 @dataclass(slots=True)
-class Connection:
-    """What one connection brought of one chat.
+class ConnectionRecord:
+    """What one connection received for one chat.
 
     Attributes:
-        member: The client's number.
-        epoch: What it joined with; likewise ``after``.
-        after: The seq up to which it had everything.
-        seen: In the order in which it came.
-        ended: It was lost before the end of the run, and need not have brought everything.
+        client: The client's number.
+        epoch: Epoch of the cursor that it joined with.
+        after: Seq of that cursor.
+        received: In order of arrival.
+        ended: Lost before the end of the run, so it need not have received everything.
     """
 
-    member: int
+    client: int
     epoch: str
     after: int
-    seen: list[Told | Joined | Resynced] = field(default_factory=list)
+    received: list[ChatMessage | JoinAck | ResyncNotice] = field(default_factory=list)
     ended: bool = False
 
     @property
     def position(self) -> int:
-        """Up to where its client was told, one way or the other."""
-        return self.seen[-1].seq if self.seen else self.after
+        """The last seq that it was sent, in an event, an ack or a notice."""
+        return self.received[-1].seq if self.received else self.after
 
 
-def judge(
-    truth: Sequence[Told],
+def check_chat(
+    stored: Sequence[ChatMessage],
     acknowledged: Mapping[str, tuple[int, str]],
-    applied: Mapping[int, Sequence[Told]],
-    connections: Sequence[Connection] = (),
+    applied: Mapping[int, Sequence[ChatMessage]],
+    connections: Sequence[ConnectionRecord] = (),
 ) -> None:
-    """Fail unless one chat was Exact.
+    """Fail unless every client of one chat has every acknowledged message exactly once, in the order of the database.
 
     Args:
-        truth: What the database has, by seq.
-        acknowledged: Client id to the seq and id that the send was answered with. Client ids are
+        stored: The chat in the database, by seq.
+        acknowledged: Client id of each acknowledged message → seq and id in the answer. Client ids are
             ``<sender>-<number>``, and a sender's numbers ascend.
-        applied: What each client has, in its order, by the client's number.
-        connections: All that there were.
+        applied: A client's number → its messages in its order.
+        connections: Every connection of every client.
     """
-    seqs = [message.seq for message in truth]
-    assert seqs == list(range(1, len(truth) + 1)), "the truth has gaps"
-    stored = Counter(message.client_id for message in truth)
-    missing = [client_id for client_id in acknowledged if stored[client_id] != 1]
+    seqs = [message.seq for message in stored]
+    assert seqs == list(range(1, len(stored) + 1)), "the database has gaps"
+    copies = Counter(message.client_id for message in stored)
+    missing = [client_id for client_id in acknowledged if copies[client_id] != 1]
     assert not missing, f"acknowledged, but not stored once: {missing[:10]}"
     wrong = [
         client_id
         for client_id, (seq, id_) in acknowledged.items()
-        if not 1 <= seq <= len(truth) or (truth[seq - 1].id, truth[seq - 1].client_id) != (id_, client_id)
+        if not 1 <= seq <= len(stored) or (stored[seq - 1].id, stored[seq - 1].client_id) != (id_, client_id)
     ]
     assert not wrong, f"acknowledged under another seq: {wrong[:10]}"
     latest: dict[str, int] = {}
-    for message in truth:
+    for message in stored:
         sender, _, number = str(message.client_id).partition("-")
         assert latest.get(sender, -1) < int(number), f"sender {sender} is out of order at {number}"
         latest[sender] = int(number)
-    expected = list(truth)
+    expected = list(stored)
     different = [number for number, messages in applied.items() if list(messages) != expected]
-    assert not different, f"{len(different)} clients differ from the truth: {different[:10]}"
+    assert not different, f"{len(different)} clients differ from the database: {different[:10]}"
     for connection in connections:
-        judge_connection(connection, truth)
+        check_connection(connection, stored)
 
 
-def judge_connection(connection: Connection, truth: Sequence[Told]) -> None:
-    """Fail unless one connection kept the promise to clients.
+def check_connection(connection: ConnectionRecord, stored: Sequence[ChatMessage]) -> None:
+    """Fail unless one connection received what the protocol guarantees.
 
-    A join's ack means that everything up to its seq came before it on this connection; a replay is whole or none; what
-    follows is the next, again and again, until the connection ends or a ``resync`` says how far the client has to
-    fetch. So nothing comes twice, late or out of order, and nothing is left out in silence, the last one no more than
-    any other.
+    - Before the ack of a join come all events of the replay, or none of them.
+    - After the ack comes every next event, until the connection ends or a ``resync`` moves the position.
+    - So no event comes twice, late or out of order, and none is left out without a ``resync``, the last one included.
     """
-    client = f"client {connection.member}"
-    epoch, here, joined = connection.epoch, connection.after, False
-    for thing in connection.seen:
-        if isinstance(thing, Told):
-            assert thing.seq > here, f"{client} was at {here} and got {thing.seq}: stale, or twice"
-            assert thing.seq == here + 1, f"{client} was at {here} and got {thing.seq}: a hole, and nothing said so"
-            assert thing.epoch == epoch, f"{client} was in epoch {epoch} and got {thing}"
-            assert thing.seq <= len(truth), f"{client} got {thing}, which is not stored"
-            assert thing == truth[thing.seq - 1], f"{client} got {thing}, but stored is {truth[thing.seq - 1]}"
-            here = thing.seq
-        elif isinstance(thing, Joined):
-            whole = f"{client} joined with {connection.after}, was replayed up to {here}, and then told {thing}"
-            assert not joined, f"{client} was told twice that it had joined"
-            assert here == (thing.seq if thing.recovered else connection.after), whole
-            assert thing.reset or thing.epoch == epoch, whole
-            assert not (thing.reset and thing.recovered), whole
-            joined, epoch, here = True, thing.epoch, thing.seq
-            assert here <= len(truth), f"{client} was told {thing}, and stored are {len(truth)}"
+    client = f"client {connection.client}"
+    epoch, position, joined = connection.epoch, connection.after, False
+    for item in connection.received:
+        if isinstance(item, ChatMessage):
+            assert item.seq > position, f"{client} was at {position} and got {item.seq}: stale or repeated"
+            assert item.seq == position + 1, f"{client} was at {position} and got {item.seq}: a gap without a resync"
+            assert item.epoch == epoch, f"{client} was in epoch {epoch} and got {item}"
+            assert item.seq <= len(stored), f"{client} got {item}, which is not stored"
+            assert item == stored[item.seq - 1], f"{client} got {item}, but stored is {stored[item.seq - 1]}"
+            position = item.seq
+        elif isinstance(item, JoinAck):
+            context = f"{client} joined with {connection.after}, was replayed up to {position} and got {item}"
+            assert not joined, f"{client} got two acks"
+            assert position == (item.seq if item.recovered else connection.after), context
+            assert item.reset or item.epoch == epoch, context
+            assert not (item.reset and item.recovered), context
+            joined, epoch, position = True, item.epoch, item.seq
+            assert position <= len(stored), f"{client} got {item}, and stored are {len(stored)}"
         else:
-            said = f"{client} was at {here} and told {thing}"
-            assert joined, f"{said} before it had joined"
-            assert thing.reset or (thing.epoch == epoch and thing.seq >= here), said
-            epoch, here = thing.epoch, thing.seq
-            assert here <= len(truth), f"{client} was told {thing}, and stored are {len(truth)}"
-    assert connection.ended or joined, f"{client} was never told that it had joined"
-    assert connection.ended or here == len(truth), f"{client} was brought {here} of {len(truth)}, and then nothing more"
+            context = f"{client} was at {position} and got {item}"
+            assert joined, f"{context} before the ack"
+            assert item.reset or (item.epoch == epoch and item.seq >= position), context
+            epoch, position = item.epoch, item.seq
+            assert position <= len(stored), f"{client} got {item}, and stored are {len(stored)}"
+    assert connection.ended or joined, f"{client} never got the ack of its join"
+    assert connection.ended or position == len(stored), f"{client} got {position} of {len(stored)} and then nothing"

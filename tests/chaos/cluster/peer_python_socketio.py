@@ -1,9 +1,9 @@
-"""Item 1's script against python-socketio: three uvicorn processes over its AsyncRedisManager; prints what is lost.
+"""The faults of `test_faults` against python-socketio: three uvicorn processes with its AsyncRedisManager.
 
     PYTHONPATH=src:tests python tests/chaos/cluster/peer_python_socketio.py [members] [messages]
 
-It is set up as its documentation says: a server per process, and a write-only manager in the process that sends. A send
-counts as acknowledged when ``emit`` returned without an error. The clients reconnect and join again, as everywhere.
+Prints how many deliveries are lost. The set-up follows its documentation: one server for each process, and a write-only
+manager in the sending process. A send counts as acknowledged when ``emit`` returns. Clients reconnect and join again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 import socketio
 import uvicorn
 
-from chaos.cluster.site import Faults
-from chaos.cluster.wire import connect_to_one, in_turn
+from chaos.cluster.deployment import Faults
+from chaos.cluster.socketio_client import connect_to_first, rotate
 from support.ports import free_port
 from support.redis_server import RedisServer, running
 
@@ -38,7 +38,7 @@ LIMIT_S = 10.0
 
 
 def serve(port: int, redis_url: str) -> None:
-    """One of the servers."""
+    """Run one server."""
     server = socketio.AsyncServer(async_mode="asgi", client_manager=socketio.AsyncRedisManager(redis_url))
 
     @server.on("join-chat")  # type: ignore[untyped-decorator] # python-socketio has no types
@@ -50,7 +50,7 @@ def serve(port: int, redis_url: str) -> None:
 
 
 class Listener:
-    """A client that can only join again: there is no cursor and no log to ask."""
+    """A client that can only join again: python-socketio has neither cursor nor log."""
 
     def __init__(self, number: int, ports: list[int], chance: random.Random) -> None:
         self.got: Counter[int] = Counter()
@@ -64,22 +64,22 @@ class Listener:
         """Stay connected until cancelled."""
         joined_once = False
         while True:
-            wire = None
+            client = None
             with contextlib.suppress(OSError, TimeoutError):
                 try:
                     first = self._chance.randrange(len(self._ports)) if joined_once else self._number
-                    wire = await connect_to_one(in_turn(self._ports, first), self._event)
+                    client = await connect_to_first(rotate(self._ports, first), self._event)
                     async with asyncio.timeout(5):
-                        await wire.open()
-                        await wire.call("join-chat", ROOM)
+                        await client.open()
+                        await client.call("join-chat", ROOM)
                     self.joined.set()
                     joined_once = True
-                    await asyncio.shield(wire.closed)
+                    await asyncio.shield(client.closed)
                 finally:
                     self.joined.clear()
-                    if wire is not None:
-                        wire.abort()
-                        await wire.closed
+                    if client is not None:
+                        client.abort()
+                        await client.closed
             await asyncio.sleep(self._chance.uniform(0.2, 1.0))
 
     def _event(self, _name: str, data: Any, _raw: bytes) -> None:
@@ -89,7 +89,7 @@ class Listener:
 
 
 @contextlib.contextmanager
-def served(port: int, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_server(port: int, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """A server in a process of its own."""
     process = subprocess.Popen([sys.executable, __file__, "serve", str(port), redis_url])
     try:
@@ -100,14 +100,14 @@ def served(port: int, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 async def measure(members: int, messages: int, directory: Path) -> None:
-    """Run it and print."""
+    """Run the test and print its figures."""
     seed = int(os.environ.get("ROOMCAST_CHAOS_SEED") or random.randrange(1_000_000))
-    # The faults are those of our run, whatever the clients draw.
-    faults, chance = Faults.drawn(seed, GATEWAYS), random.Random(seed + 1)
+    # The same faults as in test_faults, independent of the random numbers that the clients use.
+    faults, chance = Faults.from_seed(seed, GATEWAYS), random.Random(seed + 1)
     with running(RedisServer(directory / "redis")) as redis, contextlib.ExitStack() as stack:
         url = f"redis://127.0.0.1:{redis.port}/0"
         ports = [free_port() for _ in range(GATEWAYS)]
-        servers = [stack.enter_context(served(port, url)) for port in ports]
+        servers = [stack.enter_context(running_server(port, url)) for port in ports]
         listeners = [Listener(number, ports, chance) for number in range(members)]
         tasks = [asyncio.create_task(listener.run()) for listener in listeners]
         try:
@@ -120,9 +120,9 @@ async def measure(members: int, messages: int, directory: Path) -> None:
             await asyncio.sleep(faults.restart_after_s)
             await asyncio.to_thread(redis.restart)
             await load
-            # What is only late is not lost: nothing would say that all has come but silence.
+            # A late delivery is not lost: wait until no more arrive.
             before: int | None = None
-            while before != (before := sum(len(one.order) for one in listeners)):  # noqa: ASYNC110 - silence is no event
+            while before != (before := sum(len(one.order) for one in listeners)):  # noqa: ASYNC110 - silence has no event
                 await asyncio.sleep(LIMIT_S / 2)
         finally:
             for task in tasks:
@@ -132,12 +132,12 @@ async def measure(members: int, messages: int, directory: Path) -> None:
         twice = sum(count - 1 for listener in listeners for count in listener.got.values())
         disorder = sum(listener.order != sorted(listener.order) for listener in listeners)
         differing = len({tuple(listener.order) for listener in listeners})
-        losers = sum(map(bool, lost))
+        with_losses = sum(map(bool, lost))
         total = len(acknowledged) * members
         sys.stdout.write(
             f"python-socketio {version('python-socketio')}, seed {seed}: {members} clients, "
             f"{len(acknowledged)} of {messages} acknowledged; lost {sum(lost)} of {total} deliveries "
-            f"({min(lost)} to {max(lost)} per client, {losers} clients lost some), {twice} twice, "
+            f"({min(lost)} to {max(lost)} per client, {with_losses} clients lost some), {twice} twice, "
             f"{disorder} clients out of order, {differing} different histories\n"
         )
 
@@ -154,7 +154,7 @@ async def send(url: str, messages: int, acknowledged: set[int]) -> None:
 
 
 def main() -> None:
-    """Serve, or measure."""
+    """Run a server, or the measurement."""
     if sys.argv[1:2] == ["serve"]:
         serve(int(sys.argv[2]), sys.argv[3])
         return

@@ -1,4 +1,4 @@
-"""The cheapest Socket.IO client there is: one asyncio protocol that speaks just enough WebSocket and Engine.IO."""
+"""A cheap Socket.IO client: one asyncio protocol with just enough of WebSocket and Engine.IO."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
-#: Called with the event's name, a way to its first argument, and the packet.
+#: Called with the event's name, a function that parses its first argument, and the packet.
 OnEvent = Callable[[str, Callable[[], Any], bytes], None]
 OnAck = Callable[[Any], None]
 
@@ -22,12 +22,12 @@ _HANDSHAKE = (
 _MESSAGE = b'42["new-msg",'
 
 
-class Wire(asyncio.Protocol):
+class SocketIoClient(asyncio.Protocol):
     """One connection.
 
     Attributes:
-        closed: Done once the connection is gone.
-        patient: Whether it stays although the server's pings are overdue, which no real client does.
+        closed: Done when the connection has ended.
+        ignores_heartbeat: Keep the connection when pings are overdue, which no real client does.
     """
 
     def __init__(self, port: int, on_event: OnEvent) -> None:
@@ -35,59 +35,59 @@ class Wire(asyncio.Protocol):
         self._on_event = on_event
         self._buffer = bytearray()
         self._upgraded = False
-        self._number = 0
+        self._last_ack_id = 0
         loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = loop.create_future()
         self._opened: asyncio.Future[None] = loop.create_future()
         self._acks: dict[int, tuple[asyncio.Future[Any], OnAck | None]] = {}
-        self.patient = False
+        self.ignores_heartbeat = False
         self._heartbeat_s = 0.0
-        self._overdue: asyncio.TimerHandle | None = None
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
 
     @classmethod
     async def connect(cls, port: int, on_event: OnEvent) -> Self:
-        """Connect and ask for the upgrade."""
+        """Connect and request the WebSocket upgrade."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(5):
-            _, wire = await loop.create_connection(lambda: cls(port, on_event), "127.0.0.1", port)
-        return wire
+            _, client = await loop.create_connection(lambda: cls(port, on_event), "127.0.0.1", port)
+        return client
 
     async def open(self) -> None:
         """Wait until the default namespace is joined."""
         await self._opened
 
     async def call(self, event: str, payload: Any, on_ack: OnAck | None = None) -> Any:
-        """Emit and wait for the ack's first argument, which ``on_ack`` gets before anything that comes behind it."""
-        self._number += 1
+        """Emit and wait for the ack's first argument. ``on_ack`` gets it before any later packet is handled."""
+        self._last_ack_id += 1
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._acks[self._number] = done, on_ack
-        self._send(f"42{self._number}{json.dumps([event, payload])}")
+        self._acks[self._last_ack_id] = done, on_ack
+        self._send(f"42{self._last_ack_id}{json.dumps([event, payload])}")
         return await done
 
     def abort(self) -> None:
-        """End without a goodbye."""
+        """Close the TCP connection without a close packet."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the upgrade."""
+        """Request the WebSocket upgrade."""
         # uvloop's transports are no subclass.
         self._transport = cast("asyncio.Transport", transport)
         key = base64.b64encode(os.urandom(16)).decode()
         self._transport.write(_HANDSHAKE.format(port=self._port, key=key).encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits."""
-        if self._overdue is not None:
-            self._overdue.cancel()
-        for waiting in (self._opened, *(done for done, _ in self._acks.values())):
-            if not waiting.done():
-                waiting.set_exception(ConnectionError("the connection ended"))
-                waiting.exception()  # whoever waits still gets it; nobody has to wait
+        """Fail every pending call."""
+        if self._heartbeat_timer is not None:
+            self._heartbeat_timer.cancel()
+        for pending in (self._opened, *(done for done, _ in self._acks.values())):
+            if not pending.done():
+                pending.set_exception(ConnectionError("the connection ended"))
+                pending.exception()  # marks it as retrieved: the caller may have been cancelled
         if not self.closed.done():
             self.closed.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Take every whole frame."""
+        """Handle every complete frame."""
         buffer = self._buffer
         buffer += data
         if not self._upgraded:
@@ -134,11 +134,11 @@ class Wire(asyncio.Protocol):
             self._ack(packet)
         elif packet == b"2":
             self._send("3")
-            self._expect_ping()
+            self._restart_heartbeat_timer()
         elif packet.startswith(b"0"):
             handshake = json.loads(packet[1:])
             self._heartbeat_s = (handshake["pingInterval"] + handshake["pingTimeout"]) / 1_000
-            self._expect_ping()
+            self._restart_heartbeat_timer()
             self._send("40")
         elif packet.startswith(b"40"):
             if not self._opened.done():
@@ -147,22 +147,22 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
 
     def _ack(self, packet: bytes) -> None:
-        number, _, rest = packet[2:].partition(b"[")
-        waiting, on_ack = self._acks.pop(int(number))
+        ack_id, _, rest = packet[2:].partition(b"[")
+        pending, on_ack = self._acks.pop(int(ack_id))
         answer = (json.loads(b"[" + rest) or [None])[0]
         if on_ack is not None:
             on_ack(answer)
-        if not waiting.done():
-            waiting.set_result(answer)
+        if not pending.done():
+            pending.set_result(answer)
 
-    def _expect_ping(self) -> None:
-        """As the official client does: a server that is silent for too long is given up."""
-        if self._overdue is not None:
-            self._overdue.cancel()
-        self._overdue = asyncio.get_running_loop().call_later(self._heartbeat_s, self._give_up)
+    def _restart_heartbeat_timer(self) -> None:
+        """The official client closes a connection without a ping for ``pingInterval`` + ``pingTimeout``, too."""
+        if self._heartbeat_timer is not None:
+            self._heartbeat_timer.cancel()
+        self._heartbeat_timer = asyncio.get_running_loop().call_later(self._heartbeat_s, self._heartbeat_missed)
 
-    def _give_up(self) -> None:
-        if not self.patient:
+    def _heartbeat_missed(self) -> None:
+        if not self.ignores_heartbeat:
             self._transport.abort()
 
     def _send(self, text: str) -> None:
@@ -173,15 +173,15 @@ class Wire(asyncio.Protocol):
         self._transport.write(head + b"\0\0\0\0" + payload)
 
 
-def in_turn(ports: Sequence[int], first: int) -> list[int]:
+def rotate(ports: Sequence[int], first: int) -> list[int]:
     """The ports in the order in which a load balancer tries them."""
     start = first % len(ports)
     return [*ports[start:], *ports[:start]]
 
 
-async def connect_to_one(ports: Sequence[int], on_event: OnEvent) -> Wire:
-    """Connect to the first that is not down, as a load balancer does."""
+async def connect_to_first(ports: Sequence[int], on_event: OnEvent) -> SocketIoClient:
+    """Connect to the first port that accepts, as a load balancer does."""
     for port in ports[:-1]:
         with contextlib.suppress(ConnectionRefusedError):
-            return await Wire.connect(port, on_event)
-    return await Wire.connect(ports[-1], on_event)
+            return await SocketIoClient.connect(port, on_event)
+    return await SocketIoClient.connect(ports[-1], on_event)
