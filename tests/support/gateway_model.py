@@ -1,4 +1,4 @@
-"""A database, its relay and an unreliable log around the real feeds and joins, and clients that check what they get."""
+"""A model database with its relay, an unreliable log, and recording sockets, around the real feeds and joins."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def entry(seq: int, epoch: str = "e1", chat_id: str = "a", version: int = 1) -> 
     return LogEntry(seq, args, version=version)
 
 
-class _Line:
-    """A subscription behind a network: deliveries keep their order, take time, and may be lost."""
+class _UnreliableSubscription:
+    """Deliveries keep their order, take time, and may be lost."""
 
     def __init__(self, log: UnreliableLog) -> None:
         self._log = log
@@ -42,19 +42,19 @@ class _Line:
         self._open = True
         self.inner: Subscription
 
-    def deliver(self, hand_over: Callable[[], None]) -> None:
-        if self._log.losing:
+    def deliver(self, delivery: Callable[[], None]) -> None:
+        if self._log.drops_deliveries:
             return
         if self._log.random is None:
-            hand_over()
+            delivery()
             return
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time()) + self._log.random.choice((0, 0.001, 0.05))
-        loop.call_at(self._due, self._arrive, hand_over)
+        loop.call_at(self._due, self._arrive, delivery)
 
-    def _arrive(self, hand_over: Callable[[], None]) -> None:
+    def _arrive(self, delivery: Callable[[], None]) -> None:
         if self._open:
-            hand_over()
+            delivery()
 
     async def close(self) -> None:
         if self._open:
@@ -64,16 +64,19 @@ class _Line:
 
 
 class UnreliableLog:
-    """The memory log behind a network: answers take time, deliveries too, and both may fail.
+    """The memory log behind an unreliable network: answers and deliveries take time and may fail.
 
-    Deliveries of one subscription keep their order; while ``losing`` they are lost.
+    Attributes:
+        available: False: every call raises `LogUnavailable`.
+        drops_deliveries: True: live entries and signals are lost.
+        subscriptions: Open ones.
     """
 
     def __init__(self, random: Random | None = None, options: MemoryLogOptions | None = None) -> None:
         self.inner = MemoryEventLog(options)
         self.random = random
         self.available = True
-        self.losing = False
+        self.drops_deliveries = False
         self.subscriptions = 0
 
     async def _pause(self) -> None:
@@ -110,22 +113,22 @@ class UnreliableLog:
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> Subscription:
         await self._pause()
         self.subscriptions += 1
-        line = _Line(self)
+        subscription = _UnreliableSubscription(self)
         inner = await self.inner.subscribe(
             chat_id,
-            lambda epoch, entries: line.deliver(lambda: sink(epoch, entries)),
-            None if signals is None else lambda payload: line.deliver(lambda: signals(payload)),
+            lambda epoch, entries: subscription.deliver(lambda: sink(epoch, entries)),
+            None if signals is None else lambda payload: subscription.deliver(lambda: signals(payload)),
         )
-        line.inner = inner
-        return line
+        subscription.inner = inner
+        return subscription
 
     def drop(self, chat_id: str) -> None:
-        """Lose a whole log, as after FLUSHALL."""
+        """Delete a chat's log, as FLUSHALL does."""
         self.inner._chats.pop(chat_id, None)
 
 
 class Database:
-    """The truth, its relay, and what admits: `ChatAdmission`."""
+    """The events table, its relay, and the `ChatAdmission` of a gateway beside it."""
 
     def __init__(self, log: UnreliableLog, seed_entries: int = 20) -> None:
         self.log = log
@@ -147,7 +150,7 @@ class Database:
         self.heads[chat_id] += 1
 
     def restore(self, lose: int) -> None:
-        """Come back from an older copy that lacks the newest events of each chat, in a new epoch."""
+        """Restore a backup that lacks the newest events of each chat; it begins a new epoch."""
         self.epochs.append(f"e{len(self.epochs) + 1}")
         for chat_id in list(self.heads):
             keep = max(0, self.heads[chat_id] - lose)
@@ -166,7 +169,7 @@ class Database:
         return self.written_in[chat_id][cursor.seq - 1] <= self.epochs.index(cursor.epoch)
 
     async def publish(self, chat_id: str) -> None:
-        """What the relay does, single-flight for each chat."""
+        """The relay's work, single-flight for each chat."""
         async with self._relaying[chat_id]:
             for _ in range(5):
                 epoch, last = self.epoch, self.heads[chat_id]
@@ -195,12 +198,12 @@ class Database:
         try:
             await self.publish(chat_id)
         except LogUnavailable:
-            return  # a relay tries again by itself
+            return  # the real relay retries by itself
 
 
 @dataclass
 class ClientSocket:
-    """A socket as the gateway sees it, and the frames that it was sent."""
+    """A `RoomSocket` that records the frames sent to it."""
 
     sid: str
     rooms: LocalRooms

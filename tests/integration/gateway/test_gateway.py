@@ -20,7 +20,7 @@ NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
 
 @pytest.fixture(scope="module")
 def gateway():
-    """A gateway alone, as in the guide."""
+    """A gateway without API and Redis, as in the guide."""
     with Roomcast.gateway() as server:
         yield server
 
@@ -51,7 +51,7 @@ async def test_health_has_the_guides_words_and_counts_connections(gateway) -> No
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/api/chats"), ("POST", "/health")])
-def test_everything_else_is_not_found(gateway, method, path) -> None:
+def test_other_paths_are_not_found(gateway, method, path) -> None:
     answer = httpx.request(method, gateway.gateway_url + path)
     assert (answer.status_code, answer.text) == (404, "Not Found")
 
@@ -102,7 +102,7 @@ async def test_a_wrong_payload_is_refused_with_what_to_send(gateway, event, args
         assert ack["ok"] is False
         assert ack["error"]["code"] == "invalid"
         assert "send " in ack["error"]["message"]
-        # Without an ack it comes as an event.
+        # Without an ack the error is an event.
         await ada.emit(event, *args)
         name, error = await ada.next_event()
         assert (name, error) == ("error", ack["error"])
@@ -119,8 +119,8 @@ async def test_an_unknown_event_is_refused(gateway) -> None:
         assert (name, error["code"]) == ("error", "unknown-event")
 
 
-async def test_events_of_a_client_that_leaves_behind_them_fail_silently(tmp_path) -> None:
-    joins = [f'42["join-chat","c{number}"]' for number in range(40)]  # more than run at once: what follows waits
+async def test_events_of_a_client_that_has_disconnected_fail_silently(tmp_path) -> None:
+    joins = [f'42["join-chat","c{number}"]' for number in range(40)]  # more than run concurrently, so later events wait
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with httpx.AsyncClient(base_url=server.gateway_url) as http:
             opened = await http.get("/socket.io/?EIO=4&transport=polling")
@@ -145,17 +145,17 @@ async def test_events_of_one_socket_take_effect_in_order(tmp_path) -> None:
         async with ChatClient(server.gateway_url) as ada:
             await asyncio.gather(*(ada.emit("join-chat", "c1"), ada.emit("leave-chat", "c1")))
             assert (await ada.call("leave-chat", "c1"))["ok"]
-            await send(server.api_url, "c1", "unheard")
+            await send(server.api_url, "c1", "after leaving")
             await ada.join("c2")
-            await send(server.api_url, "c2", "heard")
-            assert (await ada.next_message())["content"] == "heard"
+            await send(server.api_url, "c2", "in another chat")
+            assert (await ada.next_message())["content"] == "in another chat"
 
 
 # --- authentication
 
 
 @pytest.mark.parametrize("auth", [None, {}, {"token": "x"}, {"token": 5}, {"token": ""}])
-async def test_without_a_good_token_nobody_connects(guarded, auth) -> None:
+async def test_a_client_without_a_valid_token_cannot_connect(guarded, auth) -> None:
     client = socketio.AsyncClient(reconnection=False)
     refusals: list[object] = []
     client.on("connect_error", refusals.append)
@@ -166,7 +166,7 @@ async def test_without_a_good_token_nobody_connects(guarded, auth) -> None:
     assert all(isinstance(refusal["message"], str) for refusal in refusals)
 
 
-async def test_members_follow_their_chat_and_nobody_else_does(guarded) -> None:
+async def test_only_members_can_follow_a_chat(guarded) -> None:
     await create_chat(guarded, "team", "ada", "bob")
     async with (
         ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob,
@@ -176,7 +176,7 @@ async def test_members_follow_their_chat_and_nobody_else_does(guarded) -> None:
         refused = await eve.join("team")
         unknown = await eve.join("no-such-chat")
         assert refused["error"]["code"] == "forbidden"
-        # Whether a chat exists is not told to strangers.
+        # The error does not reveal whether a chat exists.
         assert refused == unknown
         await send(guarded.api_url, "team", "hello", token=token("ada"))
         message = await bob.next_message()
@@ -185,14 +185,14 @@ async def test_members_follow_their_chat_and_nobody_else_does(guarded) -> None:
         assert eve.messages() == []
 
 
-async def test_a_users_room_is_for_that_user(guarded) -> None:
+async def test_only_the_user_can_join_the_users_room(guarded) -> None:
     async with ChatClient(guarded.gateway_url, auth={"token": token("ada")}) as ada:
         assert (await ada.call("join-user", "ada"))["ok"]
         assert (await ada.call("join-user", "bob"))["error"]["code"] == "forbidden"
 
 
-async def test_a_socket_ends_with_its_token(guarded) -> None:
-    # The server grants five seconds for clocks that differ; that much is not waited here.
+async def test_a_socket_is_disconnected_when_its_token_expires(guarded) -> None:
+    # The server's leeway is five seconds; a token from four seconds ago shortens the wait.
     issuer = TokenIssuer(AuthOptions(SECRET), clock=_seconds_ago(4.0))
     async with ChatClient(guarded.gateway_url, auth={"token": issuer.issue("ada", ttl_s=1)}) as ada:
         name, error = await ada.next_event()
@@ -200,7 +200,7 @@ async def test_a_socket_ends_with_its_token(guarded) -> None:
         await asyncio.wait_for(ada.disconnected.wait(), 5)
 
 
-async def test_a_removed_member_hears_nothing_more(guarded) -> None:
+async def test_a_removed_member_receives_no_more_events(guarded) -> None:
     await create_chat(guarded, "club", "ada", "bob")
     async with ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob:
         assert (await bob.join("club"))["ok"]
@@ -221,7 +221,7 @@ async def test_presence_and_typing_end_with_the_membership(guarded) -> None:
         ChatClient(guarded.gateway_url, auth={"token": token("ada")}) as ada,
         ChatClient(guarded.gateway_url, auth={"token": token("bob")}) as bob,
     ):
-        # The token says who they are: no join-user is needed.
+        # The token identifies the user, so no join-user is needed.
         assert (await ada.join("desk"))["ok"]
         assert (await bob.join("desk"))["ok"]
         online: set[str] = set()
@@ -233,25 +233,25 @@ async def test_presence_and_typing_end_with_the_membership(guarded) -> None:
         assert await ada.next_event() == ("typing", {"chatId": "desk", "userId": "bob", "typing": True})
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token('ada')}"}) as client:
             (await client.delete(f"{guarded.api_url}/api/chats/desk/members/bob")).raise_for_status()
-        told = [await ada.next_event() for _ in range(3)]
-        assert [name for name, _ in told] == ["member-removed", "typing", "presence"]
-        assert (told[1][1]["typing"], told[2][1]["offline"]) == (False, ["bob"])
+        events = [await ada.next_event() for _ in range(3)]
+        assert [name for name, _ in events] == ["member-removed", "typing", "presence"]
+        assert (events[1][1]["typing"], events[2][1]["offline"]) == (False, ["bob"])
         assert (await bob.call("typing", "desk"))["error"]["code"] == "forbidden"
         assert (await ada.call("typing", "desk"))["ok"]
         await bob.call("ping")
-        heard = [name for name, _ in bob.received]
-        assert set(heard[heard.index("member-removed") + 1 :]) == {"ack:typing", "ack:ping"}
+        received = [name for name, _ in bob.received]
+        assert set(received[received.index("member-removed") + 1 :]) == {"ack:typing", "ack:ping"}
 
 
-async def test_who_never_said_who_they_are_cannot_type_and_is_not_shown(gateway) -> None:
-    async with ChatClient(gateway.gateway_url) as nobody, ChatClient(gateway.gateway_url) as ada:
-        assert (await nobody.join("anonymous"))["ok"]
-        refused = await nobody.call("typing", "anonymous")
+async def test_an_unidentified_client_cannot_type_and_is_not_in_the_presence(gateway) -> None:
+    async with ChatClient(gateway.gateway_url) as unidentified, ChatClient(gateway.gateway_url) as ada:
+        assert (await unidentified.join("anonymous"))["ok"]
+        refused = await unidentified.call("typing", "anonymous")
         assert (refused["error"]["code"], "join-user" in refused["error"]["message"]) == ("forbidden", True)
         assert (await ada.call("join-user", "ada"))["ok"]
         assert (await ada.join("anonymous"))["ok"]
-        name, picture = await ada.next_event()
-        assert (name, picture) == (
+        name, snapshot = await ada.next_event()
+        assert (name, snapshot) == (
             "presence",
             {"chatId": "anonymous", "online": ["ada"], "offline": [], "reset": True},
         )
@@ -297,7 +297,7 @@ async def test_a_gateway_and_an_api_as_two_services(tmp_path, redis: RedisServer
             await send(api.api_url, "team", "after", token=token("ada"))
             while (event := await bob.next_event())[0] in {"new-msg", "presence"}:
                 pass
-            # Another start of an embedded database is another epoch: the client looks for itself.
+            # The embedded database begins a new epoch at each start, so the client resyncs.
             assert event[0] == "resync"
 
 

@@ -1,4 +1,4 @@
-"""What the clock does to a login; the events themselves are tested with real clients, in tests/integration/gateway."""
+"""Token expiry. The events are tested with real clients, in tests/integration/gateway."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Socket:
 
 
 class Server:
-    """The part of the server that a login needs."""
+    """The part of the server that `Handlers` uses for logins."""
 
     def __init__(self) -> None:
         self.sockets: dict[str, Socket] = {}
 
     def on(self, event: str, handler: object) -> None:
-        """Take any handler."""
+        """Ignore the handler."""
 
     def socket(self, sid: str) -> Socket:
         if sid not in self.sockets:
@@ -63,17 +63,17 @@ class Presences:
 
 
 class World:
-    """Handlers whose wall clock is the loop's."""
+    """Handlers whose wall clock is the loop's clock."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
         self.server, self.joins, self.presences = Server(), Joins(), Presences()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
-            self.server,  # type: ignore[arg-type]  # the part that is used here
-            self.joins,  # type: ignore[arg-type]  # likewise
-            self.presences,  # type: ignore[arg-type]  # likewise
-            None,  # type: ignore[arg-type]  # nobody types here
+            self.server,  # type: ignore[arg-type]  # only the used part
+            self.joins,  # type: ignore[arg-type]  # same reason
+            self.presences,  # type: ignore[arg-type]  # same reason
+            None,  # type: ignore[arg-type]  # unused here
             TokenVerifier(AUTH, clock=clock),
             expiry_leeway_s=AUTH.leeway_s,
             clock=clock,
@@ -86,7 +86,7 @@ class World:
 
 
 @pytest.mark.parametrize("ttl_s", [60.0, 3 * DAY_S])
-def test_a_socket_is_cut_when_its_token_expires_and_not_before(ttl_s) -> None:
+def test_a_socket_is_disconnected_when_its_token_expires_and_not_before(ttl_s) -> None:
     async def main() -> None:
         world = World()
         socket = world.connect("s1", ttl_s)
@@ -100,7 +100,7 @@ def test_a_socket_is_cut_when_its_token_expires_and_not_before(ttl_s) -> None:
     run_in_virtual_time(main())
 
 
-def test_a_socket_that_has_left_leaves_no_timer() -> None:
+def test_a_disconnected_socket_leaves_no_timer() -> None:
     async def main() -> None:
         world = World()
         socket = world.connect("s1", 60.0)
@@ -114,7 +114,7 @@ def test_a_socket_that_has_left_leaves_no_timer() -> None:
 
 
 @pytest.mark.parametrize("auth", [None, "token", [], {}, {"token": None}, {"token": "x.y.z"}])
-def test_what_is_no_token_is_refused_with_a_code(auth) -> None:
+def test_an_invalid_token_is_refused_with_a_code(auth) -> None:
     async def main() -> None:
         with pytest.raises(errors.ConnectionRefusedError) as refused:
             World().handlers.connect("s1", {}, auth)

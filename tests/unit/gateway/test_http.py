@@ -24,14 +24,14 @@ async def test_health_is_the_guides_json() -> None:
     assert answer.text == '{"status":"healthy","service":"websocket-server","connections":7}'
 
 
-async def test_what_the_process_adds_is_answered_and_a_head_has_no_body() -> None:
+async def test_further_routes_are_served_and_head_has_no_body() -> None:
     async with client() as http:
         answer, head = await http.get("/ready"), await http.head("/ready")
     assert (answer.status_code, answer.json()) == (503, {"status": "not ready"})
     assert (head.status_code, head.text, head.headers["content-length"]) == (503, "", str(len(answer.content)))
 
 
-async def test_in_front_of_another_application_only_its_own_paths_are_answered() -> None:
+async def test_in_front_of_another_application_it_serves_only_its_own_paths() -> None:
     behind = health_app(lambda: 3)
     app = PlainApp({"/live": lambda: json_answer(HTTPStatus.OK, {"status": "alive"})}, behind)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
@@ -43,7 +43,7 @@ async def test_in_front_of_another_application_only_its_own_paths_are_answered()
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/"), ("GET", "/healthz"), ("GET", "/health/"), ("POST", "/health"), ("HEAD", "/x")]
 )
-async def test_all_else_is_not_found(method, path) -> None:
+async def test_other_paths_and_methods_are_not_found(method, path) -> None:
     async with client() as http:
         answer = await http.request(method, path)
     assert answer.status_code == 404

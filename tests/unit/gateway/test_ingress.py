@@ -1,4 +1,4 @@
-"""The guide's ingress: what is passed on, and what anybody on the bus can send."""
+"""The guide's ingress: valid events are emitted, any other bytes are dropped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Rooms:
         self.emitted: list[tuple[str, list[Any]]] = []
 
     def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
-        message.message("/")  # framed as a server would
+        message.message("/")  # frame it, as a server does
         self.emitted.append((room, list(message.args)))
 
 
@@ -31,7 +31,7 @@ def event(**changes: Any) -> bytes:
 
 @pytest.mark.parametrize("kind", ["MESSAGE_CREATED", "AI_RESPONSE_GENERATED"])
 @pytest.mark.parametrize("data", [{"id": "m", "content": "你好"}, "text", None, 1, [1, {"a": None}]])
-def test_an_event_reaches_its_chats_room_with_its_data_as_it_was(kind: str, data: Any) -> None:
+def test_an_event_reaches_its_chats_room_with_its_data_unchanged(kind: str, data: Any) -> None:
     rooms = Rooms()
     Ingress(rooms).emit(event(type=kind, data=data))
     assert rooms.emitted == [("chat:c", ["new-msg", data])]
@@ -55,7 +55,7 @@ def test_an_event_reaches_its_chats_room_with_its_data_as_it_was(kind: str, data
         json.dumps({"type": "MESSAGE_CREATED", "chatId": "c"}).encode(),
     ],
 )
-def test_what_cannot_be_read_is_counted_and_dropped(published: bytes) -> None:
+def test_malformed_events_are_counted_and_dropped(published: bytes) -> None:
     rooms = Rooms()
     ingress = Ingress(rooms)
     ingress.emit(published)
@@ -63,17 +63,17 @@ def test_what_cannot_be_read_is_counted_and_dropped(published: bytes) -> None:
     assert (len(rooms.emitted), ingress.counters["malformed"], ingress.counters["delivered"]) == (1, 1, 1)
 
 
-def test_what_is_refused_is_logged_ever_more_rarely_and_never_with_what_was_written(
+def test_malformed_events_are_logged_with_decreasing_frequency_and_without_content(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ingress = Ingress(Rooms())
     published = event(type="a secret of two people", data="a secret of two people")
     for _ in range(20):
         ingress.emit(published)
-    told = [record.__dict__ for record in caplog.records]
-    assert [facts["malformed"] for facts in told] == [1, 2, 4, 8, 16]
-    assert {(facts["size_bytes"], facts["error"]) for facts in told} == {(len(published), "ValidationError")}
-    assert "a secret" not in repr(told)
+    facts_logged = [record.__dict__ for record in caplog.records]
+    assert [facts["malformed"] for facts in facts_logged] == [1, 2, 4, 8, 16]
+    assert {(facts["size_bytes"], facts["error"]) for facts in facts_logged} == {(len(published), "ValidationError")}
+    assert "a secret" not in repr(facts_logged)
     assert ingress.counters["malformed"] == 20
 
 

@@ -16,7 +16,7 @@ GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "se
 
 
 class Api:
-    """An API of the test's own making, and a clock."""
+    """A fake API and a clock."""
 
     def __init__(self, answer: httpx.Response | Exception = GRANTED, *, auth: bool = False) -> None:
         self.answer = answer
@@ -40,7 +40,7 @@ class Api:
         return self.answer
 
 
-async def test_the_api_is_asked_with_the_cursor_and_its_word_is_taken() -> None:
+async def test_the_api_receives_the_cursor_and_its_decision_is_returned() -> None:
     api = Api()
     assert await api.admission.admit("c1", "ada", Cursor(epoch="e1", seq=3)) == Admission(Head("e1", 7), reset=False)
     (request,) = api.requests
@@ -50,7 +50,7 @@ async def test_the_api_is_asked_with_the_cursor_and_its_word_is_taken() -> None:
     assert "authorization" not in request.headers
 
 
-async def test_the_gateway_asks_as_a_service_and_renews_its_token() -> None:
+async def test_requests_carry_a_service_token_that_is_renewed() -> None:
     api = Api(auth=True)
     await api.admission.admit("c1", "ada", None)
     await api.admission.admit("c1", "ada", None)
@@ -63,7 +63,7 @@ async def test_the_gateway_asks_as_a_service_and_renews_its_token() -> None:
 
 
 @pytest.mark.parametrize("code", ["forbidden", "chat-not-found"])
-async def test_a_refusal_is_a_refusal_and_ends_the_grant(code) -> None:
+async def test_a_refusal_is_denied_and_evicts_the_grant(code) -> None:
     api = Api()
     await api.admission.admit("c1", "ada", None)
     api.answer = httpx.Response(200, json={"answers": [{"refused": code}]})
@@ -99,7 +99,7 @@ async def test_no_usable_answer_is_unavailable_never_forbidden(answer) -> None:
 
 
 @pytest.mark.parametrize(("age_s", "granted"), [(60.0, True), (60.1, False)])
-async def test_a_grant_serves_for_a_minute_while_the_api_is_away(age_s, granted) -> None:
+async def test_a_grant_is_valid_for_a_minute_while_the_api_is_unavailable(age_s, granted) -> None:
     api = Api()
     await api.admission.admit("c1", "ada", None)
     api.answer = httpx.ConnectError("down")
@@ -115,7 +115,7 @@ async def test_a_grant_serves_for_a_minute_while_the_api_is_away(age_s, granted)
     ("chat_id", "user_id", "since"),
     [("c2", "ada", None), ("c1", "bob", None), ("c1", None, None), ("c1", "ada", Cursor(epoch="e0", seq=5))],
 )
-async def test_a_grant_serves_that_user_in_that_chat_and_epoch_only(chat_id, user_id, since) -> None:
+async def test_a_grant_is_valid_for_its_user_chat_and_epoch_only(chat_id, user_id, since) -> None:
     api = Api()
     await api.admission.admit("c1", "ada", None)
     api.answer = httpx.ConnectError("down")

@@ -1,4 +1,4 @@
-"""Questions about joins: together when many come, at once when few do, each with its own answer."""
+"""Batches of admissions: many questions share requests, few are sent at once, each receives its own answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAKES_S = 0.1
 
 
 class Api:
-    """Answers every question with a seq that is in its chat's name, after a while."""
+    """A fake API: after ``takes_s`` it answers each question with the seq that is its chat id."""
 
     def __init__(self, options: BatchOptions | None = None) -> None:
         self.sizes: list[int] = []
@@ -47,9 +47,9 @@ class Api:
         return httpx.Response(200, json={"answers": answers})
 
     async def seq(self, number: int) -> Any:
-        verdict = await self.batches.ask({"chatId": str(number), "userId": None, "since": None})
-        assert verdict.admitted is not None
-        return verdict.admitted.seq
+        decision = await self.batches.ask({"chatId": str(number), "userId": None, "since": None})
+        assert decision.admitted is not None
+        return decision.admitted.seq
 
 
 def run(scenario: Callable[[Api], Awaitable[None]], options: BatchOptions | None = None) -> None:
@@ -59,7 +59,7 @@ def run(scenario: Callable[[Api], Awaitable[None]], options: BatchOptions | None
     run_in_virtual_time(main())
 
 
-def test_a_lone_question_is_asked_at_once() -> None:
+def test_a_single_question_is_sent_at_once() -> None:
     async def scenario(api: Api) -> None:
         began = asyncio.get_running_loop().time()
         assert await api.seq(7) == 7
@@ -69,7 +69,7 @@ def test_a_lone_question_is_asked_at_once() -> None:
     run(scenario)
 
 
-def test_a_storm_is_a_few_requests_and_each_gets_its_own_answer() -> None:
+def test_a_storm_costs_few_requests_and_each_question_receives_its_own_answer() -> None:
     async def scenario(api: Api) -> None:
         assert await asyncio.gather(*(api.seq(number) for number in range(1_000))) == list(range(1_000))
         assert len(api.sizes) <= 4 + 1_000 // 64 + 1
@@ -79,7 +79,7 @@ def test_a_storm_is_a_few_requests_and_each_gets_its_own_answer() -> None:
     run(scenario)
 
 
-def test_a_request_that_fails_is_unavailable_for_all_of_its_questions_and_the_next_ones_are_asked() -> None:
+def test_a_failed_request_is_unavailable_for_all_its_questions_and_later_ones_are_sent() -> None:
     async def scenario(api: Api) -> None:
         api.fault = httpx.Response(500)
         results = await asyncio.gather(*(api.seq(number) for number in range(100)), return_exceptions=True)
@@ -90,7 +90,7 @@ def test_a_request_that_fails_is_unavailable_for_all_of_its_questions_and_the_ne
     run(scenario)
 
 
-def test_a_bug_leaves_nobody_waiting_and_the_next_ones_are_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_leaves_no_question_waiting_and_later_ones_are_sent(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario(api: Api) -> None:
         api.bug = RuntimeError("not foreseen")
         results = await asyncio.gather(*(api.seq(number) for number in range(300)), return_exceptions=True)
@@ -103,7 +103,7 @@ def test_a_bug_leaves_nobody_waiting_and_the_next_ones_are_asked(caplog: pytest.
     assert "not foreseen" in caplog.text
 
 
-def test_the_end_leaves_nobody_waiting() -> None:
+def test_closing_leaves_no_question_waiting() -> None:
     async def scenario(api: Api) -> None:
         asking = [asyncio.create_task(api.seq(number)) for number in range(300)]
         await asyncio.sleep(TAKES_S / 2)
@@ -115,7 +115,7 @@ def test_the_end_leaves_nobody_waiting() -> None:
     run(scenario)
 
 
-def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
+def test_a_cancelled_question_does_not_affect_the_others() -> None:
     async def scenario(api: Api) -> None:
         tasks = [asyncio.create_task(api.seq(number)) for number in range(300)]
         await asyncio.sleep(TAKES_S / 2)
@@ -126,7 +126,7 @@ def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
     run(scenario)
 
 
-def test_nobody_waits_for_ever_and_no_more_wait_than_may() -> None:
+def test_questions_time_out_and_their_number_is_bounded() -> None:
     async def scenario(api: Api) -> None:
         api.takes_s = 50.0
         tasks = [asyncio.create_task(api.seq(number)) for number in range(20)]

@@ -8,7 +8,7 @@ from roomcast.gateway.ports import Cursor, Head
 from support.gateway_model import entry
 
 
-async def test_anybody_may_follow_an_empty_chat() -> None:
+async def test_every_join_of_an_empty_chat_is_admitted() -> None:
     admission = OpenAdmission(MemoryEventLog())
     first = await admission.admit("c1", None, None)
     again = await admission.admit("c2", None, Cursor(epoch=first.head.epoch, seq=0))
@@ -20,7 +20,7 @@ async def test_anybody_may_follow_an_empty_chat() -> None:
     ("since", "reset"),
     [(Cursor(epoch="e1", seq=2), False), (Cursor(epoch="e1", seq=3), True), (Cursor(epoch="e0", seq=1), True)],
 )
-async def test_a_cursor_is_good_if_the_log_has_it(since, reset) -> None:
+async def test_a_cursor_is_valid_if_the_log_contains_it(since, reset) -> None:
     log = MemoryEventLog()
     await log.append("a", "e1", [entry(1), entry(2)])
     admitted = await OpenAdmission(log).admit("a", None, since)

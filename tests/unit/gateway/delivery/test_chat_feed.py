@@ -10,7 +10,7 @@ from support.gateway_model import FeedWorld, entry
 from support.virtual_time import run_in_virtual_time
 
 
-def test_what_is_appended_is_broadcast_in_order() -> None:
+def test_appended_entries_are_broadcast_in_order() -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.follow()
@@ -20,7 +20,7 @@ def test_what_is_appended_is_broadcast_in_order() -> None:
     run_in_virtual_time(main())
 
 
-def test_what_lies_before_the_feed_is_not_broadcast() -> None:
+def test_entries_from_before_the_feed_are_not_broadcast() -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.commit(3)
@@ -32,7 +32,7 @@ def test_what_lies_before_the_feed_is_not_broadcast() -> None:
     run_in_virtual_time(main())
 
 
-def test_an_entry_that_comes_twice_is_broadcast_once() -> None:
+def test_an_entry_that_is_delivered_twice_is_broadcast_once() -> None:
     async def main() -> None:
         world = FeedWorld()
         feed = await world.follow()
@@ -48,9 +48,9 @@ def test_a_lost_delivery_is_read_from_the_log_before_the_next_one_is_emitted() -
         world = FeedWorld()
         await world.follow()
         await world.commit()
-        world.log.losing = True
+        world.log.drops_deliveries = True
         await world.commit(2)
-        world.log.losing = False
+        world.log.drops_deliveries = False
         await world.commit()
         await asyncio.sleep(0.01)
         assert world.socket.seqs() == [1, 2, 3, 4]
@@ -59,7 +59,7 @@ def test_a_lost_delivery_is_read_from_the_log_before_the_next_one_is_emitted() -
     run_in_virtual_time(main())
 
 
-def test_a_gap_that_cannot_be_bridged_holds_the_room_up_for_the_limit_and_is_told() -> None:
+def test_a_gap_that_cannot_be_filled_delays_the_room_until_the_limit_then_resyncs_it() -> None:
     async def main() -> None:
         world = FeedWorld(FeedOptions(gap_limit_s=0.25))
         feed = await world.follow()
@@ -82,10 +82,10 @@ def test_a_gap_in_a_log_that_lost_its_past_is_filled_by_the_relay() -> None:
         world = FeedWorld()
         await world.follow()
         await world.commit()
-        world.log.losing = True
+        world.log.drops_deliveries = True
         await world.commit(3)
         world.log.drop("a")
-        world.log.losing = False
+        world.log.drops_deliveries = False
         await world.commit()
         await asyncio.sleep(0.3)
         assert world.socket.seqs() == [1, 2, 3, 4, 5]
@@ -108,7 +108,7 @@ def test_a_new_epoch_resets_the_room() -> None:
     run_in_virtual_time(main())
 
 
-def test_an_entry_of_an_unknown_version_is_told_and_not_sent() -> None:
+def test_an_entry_of_an_unknown_version_is_a_resync() -> None:
     async def main() -> None:
         world = FeedWorld()
         feed = await world.follow()
@@ -120,7 +120,7 @@ def test_an_entry_of_an_unknown_version_is_told_and_not_sent() -> None:
     run_in_virtual_time(main())
 
 
-def test_what_arrives_while_the_head_is_asked_for_is_not_lost() -> None:
+def test_entries_that_are_delivered_while_the_head_is_read_are_not_lost() -> None:
     async def main() -> None:
         world = FeedWorld()
         real_head = world.log.head
@@ -140,7 +140,7 @@ def test_what_arrives_while_the_head_is_asked_for_is_not_lost() -> None:
     run_in_virtual_time(main())
 
 
-def test_reaching_nudges_the_relay_of_a_chat_without_a_log() -> None:
+def test_waiting_for_a_chat_without_a_log_requests_a_publish() -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.commit(30, publish=False)
@@ -160,7 +160,7 @@ def test_an_empty_chat_needs_no_log() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_log_that_stays_behind_is_said_after_the_limit() -> None:
+def test_a_log_that_stays_behind_fails_the_wait_after_the_limit() -> None:
     async def main() -> None:
         world = FeedWorld(FeedOptions(catch_up_limit_s=3.0))
         await world.commit(2)
@@ -174,7 +174,7 @@ def test_a_log_that_stays_behind_is_said_after_the_limit() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_log_of_another_epoch_is_said_after_a_nudge() -> None:
+def test_a_log_of_another_epoch_fails_the_wait_after_a_publish() -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.commit(2)

@@ -14,7 +14,7 @@ def test_a_lost_last_delivery_is_found_by_the_sweep() -> None:
     async def main() -> None:
         world = FeedWorld(FeedOptions(sweep_s=30.0))
         await world.follow()
-        world.log.losing = True
+        world.log.drops_deliveries = True
         await world.commit(2)
         sweeping = asyncio.create_task(world.feeds.run())
         await asyncio.sleep(30)
@@ -24,7 +24,7 @@ def test_a_lost_last_delivery_is_found_by_the_sweep() -> None:
     run_in_virtual_time(main())
 
 
-def test_holders_share_one_subscription_which_outlives_them_for_a_moment() -> None:
+def test_holders_share_one_subscription_which_lingers_after_them() -> None:
     async def main() -> None:
         world = FeedWorld(FeedOptions(linger_s=5.0))
         first, second = await asyncio.gather(world.feeds.acquire("a"), world.feeds.acquire("a"))
@@ -43,7 +43,7 @@ def test_holders_share_one_subscription_which_outlives_them_for_a_moment() -> No
     run_in_virtual_time(main())
 
 
-def test_a_log_out_of_reach_fails_every_waiting_join_and_the_next_one_tries_anew() -> None:
+def test_an_unavailable_log_fails_every_waiting_join_and_the_next_one_tries_again() -> None:
     async def main() -> None:
         world = FeedWorld()
         world.log.available = False
@@ -58,7 +58,7 @@ def test_a_log_out_of_reach_fails_every_waiting_join_and_the_next_one_tries_anew
     run_in_virtual_time(main())
 
 
-def test_one_cancelled_join_does_not_take_the_opening_from_another() -> None:
+def test_a_cancelled_join_does_not_cancel_the_opening_for_another() -> None:
     async def main() -> None:
         world = FeedWorld()
         gate = asyncio.Event()
@@ -95,22 +95,32 @@ def test_the_sweep_restores_a_log_that_was_lost() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_sweep_survives_a_log_out_of_reach() -> None:
+def test_a_sweep_with_an_unavailable_log_warns_and_the_next_one_finds_the_gap(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = FeedWorld()
         await world.follow()
+        world.log.drops_deliveries = True
+        await world.commit(2)
         world.log.available = False
         await world.feeds.sweep()
+        # A bug would be logged as an error, with its traceback.
+        assert [(record.levelname, record.message, record.exc_info) for record in caplog.records] == [
+            ("WARNING", "cannot compare a feed with the log", None)
+        ]
+        world.log.available = True
+        await world.feeds.sweep()
+        await asyncio.sleep(1)
+        assert world.socket.seqs() == [1, 2]
 
     run_in_virtual_time(main())
 
 
-def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_in_one_feed_does_not_end_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         world = FeedWorld()
         broken = await world.feeds.acquire("broken")
         await world.follow()
-        world.log.losing = True
+        world.log.drops_deliveries = True
         await world.commit(2)
 
         async def fail() -> None:
@@ -118,7 +128,7 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
 
         broken.compare_with_log = fail  # type: ignore[method-assign]  # the bug
         await world.feeds.sweep()
-        await asyncio.sleep(1)  # the bridge's
+        await asyncio.sleep(1)  # time to fill the gap
         assert world.socket.seqs() == [1, 2]
 
     run_in_virtual_time(main())

@@ -33,7 +33,7 @@ class World:
         return await self.joins.join(socket, "a", user, since)
 
 
-def test_a_join_without_a_cursor_replays_nothing_and_says_where_live_begins() -> None:
+def test_a_join_without_a_cursor_replays_nothing_and_acks_the_seq_before_the_first_live_event() -> None:
     async def main() -> None:
         world = World()
         await world.commit(3)
@@ -46,7 +46,7 @@ def test_a_join_without_a_cursor_replays_nothing_and_says_where_live_begins() ->
     run_in_virtual_time(main())
 
 
-def test_a_join_replays_exactly_what_is_behind_the_cursor() -> None:
+def test_a_join_replays_exactly_the_events_after_the_cursor() -> None:
     async def main() -> None:
         world = World()
         await world.commit(5)
@@ -78,15 +78,15 @@ def test_events_between_the_read_and_the_room_are_neither_lost_nor_sent_twice() 
     run_in_virtual_time(main())
 
 
-def test_a_log_ahead_of_the_feed_is_left_to_the_room() -> None:
+def test_entries_beyond_the_feeds_position_are_not_replayed_but_emitted_to_the_room() -> None:
     async def main() -> None:
         world = World()
         await world.commit(2)
         holder = world.rooms.socket()
         await world.join(holder)
-        world.log.losing = True
+        world.log.drops_deliveries = True
         world.database.commit("a")
-        # The delivery is lost; the log has 3, the database's answer to the join is older.
+        # The delivery of 3 is lost, and the admission was made before it.
         real = world.database.admit
 
         async def admit_first(*args):
@@ -107,7 +107,7 @@ def test_a_log_ahead_of_the_feed_is_left_to_the_room() -> None:
 
 
 @pytest.mark.parametrize(("missed", "recovered"), [(10, True), (11, False)])
-def test_a_replay_is_bounded_in_events_and_never_a_part(missed, recovered) -> None:
+def test_a_replay_is_bounded_in_events_and_never_partial(missed, recovered) -> None:
     async def main() -> None:
         world = World(JoinOptions(replay=ReplayLimits(max_entries=10)))
         await world.commit(missed)
@@ -132,7 +132,7 @@ def test_a_replay_is_bounded_in_bytes() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_log_without_the_past_is_said() -> None:
+def test_a_trimmed_log_is_acked_as_not_recovered() -> None:
     async def main() -> None:
         world = World(log_options=MemoryLogOptions(max_entries=3))
         await world.commit(5)
@@ -158,7 +158,7 @@ def test_a_cursor_of_another_history_resets() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_cursor_of_an_earlier_epoch_of_this_history_is_good() -> None:
+def test_a_cursor_of_an_earlier_epoch_of_this_history_is_valid() -> None:
     async def main() -> None:
         world = World()
         await world.commit(5)
@@ -186,7 +186,7 @@ def test_joining_twice_sends_nothing_twice() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_repeated_join_from_before_the_first_one_is_not_called_recovered() -> None:
+def test_a_repeated_join_with_an_older_cursor_than_the_first_is_not_recovered() -> None:
     async def main() -> None:
         world = World()
         await world.commit(3)
@@ -198,7 +198,7 @@ def test_a_repeated_join_from_before_the_first_one_is_not_called_recovered() -> 
     run_in_virtual_time(main())
 
 
-def test_a_repeated_join_from_before_a_resync_is_not_called_recovered() -> None:
+def test_a_repeated_join_with_a_cursor_before_a_resync_is_not_recovered() -> None:
     async def main() -> None:
         world = World()
         socket = world.rooms.socket()
@@ -217,7 +217,7 @@ def test_a_repeated_join_from_before_a_resync_is_not_called_recovered() -> None:
     run_in_virtual_time(main())
 
 
-def test_leaving_ends_what_a_join_before_it_began() -> None:
+def test_leave_ends_the_join_before_it() -> None:
     async def main() -> None:
         world = World()
         await world.commit(2)
@@ -242,7 +242,7 @@ def test_leaving_a_chat_that_was_not_joined_is_harmless() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_socket_that_goes_during_its_join_holds_nothing() -> None:
+def test_a_socket_that_disconnects_during_its_join_leaves_no_subscription() -> None:
     async def main() -> None:
         world = World()
         await world.commit(2)
@@ -265,7 +265,7 @@ def test_a_socket_that_goes_during_its_join_holds_nothing() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_cancelled_join_holds_nothing() -> None:
+def test_a_cancelled_join_leaves_no_subscription() -> None:
     async def main() -> None:
         world = World()
         await world.commit(2)
@@ -287,7 +287,7 @@ def test_a_cancelled_join_holds_nothing() -> None:
     run_in_virtual_time(main())
 
 
-def test_who_is_not_admitted_is_forbidden_and_kick() -> None:
+def test_a_user_who_is_no_longer_admitted_is_forbidden_and_leaves_the_room() -> None:
     async def main() -> None:
         world = World()
         world.database.members = {"ada"}
@@ -304,7 +304,7 @@ def test_who_is_not_admitted_is_forbidden_and_kick() -> None:
 
 
 @pytest.mark.parametrize("broken", ["api", "log"])
-def test_what_is_out_of_reach_is_unavailable_never_forbidden(broken) -> None:
+def test_an_outage_of_api_or_log_is_unavailable_never_forbidden(broken) -> None:
     async def main() -> None:
         world = World()
         await world.commit()
@@ -336,7 +336,7 @@ def test_one_socket_follows_a_bounded_number_of_chats() -> None:
     run_in_virtual_time(main())
 
 
-def test_one_join_costs_one_question_to_the_api() -> None:
+def test_one_join_asks_the_api_once() -> None:
     async def main() -> None:
         world = World()
         await world.commit(3)

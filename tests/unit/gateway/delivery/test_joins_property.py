@@ -1,4 +1,4 @@
-"""Random interleavings of everything that can happen around a join, against what the promise says."""
+"""Random interleavings of joins with sends, reconnects and faults, checked against the delivery guarantee."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPLAY_ENTRIES = 10
 
 
 class Client:
-    """Follows chats over one socket at a time and fails on whatever breaks the promise."""
+    """Follows chats over one socket at a time and checks every frame against the guarantee."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -36,8 +36,8 @@ class Client:
         self.socket: ClientSocket = world.rooms.socket()
 
     def reconnect(self) -> None:
-        """The socket is cut, and the next one knows the cursors."""
-        self.take()
+        """Replace the socket; the cursors stay."""
+        self.apply_received()
         self.world.rooms.cut(self.socket)
         self.world.joins.drop(self.socket.sid)
         self.joined.clear()
@@ -49,16 +49,16 @@ class Client:
         try:
             ack = await self.world.joins.join(socket, chat_id, None, since)
         except JoinRefused as refused:
-            assert refused.code == "unavailable"  # noqa: PT017 - the only one that is right
+            assert refused.code == "unavailable"  # noqa: PT017 - the only valid code
             assert not self.world.faultless or socket is not self.socket
             return
         if socket is not self.socket:
             return
-        # In the turn of the ack: what precedes it was sent before it.
+        # In the loop turn of the ack: these frames precede it on the connection.
         frames = self._unread(chat_id)
         note(f"{self.name} joined {chat_id} since {since}: {ack}")
         if chat_id in self.joined:
-            # The socket does one thing at a time in a chat, so this is a repeat.
+            # Joins of one chat are serialised, so this one is a repeat.
             self._apply(chat_id, frames)
             if ack.recovered and since is not None:
                 assert self.joined[chat_id].seq >= ack.seq or not frames
@@ -66,12 +66,12 @@ class Client:
         if ack.recovered and since is not None:
             assert [frame["seq"] for _, frame in frames] == list(range(since.seq + 1, ack.seq + 1))
         else:
-            assert frames == [], "a part of a replay"
+            assert frames == [], "a partial replay"
             if since is not None and self.world.faultless:
                 assert ack.seq - since.seq > REPLAY_ENTRIES
         here = Cursor(epoch=ack.epoch, seq=ack.seq)
         self.joined[chat_id] = here
-        # A client that was not given everything pages through REST now.
+        # A client that was not recovered pages through REST now.
         self.cursors[chat_id] = here
 
     async def leave(self, chat_id: str) -> None:
@@ -81,8 +81,8 @@ class Client:
             self._apply(chat_id, self._unread(chat_id))
             self.joined.pop(chat_id, None)
 
-    def take(self) -> None:
-        """Apply what came for all chats."""
+    def apply_received(self) -> None:
+        """Apply the received frames of all chats."""
         for chat_id in CHATS:
             self._apply(chat_id, self._unread(chat_id))
 
@@ -108,7 +108,7 @@ class Client:
 class World:
     def __init__(self, random: Random, *, faultless: bool) -> None:
         self.faultless = faultless
-        # A log that forgets soon is a fault of its own.
+        # A short log is one of the faults.
         kept = 1_000 if faultless else 12
         self.log = UnreliableLog(random, MemoryLogOptions(max_entries=kept))
         self.database = Database(self.log, seed_entries=kept - 4)
@@ -122,7 +122,7 @@ class World:
         self.tasks.append(asyncio.create_task(work))
 
     async def publish(self, chat_id: str) -> None:
-        """The relay, after a commit; what it cannot do now it does at the next nudge."""
+        """The relay, after a commit; if it fails, the next request to publish repeats it."""
         with suppress(LogUnavailable):
             await self.database.publish(chat_id)
 
@@ -130,7 +130,7 @@ class World:
 CLIENT = st.integers(0, CLIENTS - 1)
 CHAT = st.sampled_from(CHATS)
 PAUSE = st.tuples(st.just("wait"), st.sampled_from((0.0, 0.001, 0.02, 0.05, 0.3)))
-#: What happens on every good day, the likely things several times.
+#: Steps without faults; the frequent ones are listed several times.
 ORDINARY = (
     st.tuples(st.just("send"), CHAT, st.integers(1, 3)),
     st.tuples(st.just("send"), CHAT, st.just(1)),
@@ -153,7 +153,7 @@ FAULTS = (
 
 
 def do(world: World, step: tuple[Any, ...]) -> None:
-    """One step; what takes time goes on beside the next ones."""
+    """Start one step; it may overlap the next ones."""
     match step:
         case ("send", chat_id, count):
             for _ in range(count):
@@ -175,10 +175,10 @@ def do(world: World, step: tuple[Any, ...]) -> None:
 
 
 def fail(world: World, step: tuple[Any, ...]) -> None:
-    """Let something go wrong, or be well again."""
+    """Begin or end a fault."""
     match step:
-        case ("lose", losing):
-            world.log.losing = losing
+        case ("lose", lose):
+            world.log.drops_deliveries = lose
         case ("log", available):
             world.log.available = available
         case ("api", available):
@@ -201,8 +201,8 @@ async def play(steps: list[tuple[Any, ...]], random: Random, *, faultless: bool)
 
 
 async def settle(world: World) -> None:
-    """The faults end: whoever follows a chat has to be where the database is, or to have been told."""
-    world.log.losing = False
+    """End all faults: every follower has reached the database's head, by events or a resync."""
+    world.log.drops_deliveries = False
     world.log.available = world.database.available = True
     await asyncio.gather(*world.tasks)
     for chat_id in CHATS:
@@ -211,7 +211,7 @@ async def settle(world: World) -> None:
         await world.feeds.sweep()
     await asyncio.sleep(1)
     for client in world.clients:
-        client.take()
+        client.apply_received()
         for chat_id, here in client.joined.items():
             assert here == Cursor(epoch=world.database.epoch, seq=world.database.heads[chat_id]), (
                 f"{client.name} in {chat_id}"
@@ -226,11 +226,11 @@ async def settle(world: World) -> None:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(steps=st.lists(st.one_of(*ORDINARY, *FAULTS), min_size=10, max_size=60), seed=st.integers(0, 2**32))
-def test_every_follower_gets_everything_once_in_order_or_is_told(steps, seed) -> None:
+def test_every_follower_receives_each_event_once_in_order_or_a_resync(steps, seed) -> None:
     run_in_virtual_time(play(steps, Random(seed), faultless=False))
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(steps=st.lists(st.one_of(*ORDINARY), min_size=10, max_size=60), seed=st.integers(0, 2**32))
-def test_without_faults_every_event_arrives_by_itself_and_nobody_is_told_to_resync(steps, seed) -> None:
+def test_without_faults_every_event_arrives_and_no_room_resyncs(steps, seed) -> None:
     run_in_virtual_time(play(steps, Random(seed), faultless=True))

@@ -13,12 +13,12 @@ class World:
     def __init__(self) -> None:
         self.database = Database(UnreliableLog())
         self.memberships = Memberships(self.database, retry_s=5.0)
-        self.out: list[str] = []
+        self.kicked: list[str] = []
 
     def enter(self, user_id: str, sid: str) -> None:
         def kick() -> None:
             self.memberships.discard("a", user_id, sid)
-            self.out.append(sid)
+            self.kicked.append(sid)
 
         self.memberships.add("a", user_id, sid, kick)
 
@@ -31,21 +31,21 @@ class World:
         (b'["new-msg",{"content":"[\\"member-removed\\",{}]"}]', None),
     ],
 )
-def test_only_removals_are_looked_into(args, user_id) -> None:
+def test_only_removals_are_decoded(args, user_id) -> None:
     assert removed_user(args) == user_id
 
 
-def test_a_removal_puts_out_every_socket_of_that_user_and_no_other() -> None:
+def test_a_removal_kicks_every_socket_of_that_user_and_no_other() -> None:
     world = World()
     world.enter("bob", "s1")
     world.enter("bob", "s2")
     world.enter("ada", "s3")
     world.memberships.kick("a", "bob")
     world.memberships.kick("other", "ada")
-    assert world.out == ["s1", "s2"]
+    assert world.kicked == ["s1", "s2"]
 
 
-def test_in_doubt_the_api_decides() -> None:
+def test_a_recheck_kicks_the_users_that_the_api_denies_and_asks_once_for_each() -> None:
     async def main() -> None:
         world = World()
         world.database.members = {"ada"}
@@ -54,17 +54,17 @@ def test_in_doubt_the_api_decides() -> None:
         world.memberships.recheck("a", "bob")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert world.out == ["s2"]
+        assert world.kicked == ["s2"]
         world.memberships.recheck("a")
         world.memberships.recheck("a")
         await asyncio.sleep(1)
-        assert world.out == ["s2", "s3"]
+        assert world.kicked == ["s2", "s3"]
         assert world.database.admissions == 3
 
     run_in_virtual_time(main())
 
 
-def test_doubt_stays_until_the_api_answers_or_nobody_is_left() -> None:
+def test_a_recheck_retries_until_the_api_answers_or_the_user_has_left() -> None:
     async def main() -> None:
         world = World()
         world.database.members = set()
@@ -76,14 +76,14 @@ def test_doubt_stays_until_the_api_answers_or_nobody_is_left() -> None:
         world.memberships.discard("a", "eve", "s2")
         world.database.available = True
         await asyncio.sleep(4)
-        assert world.out == ["s1"]
+        assert world.kicked == ["s1"]
         assert world.database.admissions == 5
         await world.memberships.close()
 
     run_in_virtual_time(main())
 
 
-def test_closing_ends_all_doubt() -> None:
+def test_closing_cancels_all_rechecks() -> None:
     async def main() -> None:
         world = World()
         world.database.available = False

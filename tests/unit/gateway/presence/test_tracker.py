@@ -275,7 +275,7 @@ class Chance:
                 gateway, socket, _ = self.sockets.pop(self.random.randrange(len(self.sockets)))
                 gateway.cut(socket)
             case "lose":
-                self.cluster.log.losing = not self.cluster.log.losing
+                self.cluster.log.drops_deliveries = not self.cluster.log.drops_deliveries
             case "away":
                 self.cluster.away = not self.cluster.away
             case "forget":
@@ -288,7 +288,7 @@ class Chance:
                 await asyncio.sleep(self.random.choice((0.01, 0.2, 2.0, 5.0)))
 
     async def heal(self) -> None:
-        self.cluster.log.losing = self.cluster.away = False
+        self.cluster.log.drops_deliveries = self.cluster.away = False
         for gateway in self.gateways:
             gateway.presences.sweep_soon()
         # Who left unheard while the board forgot everything, too, is doubted first.

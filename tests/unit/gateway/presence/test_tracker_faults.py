@@ -56,10 +56,10 @@ def test_who_left_unheard_is_gone_with_the_next_sweep_of_a_board_that_lost_nothi
         here, there = cluster.gateway(), cluster.gateway()
         ann, ben = await here.join("ann"), await there.join("ben")
         await asyncio.sleep(2 * OPTIONS.sweep_s)
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(FEW_S)
-        cluster.log.losing = False
+        cluster.log.drops_deliveries = False
         await asyncio.sleep(OPTIONS.sweep_s + OPTIONS.offline_after_s + FEW_S)
         assert picture(ann) == {"ann"}
 
@@ -205,10 +205,10 @@ def test_a_feed_that_is_lost_again_while_all_chats_are_compared_has_them_compare
         cluster.answer_s = 0.05
         here.presences.sweep_soon()
         await asyncio.sleep(SOON_S)  # the chat is compared first
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(SOON_S)
-        cluster.log.losing, cluster.answer_s = False, 0.0
+        cluster.log.drops_deliveries, cluster.answer_s = False, 0.0
         here.presences.sweep_soon()
         await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
         assert picture(ann) == {"ann"}
@@ -257,10 +257,10 @@ def test_retries_that_take_longer_than_the_time_between_them_keep_no_other_chat_
         cluster.answer_s = 2 * OPTIONS.retry_s
         await here.join("ann", "spoiled")
         await asyncio.sleep(LATER_S)
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(LATER_S)
-        cluster.log.losing = False
+        cluster.log.drops_deliveries = False
         await asyncio.sleep(OPTIONS.sweep_s + LATER_S)
         assert picture(ann) == {"ann"}
         cluster.answer_s = 0.0
@@ -275,10 +275,10 @@ def test_chats_that_a_sweep_does_not_reach_while_the_board_is_away_are_compared_
             await here.join("ann", f"chat-{number}")
         ann, ben = await here.join("ann"), await there.join("ben")
         await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(SOON_S)
-        cluster.log.losing, cluster.away = False, True
+        cluster.log.drops_deliveries, cluster.away = False, True
         here.presences.sweep_soon()
         await asyncio.sleep(SOON_S)
         cluster.away = False
@@ -409,10 +409,10 @@ def test_who_left_a_chat_without_room_unheard_is_gone_when_the_board_has_had_roo
         await asyncio.sleep(SOON_S)
         zed = await there.join("zed")
         await asyncio.sleep(SOON_S)
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(zed)
         await asyncio.sleep(SOON_S)
-        cluster.log.losing = False
+        cluster.log.drops_deliveries = False
         await asyncio.sleep(RedisPresenceOptions().ttl_s + OPTIONS.sweep_s + OPTIONS.offline_after_s + FEW_S)
         assert picture(ann) == {"ann", "ben"}
 
@@ -517,7 +517,7 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
             return await look(chat_id)
 
         board.here = fail_for_one  # type: ignore[method-assign]  # the bug
-        cluster.log.losing = True
+        cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(2 * OPTIONS.sweep_s)
         assert picture(ann) == {"ann"}
