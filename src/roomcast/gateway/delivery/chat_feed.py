@@ -126,7 +126,7 @@ class ChatFeed:
         """Subscribe, then read the log's head. Concurrent callers share one attempt.
 
         Raises:
-            LogUnavailable: the log's engine is out of reach.
+            LogUnavailable: the log does not answer.
         """
         if self._opened:
             return
@@ -165,7 +165,7 @@ class ChatFeed:
         Raises:
             EpochDiffers: the log has another epoch.
             FeedBehind: ``catch_up_limit_s`` is over, or the feed was closed.
-            LogUnavailable: the log's engine is out of reach.
+            LogUnavailable: the log does not answer.
         """
         if self.position is None and wanted.seq == 0:
             # An empty chat has no log yet; the first append creates one at seq 1.
@@ -208,7 +208,7 @@ class ChatFeed:
             None if the log or the limits do not allow a complete replay.
 
         Raises:
-            LogUnavailable: the log's engine is out of reach.
+            LogUnavailable: the log does not answer.
         """
         asked = self.position
         if asked is None or asked.seq - after > limits.max_entries:

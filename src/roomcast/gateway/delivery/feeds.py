@@ -34,7 +34,7 @@ class Feeds:
 
     Attributes:
         counters: Totals of feeds and joins.
-        memberships: The users in the rooms: joins add them, feeds kick those who are removed.
+        memberships: The users in the rooms: joins add users, feeds kick removed ones.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Feeds:
         """The chat's open feed, with one more holder. `release` it.
 
         Raises:
-            LogUnavailable: the log's engine is out of reach; there is nothing to release.
+            LogUnavailable: nothing was acquired.
         """
         feed = self._feeds.get(chat_id) or self._create(chat_id)
         self._cancel_linger(feed)

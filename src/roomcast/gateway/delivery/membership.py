@@ -70,7 +70,7 @@ class Memberships:
             kick()
 
     def recheck(self, chat_id: str, user_id: str | None = None) -> None:
-        """Ask the API whether the user, or every user in the room, is still a member; kick those who are not."""
+        """Ask the API whether the user, or each user in the room, is still a member; kick non-members."""
         users = self._kicks.get(chat_id, {})
         for user in list(users) if user_id is None else [user_id]:
             key = (chat_id, user)
