@@ -11,8 +11,9 @@ import pytest
 
 from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
-from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.adapters.redis import RedisAdapter
 from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.waiting import until
@@ -34,7 +35,7 @@ def new_adapter(request: pytest.FixtureRequest) -> Callable[[], Adapter]:
         bus = MemoryBus()
         return lambda: MemoryAdapter(bus)
     port = request.getfixturevalue("redis_server").port
-    return lambda: RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", port),)))
+    return lambda: RedisAdapter(RedisOptions(addresses=(RedisAddress("127.0.0.1", port),)))
 
 
 async def cluster(new_adapter: Callable[[], Adapter], size: int) -> tuple[list[Adapter], list[RecordingNode]]:

@@ -8,7 +8,6 @@ Layer: app.
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -16,9 +15,9 @@ from ipaddress import ip_address
 from roomcast.app.addresses import LOOPBACK_HOST, address_towards, outgoing_address
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.eventlog.redis import RedisEventLog
-from roomcast.eventlog.redis.published import PublishedChannel
+from roomcast.eventlog.redis.channel_listener import ChannelListener
 from roomcast.presence.redis import RedisPresenceBoard
-from roomcast.realtime.adapters.redis import Emitter, RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.adapters.redis import Emitter, RedisAdapter
 from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisTls, RedisUnavailable
 from roomcast.settings import RedisSettings
@@ -96,21 +95,12 @@ class Cluster:
         return address
 
     def adapter(self) -> RedisAdapter:
-        """The way to Node's servers, and theirs to ours."""
-        settings = self._settings
-        return RedisAdapter(
-            RedisAdapterOptions(
-                addresses=settings.addresses,
-                sentinel_master=settings.sentinel_master,
-                username=settings.username,
-                password=settings.password,
-                tls=ssl.create_default_context() if settings.tls else None,
-            )
-        )
+        """The adapter that connects this server with Node's servers."""
+        return RedisAdapter(self._options)
 
-    def listen(self, channel: str, take: Callable[[bytes], None]) -> PublishedChannel:
-        """What other programs publish to a channel. Run it."""
-        return PublishedChannel(self._options, channel, take)
+    def listen(self, channel: str, take: Callable[[bytes], None]) -> ChannelListener:
+        """A listener to a channel that other programs publish to; call its `run`."""
+        return ChannelListener(self._options, channel, take)
 
 
 class _Publisher:

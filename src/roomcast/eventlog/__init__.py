@@ -1,4 +1,9 @@
-"""The ordered per-chat log and its live feed, one module for each engine behind `chat.ports.EventLog`.
+"""The ordered log of each chat, with live delivery: implementations of `chat.ports.EventLog`.
 
-May import: chat, contract.
+| module | what |
+|---|---|
+| ``memory`` | one process |
+| ``redis`` | several processes that share a Redis |
+
+May import: backoff, chat, contract, redis_client.
 """

@@ -1,29 +1,47 @@
-"""How Redis is reached, for every part that keeps something there: one server, Sentinel or Cluster alike.
+"""Connections to Redis for every part that uses it: one server, Sentinel or Cluster.
 
-Bounded commands, scripts, who the masters are, and how long a sign of life is waited for. What is kept, and what is
-listened to, is its users' business.
+| module | what |
+|---|---|
+| ``commands`` | scripts and PUBLISH through redis-py, with time limits; which servers are masters |
+| ``connection`` | one pub/sub connection, for the parts that subscribe |
+| ``options`` | addresses, credentials, TLS, time limits |
+| ``liveness`` | timeouts that tolerate a stalled event loop |
+| ``topology``, ``scripts``, ``keys``, ``errors`` | cluster slots, Lua, names of a chat's keys, `RedisUnavailable` |
 
-May import: nothing of ours. redis-py.
+May import: backoff. redis-py and hiredis.
 """
 
-from roomcast.redis_client.commands import Commands, Placement
+from roomcast.redis_client.commands import Commands
+from roomcast.redis_client.connection import (
+    CHANNELS_PER_COMMAND,
+    RedisConnection,
+    SentCommand,
+    channel_batches,
+    pack_command,
+)
 from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.keys import tagged
+from roomcast.redis_client.liveness import Echo, wait_first, wait_for
 from roomcast.redis_client.options import RedisAddress, RedisOptions, RedisTls
-from roomcast.redis_client.patience import BEATS, first_done, within
 from roomcast.redis_client.scripts import Script, load_script
+from roomcast.redis_client.topology import Topology
 
 __all__ = [
-    "BEATS",
+    "CHANNELS_PER_COMMAND",
     "Commands",
-    "Placement",
+    "Echo",
     "RedisAddress",
+    "RedisConnection",
     "RedisOptions",
     "RedisTls",
     "RedisUnavailable",
     "Script",
-    "first_done",
+    "SentCommand",
+    "Topology",
+    "channel_batches",
     "load_script",
+    "pack_command",
     "tagged",
-    "within",
+    "wait_first",
+    "wait_for",
 ]

@@ -1,8 +1,8 @@
-"""Commands to Redis, be it one server, a master behind Sentinel, or a cluster, through redis-py.
+"""Commands to one Redis server, a master behind Sentinel, or a cluster, through redis-py.
 
-Every command has a time limit that includes waiting for a connection and its retries; whatever goes wrong is
-`RedisUnavailable`. A cancelled command takes its connection with it (redis-py closes it), so that its reply can never
-reach another caller (CVE-2023-28858, CVE-2023-28859).
+Every command has a time limit that includes waiting for a connection and its retries; every failure is
+`RedisUnavailable`. redis-py closes the connection of a cancelled command, so that its reply cannot reach another caller
+(CVE-2023-28858, CVE-2023-28859).
 
 Layer: redis_client.
 """
@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_right
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
@@ -23,78 +20,55 @@ from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.crc import key_slot
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.options import RedisAddress, RedisOptions
 from roomcast.redis_client.scripts import Script
+from roomcast.redis_client.topology import Topology
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-# RESP2: the newer protocol brings maintenance notices, not speed.
+# RESP2: RESP3 adds maintenance notifications and no speed.
 _PROTOCOL: Final = 2
-# One more attempt at once: a pooled connection may have died while it was idle.
+# One immediate retry: a pooled connection may have died while it was idle.
 _RETRIES: Final = 1
-# A dead socket has to be noticed before the command's own limit cuts in, or the cluster client would not learn of it.
+# A dead socket has to fail before the command's own limit, or the cluster client would not learn of it.
 _SOCKET_SHARE: Final = 0.45
 _CLUSTER_RETRIES: Final = 3
 _CLUSTER_BACKOFF_S: Final = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Which servers carry live feeds at this moment.
-
-    Attributes:
-        nodes: The masters.
-        ranges: Of a cluster: ``(first slot, last slot, owner)``, ascending. None: the only node carries everything.
-    """
-
-    nodes: frozenset[RedisAddress]
-    ranges: tuple[tuple[int, int, RedisAddress], ...] | None = None
-
-    def owner(self, name: str) -> RedisAddress | None:
-        """Who carries a key or channel; None if nobody does."""
-        if self.ranges is None:
-            return next(iter(self.nodes))
-        slot = key_slot(name.encode())
-        index = bisect_right(self.ranges, slot, key=itemgetter(0)) - 1
-        if index < 0 or self.ranges[index][1] < slot:
-            return None
-        return self.ranges[index][2]
-
-
 class _Client(Protocol):
-    """What single server, Sentinel and Cluster have in common."""
+    """What redis-py's clients have in common."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any: ...
     async def aclose(self) -> None: ...
 
 
 class _Sentinel(Sentinel):
-    """Asks for the master once at a time.
+    """Looks the master up once at a time.
 
-    redis-py 8.1 moves the sentinel that answered to the front of its list without a lock: of two concurrent questions
-    one may put a sentinel there twice and another out of the list, never asked again and never closed.
+    redis-py 8.1 moves the sentinel that answered to the front of its list without a lock: two concurrent look-ups may
+    list one sentinel twice and drop another, which is then never asked again and never closed.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-        self._asking = asyncio.Lock()
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # untyped in redis-py
+        self._lookup = asyncio.Lock()
 
     async def discover_master(self, service_name: str) -> Any:
-        async with self._asking:
+        async with self._lookup:
             return await super().discover_master(service_name)
 
 
 class Commands:
-    """One bounded set of connections for commands.
+    """A bounded set of connections for commands.
 
     Args:
-        options: How Redis is reached.
+        options: The servers and the limits.
     """
 
     def __init__(self, options: RedisOptions) -> None:
@@ -123,10 +97,10 @@ class Commands:
             await self._sentinel.aclose()
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
-        """Run a script; its keys share a slot.
+        """Run a script. In a cluster its keys must share a slot.
 
         Raises:
-            RedisUnavailable: it failed, or took more than ``command_timeout_s``.
+            RedisUnavailable: it failed, or took longer than ``command_timeout_s``.
         """
         rest = (len(keys), *keys, *args)
         try:
@@ -134,38 +108,46 @@ class Commands:
         except RedisUnavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        # A server that was restarted or flushed, or a new master: teach it.
+        # A server that was restarted or flushed, or a new master: EVAL loads the script.
         return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
 
     async def publish(self, channel: str, message: bytes, /) -> int:
-        """Publish; a cluster carries it to all of its nodes.
+        """Publish on a classic channel, which a cluster forwards to all of its nodes.
 
         Returns:
-            How many the server, or the node that was asked, handed it to.
+            How many subscribers of the server, or of the node that took the command, received it.
 
         Raises:
-            RedisUnavailable: it failed, or took more than ``command_timeout_s``.
+            RedisUnavailable: it failed, or took longer than ``command_timeout_s``.
         """
         return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
 
-    async def locate(self) -> Placement:
-        """Ask who the masters are now.
+    async def topology(self) -> Topology:
+        """Ask the sentinels or the cluster which servers are masters; a single server needs no question.
 
         Raises:
-            RedisUnavailable: nobody answered.
+            RedisUnavailable: no sentinel or cluster node answered.
         """
-        return await self._within_limit(self._locate())
+        return await self._within_limit(self._topology())
 
-    async def forget(self) -> None:
-        """Drop idle connections: they may lead to a server that is no master any more."""
+    async def is_master(self, address: RedisAddress) -> bool:
+        """Whether a server is still a master. While no sentinel or cluster node answers, it counts as one."""
+        try:
+            return address in (await self.topology()).masters
+        except RedisUnavailable as error:
+            logger.info("cannot look up the Redis masters, keeping the current one: %s", error)
+            return True
+
+    async def drop_idle_connections(self) -> None:
+        """Close idle connections: they may lead to a former master."""
         if self._pool is not None:
             await self._pool.disconnect(inuse_connections=False)
 
     async def _within_limit(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run ``work`` for at most ``command_timeout_s``, whatever redis-py does with a cancellation.
+        """Run ``work`` for at most ``command_timeout_s``, even if redis-py swallows the cancellation.
 
-        It has a task of its own, because on Python 3.11 `asyncio.wait_for`, which redis-py writes through, can swallow
-        a cancellation that comes with the result: the caller would go on waiting, or miss that it was cancelled.
+        ``work`` has its own task: redis-py writes through `asyncio.wait_for`, which on Python 3.11 can swallow a
+        cancellation that arrives together with the result.
         """
         task = asyncio.create_task(work)
         try:
@@ -184,12 +166,12 @@ class Commands:
             raise RedisUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Cancel, and hold on to it until it has ended and its connection is clean or closed."""
+        """Cancel a task, and keep a reference until its connection is clean or closed."""
         task.cancel()
         self._abandoned.add(task)
-        task.add_done_callback(self._abandoned_ended)
+        task.add_done_callback(self._on_abandoned_done)
 
-    def _abandoned_ended(self, task: asyncio.Task[Any]) -> None:
+    def _on_abandoned_done(self, task: asyncio.Task[Any]) -> None:
         self._abandoned.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("an abandoned command failed: %r", error)
@@ -201,26 +183,26 @@ class Commands:
                 try:
                     return await self._client.execute_command(*args)
                 except (RuntimeError, AttributeError) as error:
-                    # What redis-py's cluster client says of a connection that is gone: uvloop raises RuntimeError when
-                    # the server closed it while it was idle; and when a node fails, one command disconnects what
-                    # another is about to write to. That connection is out of the way now; another may be stale too.
+                    # redis-py's cluster client lets these through for a lost connection: uvloop raises RuntimeError if
+                    # the server closed it while it was idle, and when a node fails, one command disconnects the
+                    # connection that another is about to write to. It is discarded now; the next may be stale too.
                     broken = error
         raise ConnectionError(str(broken)) from broken
 
-    async def _locate(self) -> Placement:
+    async def _topology(self) -> Topology:
         if self._cluster is not None:
-            return await self._locate_in_cluster(self._cluster)
+            return await self._cluster_topology(self._cluster)
         if isinstance(self._pool, SentinelConnectionPool):
-            # Also turns the pool away from a master that was replaced.
-            host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]  # likewise
-            return Placement(frozenset({RedisAddress(host, int(port))}))
-        return Placement(frozenset(self._options.addresses))
+            # Also points the pool to the new master after a failover.
+            host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]  # untyped in redis-py
+            return Topology(frozenset({RedisAddress(host, int(port))}))
+        return Topology(frozenset(self._options.addresses))
 
-    async def _locate_in_cluster(self, cluster: RedisCluster) -> Placement:
-        # Not the client's own map: bringing that up to date holds the loop for milliseconds.
+    async def _cluster_topology(self, cluster: RedisCluster) -> Topology:
+        # Not the client's own slot map: updating that blocks the loop for milliseconds.
         answer: Any = await cluster.cluster_slots()
         ranges = tuple(sorted((first, last, RedisAddress(*node["primary"])) for (first, last), node in answer.items()))
-        return Placement(frozenset(owner for _, _, owner in ranges), ranges)
+        return Topology(frozenset(owner for _, _, owner in ranges), ranges)
 
     # --- opening
 
@@ -269,12 +251,12 @@ class Commands:
                 "username": options.sentinel_username,
                 "password": options.sentinel_password,
                 "retry": Retry(NoBackoff(), _RETRIES),
-                # Several are asked one after the other within one limit.
+                # All of them are asked, one after the other, within one limit.
                 "socket_timeout": options.command_timeout_s * _SOCKET_SHARE / len(options.addresses),
                 "socket_connect_timeout": options.command_timeout_s * _SOCKET_SHARE / len(options.addresses),
             },
         )
-        return SentinelConnectionPool(  # type: ignore[no-untyped-call]  # likewise
+        return SentinelConnectionPool(  # type: ignore[no-untyped-call]  # untyped in redis-py
             options.sentinel_master, self._sentinel, ssl=options.tls is not None, **common
         )
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a command.
+"""The error of this package.
 
 Layer: redis_client.
 """
@@ -7,4 +7,4 @@ from __future__ import annotations
 
 
 class RedisUnavailable(Exception):
-    """Redis is out of reach, refused, or did not answer in time. Whether the command was carried out is not known."""
+    """Redis is unreachable, refused, or did not answer in time; it may or may not have executed the command."""

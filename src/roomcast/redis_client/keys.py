@@ -1,7 +1,7 @@
-"""Names of keys and channels that belong to a chat.
+"""Names of the keys and channels of a chat.
 
-The chat id stands encoded inside a hash tag, so that all that belongs to a chat shares a slot of a cluster, and no id
-can reach into another name.
+The chat id stands encoded inside a hash tag, so that everything of a chat shares a cluster slot, and no id can change
+another part of a name.
 
 Layer: redis_client. Source: Redis Cluster specification, "Hash tags".
 """
@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-# Everything else is percent-encoded: braces would end the tag, spaces and controls would spoil logs.
+# Everything else is percent-encoded: braces would end the tag, spaces and control characters would garble logs.
 _PLAIN: Final = "-._~@:"
 
 
 def tagged(prefix: str, chat_id: str) -> str:
-    """How every name of a chat begins."""
+    """The beginning of every name of a chat: the prefix and the hash tag."""
     return f"{prefix}:{{{quote(chat_id, safe=_PLAIN, errors='surrogatepass')}}}"

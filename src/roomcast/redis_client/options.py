@@ -1,4 +1,4 @@
-"""Where Redis is, and how long it may take.
+"""How Redis is reached: addresses, credentials, TLS, time limits.
 
 Layer: redis_client.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 
 class RedisAddress(NamedTuple):
-    """One server, sentinel or cluster node."""
+    """The address of a server, sentinel or cluster node."""
 
     host: str
     port: int
@@ -23,14 +24,14 @@ class RedisAddress(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RedisTls:
-    """TLS to Redis. The server's certificate is always checked.
+    """TLS to Redis. The server's certificate is always verified.
 
     Attributes:
-        ca_file: PEM file of the authorities to trust; None: the system's.
-        cert_file: PEM file of our own certificate, if the server asks for one.
+        ca_file: PEM file of the trusted certificate authorities; None: the system's.
+        cert_file: PEM file of the client certificate, if the server requires one.
         key_file: PEM file of its key.
-        check_hostname: Whether the certificate has to name the host that was dialled. Cluster and Sentinel tell
-            addresses; turn it off where certificates name hosts only.
+        check_hostname: Whether the certificate has to name the host. Cluster and Sentinel report IP addresses; turn it
+            off where certificates name hosts only.
     """
 
     ca_file: str | None = None
@@ -39,38 +40,43 @@ class RedisTls:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """What the live feed dials with."""
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.check_hostname = self.check_hostname
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
-        return context
+        """The context for connections that redis-py does not make. Files are read once."""
+        return _context(self)
+
+
+@lru_cache(maxsize=8)
+def _context(tls: RedisTls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    context.check_hostname = tls.check_hostname
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    return context
 
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
-    """How Redis is reached.
+    """One Redis, for every part that uses it: the log, the adapter, the directory, the presence board.
 
     Attributes:
         addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some nodes to start from.
-        sentinel_master: Name under which the sentinels know the master; None: no Sentinel.
-        cluster: Whether the addresses are those of a Redis Cluster.
-        username: ACL user; None: the default one.
-        password: Of that user.
+        sentinel_master: Name of the master in the sentinels' configuration; None: no Sentinel.
+        cluster: Whether the addresses are nodes of a Redis Cluster.
+        username: ACL user; None: the default user.
+        password: Its password.
         sentinel_username: ACL user of the sentinels.
-        sentinel_password: Of that user; sentinels do not share the servers' password by themselves.
-        db: Number of the database; a cluster has 0 only. Channels are not divided by it.
+        sentinel_password: Its password; sentinels do not take over the servers' password.
+        db: Database number; a cluster has 0 only. Channels do not depend on it.
         tls: None: plain TCP.
-        connect_timeout_s: Limit of one connection attempt. Longer than one lost SYN (1 s) would hide a dead node.
-        command_timeout_s: Limit of one command with its retries: what a join waits at most before it is told
-            ``unavailable``.
-        max_connections: Commands under way at one time, per node. A command takes about 0.1 ms.
-        probe_interval_s: How often the live feed is proven alive.
-        probe_timeout_s: How long a proof may take before the feed counts as deaf. With ``probe_interval_s`` this is
-            the time in which a deaf listener is found.
-        topology_interval_s: How often the sentinels or the cluster are asked who the masters are.
-        retry_min_s: First pause between connection attempts, doubled up to ``retry_max_s``, with jitter.
-        retry_max_s: Longest such pause: a returned Redis is used within it.
+        connect_timeout_s: Limit of one connection attempt with its login and first subscriptions. More than the first
+            SYN retransmission (1 s) would hide a dead node.
+        command_timeout_s: Limit of one command with its retries; a join that takes longer is answered ``unavailable``.
+        max_connections: Concurrent commands, per node. A command takes about 0.1 ms.
+        probe_interval_s: Interval of the liveness probes on subscriber connections.
+        probe_timeout_s: A probe without a reply after this time ends the connection. A dead connection is detected
+            within the sum of both.
+        topology_interval_s: How often the sentinels or the cluster are asked for the masters.
+        retry_min_s: Longest first pause between connection attempts; see `backoff.Backoff`.
+        retry_max_s: Longest pause: Redis is used again at most so long after it returned.
     """
 
     addresses: tuple[RedisAddress, ...] = (RedisAddress("127.0.0.1", 6379),)
@@ -92,12 +98,12 @@ class RedisOptions:
     retry_max_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse combinations that no Redis has."""
+        """Reject combinations that no Redis has."""
         if not self.addresses:
-            raise ValueError("Redis needs at least one address")
+            raise ValueError("addresses is empty: give at least one address")
         if self.cluster and self.sentinel_master is not None:
-            raise ValueError("Redis is reached through Sentinel or as a Cluster, not both")
+            raise ValueError("sentinel_master and cluster exclude each other: give one of them, not both")
         if self.cluster and self.db:
             raise ValueError("a Redis Cluster has database 0 only")
         if len(self.addresses) > 1 and not self.cluster and self.sentinel_master is None:
-            raise ValueError("several addresses need a Sentinel master name or the cluster flag")
+            raise ValueError("several addresses need sentinel_master or cluster=True")

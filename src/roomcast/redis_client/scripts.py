@@ -1,4 +1,4 @@
-"""Lua scripts: each is atomic, and lies in a file beside the module that runs it.
+"""Lua scripts: each executes atomically, and is a file beside the module that runs it.
 
 Layer: redis_client.
 """
@@ -12,7 +12,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the name under which Redis keeps it."""
+    """A script and the SHA-1 digest under which Redis caches it."""
 
     name: str
     source: str
@@ -20,8 +20,8 @@ class Script:
 
 
 def load_script(package: str, name: str, *modules: str) -> Script:
-    """The script ``lua/<name>.lua`` of a package, behind the ``modules`` that it shares with others there."""
+    """Load ``lua/<name>.lua`` of a package, preceded by the ``modules`` that it shares with other scripts there."""
     folder = files(package) / "lua"
     source = "\n".join((folder / f"{module}.lua").read_text(encoding="utf-8") for module in (*modules, name))
-    # Redis names scripts by SHA-1; nothing rests on its strength.
+    # Redis identifies scripts by SHA-1; nothing depends on its strength.
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

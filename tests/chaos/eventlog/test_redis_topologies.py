@@ -137,9 +137,9 @@ async def test_many_questions_at_once_lose_no_sentinel(tmp_path: Path) -> None:
             **FAST,
         )
         async with RedisEventLog(options) as log:
-            engine = log._engine
-            assert engine._sentinel is not None
+            commands = log._commands
+            assert commands._sentinel is not None
             group.sentinels[0].kill()
             for _ in range(5):
-                await asyncio.gather(*(engine.locate() for _ in range(20)))
-            assert len({id(sentinel) for sentinel in engine._sentinel.sentinels}) == 3
+                await asyncio.gather(*(commands.topology() for _ in range(20)))
+            assert len({id(sentinel) for sentinel in commands._sentinel.sentinels}) == 3

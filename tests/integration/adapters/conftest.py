@@ -17,7 +17,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
-from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.adapters.redis import RedisAdapter
+from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.redis_server import RedisServer, running
 from support.waiting import until
@@ -158,7 +159,7 @@ class Cluster:
         self._stack = stack
 
     async def add(self, name: str, *, server_options: ServerOptions | None = None) -> Server:
-        adapter = RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", self.redis.port),)))
+        adapter = RedisAdapter(RedisOptions(addresses=(RedisAddress("127.0.0.1", self.redis.port),)))
         server = Server(server_options, adapter=adapter)
 
         @server.on("join")

@@ -13,8 +13,9 @@ from roomcast.app.cluster import Cluster
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.contract.events import ChatActivity
 from roomcast.gateway.announcing import RoomAnnouncer
-from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+from roomcast.realtime.adapters.redis import RedisAdapter
 from roomcast.realtime.core.cluster import Broadcast
+from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.settings import RedisSettings
 from support.ports import free_port
 from support.recording_node import RecordingNode
@@ -48,7 +49,10 @@ async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Pat
     with redis_cluster(tmp_path, replicas=False) as nodes:
         listeners = []
         for server in nodes.servers:
-            adapter, node = RedisAdapter(RedisAdapterOptions(addresses=(("127.0.0.1", server.port),))), RecordingNode()
+            adapter, node = (
+                RedisAdapter(RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),))),
+                RecordingNode(),
+            )
             adapter.bind(node)
             await adapter.start()
             listeners.append((adapter, node))

@@ -1,4 +1,4 @@
-"""Redis away, deaf, hostile: what the adapter loses, what it bounds, and that it comes back by itself."""
+"""Redis unreachable, silent or hostile: what the adapter loses, what it bounds, and that it reconnects by itself."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from roomcast.realtime.core.cluster import Broadcast, Command, Leave, Selection
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
 from support.waiting import until
@@ -31,18 +32,16 @@ Pair = tuple[RedisAdapter, RedisAdapter, RecordingNode]
 
 @pytest.fixture
 async def pair(redis: RedisServer) -> AsyncIterator[Pair]:
-    """Two adapters that notice trouble soon, and what the second one is told."""
-    options = RedisAdapterOptions(
-        addresses=(("127.0.0.1", redis.port),),
+    """Two adapters with short timeouts, and the node of the second one."""
+    options = RedisOptions(
+        addresses=(RedisAddress("127.0.0.1", redis.port),),
         probe_interval_s=0.1,
         probe_timeout_s=0.3,
         connect_timeout_s=0.5,
         retry_max_s=0.1,
-        max_message_bytes=200_000,
-        queue_limit_bytes=400_000,
-        queue_limit_s=5.0,
     )
-    one, two, node = RedisAdapter(options), RedisAdapter(options), RecordingNode()
+    bounds = RedisAdapterOptions(max_message_bytes=200_000, queue_limit_bytes=400_000, queue_limit_s=5.0)
+    one, two, node = RedisAdapter(options, bounds), RedisAdapter(options, bounds), RecordingNode()
     one.bind(RecordingNode())
     two.bind(node)
     await one.start()
@@ -60,7 +59,7 @@ def subscribers(redis: RedisServer) -> bytes:
     return redis.command("PUBSUB", "NUMSUB", "socket.io-request#/#").split(b"\r\n")[-1]
 
 
-async def test_redis_killed_and_restarted_both_come_back_subscribed_once_and_what_waited_is_sent(
+async def test_after_a_restart_of_redis_both_subscribe_once_and_waiting_commands_are_sent(
     redis: RedisServer, pair: Pair
 ) -> None:
     one, two, node = pair
@@ -68,7 +67,7 @@ async def test_redis_killed_and_restarted_both_come_back_subscribed_once_and_wha
     redis.kill()
     await until(lambda: not one.ready and not two.ready)
     assert not one.healthy
-    # As long as it is away commands wait, in order.
+    # While it is unreachable commands wait, in order.
     redis.start()
     await until(lambda: two.ready)
     one.publish(leave(1))
@@ -81,7 +80,7 @@ async def test_redis_killed_and_restarted_both_come_back_subscribed_once_and_wha
     assert one.counters.losses["closed"] == 1
 
 
-async def test_a_redis_that_stops_answering_is_found_out_and_left(redis: RedisServer, pair: Pair) -> None:
+async def test_a_redis_that_stops_answering_is_detected_and_disconnected(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     redis.pause()
     await until(lambda: one.counters.losses["deaf"] and two.counters.losses["deaf"])
@@ -94,7 +93,7 @@ async def test_a_redis_that_stops_answering_is_found_out_and_left(redis: RedisSe
     await until(lambda: subscribers(redis) == b":2")
 
 
-async def test_what_waits_for_redis_is_bounded_and_the_newest_survives(redis: RedisServer, pair: Pair) -> None:
+async def test_waiting_messages_are_bounded_and_the_newest_survive(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     redis.kill()
     await until(lambda: not one.ready and not two.ready)
@@ -102,18 +101,18 @@ async def test_what_waits_for_redis_is_bounded_and_the_newest_survives(redis: Re
     for _ in range(100):
         one.publish(Broadcast(Selection("/", None), message))
     one.publish(leave(9))
-    assert one._outbox.size_bytes <= 400_000
+    assert one._queue.size_bytes <= 400_000
     assert one.counters.dropped["queue-full"] > 90
     redis.start()
     await until(lambda: one.ready and two.ready)
-    assert len(one._outbox) == 0
+    assert len(one._queue) == 0
     one.publish(Broadcast(Selection("/", None), EncodedEvent.from_args("huge", "x" * 300_000)))
     assert one.counters.dropped["oversize"] == 1
     one.publish(leave(10))
     await until(lambda: leave(10) in node.commands)
 
 
-async def test_a_cut_subscriber_comes_back(redis: RedisServer, pair: Pair) -> None:
+async def test_a_disconnected_subscriber_reconnects(redis: RedisServer, pair: Pair) -> None:
     one, two, node = pair
     assert redis.command("CLIENT", "KILL", "TYPE", "pubsub") == b":2"
     await until(lambda: one.counters.connects == 2 and two.counters.connects == 2)
@@ -122,13 +121,13 @@ async def test_a_cut_subscriber_comes_back(redis: RedisServer, pair: Pair) -> No
     await until(lambda: node.commands == [leave(4)])
 
 
-async def test_it_starts_without_redis_and_takes_part_once_there_is_one(tmp_path: Path) -> None:
+async def test_it_starts_without_redis_and_connects_once_redis_is_up(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    options = RedisAdapterOptions(
-        addresses=(("127.0.0.1", server.port),), connect_timeout_s=0.1, retry_max_s=0.05, queue_limit_s=0.2
-    )
+    address = RedisAddress("127.0.0.1", server.port)
+    options = RedisOptions(addresses=(address,), connect_timeout_s=0.1, retry_max_s=0.05)
+    bounds = RedisAdapterOptions(queue_limit_s=0.2)
     async with AsyncExitStack() as stack:
-        one, two, node = RedisAdapter(options), RedisAdapter(options), RecordingNode()
+        one, two, node = RedisAdapter(options, bounds), RedisAdapter(options, bounds), RecordingNode()
         one.bind(RecordingNode())
         two.bind(node)
         for adapter in (one, two):
@@ -136,7 +135,7 @@ async def test_it_starts_without_redis_and_takes_part_once_there_is_one(tmp_path
             stack.push_async_callback(adapter.stop)
         assert not one.ready
         one.publish(leave(1))
-        await asyncio.sleep(0.3)  # the age of what waits is what is tested
+        await asyncio.sleep(0.3)  # the test is about the age of waiting messages
         with running(server):
             await until(lambda: one.ready and two.ready)
             one.publish(leave(2))
@@ -148,20 +147,20 @@ async def test_it_starts_without_redis_and_takes_part_once_there_is_one(tmp_path
             await until(lambda: subscribers(server) == b":0")
 
 
-class Boom:
-    """Runs something when it is unpickled."""
+class PickleBomb:
+    """Creates a directory when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (os.mkdir, (str(Boom.path),))
+        return (os.mkdir, (str(PickleBomb.path),))
 
     path = Path()
 
 
-async def test_a_hostile_writer_runs_nothing_and_makes_nobody_deaf(
+async def test_hostile_messages_execute_nothing_and_end_no_connection(
     redis: RedisServer, pair: Pair, tmp_path: Path
 ) -> None:
     one, two, node = pair
-    Boom.path = tmp_path / "boom"
+    PickleBomb.path = tmp_path / "boom"
     print(f"SEED={SEED}")  # noqa: T201 - to run it again
     rng = random.Random(SEED)
     packet = {"type": 2, "data": ["e", {"k": [1, b"\x00"]}], "nsp": "/"}
@@ -172,7 +171,7 @@ async def test_a_hostile_writer_runs_nothing_and_makes_nobody_deaf(
         msgpack.packb({"type": 7, "requestId": "q", "packet": packet, "opts": {"rooms": [], "flags": {"timeout": 1}}}),
     ]
     hostile = [
-        pickle.dumps(Boom()),
+        pickle.dumps(PickleBomb()),
         b"",
         b"{",
         b"[" * 10_000,
@@ -220,7 +219,7 @@ async def test_a_hostile_writer_runs_nothing_and_makes_nobody_deaf(
     await writer.wait_closed()
     one.publish(leave(5))
     await until(lambda: leave(5) in node.commands)
-    assert not Boom.path.exists()
+    assert not PickleBomb.path.exists()
     assert two.counters.dropped["malformed"] > 100
     assert two.counters.dropped["unknown-request"] > 0
     assert two.counters.connects == 1
@@ -242,7 +241,7 @@ def _mutated(rng: random.Random, data: bytes) -> bytes:
     return bytes(mutated)
 
 
-async def test_a_message_of_40_mb_is_cut_before_it_is_held_and_the_listener_comes_back(
+async def test_a_message_of_40_mb_ends_the_connection_before_it_is_buffered_and_the_adapter_reconnects(
     redis: RedisServer, pair: Pair
 ) -> None:
     one, two, node = pair
@@ -257,7 +256,7 @@ async def test_a_message_of_40_mb_is_cut_before_it_is_held_and_the_listener_come
     await reader.readline()
     writer.close()
     await writer.wait_closed()
-    # Redis cuts who is slow at 32 MiB, we cut what begins too large: whichever comes first.
+    # Redis disconnects a slow subscriber at 32 MiB, the adapter disconnects when a message is too large.
     await until(lambda: sum(two.counters.losses.values()) and sum(one.counters.losses.values()))
     await until(lambda: one.ready and two.ready)
     one.publish(leave(6))

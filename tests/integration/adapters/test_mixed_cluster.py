@@ -188,20 +188,6 @@ async def test_node_gets_its_answers_from_every_server_and_nothing_times_out(clu
     assert await cluster.node("rooms", nsp="/x") == []
 
 
-async def test_requests_of_old_servers_for_one_socket_are_carried_out_and_answered(cluster: Any) -> None:
-    a = cluster.servers["a"]
-    on_a = await cluster.client("a")
-    join = {"uid": "legacy", "requestId": "1", "type": 2, "sid": on_a.sid, "room": "old"}
-    assert await cluster.node("legacy", request=join) == {"requestId": "1"}
-    assert a.rooms(on_a.sid) == [on_a.sid, "old"]
-    leave = join | {"requestId": "2", "type": 3}
-    assert await cluster.node("legacy", request=leave) == {"requestId": "2"}
-    assert a.rooms(on_a.sid) == [on_a.sid]
-    disconnect = {"uid": "legacy", "requestId": "3", "type": 4, "sid": on_a.sid, "close": False}
-    assert await cluster.node("legacy", request=disconnect) == {"requestId": "3"}
-    assert (await on_a.packet()).type == 1
-
-
 async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_every_server(cluster: Any) -> None:
     clients = {name: await cluster.client(name) for name in ("node", "a", "b")}
     asking = asyncio.create_task(cluster.node("emitWithAck", args=["ask", b"\x01"], timeout=3_000))
@@ -215,7 +201,7 @@ async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_e
         await cluster.node("emitWithAck", args=["ask"], timeout=100)
     assert await cluster.node("emitWithAck", rooms=["nobody"], args=["ask"], timeout=1_000) == []
     for adapter in cluster.adapters.values():
-        await settled(lambda adapter=adapter: not adapter._answering._asked)
+        await settled(lambda adapter=adapter: not adapter._requests._pending)
 
 
 async def test_a_namespace_that_a_client_invents_is_heard_while_it_has_sockets(cluster: Any) -> None:

@@ -65,4 +65,4 @@ async def test_cancelled_subscriptions_leave_no_channel_and_no_waiter(open_log) 
             with contextlib.suppress(asyncio.CancelledError):
                 await (await task).close()
         assert log._listener._channels == {}
-        assert log._feeds == {}
+        assert log._channels == {}

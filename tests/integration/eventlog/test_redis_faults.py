@@ -15,8 +15,8 @@ import pytest
 
 from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
-from roomcast.eventlog.redis.listener import _Seat
-from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
+from roomcast.eventlog.redis.listener import _Subscriber
+from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls, RedisUnavailable
 from support.log_watch import Sink, entries, publish, watching_loop
 from support.ports import free_port
 from support.redis_server import RedisServer
@@ -88,14 +88,14 @@ async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(s
 async def test_a_feed_that_is_lost_before_it_was_ever_complete_is_told_of_too(server: RedisServer, open_log) -> None:
     told = asyncio.Event()
     log = open_log(on_reconnect=told.set)
-    settle = log._listener._settle
+    await_confirmations = log._listener._await_confirmations
 
-    async def lose(seat: _Seat) -> None:
-        log._listener._settle = settle
-        seat.link.abort("deaf")
-        raise LogUnavailable("its subscriptions are confirmed, and then it falls silent")
+    async def lose(subscriber: _Subscriber) -> None:
+        log._listener._await_confirmations = await_confirmations
+        subscriber.connection.abort("deaf")
+        raise RedisUnavailable("its subscriptions are confirmed, and then it stops answering")
 
-    log._listener._settle = lose
+    log._listener._await_confirmations = lose
     async with log:
         await log.subscribe(CHAT, Sink())
         async with asyncio.timeout(5):
@@ -111,8 +111,8 @@ async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(s
         for seq in range(1, 4):
             # The canary waits behind all of these, and then everything sleeps for longer than a proof may take.
             appending = asyncio.gather(*(log.append(chat, EPOCH, entries(seq, seq)) for chat in chats))
-            (seat,) = log._listener._seats.values()
-            await until(lambda seat=seat: seat.heard is not None and not seat.heard.done())
+            (subscriber,) = log._listener._subscribers.values()
+            await until(lambda s=subscriber: s.echo is not None and not s.echo.received.done())
             asyncio.get_running_loop().call_soon(time.sleep, 0.3)
             await appending
         for sink in sinks:
@@ -236,7 +236,7 @@ async def test_a_subscription_that_failed_leaves_nothing_behind(server: RedisSer
                 async with asyncio.timeout(2):
                     await log.subscribe(f"chat-{number}", Sink())
         assert log._listener._channels == {}
-        assert log._feeds == {}
+        assert log._channels == {}
 
 
 async def test_closing_and_subscribing_in_one_turn_keeps_the_feed(open_log) -> None:
@@ -251,7 +251,7 @@ async def test_closing_and_subscribing_in_one_turn_keeps_the_feed(open_log) -> N
             await log.append(CHAT, EPOCH, entries(seq, seq))
             assert await sink.reached(seq) == [seq]
             await second.close()
-        assert log._feeds == {}
+        assert log._channels == {}
 
 
 async def test_the_last_close_unsubscribes(server: RedisServer, open_log) -> None:

@@ -1,4 +1,4 @@
-"""Options that no Redis has are refused; secrets are not shown."""
+"""Contradictory options are rejected; secrets are not shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HERE = RedisAddress("127.0.0.1", 6379)
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ({"addresses": ()}, "at least one address"),
         ({"cluster": True, "sentinel_master": "m"}, "not both"),
@@ -18,9 +18,9 @@ HERE = RedisAddress("127.0.0.1", 6379)
         ({"addresses": (HERE, HERE)}, "several addresses"),
     ],
 )
-def test_what_cannot_be_is_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        RedisOptions(**options)  # type: ignore[arg-type]  # what is wrong is what is tested
+def test_contradictory_options_are_rejected(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RedisOptions(**options)  # type: ignore[arg-type]  # the test is about wrong values
 
 
 def test_secrets_are_not_in_the_repr() -> None:

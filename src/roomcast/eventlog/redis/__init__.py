@@ -1,9 +1,13 @@
 """The event log in Redis: one server, Sentinel or Cluster.
 
-`log` is the port's implementation over `lua/`, `engine` runs its commands, `listener` keeps the live feed whole over
-`link`s, `codec` is what lies and travels in Redis; `published` hears one channel of other programs.
+| module | what |
+|---|---|
+| ``log`` | `RedisEventLog`, behind `chat.ports.EventLog`, over the scripts in ``lua/`` |
+| ``listener`` | keeps channels subscribed on all masters, over ``subscriber_connection`` |
+| ``codec``, ``keys`` | layout of records, messages and names |
+| ``channel_listener`` | one classic channel that other programs publish to |
 
-May import: chat, redis_client; redis and hiredis.
+May import: backoff, chat, redis_client.
 """
 
 from roomcast.eventlog.redis.counters import RedisLogCounters

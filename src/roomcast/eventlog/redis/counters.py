@@ -1,4 +1,4 @@
-"""What the log has seen, as plain numbers for whoever exports them.
+"""Counters of the log, for the metrics.
 
 Layer: eventlog.
 """
@@ -9,6 +9,8 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from roomcast.backoff import should_log
+
 logger = logging.getLogger(__name__)
 
 
@@ -17,17 +19,18 @@ class RedisLogCounters:
     """Totals since the start, and the newest lag.
 
     Attributes:
-        appended: Entries given to appends and seeds that Redis took.
-        gaps: Appends that were answered with a gap, an absent log included.
-        replays: Reads that were answered in full.
-        refused_replays: Reads that the log could not answer.
-        cut: Entries that were too large to travel.
-        frames: Messages of the live feed that were delivered.
+        appended: Entries of successful appends and seeds.
+        gaps: Appends that found a gap or no log.
+        replays: Successful reads.
+        refused_replays: Reads that the log could not serve.
+        cut: Entries that were too large and lost their arguments.
+        frames: Messages with entries that were delivered.
         signals: Signals that were delivered.
-        dropped: Messages and records that were not ours, by reason.
-        connects: Connections of the live feed that were opened.
-        losses: Those that were lost, by cause: ``closed``, ``deaf``, ``oversize``, ``protocol``.
-        lag_s: Latest time from publishing a canary to hearing it, on this process's own clock.
+        dropped: Malformed messages and records, by reason.
+        connects: Subscriber connections that were opened.
+        losses: Subscriber connections that were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``oversize``,
+            ``protocol``.
+        lag_s: Latest time from publishing a canary to receiving it.
     """
 
     appended: int = 0
@@ -43,8 +46,8 @@ class RedisLogCounters:
     lag_s: float = 0.0
 
     def drop(self, reason: str) -> None:
-        """Count what is not ours; logged at the 1st, 2nd, 4th, 8th … so that a flood cannot fill the logs."""
+        """Count a malformed message or record."""
         self.dropped[reason] += 1
         count = self.dropped[reason]
-        if count & (count - 1) == 0:
-            logger.warning("dropped what is not ours from Redis", extra={"reason": reason, "count": count})
+        if should_log(count):
+            logger.warning("dropped malformed data from Redis", extra={"reason": reason, "count": count})

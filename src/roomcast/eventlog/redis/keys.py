@@ -1,4 +1,4 @@
-"""Names of the keys and channels of the log.
+"""Names of the log's keys and channels.
 
 Layer: eventlog.
 """
@@ -11,11 +11,11 @@ from roomcast.redis_client import tagged
 
 
 class ChatKeys(NamedTuple):
-    """One chat's names.
+    """The names of one chat.
 
     Attributes:
         meta: Hash ``{epoch, last, bytes}``.
-        entries: List of records, oldest first, the newest being ``last``.
+        entries: List of records, oldest first; the newest has the seq ``last``.
         channel: Where appended records are published.
     """
 
@@ -25,11 +25,11 @@ class ChatKeys(NamedTuple):
 
 
 def chat_keys(prefix: str, chat_id: str) -> ChatKeys:
-    """The names of a chat's keys and channel."""
+    """Build the names of a chat."""
     begin = tagged(prefix, chat_id)
     return ChatKeys(f"{begin}:meta", f"{begin}:log", f"{begin}:live")
 
 
 def canary_channel(prefix: str, tag: str) -> str:
-    """A channel that one process sends to itself on; ``tag`` decides the slot. No chat's channel ends like this."""
+    """The channel of one process's probes; ``tag`` decides the slot. It is never the channel of a chat."""
     return f"{prefix}:{{{tag}}}:canary"

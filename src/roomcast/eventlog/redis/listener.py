@@ -1,10 +1,10 @@
-"""Keeps every wanted channel subscribed, on whatever servers own them, through restarts, failovers and moves.
+"""Keeps every wanted channel subscribed on the masters that own them, through restarts, failovers and slot moves.
 
-Two tasks in all: one arranges connections and places channels on them, one proves that each connection hears what is
-published where commands go. Proof takes two steps: PING shows that the connection lives; a canary, published through
-the command path, shows that both lead to the same master. A connection that fails either is cut and made anew.
+One task connects to the masters and assigns channels to the connections; another one probes each connection. A probe
+has two steps: PING shows that the connection answers; a canary, published through the command path, shows that commands
+and subscriptions reach the same master. A connection that fails either is replaced.
 
-Layer: eventlog.
+Layer: eventlog. Source: docs/design.md, "The log".
 """
 
 from __future__ import annotations
@@ -12,63 +12,54 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from roomcast.chat.ports import LogUnavailable
+from roomcast.backoff import Backoff, jittered, should_log
 from roomcast.eventlog.redis.counters import RedisLogCounters
-from roomcast.eventlog.redis.engine import Engine
 from roomcast.eventlog.redis.keys import canary_channel
-from roomcast.eventlog.redis.link import Channel, Link, open_link
 from roomcast.eventlog.redis.options import RedisLogOptions
 from roomcast.eventlog.redis.scripts import SIGNAL
-from roomcast.redis_client import Placement, RedisAddress, RedisOptions, within
+from roomcast.eventlog.redis.subscriber_connection import Channel, SubscriberConnection
+from roomcast.redis_client import Commands, Echo, RedisAddress, RedisOptions, RedisUnavailable, Topology, wait_for
 
 logger = logging.getLogger(__name__)
 
-# Pauses and periods are drawn between these shares, so that gateways do not act in step.
-_JITTER: Final = (0.5, 1.0)
-_MAX_DOUBLINGS: Final = 16
-
 
 @dataclass(slots=True, eq=False)
-class _Seat:
-    """A link in use.
+class _Subscriber:
+    """The subscriptions to one master.
 
     Attributes:
-        link: The connection.
-        canary: The channel of its own.
-        proven_at: Loop time of the latest proof.
-        nonce: What the canary carries now.
-        heard: Done when it was heard.
+        connection: Its connection.
+        canary: The channel of its probes.
+        proven_at: Loop time of the latest successful probe.
+        echo: The latest canary.
     """
 
-    link: Link
+    connection: SubscriberConnection
     canary: str
     proven_at: float
-    nonce: bytes = b""
-    heard: asyncio.Future[None] | None = None
+    echo: Echo | None = None
 
 
 class Listener:
-    """All live feeds of one process.
+    """All subscriptions of one process.
 
     Args:
-        engine: Commands, and who the masters are.
+        commands: Publishes canaries and looks up the masters.
         options: How Redis is reached.
         log_options: Prefix and message limit.
         counters: What is counted.
         deliver: Takes ``(channel, data)`` of each message in order; must not block or raise.
-        on_reconnect: Called when all channels are subscribed again after a loss or a change of masters: what was
-            published meanwhile was missed.
+        on_reconnect: Called when every channel is subscribed again after a loss or a change of masters; messages that
+            were published in between were missed.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        commands: Commands,
         options: RedisOptions,
         log_options: RedisLogOptions,
         counters: RedisLogCounters,
@@ -76,22 +67,22 @@ class Listener:
         deliver: Callable[[bytes, bytes], None],
         on_reconnect: Callable[[], None],
     ) -> None:
-        self._engine = engine
+        self._commands = commands
         self._options = options
         self._log_options = log_options
         self._counters = counters
         self._deliver = deliver
         self._on_reconnect = on_reconnect
-        self._tls = None if options.tls is None else options.tls.context()
         self._channels: dict[str, Channel] = {}
         self._refused: set[str] = set()
-        self._seats: dict[RedisAddress, _Seat] = {}
-        self._canaries: dict[bytes, _Seat] = {}
-        self._placement: Placement | None = None
-        self._placement_due_at = 0.0
-        self._served_before = False
-        self._missed = False
-        self._trouble = asyncio.Event()
+        self._subscribers: dict[RedisAddress, _Subscriber] = {}
+        self._canaries: dict[bytes, _Subscriber] = {}
+        self._topology: Topology | None = None
+        self._topology_due_at = 0.0
+        # Whether the next complete set of subscriptions is a reconnect; not the very first one.
+        self._reconnecting = False
+        self._incomplete = False
+        self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._tag = secrets.token_hex(8)
 
@@ -100,46 +91,48 @@ class Listener:
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._tasks = [
-            asyncio.create_task(self._arrange_forever(), name="redis-listener"),
-            asyncio.create_task(self._prove_forever(), name="redis-canary"),
+            asyncio.create_task(self._connect_forever(), name="redis-listener"),
+            asyncio.create_task(self._probe_forever(), name="redis-canary"),
         ]
 
     async def stop(self) -> None:
-        """Close every connection; whoever waits for a subscription is told that there will be none."""
+        """Close every connection; pending `subscribe` calls fail."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for address in list(self._seats):
-            self._drop_seat(address)
+        for address in list(self._subscribers):
+            self._remove(address).connection.abort()
         for name in list(self._channels):
             self.unsubscribe(name)
 
     @property
     def healthy(self) -> bool:
-        """Whether every master's feed is connected, proven of late, and refuses no channel."""
-        if self._placement is None or self._refused:
+        """Whether every master's connection was recently probed with success, and no channel is refused."""
+        if self._topology is None or self._refused:
             return False
         oldest_allowed = asyncio.get_running_loop().time() - (
             self._options.probe_interval_s + self._options.probe_timeout_s
         )
         return all(
-            (seat := self._seats.get(address)) is not None and seat.link.alive and seat.proven_at >= oldest_allowed
-            for address in self._placement.nodes
+            (subscriber := self._subscribers.get(address)) is not None
+            and subscriber.connection.alive
+            and subscriber.proven_at >= oldest_allowed
+            for address in self._topology.masters
         )
 
     # --- channels
 
     async def subscribe(self, name: str) -> None:
-        """Return once the channel is confirmed. It stays wanted, whatever happens, until `unsubscribe`.
+        """Return once the channel is confirmed. It stays subscribed through reconnects until `unsubscribe`.
 
         Raises:
-            LogUnavailable: not within ``command_timeout_s``.
+            RedisUnavailable: not within ``command_timeout_s``.
         """
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = Channel(name)
-            self._place(channel)
+            self._assign(channel)
         if channel.confirmed:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -148,263 +141,251 @@ class Listener:
             async with asyncio.timeout(self._options.command_timeout_s):
                 await waiter
         except TimeoutError:
-            raise LogUnavailable("Redis did not confirm a subscription in time") from None
+            raise RedisUnavailable("Redis did not confirm a subscription in time") from None
         finally:
             if waiter in channel.waiters:
                 channel.waiters.remove(waiter)
 
     def unsubscribe(self, name: str) -> None:
-        """Want a channel no more."""
+        """Drop a channel."""
         channel = self._channels.pop(name)
         self._refused.discard(name)
-        if channel.link is not None and channel.link.alive:
-            channel.link.unsubscribe(channel)
-        channel.link = None
+        if channel.connection is not None and channel.connection.alive:
+            channel.connection.unsubscribe(channel)
+        channel.connection = None
         for waiter in channel.waiters:
             if not waiter.done():
-                waiter.set_exception(LogUnavailable("the subscription was withdrawn"))
+                waiter.set_exception(RedisUnavailable("the subscription was cancelled"))
 
-    def _place(self, channel: Channel) -> None:
-        """Ask for a channel where it belongs, if that is known and connected; else `_arrange` will."""
-        address = self._address_of(channel.name)
-        seat = None if address is None else self._seats.get(address)
-        if channel.link is not None:
-            if seat is not None and channel.link is seat.link:
+    def _assign(self, channel: Channel) -> None:
+        """Subscribe a channel at its owner, if that is connected; else `_connect` will."""
+        address = self._owner(channel.name)
+        subscriber = None if address is None else self._subscribers.get(address)
+        if channel.connection is not None:
+            if subscriber is not None and channel.connection is subscriber.connection:
                 return
-            if channel.link.alive:
-                channel.link.unsubscribe(channel)
-        channel.link = None
+            if channel.connection.alive:
+                channel.connection.unsubscribe(channel)
+        channel.connection = None
         channel.confirmed = False
-        if seat is not None and seat.link.alive:
-            channel.link = seat.link
-            seat.link.subscribe(channel)
+        if subscriber is not None and subscriber.connection.alive:
+            channel.connection = subscriber.connection
+            subscriber.connection.subscribe(channel)
 
-    def _address_of(self, name: str) -> RedisAddress | None:
-        return None if self._placement is None else self._placement.owner(name)
+    def _owner(self, name: str) -> RedisAddress | None:
+        return None if self._topology is None else self._topology.owner(name)
 
     # --- connections
 
-    async def _arrange_forever(self) -> None:
-        troubles = 0
+    async def _connect_forever(self) -> None:
+        backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
         while True:
-            self._trouble.clear()
+            self._changed.clear()
             try:
-                await self._arrange()
-            except LogUnavailable as error:
-                troubles += 1
-                if troubles & (troubles - 1) == 0:
-                    logger.warning("the live feed is not complete: %s", error, extra={"attempts": troubles})
-                await self._pause(troubles)
-                continue
+                await self._connect()
+                if not await self._wait_for_change():
+                    backoff.reset()
+                    continue
+            except RedisUnavailable as error:
+                attempts = backoff.failures + 1
+                if should_log(attempts):
+                    logger.warning("subscriptions are incomplete: %s", error, extra={"attempts": attempts})
             except Exception:
-                # A bug here must not leave the process deaf for good.
-                logger.exception("arranging the live feed failed")
-                troubles += 1
-                await self._pause(troubles)
-                continue
-            try:
-                async with asyncio.timeout(self._options.probe_interval_s):
-                    await self._trouble.wait()
-            except TimeoutError:
-                troubles = 0
-            else:
-                # A connection that is lost again and again must not be dialled in a tight loop.
-                troubles += 1
-                await self._pause(troubles)
+                # A bug here must not leave the process without subscriptions.
+                logger.exception("connecting subscribers failed")
+            # Also after a change: a connection that is lost again and again must not be opened in a tight loop.
+            await asyncio.sleep(backoff.next_s())
 
-    async def _pause(self, troubles: int) -> None:
-        longest_s = self._options.retry_min_s * 2 ** min(troubles - 1, _MAX_DOUBLINGS)
-        await asyncio.sleep(min(longest_s, self._options.retry_max_s) * random.uniform(*_JITTER))  # noqa: S311 - jitter
+    async def _wait_for_change(self) -> bool:
+        try:
+            async with asyncio.timeout(self._options.probe_interval_s):
+                return await self._changed.wait()
+        except TimeoutError:
+            return False
 
-    async def _arrange(self) -> None:
-        """Connect to every master and place every channel.
+    async def _connect(self) -> None:
+        """Connect to every master and assign every channel.
 
         Raises:
-            LogUnavailable: some master is out of reach; the others are served.
+            RedisUnavailable: a master is unreachable; the others are in use.
         """
-        moved = await self._locate()
-        assert self._placement is not None  # noqa: S101 - _locate sets it or raises
-        for address in [address for address in self._seats if address not in self._placement.nodes]:
-            self._drop_seat(address)
-        missing = [address for address in self._placement.nodes if address not in self._seats]
-        opened = await asyncio.gather(*(self._open(address) for address in missing), return_exceptions=True)
-        new = [seat for seat in opened if isinstance(seat, _Seat)]
+        moved = await self._update_topology()
+        assert self._topology is not None  # noqa: S101 - _update_topology sets it or raises
+        for address in self._subscribers.keys() - self._topology.masters:
+            self._remove(address).connection.abort()
+        missing = self._topology.masters - self._subscribers.keys()
+        opened = await asyncio.gather(*map(self._open, missing), return_exceptions=True)
+        failures = [outcome for outcome in opened if outcome is not None]
         for channel in self._channels.values():
-            self._place(channel)
-        self._missed = self._missed or moved or bool(new)
-        if self._missed:
-            await asyncio.gather(*(self._settle(seat) for seat in list(self._seats.values())))
-            self._missed = False
-            if self._served_before:
-                self._tell_owner()
-            self._served_before = True
-        for failure in opened:
-            if isinstance(failure, BaseException):
-                # The masters may have changed.
-                self._placement_due_at = 0.0
-                raise failure
+            self._assign(channel)
+        self._incomplete = self._incomplete or moved or len(failures) < len(opened)
+        if self._incomplete:
+            await asyncio.gather(*map(self._await_confirmations, list(self._subscribers.values())))
+            self._incomplete = False
+            if self._reconnecting:
+                self._notify_reconnect()
+            self._reconnecting = True
+        if failures:
+            # The masters may have changed.
+            self._topology_due_at = 0.0
+            raise failures[0]
 
-    async def _settle(self, seat: _Seat) -> None:
-        """Return when everything that was asked of a link is answered."""
+    async def _await_confirmations(self, subscriber: _Subscriber) -> None:
+        """Return when the server has answered every subscription so far."""
+        connection = subscriber.connection
         try:
-            await within(seat.link.ping(), self._options.probe_timeout_s)
+            await wait_for(connection.ping(), self._options.probe_timeout_s)
         except TimeoutError:
-            seat.link.abort("deaf")
-            raise LogUnavailable(f"Redis at {seat.link.address} does not confirm subscriptions") from None
+            connection.abort("deaf")
+            raise RedisUnavailable(f"Redis at {connection.address} does not confirm subscriptions") from None
 
-    def _tell_owner(self) -> None:
+    def _notify_reconnect(self) -> None:
         try:
             self._on_reconnect()
         except Exception:
-            logger.exception("the callback of a reconnect raised")
+            logger.exception("reconnect callback failed")
 
-    async def _locate(self) -> bool:
-        """See to it that the placement is known and fresh; whether it changed."""
+    async def _update_topology(self) -> bool:
+        """Look the masters up if that is due; return whether they changed."""
         now = asyncio.get_running_loop().time()
-        known = self._placement
-        if known is not None and now < self._placement_due_at:
+        known = self._topology
+        if known is not None and now < self._topology_due_at:
             return False
         try:
-            self._placement = await self._engine.locate()
-        except LogUnavailable as error:
-            if known is None or self._placement_due_at == 0.0:
+            self._topology = await self._commands.topology()
+        except RedisUnavailable as error:
+            if known is None or self._topology_due_at == 0.0:
                 raise
-            # Sentinels may be away while the master is well.
-            logger.warning("the masters of Redis cannot be asked for: %s", error)
-        self._placement_due_at = now + self._options.topology_interval_s
-        return known is not None and known != self._placement
+            # The sentinels may be down while the master is up.
+            logger.warning("cannot look up the Redis masters: %s", error)
+        self._topology_due_at = now + self._options.topology_interval_s
+        return known is not None and known != self._topology
 
-    async def _open(self, address: RedisAddress) -> _Seat:
+    async def _open(self, address: RedisAddress) -> None:
         canary = self._canary_for(address)
-        link = await open_link(
+        connection = SubscriberConnection(
             address,
             self,
-            self._options,
-            tls=self._tls,
-            canary=canary,
+            canary,
             max_message_bytes=self._log_options.max_message_bytes,
+            one_slot=self._options.cluster,
         )
-        seat = _Seat(link, canary, proven_at=asyncio.get_running_loop().time())
+        await connection.open(self._options, "roomcast-feed")
         self._counters.connects += 1
-        if not link.alive:
-            raise LogUnavailable(f"Redis at {address} closed the live feed at once")
-        self._seats[address] = seat
-        self._canaries[canary.encode()] = seat
-        return seat
+        if not connection.alive:
+            raise RedisUnavailable(f"Redis at {address} closed a subscriber connection immediately")
+        subscriber = _Subscriber(connection, canary, proven_at=asyncio.get_running_loop().time())
+        self._subscribers[address] = subscriber
+        self._canaries[canary.encode()] = subscriber
+        connection.lost.add_done_callback(lambda lost: self._handle_loss(subscriber, lost.result()))
 
     def _canary_for(self, address: RedisAddress) -> str:
-        """A channel of this process that the node at ``address`` owns."""
+        """A channel of this process that ``address`` owns."""
         for number in itertools.count():
             name = canary_channel(self._log_options.prefix, f"{self._tag}-{number}")
-            if self._address_of(name) in (address, None):
+            if self._owner(name) in (address, None):
                 return name
         raise AssertionError("unreachable")
 
-    def _drop_seat(self, address: RedisAddress) -> None:
-        seat = self._seats.pop(address)
-        del self._canaries[seat.canary.encode()]
-        seat.link.close()
-        self._displace(seat.link)
-
-    def _displace(self, link: Link) -> None:
+    def _remove(self, address: RedisAddress) -> _Subscriber:
+        subscriber = self._subscribers.pop(address)
+        del self._canaries[subscriber.canary.encode()]
         for channel in self._channels.values():
-            if channel.link is link:
-                channel.link = None
+            if channel.connection is subscriber.connection:
+                channel.connection = None
                 channel.confirmed = False
+        return subscriber
 
-    # --- proof
+    def _handle_loss(self, subscriber: _Subscriber, cause: str) -> None:
+        address = subscriber.connection.address
+        if self._subscribers.get(address) is not subscriber:
+            return  # removed on purpose
+        logger.warning("subscriber connection lost", extra={"address": str(address), "cause": cause})
+        self._counters.losses[cause] += 1
+        # Even before the first complete set: a confirmed channel may have missed messages.
+        self._reconnecting = True
+        self._remove(address)
+        self._reconnect()
 
-    async def _prove_forever(self) -> None:
+    def _reconnect(self) -> None:
+        """Look the masters up and connect again."""
+        self._topology_due_at = 0.0
+        self._changed.set()
+
+    # --- probes
+
+    async def _probe_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._options.probe_interval_s * random.uniform(*_JITTER))  # noqa: S311 - jitter
+            await asyncio.sleep(jittered(self._options.probe_interval_s))
             try:
-                await asyncio.gather(*(self._prove(seat) for seat in list(self._seats.values())))
+                await asyncio.gather(*map(self._probe, list(self._subscribers.values())))
             except Exception:
-                logger.exception("proving the live feed failed")
+                logger.exception("probing subscribers failed")
 
-    async def _prove(self, seat: _Seat) -> None:
+    async def _probe(self, subscriber: _Subscriber) -> None:
         loop = asyncio.get_running_loop()
-        seat.nonce = secrets.token_hex(8).encode()
-        seat.heard = loop.create_future()
+        echo = subscriber.echo = Echo()
         began = loop.time()
         try:
-            await within(seat.link.ping(), self._options.probe_timeout_s)
-            seat.proven_at = published = loop.time()
+            await wait_for(subscriber.connection.ping(), self._options.probe_timeout_s)
+            subscriber.proven_at = published = loop.time()
             try:
-                # It may wait behind our own commands: that has its own limit, and says nothing about the feed.
-                await self._engine.run(SIGNAL, [seat.canary], [seat.nonce])
-            except LogUnavailable as error:
-                # Commands fail and say so themselves; the feed answered.
-                logger.info("the canary could not be published: %s", error)
+                # It may wait behind this process's own commands: that has its own limit, and does not concern the
+                # subscriptions.
+                await self._commands.run(SIGNAL, [subscriber.canary], [echo.nonce])
+            except RedisUnavailable as error:
+                # Other commands fail as well and report it; this connection has answered.
+                logger.info("cannot publish the canary: %s", error)
                 return
-            await within(seat.heard, self._options.probe_timeout_s)
-            seat.proven_at = loop.time()
-            self._counters.lag_s = seat.proven_at - published
-        except LogUnavailable:
-            return  # lost meanwhile, and known
+            await wait_for(echo.received, self._options.probe_timeout_s)
+            subscriber.proven_at = loop.time()
+            self._counters.lag_s = subscriber.proven_at - published
+        except RedisUnavailable:
+            return  # lost meanwhile: _handle_loss
         except TimeoutError:
-            facts = {"address": str(seat.link.address), "waited_s": round(loop.time() - began, 3)}
-            logger.warning("the live feed is deaf: reconnecting", extra=facts)
-            self._placement_due_at = 0.0
-            seat.link.abort("deaf")
-            await self._engine.forget()
+            facts = {"address": str(subscriber.connection.address), "waited_s": round(loop.time() - began, 3)}
+            logger.warning("subscriber connection failed its probe, reconnecting", extra=facts)
+            self._topology_due_at = 0.0
+            subscriber.connection.abort("deaf")
+            await self._commands.drop_idle_connections()
 
-    # --- LinkOwner
+    # --- SubscriptionHandler
 
-    def heard(self, channel: bytes, data: bytes) -> None:
-        """See LinkOwner."""
-        seat = self._canaries.get(channel)
-        if seat is None:
+    def handle_message(self, channel: bytes, data: bytes) -> None:
+        """See `SubscriptionHandler`."""
+        subscriber = self._canaries.get(channel)
+        if subscriber is None:
             self._deliver(channel, data)
-        elif data == seat.nonce and seat.heard is not None and not seat.heard.done():
-            seat.heard.set_result(None)
+        elif subscriber.echo is not None:
+            subscriber.echo.receive(data)
 
-    def confirmed(self, link: Link, channels: Sequence[Channel]) -> None:
-        """See LinkOwner."""
+    def handle_confirmed(self, connection: SubscriberConnection, channels: Sequence[Channel]) -> None:
+        """See `SubscriptionHandler`."""
         for channel in channels:
-            if channel.link is link:
+            if channel.connection is connection:
                 channel.confirmed = True
                 self._refused.discard(channel.name)
                 for waiter in channel.waiters:
                     if not waiter.done():
                         waiter.set_result(None)
 
-    def refused(self, link: Link, channels: Sequence[Channel], reason: str) -> None:
-        """See LinkOwner."""
-        logger.info("Redis refused channels: %s", reason, extra={"count": len(channels)})
+    def handle_refused(self, connection: SubscriberConnection, channels: Sequence[Channel], reason: str) -> None:
+        """See `SubscriptionHandler`."""
+        logger.info("Redis refused subscriptions: %s", reason, extra={"count": len(channels)})
         for channel in channels:
-            if channel.link is link:
-                channel.link = None
+            if channel.connection is connection:
+                channel.connection = None
                 self._refused.add(channel.name)
-        self._ask_anew()
+        self._reconnect()
 
-    def revoked(self, link: Link, name: str) -> None:
-        """See LinkOwner."""
+    def handle_revoked(self, connection: SubscriberConnection, name: str) -> None:
+        """See `SubscriptionHandler`."""
         channel = self._channels.get(name)
-        if channel is not None and channel.link is link:
-            channel.link = None
+        if channel is not None and channel.connection is connection:
+            channel.connection = None
             channel.confirmed = False
-            self._missed = True
-            self._ask_anew()
-        elif self._canaries.get(name.encode()) is not None:
-            # Its slot moved: the seat needs another canary.
-            link.abort("closed")
-
-    def lost(self, link: Link, cause: str) -> None:
-        """See LinkOwner."""
-        seat = self._seats.get(link.address)
-        if seat is None or seat.link is not link:
-            return
-        logger.warning("the live feed was lost", extra={"address": str(link.address), "cause": cause})
-        self._counters.losses[cause] += 1
-        # Even if not everything was arranged yet: what was confirmed may have missed something by now.
-        self._served_before = True
-        del self._seats[link.address]
-        del self._canaries[seat.canary.encode()]
-        self._displace(link)
-        self._ask_anew()
-
-    def _ask_anew(self) -> None:
-        """Something is not as it was thought to be: find out, and arrange again."""
-        self._placement_due_at = 0.0
-        self._trouble.set()
+            self._incomplete = True
+            self._reconnect()
+        elif name.encode() in self._canaries:
+            # The canary's slot moved: the connection needs another one.
+            connection.abort()

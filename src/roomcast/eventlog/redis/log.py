@@ -1,16 +1,17 @@
-"""The event log that several processes share, in Redis.
+"""The event log in Redis, shared by several processes.
 
-Each chat is a list of records and a hash that tells the epoch and seq at which it ends; one script reads or changes
-both at once and publishes what it added. Redis may lose any of it at any time: the database is the truth, and the
-scripts answer so that a loss is seen (a gap, an absent log, a replay that cannot be had), never papered over.
+Each chat has a list of records, and a hash with its epoch and last seq; a script reads or changes both atomically and
+publishes what it appended. Redis may lose any of it at any time, since the database has every event: the scripts then
+report a gap, an absent log or an impossible replay.
 
-Layer: eventlog. Source: DESIGN 4.2 to 4.4.
+Layer: eventlog. Source: docs/design.md, "The log".
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -39,26 +40,33 @@ from roomcast.eventlog.redis.codec import (
     encode_signal,
 )
 from roomcast.eventlog.redis.counters import RedisLogCounters
-from roomcast.eventlog.redis.engine import Engine
 from roomcast.eventlog.redis.keys import ChatKeys, chat_keys
 from roomcast.eventlog.redis.listener import Listener
 from roomcast.eventlog.redis.options import RedisLogOptions
-from roomcast.redis_client import RedisOptions, Script
+from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable, Script
 
 logger = logging.getLogger(__name__)
 
-#: No chat has this id: a question that any Redis can answer.
+#: No chat has this id.
 _NO_CHAT: Final = "."
 
 
+@contextmanager
+def _as_log_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except RedisUnavailable as error:
+        raise LogUnavailable(str(error)) from error
+
+
 class _Subscription:
-    """One sink of one chat. Drops what it was given before: a log that is rebuilt is published again."""
+    """One sink of one chat. Drops entries that it had before: a log that is rebuilt is published again."""
 
-    __slots__ = ("_epoch", "_feed", "_last", "_log", "_signals", "_sink")
+    __slots__ = ("_channel", "_epoch", "_last", "_log", "_signals", "_sink")
 
-    def __init__(self, log: RedisEventLog, feed: _Feed, sink: FeedSink, signals: SignalSink | None) -> None:
+    def __init__(self, log: RedisEventLog, channel: _ChannelSinks, sink: FeedSink, signals: SignalSink | None) -> None:
         self._log = log
-        self._feed = feed
+        self._channel = channel
         self._sink: FeedSink | None = sink
         self._signals = signals
         self._epoch = ""
@@ -81,18 +89,18 @@ class _Subscription:
     async def close(self) -> None:
         if self._sink is not None:
             self._sink = None
-            self._log.forget(self._feed, self)
+            self._log.remove_sink(self._channel, self)
 
 
-class _Feed:
-    """The sinks of one chat."""
+class _ChannelSinks:
+    """The sinks of one chat's channel."""
 
-    __slots__ = ("channel", "chat_id", "subscriptions")
+    __slots__ = ("chat_id", "name", "subscriptions")
 
-    def __init__(self, chat_id: str, channel: str) -> None:
+    def __init__(self, chat_id: str, name: str) -> None:
         self.chat_id = chat_id
-        self.channel = channel
-        # Replaced, never changed, so that it can be walked while sinks come and go.
+        self.name = name
+        # Replaced, never mutated, so that a sink may subscribe or close during a delivery.
         self.subscriptions: tuple[_Subscription, ...] = ()
 
 
@@ -101,10 +109,13 @@ class RedisEventLog:
 
     Args:
         options: How Redis is reached.
-        log_options: How much of it is used.
-        on_reconnect: Called on the loop whenever the live feed is whole again after a loss or a change of masters.
-            What was published meanwhile was missed, and Redis itself may have lost its newest entries: the relay has
-            to append the recent past again, gateways have to compare heads.
+        log_options: Bounds of the log.
+        on_reconnect: Called on the loop when every channel is subscribed again after a loss or a change of masters.
+            Messages that were published in between were missed, and Redis may have lost its newest entries: the relay
+            has to append recent events again, gateways have to compare heads.
+
+    Attributes:
+        counters: What the log has seen.
     """
 
     def __init__(
@@ -119,16 +130,16 @@ class RedisEventLog:
         self.counters = RedisLogCounters()
         self._on_reconnect = [] if on_reconnect is None else [on_reconnect]
         self._ttl_ms = max(1, round(self._options.idle_ttl_s * 1_000))
-        self._engine = Engine(options)
+        self._commands = Commands(options)
         self._listener = Listener(
-            self._engine,
+            self._commands,
             options,
             self._options,
             self.counters,
-            deliver=self._heard,
-            on_reconnect=self._reconnected,
+            deliver=self._deliver,
+            on_reconnect=self._notify_reconnect,
         )
-        self._feeds: dict[bytes, _Feed] = {}
+        self._channels: dict[bytes, _ChannelSinks] = {}
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -142,29 +153,29 @@ class RedisEventLog:
         await self.close()
 
     async def start(self) -> None:
-        """Begin to connect, in the background; Redis need not be there yet."""
+        """Begin to connect, in the background; Redis may still be down."""
         self._listener.start()
 
     async def close(self) -> None:
         """Close every connection."""
         await self._listener.stop()
-        await self._engine.close()
+        await self._commands.close()
 
     @property
     def healthy(self) -> bool:
-        """Whether the live feed is connected and was proven to hear, within the last seconds."""
+        """Whether every subscription is confirmed and was recently proven to deliver."""
         return self._listener.healthy
 
     async def reachable(self) -> bool:
-        """Whether Redis takes commands now, whatever the live feed hears."""
+        """Whether Redis executes commands now, regardless of the subscriptions."""
         try:
-            await self._engine.run(scripts.HEAD, self._keys(_NO_CHAT)[:2], [self._ttl_ms])
+            await self.head(_NO_CHAT)
         except LogUnavailable:
             return False
         return True
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` too after each reconnect."""
+        """Call another callback after each reconnect."""
         self._on_reconnect.append(callback)
 
     # --- chat.ports.EventLog
@@ -197,12 +208,12 @@ class RedisEventLog:
     async def head(self, chat_id: str) -> Head | None:
         """See the port."""
         keys = self._keys(chat_id)
-        return self._read_head(await self._engine.run(scripts.HEAD, keys[:2], [self._ttl_ms]))
+        return self._read_head(await self._run(scripts.HEAD, keys[:2], [self._ttl_ms]))
 
     async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
         """See the port."""
         keys = self._keys(chat_id)
-        answer = await self._engine.run(scripts.READ, keys[:2], [self._ttl_ms, encode_epoch(epoch), after, limit])
+        answer = await self._run(scripts.READ, keys[:2], [self._ttl_ms, encode_epoch(epoch), after, limit])
         head = self._read_head(answer)
         entries: tuple[LogEntry, ...] | None = None
         if head is not None and len(answer) > 2:  # noqa: PLR2004 - epoch, last, then records
@@ -217,29 +228,30 @@ class RedisEventLog:
         """See the port."""
         if len(payload) > MAX_SIGNAL_BYTES:
             raise ValueError(f"a signal of {len(payload)} bytes; at most {MAX_SIGNAL_BYTES}")
-        await self._engine.run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
+        await self._run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
 
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
         """See the port."""
-        channel = self._keys(chat_id).channel
-        feed = self._feeds.get(channel.encode())
-        if feed is None:
-            feed = self._feeds[channel.encode()] = _Feed(chat_id, channel)
-        subscription = _Subscription(self, feed, sink, signals)
-        feed.subscriptions = (*feed.subscriptions, subscription)
+        name = self._keys(chat_id).channel
+        channel = self._channels.get(name.encode())
+        if channel is None:
+            channel = self._channels[name.encode()] = _ChannelSinks(chat_id, name)
+        subscription = _Subscription(self, channel, sink, signals)
+        channel.subscriptions = (*channel.subscriptions, subscription)
         try:
-            await self._listener.subscribe(channel)
+            with _as_log_unavailable():
+                await self._listener.subscribe(name)
         except BaseException:
             await subscription.close()
             raise
         return subscription
 
-    def forget(self, feed: _Feed, subscription: _Subscription) -> None:
+    def remove_sink(self, channel: _ChannelSinks, subscription: _Subscription) -> None:
         """Drop one subscription; called once by its ``close``."""
-        feed.subscriptions = tuple(other for other in feed.subscriptions if other is not subscription)
-        if not feed.subscriptions and self._feeds.get(feed.channel.encode()) is feed:
-            del self._feeds[feed.channel.encode()]
-            self._listener.unsubscribe(feed.channel)
+        channel.subscriptions = tuple(other for other in channel.subscriptions if other is not subscription)
+        if not channel.subscriptions and self._channels.get(channel.name.encode()) is channel:
+            del self._channels[channel.name.encode()]
+            self._listener.unsubscribe(channel.name)
 
     # --- parts
 
@@ -247,13 +259,15 @@ class RedisEventLog:
         return chat_keys(self._options.prefix, chat_id)
 
     def _batches(self, entries: Sequence[LogEntry]) -> Iterator[tuple[int, list[bytes]]]:
-        """Records in portions that one script call may carry, each with its first seq."""
+        """Split entries into the records of one script call each, with their first seq."""
         first_seq, records, size = entries[0].seq, list[bytes](), 0
         for entry in entries:
             record = encode_record(entry, self._options.max_entry_bytes)
             if entry.version != CUT_ENTRY_VERSION and record.startswith(b"%d " % CUT_ENTRY_VERSION):
                 self.counters.cut += 1
-                logger.warning("an entry is too large for the log", extra={"seq": entry.seq, "bytes": len(entry.args)})
+                logger.warning(
+                    "entry too large for the log, arguments dropped", extra={"seq": entry.seq, "bytes": len(entry.args)}
+                )
             full = len(records) == self._options.batch_entries or size + len(record) > self._options.batch_bytes
             if records and full:
                 yield first_seq, records
@@ -266,7 +280,11 @@ class RedisEventLog:
         options = self._options
         bounds = (options.max_entries, options.max_bytes, self._ttl_ms)
         args: list[str | bytes | float] = [keys.channel, encode_epoch(epoch), *bounds, first_seq, *records]
-        return await self._engine.run(script, keys[:2], args)
+        return await self._run(script, keys[:2], args)
+
+    async def _run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
+        with _as_log_unavailable():
+            return await self._commands.run(script, keys, args)
 
     def _read_head(self, answer: Sequence[Any]) -> Head | None:
         if not answer:
@@ -274,12 +292,12 @@ class RedisEventLog:
         try:
             return Head(decode_epoch(answer[0]), int(answer[1]))
         except (Malformed, ValueError):
-            # Not written by us: as good as absent, since a seed will replace it.
+            # Not written by a relay: the log counts as absent, and a seed replaces it.
             self.counters.drop("head")
             return None
 
     def _decode(self, records: Sequence[bytes], first_seq: int) -> tuple[LogEntry, ...] | None:
-        """The entries, if every record is what it should be: a replay is whole or none."""
+        """The entries, or None if one record is malformed: a replay is never partial."""
         try:
             entries = tuple(map(decode_record, records))
         except Malformed as error:
@@ -290,10 +308,10 @@ class RedisEventLog:
             return None
         return entries
 
-    def _heard(self, channel: bytes, data: bytes) -> None:
-        feed = self._feeds.get(channel)
-        if feed is None:
-            return  # left a moment ago
+    def _deliver(self, name: bytes, data: bytes) -> None:
+        channel = self._channels.get(name)
+        if channel is None:
+            return  # just unsubscribed
         try:
             signal = decode_signal(data)
             epoch, entries = ("", []) if signal is not None else decode_frame(data)
@@ -304,16 +322,16 @@ class RedisEventLog:
             self.counters.frames += 1
         else:
             self.counters.signals += 1
-        for subscription in feed.subscriptions:
+        for subscription in channel.subscriptions:
             try:
                 if signal is None:
                     subscription.take(epoch, entries)
                 else:
                     subscription.take_signal(signal)
             except Exception:
-                # A sink that raises breaks its port; the other sinks must not pay for it.
-                logger.exception("a sink of the event log raised", extra={"chat_id": feed.chat_id})
+                # A sink must not raise; if it does, the other sinks still get the message.
+                logger.exception("event log sink raised", extra={"chat_id": channel.chat_id})
 
-    def _reconnected(self) -> None:
+    def _notify_reconnect(self) -> None:
         for callback in self._on_reconnect:
             callback()

@@ -1,4 +1,4 @@
-"""How much of Redis the log may use.
+"""Bounds of the log in Redis.
 
 Layer: eventlog.
 """
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RedisLogOptions:
-    """How much of the recent past Redis keeps, and what it may send us.
+    """How much of each chat Redis keeps, and how large messages may be.
 
     Attributes:
-        prefix: Begins every key and channel; several installations can share a Redis by different ones.
-        max_entries: Entries of one chat: what a client can miss and still be replayed without a query.
+        prefix: Begins every key and channel; installations with different prefixes can share a Redis.
+        max_entries: Entries of one chat; a client that missed more is served from the database.
         max_bytes: Bytes of one chat's entries.
-        idle_ttl_s: Seconds without use after which a chat's log expires. Every key has this TTL.
-        max_entry_bytes: A larger entry travels without its arguments, as one that readers cannot frame: they tell
-            the clients to fetch it.
-        batch_bytes: Bytes that one script call carries, and so one message of the live feed. Redis serves nobody else
-            meanwhile, and cuts subscribers whose output buffer grows past 32 MiB.
-        batch_entries: Entries that one script call carries. Lua's stack ends at about 8,000.
-        max_message_bytes: A larger message on the live feed is not ours: the connection is cut before it is read.
+        idle_ttl_s: TTL of every key; each use renews it.
+        max_entry_bytes: A larger entry is stored and published without its arguments; gateways then tell the clients
+            to fetch it.
+        batch_bytes: Size of one script call, and so of one published message. Redis executes no other command
+            meanwhile, and disconnects subscribers whose output buffer exceeds 32 MiB.
+        batch_entries: Entries of one script call. Lua's stack holds about 8,000.
+        max_message_bytes: The log publishes no larger message; a subscriber that begins to receive one disconnects.
     """
 
     prefix: str = "roomcast"
@@ -36,6 +36,6 @@ class RedisLogOptions:
     max_message_bytes: int = 4_194_304
 
     def __post_init__(self) -> None:
-        """Refuse a prefix that would move the hash tag."""
+        """Reject a prefix that would change the hash tag."""
         if not re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", self.prefix):
-            raise ValueError("the Redis prefix has 1 to 64 letters, digits and ._:-")
+            raise ValueError(f"prefix is {self.prefix!r}; it takes 1 to 64 letters, digits and ._:-")

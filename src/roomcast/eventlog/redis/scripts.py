@@ -1,4 +1,4 @@
-"""The Lua scripts of the log, each atomic over one chat.
+"""The Lua scripts of the log; each reads or writes one chat.
 
 Layer: eventlog.
 """

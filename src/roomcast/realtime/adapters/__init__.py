@@ -1,6 +1,6 @@
-"""Adapters carry commands to the other servers of a cluster; one module for each engine behind `core.cluster.Adapter`.
+"""Adapters carry commands to the other servers of a cluster: implementations of `core.cluster.Adapter`.
 
-May import: core, fanout, options, errors, wire, redis_client.
+May import: core, fanout, options, errors, wire, redis_client, backoff.
 
 | module | what |
 |---|---|

@@ -1,4 +1,4 @@
-"""The cluster inside one process: servers that share a `MemoryBus`; a server alone by default.
+"""An adapter without a network: servers of one process that share a `MemoryBus`, or a single server.
 
 Layer: realtime.
 """
@@ -11,17 +11,17 @@ from roomcast.realtime.core.cluster import Command, Node
 
 
 class MemoryBus:
-    """Connects the adapters that are given it."""
+    """Connects the adapters that are constructed with it."""
 
     def __init__(self) -> None:
         self.adapters: list[MemoryAdapter] = []
 
 
 class MemoryAdapter:
-    """Behind `adapters.Adapter`.
+    """`core.cluster.Adapter` in memory.
 
     Args:
-        bus: Shared with the other nodes; None: there are none.
+        bus: Shared with the other nodes; None: there are no others.
     """
 
     def __init__(self, bus: MemoryBus | None = None) -> None:
@@ -30,40 +30,40 @@ class MemoryAdapter:
 
     @property
     def alone(self) -> bool:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         return self._bus is None
 
     def bind(self, node: Node) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         self._node = node
 
     async def start(self) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._bus is not None and self not in self._bus.adapters:
             self._bus.adapters.append(self)
 
     async def stop(self) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._bus is not None and self in self._bus.adapters:
             self._bus.adapters.remove(self)
 
     def serve(self, namespace: str) -> None:
-        """See `adapters.Adapter`: the bus carries everything."""
+        """See `core.cluster.Adapter`: the bus carries all namespaces."""
 
     def unserve(self, namespace: str) -> None:
-        """See `adapters.Adapter`: the bus carries everything."""
+        """See `core.cluster.Adapter`: the bus carries all namespaces."""
 
     def publish(self, command: Command) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._bus is None or self not in self._bus.adapters:
             return
         loop = asyncio.get_running_loop()
         for other in self._bus.adapters:
             if other is not self:
-                # Not at once: the publisher may be in the middle of a tick that the others must not be drawn into.
+                # In the next loop turn: a publisher must not run the other servers' handlers.
                 loop.call_soon(other.apply_command, command)
 
     def apply_command(self, command: Command) -> None:
-        """Take a command from the bus."""
+        """Apply a command from the bus."""
         if self._node is not None and self._bus is not None and self in self._bus.adapters:
             self._node.apply_command(command)

@@ -59,20 +59,10 @@ const ops = {
     const answers = [];
     const enough = new Promise((resolve) =>
       listener.on("message", (_, text) => { answers.push(JSON.parse(text)); if (answers.length === c.servers) resolve(); }));
-    await pub.publish(requestChannel, JSON.stringify({ uid: "legacy", requestId: "legacy-1", type: 0, rooms: c.rooms }));
+    await pub.publish(requestChannel, JSON.stringify({ uid: "v7uid1", requestId: "v7req1", type: 0, rooms: c.rooms }));
     await enough;
     listener.disconnect();
     return answers.flatMap((answer) => answer.sockets);
-  },
-  legacy: async (c) => {
-    const { requestChannel, responseChannel } = io.of("/").adapter;
-    const listener = pub.duplicate();
-    await listener.subscribe(responseChannel);
-    const answer = new Promise((resolve) => listener.on("message", (_, text) => resolve(JSON.parse(text))));
-    await pub.publish(requestChannel, JSON.stringify(c.request));
-    const got = await answer;
-    listener.disconnect();
-    return got;
   },
   serverSideEmit: (c) => promised((done) => io.serverSideEmit(...c.args, done)),
   emitWithAck: (c) => broadcasting(c, io).timeout(c.timeout).emitWithAck(...c.args),

@@ -1,4 +1,4 @@
-"""Bytes and channels of the classic protocol; beside Node's own in `tests/integration/adapters`."""
+"""Bytes and channels of the classic protocol; `tests/integration/adapters` compares them with Node's."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.protocol import (
     AcknowledgedBroadcast,
-    Channels,
     FetchQuery,
-    LegacyCommand,
+    NamespaceChannels,
     RemoteCommand,
     RoomsQuery,
     ServerSideEmit,
@@ -34,8 +33,8 @@ ALL = Selection("/", None)
 PACKET: dict[str, Any] = {"type": 2, "data": ["e", 1], "nsp": "/"}
 
 
-def test_a_namespace_has_these_channels_and_its_name_is_no_pattern() -> None:
-    assert Channels.of("socket.io", "/", "abcdef") == Channels(
+def test_the_channels_of_a_namespace_and_the_escaping_of_its_pattern() -> None:
+    assert NamespaceChannels.of("socket.io", "/", "abcdef") == NamespaceChannels(
         "/",
         "socket.io#/#",
         "socket.io#/#*",
@@ -43,7 +42,7 @@ def test_a_namespace_has_these_channels_and_its_name_is_no_pattern() -> None:
         "socket.io-response#/#",
         "socket.io-response#/#abcdef#",
     )
-    assert Channels.of("k", "/[a]*?\\", "u").pattern == "k#/\\[a\\]\\*\\?\\\\#*"
+    assert NamespaceChannels.of("k", "/[a]*?\\", "u").pattern == "k#/\\[a\\]\\*\\?\\\\#*"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_a_namespace_has_these_channels_and_its_name_is_no_pattern() -> None:
         (Selection("/x", ("r", "s"), ("t",)), "socket.io#/x#"),
     ],
 )
-def test_a_broadcast_to_exactly_one_room_has_a_channel_of_its_own(who: Selection, channel: str) -> None:
+def test_a_broadcast_to_exactly_one_room_goes_to_the_channel_of_the_room(who: Selection, channel: str) -> None:
     encoded = encode_command("socket.io", "abcdef", Broadcast(who, EVENT, volatile=True))
     assert encoded is not None
     assert encoded[0] == channel
@@ -67,7 +66,7 @@ def test_a_broadcast_to_exactly_one_room_has_a_channel_of_its_own(who: Selection
 
 
 def test_the_room_of_a_channel() -> None:
-    channels = Channels.of("k", "/x", "u")
+    channels = NamespaceChannels.of("k", "/x", "u")
     assert room_of(channels, "k#/x#") is None
     assert room_of(channels, "k#/x#a#b#") == "a#b"
 
@@ -98,11 +97,11 @@ def test_a_command_comes_back_as_it_was_sent(uid: str | None, command: Command) 
 
 
 @pytest.mark.parametrize("command", [Broadcast(Selection("/", ()), EVENT), Leave(Selection("/", ()), ("r",))])
-def test_no_room_at_all_is_nobody_and_never_sent_as_everybody(command: Command) -> None:
+def test_an_empty_selection_is_not_sent_since_on_the_wire_it_would_select_every_socket(command: Command) -> None:
     assert encode_command("k", "u", command) is None
 
 
-def test_a_broadcast_is_read_with_the_forgiveness_of_node() -> None:
+def test_a_broadcast_is_decoded_as_leniently_as_node_does() -> None:
     data = msgpack.packb(["emitter", {"type": 5, "data": ["e", b"1"]}, {"rooms": ["r", 7, 1.5], "flags": None}])
     got = decode_broadcast("/", "u", data)
     assert got is not None
@@ -111,7 +110,7 @@ def test_a_broadcast_is_read_with_the_forgiveness_of_node() -> None:
     assert list(got.message.args) == ["e", b"1"]
 
 
-def test_ours_and_other_namespaces_are_not_for_us() -> None:
+def test_own_broadcasts_and_those_of_other_namespaces_are_ignored() -> None:
     assert decode_broadcast("/", "u", msgpack.packb(["u", PACKET, {}])) is None
     assert decode_broadcast("/x", "u", msgpack.packb(["v", PACKET, {}])) is None
 
@@ -137,7 +136,7 @@ def test_ours_and_other_namespaces_are_not_for_us() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_broadcast_is_malformed(message: Any) -> None:
+def test_any_other_message_is_a_malformed_broadcast(message: Any) -> None:
     with pytest.raises(MalformedMessage):
         decode_broadcast("/", "u", msgpack.packb(message))
 
@@ -166,11 +165,6 @@ WHO = Selection("/", ("r",), ("x",))
             },
             AcknowledgedBroadcast("q", "v", WHO, ("e", 1), 1.5),
         ),
-        (
-            {"requestId": "q", "type": 2, "sid": "s", "room": 5},
-            LegacyCommand("q", None, "s", Join(Selection("/", ("s",)), ("5",))),
-        ),
-        ({"type": 4, "sid": "s"}, LegacyCommand(None, None, "s", Disconnect(Selection("/", ("s",))))),
         ({"type": 8, "requestId": "q"}, None),
         ({"type": 10, "requestId": "q"}, None),
         ({"type": "5", "requestId": "q"}, None),
@@ -193,14 +187,14 @@ def test_requests(request_: dict[str, Any], expected: Any, packed: bool) -> None
         b'{"type":5,"requestId":5,"opts":{}}',
         b'{"type":2,"opts":[]}',
         b'{"type":2}',
-        b'{"type":2,"sid":"s"}',
+        b'{"type":2,"sid":"s","room":"r"}',
         b'{"type":6,"data":{}}',
         b'{"type":7,"requestId":"q","opts":{}}',
         b'{"type":7,"requestId":"q","opts":{},"packet":{}}',
     ],
     ids=repr,
 )
-def test_what_is_no_request_is_malformed(data: bytes) -> None:
+def test_any_other_message_is_a_malformed_request(data: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode_request("/", data)
 
@@ -210,7 +204,7 @@ def test_an_acknowledgement_without_argument_has_no_packet() -> None:
     assert msgpack.unpackb(encode_ack("q", [b"1", 2])) == {"type": 9, "requestId": "q", "packet": b"1"}
 
 
-def test_an_answer_in_json_is_as_javascript_writes_it_and_holds_no_bytes() -> None:
+def test_a_response_in_json_is_as_javascript_writes_it_and_cannot_hold_bytes() -> None:
     assert encode_json({"requestId": "q", "sockets": ["ü"]}) == '{"requestId":"q","sockets":["ü"]}'.encode()
     with pytest.raises(EncodeError):
         encode_json({"data": b""})

@@ -1,20 +1,17 @@
-"""The classic pub/sub protocol of Node's ``@socket.io/redis-adapter`` 8, and of ``@socket.io/redis-emitter``.
+"""The classic pub/sub protocol of Node's ``@socket.io/redis-adapter`` 8 and ``@socket.io/redis-emitter`` 5.
 
-Layer: realtime. May import: wire, redis, hiredis, msgpack.
+Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; msgpack.
 
 | module | what |
 |---|---|
-| ``adapter`` | `RedisAdapter`, behind `adapters.Adapter` |
-| ``emitter`` | `Emitter`, for processes that serve nobody |
-| ``protocol`` | what stands on which channel, byte for byte; sans-I/O |
+| ``adapter`` | `RedisAdapter`, behind `core.cluster.Adapter` |
+| ``emitter`` | `Emitter`, for processes without clients |
+| ``protocol`` | channels and messages, byte for byte; sans-I/O |
 | ``packing`` | msgpack as notepack.io writes and reads it, bounded |
-| ``answering`` | what other servers ask, and what they are told |
-| ``session`` | one pair of connections: commands, subscriptions, proof of life |
-| ``link`` | one connection |
-| ``directory`` | `RedisDirectory`: which nodes are up, and where each takes what is forwarded |
-| ``options``, ``counters`` | what can be set, what is counted |
-
-The sharded and the streams variants of Node's adapter would stand beside ``adapter`` and ``protocol``.
+| ``requests`` | executes other servers' requests and responds |
+| ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
+| ``publish_queue`` | messages that wait while Redis is unreachable |
+| ``options``, ``counters`` | bounds, metrics |
 """
 
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter

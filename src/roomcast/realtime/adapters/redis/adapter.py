@@ -1,4 +1,4 @@
-"""`RedisAdapter`: a server of ours in a cluster of Node's servers, emitters, and its like.
+"""`RedisAdapter`: this server in a cluster of Node's servers, emitters, and other servers of this package.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3 for the behaviour; `protocol` for the bytes.
 """
@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from roomcast.realtime.adapters.redis.answering import Answering
+from roomcast.backoff import Backoff, jittered, should_log
+from roomcast.realtime.adapters.redis.connection_pair import ConnectionPair
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
-from roomcast.realtime.adapters.redis.errors import MalformedMessage, RedisUnavailable
-from roomcast.realtime.adapters.redis.link import Link, packed
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import (
-    Channels,
+    NamespaceChannels,
     decode_broadcast,
     decode_request,
     encode_command,
     room_of,
 )
-from roomcast.realtime.adapters.redis.session import Outbox, Session, locate, open_session
+from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
+from roomcast.realtime.adapters.redis.requests import RequestHandler
 from roomcast.realtime.core.cluster import Command, Node
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
@@ -34,122 +35,120 @@ logger = logging.getLogger(__name__)
 
 _UID_LETTERS: Final = string.ascii_letters + string.digits
 _UID_LENGTH: Final = 6
-# Pauses and periods are drawn between these shares, so that servers do not act in step.
-_JITTER: Final = (0.5, 1.0)
-_MAX_DOUBLINGS: Final = 16
-# Refusals that the next connection may not meet: the server is another one, or is becoming one.
-_PASSING_REFUSALS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 
 class RedisAdapter:
-    """Behind `adapters.Adapter`, over Redis pub/sub.
+    """`core.cluster.Adapter` over Redis pub/sub.
 
-    While Redis is away commands wait, bounded in bytes and seconds (`RedisAdapterOptions`); what was written when the
-    connection broke, and what others published meanwhile, is lost. That is at most once, as with Node's adapter:
-    what must not be lost has its own log. It reconnects by itself, subscribes to everything again, and is `ready` only
-    when Redis has confirmed that.
+    While Redis is unreachable commands wait, bounded in bytes and seconds (`RedisAdapterOptions`). Commands that were
+    in flight when the connection broke, and what other servers published meanwhile, are lost: delivery is at most once,
+    as with Node's adapter. The adapter reconnects and resubscribes by itself, and is `ready` only when Redis has
+    confirmed every subscription.
 
     Args:
-        options: Where Redis is; a local one if None.
+        redis: How Redis is reached. In a Redis Cluster the addresses are tried in their order; any node will do, since
+            the cluster forwards classic channels to all of them.
+        options: Bounds.
 
     Attributes:
-        counters: What it has seen.
-        uid: This server's name on the bus, six characters as Node's.
+        counters: What the adapter has seen.
+        uid: This server's id in the cluster, six characters as Node's.
     """
 
-    def __init__(self, options: RedisAdapterOptions | None = None) -> None:
+    def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
+        self._redis = RedisOptions() if redis is None else redis
         self._options = RedisAdapterOptions() if options is None else options
         self.counters = RedisAdapterCounters()
         self.uid = "".join(secrets.choice(_UID_LETTERS) for _ in range(_UID_LENGTH))
-        # How a broadcast and a request of our own begin; no other message of ours is of use to us.
+        # The beginnings of a broadcast and of a request of this server, which Redis delivers to it as well.
         self._own = (b"\x93\xa6" + self.uid.encode(), b'{"uid":"' + self.uid.encode() + b'"')
         self._node: Node | None = None
-        self._answering: Answering | None = None
-        self._channels: dict[str, Channels] = {}
-        self._routes: dict[bytes, tuple[Callable[[Channels, str, bytes], None], Channels]] = {}
-        self._outbox = Outbox(self._options, self.counters)
+        self._requests: RequestHandler | None = None
+        self._channels: dict[str, NamespaceChannels] = {}
+        self._routes: dict[bytes, tuple[Callable[[NamespaceChannels, str, bytes], None], NamespaceChannels]] = {}
+        self._queue = PublishQueue(self._options, self.counters)
         self._flushing = False
-        self._session: Session | None = None
+        self._pair: ConnectionPair | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
-    # -- adapters.Adapter ---------------------------------------------------------------------------------------------
+    # -- core.cluster.Adapter -----------------------------------------------------------------------------------------
 
     @property
     def alone(self) -> bool:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         return False
 
     @property
     def ready(self) -> bool:
         """Whether it is connected and every subscription is confirmed."""
-        return self._session is not None and self._session.alive
+        return self._pair is not None and self._pair.alive
 
     @property
     def healthy(self) -> bool:
-        """Whether it is ready and a message of its own came round of late."""
-        if self._session is None or not self._session.alive:
+        """Whether it is ready and was recently probed with success."""
+        if self._pair is None or not self._pair.alive:
             return False
-        limit_s = self._options.probe_interval_s + self._options.probe_timeout_s
-        return asyncio.get_running_loop().time() - self._session.proven_at <= limit_s
+        limit_s = self._redis.probe_interval_s + self._redis.probe_timeout_s
+        return asyncio.get_running_loop().time() - self._pair.proven_at <= limit_s
 
     def bind(self, node: Node) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         self._node = node
-        self._answering = Answering(node, self._send, self._options, self.counters)
+        self._requests = RequestHandler(node, self._send, self._options, self.counters)
 
     async def start(self) -> None:
-        """See `adapters.Adapter`. Waits for Redis, at most ``connect_timeout_s``: then it goes on trying behind."""
+        """See `core.cluster.Adapter`. Waits for Redis as long as two connections may take, then goes on without it."""
         if self._node is None:
-            raise RuntimeError("give the adapter to a server first")
+            raise RuntimeError("the adapter has no server: pass it to Server(adapter=...) before it starts")
         if self._task is None:
             for namespace in {DEFAULT_NAMESPACE, *self._node.namespaces()}:
                 self._add(namespace)
             self._task = asyncio.create_task(self._run(), name="redis-adapter")
         try:
-            async with asyncio.timeout(self._options.connect_timeout_s):
+            async with asyncio.timeout(2 * self._redis.connect_timeout_s):
                 await self._ready.wait()
         except TimeoutError:
-            logger.warning("the other servers are out of reach: Redis does not answer; trying on")
+            logger.warning("Redis does not answer, starting without the other servers")
 
     async def stop(self) -> None:
-        """See `adapters.Adapter`. What was published before is written first."""
+        """See `core.cluster.Adapter`. Commands that were published before are written first."""
         task, self._task = self._task, None
         if task is None:
             return
         task.cancel()
         await asyncio.wait({task})
         self._ready.clear()
-        session, self._session = self._session, None
-        if session is not None:
-            session.flush(self._outbox)
-            await session.close()
-        self._outbox.clear()
+        pair, self._pair = self._pair, None
+        if pair is not None:
+            pair.flush(self._queue)
+            await pair.close()
+        self._queue.clear()
         self._channels.clear()
         self._routes.clear()
-        if self._answering is not None:
-            self._answering.stop()
+        if self._requests is not None:
+            self._requests.stop()
 
     def serve(self, namespace: str) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._task is not None and namespace not in self._channels:
             channels = self._add(namespace)
-            if self._session is not None:
-                self._session.subscribe([channels])
+            if self._pair is not None:
+                self._pair.subscribe([channels])
 
     def unserve(self, namespace: str) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._node is None or namespace == DEFAULT_NAMESPACE or namespace in self._node.namespaces():
             return
         channels = self._channels.pop(namespace, None)
         if channels is not None:
             for name in _names(channels):
                 self._routes.pop(name, None)
-            if self._session is not None:
-                self._session.unsubscribe([channels])
+            if self._pair is not None:
+                self._pair.unsubscribe([channels])
 
     def publish(self, command: Command) -> None:
-        """See `adapters.Adapter`."""
+        """See `core.cluster.Adapter`."""
         if self._task is None:
             return
         try:
@@ -169,26 +168,21 @@ class RedisAdapter:
             self.counters.drop("oversize", f"{len(data)} bytes")
             return
         loop = asyncio.get_running_loop()
-        self._outbox.put(packed(("PUBLISH", channel, data)), loop.time())
+        self._queue.put(pack_command(("PUBLISH", channel, data)), loop.time())
         if not self._flushing:
-            # At the end of this loop turn: what one turn publishes shares a system call.
+            # At the end of this loop turn: the messages of one turn share a system call.
             self._flushing = True
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._session is not None:
-            self._session.flush(self._outbox)
-
-    def _refused(self, link: Link, reason: str) -> None:
-        self.counters.drop("refused", reason)
-        if reason.startswith(_PASSING_REFUSALS):
-            link.abort("refused")
+        if self._pair is not None:
+            self._pair.flush(self._queue)
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def _add(self, namespace: str) -> Channels:
-        channels = self._channels[namespace] = Channels.of(self._options.key, namespace, self.uid)
+    def _add(self, namespace: str) -> NamespaceChannels:
+        channels = self._channels[namespace] = NamespaceChannels.of(self._options.key, namespace, self.uid)
         takers = (self._take_broadcast, self._take_request, self._take_response, self._take_own_response)
         for name, taker in zip(_names(channels), takers, strict=True):
             self._routes[name] = (taker, channels)
@@ -198,7 +192,7 @@ class RedisAdapter:
         *_, name, data = message
         route = self._routes.get(message[1])
         if route is None or self._task is None:
-            return  # unsubscribed a moment ago
+            return  # just unsubscribed
         if data.startswith(self._own):
             self.counters.ignored += 1
             return
@@ -208,12 +202,12 @@ class RedisAdapter:
         except (MalformedMessage, UnicodeDecodeError) as error:
             self.counters.drop("malformed", str(error))
         except Exception:
-            # A bug here must not make the server deaf.
-            logger.exception("a message between servers could not be handled")
+            # A bug here must not end the connection.
+            logger.exception("handling a cluster message failed")
 
-    def _take_broadcast(self, channels: Channels, name: str, data: bytes) -> None:
+    def _take_broadcast(self, channels: NamespaceChannels, name: str, data: bytes) -> None:
         assert self._node is not None  # noqa: S101 - start needs it
-        # Before anything is decoded: most messages of a large cluster are for others.
+        # Check the room before decoding: in a large cluster most broadcasts concern no socket here.
         broadcast = (
             decode_broadcast(channels.namespace, self.uid, data)
             if self._node.occupied(channels.namespace, room_of(channels, name))
@@ -225,89 +219,100 @@ class RedisAdapter:
             self.counters.received += 1
             self._node.apply_command(broadcast)
 
-    def _take_request(self, channels: Channels, _name: str, data: bytes) -> None:
-        assert self._answering is not None  # noqa: S101 - start needs it
+    def _take_request(self, channels: NamespaceChannels, _name: str, data: bytes) -> None:
+        assert self._requests is not None  # noqa: S101 - start needs it
         request = decode_request(channels.namespace, data)
         if request is None:
             self.counters.drop("unknown-request")
         else:
-            self._answering.take(channels, self.uid, request)
+            self._requests.handle(channels, self.uid, request)
 
-    def _take_response(self, _channels: Channels, _name: str, _data: bytes) -> None:
-        # We ask nothing yet: these are answers to others.
+    def _take_response(self, _channels: NamespaceChannels, _name: str, _data: bytes) -> None:
+        # This server sends no requests: the responses are for other servers.
         self.counters.ignored += 1
 
-    def _take_own_response(self, _channels: Channels, _name: str, data: bytes) -> None:
-        if self._session is not None:
-            self._session.hear(data)
+    def _take_own_response(self, _channels: NamespaceChannels, _name: str, data: bytes) -> None:
+        if self._pair is not None:
+            self._pair.receive_probe(data)
 
     # -- connections --------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        troubles = 0
-        while True:
-            try:
-                await self._live()
-                troubles = 0
-            except RedisUnavailable as error:
-                troubles += 1
-                if troubles & (troubles - 1) == 0:
-                    logger.warning("the other servers are out of reach: %s", error, extra={"attempts": troubles})
-            except Exception:
-                # A bug here must not leave the server deaf for good.
-                logger.exception("the adapter's connections failed")
-                troubles += 1
-            longest_s = self._options.retry_min_s * 2 ** min(max(troubles - 1, 0), _MAX_DOUBLINGS)
-            await asyncio.sleep(min(longest_s, self._options.retry_max_s) * random.uniform(*_JITTER))  # noqa: S311 - jitter
+        backoff = Backoff(self._redis.retry_min_s, self._redis.retry_max_s)
+        commands = Commands(self._redis)
+        try:
+            while True:
+                try:
+                    await self._connect_once(commands)
+                    backoff.reset()
+                except RedisUnavailable as error:
+                    attempts = backoff.failures + 1
+                    if should_log(attempts):
+                        logger.warning("adapter cannot connect to Redis: %s", error, extra={"attempts": attempts})
+                except Exception:
+                    # A bug here must not leave the server without the cluster.
+                    logger.exception("adapter connection failed")
+                await asyncio.sleep(backoff.next_s())
+        finally:
+            await commands.close()
 
-    async def _live(self) -> None:
-        """Connect, and see to it that the connections are well, until they are not.
+    async def _connect_once(self, commands: Commands) -> None:
+        """Connect, and probe the connections until they are lost.
 
         Raises:
-            RedisUnavailable: they could not be made, or were lost before they proved any good.
+            RedisUnavailable: they could not be opened, or were lost before the first successful probe.
         """
-        asked = dict(self._channels)
-        session = await open_session(
-            self._options, self.counters, list(asked.values()), self._take, self._refused, self._flush
-        )
-        # What came and went while Redis was asked.
-        session.subscribe([channels for name, channels in self._channels.items() if name not in asked])
-        session.unsubscribe([channels for name, channels in asked.items() if name not in self._channels])
-        self._session = session
+        subscribed = dict(self._channels)
+        pair = await self._open_pair(commands, list(subscribed.values()))
+        # Namespaces that came and went while the pair was opened.
+        pair.subscribe([channels for name, channels in self._channels.items() if name not in subscribed])
+        pair.unsubscribe([channels for name, channels in subscribed.items() if name not in self._channels])
+        self._pair = pair
         self._ready.set()
         self._flush()
-        proofs = 0
+        probed = False
         try:
-            while (cause := await session.lost(self._options.probe_interval_s * random.uniform(*_JITTER))) is None:  # noqa: S311 - jitter
-                await session.prove(Channels.of(self._options.key, DEFAULT_NAMESPACE, self.uid).own_responses)
-                await self._check_master(session)
-                proofs += session.alive
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
-                session.abort("closed")
+            while (cause := await pair.wait_lost(jittered(self._redis.probe_interval_s))) is None:
+                channel = NamespaceChannels.of(self._options.key, DEFAULT_NAMESPACE, self.uid).own_responses
+                await pair.probe(channel, self._redis.probe_timeout_s)
+                # A partition can keep a former master answering.
+                if (
+                    self._redis.sentinel_master is not None
+                    and pair.alive
+                    and not await commands.is_master(pair.address)
+                ):
+                    pair.abort("moved")
+                probed = probed or pair.alive
+        except asyncio.CancelledError:
+            raise  # `stop` closes the pair
+        except BaseException:
+            pair.abort("closed")
             raise
-        session.abort(cause)
-        self._session = None
+        pair.abort(cause)
+        self._pair = None
         self._ready.clear()
         self.counters.losses[cause] += 1
-        logger.warning("the connection to the other servers was lost: %s", cause)
-        if not proofs:
-            raise RedisUnavailable(f"lost soon after it was made: {cause}")
+        logger.warning("adapter connection lost", extra={"cause": cause})
+        if not probed:
+            raise RedisUnavailable(f"the connection was lost soon after it was opened: {cause}")
 
-    async def _check_master(self, session: Session) -> None:
-        """Leave a master that the sentinels have replaced; a partition can keep it answering us."""
-        if self._options.sentinel_master is None or not session.alive:
-            return
-        try:
-            (address,) = await locate(self._options)
-        except RedisUnavailable as error:
-            logger.info("the sentinels cannot be asked, the master answers: %s", error)
-            return
-        if address != session.address:
-            session.abort("moved")
+    async def _open_pair(self, commands: Commands, channels: Sequence[NamespaceChannels]) -> ConnectionPair:
+        addresses: Collection[RedisAddress] = self._redis.addresses
+        if self._redis.sentinel_master is not None:
+            addresses = (await commands.topology()).masters
+        causes = []
+        for address in addresses:
+            pair = ConnectionPair(address, self._options, self.counters, channels, self._take, self._flush)
+            try:
+                await pair.open(self._redis)
+            except RedisUnavailable as error:
+                causes.append(str(error))
+            else:
+                return pair
+        raise RedisUnavailable("; ".join(causes))
 
 
-def _names(channels: Channels) -> tuple[bytes, bytes, bytes, bytes]:
+def _names(channels: NamespaceChannels) -> tuple[bytes, bytes, bytes, bytes]:
     names = (channels.pattern, channels.requests, channels.responses, channels.own_responses)
     one, two, three, four = [name.encode(errors="surrogatepass") for name in names]
     return one, two, three, four

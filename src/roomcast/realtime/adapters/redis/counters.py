@@ -1,4 +1,4 @@
-"""What the adapter has seen, as plain numbers for whoever exports them.
+"""Counters of the adapter, for the metrics.
 
 Layer: realtime.
 """
@@ -9,6 +9,8 @@ import logging
 from collections import Counter
 from dataclasses import dataclass, field
 
+from roomcast.backoff import should_log
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,16 +20,16 @@ class RedisAdapterCounters:
 
     Attributes:
         published: Messages that were written to Redis.
-        received: Messages of other servers that were obeyed.
-        ignored: Messages for rooms and namespaces without a socket here, and our own.
-        answered: Requests of other servers that were answered.
+        received: Commands and requests of other servers that were executed.
+        ignored: Messages for rooms and namespaces without a socket here, and this server's own.
+        answered: Responses to requests of other servers.
         dropped: Messages that were not sent or not understood, by reason: ``malformed``, ``unknown-request``,
-            ``foreign-channel``, ``oversize`` (ours), ``queue-full``, ``stale``, ``refused`` (Redis said no),
-            ``unpackable``, ``busy`` (too many acknowledged broadcasts at a time).
-        connects: Times that the pair of connections was made and subscribed.
-        losses: Times that it was lost, by cause: ``closed``, ``deaf``, ``oversize`` (a message that no server of ours
-            sends), ``protocol``, ``refused``.
-        lag_s: Latest time from publishing a probe to hearing it, on this process's own clock.
+            ``oversize`` (of this server), ``queue-full``, ``stale``, ``refused`` (by Redis), ``unpackable``, ``busy``
+            (too many pending acknowledged broadcasts).
+        connects: Times that both connections were opened and subscribed.
+        losses: Times that they were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``moved`` (the server is no
+            longer the master), ``oversize`` (a received message), ``protocol``, ``refused``.
+        lag_s: Latest time from publishing a probe to receiving it.
     """
 
     published: int = 0
@@ -40,8 +42,8 @@ class RedisAdapterCounters:
     lag_s: float = 0.0
 
     def drop(self, reason: str, detail: str = "") -> None:
-        """Count what is lost; logged at the 1st, 2nd, 4th, 8th … so that a flood cannot fill the logs."""
+        """Count a message that is not delivered."""
         self.dropped[reason] += 1
         count = self.dropped[reason]
-        if count & (count - 1) == 0:
-            logger.warning("dropped a message between servers: %s %s", reason, detail, extra={"count": count})
+        if should_log(count):
+            logger.warning("cluster message dropped", extra={"reason": reason, "detail": detail, "count": count})

@@ -1,4 +1,4 @@
-"""`Emitter`: broadcasts into a cluster from a process that serves nobody, as ``@socket.io/redis-emitter`` does.
+"""`Emitter`: broadcasts into a cluster from a process without clients, as ``@socket.io/redis-emitter`` does.
 
 Layer: realtime. Source: @socket.io/redis-emitter 5.1.
 """
@@ -16,7 +16,7 @@ from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS
 
 
 class Publisher(Protocol):
-    """What the emitter needs of a Redis client: ``redis.asyncio.Redis`` and ``RedisCluster`` have it."""
+    """A Redis client, such as ``redis.asyncio.Redis`` or ``RedisCluster``."""
 
     def publish(self, channel: str, message: bytes, /) -> Awaitable[Any]:
         """PUBLISH."""
@@ -26,20 +26,20 @@ Rooms = str | Collection[str] | None
 
 
 class Emitter:
-    """Reaches the clients of every server, Node's and ours, that shares the Redis.
+    """Reaches the clients of every server, Node's included, that uses the same Redis.
 
-    A working example::
+    Example::
 
         emitter = Emitter(redis.asyncio.Redis.from_url("redis://127.0.0.1"))
         await emitter.emit("news", {"text": "hello"}, to="lobby")
 
-    Every method returns when Redis has taken the message, and raises what the client raises if it does not. Rooms are
-    room names or socket ids; None: everyone in the namespace; an empty collection: nobody.
+    Every method returns when Redis has taken the message, and raises the client's error if it does not. ``to`` and
+    ``skip`` take room names or socket ids; None selects the whole namespace, an empty collection no socket.
 
     Args:
-        redis: Whatever publishes; its life is the caller's.
-        namespace: Whose clients.
-        key: Begins every channel; as the servers have it.
+        redis: The client; the caller closes it.
+        namespace: The namespace of the recipients.
+        key: Begins every channel; the same as that of the servers.
     """
 
     def __init__(self, redis: Publisher, *, namespace: str = DEFAULT_NAMESPACE, key: str = "socket.io") -> None:
@@ -58,35 +58,35 @@ class Emitter:
 
         Args:
             event: Its name.
-            data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it travel as binary.
-            to: Who gets it.
-            skip: Who does not, although it is in ``to``.
-            volatile: A client that is behind may miss it.
+            data: Its argument; a tuple holds several, None is none. ``bytes`` in it are sent as binary.
+            to: The recipients.
+            skip: Recipients that are left out.
+            volatile: Whether the event may be dropped for clients that are slow to receive.
 
         Raises:
-            EncodeError: the data cannot be sent.
+            EncodeError: the data cannot be encoded.
         """
         if event in RESERVED_EVENTS:
             raise EncodeError(f"{event!r} is a reserved event name")
         args = () if data is None else data if isinstance(data, tuple) else (data,)
-        await self._tell(Broadcast(self._who(to, skip), EncodedEvent.from_args(event, *args), volatile))
+        await self._send(Broadcast(self._select(to, skip), EncodedEvent.from_args(event, *args), volatile))
 
     async def join(self, rooms: str | Collection[str], *, to: Rooms, skip: Rooms = ()) -> None:
-        """Put the selected sockets into rooms."""
-        await self._tell(Join(self._who(to, skip), _tuple(rooms)))
+        """Make the selected sockets join rooms."""
+        await self._send(Join(self._select(to, skip), _tuple(rooms)))
 
     async def leave(self, rooms: str | Collection[str], *, to: Rooms, skip: Rooms = ()) -> None:
-        """Take the selected sockets out of rooms."""
-        await self._tell(Leave(self._who(to, skip), _tuple(rooms)))
+        """Make the selected sockets leave rooms."""
+        await self._send(Leave(self._select(to, skip), _tuple(rooms)))
 
     async def disconnect(self, *, to: Rooms, skip: Rooms = (), close: bool = False) -> None:
-        """Put the selected sockets out of the namespace; with ``close`` their connections end."""
-        await self._tell(Disconnect(self._who(to, skip), close))
+        """Disconnect the selected sockets from the namespace; with ``close`` also end their connections."""
+        await self._send(Disconnect(self._select(to, skip), close))
 
-    def _who(self, to: Rooms, skip: Rooms) -> Selection:
+    def _select(self, to: Rooms, skip: Rooms) -> Selection:
         return Selection(self._namespace, None if to is None else _tuple(to), _tuple(skip or ()))
 
-    async def _tell(self, command: Command) -> None:
+    async def _send(self, command: Command) -> None:
         encoded = encode_command(self._key, None, command)
         if encoded is not None:
             await self._redis.publish(*encoded)

@@ -1,8 +1,4 @@
-"""What can go wrong between servers.
-
-    RealtimeError
-    ├── MalformedMessage    what stands on a channel is not the protocol: counted and dropped
-    └── RedisUnavailable    the connection is not there, or not any more: dialled anew
+"""The error of the protocol; `redis_client.RedisUnavailable` is the other one here.
 
 Layer: realtime.
 """
@@ -13,8 +9,4 @@ from roomcast.realtime.errors import RealtimeError
 
 
 class MalformedMessage(RealtimeError):
-    """Somebody else's bytes; the text holds no byte of them."""
-
-
-class RedisUnavailable(RealtimeError):
-    """Redis is out of reach, refuses us, or does not answer."""
+    """A message is not of the protocol: it is counted and dropped. The text holds no byte of it."""

@@ -1,4 +1,4 @@
-"""msgpack as Node's notepack.io writes and reads it, bounded and without extension types that could run anything.
+"""msgpack as Node's notepack.io writes and reads it, bounded.
 
 Layer: realtime. Source: notepack.io 3.0 (`lib/encode.js`, `lib/decode.js`); msgpack specification, "Timestamp".
 """
@@ -16,8 +16,8 @@ from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.limits import DEFAULT_LIMITS
 
-# msgpack reserves a list's room when it reads the count, at 8 bytes an item, and up to 1,024 lists can be open at a
-# time: the count is what a short hostile message could multiply.
+# msgpack allocates a list when it reads its length, 8 bytes for each item, and up to 1,024 lists can be open at one
+# time: without a bound a short hostile message could allocate gigabytes.
 _MAX_ITEMS: Final = 65_536
 _MAX_DEPTH: Final = DEFAULT_LIMITS.max_json_depth
 _MIN_INT: Final = -(2**63)
@@ -26,29 +26,29 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def pack(value: Any) -> bytes:
-    """Encode what JavaScript would call an object or array.
+    """Encode one value.
 
     Args:
         value: JSON types as `json` takes them, with ``bytes`` anywhere as a value.
 
     Raises:
-        EncodeError: a value has no counterpart.
+        EncodeError: a value has another type.
     """
     try:
-        # A surrogate that stands alone survives between servers of ours; Node reads U+FFFD, its usual substitute.
+        # Lone surrogates survive between servers of this package; Node reads them as U+FFFD.
         return bytes(msgpack.packb(value, strict_types=True, default=_plain, unicode_errors="surrogatepass"))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise EncodeError(f"the value cannot travel between servers: {error}") from error
+        raise EncodeError(f"the value cannot be encoded as msgpack: {error}") from error
 
 
 def _plain(value: Any) -> Any:
-    """What ``strict_types`` leaves: numbers that are too large, and subclasses, as `json` sees them."""
+    """Convert what ``strict_types`` rejects, as `json` would: too large numbers, and subclasses."""
     match value:
         case str():
             return str.__str__(value)
         case int():
             whole = int(value)
-            # JavaScript has no such integers: its numbers are doubles.
+            # Larger ones become doubles, as all of JavaScript's numbers are.
             return whole if _MIN_INT <= whole <= _MAX_UINT else float(whole)
         case float():
             return float(value)
@@ -62,14 +62,14 @@ def _plain(value: Any) -> Any:
 
 
 def unpack(data: bytes) -> Any:
-    """Decode one message of a peer that is not trusted.
+    """Decode one message of an untrusted sender.
 
     Returns:
         JSON types and ``bytes``; dates as ``Date.toJSON`` writes them, numbers that are not finite as None.
 
     Raises:
-        MalformedMessage: not one whole msgpack value, too many items, too deep, or an extension type beyond dates and
-            notepack's older ones.
+        MalformedMessage: it is not exactly one msgpack value, has too many items, is nested too deep, or has an
+            extension type other than dates and those of older notepack versions.
     """
     try:
         value = msgpack.unpackb(
@@ -84,7 +84,7 @@ def unpack(data: bytes) -> Any:
             max_ext_len=min(len(data), _MAX_ITEMS),
         )
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise MalformedMessage(f"not msgpack as we read it: {type(error).__name__}") from error
+        raise MalformedMessage(f"not valid msgpack: {type(error).__name__}") from error
     return _json_value(value, _MAX_DEPTH)
 
 
@@ -118,7 +118,7 @@ def _json_value(value: Any, depth: int) -> Any:
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise MalformedMessage("a key that is no text")
+        raise MalformedMessage("an object key must be text")
     return key
 
 
@@ -126,6 +126,6 @@ def _iso(milliseconds: int) -> str | None:
     try:
         moment = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
-        # Before the year 1 or after 9999: `toJSON` of an invalid date is null.
+        # Outside the years 1 to 9999. `toJSON` of an invalid date is null.
         return None
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03d}Z"

@@ -1,7 +1,7 @@
-"""What stands on which channel, byte for byte. Sans-I/O.
+"""Channels and messages of the protocol, byte for byte. Sans-I/O.
 
-A broadcast is msgpack ``[uid, packet, opts]`` on the namespace's channel, or on the room's if there is exactly one.
-Requests and their answers are JSON, or msgpack where a packet is part of them; the first byte tells (``{`` is JSON).
+A broadcast is msgpack ``[uid, packet, opts]`` on the channel of its namespace, or of its room if there is exactly one.
+Requests and responses are JSON, or msgpack if they hold a packet; JSON begins with ``{``.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3, @socket.io/redis-emitter 5.1.
 """
@@ -24,7 +24,7 @@ from roomcast.wire.limits import DEFAULT_LIMITS
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS, PacketType
 from roomcast.wire.strict_json import reader_for, write
 
-#: Who broadcasts without being a server.
+#: The uid in broadcasts of an emitter.
 EMITTER_UID: Final = "emitter"
 
 _GLOB: Final = re.compile(r"([*?\[\]\\])")
@@ -35,7 +35,7 @@ _BROADCAST_PARTS: Final = 3
 
 @unique
 class RequestType(IntEnum):
-    """What servers ask each other; the value is what travels."""
+    """Types of requests and responses, with their values on the wire."""
 
     SOCKETS = 0
     ALL_ROOMS = 1
@@ -53,16 +53,16 @@ _REQUEST_TYPES: Final = {member.value: member for member in RequestType}
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
+class NamespaceChannels:
     """The channels of one namespace.
 
     Attributes:
         namespace: Its name.
-        broadcasts: Everyone's; a room's has ``<room>#`` behind it.
-        pattern: Fits that channel and its rooms'.
-        requests: What is asked of every server.
-        responses: Answers to everyone.
-        own_responses: Answers to this server alone.
+        broadcasts: Broadcasts to several rooms or to all; the channel of a single room appends ``<room>#``.
+        pattern: Matches ``broadcasts`` and the channels of the rooms.
+        requests: Requests to every server.
+        responses: Responses that every server receives.
+        own_responses: Responses that only this server receives.
     """
 
     namespace: str
@@ -73,11 +73,11 @@ class Channels:
     own_responses: str
 
     @classmethod
-    def of(cls, key: str, namespace: str, uid: str) -> Channels:
-        """The channels that a server subscribes to, each once."""
+    def of(cls, key: str, namespace: str, uid: str) -> NamespaceChannels:
+        """The channels of a namespace for the server with this uid."""
         broadcasts = f"{key}#{namespace}#"
         responses = f"{key}-response#{namespace}#"
-        # A namespace can be a client's invention: its name must not become a pattern.
+        # Clients may choose namespace names: escape what is special in a pattern.
         pattern = _GLOB.sub(r"\\\1", broadcasts) + "*"
         return cls(namespace, broadcasts, pattern, f"{key}-request#{namespace}#", responses, f"{responses}{uid}#")
 
@@ -86,19 +86,19 @@ class Channels:
 
 
 def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, bytes] | None:
-    """The channel and the bytes of a command; None if it concerns nobody.
+    """The channel and the bytes of a command; None if it selects no socket.
 
     Args:
         key: Begins every channel.
-        uid: Who sends it; None: an emitter.
-        command: What is asked for.
+        uid: The sending server's; None: an emitter.
+        command: The command.
 
     Raises:
-        EncodeError: an argument cannot travel.
+        EncodeError: an argument cannot be encoded.
     """
     who = command.to if isinstance(command, Broadcast) else command.sockets
     if who.rooms is not None and not who.rooms:
-        return None  # on the wire no room at all means everybody
+        return None  # on the wire an empty list of rooms means all sockets
     rooms = _unique(who.rooms or ())
     skip = _unique(who.skip)
     if isinstance(command, Broadcast):
@@ -122,10 +122,10 @@ def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], ski
     try:
         data = list(command.message.args)
     except ValueError as error:
-        raise EncodeError(f"the event is no JSON array: {error}") from error
+        raise EncodeError(f"the event is not a JSON array: {error}") from error
     packet = {"type": PacketType.EVENT.value, "data": data, "nsp": command.to.namespace}
     flags = {"volatile": True} if command.volatile else {}
-    # The emitter has its own order, as anyone who compares bytes will notice.
+    # Node's emitter writes the keys in another order than its adapter.
     opts = (
         {"rooms": rooms, "flags": flags, "except": skip}
         if uid is None
@@ -135,27 +135,27 @@ def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], ski
 
 
 def encode_json(value: Mapping[str, Any]) -> bytes:
-    """As ``JSON.stringify`` writes it.
+    """Encode as ``JSON.stringify`` does.
 
     Raises:
-        EncodeError: a value is no JSON, or binary.
+        EncodeError: a value is binary or not JSON.
     """
     text, attachments = write(value)
     if attachments:
-        raise EncodeError("requests and their answers carry no binary data")
+        raise EncodeError("requests and responses cannot hold binary data")
     return text.encode()
 
 
 def encode_ack(request_id: str, args: Sequence[Any]) -> bytes:
-    """A client's acknowledgement of an acknowledged broadcast: its first argument, if it has one.
+    """Encode a client's acknowledgement; as with Node, only its first argument is sent.
 
     Raises:
-        EncodeError: it cannot travel.
+        EncodeError: the argument cannot be encoded.
     """
-    answer: dict[str, Any] = {"type": RequestType.ACK.value, "requestId": request_id}
+    response: dict[str, Any] = {"type": RequestType.ACK.value, "requestId": request_id}
     if args:
-        answer["packet"] = args[0]
-    return pack(answer)
+        response["packet"] = args[0]
+    return pack(response)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -167,7 +167,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SocketsQuery:
-    """Ids of the sockets in some rooms (none: all) are asked for."""
+    """A request for the ids of the sockets in some rooms; None: of all sockets."""
 
     request_id: str
     uid: str | None
@@ -176,7 +176,7 @@ class SocketsQuery:
 
 @dataclass(frozen=True, slots=True)
 class RoomsQuery:
-    """The names of all rooms are asked for."""
+    """A request for the names of all rooms."""
 
     request_id: str
     uid: str | None
@@ -184,7 +184,7 @@ class RoomsQuery:
 
 @dataclass(frozen=True, slots=True)
 class FetchQuery:
-    """Descriptions of sockets are asked for."""
+    """A request for descriptions of the selected sockets."""
 
     request_id: str
     uid: str | None
@@ -193,11 +193,11 @@ class FetchQuery:
 
 @dataclass(frozen=True, slots=True)
 class ServerSideEmit:
-    """An event for the other servers themselves.
+    """An event for the other servers, not for clients.
 
     Attributes:
-        request_id: None: no answer is expected.
-        uid: Who sent it.
+        request_id: None: no response is expected.
+        uid: The sender's.
         args: Event name and arguments.
     """
 
@@ -208,14 +208,14 @@ class ServerSideEmit:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgedBroadcast:
-    """An event whose recipients answer, each for itself.
+    """An event that every recipient acknowledges.
 
     Attributes:
-        request_id: What the answers name.
-        uid: Who sent it.
-        to: Who gets it.
+        request_id: Repeated in the responses.
+        uid: The sender's.
+        to: The recipients.
         args: Event name and arguments.
-        timeout_s: How long the other server waits.
+        timeout_s: How long the sender waits for acknowledgements.
     """
 
     request_id: str
@@ -226,54 +226,44 @@ class AcknowledgedBroadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class LegacyCommand:
-    """A command for one socket, by a server before version 6 of the adapter, which waits for an answer."""
-
-    request_id: str | None
-    uid: str | None
-    sid: str
-    command: Command
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteCommand:
-    """A join, leave or disconnect; of an emitter if the uid is None."""
+    """A join, leave or disconnect; from an emitter if the uid is None."""
 
     uid: str | None
     command: Command
 
 
 Query: TypeAlias = SocketsQuery | RoomsQuery | FetchQuery | ServerSideEmit | AcknowledgedBroadcast
-Request: TypeAlias = RemoteCommand | LegacyCommand | Query
+Request: TypeAlias = RemoteCommand | Query
 
 
-def room_of(channels: Channels, channel: str) -> str | None:
-    """The room that a broadcast's channel names; None: all rooms are in the message."""
+def room_of(channels: NamespaceChannels, channel: str) -> str | None:
+    """The room in the name of a broadcast's channel; None: the message names the rooms."""
     return channel[len(channels.broadcasts) : -1] or None
 
 
 def decode_broadcast(namespace: str, uid: str, data: bytes) -> Broadcast | None:
-    """A broadcast of another server or an emitter.
+    """Decode a broadcast of another server or an emitter.
 
     Args:
-        namespace: Whose channel it came by.
-        uid: Our own: what we sent comes back to us.
-        data: The bytes.
+        namespace: The namespace of its channel.
+        uid: This server's own.
+        data: The message.
 
     Returns:
-        None if it is our own or another namespace's.
+        None if this server sent it, or if it is for another namespace.
 
     Raises:
-        MalformedMessage: it is none.
+        MalformedMessage: it is not a broadcast.
     """
     message = unpack(data)
     if not isinstance(message, list) or len(message) != _BROADCAST_PARTS:
-        raise MalformedMessage("a broadcast is an array of uid, packet and options")
+        raise MalformedMessage("a broadcast must be an array of uid, packet and options")
     sender, packet, opts = message
     if sender == uid:
         return None
     if not isinstance(packet, dict) or not isinstance(opts, dict):
-        raise MalformedMessage("the packet and the options of a broadcast are objects")
+        raise MalformedMessage("the packet and the options of a broadcast must be objects")
     if packet.get("nsp", DEFAULT_NAMESPACE) != namespace:
         return None
     flags = opts.get("flags")
@@ -286,13 +276,13 @@ def decode_broadcast(namespace: str, uid: str, data: bytes) -> Broadcast | None:
 
 
 def decode_request(namespace: str, data: bytes) -> Request | None:
-    """A request of another server, an emitter, or ourselves.
+    """Decode a request of another server, an emitter, or this server.
 
     Returns:
-        None if its type is not known: a newer server's.
+        None if its type is unknown, as that of a newer server.
 
     Raises:
-        MalformedMessage: it is none.
+        MalformedMessage: it is not a request.
     """
     request = _object(data)
     kind = request.get("type")
@@ -301,17 +291,17 @@ def decode_request(namespace: str, data: bytes) -> Request | None:
     request_id = _optional_text(request, "requestId")
     match kind:
         case RequestType.JOIN | RequestType.LEAVE | RequestType.DISCONNECT:
-            return _command(namespace, kind, request, uid, request_id)
+            return RemoteCommand(uid, _command(namespace, kind, request))
         case RequestType.SERVER_SIDE_EMIT:
             return ServerSideEmit(request_id, uid, tuple(_list(request, "data")))
         case None | RequestType.CLIENT_COUNT | RequestType.ACK:
             return None
     if request_id is None:
-        raise MalformedMessage("a question without requestId")
-    return _question(namespace, kind, request, uid, request_id)
+        raise MalformedMessage("a query without requestId")
+    return _query(namespace, kind, request, uid, request_id)
 
 
-def _question(
+def _query(
     namespace: str, kind: RequestType, request: dict[str, Any], uid: str | None, request_id: str
 ) -> SocketsQuery | RoomsQuery | FetchQuery | AcknowledgedBroadcast:
     match kind:
@@ -328,34 +318,17 @@ def _question(
         timeout_ms = 0
     packet = request.get("packet")
     if not isinstance(packet, dict):
-        raise MalformedMessage("an acknowledged broadcast without packet")
+        raise MalformedMessage("an acknowledged broadcast without a packet")
     args = tuple(_event_of(packet))
     return AcknowledgedBroadcast(request_id, uid, _selection(namespace, opts), args, timeout_ms / 1_000)
 
 
-def _command(
-    namespace: str, kind: RequestType, request: dict[str, Any], uid: str | None, request_id: str | None
-) -> Request:
-    legacy = "opts" not in request
-    rooms: tuple[str, ...]
-    if legacy:
-        sid = _optional_text(request, "sid")
-        if sid is None:
-            raise MalformedMessage("a command that names neither options nor a socket")
-        who = Selection(namespace, (sid,))
-        rooms = () if kind is RequestType.DISCONNECT else (_name(request.get("room")),)
-    else:
-        sid = ""
-        who = _selection(namespace, _opts(request))
-        rooms = () if kind is RequestType.DISCONNECT else _names(request.get("rooms"))
-    command: Command
-    if kind is RequestType.JOIN:
-        command = Join(who, rooms)
-    elif kind is RequestType.LEAVE:
-        command = Leave(who, rooms)
-    else:
-        command = Disconnect(who, close=request.get("close") is True)
-    return LegacyCommand(request_id, uid, sid, command) if legacy else RemoteCommand(uid, command)
+def _command(namespace: str, kind: RequestType, request: dict[str, Any]) -> Join | Leave | Disconnect:
+    who = _selection(namespace, _opts(request))
+    if kind is RequestType.DISCONNECT:
+        return Disconnect(who, close=request.get("close") is True)
+    rooms = _names(request.get("rooms"))
+    return Join(who, rooms) if kind is RequestType.JOIN else Leave(who, rooms)
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -367,7 +340,7 @@ def _object(data: bytes) -> dict[str, Any]:
     else:
         value = unpack(data)
     if not isinstance(value, dict):
-        raise MalformedMessage("a request is an object")
+        raise MalformedMessage("a request must be an object")
     return value
 
 
@@ -375,11 +348,11 @@ def _event_of(packet: dict[str, Any]) -> list[Any]:
     data = packet.get("data")
     kind = packet.get("type")
     if type(kind) is not int or kind not in _PACKET_TYPES or not isinstance(data, list) or not data:
-        raise MalformedMessage("only events are broadcast")
+        raise MalformedMessage("a broadcast packet must be an event with a name")
     if type(data[0]) not in (str, int):
-        raise MalformedMessage("an event's name is text or a number")
+        raise MalformedMessage("an event name must be text or a number")
     if data[0] in RESERVED_EVENTS:
-        # No server or emitter lets one out; a client would take it for its own connection's news.
+        # Servers and emitters reject these names; clients use them for events of their own connection.
         raise MalformedMessage("a reserved event name")
     return data
 
@@ -391,21 +364,21 @@ def _selection(namespace: str, opts: dict[str, Any]) -> Selection:
 def _opts(request: dict[str, Any]) -> dict[str, Any]:
     opts = request.get("opts")
     if not isinstance(opts, dict):
-        raise MalformedMessage("the options are an object")
+        raise MalformedMessage("the options must be an object")
     return opts
 
 
 def _list(request: dict[str, Any], name: str) -> list[Any]:
     value = request.get(name)
     if not isinstance(value, list):
-        raise MalformedMessage(f"{name} is an array")
+        raise MalformedMessage(f"{name} must be an array")
     return value
 
 
 def _optional_text(request: dict[str, Any], name: str) -> str | None:
     value = request.get(name)
     if value is not None and not isinstance(value, str):
-        raise MalformedMessage(f"{name} is text")
+        raise MalformedMessage(f"{name} must be text")
     return value
 
 
@@ -413,14 +386,14 @@ def _names(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise MalformedMessage("rooms are an array")
+        raise MalformedMessage("rooms must be an array")
     return tuple([_name(item) for item in value])
 
 
 def _name(value: Any) -> str:
     if type(value) is str:
         return value
-    # JavaScript lets anything be a room; numbers are used, and a channel shows them as text anyway.
+    # In JavaScript any value can name a room. Numbers occur in practice; channel names hold them as text.
     if type(value) is int or (type(value) is float and value == value):  # noqa: PLR0124 - not NaN
         return json.dumps(int(value) if value == int(value) else value)
-    raise MalformedMessage("a room is named by text or a number")
+    raise MalformedMessage("a room name must be text or a number")

@@ -1,4 +1,4 @@
-"""A limit that a process's own sleep does not use up."""
+"""Timeouts that a stall of the process itself does not use up."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 import pytest
 import uvloop
 
-from roomcast.redis_client import first_done, within
-from roomcast.redis_client.patience import BEATS
+from roomcast.redis_client import Echo, wait_first, wait_for
+from roomcast.redis_client.liveness import SLICES
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -21,22 +21,22 @@ def runner(request):
         yield runner
 
 
-def test_what_arrived_while_the_process_slept_is_in_time(runner):
+def test_data_that_arrived_during_a_stall_is_in_time(runner):
     async def scenario() -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             reader, writer = await asyncio.open_connection(sock=ours)
             reading = asyncio.create_task(reader.read(1))
             await asyncio.sleep(0)
-            asyncio.get_running_loop().call_later(0.01, time.sleep, 0.5)  # stopped, for longer than the limit
+            asyncio.get_running_loop().call_later(0.01, time.sleep, 0.5)  # a stall longer than the timeout
             theirs.send(b"x")
-            assert await within(reading, 0.2) == b"x"
+            assert await wait_for(reading, 0.2) == b"x"
             writer.close()
 
     runner.run(scenario())
 
 
-def test_what_arrived_while_the_process_slept_at_the_very_end_is_in_time(runner):
+def test_data_that_arrived_during_a_stall_in_the_last_slice_is_in_time(runner):
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -45,38 +45,38 @@ def test_what_arrived_while_the_process_slept_at_the_very_end_is_in_time(runner)
             reader, writer = await asyncio.open_connection(sock=ours)
             reading = asyncio.create_task(reader.read(1))
 
-            def arrive_and_sleep() -> None:
-                # In the turn of the loop in which it reads: its timers come before it reads again.
+            def arrive_and_stall() -> None:
+                # In a loop turn that reads: due timers run before the next read.
                 loop.remove_reader(alarm)
                 theirs.send(b"x")
                 time.sleep(0.3)
 
-            loop.add_reader(alarm, arrive_and_sleep)
-            limit_s = 0.4
-            ringing = threading.Timer(limit_s * (1 - 0.5 / BEATS), clock.send, (b"x",))
+            loop.add_reader(alarm, arrive_and_stall)
+            timeout_s = 0.4
+            ringing = threading.Timer(timeout_s * (1 - 0.5 / SLICES), clock.send, (b"x",))
             ringing.start()
-            assert await within(reading, limit_s) == b"x"
+            assert await wait_for(reading, timeout_s) == b"x"
             ringing.join()
             writer.close()
 
     runner.run(scenario())
 
 
-def test_what_is_made_only_after_the_sleep_is_in_time_too(runner):
+def test_a_result_that_comes_only_after_the_stall_is_in_time(runner):
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         loop.call_later(0.01, time.sleep, 0.5)
         loop.call_later(0.55, future.set_result, None)
-        assert await first_done({future}, 0.2)
+        assert await wait_first({future}, 0.2)
 
     runner.run(scenario())
 
 
-def test_silence_ends_at_the_limit(runner):
+def test_silence_ends_at_the_timeout(runner):
     async def scenario() -> float:
         began = time.monotonic()
-        assert not await first_done({asyncio.get_running_loop().create_future()}, 0.2)
+        assert not await wait_first({asyncio.get_running_loop().create_future()}, 0.2)
         return time.monotonic() - began
 
     assert 0.19 <= runner.run(scenario()) < 1
@@ -93,23 +93,33 @@ async def test_work_that_takes_too_long_is_cancelled():
             raise
 
     with pytest.raises(TimeoutError):
-        await within(work(), 0.05)
+        await wait_for(work(), 0.05)
     await cancelled.wait()
 
 
-async def test_work_that_fails_says_so():
+async def test_an_error_of_the_work_is_raised():
     async def work() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await within(work(), 1)
+        await wait_for(work(), 1)
 
 
-async def test_a_caller_that_is_cancelled_takes_the_work_with_it():
+async def test_cancelling_the_caller_cancels_the_work():
     work = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(within(work, 10))
+    waiting = asyncio.create_task(wait_for(work, 10))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert work.cancelled()
+
+
+async def test_an_echo_is_received_once_and_other_data_is_ignored():
+    echo = Echo()
+    for data in (b"another", Echo().nonce):
+        echo.receive(data)
+        assert not echo.received.done()
+    echo.receive(echo.nonce)
+    echo.receive(echo.nonce)
+    assert echo.received.done()

@@ -1,7 +1,7 @@
-"""What other servers ask of this one, and what they are told.
+"""Executes the requests of other servers and responds to them.
 
-Node counts the subscribers of the request channel and waits for an answer of each, up to five seconds: a server that
-is silent makes every ``fetchSockets`` of the cluster fail.
+Node counts the subscribers of the request channel and waits up to five seconds for a response from each: a server that
+does not respond makes every ``fetchSockets`` of the cluster fail.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onrequest``.
 """
@@ -20,9 +20,8 @@ from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import (
     AcknowledgedBroadcast,
-    Channels,
     FetchQuery,
-    LegacyCommand,
+    NamespaceChannels,
     RemoteCommand,
     Request,
     RequestType,
@@ -43,26 +42,26 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Asked:
-    """An acknowledged broadcast that is under way.
+class _PendingBroadcast:
+    """An acknowledged broadcast whose recipients have not all answered.
 
     Attributes:
-        timer: Ends it.
-        pending: The sockets that were asked, and the ids of their acknowledgements.
-        left: How many have not answered.
+        timer: Its timeout.
+        recipients: The sockets, and the ids of their acknowledgements.
+        missing: Acknowledgements that have not arrived.
     """
 
     timer: asyncio.TimerHandle
-    pending: list[tuple[Socket, int]]
-    left: int
+    recipients: list[tuple[Socket, int]]
+    missing: int
 
 
-class Answering:
-    """Carries requests out and answers them.
+class RequestHandler:
+    """Executes requests and sends the responses.
 
     Args:
         node: The server.
-        send: Takes channel and bytes of an answer.
+        send: Takes channel and bytes of a response.
         options: Bounds of acknowledged broadcasts.
         counters: What is counted.
     """
@@ -78,15 +77,15 @@ class Answering:
         self._send = send
         self._options = options
         self._counters = counters
-        self._asked: dict[str, _Asked] = {}
+        self._pending: dict[str, _PendingBroadcast] = {}
 
-    def take(self, channels: Channels, uid: str, request: Request) -> None:  # noqa: C901 - one table
-        """Carry out one request.
+    def handle(self, channels: NamespaceChannels, uid: str, request: Request) -> None:
+        """Execute one request.
 
         Args:
-            channels: Of the namespace that it came by.
-            uid: Our own: what we asked of everyone we have done already.
-            request: What is asked.
+            channels: The channels of its namespace.
+            uid: This server's own: its requests come back to it, and it has executed them already.
+            request: The request.
         """
         if request.uid == uid:
             self._counters.ignored += 1
@@ -96,102 +95,97 @@ class Answering:
         match request:
             case RemoteCommand(_, command):
                 node.apply_command(command)
-            case LegacyCommand(request_id, _, sid, command):
-                if any(socket.sid == sid for socket in node.members(Selection(channels.namespace, (sid,)))):
-                    node.apply_command(command)
-                    # As Node: JSON leaves an undefined requestId out.
-                    self._answer(channels, {} if request_id is None else {"requestId": request_id})
             case SocketsQuery(request_id, _, rooms):
                 sids = [socket.sid for socket in node.members(Selection(channels.namespace, rooms))]
-                self._answer(channels, {"requestId": request_id, "sockets": sids})
+                self._respond(channels, {"requestId": request_id, "sockets": sids})
             case RoomsQuery(request_id, _):
-                self._answer(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
+                self._respond(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
             case FetchQuery(request_id, _, who):
-                self._answer_fetch(channels, request_id, node.members(who))
+                self._respond_to_fetch(channels, request_id, node.members(who))
             case ServerSideEmit(request_id, _, _):
-                # Nobody listens for these here; whoever counts answers shall not wait for ours.
+                # This server has no listeners for them; respond at once, so that the sender need not time out.
                 if request_id is not None:
-                    answer = {"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": request_id}
-                    self._answer(channels, answer)
+                    response = {"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": request_id}
+                    self._respond(channels, response)
             case AcknowledgedBroadcast():
-                self._ask(channels, request)
+                self._broadcast_with_ack(channels, request)
 
     def stop(self) -> None:
-        """Wait for no acknowledgement any more."""
-        for request_id in list(self._asked):
-            self._forget(request_id)
+        """Drop every pending acknowledged broadcast."""
+        for request_id in list(self._pending):
+            self._end(request_id)
 
-    def _answer(self, channels: Channels, answer: dict[str, Any]) -> None:
+    def _respond(self, channels: NamespaceChannels, response: dict[str, Any]) -> None:
         self._counters.answered += 1
-        # Not the requester's own channel: servers before version 8 are not subscribed to theirs.
-        self._send(channels.responses, encode_json(answer))
+        # Not the requester's own channel: adapters before version 8 do not subscribe to it.
+        self._send(channels.responses, encode_json(response))
 
-    def _answer_fetch(self, channels: Channels, request_id: str, sockets: Sequence[Socket]) -> None:
-        # Each is encoded by itself, once: one whose data cannot travel does not spoil the answer.
-        described = b",".join(map(self._described, sockets))
+    def _respond_to_fetch(self, channels: NamespaceChannels, request_id: str, sockets: Sequence[Socket]) -> None:
+        # Each socket is encoded by itself: one with data that cannot be encoded must not fail the response.
+        described = b",".join(map(self._encode_socket, sockets))
         head = encode_json({"requestId": request_id, "sockets": []})
         self._counters.answered += 1
         self._send(channels.responses, b"%b%b]}" % (head.removesuffix(b"]}"), described))
 
-    def _described(self, socket: Socket) -> bytes:
+    def _encode_socket(self, socket: Socket) -> bytes:
         described = describe(socket)
         try:
             return encode_json(described)
         except EncodeError as error:
-            # The application may keep there what it likes; the others get the rest.
+            # The application may put any object into the socket's data.
             self._counters.drop("unpackable", str(error))
             return encode_json(described | {"data": {}})
 
     # -- acknowledged broadcasts
 
-    def _ask(self, channels: Channels, request: AcknowledgedBroadcast) -> None:
+    def _broadcast_with_ack(self, channels: NamespaceChannels, request: AcknowledgedBroadcast) -> None:
         request_id = request.request_id
-        if request_id in self._asked or len(self._asked) >= self._options.max_ack_requests:
-            self._counters.drop("busy", "acknowledged broadcasts")
+        if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
+            self._counters.drop("busy", "acknowledged broadcast")
             return
         event, *args = request.args
-        pending: list[tuple[Socket, int]] = []
+        recipients: list[tuple[Socket, int]] = []
         for socket in self._node.members(request.to):
             try:
                 ack_id = socket.emit(event, *args, callback=partial(self._acknowledged, channels, request_id))
             except (AckLimitExceeded, SocketGone) as error:
-                logger.info("%r is not asked: %s", socket, error)
+                logger.info("acknowledged broadcast not sent to %r: %s", socket, error)
                 continue
             except EncodeError as error:
                 self._counters.drop("malformed", str(error))
                 return
             if ack_id is not None:
-                pending.append((socket, ack_id))
-        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": len(pending)}
-        self._answer(channels, count)
-        if pending:
-            wait_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
-            timer = asyncio.get_running_loop().call_later(wait_s, self._forget, request_id)
-            self._asked[request_id] = _Asked(timer, pending, len(pending))
+                recipients.append((socket, ack_id))
+        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": len(recipients)}
+        self._respond(channels, count)
+        if recipients:
+            timeout_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
+            timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
+            self._pending[request_id] = _PendingBroadcast(timer, recipients, len(recipients))
 
-    def _acknowledged(self, channels: Channels, request_id: str, *args: Any) -> None:
-        asked = self._asked.get(request_id)
-        if asked is None:
+    def _acknowledged(self, channels: NamespaceChannels, request_id: str, *args: Any) -> None:
+        pending = self._pending.get(request_id)
+        if pending is None:
             return
         try:
             self._send(channels.responses, encode_ack(request_id, args))
         except EncodeError as error:
             self._counters.drop("unpackable", str(error))
-        asked.left -= 1
-        if asked.left == 0:
-            self._forget(request_id)
+        pending.missing -= 1
+        if pending.missing == 0:
+            self._end(request_id)
 
-    def _forget(self, request_id: str) -> None:
-        asked = self._asked.pop(request_id)
-        asked.timer.cancel()
-        for socket, ack_id in asked.pending:
+    def _end(self, request_id: str) -> None:
+        pending = self._pending.pop(request_id)
+        pending.timer.cancel()
+        for socket, ack_id in pending.recipients:
             socket.forget_ack(ack_id)
 
 
 def describe(socket: Socket) -> dict[str, Any]:
-    """A socket as Node's ``fetchSockets`` shows one of another server: ``id``, ``handshake``, ``rooms``, ``data``.
+    """Describe a socket as Node's ``fetchSockets`` does: ``id``, ``handshake``, ``rooms``, ``data``.
 
-    Its headers and ``auth`` are in it, secrets included, as with Node: the Redis of a cluster is trusted with them.
+    As with Node, the handshake holds the headers and ``auth`` with their secrets: the cluster's Redis must be private.
     """
     handshake = socket.handshake
     headers = dict(handshake.headers)
@@ -200,7 +194,7 @@ def describe(socket: Socket) -> dict[str, Any]:
         "id": socket.sid,
         "handshake": {
             "headers": headers,
-            # JavaScript's `Date` as text.
+            # As JavaScript converts a `Date` to a string.
             "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
             "address": handshake.address or "",
             "xdomain": "origin" in headers,

@@ -1,0 +1,242 @@
+"""Two connections to one Redis: one publishes, the other one subscribes.
+
+They are opened and closed together, so that messages are published to the server that this process listens to: after a
+failover, a single connection could stay at the former master.
+
+Layer: realtime. Source: Redis documentation, "Pub/Sub".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, cast
+
+from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+from roomcast.realtime.adapters.redis.protocol import NamespaceChannels
+from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
+from roomcast.redis_client import (
+    Echo,
+    RedisAddress,
+    RedisConnection,
+    RedisOptions,
+    SentCommand,
+    channel_batches,
+    pack_command,
+    wait_first,
+)
+
+_CLIENT_NAME: Final = "roomcast-adapter"
+_CLOSE_TIMEOUT_S: Final = 1.0
+# Beyond it messages wait in the `PublishQueue`, where they are counted and bounded.
+_WRITE_BUFFER_BYTES: Final = 262_144
+# Of a message, beside its data: array headers, kind, pattern and channel.
+_FRAMING_BYTES: Final = 65_536
+# Errors that another connection may not meet: the server is not, or not yet, a usable master.
+_TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
+
+
+class _Connection(RedisConnection):
+    """Counts refused commands."""
+
+    def __init__(self, address: RedisAddress, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
+        super().__init__(address, max_message_bytes=options.max_message_bytes + _FRAMING_BYTES)
+        self._counters = counters
+
+    def command_refused(self, _sent: SentCommand, reason: str) -> None:
+        """See `RedisConnection`."""
+        self._counters.drop("refused", reason)
+        if reason.startswith(_TRANSIENT_ERRORS):
+            self.abort("refused")
+
+
+class _Publisher(_Connection):
+    """Publishes, and reports when its write buffer has drained."""
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        options: RedisAdapterOptions,
+        counters: RedisAdapterCounters,
+        on_writable: Callable[[], None],
+    ) -> None:
+        super().__init__(address, options, counters)
+        self.paused = False
+        self._on_writable = on_writable
+
+    async def greet(self) -> None:
+        """See `RedisConnection`: find out whether the login suffices."""
+        await self.ping()
+
+    def publish(self, commands: Sequence[bytes]) -> None:
+        """Send commands without waiting for their replies."""
+        if self.alive:
+            self.send(commands, [SentCommand() for _ in commands])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        super().connection_made(transport)
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self.paused = False
+        self._on_writable()
+
+
+class _Subscriber(_Connection):
+    """Subscribes to the channels of namespaces."""
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        options: RedisAdapterOptions,
+        counters: RedisAdapterCounters,
+        on_message: Callable[[list[bytes]], None],
+        channels: Sequence[NamespaceChannels],
+    ) -> None:
+        super().__init__(address, options, counters)
+        self._on_message = on_message
+        self._first_channels = channels
+
+    async def greet(self) -> None:
+        """See `RedisConnection`: return when every subscription is confirmed."""
+        for verb, names in _subscriptions(self._first_channels):
+            await self.ask_subscription(verb, *names)
+
+    def change(self, channels: Sequence[NamespaceChannels], prefix: str = "") -> None:
+        """Subscribe, or with the prefix ``UN`` unsubscribe, without waiting for the confirmation."""
+        if self.alive:
+            for verb, names in _subscriptions(channels, prefix):
+                encoded = [name.encode(errors="surrogatepass") for name in names]
+                self.send([pack_command((verb, *encoded))], [SentCommand(verb.lower().encode(), encoded)])
+
+    def message_received(self, message: list[bytes]) -> None:
+        """See `RedisConnection`."""
+        self._on_message(message)
+
+
+def _subscriptions(channels: Sequence[NamespaceChannels], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    patterns = [entry.pattern for entry in channels]
+    names = [name for entry in channels for name in (entry.requests, entry.responses, entry.own_responses)]
+    for verb, wanted in ((f"P{prefix}SUBSCRIBE", patterns), (f"{prefix}SUBSCRIBE", names)):
+        for batch in channel_batches(wanted):
+            yield verb, batch
+
+
+class ConnectionPair:
+    """The two connections.
+
+    Args:
+        address: The server.
+        options: Message limit.
+        counters: What is counted.
+        channels: The namespaces to subscribe to first.
+        on_message: Takes each message; see `RedisConnection.message_received`.
+        on_writable: Called when the write buffer has drained.
+
+    Attributes:
+        proven_at: Loop time of the latest successful probe.
+    """
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        options: RedisAdapterOptions,
+        counters: RedisAdapterCounters,
+        channels: Sequence[NamespaceChannels],
+        on_message: Callable[[list[bytes]], None],
+        on_writable: Callable[[], None],
+    ) -> None:
+        self.address = address
+        self.proven_at = 0.0
+        self._counters = counters
+        self._publisher = _Publisher(address, options, counters, on_writable)
+        self._subscriber = _Subscriber(address, options, counters, on_message, channels)
+        self._echo: Echo | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether both connections are open."""
+        return self._publisher.alive and self._subscriber.alive
+
+    async def open(self, redis: RedisOptions) -> None:
+        """Connect both; every subscription is confirmed when this returns.
+
+        Raises:
+            RedisUnavailable: as `RedisConnection.open`; both are closed.
+        """
+        try:
+            await self._publisher.open(redis, _CLIENT_NAME)
+            await self._subscriber.open(redis, _CLIENT_NAME)
+        except BaseException:
+            self.abort("closed")
+            raise
+        self.proven_at = asyncio.get_running_loop().time()
+        self._counters.connects += 1
+
+    def flush(self, queue: PublishQueue) -> None:
+        """Publish what waits, until the write buffer is full."""
+        now = asyncio.get_running_loop().time()
+        while self.alive and not self._publisher.paused and (commands := queue.take(now)):
+            self._publisher.publish(commands)
+            self._counters.published += len(commands)
+
+    def subscribe(self, channels: Sequence[NamespaceChannels]) -> None:
+        """Subscribe to more namespaces, without waiting for the confirmation."""
+        self._subscriber.change(channels)
+
+    def unsubscribe(self, channels: Sequence[NamespaceChannels]) -> None:
+        """Unsubscribe from namespaces."""
+        self._subscriber.change(channels, "UN")
+
+    async def wait_lost(self, timeout_s: float) -> str | None:
+        """Return the cause if one of the connections ends within the timeout, else None."""
+        ends = {self._publisher.lost, self._subscriber.lost}
+        done, _ = await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return next((end.result() for end in done if end.result() != "closed"), "closed") if done else None
+
+    async def probe(self, channel: str, timeout_s: float) -> None:
+        """Publish a message and receive it; if that fails, both connections end with the cause ``deaf``.
+
+        Args:
+            channel: One that only this process subscribes to.
+            timeout_s: Limit of the probe.
+        """
+        loop = asyncio.get_running_loop()
+        echo = self._echo = Echo()
+        began = loop.time()
+        self._publisher.publish([pack_command(("PUBLISH", channel, echo.nonce))])
+        ends: set[asyncio.Future[None] | asyncio.Future[str]] = {
+            echo.received,
+            self._publisher.lost,
+            self._subscriber.lost,
+        }
+        await wait_first(ends, timeout_s)
+        if echo.received.done():
+            self.proven_at = loop.time()
+            self._counters.lag_s = self.proven_at - began
+        else:
+            self.abort("deaf")
+
+    def receive_probe(self, data: bytes) -> None:
+        """Take a message of the probe's channel."""
+        if self._echo is not None:
+            self._echo.receive(data)
+
+    def abort(self, cause: str) -> None:
+        """End both connections at once. The first cause counts."""
+        self._publisher.abort(cause)
+        self._subscriber.abort(cause)
+
+    async def close(self) -> None:
+        """End both connections; what was written is published."""
+        self._subscriber.abort()
+        self._publisher.close()
+        await asyncio.wait({self._publisher.lost, self._subscriber.lost}, timeout=_CLOSE_TIMEOUT_S)
+        self._publisher.abort()

@@ -1,0 +1,69 @@
+"""Messages that wait to be published.
+
+Layer: realtime.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+
+_WRITE_BYTES: Final = 65_536
+
+
+class PublishQueue:
+    """A queue that is bounded in bytes and in time, and drops the oldest first.
+
+    Args:
+        options: The bounds.
+        counters: Count what is dropped.
+    """
+
+    def __init__(self, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
+        self._options = options
+        self._counters = counters
+        self._waiting: deque[tuple[float, bytes]] = deque()
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        """Messages that wait."""
+        return len(self._waiting)
+
+    def put(self, command: bytes, now: float) -> None:
+        """Add a PUBLISH.
+
+        Args:
+            command: In RESP.
+            now: Monotonic seconds.
+        """
+        self._waiting.append((now, command))
+        self.size_bytes += len(command)
+        while self.size_bytes > self._options.queue_limit_bytes and len(self._waiting) > 1:
+            self._pop()
+            self._counters.drop("queue-full")
+
+    def take(self, now: float) -> list[bytes]:
+        """Remove and return the commands of the next write; empty if none waits."""
+        taken: list[bytes] = []
+        size = 0
+        while self._waiting and size < _WRITE_BYTES:
+            since, command = self._pop()
+            if now - since > self._options.queue_limit_s:
+                self._counters.drop("stale")
+                continue
+            taken.append(command)
+            size += len(command)
+        return taken
+
+    def clear(self) -> None:
+        """Drop everything, uncounted."""
+        self._waiting.clear()
+        self.size_bytes = 0
+
+    def _pop(self) -> tuple[float, bytes]:
+        since, command = self._waiting.popleft()
+        self.size_bytes -= len(command)
+        return since, command

@@ -1,0 +1,37 @@
+"""Which servers are masters, and which of them owns a channel.
+
+Layer: redis_client. Source: Redis Cluster specification, "Key distribution model".
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from operator import itemgetter
+
+from redis.crc import key_slot
+
+from roomcast.redis_client.options import RedisAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The masters at one moment.
+
+    Attributes:
+        masters: Their addresses.
+        ranges: Of a cluster: ``(first slot, last slot, owner)``, ascending. None: the only master owns every slot.
+    """
+
+    masters: frozenset[RedisAddress]
+    ranges: tuple[tuple[int, int, RedisAddress], ...] | None = None
+
+    def owner(self, name: str) -> RedisAddress | None:
+        """The master that owns a key or channel; None: its slot is not covered."""
+        if self.ranges is None:
+            return next(iter(self.masters))
+        slot = key_slot(name.encode())
+        index = bisect_right(self.ranges, slot, key=itemgetter(0)) - 1
+        if index < 0 or self.ranges[index][1] < slot:
+            return None
+        return self.ranges[index][2]

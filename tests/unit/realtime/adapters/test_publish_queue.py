@@ -1,0 +1,48 @@
+"""The queue of messages that wait for Redis."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.realtime.adapters.redis import RedisAdapterCounters, RedisAdapterOptions
+from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
+
+
+def new_queue(**options: float) -> tuple[PublishQueue, RedisAdapterCounters]:
+    counters = RedisAdapterCounters()
+    made = RedisAdapterOptions(**{"max_message_bytes": 10, "queue_limit_bytes": 30, "queue_limit_s": 5.0, **options})  # type: ignore[arg-type]
+    return PublishQueue(made, counters), counters
+
+
+def test_messages_leave_in_order() -> None:
+    queue, _ = new_queue()
+    for data in (b"1", b"2", b"3"):
+        queue.put(data, 0.0)
+    assert (len(queue), queue.size_bytes) == (3, 3)
+    assert queue.take(0.0) == [b"1", b"2", b"3"]
+    assert (len(queue), queue.size_bytes, queue.take(0.0)) == (0, 0, [])
+
+
+def test_the_oldest_is_dropped_beyond_the_limit_and_not_at_it() -> None:
+    queue, counters = new_queue()
+    for data in (b"a" * 10, b"b" * 10, b"c" * 10):
+        queue.put(data, 0.0)
+    assert counters.dropped["queue-full"] == 0
+    queue.put(b"d", 0.0)
+    assert counters.dropped["queue-full"] == 1
+    assert queue.take(0.0) == [b"b" * 10, b"c" * 10, b"d"]
+
+
+def test_a_message_is_dropped_beyond_its_time_limit_and_not_at_it() -> None:
+    queue, counters = new_queue()
+    queue.put(b"old", 0.0)
+    queue.put(b"new", 1.0)
+    assert queue.take(6.0) == [b"new"]
+    assert counters.dropped["stale"] == 1
+
+
+def test_contradictory_bounds_are_rejected() -> None:
+    with pytest.raises(ValueError, match="queue_limit_bytes"):
+        RedisAdapterOptions(max_message_bytes=2, queue_limit_bytes=1)
+    with pytest.raises(ValueError, match="key"):
+        RedisAdapterOptions(key="")
