@@ -1,4 +1,9 @@
-"""The worker service: claims AI turns and answers them.
+"""The worker service: claims AI turns and stores their answers.
 
-May import: chat, responders, observability, contract.
+May import: chat, contract, backoff.
+
+| module | what |
+|---|---|
+| ``service`` | claims turns, renews leases, calls responders |
+| ``ports`` | stores finished answers |
 """

@@ -1,4 +1,4 @@
-"""What the worker needs of the domain.
+"""The port of the worker.
 
 Layer: worker.
 """
@@ -11,12 +11,12 @@ from roomcast.chat.model import Turn
 
 
 class AnswerWriter(Protocol):
-    """Takes finished answers: the same way into the chat that every message takes."""
+    """Stores finished answers; `roomcast.chat.writing.ChatWriter` implements it."""
 
     async def answer(self, turn: Turn, content: str) -> None:
-        """Store and publish the answer, and end the turn, in one transaction.
+        """Store and publish the answer and end the turn, in one transaction.
 
         Raises:
-            TurnLost: the turn was claimed by somebody else meanwhile; nothing was written.
-            StoreUnavailable: nothing was written; trying again is right.
+            TurnLost: the turn was claimed again; nothing was written.
+            StoreUnavailable: the answer may or may not be written: retry.
         """

@@ -1,9 +1,9 @@
-"""The worker: claims AI turns, has them answered, and writes each answer exactly once.
+"""The worker: claims AI turns, lets a responder answer them, and stores each answer exactly once.
 
-The database row is the queue; `wake` only saves waiting. A claim raises the turn's generation and everything that ends
-the turn checks it, so a worker that slept through its lease writes nothing.
+The queue is a table of the database; `wake` only shortens the wait. Each claim raises the turn's generation, and every
+write to the turn checks it. A worker whose lease has expired therefore writes nothing.
 
-Layer: worker. Source: DESIGN §4.6.
+Layer: worker. Source: docs/design.md, "AI turns".
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How turns are worked off.
+    """Bounds and times of the worker.
 
     Attributes:
         concurrency: Turns answered at the same time.
-        lease_s: Seconds after which a silent worker's turn is claimed again. Renewed at a third of it.
+        lease_s: Seconds after which the turn of a dead worker can be claimed again. Renewed every third of it.
         turn_timeout_s: Seconds that one answer may take.
-        max_attempts: Claims of one turn before it ends as failed: a message that kills workers must not kill them all.
-        history_messages: Messages before the question that a responder is shown.
-        sweep_s: Longest wait without a wake-up: another process may have written a turn.
-        retry_s: Wait after the database failed; doubled at each failure in a row, up to ``sweep_s``.
+        max_attempts: Claims of a turn before it fails, so that a message that crashes workers is not retried forever.
+        history_messages: Messages before the question that the responder gets.
+        sweep_s: Longest wait between two looks at the queue: another process may have queued a turn.
+        retry_s: First pause after the database failed; doubled up to ``sweep_s``.
     """
 
     concurrency: int = 8
@@ -47,13 +47,17 @@ class WorkerOptions:
     retry_s: float = 0.25
 
 
+class PermanentFailure(Exception):
+    """The turn cannot be answered, and a retry would not help; the text says why."""
+
+
 class Worker:
-    """Runs until it is cancelled.
+    """Answers AI turns until it is cancelled.
 
     Args:
         turns: The queue.
         answers: Stores finished answers.
-        responders: By the name that chats call them.
+        responders: The responders by name.
         clock: Wall-clock time, for leases.
         options: Bounds and times.
     """
@@ -71,32 +75,29 @@ class Worker:
         self._responders = responders
         self._clock = clock
         self._options = options or WorkerOptions()
+        self._backoff = Backoff(self._options.retry_s, self._options.sweep_s)
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Look at the queue now: a turn was written."""
+        """Look at the queue now: a turn was queued."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Claim and answer turns until cancelled; turns in work are then handed back at once."""
+        """Claim and answer turns until cancelled. Turns in progress are then released for other workers."""
         slots = asyncio.Semaphore(self._options.concurrency)
-        backoff = Backoff(self._options.retry_s, self._options.sweep_s)
+
+        def on_done(_task: asyncio.Task[None]) -> None:
+            slots.release()
+            # The chat's next turn can be claimed only now.
+            self._wake.set()
+
         async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
                 self._wake.clear()
-                try:
-                    turn = await self._claim()
-                    wait_s = await self._idle_s() if turn is None else 0.0
-                except StoreUnavailable as error:
-                    turn = None
-                    wait_s = backoff.next_s()
-                    logger.warning("cannot look for AI turns, trying again in %.1f s: %s", wait_s, error)
-                else:
-                    backoff.reset()
+                turn, wait_s = await self._claim_or_wait_s()
                 if turn is not None:
-                    task = group.create_task(self._work(turn))
-                    task.add_done_callback(lambda _task: self._end_of_turn(slots))
+                    group.create_task(self._run_turn(turn)).add_done_callback(on_done)
                     continue
                 slots.release()
                 try:
@@ -105,97 +106,98 @@ class Worker:
                 except TimeoutError:
                     continue
 
-    def _end_of_turn(self, slots: asyncio.Semaphore) -> None:
-        slots.release()
-        # The chat's next turn had to wait for this one.
-        self._wake.set()
+    async def _claim_or_wait_s(self) -> tuple[Turn | None, float]:
+        """Claim a turn; if there is none, return the seconds until the next look at the queue."""
+        try:
+            now = self._clock.now()
+            turn = await self._turns.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
+            wait_s = await self._until_next_lease_end_s() if turn is None else 0.0
+        except StoreUnavailable as error:
+            wait_s = self._backoff.next_s()
+            logger.warning("cannot claim AI turns, retrying in %.1f s: %s", wait_s, error)
+            return None, wait_s
+        self._backoff.reset()
+        return turn, wait_s
 
-    async def _claim(self) -> Turn | None:
-        now = self._clock.now()
-        return await self._turns.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
-
-    async def _idle_s(self) -> float:
-        """How long nothing can be claimed unless `wake` is called."""
+    async def _until_next_lease_end_s(self) -> float:
+        """Seconds until a lease ends, the next time that a turn can be claimed without `wake`; at most ``sweep_s``."""
         lease_end = await self._turns.next_lease_end()
         if lease_end is None:
             return self._options.sweep_s
         left_s = (lease_end - self._clock.now()).total_seconds()
         return min(max(left_s + 0.001, 0.05), self._options.sweep_s)
 
-    async def _work(self, turn: Turn) -> None:
-        """Answer one turn. Never raises: one bad turn must not end the worker."""
+    async def _run_turn(self, turn: Turn) -> None:
+        """Answer one turn. Never raises, so that one turn cannot end the worker."""
         facts = {"turn_id": turn.claim.turn_id, "chat_id": turn.chat_id, "attempt": turn.attempt}
         try:
-            if turn.attempt > self._options.max_attempts:
-                raise PermanentFailure(f"given up after {self._options.max_attempts} attempts")  # noqa: TRY301 - one way to end
-            content = await self._answer(turn)
-            await self._answers.answer(turn, content)
+            await self._answers.answer(turn, await self._generate(turn))
         except asyncio.CancelledError:
-            await self._hand_back(turn)
+            await self._release(turn)
             raise
         except TurnLost:
             logger.info("an AI turn was taken over by another worker", extra=facts)
         except StoreUnavailable as error:
-            # The lease ends by itself and the turn is claimed again.
-            logger.warning("cannot store an answer now: %s", error, extra=facts)
+            # The turn is claimed again when its lease ends.
+            logger.warning("cannot store an answer: %s", error, extra=facts)
         except Exception as error:
             logger.warning("an AI turn failed", exc_info=error, extra=facts)
             await self._fail(turn, str(error) or type(error).__name__)
 
-    async def _answer(self, turn: Turn) -> str:
-        """The whole text.
+    async def _generate(self, turn: Turn) -> str:
+        """The responder's answer, while the lease is being renewed.
 
         Raises:
-            PermanentFailure: there is no such responder, or it said nothing.
-            TurnLost: the lease could not be renewed.
-            TimeoutError: it took too long.
+            PermanentFailure: too many attempts, no such responder, or an empty answer.
+            TurnLost: the turn was claimed again.
+            StoreUnavailable: the history could not be read.
+            TimeoutError: the answer took longer than ``turn_timeout_s``.
         """
+        if turn.attempt > self._options.max_attempts:
+            raise PermanentFailure(f"no answer after {self._options.max_attempts} attempts")
         responder = self._responders.get(turn.responder)
         if responder is None:
-            raise PermanentFailure(f"there is no responder {turn.responder!r} here")
+            raise PermanentFailure(f"this worker has no responder {turn.responder!r}")
         before = turn.message.seq - 1
         history = await self._turns.recent_messages(turn.chat_id, before, self._options.history_messages)
-        prompt = Prompt(turn.message, tuple(history))
+        answer = asyncio.create_task(_collect(responder, Prompt(turn.message, tuple(history))))
         renewal = asyncio.create_task(self._keep_lease(turn))
         try:
             async with asyncio.timeout(self._options.turn_timeout_s):
-                pieces = asyncio.create_task(_collect(responder, prompt))
-                try:
-                    await asyncio.wait({pieces, renewal}, return_when=asyncio.FIRST_COMPLETED)
-                    if renewal.done():
-                        renewal.result()
-                    return clean(await pieces)
-                finally:
-                    pieces.cancel()
+                await asyncio.wait({answer, renewal}, return_when=asyncio.FIRST_COMPLETED)
+                if renewal.done():
+                    renewal.result()
+                return to_content(await answer)
         finally:
+            answer.cancel()
             renewal.cancel()
 
     async def _keep_lease(self, turn: Turn) -> None:
-        """Renew the lease until cancelled; ends with TurnLost if it is gone."""
+        """Renew the lease until cancelled.
+
+        Raises:
+            TurnLost: the turn was claimed again.
+        """
         while True:
             await asyncio.sleep(self._options.lease_s / 3)
             lease_until = self._clock.now() + timedelta(seconds=self._options.lease_s)
             try:
                 await self._turns.extend_lease(turn.claim, lease_until)
             except StoreUnavailable as error:
-                logger.warning("cannot renew an AI turn's lease now: %s", error, extra={"turn_id": turn.claim.turn_id})
+                logger.warning("cannot renew an AI turn's lease: %s", error, extra={"turn_id": turn.claim.turn_id})
 
-    async def _hand_back(self, turn: Turn) -> None:
-        """Let the next worker claim it at once."""
+    async def _release(self, turn: Turn) -> None:
+        """End the lease, so that another worker can claim the turn at once."""
         try:
             await asyncio.shield(self._turns.extend_lease(turn.claim, self._clock.now()))
         except (TurnLost, StoreUnavailable) as error:
-            logger.info("a turn in work was left to its lease: %s", error)
+            logger.info("cannot release an AI turn: %s", error, extra={"turn_id": turn.claim.turn_id})
 
     async def _fail(self, turn: Turn, reason: str) -> None:
         try:
             await self._turns.fail_turn(turn.claim, reason[:500])
         except (TurnLost, StoreUnavailable) as error:
-            logger.warning("cannot end a failed AI turn now: %s", error, extra={"turn_id": turn.claim.turn_id})
-
-
-class PermanentFailure(Exception):
-    """Trying this turn again would not help; the text says why."""
+            logger.warning("cannot end a failed AI turn: %s", error, extra={"turn_id": turn.claim.turn_id})
 
 
 async def _collect(responder: Responder, prompt: Prompt) -> str:
@@ -210,14 +212,14 @@ async def _collect(responder: Responder, prompt: Prompt) -> str:
     return "".join(pieces)
 
 
-def clean(text: str) -> str:
-    """The text as a message may be: no U+0000, no lone surrogates, at most the longest content.
+def to_content(text: str) -> str:
+    """An answer as the content of a message: no U+0000, no lone surrogates, at most `MAX_CONTENT_CHARS` characters.
 
     Raises:
-        PermanentFailure: nothing is left.
+        PermanentFailure: the text is empty or blank.
     """
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     text = text[:MAX_CONTENT_CHARS]
     if not text.strip():
-        raise PermanentFailure("the responder said nothing")
+        raise PermanentFailure("the responder returned no text")
     return text

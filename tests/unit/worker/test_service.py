@@ -14,12 +14,12 @@ from roomcast.chat.ports import Prompt, Responder, SystemClock
 from roomcast.contract.rest import SendMessage
 from roomcast.contract.text import MAX_CONTENT_CHARS
 from roomcast.responders.demo import DemoResponder
-from roomcast.worker.service import Worker, WorkerOptions, clean
+from roomcast.worker.service import Worker, WorkerOptions, to_content
 from support.backend import Backend, open_backend
 
 
-class Scripted:
-    """Does what its script says: yields each text, raises each exception, waits for each event."""
+class ScriptedResponder:
+    """Follows its script: yields each text, raises each exception, waits for each event."""
 
     name = "demo"
 
@@ -42,10 +42,10 @@ class Scripted:
 
 
 @asynccontextmanager
-async def working(
+async def running_worker(
     backend: Backend, responder: Responder, options: WorkerOptions | None = None
 ) -> AsyncIterator[Worker]:
-    """A worker at work, woken by sends, as the product has it."""
+    """A running worker, woken by each send, as in the product."""
     worker = Worker(backend.store.turns, backend.writer, {responder.name: responder}, SystemClock(), options)
     backend.writer._wake_worker = worker.wake
     task = asyncio.create_task(worker.run())
@@ -62,7 +62,7 @@ async def ask(backend: Backend, content: str = "hello", chat_id: str = "c") -> N
 
 
 async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[StoredMessage]:
-    """The chat's messages, once there are ``count``."""
+    """The chat's messages, as soon as there are ``count``."""
     news = asyncio.Event()
     subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: news.set())
     async with asyncio.timeout(10):
@@ -75,34 +75,34 @@ async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[Sto
             await news.wait()
 
 
-async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Wait until the log says so."""
-    said = asyncio.Event()
+async def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Wait until a log record contains ``text``."""
+    logged = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     class Watcher(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if text in record.getMessage():
-                loop.call_soon_threadsafe(said.set)
+                loop.call_soon_threadsafe(logged.set)
 
     watcher = Watcher()
     logging.getLogger("roomcast.worker").addHandler(watcher)
     try:
         if text not in caplog.text:
             async with asyncio.timeout(10):
-                await said.wait()
+                await logged.wait()
     finally:
         logging.getLogger("roomcast.worker").removeHandler(watcher)
 
 
-async def nothing_is_left(backend: Backend) -> None:
+async def no_turn_is_left(backend: Backend) -> None:
     """No turn is pending or running."""
     far = SystemClock().now().replace(year=2999)
     assert await backend.store.turns.claim_turn(far, far) is None
 
 
 async def test_a_user_message_is_answered_by_the_demo_in_its_language(tmp_path: Path) -> None:
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, DemoResponder()):
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, DemoResponder()):
         await ask(backend, "hello there")
         await ask(backend, "你好", "d")
         question, answer = await messages(backend, 2)
@@ -112,9 +112,9 @@ async def test_a_user_message_is_answered_by_the_demo_in_its_language(tmp_path: 
         assert "示範" in (await messages(backend, 2, "d"))[1].content
 
 
-async def test_the_pieces_are_collected_and_the_history_is_shown(tmp_path: Path) -> None:
-    responder = Scripted("one ", "two")
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, responder):
+async def test_the_pieces_are_joined_and_the_history_is_passed(tmp_path: Path) -> None:
+    responder = ScriptedResponder("one ", "two")
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
         await ask(backend, "first")
         await messages(backend, 2)
         await ask(backend, "second")
@@ -123,8 +123,8 @@ async def test_the_pieces_are_collected_and_the_history_is_shown(tmp_path: Path)
 
 
 async def test_ai_messages_and_chats_without_responder_are_not_answered(tmp_path: Path) -> None:
-    responder = Scripted("answer")
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, responder):
+    responder = ScriptedResponder("answer")
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
         await backend.writer.send(ANYONE, SendMessage(chatId="c", role="AI", content="I speak"))
         await ask(backend)
         await messages(backend, 3)
@@ -135,7 +135,7 @@ async def test_turns_that_waited_for_a_worker_are_answered_at_its_start(tmp_path
     async with open_backend(tmp_path, responder="demo") as backend:
         for number in range(3):
             await ask(backend, f"question {number}")
-        async with working(backend, Scripted("answer")):
+        async with running_worker(backend, ScriptedResponder("answer")):
             found = await messages(backend, 6)
     assert [message.role for message in found] == ["USER"] * 3 + ["AI"] * 3
 
@@ -145,70 +145,70 @@ async def test_turns_that_waited_for_a_worker_are_answered_at_its_start(tmp_path
     [
         ((RuntimeError("no model today"),), "no model today"),
         (("half an answer", RuntimeError("cut off")), "cut off"),
-        ((), "said nothing"),
-        ((" ", "\0"), "said nothing"),
+        ((), "no text"),
+        ((" ", "\0"), "no text"),
     ],
 )
-async def test_a_responder_that_fails_ends_its_turn_and_the_worker_lives(
+async def test_a_failing_responder_ends_its_turn_but_not_the_worker(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, script: tuple[str | Exception, ...], reason: str
 ) -> None:
-    responder = Scripted(*script)
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, responder):
+    responder = ScriptedResponder(*script)
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
         await ask(backend)
-        await logged(caplog, "an AI turn failed")
+        await wait_for_log(caplog, "an AI turn failed")
         assert reason in caplog.text
         responder.script = ("better now",)
         await ask(backend)
         assert [message.content for message in await messages(backend, 3)][2] == "better now"
-        await nothing_is_left(backend)
+        await no_turn_is_left(backend)
 
 
 async def test_an_answer_that_takes_too_long_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = WorkerOptions(turn_timeout_s=0.01)
     async with open_backend(tmp_path, responder="demo") as backend:
-        async with working(backend, Scripted(asyncio.Event()), options):
+        async with running_worker(backend, ScriptedResponder(asyncio.Event()), options):
             await ask(backend)
-            await logged(caplog, "an AI turn failed")
-        await nothing_is_left(backend)
+            await wait_for_log(caplog, "an AI turn failed")
+        await no_turn_is_left(backend)
 
 
-async def test_a_responder_that_is_not_here_fails_the_turn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with open_backend(tmp_path, responder="gone") as backend, working(backend, Scripted("x")):
+async def test_a_turn_for_an_unknown_responder_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_backend(tmp_path, responder="gone") as backend, running_worker(backend, ScriptedResponder("x")):
         await ask(backend)
-        await logged(caplog, "an AI turn failed")
+        await wait_for_log(caplog, "an AI turn failed")
         assert "no responder 'gone'" in caplog.text
 
 
-async def test_a_worker_that_is_stopped_hands_its_turn_back_at_once(tmp_path: Path) -> None:
+async def test_a_stopped_worker_releases_its_turn_at_once(tmp_path: Path) -> None:
     async with open_backend(tmp_path, responder="demo") as backend:
-        stuck = Scripted(asyncio.Event())
-        async with working(backend, stuck):
+        stuck = ScriptedResponder(asyncio.Event())
+        async with running_worker(backend, stuck):
             await ask(backend)
             await stuck.asked.wait()
-        async with working(backend, Scripted("answer")):
+        async with running_worker(backend, ScriptedResponder("answer")):
             assert [message.content for message in await messages(backend, 2)] == ["hello", "answer"]
 
 
-async def test_a_message_that_kills_workers_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_turn_fails_after_max_attempts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = WorkerOptions(max_attempts=2)
     async with open_backend(tmp_path, responder="demo") as backend:
         await ask(backend)
         for _ in range(2):
-            deadly = Scripted(asyncio.Event())
-            async with working(backend, deadly, options):
-                await deadly.asked.wait()
-        async with working(backend, Scripted("answer"), options):
-            await logged(caplog, "an AI turn failed")
-        await nothing_is_left(backend)
+            stuck = ScriptedResponder(asyncio.Event())
+            async with running_worker(backend, stuck, options):
+                await stuck.asked.wait()
+        async with running_worker(backend, ScriptedResponder("answer"), options):
+            await wait_for_log(caplog, "an AI turn failed")
+        await no_turn_is_left(backend)
 
 
 async def test_a_turn_that_was_taken_over_is_answered_once(tmp_path: Path) -> None:
     free = asyncio.Event()
-    slow = Scripted(free, "from the first worker")
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, slow):
+    slow = ScriptedResponder(free, "from the first worker")
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, slow):
         await ask(backend)
         await slow.asked.wait()
-        # Its lease ends unseen (a suspended process), and another worker claims the turn.
+        # The process is suspended while its lease ends, and another worker claims the turn.
         later = SystemClock().now().replace(year=2999)
         other = await backend.store.turns.claim_turn(later, later)
         assert other is not None
@@ -222,38 +222,38 @@ async def test_a_turn_that_was_taken_over_is_answered_once(tmp_path: Path) -> No
 
 async def test_a_lost_lease_stops_the_responder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    stuck = Scripted(asyncio.Event())
+    stuck = ScriptedResponder(asyncio.Event())
     options = WorkerOptions(lease_s=0.05)
-    async with open_backend(tmp_path, responder="demo") as backend, working(backend, stuck, options):
+    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, stuck, options):
         await ask(backend)
         await stuck.asked.wait()
         later = SystemClock().now().replace(year=2999)
         assert await backend.store.turns.claim_turn(later, later) is not None
-        await logged(caplog, "taken over")
+        await wait_for_log(caplog, "taken over")
 
 
-async def test_a_database_that_is_away_for_a_while_delays_the_answer_only(
+async def test_an_unavailable_database_only_delays_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_backend(tmp_path, responder="demo") as backend:
         claim: Callable[..., object] = backend.store.turns.claim_turn
         failures = iter([StoreUnavailable("away"), StoreUnavailable("still away")])
 
-        async def unsteady(*args: object) -> object:
+        async def failing_claim(*args: object) -> object:
             if error := next(failures, None):
                 raise error
             return await claim(*args)  # type: ignore[misc] # the real method
 
-        monkeypatch.setattr(backend.store.turns, "claim_turn", unsteady)
-        async with working(backend, Scripted("answer"), WorkerOptions(retry_s=0.001)):
+        monkeypatch.setattr(backend.store.turns, "claim_turn", failing_claim)
+        async with running_worker(backend, ScriptedResponder("answer"), WorkerOptions(retry_s=0.001)):
             await ask(backend)
             await messages(backend, 2)
-    assert "cannot look for AI turns" in caplog.text
+    assert "cannot claim AI turns" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("text", "cleaned"),
+    ("text", "content"),
     [("a\0b", "ab"), ("a\ud800b", "a\ufffdb"), ("\ud83d\ude00", "😀"), ("x" * 40_000, "x" * MAX_CONTENT_CHARS)],
 )
-def test_an_answer_becomes_text_that_a_message_may_have(text: str, cleaned: str) -> None:
-    assert clean(text) == cleaned
+def test_an_answer_is_converted_to_valid_content(text: str, content: str) -> None:
+    assert to_content(text) == content
