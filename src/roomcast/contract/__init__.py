@@ -1,4 +1,15 @@
-"""Typed events and payloads, the source of the schemas and of the TypeScript types.
+"""The public contract: typed events, payloads and errors, from which the schemas and TypeScript types are generated.
 
-May import: pydantic and the standard library only.
+May import: pydantic and the standard library.
+
+| module | what |
+|---|---|
+| ``text`` | types and bounds of ids, texts, numbers and times |
+| ``model`` | base classes of the payloads |
+| ``cursor`` | a client's position in a chat |
+| ``events`` | events that the gateway emits, event types |
+| ``gateway`` | events that a Socket.IO client sends, their acks |
+| ``rest`` | request and response bodies of the REST API |
+| ``errors`` | error codes, problem details, failed acks |
+| ``schema`` | prints the JSON Schema of all of it |
 """

@@ -10,7 +10,7 @@ from roomcast.contract.text import Epoch, Seq
 
 
 class Cursor(Payload):
-    """The last event that a client has received: it has everything up to ``seq``, as written in ``epoch``."""
+    """The last event that a client has: it has every event up to ``seq``, as they were in ``epoch``."""
 
     epoch: Epoch
     seq: Seq

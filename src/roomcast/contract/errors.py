@@ -1,4 +1,4 @@
-"""What an error looks like: one set of codes, over REST as problem details, over the socket in an ack.
+"""Errors: one set of codes, in problem details over REST and in acks over the socket.
 
 Layer: contract. Source: RFC 9457 (problem details).
 """
@@ -14,7 +14,7 @@ from roomcast.contract.model import Output
 
 
 class ErrorCode(StrEnum):
-    """Stable names for machines; the text beside them is for people and may change."""
+    """Stable error codes for programs. The text beside a code is for people and may change."""
 
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
@@ -34,11 +34,11 @@ class ErrorCode(StrEnum):
 
 
 class ProblemItem(Output):
-    """One thing that is wrong with a request.
+    """One invalid part of a request.
 
     Attributes:
-        pointer: Where: a JSON Pointer into the body (``/content``), or ``?limit`` for a query parameter.
-        message: What is wrong with it.
+        pointer: A JSON Pointer into the body (``/content``), or ``?limit`` for a query parameter.
+        message: What is wrong with that part.
     """
 
     pointer: str
@@ -46,7 +46,16 @@ class ProblemItem(Output):
 
 
 class Problem(Output):
-    """The body of every REST error, ``application/problem+json``."""
+    """The body of every REST error, as ``application/problem+json``.
+
+    Attributes:
+        type: Always ``about:blank``: use ``code``.
+        title: The phrase of the HTTP status.
+        status: The HTTP status.
+        detail: What is wrong and what to do, for people.
+        code: What is wrong, for programs.
+        errors: The invalid parts of the request; left out if there are none.
+    """
 
     type: str
     title: str
@@ -57,14 +66,14 @@ class Problem(Output):
 
 
 class AckError(Output):
-    """Why an event was refused."""
+    """Why an event was rejected: a code for programs, a message for people."""
 
     code: ErrorCode
     message: str
 
 
 class AckFailure(Output):
-    """The ack of an event that was refused."""
+    """The ack of a rejected event."""
 
     ok: Literal[False] = False
     error: AckError

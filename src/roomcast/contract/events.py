@@ -1,4 +1,4 @@
-"""What the gateway emits, and the events table's types.
+"""Events: the payloads that the gateway emits, and the types in the events table.
 
 Layer: contract.
 """
@@ -12,12 +12,12 @@ from roomcast.contract.model import Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, UserId
 
 Role = Literal["USER", "AI"]
-#: Grows with streaming answers; a stored message is ``sent``.
+#: A stored message is ``sent``; more values may follow.
 MessageStatus = Literal["sent"]
 
 
 class EventType(StrEnum):
-    """What happened in a chat, as the events table says it. Clients pass over types that they do not know."""
+    """The type of an event in the events table. Clients ignore types that they do not know."""
 
     MESSAGE_CREATED = "message-created"
     MEMBER_ADDED = "member-added"
@@ -30,16 +30,16 @@ EVENT_NAMES: Final[dict[EventType, str]] = {
     EventType.MEMBER_ADDED: "member-added",
     EventType.MEMBER_REMOVED: "member-removed",
 }
-#: Not in the events table: tells a room that the log cannot bridge a gap.
+#: Not in the events table: the log cannot fill a gap in the events.
 RESYNC: Final = "resync"
-#: Of the moment: not in the events table, without a seq, at most once.
+#: Ephemeral: not in the events table, without a seq, at most once.
 TYPING: Final = "typing"
 PRESENCE: Final = "presence"
 CHAT_ACTIVITY: Final = "chat-activity"
 
 
 class Message(Output):
-    """``new-msg``: one message. The guide's four members first."""
+    """``new-msg``: one message. The first four fields are the guide's."""
 
     id: str
     role: Role
@@ -54,11 +54,11 @@ class Message(Output):
 
 
 class MemberChange(Output):
-    """``member-added`` and ``member-removed``: who belongs to the chat from this seq on.
+    """``member-added`` and ``member-removed``: a user is, or is no longer, a member from this seq on.
 
     Attributes:
-        user_id: Who came or went.
-        actor_id: Who did it; None for a service.
+        user_id: The member that was added or removed.
+        actor_id: The user that did it; null for a service.
     """
 
     chat_id: ChatId
@@ -70,7 +70,7 @@ class MemberChange(Output):
 
 
 class Resync(Output):
-    """``resync``: events were missed; page through REST from your own cursor, or refetch everything if ``reset``."""
+    """``resync``: events were missed. Page through REST from the client's cursor; if ``reset``, refetch everything."""
 
     chat_id: ChatId
     epoch: Epoch
@@ -79,11 +79,11 @@ class Resync(Output):
 
 
 class Typing(Output):
-    """``typing``: a user of the chat began or stopped to write. Forget it after 6 s without another one.
+    """``typing``: a user of the chat started or stopped typing. Expires after 6 s unless it is repeated.
 
     Attributes:
-        user_id: Who.
-        typing: Whether they write now.
+        user_id: The user.
+        typing: Whether the user is typing.
     """
 
     chat_id: ChatId
@@ -92,12 +92,14 @@ class Typing(Output):
 
 
 class Presence(Output):
-    """``presence``: who of a chat is there, as changes; a client gets a full picture when it has joined.
+    """``presence``: the users online in a chat, as changes. After a join the client gets a full list.
+
+    A user is online while at least one of its devices follows the chat, on any gateway.
 
     Attributes:
-        online: Users who have come: at least one of their devices follows the chat, on whichever gateway.
-        offline: Users who have gone: none of their devices does any more.
-        reset: ``online`` is everybody: forget what was known before.
+        online: Users that came online.
+        offline: Users that went offline.
+        reset: ``online`` is the full list and replaces the earlier state.
     """
 
     chat_id: ChatId
@@ -107,13 +109,13 @@ class Presence(Output):
 
 
 class ChatActivity(Output):
-    """``chat-activity``, to the room of each user of a chat: it has something new, whether it is followed or not.
+    """``chat-activity``: a chat of the user has a new event, whether or not the client follows it.
 
-    Several events within a moment are told as one: the newest.
+    Of several events in quick succession, only the newest is announced.
 
     Attributes:
-        seq: Where the chat ends now.
-        user_id: Who wrote, or added a member; None for an AI or a service.
+        seq: Seq of the event.
+        user_id: The user that wrote, or added a member; null for an AI or a service.
     """
 
     chat_id: ChatId

@@ -1,6 +1,6 @@
-"""What a Socket.IO client sends, and the acks that it gets.
+"""The events that a Socket.IO client sends, and their acks.
 
-Layer: contract. Source: the guide's handlers (``join-user``, ``join-chat``, ``ping``), with acks added.
+Layer: contract. Source: the guide's ``join-user``, ``join-chat`` and ``ping``; the acks and the rest are ours.
 """
 
 from __future__ import annotations
@@ -15,35 +15,39 @@ from roomcast.contract.text import ChatId, Epoch, Seq, UserId
 
 _T = TypeVar("_T")
 
-#: What ``ping`` acks, bare.
+#: The ack of ``ping``: a bare string.
 PONG: Final = "pong"
 
 
 class InvalidPayload(Exception):
-    """A payload breaks the contract; the text says how, for the ack's ``error.message``."""
+    """The payload violates the contract; the text says how, for the ack's ``error.message``."""
 
 
 class JoinChat(Payload):
-    """``join-chat``. The guide's bare ``chatId`` is read as ``{chatId}``."""
+    """``join-chat``: follow a chat. The guide's bare ``chatId`` is read as ``{chatId}``.
+
+    Attributes:
+        since: The client's cursor. The gateway replays the events after it before it acks.
+    """
 
     chat_id: ChatId
     since: Cursor | None = None
 
 
 class LeaveChat(Payload):
-    """``leave-chat``. A bare ``chatId`` is read as ``{chatId}``."""
+    """``leave-chat``: stop following a chat. A bare ``chatId`` is read as ``{chatId}``."""
 
     chat_id: ChatId
 
 
 class SetTyping(Payload):
-    """``typing``. A bare ``chatId`` is read as ``{chatId, typing: true}``."""
+    """``typing``: the user starts or stops typing. A bare ``chatId`` is read as ``{chatId, typing: true}``."""
 
     chat_id: ChatId
     typing: bool = True
 
 
-#: The payloads as they may come: bare or as an object.
+#: The accepted forms: bare or as an object.
 JoinChatPayload = ChatId | JoinChat
 LeaveChatPayload = ChatId | LeaveChat
 SetTypingPayload = ChatId | SetTyping
@@ -58,7 +62,7 @@ def parse_join_chat(payload: object) -> JoinChat:
     """Read the argument of ``join-chat``.
 
     Raises:
-        InvalidPayload: it is neither a chat id nor ``{chatId, since?}``.
+        InvalidPayload: ``payload`` is neither a chat id nor ``{chatId, since?}``.
     """
     return _parse(_JOIN, {"chatId": payload} if isinstance(payload, str) else payload)
 
@@ -67,7 +71,7 @@ def parse_leave_chat(payload: object) -> LeaveChat:
     """Read the argument of ``leave-chat``.
 
     Raises:
-        InvalidPayload: it is neither a chat id nor ``{chatId}``.
+        InvalidPayload: ``payload`` is neither a chat id nor ``{chatId}``.
     """
     return _parse(_LEAVE, {"chatId": payload} if isinstance(payload, str) else payload)
 
@@ -76,7 +80,7 @@ def parse_typing(payload: object) -> SetTyping:
     """Read the argument of ``typing``.
 
     Raises:
-        InvalidPayload: it is neither a chat id nor ``{chatId, typing?}``.
+        InvalidPayload: ``payload`` is neither a chat id nor ``{chatId, typing?}``.
     """
     return _parse(_TYPING, {"chatId": payload} if isinstance(payload, str) else payload)
 
@@ -85,7 +89,7 @@ def parse_join_user(payload: object) -> str:
     """Read the argument of ``join-user``: the user id.
 
     Raises:
-        InvalidPayload: it is no user id.
+        InvalidPayload: ``payload`` is not a user id.
     """
     return _parse(_USER_ID, payload)
 
@@ -100,7 +104,7 @@ def _parse(adapter: TypeAdapter[_T], payload: object) -> _T:
 
 
 class Ack(Output):
-    """The ack of an event that was taken."""
+    """The ack of an accepted event."""
 
     ok: Literal[True] = True
 
@@ -112,13 +116,15 @@ class JoinUserAck(Ack):
 
 
 class JoinChatAck(Ack):
-    """The ack of ``join-chat``: everything up to ``seq`` preceded it on this connection if ``recovered``.
+    """The ack of ``join-chat``.
 
     Attributes:
         epoch: The current epoch.
-        seq: Where live events go on: the next one is ``seq + 1``.
-        recovered: Everything after the given cursor was replayed, or no cursor was given. False: page through REST.
-        reset: The cursor is not of this history: forget everything and refetch. Left out when false.
+        seq: Seq of the chat's last event; the next live event has ``seq + 1``.
+        recovered: Every event from the given cursor up to ``seq`` preceded this ack on the connection, or no cursor
+            was given. False: fetch the missing events through REST.
+        reset: The cursor does not belong to the chat's current history: discard everything and refetch. Left out when
+            false.
     """
 
     chat_id: ChatId

@@ -1,4 +1,4 @@
-"""Bodies of the REST API.
+"""Request and response bodies of the REST API.
 
 Layer: contract.
 """
@@ -16,16 +16,17 @@ from roomcast.contract.model import Input, Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, Title, UserId
 
 MAX_MEMBERS_AT_CREATION = 256
-#: Questions of a gateway in one request.
+#: Admissions that a gateway can ask for in one request.
 MAX_ASKS = 64
 
 
 class SendMessage(Input):
-    """``POST /api/chat/messages``.
+    """The body of ``POST /api/chat/messages``.
 
     Attributes:
-        client_msg_id: Chosen by the sender: a repeat in the same chat answers the first result.
-        user_id: Who speaks; only while authentication is off, else the token says it.
+        role: ``AI`` needs a service token while authentication is on.
+        client_msg_id: Idempotency key chosen by the sender: a repeat in the same chat returns the first result.
+        user_id: The author, while authentication is off or with a service token. Otherwise the token names the author.
     """
 
     chat_id: ChatId
@@ -36,11 +37,11 @@ class SendMessage(Input):
 
 
 class CreateChat(Input):
-    """``POST /api/chats``.
+    """The body of ``POST /api/chats``.
 
     Attributes:
-        id: Chosen by the caller, or left to the server.
-        members: Who belongs to it besides the caller; used once authentication is on.
+        id: The chat's id; the server chooses one if it is left out.
+        members: The first members besides the caller.
     """
 
     id: ChatId | None = None
@@ -52,6 +53,7 @@ class Chat(Output):
     """One chat.
 
     Attributes:
+        last_activity_at: Time of its last event, or of its creation.
         last_seq: Seq of its last event; 0 while it has none.
         epoch: The current epoch.
     """
@@ -65,19 +67,19 @@ class Chat(Output):
 
 
 class ChatPage(Output):
-    """``GET /api/chats``: newest activity first. ``next_cursor`` is None on the last page."""
+    """The response of ``GET /api/chats``: latest activity first. ``nextCursor`` is null on the last page."""
 
     chats: list[Chat]
     next_cursor: str | None
 
 
 class ChatEvent(Output):
-    """One event as the gateway would emit it.
+    """One event, as the gateway emits it.
 
     Attributes:
-        type: Its type in the events table.
-        event: The Socket.IO event's name.
-        data: The Socket.IO event's only argument.
+        type: The type in the events table.
+        event: The name of the Socket.IO event.
+        data: The only argument of the Socket.IO event.
     """
 
     seq: Seq
@@ -87,13 +89,13 @@ class ChatEvent(Output):
 
 
 class EventPage(Output):
-    """``GET /api/chats/{id}/events``.
+    """The response of ``GET /api/chats/{id}/events``: ascending by seq.
 
     Attributes:
         epoch: The current epoch.
         seq: The chat's head.
-        more: Ask again after the last event.
-        reset: The given epoch and seq are not of this history: forget everything and refetch.
+        more: There are more events: request the page after the last one.
+        reset: The given cursor does not belong to the chat's current history: discard everything and refetch.
     """
 
     epoch: Epoch
@@ -104,11 +106,12 @@ class EventPage(Output):
 
 
 class MessagePage(Output):
-    """``GET /api/chats/{id}/messages``: ascending by seq.
+    """The response of ``GET /api/chats/{id}/messages``: ascending by seq.
 
     Attributes:
-        seq: The chat's head at reading: join with it as cursor.
-        has_more: There are more in the direction of reading: newer ones with ``after``, else older ones.
+        epoch: The current epoch.
+        seq: The chat's head when the page was read: the cursor to join with.
+        has_more: There are more messages: newer ones with ``after``, else older ones.
     """
 
     epoch: Epoch
@@ -125,20 +128,26 @@ class Member(Output):
 
 
 class MemberPage(Output):
-    """``GET /api/chats/{id}/members``."""
+    """The response of ``GET /api/chats/{id}/members``: ascending by user id."""
 
     members: list[Member]
 
 
 class GatewayAddress(Output):
-    """How the page finds the gateway: ``url``; else this host with ``port``; else, both None, this origin."""
+    """Address of the gateway: ``url``; else ``port`` on the API's host; else, if both are null, the API's origin."""
 
     url: str | None
     port: int | None
 
 
 class Config(Output):
-    """``GET /api/config``."""
+    """The response of ``GET /api/config``.
+
+    Attributes:
+        auth: Whether requests and connections need a token.
+        epoch: The current epoch.
+        version: The server's version.
+    """
 
     auth: bool
     gateway: GatewayAddress
@@ -147,17 +156,18 @@ class Config(Output):
 
 
 class Health(Output):
-    """``GET /health``."""
+    """The response of ``GET /health``."""
 
     status: Literal["healthy"] = "healthy"
     service: str
 
 
 class AdmissionRequest(Input):
-    """A gateway asks whether a user may join.
+    """Asks whether a user may follow a chat.
 
     Attributes:
-        user_id: Who joins; None while authentication is off.
+        user_id: The user that joins; null while authentication is off.
+        since: The client's cursor, if it has one.
     """
 
     chat_id: ChatId
@@ -166,13 +176,19 @@ class AdmissionRequest(Input):
 
 
 class AdmissionRequests(Input):
-    """``POST /api/internal/admissions``: several of a gateway's questions at once."""
+    """The body of ``POST /api/internal/admissions``: the admissions that a gateway asks for."""
 
     asks: Annotated[list[AdmissionRequest], Field(min_length=1, max_length=MAX_ASKS)]
 
 
 class AdmissionAnswer(Output):
-    """The chat's head, and whether the cursor is of another history."""
+    """The chat's head.
+
+    Attributes:
+        epoch: The current epoch.
+        seq: Seq of the chat's last event.
+        reset: The client's cursor does not belong to the chat's current history.
+    """
 
     epoch: Epoch
     seq: Seq
@@ -180,11 +196,11 @@ class AdmissionAnswer(Output):
 
 
 class AdmissionDecision(Output):
-    """The answer to one of the questions.
+    """The decision on one admission.
 
     Attributes:
-        admitted: None: see ``refused``.
-        refused: ``forbidden``, ``chat-not-found``, or ``unavailable``: nobody knows now.
+        admitted: The chat's head; null if the user is refused.
+        refused: ``forbidden``, ``chat-not-found``, or ``unavailable`` if the database did not answer.
     """
 
     admitted: AdmissionAnswer | None = None
@@ -192,12 +208,12 @@ class AdmissionDecision(Output):
 
 
 class AdmissionAnswers(Output):
-    """One verdict for each question, in their order."""
+    """The response of ``POST /api/internal/admissions``: one decision per request, in the same order."""
 
     answers: list[AdmissionDecision]
 
 
 class PublishRequest(Input):
-    """``POST /api/internal/nudges``: bring the chat's log up to date."""
+    """The body of ``POST /api/internal/nudges``: bring the chat's log up to date."""
 
     chat_id: ChatId

@@ -1,4 +1,4 @@
-"""Prints one JSON Schema document of every public payload, event, ack and error: the source of the TypeScript types.
+"""Prints the JSON Schema of every public payload, event, ack and error; the TypeScript types are generated from it.
 
 Run: ``python -m roomcast.contract.schema``.
 
@@ -20,7 +20,7 @@ from roomcast.contract.text import UserId
 
 
 class ServerToClientEvents(Output):
-    """Name and only argument of everything that the gateway emits."""
+    """Name and only argument of each event that the gateway emits."""
 
     new_msg: events.Message = Field(alias="new-msg")
     member_added: events.MemberChange = Field(alias="member-added")
@@ -32,7 +32,7 @@ class ServerToClientEvents(Output):
 
 
 class ClientToServerEvents(Payload):
-    """Name and only argument of everything that the gateway takes; ``ping`` has none."""
+    """Name and only argument of each event that a client sends; ``ping`` has none."""
 
     join_user: UserId = Field(alias="join-user")
     join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
@@ -41,7 +41,7 @@ class ClientToServerEvents(Payload):
 
 
 class Acks(Output):
-    """What each event of a client is acked with; ``ping`` with the bare string ``pong``."""
+    """The ack of each event that a client sends; that of ``ping`` is the bare string ``pong``."""
 
     join_user: gateway.JoinUserAck | errors.AckFailure = Field(alias="join-user")
     join_chat: gateway.JoinChatAck | errors.AckFailure = Field(alias="join-chat")
@@ -49,7 +49,7 @@ class Acks(Output):
     typing: gateway.TypingAck | errors.AckFailure
 
 
-#: Roots; what they refer to comes along.
+#: The roots; the models that they refer to are included.
 PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
     ServerToClientEvents,
     ClientToServerEvents,
@@ -68,7 +68,7 @@ PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """Leaves out the titles of members: a TypeScript generator makes a named type of each."""
+    """Omits the titles of fields, since the TypeScript generator makes a named type of each title."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         del schema
@@ -76,7 +76,7 @@ class _PlainSchema(GenerateJsonSchema):
 
 
 def build_schema() -> dict[str, Any]:
-    """One JSON Schema (draft 2020-12) whose ``$defs`` are named as the models are."""
+    """A JSON Schema (draft 2020-12) whose ``$defs`` have the names of the models."""
     _, document = models_json_schema(
         [(model, _mode(model)) for model in PUBLIC_MODELS],
         title="Roomcast contract",
@@ -87,7 +87,7 @@ def build_schema() -> dict[str, Any]:
 
 
 def _mode(model: type[BaseModel]) -> JsonSchemaMode:
-    """What we send has every member that has a default; what we take does not need it."""
+    """Fields with a default are always present in what the server sends, and optional in what clients send."""
     return "validation" if issubclass(model, (Input, Payload)) else "serialization"
 
 

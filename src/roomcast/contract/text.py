@@ -1,9 +1,9 @@
-"""Every rule for text and numbers that come from outside, in one place.
+"""The types of ids, texts, numbers and times from outside, with their bounds.
 
-The patterns are in the dialect that JSON Schema, JavaScript and Pydantic's engine share, so the generated schemas state
-the same rules that the server enforces. A lone surrogate is refused by Pydantic itself: it is not Unicode text.
+The patterns are in the dialect that JSON Schema, JavaScript and Pydantic share, so that the generated schemas state the
+rules that the server enforces. Pydantic itself rejects lone surrogates.
 
-Layer: contract (Pydantic and the standard library only).
+Layer: contract.
 """
 
 from __future__ import annotations
@@ -17,67 +17,67 @@ MAX_ID_CHARS: Final = 128
 MAX_CONTENT_CHARS: Final = 32_768
 MAX_TITLE_CHARS: Final = 200
 MAX_EPOCH_CHARS: Final = 64
-#: JSON numbers are doubles in JavaScript; above this they are no longer exact.
+#: The largest integer up to which JavaScript numbers are exact.
 MAX_SEQ: Final = 2**53 - 1
 
-# Control characters, and the two separators that end a line in JavaScript and in some logs.
+# No control characters, nor the two separators that end a line in JavaScript and in some logs.
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 
 
 def _no_dot_segment(value: str) -> str:
-    """Refuse what URL clients resolve away: such a chat could never be asked for."""
+    """Reject ids that URL clients resolve as dot segments, which makes the chat unreachable."""
     if value in {".", ".."}:
         raise ValueError('must not be "." or ".."')
     return value
 
 
-#: Names a chat. Safe inside a URL path, a room name and a log line as it is.
+#: Id of a chat. Needs no escaping in a URL path, a room name or a log line.
 ChatId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[A-Za-z0-9._:~@-]+$"),
     AfterValidator(_no_dot_segment),
 ]
 
-#: Names a user. Any printable text, since it comes from somebody else's directory.
+#: Id of a user. Any printable text, since it comes from another system.
 UserId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
 ]
 
-#: Chosen by the sender; a repeat in the same chat answers the first result.
+#: Idempotency key of a message, chosen by the sender: a repeat in the same chat returns the first result.
 ClientMsgId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
 ]
 
-#: A message's text. U+0000 is refused on every database, since PostgreSQL cannot store it.
+#: Text of a message. U+0000 is rejected, since PostgreSQL cannot store it.
 Content = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_CONTENT_CHARS, pattern=r"^[^\u0000]*$"),
 ]
 
-#: A chat's name: one line.
+#: Title of a chat: one line.
 Title = Annotated[str, StringConstraints(strict=True, max_length=MAX_TITLE_CHARS, pattern=f"^{_PRINTABLE}*$")]
 
-#: Names a stretch of the database's history; opaque to clients.
+#: Id of a period of the database's history; opaque to clients. A restored database begins a new one.
 Epoch = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=MAX_EPOCH_CHARS, pattern=r"^[A-Za-z0-9._-]+$")
 ]
 
-#: Position of an event in its chat, from 1; 0 stands for "before the first".
+#: Position of an event in its chat, from 1; 0 is the position before the first event.
 Seq = Annotated[int, Field(strict=True, ge=0, le=MAX_SEQ)]
 
 
 def format_time(value: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds and ``Z``: what JavaScript's ``Date`` writes itself.
+    """RFC 3339 in UTC with milliseconds and ``Z``, the format of JavaScript's ``Date.toISOString``.
 
     Args:
-        value: An aware datetime; what is finer than a millisecond is cut off.
+        value: An aware datetime; it is truncated to milliseconds.
     """
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-#: A moment, as `format_time` writes it.
+#: A time in the format of `format_time`.
 Timestamp = Annotated[
     datetime,
     PlainSerializer(format_time, return_type=str, when_used="json"),

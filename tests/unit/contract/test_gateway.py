@@ -17,13 +17,13 @@ def test_the_guides_bare_chat_id_is_a_join_without_cursor() -> None:
     assert (join.chat_id, join.since) == ("c", None)
 
 
-def test_a_join_may_say_what_the_client_has() -> None:
+def test_a_join_may_contain_a_cursor() -> None:
     join = parse_join_chat({"chatId": "c", "since": {"epoch": "e", "seq": 3}})
     assert join.since == Cursor(epoch="e", seq=3)
     assert parse_join_chat({"chatId": "c", "since": None}).since is None
 
 
-def test_members_of_newer_clients_are_passed_over() -> None:
+def test_unknown_fields_of_newer_clients_are_ignored() -> None:
     assert parse_join_chat({"chatId": "c", "newer": {}}).chat_id == "c"
 
 
@@ -47,26 +47,26 @@ def test_members_of_newer_clients_are_passed_over() -> None:
         ({"chatId": "c", "since": {"epoch": "e", "seq": 10**400}}, "since.seq"),
     ],
 )
-def test_a_bad_join_is_told_where_it_is_bad(payload: object, where: str) -> None:
+def test_the_error_of_an_invalid_join_names_the_field(payload: object, where: str) -> None:
     with pytest.raises(InvalidPayload) as caught:
         parse_join_chat(payload)
     assert str(caught.value).startswith(where)
 
 
-def test_leaving_takes_both_forms() -> None:
+def test_leave_chat_accepts_both_forms() -> None:
     assert parse_leave_chat("c") == parse_leave_chat({"chatId": "c"})
     with pytest.raises(InvalidPayload):
         parse_leave_chat(None)
 
 
-def test_a_user_id_is_bare() -> None:
+def test_join_user_accepts_a_bare_user_id_only() -> None:
     assert parse_join_user("王") == "王"
     for payload in (None, "", {"userId": "a"}, "a\0"):
         with pytest.raises(InvalidPayload):
             parse_join_user(payload)
 
 
-def test_an_ack_says_reset_only_if_it_is_true() -> None:
+def test_an_ack_contains_reset_only_if_it_is_true() -> None:
     ack = JoinChatAck(chat_id="c", epoch="e", seq=3, recovered=True)
     assert ack.model_dump() == {"ok": True, "chatId": "c", "epoch": "e", "seq": 3, "recovered": True}
     again = JoinChatAck(chat_id="c", epoch="e", seq=3, recovered=False, reset=True)

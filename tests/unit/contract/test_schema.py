@@ -14,7 +14,7 @@ def test_every_reference_is_defined() -> None:
     assert names <= set(document["$defs"])
 
 
-def test_what_the_sdk_needs_is_there_under_its_name() -> None:
+def test_the_models_that_the_sdk_uses_are_defined() -> None:
     defs = build_schema()["$defs"]
     assert set(defs) >= {
         "Message",
@@ -38,9 +38,9 @@ def test_what_the_sdk_needs_is_there_under_its_name() -> None:
     assert "reset" not in defs["JoinChatAck"]["required"]
 
 
-def test_members_have_no_titles_of_their_own() -> None:
+def test_fields_have_no_titles() -> None:
     for model in build_schema()["$defs"].values():
-        assert not any("title" in member for member in model.get("properties", {}).values())
+        assert not any("title" in field for field in model.get("properties", {}).values())
 
 
 def test_the_module_prints_the_document() -> None:

@@ -62,7 +62,7 @@ def test_a_chat_id_is_safe_in_a_path(value: object, good: bool) -> None:
         (7, False),
     ],
 )
-def test_other_peoples_ids_are_printable(kind: Any, value: object, good: bool) -> None:
+def test_ids_from_other_systems_are_printable(kind: Any, value: object, good: bool) -> None:
     assert accepts(kind, value) is good
 
 
@@ -79,7 +79,7 @@ def test_other_peoples_ids_are_printable(kind: Any, value: object, good: bool) -
         (1, False),
     ],
 )
-def test_content_is_any_text_that_every_database_can_keep(value: object, good: bool) -> None:
+def test_content_is_any_text_that_every_database_can_store(value: object, good: bool) -> None:
     assert accepts(Content, value) is good
 
 

@@ -1,7 +1,7 @@
 // Generated from src/roomcast/contract by `npm run generate`. Do not edit.
 
 /**
- * Stable names for machines; the text beside them is for people and may change.
+ * Stable error codes for programs. The text beside a code is for people and may change.
  */
 export type ErrorCode =
   | 'bad-request'
@@ -57,21 +57,21 @@ export interface Contract {
   TypingAck: TypingAck;
 }
 /**
- * Why an event was refused.
+ * Why an event was rejected: a code for programs, a message for people.
  */
 export interface AckError {
   code: ErrorCode;
   message: string;
 }
 /**
- * The ack of an event that was refused.
+ * The ack of a rejected event.
  */
 export interface AckFailure {
   ok: false;
   error: AckError;
 }
 /**
- * What each event of a client is acked with; ``ping`` with the bare string ``pong``.
+ * The ack of each event that a client sends; that of ``ping`` is the bare string ``pong``.
  */
 export interface Acks {
   'join-user': JoinUserAck | AckFailure;
@@ -87,13 +87,15 @@ export interface JoinUserAck {
   userId: string;
 }
 /**
- * The ack of ``join-chat``: everything up to ``seq`` preceded it on this connection if ``recovered``.
+ * The ack of ``join-chat``.
  *
  * Attributes:
  *     epoch: The current epoch.
- *     seq: Where live events go on: the next one is ``seq + 1``.
- *     recovered: Everything after the given cursor was replayed, or no cursor was given. False: page through REST.
- *     reset: The cursor is not of this history: forget everything and refetch. Left out when false.
+ *     seq: Seq of the chat's last event; the next live event has ``seq + 1``.
+ *     recovered: Every event from the given cursor up to ``seq`` preceded this ack on the connection, or no cursor
+ *         was given. False: fetch the missing events through REST.
+ *     reset: The cursor does not belong to the chat's current history: discard everything and refetch. Left out when
+ *         false.
  */
 export interface JoinChatAck {
   ok: true;
@@ -121,6 +123,7 @@ export interface TypingAck {
  * One chat.
  *
  * Attributes:
+ *     last_activity_at: Time of its last event, or of its creation.
  *     last_seq: Seq of its last event; 0 while it has none.
  *     epoch: The current epoch.
  */
@@ -133,13 +136,13 @@ export interface Chat {
   epoch: string;
 }
 /**
- * ``chat-activity``, to the room of each user of a chat: it has something new, whether it is followed or not.
+ * ``chat-activity``: a chat of the user has a new event, whether or not the client follows it.
  *
- * Several events within a moment are told as one: the newest.
+ * Of several events in quick succession, only the newest is announced.
  *
  * Attributes:
- *     seq: Where the chat ends now.
- *     user_id: Who wrote, or added a member; None for an AI or a service.
+ *     seq: Seq of the event.
+ *     user_id: The user that wrote, or added a member; null for an AI or a service.
  */
 export interface ChatActivity {
   chatId: string;
@@ -149,12 +152,12 @@ export interface ChatActivity {
   time: string;
 }
 /**
- * One event as the gateway would emit it.
+ * One event, as the gateway emits it.
  *
  * Attributes:
- *     type: Its type in the events table.
- *     event: The Socket.IO event's name.
- *     data: The Socket.IO event's only argument.
+ *     type: The type in the events table.
+ *     event: The name of the Socket.IO event.
+ *     data: The only argument of the Socket.IO event.
  */
 export interface ChatEvent {
   seq: number;
@@ -165,14 +168,14 @@ export interface ChatEvent {
   };
 }
 /**
- * ``GET /api/chats``: newest activity first. ``next_cursor`` is None on the last page.
+ * The response of ``GET /api/chats``: latest activity first. ``nextCursor`` is null on the last page.
  */
 export interface ChatPage {
   chats: Chat[];
   nextCursor: string | null;
 }
 /**
- * Name and only argument of everything that the gateway takes; ``ping`` has none.
+ * Name and only argument of each event that a client sends; ``ping`` has none.
  */
 export interface ClientToServerEvents {
   'join-user': string;
@@ -181,34 +184,42 @@ export interface ClientToServerEvents {
   typing: string | SetTyping;
 }
 /**
- * ``join-chat``. The guide's bare ``chatId`` is read as ``{chatId}``.
+ * ``join-chat``: follow a chat. The guide's bare ``chatId`` is read as ``{chatId}``.
+ *
+ * Attributes:
+ *     since: The client's cursor. The gateway replays the events after it before it acks.
  */
 export interface JoinChat {
   chatId: string;
   since?: Cursor | null;
 }
 /**
- * The last event that a client has received: it has everything up to ``seq``, as written in ``epoch``.
+ * The last event that a client has: it has every event up to ``seq``, as they were in ``epoch``.
  */
 export interface Cursor {
   epoch: string;
   seq: number;
 }
 /**
- * ``leave-chat``. A bare ``chatId`` is read as ``{chatId}``.
+ * ``leave-chat``: stop following a chat. A bare ``chatId`` is read as ``{chatId}``.
  */
 export interface LeaveChat {
   chatId: string;
 }
 /**
- * ``typing``. A bare ``chatId`` is read as ``{chatId, typing: true}``.
+ * ``typing``: the user starts or stops typing. A bare ``chatId`` is read as ``{chatId, typing: true}``.
  */
 export interface SetTyping {
   chatId: string;
   typing?: boolean;
 }
 /**
- * ``GET /api/config``.
+ * The response of ``GET /api/config``.
+ *
+ * Attributes:
+ *     auth: Whether requests and connections need a token.
+ *     epoch: The current epoch.
+ *     version: The server's version.
  */
 export interface Config {
   auth: boolean;
@@ -217,18 +228,18 @@ export interface Config {
   version: string;
 }
 /**
- * How the page finds the gateway: ``url``; else this host with ``port``; else, both None, this origin.
+ * Address of the gateway: ``url``; else ``port`` on the API's host; else, if both are null, the API's origin.
  */
 export interface GatewayAddress {
   url: string | null;
   port: number | null;
 }
 /**
- * ``POST /api/chats``.
+ * The body of ``POST /api/chats``.
  *
  * Attributes:
- *     id: Chosen by the caller, or left to the server.
- *     members: Who belongs to it besides the caller; used once authentication is on.
+ *     id: The chat's id; the server chooses one if it is left out.
+ *     members: The first members besides the caller.
  */
 export interface CreateChat {
   id?: string | null;
@@ -239,13 +250,13 @@ export interface CreateChat {
   members?: string[];
 }
 /**
- * ``GET /api/chats/{id}/events``.
+ * The response of ``GET /api/chats/{id}/events``: ascending by seq.
  *
  * Attributes:
  *     epoch: The current epoch.
  *     seq: The chat's head.
- *     more: Ask again after the last event.
- *     reset: The given epoch and seq are not of this history: forget everything and refetch.
+ *     more: There are more events: request the page after the last one.
+ *     reset: The given cursor does not belong to the chat's current history: discard everything and refetch.
  */
 export interface EventPage {
   epoch: string;
@@ -255,7 +266,7 @@ export interface EventPage {
   reset: boolean;
 }
 /**
- * ``GET /health``.
+ * The response of ``GET /health``.
  */
 export interface Health {
   status: 'healthy';
@@ -269,11 +280,11 @@ export interface Member {
   addedAt: string;
 }
 /**
- * ``member-added`` and ``member-removed``: who belongs to the chat from this seq on.
+ * ``member-added`` and ``member-removed``: a user is, or is no longer, a member from this seq on.
  *
  * Attributes:
- *     user_id: Who came or went.
- *     actor_id: Who did it; None for a service.
+ *     user_id: The member that was added or removed.
+ *     actor_id: The user that did it; null for a service.
  */
 export interface MemberChange {
   chatId: string;
@@ -284,13 +295,13 @@ export interface MemberChange {
   time: string;
 }
 /**
- * ``GET /api/chats/{id}/members``.
+ * The response of ``GET /api/chats/{id}/members``: ascending by user id.
  */
 export interface MemberPage {
   members: Member[];
 }
 /**
- * ``new-msg``: one message. The guide's four members first.
+ * ``new-msg``: one message. The first four fields are the guide's.
  */
 export interface Message {
   id: string;
@@ -305,11 +316,12 @@ export interface Message {
   status: 'sent';
 }
 /**
- * ``GET /api/chats/{id}/messages``: ascending by seq.
+ * The response of ``GET /api/chats/{id}/messages``: ascending by seq.
  *
  * Attributes:
- *     seq: The chat's head at reading: join with it as cursor.
- *     has_more: There are more in the direction of reading: newer ones with ``after``, else older ones.
+ *     epoch: The current epoch.
+ *     seq: The chat's head when the page was read: the cursor to join with.
+ *     has_more: There are more messages: newer ones with ``after``, else older ones.
  */
 export interface MessagePage {
   epoch: string;
@@ -318,12 +330,14 @@ export interface MessagePage {
   hasMore: boolean;
 }
 /**
- * ``presence``: who of a chat is there, as changes; a client gets a full picture when it has joined.
+ * ``presence``: the users online in a chat, as changes. After a join the client gets a full list.
+ *
+ * A user is online while at least one of its devices follows the chat, on any gateway.
  *
  * Attributes:
- *     online: Users who have come: at least one of their devices follows the chat, on whichever gateway.
- *     offline: Users who have gone: none of their devices does any more.
- *     reset: ``online`` is everybody: forget what was known before.
+ *     online: Users that came online.
+ *     offline: Users that went offline.
+ *     reset: ``online`` is the full list and replaces the earlier state.
  */
 export interface Presence {
   chatId: string;
@@ -332,7 +346,15 @@ export interface Presence {
   reset: boolean;
 }
 /**
- * The body of every REST error, ``application/problem+json``.
+ * The body of every REST error, as ``application/problem+json``.
+ *
+ * Attributes:
+ *     type: Always ``about:blank``: use ``code``.
+ *     title: The phrase of the HTTP status.
+ *     status: The HTTP status.
+ *     detail: What is wrong and what to do, for people.
+ *     code: What is wrong, for programs.
+ *     errors: The invalid parts of the request; left out if there are none.
  */
 export interface Problem {
   type: string;
@@ -343,18 +365,18 @@ export interface Problem {
   errors?: ProblemItem[] | null;
 }
 /**
- * One thing that is wrong with a request.
+ * One invalid part of a request.
  *
  * Attributes:
- *     pointer: Where: a JSON Pointer into the body (``/content``), or ``?limit`` for a query parameter.
- *     message: What is wrong with it.
+ *     pointer: A JSON Pointer into the body (``/content``), or ``?limit`` for a query parameter.
+ *     message: What is wrong with that part.
  */
 export interface ProblemItem {
   pointer: string;
   message: string;
 }
 /**
- * ``resync``: events were missed; page through REST from your own cursor, or refetch everything if ``reset``.
+ * ``resync``: events were missed. Page through REST from the client's cursor; if ``reset``, refetch everything.
  */
 export interface Resync {
   chatId: string;
@@ -363,11 +385,12 @@ export interface Resync {
   reset: boolean;
 }
 /**
- * ``POST /api/chat/messages``.
+ * The body of ``POST /api/chat/messages``.
  *
  * Attributes:
- *     client_msg_id: Chosen by the sender: a repeat in the same chat answers the first result.
- *     user_id: Who speaks; only while authentication is off, else the token says it.
+ *     role: ``AI`` needs a service token while authentication is on.
+ *     client_msg_id: Idempotency key chosen by the sender: a repeat in the same chat returns the first result.
+ *     user_id: The author, while authentication is off or with a service token. Otherwise the token names the author.
  */
 export interface SendMessage {
   chatId: string;
@@ -377,7 +400,7 @@ export interface SendMessage {
   userId?: string | null;
 }
 /**
- * Name and only argument of everything that the gateway emits.
+ * Name and only argument of each event that the gateway emits.
  */
 export interface ServerToClientEvents {
   'new-msg': Message;
@@ -389,11 +412,11 @@ export interface ServerToClientEvents {
   'chat-activity': ChatActivity;
 }
 /**
- * ``typing``: a user of the chat began or stopped to write. Forget it after 6 s without another one.
+ * ``typing``: a user of the chat started or stopped typing. Expires after 6 s unless it is repeated.
  *
  * Attributes:
- *     user_id: Who.
- *     typing: Whether they write now.
+ *     user_id: The user.
+ *     typing: Whether the user is typing.
  */
 export interface Typing {
   chatId: string;
