@@ -29,23 +29,23 @@ def prompt(content: str, history: int = 0) -> Prompt:
 @pytest.mark.parametrize(
     "content", ["hello", "你好", " ", "\n", "x" * 32_768, "界" * 32_768, "\u202e\x1b[31m", "```\n<b>"]
 )
-async def test_an_answer_is_pieces_of_text_that_make_a_message(responder: Responder, content: str) -> None:
+async def test_the_pieces_of_an_answer_are_valid_content(responder: Responder, content: str) -> None:
     pieces = [piece async for piece in responder.respond(prompt(content))]
     assert pieces
     assert all(pieces)
     TypeAdapter(Content).validate_python("".join(pieces))
 
 
-async def test_asked_again_after_a_crash_it_answers_again(responder: Responder) -> None:
+async def test_it_answers_the_same_prompt_again_after_a_crash(responder: Responder) -> None:
     for _ in range(2):
         assert [piece async for piece in responder.respond(prompt("hello", history=3))]
 
 
-async def test_it_can_be_stopped_between_two_pieces(responder: Responder) -> None:
+async def test_it_can_be_cancelled_between_two_pieces(responder: Responder) -> None:
     answer = responder.respond(prompt("hello"))
     assert await anext(answer)
     await answer.aclose()  # type: ignore[attr-defined] # every async generator has it
 
 
-def test_it_has_a_name_that_a_chat_can_keep(responder: Responder) -> None:
+def test_its_name_is_short_enough_to_be_stored(responder: Responder) -> None:
     assert 1 <= len(responder.name) <= 64

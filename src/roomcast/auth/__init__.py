@@ -1,4 +1,8 @@
-"""Who a caller is: access tokens.
+"""Authentication: access tokens.
 
-May import: chat, contract.
+May import: contract.
+
+| module | what |
+|---|---|
+| ``tokens`` | issues and verifies signed tokens |
 """

@@ -1,7 +1,7 @@
-"""Access tokens: signed JSON Web Tokens that say who a caller is and until when.
+"""Access tokens: signed JSON Web Tokens with a user id and an expiry.
 
-One algorithm, fixed here and never read from the token; issuer, audience, subject and expiry are required; a token that
-asks for anything else (`crit`, a key id) is refused.
+The algorithm is fixed and never read from the token. Issuer, audience, subject and expiry are required. A header that
+selects a key or an extension (``kid``, ``crit``, …) is rejected.
 
 Layer: auth. Source: RFC 7519, RFC 8725 (best current practices).
 """
@@ -22,11 +22,11 @@ from roomcast.contract.text import UserId
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "roomcast"
 AUDIENCE: Final = "roomcast"
-#: What a service token carries: other back ends, which may speak for any user and as AI.
+#: Scope of a service token: another back end, which may write for any user and as AI.
 SERVICE_SCOPE: Final = "service"
-#: RFC 7518 §3.2: the key of HS256 has at least the hash's size.
+#: RFC 7518 §3.2: an HS256 key is at least as long as the hash.
 MIN_SECRET_BYTES: Final = 32
-#: No honest token of ours is near this; longer ones are refused before they are parsed.
+#: Far more than an issued token has; a longer one is rejected before it is parsed.
 MAX_TOKEN_CHARS: Final = 4_096
 
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
@@ -34,11 +34,14 @@ _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
 
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
-    """How tokens are signed.
+    """How tokens are signed and checked.
 
     Attributes:
-        secret: Shared by all services of one installation; never shown.
-        leeway_s: Seconds by which the clocks of two machines may differ.
+        secret: The signing key, shared by all services of one installation; left out of the ``repr``.
+        leeway_s: Seconds for which a token is accepted after its expiry, since the clocks of machines differ.
+
+    Raises:
+        WeakSecret: the secret is shorter than `MIN_SECRET_BYTES`.
     """
 
     secret: str = field(repr=False)
@@ -51,12 +54,12 @@ class AuthOptions:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a caller is.
+    """The verified content of a token.
 
     Attributes:
-        user_id: The user, or the service's own name.
-        service: May speak for any user and as AI.
-        expires_at: Unix seconds after which the token is no longer good.
+        user_id: The user, or the name of the service.
+        service: A back end that may write for any user and as AI.
+        expires_at: Unix seconds at which the token expires.
     """
 
     user_id: str
@@ -69,29 +72,29 @@ class AuthError(Exception):
 
 
 class WeakSecret(AuthError):
-    """The signing secret is too short: a configuration mistake."""
+    """The signing secret is too short."""
 
     def __init__(self, size_bytes: int) -> None:
-        super().__init__(f"the secret has {size_bytes} bytes; HS256 needs {MIN_SECRET_BYTES} or more")
+        super().__init__(f"the secret has {size_bytes} bytes; use at least {MIN_SECRET_BYTES} random bytes")
         self.size_bytes = size_bytes
 
 
 class TokenRejected(AuthError):
-    """The token is not good; the text may be shown to its bearer."""
+    """The token is not valid. The text may be shown to its bearer: it says why, and does not repeat the token."""
 
 
 class TokenExpired(TokenRejected):
-    """The token was good once: get a new one."""
+    """The token has expired."""
 
     def __init__(self) -> None:
         super().__init__("the token has expired; get a new one")
 
 
 class TokenIssuer:
-    """Makes tokens.
+    """Issues tokens.
 
     Args:
-        options: The secret.
+        options: The signing secret.
         clock: Unix seconds.
     """
 
@@ -100,10 +103,10 @@ class TokenIssuer:
         self._clock = clock
 
     def issue(self, user_id: str, *, ttl_s: float, service: bool = False) -> str:
-        """A token for ``user_id`` that is good for ``ttl_s`` seconds.
+        """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
 
         Raises:
-            ValueError: the user id is none, or ``ttl_s`` is not positive.
+            ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
         """
         if ttl_s <= 0:
             raise ValueError("ttl_s must be positive")
@@ -121,10 +124,10 @@ class TokenIssuer:
 
 
 class TokenVerifier:
-    """Reads tokens.
+    """Verifies tokens.
 
     Args:
-        options: The secret.
+        options: The signing secret.
         clock: Unix seconds.
     """
 
@@ -133,37 +136,39 @@ class TokenVerifier:
         self._clock = clock
 
     def verify(self, token: object) -> Identity:
-        """Who the bearer is.
+        """The identity of the token's bearer.
 
         Raises:
-            TokenExpired: it was good once.
-            TokenRejected: it is no token of this installation; the text says why without repeating it.
+            TokenExpired: the token has expired.
+            TokenRejected: the token is not a valid token of this installation.
         """
         if not isinstance(token, str) or not token:
             raise TokenRejected("a token is needed: auth {token} on the socket, Authorization: Bearer over HTTP")
         if len(token) > MAX_TOKEN_CHARS:
-            raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters")
+            raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
         try:
             unknown = {"kid", "crit", "jku", "x5u", "jwk"} & jwt.get_unverified_header(token).keys()
             if unknown:
-                raise TokenRejected(f"the token's header has {', '.join(sorted(unknown))}, which is not taken here")
+                raise TokenRejected(
+                    f"the token's header has {', '.join(sorted(unknown))}, which is not supported; get a new token"
+                )
             claims = jwt.decode(
                 token,
                 self._options.secret,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                # The expiry is checked below, against the clock that was handed in.
+                # The expiry is checked below, against `clock`.
                 options={"require": ["iss", "aud", "sub", "exp"], "verify_exp": False, "verify_iat": False},
             )
             user_id = _USER_ID.validate_python(claims["sub"])
         except jwt.InvalidTokenError as error:
-            raise TokenRejected(f"the token is not valid here: {error}") from None
+            raise TokenRejected(f"the token is not valid for this server: {error}; get a new one") from None
         except (ValidationError, UnicodeError):
-            raise TokenRejected("the token's subject is not a user id") from None
+            raise TokenRejected("the token's subject is not a valid user id; get a new token") from None
         expires_at = claims["exp"]
         if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)) or not math.isfinite(expires_at):
-            raise TokenRejected("the token's expiry is not a number")
+            raise TokenRejected("the token's expiry is not a number; get a new token")
         if self._clock() >= expires_at + self._options.leeway_s:
             raise TokenExpired
         return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, float(expires_at))

@@ -1,4 +1,8 @@
-"""What answers a user message, one module for each kind behind `chat.ports.Responder`.
+"""Implementations of `chat.ports.Responder`, which answer USER messages.
 
 May import: chat, contract.
+
+| module | what |
+|---|---|
+| ``demo`` | quotes the message; needs no model |
 """

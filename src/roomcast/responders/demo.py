@@ -1,4 +1,4 @@
-"""A responder without a model: says that it is a demo and shows that it has read the message.
+"""A responder without a model: it says that it is a demo, and quotes the message.
 
 Layer: responders.
 """
@@ -12,26 +12,26 @@ from typing import Final
 from roomcast.chat.ports import Prompt
 
 NAME: Final = "demo"
-#: A quotation longer than this is cut: the demo answers, it does not repeat.
+#: A longer quotation is cut.
 MAX_QUOTE_CHARS: Final = 80
-# CJK ideographs, the extensions included: the page speaks English and Traditional Chinese, and so does the demo.
+# CJK ideographs with their extensions. Like the page, the demo speaks English and Traditional Chinese.
 _HAN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class DemoResponder:
-    """Answers every message at once, in the message's language."""
+    """Answers every message immediately, in English or Chinese like the message."""
 
     @property
     def name(self) -> str:
-        """What chats call it."""
+        """The name by which chats refer to it."""
         return NAME
 
     async def respond(self, prompt: Prompt) -> AsyncIterator[str]:
-        """Two sentences: what this is, and what was said."""
+        """Yield two sentences: a disclaimer, and a quotation of the message."""
         text = " ".join(prompt.message.content.split())
         quote = text if len(text) <= MAX_QUOTE_CHARS else f"{text[: MAX_QUOTE_CHARS - 1]}…"
         words = len(text.split())
-        earlier = len(prompt.history)  # what was shown: there may be more
+        earlier = len(prompt.history)
         if _HAN.search(text):
             yield "我是 Roomcast 的示範回覆，不是真正的 AI 模型。"
             yield f"您說：「{quote}」（共 {len(text)} 個字元；之前的訊息我讀了 {earlier} 則）。"

@@ -1,4 +1,4 @@
-"""Access tokens, and every way in which somebody has broken them elsewhere."""
+"""Access tokens, including the known attacks on JSON Web Tokens."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def test_an_issued_token_tells_its_bearer_and_its_end() -> None:
+def test_an_issued_token_contains_its_user_and_expiry() -> None:
     token = TokenIssuer(OPTIONS, clock=lambda: NOW).issue("ann", ttl_s=60)
     assert verify(token) == Identity("ann", service=False, expires_at=NOW + 60)
 
 
-def test_a_service_token_says_so() -> None:
+def test_a_service_token_is_verified_as_one() -> None:
     token = TokenIssuer(OPTIONS, clock=lambda: NOW).issue("billing", ttl_s=60, service=True)
     assert verify(token).service
 
 
-def test_a_token_is_good_until_its_expiry_and_the_leeway_and_no_longer() -> None:
+def test_a_token_is_valid_until_its_expiry_plus_the_leeway() -> None:
     assert verify(issue(), now=NOW + 64.9).user_id == "ann"
     with pytest.raises(TokenExpired):
         verify(issue(), now=NOW + 65)
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "exp"])
-def test_a_token_without_a_required_claim_is_refused(claim: str) -> None:
+def test_a_token_without_a_required_claim_is_rejected(claim: str) -> None:
     with pytest.raises(TokenRejected, match=claim):
         verify(issue(**{claim: None}))
 
@@ -78,18 +78,18 @@ def test_a_token_without_a_required_claim_is_refused(claim: str) -> None:
         {"nbf": 99_999_999_999},
     ],
 )
-def test_a_token_with_a_wrong_claim_is_refused(changes: dict[str, Any]) -> None:
+def test_a_token_with_a_wrong_claim_is_rejected(changes: dict[str, Any]) -> None:
     with pytest.raises(TokenRejected):
         verify(issue(**changes))
 
 
-def test_a_token_of_another_secret_is_refused() -> None:
+def test_a_token_of_another_secret_is_rejected() -> None:
     with pytest.raises(TokenRejected):
         verify(issue(), secret="another secret of thirty-two bytes!!")
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "HS512", "RS256", "ES256"])
-def test_an_algorithm_that_the_token_chose_is_refused(algorithm: str) -> None:
+def test_an_algorithm_chosen_by_the_token_is_rejected(algorithm: str) -> None:
     signed = issue()
     forged = ".".join([part({"alg": algorithm, "typ": "JWT"}), signed.split(".")[1], signed.split(".")[2]])
     with pytest.raises(TokenRejected):
@@ -99,38 +99,38 @@ def test_an_algorithm_that_the_token_chose_is_refused(algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("header", [{"kid": "../../etc/passwd"}, {"crit": ["x"], "x": 1}, {"jku": "http://x"}])
-def test_a_header_that_asks_for_more_is_refused(header: dict[str, Any]) -> None:
+def test_a_header_that_selects_a_key_or_an_extension_is_rejected(header: dict[str, Any]) -> None:
     token = jwt.encode({"sub": "ann", "exp": NOW + 60}, SECRET, algorithm=ALGORITHM, headers=header)
     with pytest.raises(TokenRejected):
         verify(token)
 
 
 @pytest.mark.parametrize("token", [None, "", 7, {"token": 1}, [], "a.b.c", "é" * 10, "x" * 5_000, b"bytes"])
-def test_what_is_no_token_is_refused(token: object) -> None:
+def test_a_value_that_is_not_a_token_is_rejected(token: object) -> None:
     with pytest.raises(TokenRejected):
         verify(token)
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_refused_and_never_more_than_that(text: str) -> None:
+def test_arbitrary_text_raises_token_rejected_and_no_other_error(text: str) -> None:
     with pytest.raises(TokenRejected):
         verify(text)
 
 
-def test_a_refusal_does_not_repeat_the_token() -> None:
+def test_a_rejection_does_not_repeat_the_token() -> None:
     token = issue(iss="somebody")
-    with pytest.raises(TokenRejected) as refused:
+    with pytest.raises(TokenRejected) as rejected:
         verify(token)
-    assert token not in str(refused.value)
+    assert token not in str(rejected.value)
 
 
-def test_a_short_secret_is_refused_and_no_secret_is_shown() -> None:
+def test_a_short_secret_is_rejected_and_the_repr_shows_no_secret() -> None:
     with pytest.raises(WeakSecret, match="32"):
         AuthOptions("short")
     assert SECRET not in repr(OPTIONS)
 
 
 @pytest.mark.parametrize(("user_id", "ttl_s"), [("", 60.0), ("a\0b", 60.0), ("ann", 0.0), ("ann", -1.0)])
-def test_no_token_is_issued_for_nobody_or_no_time(user_id: str, ttl_s: float) -> None:
+def test_no_token_is_issued_without_a_valid_user_id_and_lifetime(user_id: str, ttl_s: float) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         TokenIssuer(OPTIONS).issue(user_id, ttl_s=ttl_s)

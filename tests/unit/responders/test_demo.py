@@ -1,5 +1,3 @@
-"""The demo responder: honest, short, in the message's language."""
-
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -23,7 +21,7 @@ async def answer(content: str, history: int = 0) -> str:
     return "".join(pieces)
 
 
-async def test_it_says_that_it_is_a_demo_and_what_it_read() -> None:
+async def test_it_says_that_it_is_a_demo_and_quotes_the_message() -> None:
     text = await answer("How are you?", history=1)
     assert "demo" in text
     assert "“How are you?” (3 words; I read 1 earlier message)" in text
