@@ -100,9 +100,11 @@ def directory_families(directory: RedisDirectory) -> Iterator[Family]:
 
 def relay_families(counters: RelayCounters) -> Iterator[Family]:
     """Of the relay."""
-    yield Family("relay_published", "Events that went to the log right behind their commit.", "counter", counters.fast)
-    yield Family("relay_mended", "Logs that were compared with the events table.", "counter", counters.mended)
-    yield Family("relay_put_off", "Publishing that has to be tried again.", "counter", counters.put_off)
+    yield Family(
+        "relay_published", "Events that went to the log right behind their commit.", "counter", counters.appended
+    )
+    yield Family("relay_mended", "Logs that were compared with the events table.", "counter", counters.caught_up)
+    yield Family("relay_put_off", "Publishing that has to be tried again.", "counter", counters.deferred)
 
 
 def activity_families(counters: Counter[str]) -> Iterator[Family]:

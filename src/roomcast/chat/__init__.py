@@ -1,4 +1,15 @@
-"""The domain: messages, members, events, use cases, AI turns, and the ports that they need.
+"""The domain: chats, messages, members, events and AI turns, the use cases over them, and the ports that they need.
 
-Knows no socket, no SQL, no Redis. May import: contract.
+Contains no socket, SQL or Redis code. May import: contract, backoff.
+
+| module | what |
+|---|---|
+| ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
+| ``writing`` | use cases: send a message, create a chat, change its members, store an AI's answer |
+| ``reading`` | use cases: chats, events after a cursor, messages, members |
+| ``admission`` | use case: whether a user may follow a chat |
+| ``relay`` | publishes committed events to the log |
+| ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |
+| ``encoding`` | events as JSON bytes |
+| ``ports`` | what the domain needs from other packages, as protocols |
 """

@@ -1,14 +1,13 @@
-"""Tells the users of a chat that it has something new, whether they follow it or not: ``chat-activity``.
+"""Notifies the users of a chat that it has a new event, whether or not they follow it: ``chat-activity``.
 
-Of the moment and at most once: what is lost here (a process that ends, a Redis that is away, a commit whose answer was
-lost and that nobody repeats to the same process) is seen in the list of chats, which is read from the truth. So nothing
-waits for it: a send hands its event over and goes on.
+Ephemeral and at most once. A lost announcement is not repeated: the list of chats, read from the database, shows the
+same. A write hands its event over and never waits for the announcement.
 
-Bounded fan-out. One announcement per chat and second, from each process that commits: the first event is told at once,
-of those that follow within the second the newest, at its end. At most ``max_audience`` users are told of one chat,
-those whose ids come first: a chat with more members is one that people look into, not one that calls each of them.
+- Throttled per chat and process: the first event is announced at once; of the events within the following
+  ``interval_s``, the newest is announced at its end.
+- An announcement reaches at most ``max_audience`` members, the first by user id.
 
-Layer: chat. Source: DESIGN §5.
+Layer: chat. Source: docs/design.md, "Contract".
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from roomcast.chat.audience import MemberCache, MemberLookup, RecentAuthors
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import StoredEvent, StoredMember
+from roomcast.chat.model import StoredEvent
 from roomcast.contract.events import ChatActivity, EventType
 
 logger = logging.getLogger(__name__)
 
-#: Events that people want to hear of: somebody wrote, and a chat is new to somebody.
-_TOLD: Final = frozenset({EventType.MESSAGE_CREATED, EventType.MEMBER_ADDED})
-_MEMBER_EVENTS: Final = frozenset({EventType.MEMBER_ADDED, EventType.MEMBER_REMOVED})
+#: A message, and an addition: the chat is new to the added member.
+_ANNOUNCED_TYPES: Final = frozenset({EventType.MESSAGE_CREATED, EventType.MEMBER_ADDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +37,13 @@ class ActivityOptions:
 
     Attributes:
         interval_s: Shortest time between two announcements of one chat.
-        max_audience: Users that are told of one chat.
-        max_chats: Chats whose interval runs at a time; beyond it the oldest one's news are dropped. Each of so many
-            chats would have to get a message within the same interval.
-        concurrency: Announcements under way at a time: they must not crowd out the sends at the database.
-        cached_audiences: Chats whose members are remembered; 500 ids each make some 40 KB.
+        max_audience: Members notified per announcement.
+        max_chats: Chats throttled at the same time; beyond it the one whose interval ends first loses its pending
+            update. Only that many chats with an event within one interval reach this bound.
+        concurrency: Announcements in progress at the same time, so that their queries leave the database to the writes.
+        cached_audiences: Chats whose members are cached; 500 ids take about 40 KB.
         authors_chats: Chats whose recent authors are remembered, while authentication is off.
-        authors_per_chat: Authors of each that are.
+        authors_per_chat: Recent authors remembered per chat.
     """
 
     interval_s: float = 1.0
@@ -57,34 +56,23 @@ class ActivityOptions:
 
 
 class AnnouncementLost(Exception):
-    """An announcement reached nobody, or not everybody; it is not repeated."""
+    """The announcement was not published; it is not repeated."""
 
 
 class Announcer(Protocol):
-    """Reaches users wherever they are connected."""
+    """Emits to users on every node that they are connected to."""
 
     async def announce(self, user_ids: Sequence[str], activity: ChatActivity) -> None:
-        """Tell each device of these users once. Takes a few seconds at most.
+        """Emit once to each connection of these users. Takes a few seconds at most.
 
         Raises:
-            AnnouncementLost: it could not be handed over.
-        """
-
-
-class MemberLookup(Protocol):
-    """Who belongs to a chat; `roomcast.chat.ports.ChatStore` has it."""
-
-    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
-        """A chat's members by user id.
-
-        Raises:
-            StoreUnavailable: nobody knows.
+            AnnouncementLost: it could not be published.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
-    """What is told of an event; without its payload, which may be large."""
+class _Update:
+    """What an announcement says about an event. Without the payload, which may be large."""
 
     epoch: str
     seq: int
@@ -93,217 +81,138 @@ class _News:
 
 
 @dataclass(slots=True)
-class _Lane:
-    """One chat's interval. ``task`` runs until an interval has passed without news."""
+class _Throttle:
+    """One chat's throttle. ``task`` announces ``pending``, and ends after an interval without a new update."""
 
-    news: _News | None
-    telling: bool = False
+    pending: _Update | None
+    announcing: bool = False
     task: asyncio.Task[None] | None = None
 
 
 class ActivityNotifier:
-    """Hears of every event that this process commits, and announces what is new.
+    """Announces the activity of chats, based on the events that this process commits.
 
     Args:
-        store: Knows the members.
-        open_to_all: Authentication is off. Chats then often have no members, so those who wrote of late, as far as this
-            process knows, are told as well. With authentication only members are.
+        store: Queried for members.
+        open_to_all: Authentication is off. Chats then often have no members, so the announcements also go to the users
+            that recently wrote through this process. With authentication they go to members only.
         options: Bounds.
 
     Attributes:
-        counters: ``announced``; ``coalesced`` (told by a newer one); ``curtailed`` (announcements that did not reach
-            everybody, since the chat has too many members); and what was lost: ``dropped`` (too many chats at once),
-            ``unavailable`` (no database), ``lost`` (no way to the users), ``failed`` (a bug).
+        counters: ``announced``; ``coalesced`` (replaced by a newer update); ``curtailed`` (announced, but not to all
+            members); not announced: ``dropped`` (more than ``max_chats``), ``unavailable`` (database), ``lost``
+            (announcer), ``failed`` (a bug).
     """
 
     def __init__(self, store: MemberLookup, *, open_to_all: bool, options: ActivityOptions | None = None) -> None:
-        self._options = options or ActivityOptions()
-        self._audiences = _Audiences(store, self._options)
-        self._authors = _Authors(self._options) if open_to_all else None
-        self._lanes: OrderedDict[str, _Lane] = OrderedDict()
-        self._slots = asyncio.Semaphore(self._options.concurrency)
+        self._options = options = options or ActivityOptions()
+        self._members = MemberCache(store, max_members=options.max_audience, max_chats=options.cached_audiences)
+        self._authors: RecentAuthors | None = None
+        if open_to_all:
+            self._authors = RecentAuthors(max_chats=options.authors_chats, max_authors=options.authors_per_chat)
+        # In the order in which their intervals end.
+        self._throttles: OrderedDict[str, _Throttle] = OrderedDict()
+        self._slots = asyncio.Semaphore(options.concurrency)
         self._announcer: Announcer | None = None
         self.counters: Counter[str] = Counter()
 
     def announce_through(self, announcer: Announcer) -> None:
-        """Announce from now on; before this nobody is told."""
+        """Start announcing. Events committed earlier are not announced."""
         self._announcer = announcer
 
-    def committed(self, event: StoredEvent, by: str | None) -> None:
+    def committed(self, event: StoredEvent, actor_id: str | None) -> None:
         """Take an event right after its commit. Returns at once and never fails.
 
         Args:
-            event: What stands in the events table now.
-            by: Who caused it; None: an AI or a service.
+            event: The stored event.
+            actor_id: The user that caused it; None for an AI or a service.
         """
         if self._announcer is None:
             return
-        self._audiences.follow(event)
-        if event.type not in _TOLD:
+        self._members.apply(event)
+        if event.type not in _ANNOUNCED_TYPES:
             return
-        if self._authors is not None and by is not None:
-            self._authors.add(event.chat_id, by)
-        self._take(event.chat_id, _News(event.epoch, event.seq, by, event.created_at))
+        if self._authors is not None and actor_id is not None:
+            self._authors.add(event.chat_id, actor_id)
+        self._schedule(event.chat_id, _Update(event.epoch, event.seq, actor_id, event.created_at))
 
     async def close(self) -> None:
-        """Tell nobody any more."""
+        """Stop announcing and drop what is pending."""
         self._announcer = None
-        tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
-        self._lanes.clear()
+        tasks = [throttle.task for throttle in self._throttles.values() if throttle.task is not None]
+        self._throttles.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _take(self, chat_id: str, news: _News) -> None:
-        lane = self._lanes.get(chat_id)
-        if lane is None:
-            lane = self._lanes[chat_id] = _Lane(news)
-            lane.task = asyncio.create_task(self._run(chat_id, lane), name=f"activity-{chat_id}")
-            if len(self._lanes) > self._options.max_chats:
-                self._drop_oldest()
+    def _schedule(self, chat_id: str, update: _Update) -> None:
+        throttle = self._throttles.get(chat_id)
+        if throttle is None:
+            throttle = self._throttles[chat_id] = _Throttle(update)
+            throttle.task = asyncio.create_task(self._run(chat_id, throttle), name=f"activity-{chat_id}")
+            if len(self._throttles) > self._options.max_chats:
+                self._drop_first()
             return
-        if lane.news is not None:
+        pending = throttle.pending
+        if pending is not None:
             self.counters["coalesced"] += 1
-            # Two sends of one chat may come back from the database in either order.
-            if lane.news.epoch == news.epoch and lane.news.seq > news.seq:
+            # The commits of two concurrent writes to one chat may be reported in either order.
+            if pending.epoch == update.epoch and pending.seq > update.seq:
                 return
-        lane.news = news
+        throttle.pending = update
 
-    def _drop_oldest(self) -> None:
-        _, lane = self._lanes.popitem(last=False)
-        if lane.news is not None or lane.telling:
+    def _drop_first(self) -> None:
+        _, throttle = self._throttles.popitem(last=False)
+        if throttle.pending is not None or throttle.announcing:
             self.counters["dropped"] += 1
-        if lane.task is not None:
-            lane.task.cancel()
+        if throttle.task is not None:
+            throttle.task.cancel()
 
-    async def _run(self, chat_id: str, lane: _Lane) -> None:
+    async def _run(self, chat_id: str, throttle: _Throttle) -> None:
         try:
-            while lane.news is not None:
+            while throttle.pending is not None:
                 async with self._slots:
-                    # Not before there is a slot: until then a newer one may take its place.
-                    news, lane.news, lane.telling = lane.news, None, True
-                    await self._tell(chat_id, news)
-                    lane.telling = False
-                if chat_id in self._lanes:
-                    # The first of the lanes is always the one whose interval ends soonest.
-                    self._lanes.move_to_end(chat_id)
+                    # Taken only now: while this waited for a slot, a newer update may have replaced it.
+                    update, throttle.pending, throttle.announcing = throttle.pending, None, True
+                    await self._announce(chat_id, update)
+                    throttle.announcing = False
+                if chat_id in self._throttles:
+                    self._throttles.move_to_end(chat_id)
                 await asyncio.sleep(self._options.interval_s)
         finally:
-            if self._lanes.get(chat_id) is lane:
-                del self._lanes[chat_id]
+            if self._throttles.get(chat_id) is throttle:
+                del self._throttles[chat_id]
 
-    async def _tell(self, chat_id: str, news: _News) -> None:
-        """Announce; whatever goes wrong is counted and logged."""
-        facts = {"chat_id": chat_id, "seq": news.seq}
+    async def _announce(self, chat_id: str, update: _Update) -> None:
+        """Announce one update. Failures are counted and logged, so that the next update is still announced."""
         if self._announcer is None:
             return
+        facts = {"chat_id": chat_id, "seq": update.seq}
         try:
-            members, curtailed = await self._audiences.members(chat_id, news)
-            users = members if self._authors is None else tuple(dict.fromkeys((*members, *self._authors.of(chat_id))))
-            if not users:
+            user_ids, truncated = await self._audience(chat_id, update)
+            if not user_ids:
                 return
             activity = ChatActivity(
-                chat_id=chat_id, epoch=news.epoch, seq=news.seq, user_id=news.user_id, time=news.time
+                chat_id=chat_id, epoch=update.epoch, seq=update.seq, user_id=update.user_id, time=update.time
             )
-            await self._announcer.announce(users, activity)
-        except StoreUnavailable as error:
-            self._count("unavailable")
-            logger.info("nobody was told of a chat's activity: %s", error, extra=facts)
-        except AnnouncementLost as error:
-            self._count("lost")
-            logger.info("nobody was told of a chat's activity: %s", error, extra=facts)
+            await self._announcer.announce(user_ids, activity)
+        except (StoreUnavailable, AnnouncementLost) as error:
+            self.counters["lost" if isinstance(error, AnnouncementLost) else "unavailable"] += 1
+            logger.info("chat activity is not announced: %s", error, extra=facts)
         except Exception:
-            # A bug here must not silence the chat for good.
-            self._count("failed")
-            logger.exception("nobody was told of a chat's activity", extra=facts)
+            self.counters["failed"] += 1
+            logger.exception("announcing chat activity failed", extra=facts)
         else:
-            self._count("announced")
-            self.counters["curtailed"] += curtailed
+            self.counters["announced"] += 1
+            self.counters["curtailed"] += truncated
 
-    def _count(self, outcome: str) -> None:
-        self.counters[outcome] += 1
-
-
-@dataclass(slots=True)
-class _Audience:
-    """A chat's members as they are at ``seq``.
-
-    Attributes:
-        curtailed: There are more.
-    """
-
-    epoch: str
-    seq: int
-    user_ids: tuple[str, ...]
-    curtailed: bool
-
-    def covers(self, epoch: str, seq: int) -> bool:
-        """Whether this event had happened then."""
-        return self.epoch == epoch and self.seq >= seq
-
-
-class _Audiences:
-    """Who belongs to which chat, remembered for as long as it is certain.
-
-    It is while every event of the chat since then was committed here, and none was about members: an event that does
-    not follow the last one was preceded by another process's. So a removed member is told of nothing that came later.
-    """
-
-    def __init__(self, store: MemberLookup, options: ActivityOptions) -> None:
-        self._store = store
-        self._options = options
-        self._known: OrderedDict[str, _Audience] = OrderedDict()
-
-    def follow(self, event: StoredEvent) -> None:
-        """Take each event of this process."""
-        known = self._known.get(event.chat_id)
-        if known is None:
-            return
-        follows = known.epoch == event.epoch and known.seq + 1 == event.seq
-        if event.type in _MEMBER_EVENTS or not (follows or known.covers(event.epoch, event.seq)):
-            del self._known[event.chat_id]
-        elif follows:
-            known.seq = event.seq
-
-    async def members(self, chat_id: str, news: _News) -> tuple[tuple[str, ...], bool]:
-        """Members as of ``news`` or later, and whether there are more.
+    async def _audience(self, chat_id: str, update: _Update) -> tuple[Sequence[str], bool]:
+        """The users to notify, and whether the chat has more members.
 
         Raises:
-            StoreUnavailable: nobody knows.
+            StoreUnavailable: the database did not answer.
         """
-        known = self._known.get(chat_id)
-        # What was committed while the store was asked may be missing from its answer.
-        if known is not None and known.covers(news.epoch, news.seq):
-            self._known.move_to_end(chat_id)
-        else:
-            limit = self._options.max_audience
-            members = await self._store.members(chat_id, limit + 1)
-            user_ids = tuple(member.user_id for member in members[:limit])
-            known = _Audience(news.epoch, news.seq, user_ids, len(members) > limit)
-            self._known[chat_id] = known
-            if len(self._known) > self._options.cached_audiences:
-                self._known.popitem(last=False)
-        return known.user_ids, known.curtailed
-
-
-class _Authors:
-    """Who wrote in which chat of late."""
-
-    def __init__(self, options: ActivityOptions) -> None:
-        self._options = options
-        self._chats: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
-
-    def add(self, chat_id: str, user_id: str) -> None:
-        """Somebody wrote."""
-        authors = self._chats.setdefault(chat_id, OrderedDict())
-        self._chats.move_to_end(chat_id)
-        authors[user_id] = None
-        authors.move_to_end(user_id)
-        if len(authors) > self._options.authors_per_chat:
-            authors.popitem(last=False)
-        if len(self._chats) > self._options.authors_chats:
-            self._chats.popitem(last=False)
-
-    def of(self, chat_id: str) -> Sequence[str]:
-        """Who did, the latest last."""
-        return tuple(self._chats.get(chat_id, ()))
+        members, truncated = await self._members.members(chat_id, update.epoch, update.seq)
+        if self._authors is None:
+            return members, truncated
+        return tuple(dict.fromkeys((*members, *self._authors.of(chat_id)))), truncated

@@ -1,6 +1,6 @@
-"""Admission to a live chat: what a gateway asks before it lets a socket into a room.
+"""Admission: whether a user may follow a chat. The gateway checks it before a socket joins the chat's room.
 
-Layer: chat. Source: DESIGN §4.4.
+Layer: chat. Source: docs/design.md, "Joins".
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from roomcast.contract.cursor import Cursor
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The answer to one join.
+    """The state of a chat that a user may follow.
 
     Attributes:
         epoch: The current epoch.
-        seq: The chat's end in the database.
-        reset: The client's cursor does not belong to this history.
+        seq: The chat's head in the database.
+        reset: The client's cursor does not belong to the chat's current history.
     """
 
     epoch: str
@@ -35,15 +35,15 @@ class LogPublisher(Protocol):
         """Start to bring the chat's log to ``seq``; returns without waiting for it."""
 
     async def publish_now(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date; returns when it has tried: whether it did."""
+        """Bring the chat's log up to date. Returns after the attempt: whether it succeeded."""
 
 
 class Admissions:
     """The use cases of a gateway.
 
     Args:
-        store: The truth.
-        logs: Publishes to the logs.
+        store: Answers whether a user is a member, and where the chat ends.
+        logs: Brings a joined chat's log up to date.
     """
 
     def __init__(self, store: ChatStore, logs: LogPublisher) -> None:
@@ -51,17 +51,17 @@ class Admissions:
         self._logs = logs
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admitted:
-        """Whether a user may follow a chat live, and where it ends: one query.
+        """Check that a user may follow a chat, and return the chat's head. Costs one query.
 
         Args:
-            chat_id: Which chat.
-            user_id: Who joins; None: authentication is off, any id is accepted.
-            since: What the client has, if anything.
+            chat_id: The chat to follow.
+            user_id: The user that joins; None: authentication is off, and every chat id is accepted.
+            since: The client's cursor, if it has one.
 
         Raises:
-            ChatNotFound: there is no such chat.
-            NotAMember: the user does not belong to it.
-            StoreUnavailable: nobody knows.
+            ChatNotFound: the chat does not exist.
+            NotAMember: the user is not a member of the chat.
+            StoreUnavailable: the database did not answer.
         """
         standing = await self._store.standing(chat_id, user_id, since)
         if user_id is not None:
@@ -73,5 +73,5 @@ class Admissions:
         return Admitted(self._store.epoch, standing.last_seq, reset=not standing.cursor_holds)
 
     async def request_publish(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date with the events table; returns when it has tried: whether it did."""
+        """Bring the chat's log up to date with the events table. Returns after the attempt: whether it succeeded."""
         return await self._logs.publish_now(chat_id)

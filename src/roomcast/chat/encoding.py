@@ -1,4 +1,4 @@
-"""The one place where an event becomes bytes: built once, at the commit, and never decoded again on its way.
+"""Encodes events as JSON: once, at the commit; no later step decodes them.
 
 Layer: chat. Source: Socket.IO protocol v5 (an event packet's payload is the JSON array ``["name",argument…]``).
 """
@@ -16,7 +16,7 @@ from roomcast.contract.events import EVENT_NAMES, EventType
 
 def encode_message(message: StoredMessage) -> bytes:
     """The ``new-msg`` object as UTF-8 JSON."""
-    # The values were validated where they came in; validating them again would double the cost of a send.
+    # Without validation, which would double the cost of a send: the values were validated on input.
     return (
         contract.Message.model_construct(
             id=message.id,
@@ -49,7 +49,7 @@ def encode_member_change(
 
 
 def event_name(event_type: EventType | str) -> str:
-    """The Socket.IO event that carries a type. A type of a newer version is its own name; clients pass over it."""
+    """The Socket.IO event name of an event type. An unknown type, of a newer version, is its own name."""
     try:
         return EVENT_NAMES[EventType(event_type)]
     except ValueError:
@@ -57,17 +57,17 @@ def event_name(event_type: EventType | str) -> str:
 
 
 def event_args(event: StoredEvent) -> bytes:
-    """The Socket.IO argument array, ``["new-msg",{…}]``, around the stored payload."""
+    """The Socket.IO argument array with the stored payload: ``["new-msg",{…}]``."""
     return b"[%b,%b]" % (json.dumps(event_name(event.type)).encode(), event.payload)
 
 
 def log_entry(event: StoredEvent) -> LogEntry:
-    """The event as it travels through the log."""
+    """The event as a log entry."""
     return LogEntry(event.seq, event_args(event), event.trace)
 
 
 def event_item(event: StoredEvent) -> bytes:
-    """One item of ``GET …/events`` as UTF-8 JSON, around the stored payload."""
+    """One item of ``GET …/events``, with the stored payload, as UTF-8 JSON."""
     return b'{"seq":%d,"type":%b,"event":%b,"data":%b}' % (
         event.seq,
         json.dumps(str(event.type)).encode(),

@@ -1,15 +1,15 @@
-"""What can go wrong in the domain.
+"""Errors of the domain.
 
 The hierarchy::
 
     ChatError
-    ├── ChatNotFound      no such chat, or the caller may not know of it
-    ├── NotAMember        told only to who may know that the chat exists
-    ├── NotAllowed        the caller may not do this at all
+    ├── ChatNotFound      no such chat, or the caller may not know that it exists
+    ├── NotAMember        the user is not a member; raised only where the chat's existence is no secret
+    ├── NotAllowed        the caller may not do this in any chat
     ├── ChatExists        the id is taken
-    ├── TurnLost          somebody else claimed the turn meanwhile
-    └── StoreUnavailable  the database is out of reach or full: try again
-        └── StoreBusy     likewise, and nothing was tried
+    ├── TurnLost          the turn was claimed again, or has ended
+    └── StoreUnavailable  the database is unreachable or full: retry
+        └── StoreBusy     the write was not attempted: retry
 
 Layer: chat.
 """
@@ -22,15 +22,15 @@ class ChatError(Exception):
 
 
 class ChatNotFound(ChatError):
-    """There is no such chat, or the caller is not a member and so may not know."""
+    """The chat does not exist, or the caller is not a member and must not learn that it does."""
 
     def __init__(self, chat_id: str) -> None:
-        super().__init__(f"there is no chat {chat_id!r}, or you are not a member of it")
+        super().__init__(f"chat {chat_id!r} does not exist, or you are not a member of it")
         self.chat_id = chat_id
 
 
 class NotAMember(ChatError):
-    """The user does not belong to the chat."""
+    """The user is not a member of the chat."""
 
     def __init__(self, chat_id: str, user_id: str | None) -> None:
         super().__init__(f"{user_id!r} is not a member of chat {chat_id!r}")
@@ -39,14 +39,14 @@ class NotAMember(ChatError):
 
 
 class NotAllowed(ChatError):
-    """The caller may not do this, whatever the chat."""
+    """The caller may not do this in any chat; the text says why."""
 
 
 class ChatExists(ChatError):
     """The id is taken."""
 
     def __init__(self, chat_id: str) -> None:
-        super().__init__(f"chat {chat_id!r} exists already")
+        super().__init__(f"chat {chat_id!r} already exists; choose another id, or leave the id out")
         self.chat_id = chat_id
 
 
@@ -54,14 +54,14 @@ class TurnLost(ChatError):
     """The claim is void: the turn was claimed again, or has ended."""
 
     def __init__(self, turn_id: str, generation: int) -> None:
-        super().__init__(f"turn {turn_id} is no longer held with generation {generation}")
+        super().__init__(f"the claim on turn {turn_id} with generation {generation} is void")
         self.turn_id = turn_id
         self.generation = generation
 
 
 class StoreUnavailable(ChatError):
-    """The database did not answer or could not write; nothing was acknowledged. Trying again is right."""
+    """The database did not answer or could not write. A write may have been committed all the same: retry."""
 
 
 class StoreBusy(StoreUnavailable):
-    """It was not even tried: too much is waiting, or the database is closed. So certainly nothing was written."""
+    """The write was not attempted, so nothing was committed: too many writes are waiting, or the store is closed."""

@@ -1,4 +1,4 @@
-"""Identifiers of our own making.
+"""Generated identifiers.
 
 Layer: chat. Source: RFC 9562, UUID version 7, method 3 (sub-millisecond clock fraction).
 """
@@ -14,7 +14,7 @@ _VARIANT = 0b10 << 62
 
 
 def new_id() -> str:
-    """A UUIDv7: sorts by time of creation, to about a quarter of a microsecond; 62 random bits keep it unique."""
+    """A UUIDv7 as text: sorts by creation time, to about 0.25 µs; 62 random bits make it unique."""
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000

@@ -1,4 +1,4 @@
-"""What the domain talks about: chats, messages, events, members, turns, and who asks.
+"""The values of the domain: callers, chats, messages, events, members, turns, and the commands that change them.
 
 Layer: chat.
 """
@@ -14,12 +14,12 @@ from roomcast.contract.events import EventType, Role
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks.
+    """The origin of a request.
 
     Attributes:
-        user_id: The authenticated user; None for a service that acts for nobody, and while authentication is off.
-        service: A backend that is trusted with every chat and may speak as AI.
-        trusted: Authentication is off: whoever asks may do anything, and chats come into being by being written to.
+        user_id: The authenticated user; None for a service, and while authentication is off.
+        service: A back end that may read and write every chat, and write as AI.
+        trusted: Authentication is off. The caller may do anything, and a message to an unknown chat creates it.
     """
 
     user_id: str | None = None
@@ -28,8 +28,13 @@ class Caller:
 
     @property
     def unrestricted(self) -> bool:
-        """Whether membership does not matter for this caller."""
+        """Whether the caller may use chats that it is not a member of."""
         return self.service or self.trusted
+
+    @property
+    def restricted_user_id(self) -> str | None:
+        """The user whose memberships limit the caller; None for an unrestricted one."""
+        return None if self.unrestricted else self.user_id
 
 
 #: The caller while authentication is off.
@@ -38,12 +43,12 @@ ANYONE = Caller(trusted=True)
 
 @dataclass(frozen=True, slots=True)
 class StoredChat:
-    """One chat as it stands.
+    """The current state of a chat.
 
     Attributes:
-        responder: Name of what answers its USER messages; None: nobody does.
+        responder: Name of the responder that answers its USER messages; None: they are not answered.
+        last_activity_at: Time of its last event, or of its creation.
         last_seq: Seq of its last event; 0 while it has none.
-        last_activity_at: When that event was written, or the chat was created.
     """
 
     id: str
@@ -55,16 +60,16 @@ class StoredChat:
 
     @property
     def position(self) -> ChatPosition:
-        """Its place in the order of activity."""
+        """Its position in the list of chats by latest activity."""
         return ChatPosition(round(self.last_activity_at.timestamp() * 1000), self.id)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message as it stands.
+    """The current state of a message.
 
     Attributes:
-        epoch: The epoch in which it was written.
+        epoch: The epoch that it was written in.
         seq: Seq of the event that created it.
     """
 
@@ -92,9 +97,9 @@ class StoredEvent:
     """One row of the events table.
 
     Attributes:
-        type: An `EventType` of ours or of a newer version.
-        epoch: The epoch in which it was written.
-        payload: The emitted event's only argument, a JSON object as UTF-8.
+        epoch: The epoch that it was written in.
+        type: An `EventType`; a plain string if a newer version wrote it.
+        payload: The only argument of the emitted Socket.IO event: a JSON object in UTF-8.
         trace: W3C ``traceparent`` of the request that caused it.
     """
 
@@ -109,7 +114,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class NewChat:
-    """A chat to be created, with its first members."""
+    """A chat to create, with its first members."""
 
     id: str
     title: str | None
@@ -121,7 +126,7 @@ class NewChat:
 
 @dataclass(frozen=True, slots=True)
 class TurnClaim:
-    """The right to end one turn: void as soon as somebody claims it again."""
+    """The right to end a turn. A later claim of the turn, with a higher generation, voids it."""
 
     turn_id: str
     generation: int
@@ -129,13 +134,14 @@ class TurnClaim:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be written.
+    """A message to write.
 
     Attributes:
-        client_msg_id: A repeat in the same chat answers the first result and writes nothing.
-        member: Who has to be a member of the chat at the commit; None: nobody has to.
+        client_msg_id: Idempotency key: a repeat in the same chat returns the first result and writes nothing.
+        member: The user that must be a member of the chat at the commit; None: no check.
         creates: The chat to create if it does not exist; None: an unknown chat is an error.
-        ends: The turn that this message ends, in the same transaction.
+        ends: The turn that this message answers; it ends in the same transaction.
+        trace: W3C ``traceparent`` of the request.
     """
 
     id: str
@@ -152,7 +158,7 @@ class NewMessage:
 
 
 class MemberAction(StrEnum):
-    """What happens to a membership."""
+    """A change of a membership."""
 
     ADD = "add"
     REMOVE = "remove"
@@ -160,11 +166,12 @@ class MemberAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewMemberChange:
-    """A membership to be changed.
+    """A member to add or remove.
 
     Attributes:
-        actor_id: Who does it; None for a service.
-        member: Who has to be a member of the chat at the commit; None: nobody has to.
+        actor_id: The user that makes the change; None for a service.
+        member: The user that must be a member of the chat at the commit; None: no check.
+        trace: W3C ``traceparent`` of the request.
     """
 
     chat_id: str
@@ -178,12 +185,12 @@ class NewMemberChange:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The outcome of a write that may have been done before.
+    """The result of an idempotent write.
 
     Attributes:
-        event: What stands in the events table.
-        created: This call wrote it; False: an earlier one did.
-        turn_queued: This call asked an AI for an answer.
+        event: The stored event.
+        created: This call wrote it; False: an earlier call did.
+        turn_queued: This call queued an AI turn.
     """
 
     event: StoredEvent
@@ -193,13 +200,13 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything that a join or a read needs to know about one chat, read at once.
+    """A chat's head, a user's membership and a cursor's validity, from one query.
 
     Attributes:
-        exists: There is such a chat.
+        exists: The chat exists.
         last_seq: Its head; 0 if it does not exist.
-        is_member: The asked user belongs to it (False if none was asked for).
-        cursor_holds: The asked cursor belongs to this history (True if none was asked for).
+        is_member: The given user is a member (False without a user).
+        cursor_holds: The given cursor belongs to the chat's current history (True without a cursor).
     """
 
     exists: bool
@@ -210,7 +217,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class ChatPosition:
-    """Where a page of chats ended: in the order of activity, ties by id."""
+    """The end of a page of chats, which are ordered by latest activity, then by id."""
 
     last_activity_ms: int
     id: str
@@ -218,11 +225,11 @@ class ChatPosition:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One answer that an AI owes, as claimed.
+    """A claimed AI turn: one answer to write.
 
     Attributes:
         message: The USER message to answer.
-        responder: Name of what shall answer.
+        responder: Name of the responder.
     """
 
     claim: TurnClaim
@@ -232,5 +239,5 @@ class Turn:
 
     @property
     def attempt(self) -> int:
-        """How many times it was claimed, this one included."""
+        """Number of claims so far, this one included."""
         return self.claim.generation

@@ -1,6 +1,6 @@
-"""What callers may read: chats, events to catch up with, messages to show.
+"""The use cases that read: chats, events after a cursor, messages, members.
 
-Layer: chat.
+Layer: chat. Source: docs/design.md, "Authorization".
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from roomcast.chat.model import (
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 
-#: Events read at once: with the largest contents still a few megabytes.
-_CHUNK: Final = 50
-#: A page ends early at this size, so that a long absence costs many small answers instead of a huge one.
+#: Events per query: a few megabytes if all of them have the largest content.
+_EVENTS_PER_QUERY: Final = 50
+#: A page of events or messages ends after this many bytes of content.
 MAX_PAGE_BYTES: Final = 1_048_576
-#: Members of one chat that are listed.
+#: Members returned per chat.
 MAX_MEMBERS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """Events after a cursor; see the contract's ``EventPage``."""
+    """Events after a cursor; the attributes are those of the contract's ``EventPage``."""
 
     epoch: str
     events: Sequence[StoredEvent]
@@ -43,7 +43,7 @@ class EventsRead:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead:
-    """Messages ascending by seq; see the contract's ``MessagePage``."""
+    """Messages ascending by seq; the attributes are those of the contract's ``MessagePage``."""
 
     epoch: str
     messages: Sequence[StoredMessage]
@@ -53,15 +53,15 @@ class MessagesRead:
 
 @dataclass(frozen=True, slots=True)
 class ChatsRead:
-    """Chats by latest activity; ``next`` is None on the last page."""
+    """Chats by latest activity. ``next`` is the position of the next page; None on the last one."""
 
     epoch: str
     chats: Sequence[StoredChat]
     next: ChatPosition | None
 
 
-def _within_bytes(messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
-    """As many of the first ones as make a page; one at least."""
+def _cut_to_page(messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
+    """The first messages that fit in `MAX_PAGE_BYTES`, at least one."""
     size = 0
     for index, message in enumerate(messages):
         size += len(message.content.encode())
@@ -74,7 +74,7 @@ class ChatReader:
     """The use cases that read.
 
     Args:
-        store: The truth.
+        store: The database.
     """
 
     def __init__(self, store: ChatStore) -> None:
@@ -89,91 +89,89 @@ class ChatReader:
         """One chat.
 
         Raises:
-            ChatNotFound: no such chat, or none that the caller may know of.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
         """
-        await self._standing(caller, chat_id, None)
+        await self._check_access(caller, chat_id)
         chat = await self._store.chat(chat_id)
         if chat is None:
             raise ChatNotFound(chat_id)
         return chat
 
     async def chats(self, caller: Caller, limit: int, before: ChatPosition | None) -> ChatsRead:
-        """The caller's chats by latest activity."""
-        member = None if caller.unrestricted else caller.user_id
-        chats = await self._store.chats(limit + 1, before, member)
-        page = chats[:limit]
-        following = None
-        if len(chats) > limit:
-            following = page[-1].position
-        return ChatsRead(self._store.epoch, page, following)
+        """The caller's chats by latest activity, newest first; all chats for an unrestricted caller."""
+        found = await self._store.chats(limit + 1, before, caller.restricted_user_id)
+        page = found[:limit]
+        return ChatsRead(self._store.epoch, page, page[-1].position if len(found) > limit else None)
 
     async def events(self, caller: Caller, chat_id: str, after: int, limit: int, epoch: str | None) -> EventsRead:
-        """Events with seq > ``after``; an unknown chat reads as empty while authentication is off.
+        """Events with seq > ``after``. While authentication is off, an unknown chat has none.
 
         Args:
-            caller: Who asks.
-            chat_id: Of which chat.
-            after: The last seq that the client has.
-            limit: At most so many; a page also ends at `MAX_PAGE_BYTES`.
-            epoch: The epoch of the client's cursor; None: it does not say, so nothing is checked.
+            caller: The origin of the request.
+            chat_id: The chat to read.
+            after: The seq of the client's cursor.
+            limit: Most events to return; a page also ends at `MAX_PAGE_BYTES`.
+            epoch: The epoch of the client's cursor; None: the cursor is not checked.
 
         Raises:
-            ChatNotFound: no such chat, or none that the caller may know of.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
         """
         cursor = None if epoch is None else Cursor(epoch=epoch, seq=after)
         if cursor is not None or not caller.trusted:
-            standing = await self._standing(caller, chat_id, cursor)
+            standing = await self._check_access(caller, chat_id, cursor)
             if not standing.cursor_holds:
                 return EventsRead(self._store.epoch, (), standing.last_seq, more=False, reset=True)
         events: list[StoredEvent] = []
         size = 0
         while True:
-            wanted = min(limit - len(events), _CHUNK)
-            chunk, head = await self._store.events_after(chat_id, after, wanted)
-            events.extend(chunk)
-            size += sum(len(event.payload) for event in chunk)
+            wanted = min(limit - len(events), _EVENTS_PER_QUERY)
+            found, head = await self._store.events_after(chat_id, after, wanted)
+            events.extend(found)
+            size += sum(len(event.payload) for event in found)
             after = events[-1].seq if events else after
-            if len(chunk) < wanted or len(events) >= limit or size >= MAX_PAGE_BYTES:
+            if len(found) < wanted or len(events) >= limit or size >= MAX_PAGE_BYTES:
                 return EventsRead(self._store.epoch, events, head, more=after < head, reset=False)
 
     async def messages(
         self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> MessagesRead:
-        """Messages to show; an unknown chat reads as empty while authentication is off.
+        """A page of messages. While authentication is off, an unknown chat has none.
 
         Args:
-            caller: Who asks.
-            chat_id: Of which chat.
-            before: The newest ones ahead of this seq. Not together with ``after``.
-            after: The oldest ones behind this seq. With neither: the newest of all.
-            limit: At most so many.
+            caller: The origin of the request.
+            chat_id: The chat to read.
+            before: Return the newest messages with a smaller seq. Not together with ``after``.
+            after: Return the oldest messages with a greater seq. With neither: the newest messages.
+            limit: Most messages to return; a page also ends at `MAX_PAGE_BYTES`.
 
         Raises:
-            ChatNotFound: no such chat, or none that the caller may know of.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
         """
         if not caller.trusted:
-            await self._standing(caller, chat_id, None)
-        messages, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1)
-        has_more = len(messages) > limit
-        page = messages[:limit] if after is not None else messages[-limit:]
-        kept = _within_bytes(page if after is not None else page[::-1])
-        return MessagesRead(
-            self._store.epoch, kept if after is not None else kept[::-1], head, has_more or len(kept) < len(page)
-        )
+            await self._check_access(caller, chat_id)
+        found, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1)
+        backwards = after is None
+        # The page is cut at the end that is farther from the requested position.
+        page = _cut_to_page((found[::-1] if backwards else found)[:limit])
+        has_more = len(page) < len(found)
+        return MessagesRead(self._store.epoch, page[::-1] if backwards else page, head, has_more)
 
     async def members(self, caller: Caller, chat_id: str) -> Sequence[StoredMember]:
-        """A chat's members by user id, at most `MAX_MEMBERS`.
+        """A chat's members, ascending by user id, at most `MAX_MEMBERS`.
 
         Raises:
-            ChatNotFound: no such chat, or none that the caller may know of.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
         """
-        await self._standing(caller, chat_id, None)
+        await self._check_access(caller, chat_id)
         return await self._store.members(chat_id, MAX_MEMBERS)
 
-    async def _standing(self, caller: Caller, chat_id: str, cursor: Cursor | None) -> Standing:
-        user_id = None if caller.unrestricted else caller.user_id
-        standing = await self._store.standing(chat_id, user_id, cursor)
-        may_know = caller.trusted or (standing.exists and (caller.service or standing.is_member))
-        if not may_know:
-            raise ChatNotFound(chat_id)
-        return standing
+    async def _check_access(self, caller: Caller, chat_id: str, cursor: Cursor | None = None) -> Standing:
+        """The chat's standing.
+
+        Raises:
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+        """
+        standing = await self._store.standing(chat_id, caller.restricted_user_id, cursor)
+        if caller.trusted or (standing.exists and (caller.service or standing.is_member)):
+            return standing
+        raise ChatNotFound(chat_id)

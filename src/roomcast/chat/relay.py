@@ -1,17 +1,17 @@
-"""Brings what was committed to the log, and with it to every gateway: nothing lost, nothing reordered.
+"""Publishes committed events to the log, in order and without loss.
 
-Committed events are offered here right after their commit and appended at once. Whatever goes wrong then (a log that is
-absent, behind, or out of reach, a process that died in between) is found by the outbox marks, and mended from the
-events table. Work on one chat is single-flight; different chats do not wait for each other.
+A write offers its events right after the commit, and the relay appends them at once. If that fails (the log is absent,
+behind or unreachable, or the process dies in between), the outbox marks show which chats have unpublished events, and
+the relay appends those from the events table. One task works on a chat at a time; chats do not wait for each other.
 
-Layer: chat.
+Layer: chat. Source: docs/design.md, "The log".
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -26,22 +26,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RelayOptions:
-    """Bounds of the relay.
+    """Bounds and times of the relay.
 
     Attributes:
-        seed_entries: How much of the recent past an absent log is filled with, besides what was never published.
-        max_seed_entries: How much at most; as many as a log keeps.
-        batch_entries: Events read from the table at once to mend a log that is behind.
+        seed_entries: Published events that an absent log is seeded with, besides the unpublished ones.
+        max_seed_entries: Most events that a log is seeded with; as many as it keeps.
+        batch_entries: Events per query when a log is brought up to date.
         fresh_entries: Committed events of one chat that may wait in memory; beyond it they are read from the table.
-        sweep_chats: Chats that one round of a sweep takes.
-        max_gaps: Gaps in a row without progress after which a chat is left to the next sweep.
-        mark_delay_s: How long marks are collected, so that many chats share one transaction.
-        retry_min_s: First pause while the log or the database is out of reach; doubled up to ``retry_max_s``.
+        sweep_chats: Chats per query of a sweep.
+        max_gaps: Gaps in a row after which a chat is left to the next sweep.
+        mark_delay_s: Time for which outbox marks are collected, so that many chats share one transaction.
+        retry_min_s: First pause after a sweep failed; doubled up to ``retry_max_s``.
         retry_max_s: Longest such pause.
-        stop_limit_s: How long a stop waits for what is under way.
-        sweep_every_s: How often the outbox is looked at unasked: with several relays on one database, for what another
-            one committed and did not live to publish. None: only at the start and when something was put off.
-        restore_chats: Chats that a `Relay.restore` looks at, the most recently active ones.
+        stop_limit_s: Time that `Relay.stop` waits for work in progress, and again for the outbox marks.
+        sweep_every_s: Longest time between sweeps. Needed where several relays share a database: one of them may
+            commit events and die before it publishes them. None: sweep at the start and after failures only.
+        restore_chats: Most recently active chats that `Relay.restore` checks.
     """
 
     seed_entries: int = 200
@@ -63,45 +63,48 @@ class RelayCounters:
     """Totals since the start.
 
     Attributes:
-        fast: Events that were appended right behind their commit.
-        mended: Times that a log was compared with the events table, and mended if need be.
-        put_off: Times that publishing failed and is tried again.
+        appended: Events appended right after their commit.
+        caught_up: Times that a log was brought up to date from the events table.
+        deferred: Times that publishing failed and was left to a sweep.
     """
 
-    fast: int = 0
-    mended: int = 0
-    put_off: int = 0
+    appended: int = 0
+    caught_up: int = 0
+    deferred: int = 0
 
 
 @dataclass(slots=True)
-class _Lane:
-    """The work on one chat. ``task`` runs until neither ``fresh`` nor ``check`` is left."""
+class _ChatQueue:
+    """The pending work of one chat; ``task`` runs until there is none.
+
+    Attributes:
+        events: Committed events to append.
+        catch_up: The log has to be compared with the events table.
+        waiters: Resolved with the success of the next run.
+    """
 
     task: asyncio.Task[None] | None = None
-    fresh: list[StoredEvent] = field(default_factory=list)
-    check: bool = False
-    # Resolved with the success of a run that began after they asked.
+    events: list[StoredEvent] = field(default_factory=list)
+    catch_up: bool = False
     waiters: list[asyncio.Future[bool]] = field(default_factory=list)
 
-    def resolve(self, *, done: bool) -> None:
-        """Tell everybody who waits, and forget them."""
-        waiters, self.waiters = self.waiters, []
-        _resolve(waiters, done=done)
 
-
-def _resolve(waiters: Sequence[asyncio.Future[bool]], *, done: bool) -> None:
+def _resolve(waiters: Iterable[asyncio.Future[bool]], *, done: bool) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(done)
 
 
 class Relay:
-    """Publishes committed events; also on request of a gateway.
+    """Publishes committed events, and keeps each chat's log up to date with the events table.
 
     Args:
-        store: The truth, with the outbox.
-        log: Where events go.
-        options: Bounds.
+        store: The events table and its outbox marks.
+        log: The log that events are appended to.
+        options: Bounds and times.
+
+    Attributes:
+        counters: Totals since the start.
     """
 
     def __init__(self, store: ChatStore, log: EventLog, options: RelayOptions | None = None) -> None:
@@ -109,41 +112,42 @@ class Relay:
         self._log = log
         self._options = options or RelayOptions()
         self.counters = RelayCounters()
-        self._lanes: dict[str, _Lane] = {}
-        self._marks: dict[str, int] = {}
+        self._queues: dict[str, _ChatQueue] = {}
+        # Per chat the seq up to which outbox marks can be dropped.
+        self._published: dict[str, int] = {}
         self._marks_waiting = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
         self._restore_wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to sweep what an earlier process left, in the background."""
+        """Start the background tasks; the first sweep publishes what an earlier process left unpublished."""
         self.wake()
         self._tasks = [
             asyncio.create_task(self._sweep_forever(), name="relay-sweep"),
-            asyncio.create_task(self._mark_forever(), name="relay-marks"),
+            asyncio.create_task(self._flush_marks_forever(), name="relay-marks"),
             asyncio.create_task(self._restore_forever(), name="relay-restore"),
         ]
 
     async def supervise(self) -> None:
-        """Wait until a background task ends by itself, which only a bug can bring about, and raise what it raised."""
+        """Wait until a background task ends, which only a bug can cause, and raise its exception."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 
     async def stop(self) -> None:
-        """Finish what is under way, within ``stop_limit_s``; what is left is found by the next start."""
-        lanes = [lane.task for lane in self._lanes.values() if lane.task is not None]
-        if lanes:
-            await asyncio.wait(lanes, timeout=self._options.stop_limit_s)
-        for task in (*self._tasks, *lanes):
+        """Finish the work in progress, within ``stop_limit_s``; the next start publishes the rest."""
+        running = [queue.task for queue in self._queues.values() if queue.task is not None]
+        if running:
+            await asyncio.wait(running, timeout=self._options.stop_limit_s)
+        for task in (*self._tasks, *running):
             task.cancel()
-        await asyncio.gather(*self._tasks, *lanes, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *running, return_exceptions=True)
         self._tasks = []
-        # A task that was cancelled before its first step could not clear up after itself.
-        for lane in self._lanes.values():
-            lane.resolve(done=False)
-        self._lanes.clear()
+        # A task that was cancelled before its first step has not resolved its waiters.
+        for queue in self._queues.values():
+            _resolve(queue.waiters, done=False)
+        self._queues.clear()
         try:
             async with asyncio.timeout(self._options.stop_limit_s):
                 await self._flush_marks()
@@ -151,27 +155,27 @@ class Relay:
             logger.warning("outbox marks are left to the next start")
 
     def wake(self) -> None:
-        """Sweep the outbox: at start, when the log may have lost something, and when a write's outcome is unknown."""
+        """Request a sweep: the log may have lost entries, or the outcome of a write is unknown."""
         self._sweep_wanted.set()
 
     def restore(self) -> None:
-        """Append the recent past again, in the background: the log's engine came back, and may have lost its end."""
+        """Compare the logs of the most recently active chats with the table: the engine may have lost their ends."""
         self._restore_wanted.set()
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
-        """Take events of one chat, just committed, ascending. Returns at once and never fails."""
-        lane = self._lane(events[0].chat_id)
-        lane.fresh.extend(events)
-        if len(lane.fresh) > self._options.fresh_entries:
-            lane.fresh.clear()
-            lane.check = True
+        """Take events of one chat, just committed, ascending by seq. Returns at once and never fails."""
+        queue = self._queue(events[0].chat_id)
+        queue.events.extend(events)
+        if len(queue.events) > self._options.fresh_entries:
+            queue.events.clear()
+            queue.catch_up = True
 
     async def publish_now(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date with the events table. Returns when it has tried: whether it did."""
-        lane = self._lane(chat_id)
-        lane.check = True
+        """Bring the chat's log up to date with the events table. Returns after the attempt: whether it succeeded."""
+        queue = self._queue(chat_id)
+        queue.catch_up = True
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        lane.waiters.append(waiter)
+        queue.waiters.append(waiter)
         return await waiter
 
     async def ensure_log(self, chat_id: str, seq: int) -> None:
@@ -182,71 +186,69 @@ class Relay:
             self.wake()
             return
         if head is None or head.epoch != self._store.epoch or head.seq < seq:
-            self._lane(chat_id).check = True
+            self._queue(chat_id).catch_up = True
 
-    def _lane(self, chat_id: str) -> _Lane:
-        lane = self._lanes.get(chat_id)
-        if lane is None:
-            lane = self._lanes[chat_id] = _Lane()
-            lane.task = asyncio.create_task(self._run_lane(chat_id, lane), name=f"relay-{chat_id}")
-        return lane
+    def _queue(self, chat_id: str) -> _ChatQueue:
+        queue = self._queues.get(chat_id)
+        if queue is None:
+            queue = self._queues[chat_id] = _ChatQueue()
+            queue.task = asyncio.create_task(self._run_queue(chat_id, queue), name=f"relay-{chat_id}")
+        return queue
 
-    async def _run_lane(self, chat_id: str, lane: _Lane) -> None:
+    async def _run_queue(self, chat_id: str, queue: _ChatQueue) -> None:
         try:
-            while lane.fresh or lane.check:
-                fresh, lane.fresh = lane.fresh, []
-                check, lane.check = lane.check, False
-                waiters, lane.waiters = lane.waiters, []
+            while queue.events or queue.catch_up:
+                events, queue.events = queue.events, []
+                catch_up, queue.catch_up = queue.catch_up, False
+                waiters, queue.waiters = queue.waiters, []
                 done = False
                 try:
-                    done = await self._publish(chat_id, [] if check else fresh)
+                    done = await self._publish(chat_id, [] if catch_up else events)
                 finally:
                     _resolve(waiters, done=done)
         finally:
-            # No await since the last look: whoever comes now opens a new lane.
-            del self._lanes[chat_id]
-            lane.resolve(done=False)
+            # No await since the loop's condition: later work opens a new queue.
+            del self._queues[chat_id]
+            _resolve(queue.waiters, done=False)
 
-    async def _publish(self, chat_id: str, fresh: Sequence[StoredEvent]) -> bool:
-        """Append ``fresh``, or whatever the log lacks; True if the log is up to date now."""
+    async def _publish(self, chat_id: str, events: Sequence[StoredEvent]) -> bool:
+        """Append ``events``, or whatever the log lacks. Returns whether the log is up to date; else a sweep follows."""
         try:
-            head = await self._append(chat_id, fresh) if fresh else None
-            if head is not None:
-                self.counters.fast += len(fresh)
-            else:
+            head = await self._append(chat_id, events)
+            if head is None:
                 head = await self._catch_up(chat_id)
-                self.counters.mended += 1
+                self.counters.caught_up += 1
         except (LogUnavailable, StoreUnavailable) as error:
-            self.counters.put_off += 1
-            logger.warning("publishing is put off: %s", error, extra={"chat_id": chat_id})
-            self.wake()
-            return False
+            self.counters.deferred += 1
+            logger.warning("publishing is deferred: %s", error, extra={"chat_id": chat_id})
         except Exception:
-            # A bug here must not end the delivery of this chat for good: the marks stay, a sweep comes back.
+            # The outbox marks stay, so that a sweep tries the chat again.
             logger.exception("publishing failed", extra={"chat_id": chat_id})
-            self.wake()
-            return False
-        if head is None:
+        else:
+            if head is not None:
+                self._published[chat_id] = max(head.seq, self._published.get(chat_id, 0))
+                self._marks_waiting.set()
+                return True
             logger.warning("the log kept answering with gaps", extra={"chat_id": chat_id})
-            self.wake()
-            return False
-        self._marks[chat_id] = max(head.seq, self._marks.get(chat_id, 0))
-        self._marks_waiting.set()
-        return True
+        self.wake()
+        return False
 
     async def _append(self, chat_id: str, events: Sequence[StoredEvent]) -> Head | None:
-        """The fast path; None if it takes a look at the table."""
-        if any(after.seq != before.seq + 1 for before, after in pairwise(events)):
+        """The fast path: append without reading the table. None: the log has to catch up."""
+        if not events or any(after.seq != before.seq + 1 for before, after in pairwise(events)):
             return None
         outcome = await self._log.append(chat_id, self._store.epoch, [log_entry(event) for event in events])
-        return outcome.head if isinstance(outcome, Appended) else None
+        if not isinstance(outcome, Appended):
+            return None
+        self.counters.appended += len(events)
+        return outcome.head
 
     async def _catch_up(self, chat_id: str) -> Head | None:
-        """Mend the log from the table; its head, or None after too many gaps.
+        """Bring the log up to date from the table; its head, or None after too many gaps.
 
-        Which of two epochs is the newer one only the database knows. So a log of another one than was known here is
-        replaced behind a look at the table, which tells; and a log that was filled is looked at again, since an epoch
-        may have begun, and another relay may have seen that first.
+        Only the database knows which of two epochs is newer. So a log of another epoch than the store's is replaced
+        only after a query, which updates the store's epoch; and a log that was just seeded is checked again, since a
+        new epoch may have begun, which another relay may have seen first.
         """
         head = await self._log.head(chat_id)
         gaps = 0
@@ -267,39 +269,39 @@ class Relay:
         return None
 
     async def _seed(self, chat_id: str) -> Head:
-        """Fill a log that is absent or of an older epoch; its head."""
-        recent = await self._recent(chat_id)
-        # Behind that look: none of what it found is newer.
-        end = Head(self._store.epoch, recent[-1].seq if recent else 0)
-        return await self._log.seed(chat_id, end, [log_entry(event) for event in recent])
+        """Create a log that is absent or of an older epoch; its head."""
+        recent = await self._recent_events(chat_id)
+        # The epoch is read after the query: none of the events is newer.
+        head = Head(self._store.epoch, recent[-1].seq if recent else 0)
+        return await self._log.seed(chat_id, head, [log_entry(event) for event in recent])
 
-    async def _recent(self, chat_id: str) -> Sequence[StoredEvent]:
-        """The end of the table that an absent log is filled with: gateways then bridge what they missed from there.
+    async def _recent_events(self, chat_id: str) -> Sequence[StoredEvent]:
+        """The newest events: all unpublished ones and ``seed_entries`` before them, at most ``max_seed_entries``.
 
-        After an outage they have what was published before it, so that it goes back to that, and some way further.
+        Gateways have received the published events, and bridge the rest from the seeded log.
         """
         options = self._options
-        first = await self._store.first_unpublished(chat_id)
-        if first is None:
+        first_unpublished = await self._store.first_unpublished(chat_id)
+        if first_unpublished is None:
             return await self._store.recent_events(chat_id, options.seed_entries)
         recent = await self._store.recent_events(chat_id, options.max_seed_entries)
-        return [event for event in recent if event.seq >= first - options.seed_entries]
+        return [event for event in recent if event.seq >= first_unpublished - options.seed_entries]
 
-    async def _mark_forever(self) -> None:
+    async def _flush_marks_forever(self) -> None:
         while True:
             await self._marks_waiting.wait()
             await asyncio.sleep(self._options.mark_delay_s)
             try:
                 await self._flush_marks()
             except StoreUnavailable as error:
-                logger.warning("outbox marks are put off: %s", error)
+                logger.warning("dropping outbox marks is deferred: %s", error)
                 self.wake()
 
     async def _flush_marks(self) -> None:
         self._marks_waiting.clear()
-        marks, self._marks = self._marks, {}
-        if marks:
-            await self._store.mark_published(marks)
+        published, self._published = self._published, {}
+        if published:
+            await self._store.mark_published(published)
 
     async def _sweep_forever(self) -> None:
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
@@ -308,12 +310,12 @@ class Relay:
                 async with asyncio.timeout(self._options.sweep_every_s):
                     await self._sweep_wanted.wait()
             except TimeoutError:
-                pass  # it is time to look unasked
+                pass  # a periodic sweep is due
             self._sweep_wanted.clear()
             try:
                 done = await self._sweep()
             except StoreUnavailable as error:
-                logger.warning("the sweep is put off: %s", error)
+                logger.warning("the sweep is deferred: %s", error)
                 done = False
             if done:
                 backoff.reset()
@@ -322,9 +324,9 @@ class Relay:
                 self.wake()
 
     async def _sweep(self) -> bool:
-        """Publish everything that has a mark; False if some of it could not be.
+        """Publish every chat that has an outbox mark; False if one of them failed.
 
-        Once through all chats and no further: under load there are always some that are just being published.
+        A single pass in the order of chat ids: under load, some chats always have marks.
         """
         last = ""
         while chat_ids := await self._store.unpublished(self._options.sweep_chats, last):
@@ -344,7 +346,7 @@ class Relay:
                 for chat_id, last_seq in await self._recently_active():
                     await self.ensure_log(chat_id, last_seq)
             except StoreUnavailable as error:
-                logger.warning("the recent past is appended later: %s", error)
+                logger.warning("restoring the log is deferred: %s", error)
                 await asyncio.sleep(self._options.retry_max_s)
                 self._restore_wanted.set()
 

@@ -1,10 +1,12 @@
-"""What callers may change: send a message, create a chat, add and remove members, and an AI's answer.
+"""The use cases that write: send a message, create a chat, add and remove members, store an AI's answer.
 
-Each use case is one transaction of the store; then the relay is told, so that the event is on its way before the caller
-has its answer. A write that fails may have been committed all the same, if only its answer was lost: so the relay looks
-for it, and a repeat that finds it tells those whom the relay does not.
+Each use case is one transaction of the store. After the commit, and before the caller has its result, the events are
+offered to the relay and to the listener.
 
-Layer: chat.
+A write that failed may have been committed, with only its result lost. The relay finds such events by their outbox
+marks; a repeat of the write also notifies the listener and the worker.
+
+Layer: chat. Source: docs/design.md, "Events and seq".
 """
 
 from __future__ import annotations
@@ -34,55 +36,48 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """Options of the domain.
+    """Options of the writing use cases.
 
     Attributes:
-        default_responder: What answers the USER messages of a new chat; None: nobody does.
-        max_doubtful: Messages of unknown outcome that are remembered until they are repeated; the oldest go first.
+        default_responder: Name of the responder of new chats; None: their messages are not answered.
+        max_uncertain: Messages of unknown outcome that are remembered until they are repeated; beyond it the oldest
+            is forgotten.
     """
 
     default_responder: str | None = None
-    max_doubtful: int = 1_000
+    max_uncertain: int = 1_000
 
 
 class EventPublisher(Protocol):
-    """Takes committed events for delivery; `roomcast.chat.relay.Relay` is it."""
+    """Publishes committed events to the log; `roomcast.chat.relay.Relay` implements it."""
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
-        """Take events of one chat, just committed, ascending. Returns at once and never fails."""
+        """Take events of one chat, just committed, ascending by seq. Returns at once and never fails."""
 
     def wake(self) -> None:
-        """Look for what was committed and never offered. Returns at once and never fails."""
+        """Look for committed events that were not offered. Returns at once and never fails."""
 
 
 class CommitListener(Protocol):
-    """Hears of committed events; `roomcast.chat.activity.ActivityNotifier` is one."""
+    """Is notified of every committed event; `roomcast.chat.activity.ActivityNotifier` implements it."""
 
-    def committed(self, event: StoredEvent, by: str | None) -> None:
-        """Take an event, just committed, and who caused it (None: an AI or a service). Returns at once, never fails."""
+    def committed(self, event: StoredEvent, actor_id: str | None) -> None:
+        """Take an event, just committed, and the user that caused it (None: an AI or a service).
 
-
-class _Nobody:
-    """Listens to nothing."""
-
-    def committed(self, event: StoredEvent, by: str | None) -> None:
-        """See the port."""
-
-
-def _ignore_turns() -> None:
-    """Nobody answers here: another process is woken by other means."""
+        Returns at once and never fails.
+        """
 
 
 class ChatWriter:
     """The use cases that write.
 
     Args:
-        store: The truth.
-        publisher: Is offered every event that was committed.
-        listener: Is told of each behind that; None: nobody is.
-        wake_worker: Called after a message that asks an AI for an answer; must not block.
-        options: See there.
-        clock: Time of the messages.
+        store: The database.
+        publisher: Is offered every committed event.
+        listener: Is notified of every event after the publisher; None: no listener.
+        wake_worker: Called after a message that queued an AI turn; must not block.
+        options: Bounds, and the responder of new chats.
+        clock: Provides the creation times.
     """
 
     def __init__(
@@ -91,31 +86,31 @@ class ChatWriter:
         publisher: EventPublisher,
         *,
         listener: CommitListener | None = None,
-        wake_worker: Callable[[], None] = _ignore_turns,
+        wake_worker: Callable[[], None] = lambda: None,
         options: ChatOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._publisher = publisher
-        self._listener = listener or _Nobody()
+        self._listener = listener
         self._wake_worker = wake_worker
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
-        # Chat and ``client_msg_id`` of messages that may have been committed, oldest first.
-        self._doubtful: dict[tuple[str, str], bool] = {}
+        # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
+        self._uncertain: dict[tuple[str, str], bool] = {}
 
     async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
-        """Write a message; a repeat of its ``client_msg_id`` answers the first result.
+        """Write a message. A repeat of its ``client_msg_id`` returns the first result.
 
         Raises:
-            NotAllowed: the caller may not speak as AI, or as that user.
-            ChatNotFound: no such chat, or none that the caller may know of.
-            StoreUnavailable: nothing was written, or it is not known to be: repeat with the same ``client_msg_id``.
+            NotAllowed: the caller may not write as AI, or as that user.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            StoreUnavailable: the message may or may not be written: repeat it with the same ``client_msg_id``.
         """
         if command.role == "AI" and not caller.unrestricted:
-            raise NotAllowed("only a service token may speak as AI")
+            raise NotAllowed('role "AI" needs a service token; send role "USER"')
         if command.user_id is not None and not caller.unrestricted and command.user_id != caller.user_id:
-            raise NotAllowed("userId is taken from the token; leave it out")
+            raise NotAllowed("userId is not the token's user; leave userId out")
         now = self._clock.now()
         return await self._append(
             NewMessage(
@@ -126,7 +121,7 @@ class ChatWriter:
                 user_id=command.user_id if caller.unrestricted else caller.user_id,
                 client_msg_id=command.client_msg_id,
                 created_at=now,
-                member=None if caller.unrestricted else caller.user_id,
+                member=caller.restricted_user_id,
                 creates=NewChat(command.chat_id, None, self._options.default_responder, now)
                 if caller.trusted
                 else None,
@@ -137,10 +132,11 @@ class ChatWriter:
     async def answer(self, turn: Turn, content: str) -> None:
         """Write an AI's answer and end its turn, in one transaction.
 
-        The idempotency key derives from the turn, so that a turn that is claimed twice still has one answer.
+        The idempotency key derives from the turn, so that a turn has one answer however often it is claimed.
 
         Raises:
-            TurnLost: somebody else claimed the turn meanwhile; nothing was written.
+            TurnLost: the turn was claimed again; nothing was written.
+            StoreUnavailable: the answer may or may not be written: retry.
         """
         await self._append(
             NewMessage(
@@ -156,89 +152,83 @@ class ChatWriter:
         )
 
     async def create_chat(self, caller: Caller, command: CreateChat) -> StoredChat:
-        """Create a chat. With authentication on, the caller becomes its first member.
+        """Create a chat. With authentication on, a user that creates a chat is its first member.
 
         Raises:
             ChatExists: the id is taken.
+            StoreUnavailable: the chat may or may not exist.
         """
-        chat, events = await self._written(
-            self._store.create_chat(
-                NewChat(
-                    id=new_id() if command.id is None else command.id,
-                    title=command.title,
-                    responder=self._options.default_responder,
-                    created_at=self._clock.now(),
-                    creator_id=None if caller.unrestricted else caller.user_id,
-                    members=tuple(command.members),
-                )
-            )
+        new = NewChat(
+            id=new_id() if command.id is None else command.id,
+            title=command.title,
+            responder=self._options.default_responder,
+            created_at=self._clock.now(),
+            creator_id=caller.restricted_user_id,
+            members=tuple(command.members),
         )
+        chat, events = await self._commit(self._store.create_chat(new))
         if events:
-            self._offer(events, None if caller.unrestricted else caller.user_id)
+            self._publish(events, caller.restricted_user_id)
         return chat
 
     async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
-        """Add or remove a member; any member may. False: it was so already.
+        """Add or remove a member; every member may. Returns whether this changed anything.
 
         Raises:
-            ChatNotFound: no such chat, or none that the caller may know of.
+            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            StoreUnavailable: the change may or may not be made: retry.
         """
+        change = NewMemberChange(
+            chat_id=chat_id,
+            user_id=user_id,
+            action=action,
+            actor_id=caller.restricted_user_id,
+            created_at=self._clock.now(),
+            member=caller.restricted_user_id,
+        )
         try:
-            committed = await self._written(
-                self._store.change_member(
-                    NewMemberChange(
-                        chat_id=chat_id,
-                        user_id=user_id,
-                        action=action,
-                        actor_id=None if caller.unrestricted else caller.user_id,
-                        created_at=self._clock.now(),
-                        member=None if caller.unrestricted else caller.user_id,
-                    )
-                )
-            )
+            committed = await self._commit(self._store.change_member(change))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         if committed is None:
             return False
-        self._offer((committed.event,), None if caller.unrestricted else caller.user_id)
+        self._publish((committed.event,), caller.restricted_user_id)
         return True
 
     async def _append(self, new: NewMessage) -> Committed:
         key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
-            committed = await self._written(self._store.append_message(new))
+            committed = await self._commit(self._store.append_message(new), key)
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
-        except StoreBusy:
-            raise
-        except StoreUnavailable:
-            if key is not None:
-                self._doubt(key)
-            raise
-        # An earlier attempt may have committed it, and nobody was told.
-        doubtful = key is not None and self._doubtful.pop(key, False)
-        if committed.created or doubtful:
-            self._offer((committed.event,), new.user_id)
-        if committed.turn_queued or doubtful:
+        # An earlier attempt may have committed the message and then failed, before these were notified.
+        was_uncertain = key is not None and self._uncertain.pop(key, False)
+        if committed.created or was_uncertain:
+            self._publish((committed.event,), new.user_id)
+        if committed.turn_queued or was_uncertain:
             self._wake_worker()
         return committed
 
-    def _doubt(self, key: tuple[str, str]) -> None:
-        self._doubtful[key] = True
-        if len(self._doubtful) > self._options.max_doubtful:
-            del self._doubtful[next(iter(self._doubtful))]
-
-    async def _written(self, write: Awaitable[_T]) -> _T:
+    async def _commit(self, write: Awaitable[_T], key: tuple[str, str] | None = None) -> _T:
+        """Await a write of the store; if its outcome is unknown, have the relay look for it and remember ``key``."""
         try:
             return await write
         except StoreBusy:
             raise
         except StoreUnavailable:
-            # Its connection may have died between the commit and the answer.
+            # The connection may have failed after the commit.
             self._publisher.wake()
+            if key is not None:
+                self._remember_uncertain(key)
             raise
 
-    def _offer(self, events: tuple[StoredEvent, ...], by: str | None) -> None:
+    def _remember_uncertain(self, key: tuple[str, str]) -> None:
+        self._uncertain[key] = True
+        if len(self._uncertain) > self._options.max_uncertain:
+            del self._uncertain[next(iter(self._uncertain))]
+
+    def _publish(self, events: tuple[StoredEvent, ...], actor_id: str | None) -> None:
         self._publisher.offer(events)
-        for event in events:
-            self._listener.committed(event, by)
+        if self._listener is not None:
+            for event in events:
+                self._listener.committed(event, actor_id)

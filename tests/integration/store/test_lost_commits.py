@@ -76,8 +76,8 @@ async def world(server: PostgresServer) -> AsyncIterator[World]:
     wakes: list[None] = []
 
     class Listener:
-        def committed(self, event: StoredEvent, by: str | None) -> None:
-            news.append((event.seq, by))
+        def committed(self, event: StoredEvent, actor_id: str | None) -> None:
+            news.append((event.seq, actor_id))
 
     async with TcpProxy(server.port) as proxy:
         url = server.url(name).replace(f":{server.port}/", f":{proxy.port}/")

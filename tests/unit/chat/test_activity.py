@@ -17,40 +17,40 @@ ADDED, REMOVED, MESSAGE = EventType.MEMBER_ADDED, EventType.MEMBER_REMOVED, Even
 
 
 class World:
-    """A feed between a table of members and an announcer that writes down what it is told, and when."""
+    """A notifier between a table of members and an announcer, which records each announcement with its time."""
 
     def __init__(self, *, open_to_all: bool = False, **options: Any) -> None:
         self.table: dict[str, set[str]] = {}
         self.lookups: list[str] = []
-        self.told: list[tuple[float, str, int, tuple[str, ...]]] = []
+        self.announced: list[tuple[float, str, int, tuple[str, ...]]] = []
         self.activities: list[ChatActivity] = []
         self.seqs: dict[str, int] = {}
-        self.troubles: list[Exception] = []
-        self.refusals: list[Exception] = []
+        self.store_errors: list[Exception] = []
+        self.announcer_errors: list[Exception] = []
         self.answering = asyncio.Event()
         self.answering.set()
-        self.feed = ActivityNotifier(self, open_to_all=open_to_all, options=ActivityOptions(**options))
-        self.feed.announce_through(self)
+        self.notifier = ActivityNotifier(self, open_to_all=open_to_all, options=ActivityOptions(**options))
+        self.notifier.announce_through(self)
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
-        """Of the store."""
+        """The store's query."""
         self.lookups.append(chat_id)
         users = sorted(self.table.get(chat_id, ()))
         await self.answering.wait()
-        if self.troubles:
-            raise self.troubles.pop()
+        if self.store_errors:
+            raise self.store_errors.pop()
         return [StoredMember(user_id, START) for user_id in users[:limit]]
 
     async def announce(self, user_ids: Sequence[str], activity: ChatActivity) -> None:
-        """Of the announcer."""
-        if self.refusals:
-            raise self.refusals.pop()
+        """The announcer's method."""
+        if self.announcer_errors:
+            raise self.announcer_errors.pop()
         now = round(asyncio.get_running_loop().time(), 3)
-        self.told.append((now, activity.chat_id, activity.seq, tuple(user_ids)))
+        self.announced.append((now, activity.chat_id, activity.seq, tuple(user_ids)))
         self.activities.append(activity)
 
-    def elsewhere(self, chat_id: str = "c", type_: EventType = MESSAGE, user_id: str = "") -> StoredEvent:
-        """An event that another process commits."""
+    def commit_elsewhere(self, chat_id: str = "c", type_: EventType = MESSAGE, user_id: str = "") -> StoredEvent:
+        """Commit an event in another process."""
         if type_ is ADDED:
             self.table.setdefault(chat_id, set()).add(user_id)
         elif type_ is REMOVED:
@@ -59,38 +59,38 @@ class World:
         return StoredEvent(chat_id, seq, "e", type_, b"{}", START)
 
     def commit(
-        self, chat_id: str = "c", by: str | None = "ann", type_: EventType = MESSAGE, user_id: str = ""
+        self, chat_id: str = "c", actor_id: str | None = "ann", type_: EventType = MESSAGE, user_id: str = ""
     ) -> StoredEvent:
-        event = self.elsewhere(chat_id, type_, user_id)
-        self.feed.committed(event, by)
+        event = self.commit_elsewhere(chat_id, type_, user_id)
+        self.notifier.committed(event, actor_id)
         return event
 
-    def seqs_told(self) -> list[int]:
-        return [seq for _, _, seq, _ in self.told]
+    def announced_seqs(self) -> list[int]:
+        return [seq for _, _, seq, _ in self.announced]
 
 
-def lived(scenario: Callable[[World], Coroutine[Any, Any, None]], **options: Any) -> World:
+def run_scenario(scenario: Callable[[World], Coroutine[Any, Any, None]], **options: Any) -> World:
     async def main() -> World:
         world = World(**options)
         await scenario(world)
-        await world.feed.close()
+        await world.notifier.close()
         return world
 
     return run_in_virtual_time(main())
 
 
-def test_every_member_is_told_at_once_the_author_included() -> None:
+def test_every_member_including_the_author_is_notified_at_once() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann", "bob"}
-        world.commit(by="ann")
+        world.commit(actor_id="ann")
         await asyncio.sleep(5)
 
-    world = lived(scenario)
-    assert world.told == [(0.0, "c", 1, ("ann", "bob"))]
+    world = run_scenario(scenario)
+    assert world.announced == [(0.0, "c", 1, ("ann", "bob"))]
     assert world.activities == [ChatActivity(chat_id="c", epoch="e", seq=1, user_id="ann", time=START)]
 
 
-def test_a_burst_is_told_once_a_second_and_its_end_is_told_last() -> None:
+def test_a_burst_is_announced_once_a_second_and_its_last_event_last() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
         for _ in range(200):
@@ -98,16 +98,16 @@ def test_a_burst_is_told_once_a_second_and_its_end_is_told_last() -> None:
             await asyncio.sleep(0.01)
         await asyncio.sleep(5)
 
-    world = lived(scenario)
-    times = [at for at, *_ in world.told]
+    world = run_scenario(scenario)
+    times = [at for at, *_ in world.announced]
     assert times == [0.0, 1.0, 2.0]
-    assert world.seqs_told()[0] == 1
-    assert world.seqs_told()[-1] == 200
-    assert world.feed.counters == {"announced": 3, "coalesced": 197, "curtailed": 0}
+    assert world.announced_seqs()[0] == 1
+    assert world.announced_seqs()[-1] == 200
+    assert world.notifier.counters == {"announced": 3, "coalesced": 197, "curtailed": 0}
     assert world.lookups == ["c"]
 
 
-def test_after_a_quiet_second_the_next_event_is_told_at_once() -> None:
+def test_after_an_interval_without_events_the_next_one_is_announced_at_once() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
         world.commit()
@@ -115,7 +115,7 @@ def test_after_a_quiet_second_the_next_event_is_told_at_once() -> None:
         world.commit()
         await asyncio.sleep(0.1)
 
-    assert [at for at, *_ in lived(scenario).told] == [0.0, 1.5]
+    assert [at for at, *_ in run_scenario(scenario).announced] == [0.0, 1.5]
 
 
 def test_chats_do_not_wait_for_each_other() -> None:
@@ -125,22 +125,22 @@ def test_chats_do_not_wait_for_each_other() -> None:
             world.commit(f"c{number}")
         await asyncio.sleep(0.5)
 
-    assert len(lived(scenario).told) == 50
+    assert len(run_scenario(scenario).announced) == 50
 
 
-def test_an_older_event_that_comes_late_does_not_replace_a_newer_one() -> None:
+def test_an_older_event_that_is_reported_late_does_not_replace_a_newer_one() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
         world.commit()
-        late = world.elsewhere()
+        late = world.commit_elsewhere()
         world.commit()
-        world.feed.committed(late, "ann")
+        world.notifier.committed(late, "ann")
         await asyncio.sleep(3)
 
-    assert lived(scenario).seqs_told() == [3]
+    assert run_scenario(scenario).announced_seqs() == [3]
 
 
-def test_who_is_added_is_told_and_who_is_removed_is_not() -> None:
+def test_an_added_user_is_notified_and_a_removed_one_is_not() -> None:
     async def scenario(world: World) -> None:
         world.commit(type_=ADDED, user_id="ann")
         await asyncio.sleep(2)
@@ -151,27 +151,27 @@ def test_who_is_added_is_told_and_who_is_removed_is_not() -> None:
         world.commit()
         await asyncio.sleep(2)
 
-    world = lived(scenario)
-    assert [(seq, users) for _, _, seq, users in world.told] == [(1, ("ann",)), (2, ("ann", "bob")), (4, ("ann",))]
+    world = run_scenario(scenario)
+    assert [(seq, users) for _, _, seq, users in world.announced] == [(1, ("ann",)), (2, ("ann", "bob")), (4, ("ann",))]
 
 
-def test_a_member_whom_another_process_removed_is_told_of_nothing_that_came_later() -> None:
+def test_a_member_removed_by_another_process_is_not_notified_of_later_events() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann", "bob"}
         world.commit()
         await asyncio.sleep(2)
-        world.elsewhere(type_=REMOVED, user_id="bob")
+        world.commit_elsewhere(type_=REMOVED, user_id="bob")
         world.commit()
         await asyncio.sleep(2)
         world.commit()
         await asyncio.sleep(2)
 
-    world = lived(scenario)
-    assert [(seq, users) for _, _, seq, users in world.told] == [(1, ("ann", "bob")), (3, ("ann",)), (4, ("ann",))]
-    assert len(world.lookups) == 2  # what follows without a gap needs no look
+    world = run_scenario(scenario)
+    assert [(seq, users) for _, _, seq, users in world.announced] == [(1, ("ann", "bob")), (3, ("ann",)), (4, ("ann",))]
+    assert len(world.lookups) == 2  # an event without a gap needs no query
 
 
-def test_a_removal_while_the_members_are_looked_up_is_not_missed() -> None:
+def test_a_removal_during_the_member_query_is_not_missed() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann", "bob"}
         world.answering.clear()
@@ -182,57 +182,60 @@ def test_a_removal_while_the_members_are_looked_up_is_not_missed() -> None:
         world.answering.set()
         await asyncio.sleep(3)
 
-    world = lived(scenario)
-    assert [(seq, users) for _, _, seq, users in world.told] == [(1, ("ann", "bob")), (3, ("ann",))]
+    world = run_scenario(scenario)
+    assert [(seq, users) for _, _, seq, users in world.announced] == [(1, ("ann", "bob")), (3, ("ann",))]
 
 
-def test_a_large_chat_is_told_in_part_and_that_is_counted() -> None:
+def test_an_announcement_reaches_at_most_max_audience_members_and_counts_the_cut() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {f"u{number:02}" for number in range(30)}
         world.commit()
         await asyncio.sleep(1)
 
-    world = lived(scenario, max_audience=10)
-    assert world.told[0][3] == tuple(f"u{number:02}" for number in range(10))
-    assert world.feed.counters["curtailed"] == 1
+    world = run_scenario(scenario, max_audience=10)
+    assert world.announced[0][3] == tuple(f"u{number:02}" for number in range(10))
+    assert world.notifier.counters["curtailed"] == 1
 
 
-def test_without_authentication_recent_authors_are_told_too_and_nobody_else() -> None:
+def test_without_authentication_members_and_recent_authors_are_notified() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
         for author in ("ann", "bob", None, "cleo", "dave"):
-            world.commit(by=author)
-        world.commit("other", by="eve")
+            world.commit(actor_id=author)
+        world.commit("other", actor_id="eve")
         await asyncio.sleep(2)
 
-    world = lived(scenario, open_to_all=True, authors_per_chat=2)
-    assert {chat_id: users for _, chat_id, _, users in world.told} == {"c": ("ann", "cleo", "dave"), "other": ("eve",)}
+    world = run_scenario(scenario, open_to_all=True, authors_per_chat=2)
+    assert {chat_id: users for _, chat_id, _, users in world.announced} == {
+        "c": ("ann", "cleo", "dave"),
+        "other": ("eve",),
+    }
 
 
-def test_with_authentication_an_author_who_is_no_member_is_not_told() -> None:
+def test_with_authentication_an_author_that_is_not_a_member_is_not_notified() -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
-        world.commit(by="bob")
-        world.commit("empty", by="bob")
+        world.commit(actor_id="bob")
+        world.commit("empty", actor_id="bob")
         await asyncio.sleep(2)
 
-    world = lived(scenario)
-    assert [(chat_id, users) for _, chat_id, _, users in world.told] == [("c", ("ann",))]
+    world = run_scenario(scenario)
+    assert [(chat_id, users) for _, chat_id, _, users in world.announced] == [("c", ("ann",))]
 
 
-def test_more_chats_than_may_wait_drop_the_oldest_and_count_it() -> None:
+def test_beyond_max_chats_the_oldest_chats_are_dropped_and_counted() -> None:
     async def scenario(world: World) -> None:
         for number in range(5):
             world.table[f"c{number}"] = {"ann"}
             world.commit(f"c{number}")
         await asyncio.sleep(5)
 
-    world = lived(scenario, max_chats=3)
-    assert sorted(chat_id for _, chat_id, _, _ in world.told) == ["c2", "c3", "c4"]
-    assert world.feed.counters["dropped"] == 2
+    world = run_scenario(scenario, max_chats=3)
+    assert sorted(chat_id for _, chat_id, _, _ in world.announced) == ["c2", "c3", "c4"]
+    assert world.notifier.counters["dropped"] == 2
 
 
-def test_of_more_chats_than_may_wait_those_stay_that_were_told_last() -> None:
+def test_beyond_max_chats_the_most_recently_announced_chats_stay() -> None:
     async def scenario(world: World) -> None:
         for chat_id in ("busy", "quiet", "late"):
             world.table[chat_id] = {"ann"}
@@ -248,57 +251,57 @@ def test_of_more_chats_than_may_wait_those_stay_that_were_told_last() -> None:
             world.commit(chat_id)
         await asyncio.sleep(3)
 
-    world = lived(scenario, max_chats=2)
-    # The busy one came first, but its interval began anew at 1.0.
+    world = run_scenario(scenario, max_chats=2)
+    # "busy" was announced first, but its interval started again at 1.0.
     expected = [(0.0, "busy"), (0.8, "quiet"), (1.0, "busy"), (1.2, "late"), (2.0, "busy")]
-    assert [(at, chat_id) for at, chat_id, *_ in world.told] == expected
-    assert world.feed.counters["dropped"] == 1
+    assert [(at, chat_id) for at, chat_id, *_ in world.announced] == expected
+    assert world.notifier.counters["dropped"] == 1
 
 
-def test_what_is_remembered_of_members_and_authors_is_bounded() -> None:
+def test_cached_members_and_recent_authors_are_bounded() -> None:
     async def scenario(world: World) -> None:
         for number in range(20):
             world.table[f"c{number}"] = {"ann"}
-            world.commit(f"c{number}", by=f"u{number}")
+            world.commit(f"c{number}", actor_id=f"u{number}")
         await asyncio.sleep(3)
 
-    world = lived(scenario, open_to_all=True, cached_audiences=4, authors_chats=3)
-    assert len(world.feed._audiences._known) == 4
-    assert world.feed._authors is not None
-    assert list(world.feed._authors._chats) == ["c17", "c18", "c19"]
-    assert not world.feed._lanes
+    world = run_scenario(scenario, open_to_all=True, cached_audiences=4, authors_chats=3)
+    assert len(world.notifier._members._entries) == 4
+    assert world.notifier._authors is not None
+    assert list(world.notifier._authors._chats) == ["c17", "c18", "c19"]
+    assert not world.notifier._throttles
 
 
 @pytest.mark.parametrize(
-    ("trouble", "counted"),
+    ("error", "counted"),
     [(StoreUnavailable("away"), "unavailable"), (AnnouncementLost("away"), "lost"), (ZeroDivisionError(), "failed")],
 )
-def test_what_goes_wrong_is_counted_and_the_next_event_is_told(trouble: Exception, counted: str) -> None:
+def test_a_failure_is_counted_and_the_next_event_is_announced(error: Exception, counted: str) -> None:
     async def scenario(world: World) -> None:
         world.table["c"] = {"ann"}
-        (world.refusals if isinstance(trouble, AnnouncementLost) else world.troubles).append(trouble)
+        (world.announcer_errors if isinstance(error, AnnouncementLost) else world.store_errors).append(error)
         world.commit()
         await asyncio.sleep(0.5)
         world.commit()
         await asyncio.sleep(3)
 
-    world = lived(scenario)
-    assert world.seqs_told() == [2]
-    assert world.feed.counters[counted] == 1
+    world = run_scenario(scenario)
+    assert world.announced_seqs() == [2]
+    assert world.notifier.counters[counted] == 1
 
 
-def test_before_there_is_an_announcer_and_after_the_end_nothing_is_kept() -> None:
+def test_without_an_announcer_and_after_close_nothing_is_announced_or_kept() -> None:
     async def main() -> None:
         world = World()
         world.table["c"] = {"ann"}
         idle = ActivityNotifier(world, open_to_all=True)
-        idle.committed(world.elsewhere(), "ann")
-        assert not idle._lanes
+        idle.committed(world.commit_elsewhere(), "ann")
+        assert not idle._throttles
         world.commit()
-        await world.feed.close()
+        await world.notifier.close()
         world.commit()
         await asyncio.sleep(3)
-        assert not world.told
-        assert not world.feed._lanes
+        assert not world.announced
+        assert not world.notifier._throttles
 
     run_in_virtual_time(main())

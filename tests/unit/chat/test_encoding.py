@@ -23,7 +23,7 @@ def test_any_text_survives_its_encoding(content: str, user_id: str | None) -> No
     assert b"\n" not in payload
 
 
-def test_a_type_of_a_newer_version_is_its_own_name() -> None:
+def test_an_unknown_event_type_is_its_own_event_name() -> None:
     assert event_name("message-pinned") == "message-pinned"
     assert event_name("member-added") == "member-added"
     assert event_name(EventType.MESSAGE_CREATED) == "new-msg"

@@ -10,7 +10,7 @@ import pytest
 from roomcast.chat.encoding import event_args
 from roomcast.chat.model import ANYONE
 from roomcast.chat.ports import Appended, Gap, Head, LogEntry, LogUnavailable, Replay
-from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.relay import Relay, RelayCounters, RelayOptions
 from roomcast.contract.rest import SendMessage
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
 from support.backend import Backend, new_message, open_backend
@@ -19,8 +19,8 @@ from support.waiting import until
 FAST = RelayOptions(mark_delay_s=0, retry_min_s=0.001, retry_max_s=0.01, seed_entries=5, batch_entries=3)
 
 
-class UnsteadyLog(MemoryEventLog):
-    """Out of reach while ``down``; also forgets on demand, and counts its appends."""
+class FaultyLog(MemoryEventLog):
+    """Unreachable while ``down``, and at random given ``chance``; forgets on demand, and records its appends."""
 
     def __init__(self, options: MemoryLogOptions | None = None) -> None:
         super().__init__(options)
@@ -34,7 +34,7 @@ class UnsteadyLog(MemoryEventLog):
             await self.hold.wait()
         await asyncio.sleep(0)
         if self.down or (self.chance is not None and self.chance.random() < 0.3):
-            raise LogUnavailable("out of reach")
+            raise LogUnavailable("unreachable")
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
         await self._step()
@@ -50,26 +50,26 @@ class UnsteadyLog(MemoryEventLog):
         return await super().head(chat_id)
 
     def forget(self) -> None:
-        """What a restart of the engine does."""
+        """Lose everything, as a restart of the engine does."""
         self._chats.clear()
 
 
-class Listener:
-    """Every seq that a subscriber of one chat was fed."""
+class Subscriber:
+    """Records every seq that it receives."""
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
-        self._news = asyncio.Event()
+        self._received = asyncio.Event()
 
     def __call__(self, _epoch: str, entries: Sequence[LogEntry]) -> None:
         self.seqs.extend(entry.seq for entry in entries)
-        self._news.set()
+        self._received.set()
 
     async def reached(self, seq: int) -> None:
         async with asyncio.timeout(10):
             while seq not in self.seqs:
-                self._news.clear()
-                await self._news.wait()
+                self._received.clear()
+                await self._received.wait()
 
 
 async def send(backend: Backend, chat_id: str = "c", count: int = 1) -> None:
@@ -84,12 +84,12 @@ async def all_marks_are_gone(backend: Backend) -> None:
     await until(all_are)
 
 
-async def test_what_was_sent_is_in_the_log_as_it_is_in_the_table(tmp_path: Path) -> None:
-    listener = Listener()
+async def test_sent_events_are_in_the_log_as_in_the_events_table(tmp_path: Path) -> None:
+    subscriber = Subscriber()
     async with open_backend(tmp_path, relay_options=FAST) as backend:
-        await backend.log.subscribe("c", listener)
+        await backend.log.subscribe("c", subscriber)
         await send(backend, count=3)
-        await listener.reached(3)
+        await subscriber.reached(3)
         events, _ = await backend.store.chats.events_after("c", 0, 9)
         found = await backend.log.read("c", backend.reader.epoch, 0, 9)
         assert isinstance(found, Replay)
@@ -97,20 +97,21 @@ async def test_what_was_sent_is_in_the_log_as_it_is_in_the_table(tmp_path: Path)
         await all_marks_are_gone(backend)
 
 
-async def test_the_fast_path_reads_nothing(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+async def test_the_fast_path_does_not_read_the_table(tmp_path: Path) -> None:
+    log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
-        backend.relay._sweep_wanted.clear()  # the sweep at the start would look as well
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
         await send(backend, count=3)
         await all_marks_are_gone(backend)
+        assert backend.relay.counters == RelayCounters(appended=3)
     assert [seq for seqs in log.appends for seq in seqs] == [1, 2, 3]
 
 
-async def test_events_that_come_while_one_append_is_under_way_go_together(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+async def test_events_committed_during_an_append_are_appended_together(tmp_path: Path) -> None:
+    log = FaultyLog()
     log.hold = asyncio.Event()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
-        backend.relay._sweep_wanted.clear()  # the sweep at the start would look as well
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
         await send(backend, count=4)
         log.hold.set()
         await all_marks_are_gone(backend)
@@ -118,7 +119,7 @@ async def test_events_that_come_while_one_append_is_under_way_go_together(tmp_pa
 
 
 async def test_too_many_waiting_events_are_read_from_the_table_instead(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+    log = FaultyLog()
     log.hold = asyncio.Event()
     options = RelayOptions(mark_delay_s=0, fresh_entries=2)
     async with open_backend(tmp_path, log=log, relay_options=options) as backend:
@@ -128,7 +129,7 @@ async def test_too_many_waiting_events_are_read_from_the_table_instead(tmp_path:
         assert await log.head("c") == Head(backend.reader.epoch, 9)
 
 
-async def test_what_an_earlier_process_left_is_published_at_the_start(tmp_path: Path) -> None:
+async def test_events_left_by_an_earlier_process_are_published_at_the_start(tmp_path: Path) -> None:
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         await backend.relay.stop()
         for chat_id in ("c", "d"):
@@ -138,26 +139,26 @@ async def test_what_an_earlier_process_left_is_published_at_the_start(tmp_path: 
         assert await backend.log.head("c") == await backend.log.head("d") == Head(backend.reader.epoch, 1)
 
 
-async def test_an_absent_log_gets_the_bounded_recent_past(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+async def test_an_absent_log_is_seeded_with_a_bounded_number_of_recent_events(tmp_path: Path) -> None:
+    log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
         await send(backend, count=12)
         await all_marks_are_gone(backend)
         log.forget()
         await send(backend)
         await all_marks_are_gone(backend)
-        # The last five that had been published, and the one that had not.
+        # The five newest published events, and the unpublished one.
         found = await log.read("c", backend.reader.epoch, 7, 99)
         assert isinstance(found, Replay)
         assert [entry.seq for entry in found.entries] == [8, 9, 10, 11, 12, 13]
         assert not isinstance(await log.read("c", backend.reader.epoch, 6, 99), Replay)
 
 
-async def test_an_absent_log_gets_all_that_was_never_published_up_to_a_bound(tmp_path: Path) -> None:
+async def test_an_absent_log_is_seeded_with_all_unpublished_events_up_to_a_bound(tmp_path: Path) -> None:
     for count, first in ((20, 6), (60, 31)):
         directory = tmp_path / str(count)
         options = RelayOptions(mark_delay_s=0, retry_min_s=0.001, retry_max_s=0.01, seed_entries=5, max_seed_entries=40)
-        log = UnsteadyLog()
+        log = FaultyLog()
         async with open_backend(directory, log=log, relay_options=options) as backend:
             await send(backend, count=10)
             await all_marks_are_gone(backend)
@@ -170,17 +171,17 @@ async def test_an_absent_log_gets_all_that_was_never_published_up_to_a_bound(tmp
             found = await log.read("c", backend.reader.epoch, first - 1, 100)
             assert isinstance(found, Replay)
             assert [entry.seq for entry in found.entries] == list(range(first, 11 + count))
-            # Five further back than what was never published, and no more than the bound.
+            # Not more than five published events, and not more than the bound.
             assert not isinstance(await log.read("c", backend.reader.epoch, first - 2, 100), Replay)
 
 
-async def test_a_log_that_is_behind_is_mended_in_batches(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+async def test_a_log_that_is_behind_catches_up_in_batches(tmp_path: Path) -> None:
+    log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
-        backend.relay._sweep_wanted.clear()  # the sweep at the start would look as well
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
         await send(backend)
         await all_marks_are_gone(backend)
-        # Another process committed these and died before it could publish.
+        # Another process commits these and dies before it publishes them.
         for _ in range(7):
             await backend.store.chats.append_message(new_message())
         assert await backend.relay.publish_now("c")
@@ -189,31 +190,31 @@ async def test_a_log_that_is_behind_is_mended_in_batches(tmp_path: Path) -> None
 
 
 async def test_sends_succeed_while_the_log_is_down_and_arrive_in_order_afterwards(tmp_path: Path) -> None:
-    log, listener = UnsteadyLog(), Listener()
+    log, subscriber = FaultyLog(), Subscriber()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
-        await log.subscribe("c", listener)
+        await log.subscribe("c", subscriber)
         await send(backend)
-        await listener.reached(1)
+        await subscriber.reached(1)
         log.down = True
         await send(backend, count=4)
         assert not await backend.relay.publish_now("c")
-        assert listener.seqs == [1]
+        assert subscriber.seqs == [1]
         log.down = False
-        await listener.reached(5)
-        assert listener.seqs == [1, 2, 3, 4, 5]
+        await subscriber.reached(5)
+        assert subscriber.seqs == [1, 2, 3, 4, 5]
         await all_marks_are_gone(backend)
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_nothing_is_lost_or_reordered_over_a_log_that_fails_at_random(tmp_path: Path, seed: int) -> None:
-    log = UnsteadyLog()
+async def test_no_event_is_lost_or_reordered_by_a_log_that_fails_at_random(tmp_path: Path, seed: int) -> None:
+    log = FaultyLog()
     chats, sends = [f"c{number}" for number in range(4)], 15
-    listeners = {chat_id: Listener() for chat_id in chats}
+    subscribers = {chat_id: Subscriber() for chat_id in chats}
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
-        for chat_id, listener in listeners.items():
-            await log.subscribe(chat_id, listener)
+        for chat_id, subscriber in subscribers.items():
+            await log.subscribe(chat_id, subscriber)
             await send(backend, chat_id)
-            await listener.reached(1)
+            await subscriber.reached(1)
         log.chance = random.Random(seed)
 
         async def sender(chat_id: str) -> None:
@@ -221,13 +222,13 @@ async def test_nothing_is_lost_or_reordered_over_a_log_that_fails_at_random(tmp_
                 await send(backend, chat_id)
 
         await asyncio.gather(*(sender(chat_id) for chat_id in chats for _ in range(2)))
-        for listener in listeners.values():
-            await listener.reached(2 * sends + 1)
-            assert listener.seqs == list(range(1, 2 * sends + 2))
+        for subscriber in subscribers.values():
+            await subscriber.reached(2 * sends + 1)
+            assert subscriber.seqs == list(range(1, 2 * sends + 2))
         await all_marks_are_gone(backend)
 
 
-async def test_a_join_finds_a_log_even_of_a_chat_that_does_not_exist(tmp_path: Path) -> None:
+async def test_a_join_creates_the_log_even_of_a_chat_that_does_not_exist(tmp_path: Path) -> None:
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         admitted = await backend.admissions.admit("new", None, None)
         assert admitted.seq == 0
@@ -235,7 +236,9 @@ async def test_a_join_finds_a_log_even_of_a_chat_that_does_not_exist(tmp_path: P
         assert await backend.log.head("new") == Head(backend.reader.epoch, 0)
 
 
-async def test_expecting_what_the_log_has_costs_no_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ensuring_a_log_that_is_up_to_date_costs_no_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         await send(backend, count=2)
         await all_marks_are_gone(backend)
@@ -245,10 +248,10 @@ async def test_expecting_what_the_log_has_costs_no_query(tmp_path: Path, monkeyp
 
         monkeypatch.setattr(backend.store.chats, "events_after", unexpected)
         await backend.relay.ensure_log("c", 2)
-        assert backend.relay._lanes == {}
+        assert backend.relay._queues == {}
 
 
-async def test_a_sweep_goes_once_through_all_chats_however_many_are_just_being_written_to(
+async def test_a_sweep_is_a_single_pass_even_while_the_chats_are_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = RelayOptions(mark_delay_s=0, sweep_chats=2)
@@ -256,29 +259,29 @@ async def test_a_sweep_goes_once_through_all_chats_however_many_are_just_being_w
         chats = backend.store.chats
         for number in range(5):
             await send(backend, f"c{number}")
-        # From here on nobody else looks.
+        # From here on, no other sweep runs.
         await backend.relay.stop()
         relay = Relay(chats, backend.log, options)
-        look, looks = chats.unpublished, 0
+        query, queries = chats.unpublished, 0
 
-        async def look_while_others_write(limit: int, after: str = "") -> Sequence[str]:
-            nonlocal looks
-            looks += 1
+        async def query_while_others_write(limit: int, after: str = "") -> Sequence[str]:
+            nonlocal queries
+            queries += 1
             for number in range(5):
                 await chats.append_message(new_message(f"c{number}"))
-            return await look(limit, after) if looks < 20 else []
+            return await query(limit, after) if queries < 20 else []
 
-        monkeypatch.setattr(chats, "unpublished", look_while_others_write)
+        monkeypatch.setattr(chats, "unpublished", query_while_others_write)
         assert await relay._sweep()
-        assert looks == 4
+        assert queries == 4
         monkeypatch.undo()
-        # What came behind it is for the next one.
+        # The next sweep publishes what was committed behind the first one.
         assert await relay._sweep()
         assert await chats.unpublished(1) == []
 
 
-async def test_a_stop_answers_whoever_waits(tmp_path: Path) -> None:
-    log = UnsteadyLog()
+async def test_stop_resolves_every_waiting_publish_now(tmp_path: Path) -> None:
+    log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=RelayOptions(stop_limit_s=0.01)) as backend:
         log.hold = asyncio.Event()
         waiting = asyncio.create_task(backend.relay.publish_now("c"))

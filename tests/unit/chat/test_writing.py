@@ -19,8 +19,8 @@ from support.backend import FixedClock, fresh_database, new_message
 ANN, BOB, SERVICE = Caller("ann"), Caller("bob"), Caller(service=True)
 
 
-class Offers:
-    """Every event that was offered for delivery."""
+class RecordingPublisher:
+    """Records every offered event."""
 
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
@@ -37,31 +37,33 @@ def message(**changes: str) -> SendMessage:
     return SendMessage.model_validate({"chatId": "c", "role": "USER", "content": "hello"} | changes)
 
 
-def writer_of(store: ChatStore, offers: Offers, wakes: list[None], responder: str | None = None) -> ChatWriter:
+def make_writer(
+    store: ChatStore, publisher: RecordingPublisher, wakes: list[None], responder: str | None = None
+) -> ChatWriter:
     return ChatWriter(
         store,
-        offers,
+        publisher,
         wake_worker=lambda: wakes.append(None),
         options=ChatOptions(default_responder=responder),
         clock=FixedClock(),
     )
 
 
-async def test_what_was_committed_is_offered_once_and_a_repeat_is_not(tmp_path: Path) -> None:
-    offers = Offers()
+async def test_a_committed_event_is_offered_once_and_a_repeat_is_not(tmp_path: Path) -> None:
+    publisher = RecordingPublisher()
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = writer_of(store.chats, offers, [])
+        writer = make_writer(store.chats, publisher, [])
         committed = await writer.send(ANYONE, message(clientMsgId="k"), trace="00-ab")
         repeat = await writer.send(ANYONE, message(clientMsgId="k"))
     assert repeat == Committed(committed.event, created=False)
-    assert offers.events == [committed.event]
+    assert publisher.events == [committed.event]
     assert committed.event.trace == "00-ab"
 
 
-async def test_the_worker_is_woken_for_questions_only(tmp_path: Path) -> None:
+async def test_the_worker_is_woken_for_user_messages_only(tmp_path: Path) -> None:
     wakes: list[None] = []
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = writer_of(store.chats, Offers(), wakes, "demo")
+        writer = make_writer(store.chats, RecordingPublisher(), wakes, "demo")
         await writer.send(ANYONE, message(role="AI"))
         assert not wakes
         await writer.send(ANYONE, message(clientMsgId="k"))
@@ -69,9 +71,9 @@ async def test_the_worker_is_woken_for_questions_only(tmp_path: Path) -> None:
     assert len(wakes) == 1
 
 
-async def test_a_user_speaks_for_themselves_in_their_own_chats(tmp_path: Path) -> None:
+async def test_a_user_writes_only_as_itself_and_only_in_its_own_chats(tmp_path: Path) -> None:
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = writer_of(store.chats, Offers(), [])
+        writer = make_writer(store.chats, RecordingPublisher(), [])
         with pytest.raises(ChatNotFound):
             await writer.send(ANN, message())
         chat = await writer.create_chat(ANN, CreateChat())
@@ -85,9 +87,9 @@ async def test_a_user_speaks_for_themselves_in_their_own_chats(tmp_path: Path) -
         assert b'"userId":"ann"' in (await writer.send(ANN, message(chatId=chat.id, userId="ann"))).event.payload
 
 
-async def test_a_service_speaks_for_anyone_but_creates_no_chat_by_writing(tmp_path: Path) -> None:
+async def test_a_service_writes_as_any_user_but_creates_no_chat_by_writing(tmp_path: Path) -> None:
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = writer_of(store.chats, Offers(), [])
+        writer = make_writer(store.chats, RecordingPublisher(), [])
         with pytest.raises(ChatNotFound):
             await writer.send(SERVICE, message())
         await writer.create_chat(SERVICE, CreateChat(id="c", members=["ann"]))
@@ -97,9 +99,9 @@ async def test_a_service_speaks_for_anyone_but_creates_no_chat_by_writing(tmp_pa
 
 
 async def test_members_manage_members_and_each_change_is_offered(tmp_path: Path) -> None:
-    offers = Offers()
+    publisher = RecordingPublisher()
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = writer_of(store.chats, offers, [])
+        writer = make_writer(store.chats, publisher, [])
         await writer.create_chat(ANN, CreateChat(id="c"))
         with pytest.raises(ChatNotFound):
             await writer.change_member(BOB, "c", "bob", MemberAction.ADD)
@@ -108,23 +110,23 @@ async def test_members_manage_members_and_each_change_is_offered(tmp_path: Path)
         assert await writer.change_member(BOB, "c", "ann", MemberAction.REMOVE)
         with pytest.raises(ChatNotFound):
             await writer.send(ANN, message())
-    assert [event.seq for event in offers.events] == [1, 2, 3]
+    assert [event.seq for event in publisher.events] == [1, 2, 3]
 
 
-class Heard:
-    """Every event that the listener was told of, with who caused it."""
+class RecordingListener:
+    """Records the seq and the actor of every committed event."""
 
     def __init__(self) -> None:
         self.events: list[tuple[int, str | None]] = []
 
-    def committed(self, event: StoredEvent, by: str | None) -> None:
-        self.events.append((event.seq, by))
+    def committed(self, event: StoredEvent, actor_id: str | None) -> None:
+        self.events.append((event.seq, actor_id))
 
 
-async def test_the_listener_hears_of_each_event_once_and_of_who_caused_it(tmp_path: Path) -> None:
-    heard = Heard()
+async def test_the_listener_is_notified_once_of_each_event_with_its_actor(tmp_path: Path) -> None:
+    listener = RecordingListener()
     async with open_store(fresh_database(tmp_path)) as store:
-        writer = ChatWriter(store.chats, Offers(), listener=heard, clock=FixedClock())
+        writer = ChatWriter(store.chats, RecordingPublisher(), listener=listener, clock=FixedClock())
         await writer.create_chat(ANN, CreateChat(id="c", members=["bob"]))
         await writer.send(BOB, message(clientMsgId="k"))
         await writer.send(BOB, message(clientMsgId="k"))
@@ -132,24 +134,24 @@ async def test_the_listener_hears_of_each_event_once_and_of_who_caused_it(tmp_pa
         await writer.send(SERVICE, message(userId="cleo"))
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
         await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
-    assert heard.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]
+    assert listener.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]
 
 
-async def test_a_write_that_was_not_tried_is_not_looked_for(tmp_path: Path) -> None:
-    offers = Offers()
+async def test_a_write_that_was_not_attempted_requests_no_sweep(tmp_path: Path) -> None:
+    publisher = RecordingPublisher()
     async with open_store(fresh_database(tmp_path), WriterOptions(max_waiting=0)) as store:
-        writer = ChatWriter(store.chats, offers)
+        writer = ChatWriter(store.chats, publisher)
         with pytest.raises(StoreBusy):
             await writer.send(ANYONE, message(clientMsgId="k"))
-        assert (offers.wakes, writer._doubtful) == (0, {})
+        assert (publisher.wakes, writer._uncertain) == (0, {})
 
 
 async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: Path) -> None:
-    """Of a database that another program locks nothing is committed; but a writer cannot know that."""
-    offers = Offers()
+    """A database that another program locks commits nothing, but the writer cannot know that."""
+    publisher = RecordingPublisher()
     options = DatabaseOptions(url=sqlite_url(tmp_path / "a.db"), synchronous="OFF", busy_timeout_s=0.01)
     async with open_store(options) as store:
-        writer = ChatWriter(store.chats, offers, options=ChatOptions(max_doubtful=2))
+        writer = ChatWriter(store.chats, publisher, options=ChatOptions(max_uncertain=2))
         for number in range(3):
             await store.chats.append_message(new_message(client_msg_id=f"k{number}"))
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
@@ -161,7 +163,7 @@ async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: 
                 await writer.send(ANYONE, message())
         other.execute("ROLLBACK")
         other.close()
-        assert offers.wakes == 6
+        assert publisher.wakes == 6
         for number in (0, 1, 2, 2):
             assert not (await writer.send(ANYONE, message(clientMsgId=f"k{number}"))).created
-    assert [event.seq for event in offers.events] == [2, 3]
+    assert [event.seq for event in publisher.events] == [2, 3]

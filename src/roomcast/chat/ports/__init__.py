@@ -1,8 +1,16 @@
-"""The ports of the domain: what chat needs from the outside, stated as guarantees.
+"""The ports of the domain: protocols that other packages implement, with the guarantees that the domain relies on.
 
-Each port has one contract suite in tests/contract, run over every implementation.
+Each port has a contract suite in tests/contract, which runs over every implementation.
 
-Layer: chat.
+May import: chat.model, chat.errors, contract.
+
+| module | what |
+|---|---|
+| ``clock`` | wall-clock time |
+| ``log`` | the ordered log of each chat and its live feed |
+| ``presence`` | the presence board: the users online per chat |
+| ``responder`` | answers USER messages |
+| ``store`` | chats, events and AI turns in the database |
 """
 
 from roomcast.chat.ports.clock import Clock, SystemClock

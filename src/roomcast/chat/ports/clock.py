@@ -1,4 +1,4 @@
-"""What time it is.
+"""Wall-clock time.
 
 Layer: chat.
 """
@@ -10,16 +10,16 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time, as an argument, so that a test need not wait."""
+    """Wall-clock time. Passed in, so that tests control it."""
 
     def now(self) -> datetime:
-        """Aware, in UTC."""
+        """The current time: aware, in UTC."""
 
 
 class SystemClock:
-    """The machine's clock, cut to the millisecond that the wire and the database keep."""
+    """The machine's clock, truncated to milliseconds, the precision of the wire and the database."""
 
     def now(self) -> datetime:
-        """Aware, in UTC, whole milliseconds."""
+        """The current time: aware, in UTC, in whole milliseconds."""
         now = datetime.now(UTC)
         return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -9,19 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# Version of what travels in a log entry; a reader drops what it does not know and counts it.
+# Layout of a log entry; readers drop and count entries of a version that they do not know.
 LOG_ENTRY_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One event of one chat, as it travels.
+    """One event of one chat.
 
     Attributes:
         seq: Position in the chat, from 1, without gaps.
-        args: The Socket.IO argument array as UTF-8 JSON, ``["new-msg",{…}]``: ready to be framed, never decoded on
-            the way.
-        trace: W3C ``traceparent`` of the request that caused it, or None.
+        args: The Socket.IO argument array as UTF-8 JSON, ``["new-msg",{…}]``. Gateways frame it without decoding it.
+        trace: W3C ``traceparent`` of the request that caused the event, or None.
         version: Layout of this entry.
     """
 
@@ -33,7 +32,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a chat's log ends: the epoch that it was written in and its last seq (0 for an empty chat)."""
+    """The end of a chat's log: its epoch and its last seq (0 if it is empty)."""
 
     epoch: str
     seq: int
@@ -41,16 +40,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The log now ends at ``head`` (which may lie beyond what was given: another publisher was faster)."""
+    """The log now ends at ``head``, which is beyond the given entries if another publisher appended more."""
 
     head: Head
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Nothing was written: the entries do not follow the log's end. ``head`` is None for an absent log.
+    """Nothing was written: the entries do not follow the log's end. ``head`` is None if the log is absent.
 
-    The caller re-reads the events table from there (or re-seeds an absent log) and retries.
+    The caller reads the events table from ``head``, or seeds an absent log, and retries.
     """
 
     head: Head | None
@@ -58,7 +57,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Every entry after the asked seq, in order, up to ``head``; or up to the limit, if ``more``."""
+    """Every entry after the given seq, in order, up to ``head``; up to the limit if ``more``."""
 
     entries: tuple[LogEntry, ...]
     head: Head
@@ -67,17 +66,17 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class CannotReplay:
-    """The log cannot answer in full: absent (``head`` None), trimmed past the asked seq, or shorter than it."""
+    """The log lacks entries: it is absent (``head`` is None), trimmed beyond the given seq, or ends before it."""
 
     head: Head | None
 
 
-#: Takes a chat's live entries in log order, inside one loop turn; must not block, await or raise.
+#: Receives a chat's live entries in log order, within one loop turn. Must not block or raise.
 FeedSink = Callable[[str, Sequence[LogEntry]], None]  # (epoch, entries)
-#: Takes a chat's signals, inside one loop turn; must not block, await or raise. The bytes are not to be trusted.
+#: Receives a chat's signals, within one loop turn. Must not block or raise, nor trust the bytes.
 SignalSink = Callable[[bytes], None]
 
-#: The largest signal: it is for a few names, not for messages.
+#: The largest signal. Signals carry a few user ids, not messages.
 MAX_SIGNAL_BYTES = 16_384
 
 
@@ -85,62 +84,63 @@ class Subscription(Protocol):
     """A live feed of one chat."""
 
     async def close(self) -> None:
-        """Stop the feed. After this returns the sink is not called again. Closing twice is harmless."""
+        """Stop the feed. The sinks are not called after this returns. Closing twice is harmless."""
 
 
 class EventLog(Protocol):
     """The ordered log of every chat and its live feed: a bounded, rebuildable cache of the events table.
 
-    Order: entries of a chat reach every sink in seq order, each at most once per subscription. A sink may miss
-    entries (an engine that lost its connection); it sees that as a jump in seq and reads the log.
-    Bounded: the engine may trim a log's oldest entries or drop a whole log; it then says so, never answers in part.
+    Order: a sink receives a chat's entries in seq order, each at most once per subscription. It may miss entries when
+    the engine loses its connection; it then sees a jump in seq and reads the log.
+    Bounded: the engine may trim a log's oldest entries or drop a whole log. A read then returns `CannotReplay`, never a
+    part of what was asked for.
     """
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
-        """Append what is contiguous and publish just that.
+        """Append the entries that follow the log's end, and publish those.
 
         Entries at or below the log's end are skipped. ``entries`` are contiguous and not empty. An absent log accepts
         only entries that start at seq 1; use ``seed`` otherwise. A log of another epoch counts as absent and accepts
-        none: it may be of a newer one than the caller has heard of.
+        none, since its epoch may be newer than the caller's.
         """
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
-        """Create an absent log, or one of another epoch, from the events table, and publish the entries.
+        """Create an absent log, or replace one of another epoch, from the events table, and publish the entries.
 
-        ``entries`` are the newest ones, contiguous, ending at ``head.seq`` (empty: replay from ``head.seq`` only).
-        A log of the same epoch that reaches ``head.seq`` already is left as it is; one that ends before it is
-        extended. Returns the head after the call.
+        ``entries`` are the newest ones, contiguous, ending at ``head.seq``; if empty, the log can replay from
+        ``head.seq`` only. A log of the same epoch is extended if it ends before ``head.seq``, else left unchanged.
+        Returns the head after the call.
         """
 
     async def head(self, chat_id: str) -> Head | None:
-        """Where the chat's log ends; None if it is absent."""
+        """The end of the chat's log; None if it is absent."""
 
     async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
-        """Entries with seq > ``after``, at most ``limit``. Never a silent partial replay."""
+        """Entries with seq > ``after``, at most ``limit``; `CannotReplay` if the log lacks one of them."""
 
     async def signal(self, chat_id: str, payload: bytes) -> None:
-        """Hand a word of the moment to every subscription of the chat, on every process.
+        """Send an ephemeral signal to every subscription of the chat, in every process.
 
-        Live only and at most once: it has no seq, is not stored, and has no place in the order of the entries. Those of
-        one process arrive in order, if each is given when the one before has returned.
+        At most once: a signal has no seq, is not stored, and is not ordered relative to entries. The signals of one
+        process arrive in order if each call starts after the previous one has returned.
 
         Raises:
-            ValueError: more than ``MAX_SIGNAL_BYTES``.
-            LogUnavailable: the engine is out of reach.
+            ValueError: the payload is larger than ``MAX_SIGNAL_BYTES``.
+            LogUnavailable: the engine is unreachable.
         """
 
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> Subscription:
-        """Feed ``sink`` with what is appended from now on; returns once the subscription is confirmed.
+        """Subscribe to the entries appended from now on. Returns once the engine has confirmed the subscription.
 
         Args:
-            chat_id: Which chat.
-            sink: Takes its entries.
-            signals: Takes its signals; None: they are passed over.
+            chat_id: The chat to follow.
+            sink: Receives its entries.
+            signals: Receives its signals; None: they are ignored.
 
         Raises:
-            LogUnavailable: the engine is out of reach; nothing was subscribed.
+            LogUnavailable: the engine is unreachable; nothing was subscribed.
         """
 
 
 class LogUnavailable(Exception):
-    """The log's engine is out of reach. Sends go on (the database is the truth); joins answer ``unavailable``."""
+    """The log's engine is unreachable. Sends still succeed, since they need the database only; joins are rejected."""

@@ -1,4 +1,4 @@
-"""What answers a USER message.
+"""Answers USER messages.
 
 Layer: chat. Contract suite: tests/contract/test_responder.py.
 """
@@ -14,11 +14,11 @@ from roomcast.chat.model import StoredMessage
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a responder is asked.
+    """The input of a responder.
 
     Attributes:
         message: The USER message to answer.
-        history: What was said before it, oldest first, bounded by the worker.
+        history: The messages before it, oldest first; the worker limits their number.
     """
 
     message: StoredMessage
@@ -26,15 +26,15 @@ class Prompt:
 
 
 class Responder(Protocol):
-    """Answers in pieces of text whose concatenation is the answer.
+    """Generates an answer in pieces of text.
 
-    It may be cancelled between two pieces, and asked again for the same message after a crash. Any exception ends the
-    turn as failed.
+    The worker may cancel it between two pieces, and may call it again for the same message after a crash. An exception
+    ends the turn as failed.
     """
 
     @property
     def name(self) -> str:
-        """What chats call it."""
+        """The name by which chats refer to it."""
 
     def respond(self, prompt: Prompt) -> AsyncIterator[str]:
-        """Answer; no piece is empty."""
+        """Yield the answer in pieces, none of them empty."""

@@ -1,4 +1,4 @@
-"""What the domain needs of the database: the truth.
+"""The database: chats, their events, and the queue of AI turns.
 
 Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 """
@@ -27,59 +27,59 @@ from roomcast.contract.cursor import Cursor
 
 
 class ChatStore(Protocol):
-    """Chats, their events and the projections of these.
+    """Chats, their events, and the projections of the events.
 
-    Every write is one transaction: it takes the chat's next seq, writes the event, its projection and the outbox
-    mark. It returns after the commit has reached the disk. Seqs of a chat have no gaps and grow in commit order.
+    Every write is one transaction: it takes the chat's next seq and writes the event, its projection and its outbox
+    mark. It returns after the commit has reached the disk. The seqs of a chat have no gaps and grow in commit order.
     Every method may raise `StoreUnavailable`.
     """
 
     @property
     def epoch(self) -> str:
-        """The current epoch: at least as new as what the last write and the last read of events or chats found.
+        """The current epoch, at least as new as the last write and the last read of events or chats.
 
-        Behind `standing`, `events_after`, `recent_events`, `messages` and `chats` it is what was so in their snapshot.
+        After `standing`, `events_after`, `recent_events`, `messages` and `chats` it is the epoch of their snapshot.
         """
 
     async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
-        """Create a chat; its creator and members are its first events.
+        """Create a chat. Its first events add the creator and the members.
 
         Raises:
             ChatExists: the id is taken.
         """
 
     async def append_message(self, new: NewMessage) -> Committed:
-        """Write a message, or find the one that has its ``client_msg_id`` already.
+        """Write a message, or return the existing one with its ``client_msg_id``.
 
         Raises:
-            ChatNotFound: and ``creates`` is None.
-            NotAMember: ``member`` does not belong to the chat.
+            ChatNotFound: the chat does not exist and ``creates`` is None.
+            NotAMember: ``member`` is not a member of the chat.
             TurnLost: the claim in ``ends`` is void; nothing was written.
         """
 
     async def change_member(self, change: NewMemberChange) -> Committed | None:
-        """Add or remove a member. None: it was so already, nothing was written.
+        """Add or remove a member. None: this changes nothing, and nothing was written.
 
         Raises:
-            ChatNotFound: there is no such chat.
-            NotAMember: ``member`` does not belong to the chat.
+            ChatNotFound: the chat does not exist.
+            NotAMember: ``member`` is not a member of the chat.
         """
 
     async def chat(self, chat_id: str) -> StoredChat | None:
-        """One chat, or None."""
+        """The chat; None if it does not exist."""
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
-        """Chats by latest activity, from behind ``before``; only those of ``member`` unless None."""
+        """Chats by latest activity, newest first, after the position ``before``; of one member unless None."""
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
-        """Head, membership and whether the cursor belongs to this history, in one query.
+        """The chat's head, the user's membership, and whether the cursor belongs to its current history, in one query.
 
-        It does exactly if its epoch is known, and its seq is 0, or names an event that was written in that epoch or
-        an earlier one.
+        A cursor does if its epoch is known, and its seq is 0 or that of an event written in that epoch or an earlier
+        one.
         """
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
-        """Events with seq > ``after``, ascending, at most ``limit``, and the chat's head, of one snapshot."""
+        """Events with seq > ``after``, ascending, at most ``limit``, and the chat's head, from one snapshot."""
 
     async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
         """The newest events, ascending, at most ``limit``."""
@@ -87,35 +87,36 @@ class ChatStore(Protocol):
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> tuple[Sequence[StoredMessage], int]:
-        """Messages ascending by seq and the chat's head, of one snapshot.
+        """Messages ascending by seq, at most ``limit``, and the chat's head, from one snapshot.
 
-        With ``after`` the oldest ones behind it, else the newest ones (with ``before``: ahead of it). Not both.
+        With ``after``: the oldest ones with a greater seq. With ``before``: the newest ones with a smaller seq. With
+        neither: the newest ones. Not both.
         """
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
-        """A chat's members by user id."""
+        """A chat's members, ascending by user id, at most ``limit``."""
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
-        """Ids of chats that have outbox marks, ascending, behind the id ``after``, at most ``limit``."""
+        """Ids of chats with outbox marks, ascending, greater than ``after``, at most ``limit``."""
 
     async def first_unpublished(self, chat_id: str) -> int | None:
-        """The least seq of the chat that has an outbox mark; None if none has."""
+        """The smallest seq with an outbox mark; None if the chat has no mark."""
 
     async def mark_published(self, up_to: Mapping[str, int]) -> None:
         """Drop the outbox marks of each chat up to its seq, in one transaction."""
 
 
 class TurnStore(Protocol):
-    """The queue of AI turns: a row for each, written with the message that asks for it."""
+    """The queue of AI turns: one row each, written in the transaction of the USER message."""
 
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
-        """Claim the oldest turn that is pending, or whose lease ended before ``now``; raises its generation.
+        """Claim the oldest turn that is pending or whose lease ended before ``now``, and raise its generation.
 
-        Turns of one chat are claimed one after the other.
+        At most one turn of a chat is claimed at a time. None: no turn can be claimed.
         """
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
-        """Keep a claimed turn.
+        """Extend the lease of a claimed turn.
 
         Raises:
             TurnLost: the claim is void.
@@ -129,7 +130,7 @@ class TurnStore(Protocol):
         """
 
     async def next_lease_end(self) -> datetime | None:
-        """When the first lease of a running turn ends; None if none is running."""
+        """The earliest end of a lease; None if no turn is claimed."""
 
     async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
-        """The newest messages with seq <= ``up_to``, ascending: what an answer may look at."""
+        """The newest messages with seq <= ``up_to``, ascending, at most ``limit``: the history for an answer."""
