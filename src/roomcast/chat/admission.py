@@ -39,10 +39,10 @@ class LogPublisher(Protocol):
 
 
 class Admissions:
-    """The use cases of a gateway.
+    """The use cases that a gateway calls.
 
     Args:
-        store: Answers whether a user is a member, and where the chat ends.
+        store: Queried for the membership and the chat's head.
         logs: Brings a joined chat's log up to date.
     """
 

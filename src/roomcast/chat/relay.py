@@ -122,7 +122,7 @@ class Relay:
 
     async def start(self) -> None:
         """Start the background tasks; the first sweep publishes what an earlier process left unpublished."""
-        self.wake()
+        self.request_sweep()
         self._tasks = [
             asyncio.create_task(self._sweep_forever(), name="relay-sweep"),
             asyncio.create_task(self._flush_marks_forever(), name="relay-marks"),
@@ -154,8 +154,8 @@ class Relay:
         except (StoreUnavailable, TimeoutError):
             logger.warning("outbox marks are left to the next start")
 
-    def wake(self) -> None:
-        """Request a sweep: the log may have lost entries, or the outcome of a write is unknown."""
+    def request_sweep(self) -> None:
+        """Publish every chat with outbox marks soon. For when the log lost entries, or a write's outcome is unknown."""
         self._sweep_wanted.set()
 
     def restore(self) -> None:
@@ -183,7 +183,7 @@ class Relay:
         try:
             head = await self._log.head(chat_id)
         except LogUnavailable:
-            self.wake()
+            self.request_sweep()
             return
         if head is None or head.epoch != self._store.epoch or head.seq < seq:
             self._queue(chat_id).catch_up = True
@@ -230,7 +230,7 @@ class Relay:
                 self._marks_waiting.set()
                 return True
             logger.warning("the log kept answering with gaps", extra={"chat_id": chat_id})
-        self.wake()
+        self.request_sweep()
         return False
 
     async def _append(self, chat_id: str, events: Sequence[StoredEvent]) -> Head | None:
@@ -295,7 +295,7 @@ class Relay:
                 await self._flush_marks()
             except StoreUnavailable as error:
                 logger.warning("dropping outbox marks is deferred: %s", error)
-                self.wake()
+                self.request_sweep()
 
     async def _flush_marks(self) -> None:
         self._marks_waiting.clear()
@@ -321,7 +321,7 @@ class Relay:
                 backoff.reset()
             else:
                 await asyncio.sleep(backoff.next_s())
-                self.wake()
+                self.request_sweep()
 
     async def _sweep(self) -> bool:
         """Publish every chat that has an outbox mark; False if one of them failed.
@@ -341,7 +341,7 @@ class Relay:
         while True:
             await self._restore_wanted.wait()
             self._restore_wanted.clear()
-            self.wake()
+            self.request_sweep()
             try:
                 for chat_id, last_seq in await self._recently_active():
                     await self.ensure_log(chat_id, last_seq)

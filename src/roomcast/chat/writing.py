@@ -54,7 +54,7 @@ class EventPublisher(Protocol):
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         """Take events of one chat, just committed, ascending by seq. Returns at once and never fails."""
 
-    def wake(self) -> None:
+    def request_sweep(self) -> None:
         """Look for committed events that were not offered. Returns at once and never fails."""
 
 
@@ -217,7 +217,7 @@ class ChatWriter:
             raise
         except StoreUnavailable:
             # The connection may have failed after the commit.
-            self._publisher.wake()
+            self._publisher.request_sweep()
             if key is not None:
                 self._remember_uncertain(key)
             raise

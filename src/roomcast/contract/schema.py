@@ -87,7 +87,7 @@ def build_schema() -> dict[str, Any]:
 
 
 def _mode(model: type[BaseModel]) -> JsonSchemaMode:
-    """Fields with a default are always present in what the server sends, and optional in what clients send."""
+    """The server always sends fields that have a default; clients may leave them out."""
     return "validation" if issubclass(model, (Input, Payload)) else "serialization"
 
 

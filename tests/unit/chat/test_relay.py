@@ -244,7 +244,7 @@ async def test_ensuring_a_log_that_is_up_to_date_costs_no_query(
         await all_marks_are_gone(backend)
 
         async def unexpected(*_args: object) -> None:
-            raise AssertionError("asked the table")
+            raise AssertionError("queried the table")
 
         monkeypatch.setattr(backend.store.chats, "events_after", unexpected)
         await backend.relay.ensure_log("c", 2)
@@ -275,7 +275,7 @@ async def test_a_sweep_is_a_single_pass_even_while_the_chats_are_written_to(
         assert await relay._sweep()
         assert queries == 4
         monkeypatch.undo()
-        # The next sweep publishes what was committed behind the first one.
+        # The next sweep publishes what was committed during the first one.
         assert await relay._sweep()
         assert await chats.unpublished(1) == []
 

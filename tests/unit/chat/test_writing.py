@@ -24,13 +24,13 @@ class RecordingPublisher:
 
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
-        self.wakes = 0
+        self.sweeps = 0
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         self.events += events
 
-    def wake(self) -> None:
-        self.wakes += 1
+    def request_sweep(self) -> None:
+        self.sweeps += 1
 
 
 def message(**changes: str) -> SendMessage:
@@ -143,7 +143,7 @@ async def test_a_write_that_was_not_attempted_requests_no_sweep(tmp_path: Path) 
         writer = ChatWriter(store.chats, publisher)
         with pytest.raises(StoreBusy):
             await writer.send(ANYONE, message(clientMsgId="k"))
-        assert (publisher.wakes, writer._uncertain) == (0, {})
+        assert (publisher.sweeps, writer._uncertain) == (0, {})
 
 
 async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: 
                 await writer.send(ANYONE, message())
         other.execute("ROLLBACK")
         other.close()
-        assert publisher.wakes == 6
+        assert publisher.sweeps == 6
         for number in (0, 1, 2, 2):
             assert not (await writer.send(ANYONE, message(clientMsgId=f"k{number}"))).created
     assert [event.seq for event in publisher.events] == [2, 3]

@@ -26,11 +26,11 @@ class ScriptedResponder:
     def __init__(self, *script: str | Exception | asyncio.Event) -> None:
         self.script = script
         self.prompts: list[Prompt] = []
-        self.asked = asyncio.Event()
+        self.called = asyncio.Event()
 
     async def respond(self, prompt: Prompt) -> AsyncIterator[str]:
         self.prompts.append(prompt)
-        self.asked.set()
+        self.called.set()
         for step in self.script:
             match step:
                 case str():
@@ -63,16 +63,16 @@ async def ask(backend: Backend, content: str = "hello", chat_id: str = "c") -> N
 
 async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[StoredMessage]:
     """The chat's messages, as soon as there are ``count``."""
-    news = asyncio.Event()
-    subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: news.set())
+    appended = asyncio.Event()
+    subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: appended.set())
     async with asyncio.timeout(10):
         while True:
-            news.clear()
+            appended.clear()
             found, _ = await backend.store.chats.messages(chat_id, before=None, after=0, limit=100)
             if len(found) >= count:
                 await subscription.close()
                 return list(found)
-            await news.wait()
+            await appended.wait()
 
 
 async def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
@@ -184,7 +184,7 @@ async def test_a_stopped_worker_releases_its_turn_at_once(tmp_path: Path) -> Non
         stuck = ScriptedResponder(asyncio.Event())
         async with running_worker(backend, stuck):
             await ask(backend)
-            await stuck.asked.wait()
+            await stuck.called.wait()
         async with running_worker(backend, ScriptedResponder("answer")):
             assert [message.content for message in await messages(backend, 2)] == ["hello", "answer"]
 
@@ -196,7 +196,7 @@ async def test_a_turn_fails_after_max_attempts(tmp_path: Path, caplog: pytest.Lo
         for _ in range(2):
             stuck = ScriptedResponder(asyncio.Event())
             async with running_worker(backend, stuck, options):
-                await stuck.asked.wait()
+                await stuck.called.wait()
         async with running_worker(backend, ScriptedResponder("answer"), options):
             await wait_for_log(caplog, "an AI turn failed")
         await no_turn_is_left(backend)
@@ -207,7 +207,7 @@ async def test_a_turn_that_was_taken_over_is_answered_once(tmp_path: Path) -> No
     slow = ScriptedResponder(free, "from the first worker")
     async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, slow):
         await ask(backend)
-        await slow.asked.wait()
+        await slow.called.wait()
         # The process is suspended while its lease ends, and another worker claims the turn.
         later = SystemClock().now().replace(year=2999)
         other = await backend.store.turns.claim_turn(later, later)
@@ -226,7 +226,7 @@ async def test_a_lost_lease_stops_the_responder(tmp_path: Path, caplog: pytest.L
     options = WorkerOptions(lease_s=0.05)
     async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, stuck, options):
         await ask(backend)
-        await stuck.asked.wait()
+        await stuck.called.wait()
         later = SystemClock().now().replace(year=2999)
         assert await backend.store.turns.claim_turn(later, later) is not None
         await wait_for_log(caplog, "taken over")

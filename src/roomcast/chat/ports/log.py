@@ -93,7 +93,7 @@ class EventLog(Protocol):
     Order: a sink receives a chat's entries in seq order, each at most once per subscription. It may miss entries when
     the engine loses its connection; it then sees a jump in seq and reads the log.
     Bounded: the engine may trim a log's oldest entries or drop a whole log. A read then returns `CannotReplay`, never a
-    part of what was asked for.
+    partial replay.
     """
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:

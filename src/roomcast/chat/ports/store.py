@@ -58,7 +58,7 @@ class ChatStore(Protocol):
         """
 
     async def change_member(self, change: NewMemberChange) -> Committed | None:
-        """Add or remove a member. None: this changes nothing, and nothing was written.
+        """Add or remove a member. None: the change has no effect, and nothing was written.
 
         Raises:
             ChatNotFound: the chat does not exist.
@@ -116,7 +116,7 @@ class TurnStore(Protocol):
         """
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
-        """Extend the lease of a claimed turn.
+        """Set the end of a claimed turn's lease.
 
         Raises:
             TurnLost: the claim is void.
