@@ -1,4 +1,4 @@
-"""Chat clients for tests: python-socketio's own client, with everything that it got in order of arrival.
+"""Chat clients for tests: python-socketio's client, which records what it receives in order of arrival.
 
 async with ChatClient(server.gateway_url) as ada:
     ack = await ada.join("c1")
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,20 +22,33 @@ import socketio
 LIMIT_S = 5.0
 
 
-class _Response(aiohttp.ClientResponse):
-    """Lets go of its connection without a warning: python-engineio does not read the answer to a refused poll."""
+@contextlib.asynccontextmanager
+async def http_session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session for python-socketio's ``http_session``, which closes every response.
 
-    def __del__(self, *_: Any) -> None:
-        if self._connection is not None:
-            self._connection.release()
-            self._connection = None
+    python-engineio does not read the answer to a refused poll. If its body arrives late, the connection stays in a
+    reference cycle, and its ResourceWarning fails the test in which the collector finds it.
+    """
+    responses: list[aiohttp.ClientResponse] = []
+
+    async def keep(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+        responses.append(end.response)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(keep)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+        try:
+            yield session
+        finally:
+            for response in responses:
+                response.close()
 
 
 class ChatClient:
     """One Socket.IO connection.
 
     Attributes:
-        received: Events and acks as they came: ``(name, data)``; the ack of a join is ``("ack:join-chat", ack)``.
+        received: Events and acks in order of arrival: ``(name, data)``; a join's ack is ``("ack:join-chat", ack)``.
     """
 
     def __init__(
@@ -52,37 +66,31 @@ class ChatClient:
         self._auth = auth
         self._headers = headers or {}
         self._arrived = asyncio.Event()
-        self._taken = 0
+        self._returned = 0
 
     async def __aenter__(self) -> Self:
-        # Given from outside, since the engine leaves its own session open when the server ends the connection.
-        self._http = aiohttp.ClientSession(response_class=_Response)
-        self._client = socketio.AsyncClient(reconnection=False, http_session=self._http)
-        self._client.on("*", self._on_event)
-        self._client.on("disconnect", self._on_disconnect)
-        try:
-            await self._connect()
-        except BaseException:
-            await self._http.close()
-            raise
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(http_session())
+            self._client = socketio.AsyncClient(reconnection=False, http_session=session)
+            self._client.on("*", self._on_event)
+            self._client.on("disconnect", self._on_disconnect)
+            await self._client.connect(
+                self.url, headers=self._headers, auth=self._auth, transports=self._transports, wait_timeout=LIMIT_S
+            )
+            self._session = stack.pop_all()
         return self
-
-    async def _connect(self) -> None:
-        await self._client.connect(
-            self.url, headers=self._headers, auth=self._auth, transports=self._transports, wait_timeout=LIMIT_S
-        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._client.connected:
-            # python-engineio forgets to say goodbye while a POST of its own is under way: its last poll then stays open
-            # until the server's next ping. One that is stuck is left behind.
+            # python-engineio does not send its close packet while a POST is in flight. Its last poll would then stay
+            # open until the server's next ping.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT_S):
                     await self._client.eio.queue.join()
         await self._client.disconnect()
-        await self._http.close()
+        await self._session.aclose()
 
     @property
     def transport(self) -> str:
@@ -98,7 +106,7 @@ class ChatClient:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def acknowledged(*answer: Any) -> None:
-            self._note(f"ack:{event}", answer[0] if answer else None)
+            self._record(f"ack:{event}", answer[0] if answer else None)
             if not done.done():
                 done.set_result(answer[0] if answer else None)
 
@@ -106,25 +114,25 @@ class ChatClient:
         return await asyncio.wait_for(done, LIMIT_S)
 
     async def join(self, chat_id: str, *, since: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Join a chat; the ack."""
+        """Join a chat and return the ack."""
         payload = chat_id if since is None else {"chatId": chat_id, "since": since}
         ack: dict[str, Any] = await self.call("join-chat", payload)
         return ack
 
     async def next_event(self, limit_s: float = LIMIT_S) -> tuple[str, Any]:
-        """The next event that was not taken yet; acks are passed over."""
+        """The next event that no call has returned yet; acks are skipped."""
         async with asyncio.timeout(limit_s):
             while True:
-                while self._taken < len(self.received):
-                    name, data = self.received[self._taken]
-                    self._taken += 1
+                while self._returned < len(self.received):
+                    name, data = self.received[self._returned]
+                    self._returned += 1
                     if not name.startswith("ack:"):
                         return name, data
                 self._arrived.clear()
                 await self._arrived.wait()
 
     async def next_message(self, limit_s: float = LIMIT_S) -> dict[str, Any]:
-        """The next event but ``presence``, which has to be ``new-msg``."""
+        """The next event other than ``presence``; fail unless it is ``new-msg``."""
         name, data = await self.next_event(limit_s)
         while name == "presence":
             name, data = await self.next_event(limit_s)
@@ -139,18 +147,18 @@ class ChatClient:
         ]
 
     async def _on_event(self, event: str, *args: Any) -> None:
-        self._note(event, args[0] if args else None)
+        self._record(event, args[0] if args else None)
 
     async def _on_disconnect(self, *_reason: Any) -> None:
         self.disconnected.set()
 
-    def _note(self, name: str, data: Any) -> None:
+    def _record(self, name: str, data: Any) -> None:
         self.received.append((name, data))
         self._arrived.set()
 
 
 class PollingClient:
-    """One Socket.IO connection by bare HTTP long-polling, one request at a time: what came before what is certain."""
+    """One Socket.IO connection over plain HTTP long-polling, one request at a time, so that the order is certain."""
 
     def __init__(self, url: str) -> None:
         self.received: list[tuple[str, Any]] = []
@@ -171,7 +179,7 @@ class PollingClient:
         await self._http.aclose()
 
     async def join(self, chat_id: str, *, since: dict[str, Any]) -> dict[str, Any]:
-        """Join a chat; the ack."""
+        """Join a chat and return the ack."""
         payload = json.dumps(["join-chat", {"chatId": chat_id, "since": since}])
         await self._post(f"420{payload}")
         while True:
@@ -182,7 +190,7 @@ class PollingClient:
                     return ack
 
     async def poll(self) -> None:
-        """Take what the server has, or comes to have."""
+        """Wait for the next packets and record their events."""
         answer = await self._http.get(self._address)
         answer.raise_for_status()
         for packet in answer.text.split("\x1e"):
@@ -200,7 +208,7 @@ class PollingClient:
 
 
 async def send(api_url: str, chat_id: str, content: str, **fields: Any) -> dict[str, Any]:
-    """Send a message through the API; the message as it was stored."""
+    """Send a message through the API and return it as it was stored."""
     body = {"chatId": chat_id, "role": "USER", "content": content, **fields}
     token = body.pop("token", None)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -212,7 +220,7 @@ async def send(api_url: str, chat_id: str, content: str, **fields: Any) -> dict[
 
 
 async def get(url: str, **params: Any) -> Any:
-    """What a GET answers, which has to be a success in JSON."""
+    """The JSON answer to a GET; fail unless it succeeds."""
     async with _http() as client:
         answer = await client.get(url, params=params)
     answer.raise_for_status()
@@ -220,5 +228,5 @@ async def get(url: str, **params: Any) -> Any:
 
 
 def _http() -> httpx.AsyncClient:
-    # Without TLS there are no authorities to load, which takes longer than the request.
+    # Loading the certificate authorities would take longer than the request.
     return httpx.AsyncClient(timeout=LIMIT_S, verify=False)  # noqa: S501 - loopback

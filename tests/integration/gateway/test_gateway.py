@@ -10,7 +10,7 @@ import pytest
 import socketio
 
 from roomcast.auth.tokens import AuthOptions, TokenIssuer
-from support.clients import ChatClient, get, send
+from support.clients import ChatClient, get, http_session, send
 from support.processes import Roomcast, run_roomcast
 from support.redis_server import RedisServer, environment
 
@@ -156,12 +156,13 @@ async def test_events_of_one_socket_take_effect_in_order(tmp_path) -> None:
 
 @pytest.mark.parametrize("auth", [None, {}, {"token": "x"}, {"token": 5}, {"token": ""}])
 async def test_a_client_without_a_valid_token_cannot_connect(guarded, auth) -> None:
-    client = socketio.AsyncClient(reconnection=False)
     refusals: list[object] = []
-    client.on("connect_error", refusals.append)
-    with pytest.raises(socketio.exceptions.ConnectionError):
-        await client.connect(guarded.gateway_url, auth=auth, transports=["websocket"])
-    await client.disconnect()
+    async with http_session() as session:
+        client = socketio.AsyncClient(reconnection=False, http_session=session)
+        client.on("connect_error", refusals.append)
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await client.connect(guarded.gateway_url, auth=auth, transports=["websocket"])
+        await client.disconnect()
     assert [refusal["data"] for refusal in refusals] == [{"code": "unauthorized"}]
     assert all(isinstance(refusal["message"], str) for refusal in refusals)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import socketio
 
@@ -16,6 +18,7 @@ from roomcast.realtime import (
     Server,
     ServerOptions,
 )
+from support.clients import http_session
 
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 
@@ -57,11 +60,17 @@ def example() -> tuple[Server, list[Any]]:
     return server, log
 
 
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with http_session() as session:
+        yield session
+
+
 class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
     """A client that keeps what it got."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        super().__init__(http_session=session)
         self.got: asyncio.Queue[Any] = asyncio.Queue()
         for event in ("welcome", "said", "news"):
             self.on(event, self._keep(event))
@@ -71,7 +80,9 @@ class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
-async def test_a_burst_reaches_the_python_client_whole_and_in_order(serving: Any, transports: list[str]) -> None:
+async def test_a_burst_reaches_the_python_client_whole_and_in_order(
+    serving: Any, http: aiohttp.ClientSession, transports: list[str]
+) -> None:
     server, _ = example()
 
     @server.on("burst")
@@ -81,7 +92,7 @@ async def test_a_burst_reaches_the_python_client_whole_and_in_order(serving: Any
         return "done"
 
     async with serving(server) as running:
-        peer = Peer()
+        peer = Peer(http)
         await peer.connect(running.url, transports=transports)
         assert await peer.call("burst", 100, timeout=5) == "done"
         got = [peer.got.get_nowait() for _ in range(101)]
@@ -92,11 +103,11 @@ async def test_a_burst_reaches_the_python_client_whole_and_in_order(serving: Any
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
 async def test_the_python_client_connects_joins_acknowledges_and_sends_binary(
-    until: Any, serving: Any, transports: list[str]
+    until: Any, serving: Any, http: aiohttp.ClientSession, transports: list[str]
 ) -> None:
     server, log = example()
     async with serving(server) as running:
-        a, b = Peer(), Peer()
+        a, b = Peer(http), Peer(http)
         for peer in (a, b):
             await peer.connect(running.url, transports=transports, auth={"token": "t"})
             assert (await peer.got.get())[0] == "welcome"
@@ -117,7 +128,9 @@ async def test_the_python_client_connects_joins_acknowledges_and_sends_binary(
         assert {entry[0] for entry in log[2:]} == {"disconnect"}
 
 
-async def test_connect_handlers_refuse_with_a_message_and_data(until: Any, serving: Any) -> None:
+async def test_connect_handlers_refuse_with_a_message_and_data(
+    until: Any, serving: Any, http: aiohttp.ClientSession
+) -> None:
     server = Server()
 
     @server.event
@@ -131,7 +144,7 @@ async def test_connect_handlers_refuse_with_a_message_and_data(until: Any, servi
             ({"why": "false"}, {"message": "Connection rejected by server"}),
             ({"why": "error"}, {"message": "not you", "data": {"code": 7}}),
         ):
-            peer = socketio.AsyncClient(reconnection=False)
+            peer = socketio.AsyncClient(reconnection=False, http_session=http)
             errors: list[Any] = []
             peer.on("connect_error", errors.append)
             with pytest.raises(socketio.exceptions.ConnectionError):
@@ -141,7 +154,7 @@ async def test_connect_handlers_refuse_with_a_message_and_data(until: Any, servi
         assert server.sockets() == []
 
 
-async def test_namespaces_as_classes_and_catch_alls(until: Any, serving: Any) -> None:
+async def test_namespaces_as_classes_and_catch_alls(until: Any, serving: Any, http: aiohttp.ClientSession) -> None:
     server = Server(ServerOptions(namespaces=("/free",)))
 
     class Chat(Namespace):
@@ -166,7 +179,7 @@ async def test_namespaces_as_classes_and_catch_alls(until: Any, serving: Any) ->
         return [event, *args]
 
     async with serving(server) as running:
-        peer = socketio.AsyncClient()
+        peer = socketio.AsyncClient(http_session=http)
         noted: asyncio.Queue[str] = asyncio.Queue()
         peer.on("noted", noted.put_nowait, namespace="/chat")
         await peer.connect(running.url, namespaces=["/chat", "/free"], transports=["websocket"])
