@@ -1,10 +1,10 @@
-"""The chat page as its tests see it: what a person does in a tab, and what they read there.
+"""Driver for the chat page: what a user does in a tab, and what the tab shows.
 
     async with open_tab(browser, server.api_url, "Ada") as ada:
         await ada.say("hello")
         await ada.sees("hello")
 
-Nothing here waits for a time to pass; whatever is expected is awaited, up to `LIMIT_MS`.
+No method sleeps: each waits for what it expects, up to `LIMIT_MS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 LIMIT_MS: Final = 15_000
-#: For a Chromium that may run as root in a container, and must not call home.
+#: For a Chromium that may run as root in a container, without requests to its vendor.
 CHROMIUM_ARGS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,8 +28,9 @@ CHROMIUM_ARGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-# What Chromium itself writes when a request finds no server: expected wherever a test takes it away.
+# Chromium's own console errors for an unreachable server, which some tests stop; and for responses of a killed one.
 _UNREACHABLE: Final = re.compile(r"net::ERR_(INTERNET_DISCONNECTED|CONNECTION_\w+|EMPTY_RESPONSE|NETWORK_CHANGED)")
+_INCOMPLETE: Final = re.compile(r"net::ERR_(CONTENT_LENGTH_MISMATCH|INCOMPLETE_CHUNKED_ENCODING)")
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,20 @@ class Shown:
 
 
 class Tab:
-    """One tab of one person.
+    """One tab of one user.
 
     Attributes:
-        complaints: What the page wrote to the console as an error, and what it threw.
+        errors: Errors that the page logged to the console, and uncaught exceptions.
     """
 
-    def __init__(self, context: BrowserContext, page: Page) -> None:
+    def __init__(self, context: BrowserContext, page: Page, *expected: re.Pattern[str]) -> None:
         self.context = context
         self.page = page
-        self.complaints: list[str] = []
+        self.errors: list[str] = []
+        self._expected = expected
         page.set_default_timeout(LIMIT_MS)
-        page.on("console", self._note)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def by(self, test_id: str) -> Locator:
         """The elements with a ``data-testid``."""
@@ -70,7 +72,7 @@ class Tab:
         await self.is_connected()
 
     async def is_connected(self) -> None:
-        """Wait until the page says so."""
+        """Wait until the page shows that it is connected."""
         await self.has_state("connected")
 
     async def has_state(self, state: str) -> None:
@@ -89,14 +91,14 @@ class Tab:
         await expect(shown).to_have_count(1, timeout=LIMIT_MS)
 
     async def shows(self, count: int) -> None:
-        """Wait until this many messages are there, all of them sent."""
+        """Wait until this many messages are shown, all of them sent."""
         await expect(self.page.locator("[data-testid=message][data-status=sent]")).to_have_count(
             count, timeout=LIMIT_MS
         )
         await expect(self.by("message")).to_have_count(count, timeout=LIMIT_MS)
 
     async def messages(self) -> list[Shown]:
-        """What is shown, from top to bottom."""
+        """The messages from top to bottom."""
         found: list[Mapping[str, Any]] = await self.by("message").evaluate_all(
             """(items) => items.map((item) => ({
                 ...item.dataset,
@@ -116,7 +118,7 @@ class Tab:
         ]
 
     async def cut(self) -> None:
-        """Take the network away, and wait until the page knows."""
+        """Take the network away, and wait until the page shows it."""
         await self.context.set_offline(True)
         await self.has_state("offline")
 
@@ -125,29 +127,37 @@ class Tab:
         await self.context.set_offline(False)
         await self.is_connected()
 
-    def _note(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not _UNREACHABLE.search(message.text):
-            self.complaints.append(message.text)
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(pattern.search(message.text) for pattern in self._expected):
+            self.errors.append(message.text)
 
 
 @asynccontextmanager
 async def open_tab(
-    browser: Browser, url: str, name: str | None = None, *, locale: str = "en-GB", **context_options: Any
+    browser: Browser,
+    url: str,
+    name: str | None = None,
+    *,
+    locale: str = "en-GB",
+    server_is_killed: bool = False,
+    **context_options: Any,
 ) -> AsyncIterator[Tab]:
-    """A tab of a person with a browser of their own. At the end the page must have had nothing to complain of.
+    """A tab in a browser context of its own. Fails at the end if the page logged an error or threw one.
 
     Args:
-        url: What they type into the address bar.
-        name: What they call themselves; None leaves them at the question.
+        url: The page's address.
+        name: The user's name; None leaves the tab at the question for it.
+        server_is_killed: Allow responses that end early.
         context_options: As `Browser.new_context` takes them.
     """
     context = await browser.new_context(locale=locale, **context_options)
     try:
-        tab = Tab(context, await context.new_page())
+        expected = (_UNREACHABLE, _INCOMPLETE) if server_is_killed else (_UNREACHABLE,)
+        tab = Tab(context, await context.new_page(), *expected)
         await tab.page.goto(url)
         if name is not None:
             await tab.enter(name)
         yield tab
-        assert tab.complaints == [], tab.complaints
+        assert tab.errors == []
     finally:
         await context.close()

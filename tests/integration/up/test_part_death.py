@@ -29,7 +29,7 @@ main()
     [
         ("worker", "worker.service", "Worker", "run"),
         ("relay", "chat.relay", "Relay", "_sweep_forever"),
-        ("gateway's sweeper", "gateway.feeds", "Feeds", "run"),
+        ("gateway's sweeper", "gateway.delivery.feeds", "Feeds", "run"),
     ],
 )
 def test_a_part_that_dies_ends_the_process(tmp_path, part, module, owner, method) -> None:
