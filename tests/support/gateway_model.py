@@ -22,9 +22,10 @@ from roomcast.chat.ports import (
     Subscription,
 )
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
-from roomcast.gateway.delivery.chat_feed import ChatFeed, FeedOptions, chat_room
+from roomcast.gateway.delivery.chat_feed import ChatFeed, FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime import EncodedEvent
 
 

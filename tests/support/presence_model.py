@@ -10,9 +10,9 @@ from dataclasses import replace
 from random import Random
 
 from roomcast.chat.ports import Listing, PresenceUnavailable
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.presence.signals import Signals
 from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.rooms import chat_room
 from roomcast.presence.memory import MemoryPresenceBoard
 from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog

@@ -1,6 +1,4 @@
-"""Rooms of users, ``user:{id}``, and the announcement of chat activity to them.
-
-``join-user`` puts a socket into its user's room.
+"""Announcement of chat activity to the rooms of its users.
 
 Layer: gateway.
 """
@@ -11,11 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from roomcast.contract.events import CHAT_ACTIVITY, ChatActivity
-
-
-def user_room(user_id: str) -> str:
-    """The room of all of a user's sockets."""
-    return f"user:{user_id}"
+from roomcast.gateway.rooms import user_room
 
 
 class Emitter(Protocol):

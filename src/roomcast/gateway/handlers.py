@@ -32,10 +32,10 @@ from roomcast.contract.gateway import (
     parse_leave_chat,
     parse_typing,
 )
-from roomcast.gateway.announcing import user_room
 from roomcast.gateway.delivery.joins import JoinRefused, Joins
 from roomcast.gateway.presence.tracker import Presences
 from roomcast.gateway.presence.typing import TypingNotices, TypingRefused
+from roomcast.gateway.rooms import user_room
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
 logger = logging.getLogger(__name__)

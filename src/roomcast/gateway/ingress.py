@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from roomcast.backoff import should_log
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.ports import Rooms
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 

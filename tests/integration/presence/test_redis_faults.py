@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from roomcast.eventlog.redis import RedisEventLog
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.presence.signals import Signals
 from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.rooms import chat_room
 from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.gateway_model import ClientSocket, LocalRooms

@@ -34,14 +34,10 @@ from roomcast.gateway.delivery.counters import GatewayCounters
 from roomcast.gateway.delivery.membership import Memberships, removed_user
 from roomcast.gateway.delivery.replay import Recording, ReplayLimits, complete_replay
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
 
 logger = logging.getLogger(__name__)
-
-
-def chat_room(chat_id: str) -> str:
-    """The room of a chat's local members."""
-    return f"chat:{chat_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

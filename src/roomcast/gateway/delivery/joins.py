@@ -25,7 +25,7 @@ from functools import partial
 from roomcast.chat.ports import LogEntry, LogUnavailable
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import JoinChatAck
-from roomcast.gateway.delivery.chat_feed import ChatFeed, EpochDiffers, FeedBehind, chat_room
+from roomcast.gateway.delivery.chat_feed import ChatFeed, EpochDiffers, FeedBehind
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import (
@@ -38,6 +38,7 @@ from roomcast.gateway.ports import (
     Head,
     RoomSocket,
 )
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout.message import EncodedEvent
 

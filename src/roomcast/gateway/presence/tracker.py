@@ -23,11 +23,11 @@ from typing import Any, Final
 from roomcast.backoff import jittered
 from roomcast.chat.ports import Nodes, PresenceBoard
 from roomcast.contract.events import PRESENCE, Presence
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.ports import Rooms, RoomSocket
 from roomcast.gateway.presence.sharing import PresenceSharing
 from roomcast.gateway.presence.signals import Moved, Signals
 from roomcast.gateway.presence.state import ChatPresence, PresenceOptions
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
 
 __all__ = ["PresenceOptions", "Presences"]

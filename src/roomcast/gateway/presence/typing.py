@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import TYPING, Typing
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.ports import Rooms, RoomSocket
 from roomcast.gateway.presence.signals import Signals, Wrote
 from roomcast.gateway.presence.tracker import Presences
+from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
 
 

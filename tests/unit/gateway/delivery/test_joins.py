@@ -6,11 +6,12 @@ import pytest
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.eventlog.memory import MemoryLogOptions
-from roomcast.gateway.delivery.chat_feed import FeedOptions, chat_room
+from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, JoinRefused, Joins
 from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import Cursor
+from roomcast.gateway.rooms import chat_room
 from support.gateway_model import Database, LocalRooms, UnreliableLog, entry
 from support.virtual_time import run_in_virtual_time
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from roomcast.contract.errors import ErrorCode
-from roomcast.gateway.delivery.chat_feed import chat_room
 from roomcast.gateway.presence.signals import Signals, Wrote
 from roomcast.gateway.presence.tracker import Presences
 from roomcast.gateway.presence.typing import TypingNotices, TypingOptions, TypingRefused
+from roomcast.gateway.rooms import chat_room
 from roomcast.presence.memory import Alone, MemoryPresenceBoard
 from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog
 from support.virtual_time import run_in_virtual_time

@@ -1,0 +1,14 @@
+"""Names of the gateway's Socket.IO rooms.
+
+Layer: gateway.
+"""
+
+
+def chat_room(chat_id: str) -> str:
+    """The room of a chat's local members."""
+    return f"chat:{chat_id}"
+
+
+def user_room(user_id: str) -> str:
+    """The room of all of a user's sockets, into which ``join-user`` puts them."""
+    return f"user:{user_id}"
