@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from uvicorn.server import ServerState
 
 from roomcast.realtime.forwarding.pipe import Pipe
 
@@ -24,7 +23,7 @@ class Piped:
     pipe: Pipe
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     owner: tuple[asyncio.StreamReader, asyncio.StreamWriter]
-    state: ServerState
+    connections: set[Any]
     ended: list[Pipe] = field(default_factory=list)
 
 
@@ -48,14 +47,14 @@ async def piped(stall_limit_s: float) -> AsyncIterator[Piped]:
         narrow.setblocking(False)
         await loop.sock_connect(narrow, edge.sockets[0].getsockname())
         client = await asyncio.open_connection(sock=narrow)
-        state, ended = ServerState(), list[Pipe]()
-        pipe = Pipe(await arrived, state, ended.append, stall_limit_s=stall_limit_s)
+        connections, ended = set[Any](), list[Pipe]()
+        pipe = Pipe(await arrived, connections, ended.append, stall_limit_s=stall_limit_s)
         await loop.create_connection(pipe.owner_end, *node.sockets[0].getsockname())
         pipe.begin(HEAD)
         owner = await called
         assert await owner[0].readexactly(len(HEAD)) == HEAD
         try:
-            yield Piped(pipe, client, owner, state, ended)
+            yield Piped(pipe, client, owner, connections, ended)
         finally:
             pipe.abort()
             for _, writer in (client, owner):
@@ -70,7 +69,7 @@ async def test_a_side_that_takes_nothing_is_let_go_though_the_other_end_goes_unn
         getattr(ends, idle)[1].transport.pause_reading()
         getattr(ends, busy)[1].write(b"x" * 8_000_000)
         await until(lambda: ends.ended)
-        assert not ends.state.connections
+        assert not ends.connections
 
 
 async def test_a_client_that_half_closes_and_takes_nothing_is_let_go(until: Any) -> None:

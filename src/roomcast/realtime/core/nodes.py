@@ -12,12 +12,9 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 from roomcast.realtime.core.request import EngineRequest
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
 
 #: 48 bits, as 8 characters: unique among the running nodes. Not a secret.
 _NODE_ID_BYTES: Final = 6
@@ -129,16 +126,14 @@ class SessionForwarder(Protocol):
             NotForwarded: the owner is out of reach, or did not answer in time.
         """
 
-    def pipe(
-        self, node_id: str, request: EngineRequest, transport: asyncio.Transport, server_state: ServerState
-    ) -> None:
+    def pipe(self, node_id: str, request: EngineRequest, transport: asyncio.Transport, connections: set[Any]) -> None:
         """Connect a client's transport to the owner, in the background. The forwarder owns the transport from now on.
 
         Args:
             node_id: The owner.
             request: The websocket handshake.
             transport: The client's transport; nothing has been written to it.
-            server_state: The HTTP server's set of connections.
+            connections: The HTTP server's open connections. The pipe stays among them until it ends.
         """
 
     async def close(self) -> None:

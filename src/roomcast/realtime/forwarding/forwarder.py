@@ -16,7 +16,7 @@ import hmac
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from roomcast.realtime.core.nodes import (
@@ -34,10 +34,6 @@ from roomcast.realtime.forwarding.pipe import Pipe
 from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
-
 
 logger = logging.getLogger(__name__)
 
@@ -169,12 +165,10 @@ class Forwarder:
 
     # -- websockets ---------------------------------------------------------------------------------------------------
 
-    def pipe(
-        self, node_id: str, request: EngineRequest, transport: asyncio.Transport, server_state: ServerState
-    ) -> None:
+    def pipe(self, node_id: str, request: EngineRequest, transport: asyncio.Transport, connections: set[Any]) -> None:
         """See `SessionForwarder`."""
         stall_limit_s = self._options.ping_interval_s + self._options.ping_timeout_s
-        pipe = Pipe(transport, server_state, self.pipes.discard, stall_limit_s=stall_limit_s)
+        pipe = Pipe(transport, connections, self.pipes.discard, stall_limit_s=stall_limit_s)
         self.pipes.add(pipe)
         dial = asyncio.create_task(self._dial(pipe, node_id, request), name="forward-websocket")
         self._dials.add(dial)

@@ -14,10 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
+from typing import Any, Final, cast
 
 #: Time limit for writing the remaining bytes of a closing side.
 _CLOSE_LIMIT_S: Final = 2.0
@@ -28,7 +25,7 @@ class Pipe:
 
     Args:
         transport: The client's transport, owned by the pipe from now on, and paused until `begin`.
-        server_state: The HTTP server's set of connections; the pipe is one of them.
+        connections: The HTTP server's open connections. The pipe stays among them until it ends.
         on_end: Called when the client's side has closed.
         stall_limit_s: How long a side may accept no bytes; the owner closes the session within this time.
     """
@@ -36,12 +33,12 @@ class Pipe:
     def __init__(
         self,
         transport: asyncio.Transport,
-        server_state: ServerState,
+        connections: set[Any],
         on_end: Callable[[Pipe], object],
         *,
         stall_limit_s: float,
     ) -> None:
-        self._server_state = server_state
+        self._connections = connections
         self._on_end = on_end
         self.stall_limit_s = stall_limit_s
         self._owner: _End | None = None
@@ -49,7 +46,7 @@ class Pipe:
         self._client.connection_made(transport)
         self._client.pause_reading()
         transport.set_protocol(self._client)
-        server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own
+        connections.add(self)
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -90,7 +87,7 @@ class Pipe:
     def lost(self, end: _End) -> None:
         """One side has closed."""
         if end is self._client:
-            self._server_state.connections.discard(self)
+            self._connections.discard(self)
             self._on_end(self)
         other = self._owner if end is self._client else self._client
         if other is not None:

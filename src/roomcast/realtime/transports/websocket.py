@@ -261,7 +261,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _pipe(self, node_id: str, request: EngineRequest) -> None:
         if not self._transport.is_closing() and self.engine.forwarder is not None:
-            self.engine.forwarder.pipe(node_id, request, self._transport, self._server_state)
+            self.engine.forwarder.pipe(node_id, request, self._transport, self._server_state.connections)
 
     def _refuse(self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None) -> None:
         self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause)
