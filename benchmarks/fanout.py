@@ -1,7 +1,7 @@
-"""Fan-out: deliveries per second to the members of one room, beside Node's socket.io in the same minute.
+"""Fan-out: deliveries per second to the members of one room, compared with Node's socket.io.
 
-Both servers are pinned to one core and the receiver to the other; rounds alternate (A B A B …), so that a machine whose
-speed drifts slows both. Every byte is counted: a delivery too many or too few ends the run.
+Both servers run on one core, the receiver on the other. Rounds alternate (A B A B …), so that a change in the machine's
+speed affects both. Every byte is counted: a missing or repeated delivery ends the run.
 
     python benchmarks/fanout.py --clients 1000 --rounds 7
 """
@@ -12,18 +12,16 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from load import Client, Swarm, server_frame_length
+from servers import SERVER_CPU, free_port, node_binary, spawn, wait_for
 
 HERE = Path(__file__).parent
 ROOM = "chat:bench"
-SERVER_CPU, CLIENT_CPU = 0, 1
 
 
 def message(size: int) -> dict[str, str]:
@@ -33,33 +31,10 @@ def message(size: int) -> dict[str, str]:
     return shape
 
 
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def node_binary() -> str:
-    """Node itself: what is on the PATH may be a wrapper, which would be pinned and ended in its place."""
-    asked = subprocess.run(["node", "-p", "process.execPath"], capture_output=True, text=True, check=True)
-    return asked.stdout.strip()
-
-
 def start(command: list[str], stack: ExitStack) -> int:
-    """Start a server that prints `ready`, pinned to its core; ended by process id when the run ends."""
+    """Start a server that prints ``ready``; its port."""
     port = free_port()
-    os.sched_setaffinity(0, {SERVER_CPU})  # inherited by every thread of the server
-    process = subprocess.Popen([*command, str(port)], stdout=subprocess.PIPE, text=True)
-    os.sched_setaffinity(0, {CLIENT_CPU})
-
-    def stop() -> None:
-        process.terminate()
-        process.wait(10)
-
-    stack.callback(stop)
-    if process.stdout is None or process.stdout.readline().strip() != "ready":
-        raise RuntimeError(f"{command[-1]} did not start")
+    wait_for(spawn([*command, str(port)], stack, SERVER_CPU), "ready")
     return port
 
 
@@ -74,7 +49,7 @@ def connect(port: int, count: int) -> Swarm:
 
 
 def blast(swarm: Swarm, payload: dict[str, str], ticks: int, per_tick: int) -> float:
-    """One round: seconds until every member has every message."""
+    """Run one round; the seconds until every member has every message."""
     text = "42" + json.dumps(["new-msg", payload], separators=(",", ":"))
     expected = len(swarm.clients) * ticks * per_tick * server_frame_length(len(text))
     swarm.clients[0].emit("blast", {"room": ROOM, "message": payload, "ticks": ticks, "perTick": per_tick})
@@ -95,15 +70,20 @@ def compare(
     for round_number in range(options.rounds + 1):
         for name, swarm in swarms.items():
             took = sum(blast(swarm, payload, ticks, per_tick) for _ in range(blasts))
-            if round_number > 0:  # the first warms up
+            if round_number > 0:  # the first is a warm-up
                 rates[name].append(options.clients * blasts * ticks * per_tick / took)
     print(f"\n{label} ({options.clients} clients, {options.size} bytes)", flush=True)
     for name, values in rates.items():
         middle, low, high = statistics.median(values), min(values), max(values)
         print(f"  {name:16} {middle:>12,.0f} deliveries/s  (min {low:,.0f}, max {high:,.0f})")
-    ratios = [ours / theirs for ours, theirs in zip(*rates.values(), strict=True)]
+    print_ratios("deliveries/s", *rates.values())
+
+
+def print_ratios(what: str, ours: list[float], theirs: list[float]) -> None:
+    """Print how many times theirs ours is, round by round."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-    print(f"  ratio, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
+    print(f"  ratio of {what}, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The server of fanout.py: roomcast.realtime alone, emitting when a client asks for it."""
+"""The server of fanout.py: `roomcast.realtime` alone, which emits when a client requests it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def blast(_sid: str, order: dict[str, Any]) -> None:
 
 
 async def main(port: int) -> None:
-    """Serve on loopback until ended."""
+    """Serve on loopback until stopped."""
     await serve([Site(server.asgi(), "127.0.0.1", port)], ServeOptions(on_ready=lambda _: print("ready", flush=True)))
 
 

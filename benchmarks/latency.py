@@ -1,8 +1,8 @@
 """Latency: from POST /api/chat/messages to another client's `new-msg`, through the whole embedded product.
 
-Starts `roomcast up` on free ports with a fresh data directory (a message is committed and synced to disk before it is
-answered), connects one member over WebSocket and sends from another. Prints p50 and p99 of the way to the member's
-socket, and of the POST itself, first one at a time and then at a steady rate.
+Starts `roomcast up` with an empty data directory, connects one member over WebSocket and sends from another client.
+Prints p50 and p99 of the time to the member's socket and of the POST, first one message at a time, then at a steady
+rate. The API answers a POST when the message is committed and synced to disk.
 
     python benchmarks/latency.py --messages 500 --rate 100
 """
@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,56 +23,29 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from load import Client
+from servers import free_port, spawn, wait_for
 
 CHAT = "bench"
-START_LIMIT_S = 30.0
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_product(stack: ExitStack) -> tuple[int, int]:
-    """Start `roomcast up`; returns the API's and the gateway's port."""
+    """Start `roomcast up`; the API's and the gateway's port."""
     api_port, gateway_port = free_port(), free_port()
     data = stack.enter_context(tempfile.TemporaryDirectory())
     command = [str(Path(sys.executable).with_name("roomcast")), "up", "--data", data]
     command += ["--api-port", str(api_port), "--gateway-port", str(gateway_port)]
-    environment = {**os.environ, "ROOMCAST_RESPONDER": "none", "LOG_LEVEL": "warning"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-
-    def stop() -> None:
-        process.terminate()
-        process.wait(10)
-
-    stack.callback(stop)
-    deadline = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < deadline:
-        try:
-            for port in (api_port, gateway_port):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-                connection.request("GET", "/health")
-                connection.getresponse().read()
-        except OSError:
-            if process.poll() is not None:
-                raise RuntimeError(f"roomcast up ended with {process.returncode}") from None
-            time.sleep(0.05)
-        else:
-            return api_port, gateway_port
-    raise TimeoutError(f"roomcast up did not answer within {START_LIMIT_S} s")
+    wait_for(spawn(command, stack, env={"ROOMCAST_RESPONDER": "none", "LOG_LEVEL": "warning"}), "Ctrl-C")
+    return api_port, gateway_port
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which ``share`` of them lie."""
+    """The value below which that share of the values lies."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 class Member(threading.Thread):
-    """The other client: notes when each message reaches its socket."""
+    """The receiving client: records when each message reaches its socket."""
 
     def __init__(self, gateway_port: int, expected: int) -> None:
         super().__init__(daemon=True)
@@ -83,7 +55,7 @@ class Member(threading.Thread):
         self._client.call("join-chat", CHAT)
 
     def run(self) -> None:
-        """Read until every expected message has come."""
+        """Read until every expected message has arrived."""
         while len(self.arrived) < self._expected:
             text = self._client.receive()
             now = time.perf_counter()
@@ -97,7 +69,7 @@ class Member(threading.Thread):
 
 
 def run(ports: tuple[int, int], messages: int, rate: float, label: str) -> None:
-    """Send ``messages`` one after the other, at most ``rate`` a second (0: as fast as they are answered)."""
+    """Send messages one after the other, at most ``rate`` a second; 0: each as soon as the last one is answered."""
     member = Member(ports[1], messages)
     member.start()
     connection = http.client.HTTPConnection("127.0.0.1", ports[0], timeout=10)

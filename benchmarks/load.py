@@ -1,6 +1,6 @@
-"""A load generator that costs little: raw sockets and one epoll, so that the server is what is measured.
+"""A cheap load generator, raw sockets and one epoll, so that the server limits the result.
 
-Speaks just enough of Engine.IO and Socket.IO over WebSocket to connect, join a room and count what arrives.
+Implements just enough of Engine.IO and Socket.IO over WebSocket to connect, join a room and count the bytes received.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HANDSHAKE = (
     "Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 RECEIVE_BYTES = 262_144
-#: Engine.IO's ping, as a server's frame.
+#: Engine.IO's ping in a server's frame.
 PING = b"\x81\x012"
 
 
@@ -37,14 +37,14 @@ def client_frame(text: str) -> bytes:
 
 
 def server_frame_length(payload_bytes: int) -> int:
-    """Bytes on the wire of one unmasked server frame with that payload."""
+    """Length of an unmasked server frame with that payload."""
     if payload_bytes < 126:
         return payload_bytes + 2
     return payload_bytes + (4 if payload_bytes < 65_536 else 10)
 
 
 class Client:
-    """One connected Socket.IO client on a blocking socket, before it is handed to a Swarm."""
+    """One Socket.IO client on a blocking socket, for the join; a `Swarm` then receives for it."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout=30)
@@ -83,7 +83,7 @@ class Client:
             self._more()
 
     def expect(self, prefix: str) -> str:
-        """The next frame that starts with ``prefix``; others are passed over."""
+        """The next frame that starts with ``prefix``; others are skipped."""
         while not (text := self.receive()).startswith(prefix):
             pass
         return text
@@ -103,7 +103,7 @@ class Client:
 
 
 class Swarm:
-    """Many connected clients that only count the bytes that they are sent."""
+    """Many connected clients that only count the bytes they receive."""
 
     def __init__(self, clients: list[Client]) -> None:
         self.clients = clients
@@ -114,58 +114,58 @@ class Swarm:
             self._poll.register(descriptor, select.EPOLLIN)
 
     def receive_bytes(self, expected: int, timeout_s: float) -> float:
-        """Read until ``expected`` bytes have come in all.
+        """Read until all clients together have received ``expected`` bytes.
 
         Returns:
             Seconds that it took.
 
         Raises:
-            TimeoutError: fewer bytes came in ``timeout_s``.
+            TimeoutError: fewer bytes arrived within ``timeout_s``.
         """
         got = 0
         started = time.perf_counter()
         deadline = started + timeout_s
         sockets = self._sockets
-        buffer = bytearray(RECEIVE_BYTES)  # one for all: what arrives is only counted
+        buffer = bytearray(RECEIVE_BYTES)  # shared: the bytes are only counted
         while got < expected:
             ready = self._poll.poll(1.0)
             for descriptor, _ in ready:
                 size = sockets[descriptor].recv_into(buffer)
                 if not size:
-                    raise ConnectionError("the server closed a connection in mid-run")
+                    raise ConnectionError("the server closed a connection during the run")
                 got += size
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"{got} of {expected} bytes within {timeout_s} s")
         if got > expected:
-            raise AssertionError(f"{got} bytes instead of {expected}: something was delivered twice")
+            raise AssertionError(f"{got} bytes instead of {expected}: a delivery was repeated")
         return time.perf_counter() - started
 
     def receive_each(self, each: int, frame_bytes: int, timeout_s: float) -> float:
-        """Read until every client has ``each`` frames of that size; heartbeats are answered and not counted.
+        """Read until every client has received ``each`` frames of that size; heartbeats are answered, not counted.
 
         Returns:
             Seconds that it took.
 
         Raises:
-            AssertionError: a client got a frame too many, or something else.
-            TimeoutError: some got too few in ``timeout_s``.
+            AssertionError: a client received an extra frame, or other bytes.
+            TimeoutError: a client received too few within ``timeout_s``.
         """
         started = time.perf_counter()
         deadline = started + timeout_s
         counts = dict.fromkeys(self._sockets, 0)
-        buffer = bytearray(RECEIVE_BYTES)  # one for all: what arrives is only counted
+        buffer = bytearray(RECEIVE_BYTES)  # shared: the bytes are only counted
         left = len(counts) * each * frame_bytes
         while True:
             for descriptor, _ in self._poll.poll(0.0 if left <= 0 else 1.0):
                 size = self._sockets[descriptor].recv_into(buffer)
                 if not size:
-                    raise ConnectionError("the server closed a connection in mid-run")
+                    raise ConnectionError("the server closed a connection during the run")
                 counts[descriptor] += size
                 left -= size
             if left <= 0 and self._complete(counts, each, frame_bytes):
                 break
             if time.perf_counter() > deadline:
-                raise TimeoutError(f"{left} bytes are missing after {timeout_s} s; 0 or less: some came in vain")
+                raise TimeoutError(f"after {timeout_s} s {left} bytes are missing (0 or less: some are no frames)")
         took_s = time.perf_counter() - started
         for client in self.clients:
             for _ in range((counts[client.socket.fileno()] - each * frame_bytes) // len(PING)):
@@ -173,12 +173,12 @@ class Swarm:
         return took_s
 
     def _complete(self, counts: dict[int, int], each: int, frame_bytes: int) -> bool:
-        """Whether every client has its frames and, beside them, whole pings only."""
+        """Whether every client has its frames, and besides them complete pings only."""
         whole = True
         for count in counts.values():
             rest = count - each * frame_bytes
             if rest >= frame_bytes:
-                raise AssertionError(f"{count} bytes instead of {each * frame_bytes}: something came twice")
+                raise AssertionError(f"{count} bytes instead of {each * frame_bytes}: a delivery was repeated")
             whole = whole and rest >= 0 and rest % len(PING) == 0
         return whole
 

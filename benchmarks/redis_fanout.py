@@ -1,12 +1,12 @@
-"""Many small rooms, fed through Redis: deliveries per second of one gateway core, beside Node's socket.io and adapter.
+"""Many small rooms, fed through Redis: deliveries per second of one gateway core, compared with Node's Redis adapter.
 
-Ours is the product, `roomcast gateway` on a Redis: each message is one append to a chat's log, whose script publishes
-it. Theirs is socket.io with `@socket.io/redis-adapter` on ioredis, as in the guide: each message is one publish, byte
-for XX alternate, and each client's bytes are counted: a delivery that is missing or comes twice ends the run.
+Ours is `roomcast gateway` on a Redis: each message is one append to a chat's log, whose script publishes it. Theirs is
+socket.io with `@socket.io/redis-adapter` on ioredis: each message is one publish, with the bytes that Node's emitter
+sends. Rounds alternate, and each client's bytes are counted: a missing or repeated delivery ends the run.
 
-Two loads: one rate that both sides keep up with, where the share of the core that a gateway used is what compares; and
-as fast as Redis takes it. The feeder writes commands that were made before the round, so that it is not what is
-measured: printed is how early in the round Redis had taken the last one, and who used the other core.
+There are two loads: a steady rate that both sides sustain, which compares the share of the core that a gateway uses;
+and as fast as Redis accepts. The feeder prepares the commands before the round. To show that it is no bottleneck, each
+result says when Redis had accepted the last command, and which processes used the other core.
 
     python benchmarks/redis_fanout.py --rooms 200 --members 5 --rounds 5
 """
@@ -26,40 +26,40 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import psutil
-from fanout import CLIENT_CPU, SERVER_CPU, free_port, message, node_binary
+from fanout import message, print_ratios
 from load import Client, Swarm, server_frame_length
+from servers import CLIENT_CPU, SERVER_CPU, free_port, next_line, node_binary, spawn, wait_for
 
 HERE = Path(__file__).parent
 LIMIT_S = 120.0
-#: After the last round: whatever comes then came twice.
+#: Wait after the last round. A delivery in this time is a repeat.
 QUIET_S = 0.5
 
 
 class Feeder:
-    """The process that writes to Redis."""
+    """The process that writes to Redis: `redis_feeder`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = psutil.Process(process.pid)
         self._process = process
 
     def load(self, job: dict[str, object]) -> None:
-        """Have a round prepared."""
-        self._say(json.dumps(job))
-        if line(self._process.stdout) != "loaded":
+        """Prepare a round."""
+        self._write(json.dumps(job))
+        if next_line(self._process.stdout) != "loaded":
             raise RuntimeError("the feeder did not load")
 
     def go(self) -> None:
-        """Begin to write."""
-        self._say("")
+        """Start to write."""
+        self._write("")
 
     def took_s(self) -> float:
-        """Wait until Redis has answered everything; the seconds that took."""
-        return float(line(self._process.stdout))
+        """Wait until Redis has answered every command; the seconds that took."""
+        return float(next_line(self._process.stdout))
 
-    def _say(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         if self._process.stdin is None:
             raise RuntimeError("the feeder has no input")
         self._process.stdin.write(text + "\n")
@@ -68,14 +68,10 @@ class Feeder:
 
 @dataclass
 class Side:
-    """One of the two.
+    """One of the two systems, with a Redis, a feeder and clients of its own.
 
     Attributes:
-        kind: What its feeder writes.
-        redis: Its Redis.
-        feeder: Writes to that.
-        gateway: Its process.
-        swarm: Its clients.
+        kind: Commands of the feeder: ``log`` appends or ``emit`` publishes.
     """
 
     kind: str
@@ -87,15 +83,13 @@ class Side:
 
 @dataclass
 class Figures:
-    """What the counted rounds of one side and load gave, round by round.
+    """Results of one side and load, one value for each counted round.
 
     Attributes:
         rates: Deliveries per second.
-        gateway: Share of its core that the gateway used; likewise Redis, the feeder and the receivers of the other.
-        redis: See there.
-        feeder: See there.
-        receivers: See there.
-        taken: Share of the round after which Redis had taken every message.
+        gateway: Share of the first core that the gateway used.
+        redis: Share of the other core; ``feeder`` and ``receivers`` also.
+        accepted: Share of the round after which Redis had accepted every command.
     """
 
     rates: list[float] = field(default_factory=list)
@@ -103,54 +97,20 @@ class Figures:
     redis: list[float] = field(default_factory=list)
     feeder: list[float] = field(default_factory=list)
     receivers: list[float] = field(default_factory=list)
-    taken: list[float] = field(default_factory=list)
+    accepted: list[float] = field(default_factory=list)
 
     def show(self, name: str) -> None:
         """Print them."""
         middle, low, high = statistics.median(self.rates), min(self.rates), max(self.rates)
-        gateway, redis, feeder, receivers, taken = map(
-            statistics.median, (self.gateway, self.redis, self.feeder, self.receivers, self.taken)
+        gateway, redis, feeder, receivers, accepted = map(
+            statistics.median, (self.gateway, self.redis, self.feeder, self.receivers, self.accepted)
         )
         print(
             f"  {name:16} {middle:>9,.0f} deliveries/s (min {low:,.0f}, max {high:,.0f});"
             f" its core {gateway:.0%} used, {gateway / middle * 1e6:.1f} µs a delivery\n"
             f"  {'':16} the other core: Redis {redis:.0%}, feeder {feeder:.0%}, receivers {receivers:.0%};"
-            f" Redis had taken everything after {taken:.0%} of the round"
+            f" Redis had accepted everything after {accepted:.0%} of the round"
         )
-
-
-def spawn(command: list[str], stack: ExitStack, cpu: int, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """A process pinned to a core, ended by its id at the end."""
-    os.sched_setaffinity(0, {cpu})
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    )
-    os.sched_setaffinity(0, {CLIENT_CPU})
-
-    def stop() -> None:
-        process.terminate()
-        process.wait(10)
-
-    stack.callback(stop)
-    return process
-
-
-def line(stream: IO[str] | None) -> str:
-    """The next line; empty ones are passed over.
-
-    Raises:
-        RuntimeError: there is none: the process has ended.
-    """
-    while text := "" if stream is None else stream.readline():
-        if text.strip():
-            return text.strip()
-    raise RuntimeError("a process ended")
-
-
-def wait_for(process: subprocess.Popen[str], mark: str) -> None:
-    """Read what it prints until a line has ``mark``."""
-    while mark not in line(process.stdout):
-        pass
 
 
 def start_redis(stack: ExitStack) -> tuple[int, psutil.Process]:
@@ -167,7 +127,7 @@ def start_redis(stack: ExitStack) -> tuple[int, psutil.Process]:
 
 
 def start_feeder(redis_port: int, stack: ExitStack) -> Feeder:
-    """What writes to that Redis."""
+    """Start the feeder of a Redis."""
     return Feeder(spawn([sys.executable, str(HERE / "redis_feeder.py"), str(redis_port)], stack, CLIENT_CPU))
 
 
@@ -175,7 +135,7 @@ def start_ours(bench: Bench, stack: ExitStack) -> Side:
     """The product, with its clients."""
     redis_port, redis = start_redis(stack)
     feeder = start_feeder(redis_port, stack)
-    # The logs exist before anybody joins.
+    # Creates the logs, so that the clients can join.
     feeder.load(bench.job("log", 1, 0))
     feeder.go()
     feeder.took_s()
@@ -186,7 +146,7 @@ def start_ours(bench: Bench, stack: ExitStack) -> Side:
     wait_for(process, "Ctrl-C")
     clients = join_all(port, bench.options)
     for client in clients:
-        # The last thing that a join brings.
+        # The last event that follows a join.
         client.expect('42["presence"')
     return Side("log", redis, feeder, psutil.Process(process.pid), Swarm(clients))
 
@@ -203,7 +163,7 @@ def start_theirs(bench: Bench, stack: ExitStack) -> Side:
 
 
 def join_all(port: int, options: argparse.Namespace) -> list[Client]:
-    """Every member in its room."""
+    """Connect every member to its room."""
     clients = [Client(port) for _ in range(options.rooms * options.members)]
     for number, client in enumerate(clients):
         client.call("join-chat", f"room-{number % options.rooms}")
@@ -211,16 +171,16 @@ def join_all(port: int, options: argparse.Namespace) -> list[Client]:
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """Processor seconds that it has used."""
+    """Processor seconds that a process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 class Bench:
-    """Rounds.
+    """Runs the rounds.
 
     Args:
-        options: Of the command line.
+        options: The parsed command line.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -234,30 +194,29 @@ class Bench:
         """Measure one load on both sides, round by round, and print it.
 
         Args:
-            sides: By name.
-            label: Of the load.
+            sides: Ours and theirs, by name.
+            label: Name of the load.
             each: Messages to each room in a round.
-            per_s: Messages to all rooms together in a second; 0: as fast as Redis takes them.
+            per_s: Messages to all rooms together in a second; 0: as fast as Redis accepts them.
         """
         results = {name: Figures() for name in sides}
         for number in range(self.options.rounds + 1):
             for name, side in sides.items():
-                # The first warms up.
+                # The first round is a warm-up.
                 self._round(side, each, per_s, results[name] if number else Figures())
         print(f"\n{label}")
         for name, figures in results.items():
             figures.show(name)
         ours, theirs = results.values()
-        _print_ratios("deliveries/s", ours.rates, theirs.rates)
-        # How many deliveries the same time of a core brings.
-        _print_ratios(
-            "deliveries for a core's time",
+        print_ratios("deliveries/s", ours.rates, theirs.rates)
+        print_ratios(
+            "deliveries per core second",
             [rate / share for rate, share in zip(ours.rates, ours.gateway, strict=True)],
             [rate / share for rate, share in zip(theirs.rates, theirs.gateway, strict=True)],
         )
 
     def job(self, kind: str, each: int, per_s: int) -> dict[str, object]:
-        """A round for the feeder; a log's goes on where its last one ended."""
+        """A round for the feeder. The seqs of a log continue from the last round."""
         first = self._next_seq
         if kind == "log":
             self._next_seq += each
@@ -266,7 +225,7 @@ class Bench:
 
     def _round(self, side: Side, each: int, per_s: int, figures: Figures) -> None:
         side.feeder.load(self.job(side.kind, each, per_s))
-        # Whatever is there now came twice.
+        # Bytes that have arrived by now are repeats.
         side.swarm.receive_each(0, self.frame_bytes, 0.0)
         processes = side.gateway, side.redis, side.feeder.process, psutil.Process()
         before, began = [cpu_s(process) for process in processes], time.perf_counter()
@@ -279,17 +238,11 @@ class Bench:
             (figures.gateway, figures.redis, figures.feeder, figures.receivers), shares, strict=True
         ):
             values.append(share)
-        figures.taken.append(side.feeder.took_s() / took_s)
-
-
-def _print_ratios(what: str, ours: list[float], theirs: list[float]) -> None:
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-    print(f"  ratio of {what}, round by round: median {middle:.2f}, min {low:.2f}, max {high:.2f}")
+        figures.accepted.append(side.feeder.took_s() / took_s)
 
 
 def machine() -> str:
-    """The processor's name and the system."""
+    """Name of the processor, and the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -315,7 +268,7 @@ def main() -> int:
         sides = {"roomcast": start_ours(bench, stack), "Node + adapter": start_theirs(bench, stack)}
         evenly = max(1, round(options.rate * 2 / options.rooms))  # two seconds
         bench.compare(sides, f"evenly, {options.rate:,} messages a second", evenly, options.rate)
-        bench.compare(sides, "as fast as Redis takes them", options.each, 0)
+        bench.compare(sides, "as fast as Redis accepts them", options.each, 0)
         time.sleep(QUIET_S)
         for side in sides.values():
             side.swarm.receive_each(0, bench.frame_bytes, 0.0)

@@ -1,7 +1,7 @@
-"""Writes prepared commands to Redis, as fast as it takes them or at a given pace, for benchmarks/redis_fanout.py.
+"""Writes prepared commands to Redis for benchmarks/redis_fanout.py, at a given rate or as fast as Redis accepts them.
 
-Reads one JSON line per round, ``{"kind", "rooms", "each", "first", "message", "per_s"}``; prepares, says ``loaded``; on
-an empty line it writes, waits until Redis has answered everything, and says how many seconds that took.
+For each round it reads one line of JSON, ``{"kind", "rooms", "each", "first", "message", "per_s"}``, prepares the
+commands and prints ``loaded``. After an empty line it writes them, waits for all answers, and prints the seconds taken.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from roomcast.realtime.fanout.message import EncodedEvent
 
 EPOCH = "bench"
 OPTIONS = RedisLogOptions()
-#: How often a paced feeder writes.
+#: Interval between writes at a given rate.
 SLICE_S = 0.005
 
 
 def appends(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """The real way: one append to the chat's log for each message; the script publishes it."""
+    """What the relay sends: one append to the chat's log for each message; the script publishes it."""
     args = json.dumps(["new-msg", job["message"]], separators=(",", ":")).encode()
     bounds = (OPTIONS.max_entries, OPTIONS.max_bytes, 3_600_000)
     for number in range(job["each"]):
@@ -45,7 +45,7 @@ def appends(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def emits(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What Node's emitter publishes."""
+    """What Node's emitter sends: one publish for each message."""
     event = EncodedEvent.from_args("new-msg", job["message"])
     encoded = [
         encode_command("socket.io", None, Broadcast(Selection("/", (f"chat:room-{room}",)), event))
@@ -58,7 +58,7 @@ def emits(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def write(redis: socket.socket, commands: list[bytes], per_s: float) -> None:
-    """Everything at once, or evenly at that many commands a second."""
+    """Write at ``per_s`` commands a second; 0: all at once."""
     if not per_s:
         redis.sendall(b"".join(commands))
         return
@@ -72,12 +72,12 @@ def write(redis: socket.socket, commands: list[bytes], per_s: float) -> None:
 
 
 def main(port: int) -> None:
-    """Serve rounds until the input ends."""
+    """Run rounds until the input ends."""
     redis = socket.create_connection(("127.0.0.1", port))
-    redis.sendall(hiredis.pack_command(("SCRIPT", "LOAD", scripts.APPEND.source)))  # type: ignore[arg-type]  # a stub that is too narrow
+    redis.sendall(hiredis.pack_command(("SCRIPT", "LOAD", scripts.APPEND.source)))  # type: ignore[arg-type]  # the stub is too narrow
     redis.recv(1_024)
     if hashlib.sha1(scripts.APPEND.source.encode(), usedforsecurity=False).hexdigest() != scripts.APPEND.sha:
-        raise RuntimeError("the script's name is not its hash")
+        raise RuntimeError("the APPEND script's sha is not the SHA-1 of its source")
     for line in sys.stdin:
         job = json.loads(line)
         commands = list((appends if job["kind"] == "log" else emits)(job))

@@ -1,4 +1,4 @@
-"""Run every benchmark, one after the other. Each is also a command of its own with `--help`."""
+"""Run the benchmarks one after the other. Each script also runs alone; see its ``--help``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# What each claims stands in its own docstring.
 BENCHMARKS = ("fanout.py", "redis_fanout.py", "latency.py")
 
 
 def main() -> int:
-    """Run them; the exit code is the number of those that failed."""
+    """Run the chosen benchmarks; the exit code is the number that failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("only", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHMARKS)} (default: all)")
     chosen = parser.parse_args().only or BENCHMARKS

@@ -1,4 +1,4 @@
-// The peer of benchmarks/fanout.py: Node's socket.io, doing what the Python server there does.
+// The peer of benchmarks/fanout.py: Node's socket.io with the handlers of fanout_server.py.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 

@@ -1,4 +1,4 @@
-"""What the benchmarks count: a delivery that is missing or comes twice ends the run."""
+"""The load generator counts: a missing or repeated delivery ends the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAME = b"x" * 200
 
 @pytest.fixture
 def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Swarm, list[socket.socket]]]:
-    """Two clients, and the servers' ends of their connections."""
+    """Two clients, and the server side of their connections."""
     ends = [socket.socketpair() for _ in range(2)]
     monkeypatch.setattr(Client, "__init__", lambda client, sock: setattr(client, "socket", sock))
     swarm = Swarm([Client(here) for here, _ in ends])  # type: ignore[arg-type]  # see above
@@ -30,7 +30,7 @@ def receive(servers: tuple[Swarm, list[socket.socket]], *sent: bytes) -> None:
     swarm.receive_each(2, len(FRAME), 0.0)
 
 
-def test_each_client_with_its_frames_is_complete_and_pings_are_answered(
+def test_a_round_ends_when_each_client_has_its_frames_and_pings_are_answered(
     servers: tuple[Swarm, list[socket.socket]],
 ) -> None:
     receive(servers, FRAME + PING + FRAME, FRAME * 2)
@@ -42,12 +42,12 @@ def test_each_client_with_its_frames_is_complete_and_pings_are_answered(
     [
         ((FRAME * 2, FRAME), TimeoutError),
         ((FRAME * 2, FRAME * 3), AssertionError),
-        # In all as many as there should be.
+        # The right number in total.
         ((FRAME, FRAME * 3), AssertionError),
         ((FRAME * 2, FRAME * 2 + b"zz"), TimeoutError),
     ],
 )
-def test_a_delivery_that_is_missing_or_comes_twice_ends_the_run(
+def test_a_missing_or_repeated_delivery_ends_the_run(
     servers: tuple[Swarm, list[socket.socket]], sent: tuple[bytes, bytes], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
