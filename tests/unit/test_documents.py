@@ -21,6 +21,12 @@ DOCUMENTS = sorted(
 # The changelog and the decisions also name what was removed.
 CURRENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md" and path.parent.name != "decisions"]
 README = (ROOT / "README.md").read_text()
+SOURCES = [
+    path
+    for pattern in ("src/**/*.py", "src/**/*.lua", "benchmarks/*.py", "tests/**/*.py", "web/*/*/src/**/*.ts*")
+    for path in ROOT.glob(pattern)
+    if "node_modules" not in path.parts
+]
 # A path in a document begins at the root, in the package, or beside the document.
 STARTS = (ROOT, ROOT / "src" / "roomcast")
 PATH = re.compile(r"`((?!(?:application|image|text)/)\w[\w.-]*(?:/[\w.-]*)+|\w+\.py)`")
@@ -43,6 +49,18 @@ def test_every_path_exists(document: Path) -> None:
 def test_every_module_or_name_of_roomcast_exists(document: Path) -> None:
     for name in re.findall(r"`(roomcast(?:\.\w+)+)`", document.read_text()):
         pkgutil.resolve_name(name)
+
+
+def test_every_heading_of_the_design_that_the_code_cites_exists() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    cited = {
+        (str(path.relative_to(ROOT)), heading)
+        for path in SOURCES
+        for citation in re.findall(r'docs/design\.md((?:,? (?:and )?"[^"]+")+)', path.read_text())
+        for heading in re.findall(r'"([^"]+)"', citation)
+    }
+    assert len(cited) > 4
+    assert [(path, heading) for path, heading in sorted(cited) if heading not in headings] == []
 
 
 def test_the_architecture_names_many_files() -> None:
