@@ -12,10 +12,6 @@ from sqlalchemy import Select, bindparam, exists, func, literal, select, true, t
 
 from roomcast.chat.model import (
     ChatPosition,
-    Committed,
-    NewChat,
-    NewMemberChange,
-    NewMessage,
     Standing,
     StoredChat,
     StoredEvent,
@@ -23,8 +19,6 @@ from roomcast.chat.model import (
     StoredMessage,
 )
 from roomcast.contract.cursor import Cursor
-from roomcast.store.batch import MarkPublished
-from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message
 from roomcast.store.tables import chats, epochs, events, members, messages, outbox
 from roomcast.store.writer import Writer
@@ -66,41 +60,18 @@ _RECENT_EVENTS: Final = _with_head(
 )
 
 
-class SqlChatStore:
+class SqlChatStore(Writer):
     """Chats, events and projections in a database; see the port for what is promised.
 
     Args:
-        database: Open.
-        writer: Its writer.
+        database: Open; this is its only writer.
+        options: Bounds of the writer.
     """
-
-    def __init__(self, database: Database, writer: Writer) -> None:
-        self._database = database
-        self._writer = writer
 
     @property
     def epoch(self) -> str:
         """See the port."""
-        return self._database.epoch
-
-    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
-        """See the port."""
-        created: tuple[StoredChat, tuple[StoredEvent, ...]] = await self._writer.submit(new)
-        return created
-
-    async def append_message(self, new: NewMessage) -> Committed:
-        """See the port."""
-        committed: Committed = await self._writer.submit(new)
-        return committed
-
-    async def change_member(self, change: NewMemberChange) -> Committed | None:
-        """See the port."""
-        committed: Committed | None = await self._writer.submit(change)
-        return committed
-
-    async def mark_published(self, up_to: Mapping[str, int]) -> None:
-        """See the port."""
-        await self._writer.submit(MarkPublished(up_to))
+        return self._database.lineage.current
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
@@ -135,12 +106,12 @@ class SqlChatStore:
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
         """See the port."""
         rows, head = await self._page(_EVENTS_AFTER, {"chat": chat_id, "after": after, "count": limit})
-        return [to_event(row, self._database.epochs) for row in rows], head
+        return [to_event(row, self._database.lineage.epochs) for row in rows], head
 
     async def recent_events(self, chat_id: str, limit: int) -> Sequence[StoredEvent]:
         """See the port."""
         rows, _ = await self._page(_RECENT_EVENTS, {"chat": chat_id, "count": limit})
-        return [to_event(row, self._database.epochs) for row in rows]
+        return [to_event(row, self._database.lineage.epochs) for row in rows]
 
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
@@ -154,7 +125,7 @@ class SqlChatStore:
             if before is not None:
                 query = query.where(messages.c.seq < before)
         rows, head = await self._page(_with_head(query), {"chat": chat_id})
-        return [to_message(row, self._database.epochs) for row in rows], head
+        return [to_message(row, self._database.lineage.epochs) for row in rows], head
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """See the port."""
@@ -185,7 +156,7 @@ class SqlChatStore:
 
     def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
         """The lineage rule of docs/decisions/0001."""
-        epoch_id = next((key for key, epoch in self._database.epochs.items() if epoch == cursor.epoch), None)
+        epoch_id = next((key for key, epoch in self._database.lineage.epochs.items() if epoch == cursor.epoch), None)
         if epoch_id is None:
             return False
         return cursor.seq == 0 or (event_epoch_id is not None and event_epoch_id <= epoch_id)

@@ -14,7 +14,7 @@ from roomcast.store.database import Database
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.turns import SqlTurnStore
-from roomcast.store.writer import Writer, WriterOptions
+from roomcast.store.writer import WriterOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,10 @@ async def open_store(options: DatabaseOptions, writer_options: WriterOptions | N
     await migrate(options)
     database = await Database.open(options)
     try:
-        writer = Writer(database, writer_options)
+        chats = SqlChatStore(database, writer_options)
         try:
-            yield Store(SqlChatStore(database, writer), SqlTurnStore(database, writer), database.shared)
+            yield Store(chats, SqlTurnStore(database, chats), database.shared)
         finally:
-            await writer.close()
+            await chats.close()
     finally:
         await database.close()

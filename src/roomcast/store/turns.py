@@ -73,7 +73,7 @@ class SqlTurnStore:
             return None
         found, row = claimed
         await self._database.know_epochs([row.epoch_id])
-        message = to_message(row, self._database.epochs)
+        message = to_message(row, self._database.lineage.epochs)
         return Turn(TurnClaim(found.id, found.generation + 1), message.chat_id, message, found.responder)
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
@@ -100,7 +100,7 @@ class SqlTurnStore:
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         await self._database.know_epochs([row.epoch_id for row in rows])
-        return [to_message(row, self._database.epochs) for row in reversed(rows)]
+        return [to_message(row, self._database.lineage.epochs) for row in reversed(rows)]
 
     async def _change_held(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:
         def change(connection: Connection) -> None:

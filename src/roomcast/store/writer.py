@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
-from roomcast.store.batch import Command, is_durable, run_batch
+from roomcast.chat.model import Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
+from roomcast.store.batch import Command, MarkPublished, is_durable, run_batch
 from roomcast.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,25 @@ class Writer:
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name="store-writer")
         return await outcome
+
+    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
+        """See `chat.ports.ChatStore`."""
+        created: tuple[StoredChat, tuple[StoredEvent, ...]] = await self.submit(new)
+        return created
+
+    async def append_message(self, new: NewMessage) -> Committed:
+        """See `chat.ports.ChatStore`."""
+        committed: Committed = await self.submit(new)
+        return committed
+
+    async def change_member(self, change: NewMemberChange) -> Committed | None:
+        """See `chat.ports.ChatStore`."""
+        committed: Committed | None = await self.submit(change)
+        return committed
+
+    async def mark_published(self, up_to: Mapping[str, int]) -> None:
+        """See `chat.ports.ChatStore`."""
+        await self.submit(MarkPublished(up_to))
 
     async def close(self) -> None:
         """Commit what is waiting, then take nothing more."""
