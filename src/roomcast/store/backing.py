@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.store.statements import Statements
@@ -57,3 +57,8 @@ class Backing(Protocol):
 
     def abort(self, connection: Connection) -> None:
         """Break off what another thread does on this connection, which then fails."""
+
+
+def display_url(url: URL) -> str:
+    """The URL without passwords; its query may hold some too."""
+    return url.set(query={}).render_as_string()

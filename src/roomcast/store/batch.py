@@ -30,7 +30,8 @@ from roomcast.chat.model import (
     StoredMessage,
 )
 from roomcast.contract.events import EventType
-from roomcast.store.rows import Lineage, to_ms
+from roomcast.store.lineage import Lineage
+from roomcast.store.rows import to_ms
 from roomcast.store.statements import Changes, Loaded, Statements, Wanted
 from roomcast.store.tables import chats, events, messages, outbox, turns
 

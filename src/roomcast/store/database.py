@@ -13,29 +13,27 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import URL, Connection, make_url, select
+from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store import tables
-from roomcast.store.backing import Backing
+from roomcast.store.backing import Backing, display_url
 from roomcast.store.errors import DatabaseUnreadable
-from roomcast.store.options import DatabaseOptions
-from roomcast.store.rows import Lineage
+from roomcast.store.lineage import Lineage, read_epochs
+from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.sqlite import SqliteBacking
 
 _T = TypeVar("_T")
 
 #: How often a transaction is begun again that another process got in the way of.
 _MAX_ATTEMPTS: Final = 6
-_EPOCHS: Final = select(tables.epochs.c.id, tables.epochs.c.epoch).order_by(tables.epochs.c.id)
 _POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
@@ -60,8 +58,9 @@ def backing_for(options: DatabaseOptions) -> Backing:
 
         return PostgresBacking(url, options)
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        place = url.set(query={}).render_as_string()
-        raise DatabaseUnreadable(place, "use sqlite:///path/to/file.db or postgresql://user:password@host/name")
+        raise DatabaseUnreadable(
+            display_url(url), "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
+        )
     return SqliteBacking(url, options)
 
 
@@ -150,7 +149,7 @@ class Database:
         self._writer = self._backing.engine(writes=True)
         self._readers = self._backing.engine(writes=False)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._read_threads = ThreadPoolExecutor(options.readers, thread_name_prefix="store-reader")
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self.lineage: Final = Lineage()
 
     @classmethod
@@ -179,16 +178,6 @@ class Database:
         """Wait for what is under way, close every connection and give the database free. Twice is harmless."""
         await asyncio.to_thread(self._close)
 
-    @property
-    def epoch(self) -> str:
-        """The current epoch."""
-        return self.lineage.current
-
-    @property
-    def epochs(self) -> Mapping[int, str]:
-        """Every epoch by id, the newest last."""
-        return self.lineage.epochs
-
     async def know_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
         """See to it that these epochs are known.
 
@@ -196,7 +185,7 @@ class Database:
             ids: As rows name them.
             newest: What a statement found to be the current one: with it, all of that statement's are known.
         """
-        unknown = not self.epochs.keys() >= set(ids) or newest not in {None, self.epoch}
+        unknown = not self.lineage.epochs.keys() >= set(ids) or newest not in {None, self.lineage.current}
         # Only another process can have begun one.
         if unknown and self.shared:
             await self.read(self._load_epochs)
@@ -276,7 +265,7 @@ class Database:
 
     def _load_epochs(self, connection: Connection) -> None:
         known = self.lineage.epochs
-        self.lineage.learn({row.id: row.epoch for row in connection.execute(_EPOCHS)}, instead_of=known)
+        self.lineage.learn(read_epochs(connection), instead_of=known)
 
     def _close(self) -> None:
         self._read_threads.shutdown()

@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError
 
 from roomcast.chat.model import TurnClaim
 from roomcast.store import tables
-from roomcast.store.rows import Lineage, to_chat, to_event, to_ms
+from roomcast.store.lineage import Lineage
+from roomcast.store.rows import to_chat, to_event, to_ms
 from roomcast.store.statements import Changes, Loaded, Wanted, added_members
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"

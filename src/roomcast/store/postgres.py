@@ -12,22 +12,19 @@ Layer: store. Source: PostgreSQL 15, "Transaction Isolation", "Explicit Locking"
 from __future__ import annotations
 
 import os
-import secrets
 import socket
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from psycopg import OperationalError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from roomcast.store import tables
+from roomcast.store.backing import display_url
 from roomcast.store.errors import DatabaseUnreadable, ServerTooOld
+from roomcast.store.lineage import begin_epoch, read_epochs
+from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.pipelined import PipelinedStatements
 from roomcast.store.statements import Statements
-
-if TYPE_CHECKING:
-    from roomcast.store.options import DatabaseOptions
 
 #: The first version with everything that is used here and still maintained.
 MIN_VERSION: Final = 15
@@ -46,7 +43,7 @@ class PostgresBacking:
     def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.shared = True
         self.statements: Statements = PipelinedStatements()
-        self.place = shown(url)
+        self.place = display_url(url)
         self._url = url.set(drivername="postgresql+psycopg")
         self._options = options
 
@@ -56,7 +53,7 @@ class PostgresBacking:
         engine = create_engine(
             self._url,
             isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
-            pool_size=1 if writes else options.readers,
+            pool_size=1 if writes else READERS,
             max_overflow=0,
             pool_timeout=options.read_timeout_s,
             connect_args=self._connect_args(writes=writes),
@@ -83,13 +80,12 @@ class PostgresBacking:
 
     def keep_lineage(self, connection: Connection, /, *, new_epoch: bool) -> None:
         """See `Backing`. Every process writes in the new epoch from its next transaction on."""
-        if not new_epoch and connection.execute(select(tables.epochs.c.id).limit(1)).first() is not None:
+        if not new_epoch and read_epochs(connection):
             return
         # Every write reads this table first, which locks it until its end. This waits for all that are under way, and
         # those that come later see the new row: a chat's events never go back to an earlier epoch.
         connection.execute(text("LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE"))
-        now_ms = time.time_ns() // 1_000_000
-        connection.execute(insert(tables.epochs).values(epoch=secrets.token_hex(8), started_at=now_ms))
+        begin_epoch(connection)
 
     def start(self, _connection: Connection, /) -> None:
         """See `Backing`. Processes come and go: that changes nothing."""
@@ -152,8 +148,3 @@ class PostgresBacking:
 def _begin(connection: Connection) -> None:
     if not connection.get_execution_options().get("durable", True):
         connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-
-
-def shown(url: URL) -> str:
-    """The address as people may read it: its query can hold passwords as well."""
-    return url.set(query={}).render_as_string(hide_password=True)

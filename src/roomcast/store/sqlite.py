@@ -8,24 +8,23 @@ Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synch
 
 from __future__ import annotations
 
-import secrets
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store import tables
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
+from roomcast.store.lineage import begin_epoch
+from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.statements import PlainStatements, Statements
-
-if TYPE_CHECKING:
-    from roomcast.store.options import DatabaseOptions
+from roomcast.store.tables import turns
 
 _JOURNAL_LIMIT_BYTES: Final = 67_108_864
+#: Page cache of each connection.
+_CACHE_KIB: Final = 8_192
 
 
 class SqliteBacking:
@@ -46,7 +45,7 @@ class SqliteBacking:
         options = self._options
         engine = create_engine(
             self._url,
-            pool_size=1 if writes else options.readers,
+            pool_size=1 if writes else READERS,
             max_overflow=0,
             connect_args={"timeout": options.busy_timeout_s},
             # What people wrote does not belong in the log of an error.
@@ -65,7 +64,7 @@ class SqliteBacking:
                 self._file = self._file or self._file_there()
             cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
             cursor.execute("PRAGMA foreign_keys = ON")
-            cursor.execute(f"PRAGMA cache_size = -{options.cache_kib}")
+            cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             if not writes:
                 cursor.execute("PRAGMA query_only = ON")
             cursor.close()
@@ -117,10 +116,9 @@ class SqliteBacking:
 
     def start(self, connection: Connection, /) -> None:
         """See `Backing`. Each start begins an epoch: docs/decisions/0001."""
-        epoch, now_ms = secrets.token_hex(8), time.time_ns() // 1_000_000
-        connection.execute(insert(tables.epochs).values(epoch=epoch, started_at=now_ms))
+        begin_epoch(connection)
         # This process has the database alone: whoever held a lease is dead.
-        connection.execute(update(tables.turns).where(tables.turns.c.status == "running").values(lease_until=0))
+        connection.execute(update(turns).where(turns.c.status == "running").values(lease_until=0))
 
     def may_repeat(self, _error: DBAPIError, /) -> bool:
         """See `Backing`. Nobody else writes, so what failed fails again."""

@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
 
 from roomcast.chat.model import StoredChat, StoredEvent, TurnClaim
-from roomcast.store.rows import Lineage, to_chat, to_event, to_ms
+from roomcast.store.lineage import Lineage
+from roomcast.store.rows import to_chat, to_event, to_ms
 from roomcast.store.tables import chats, events, members, messages, outbox, turns
 
 #: A chat and a user, or a chat and a ``client_msg_id``.

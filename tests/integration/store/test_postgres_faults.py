@@ -12,14 +12,14 @@ import pytest
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.store.migrating import HEAD
 from roomcast.store.opening import open_store
-from roomcast.store.options import DatabaseOptions
+from roomcast.store.options import READERS, DatabaseOptions
 from support.postgres_server import PostgresServer
 from support.store_load import Tally, check_exact, load, load_from_processes, message, send_until_acknowledged
 
 _MIGRATE = """
 import asyncio, sys
-from roomcast.store.database import DatabaseOptions
 from roomcast.store.migrating import migrate
+from roomcast.store.options import DatabaseOptions
 print(asyncio.run(migrate(DatabaseOptions(url=sys.argv[1]))))
 """
 
@@ -78,7 +78,7 @@ async def test_a_server_that_hangs_is_given_up_and_found_again(own_postgres: Pos
         await store.chats.chat("busy")
         await asyncio.to_thread(own_postgres.pause)
         started = time.perf_counter()
-        given_up = [asyncio.create_task(store.chats.chat("busy")) for _ in range(options.readers)]
+        given_up = [asyncio.create_task(store.chats.chat("busy")) for _ in range(READERS)]
         await asyncio.sleep(0)
         for task in given_up:
             task.cancel()

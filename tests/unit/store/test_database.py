@@ -195,8 +195,9 @@ async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
 def test_the_embedded_database_loads_no_driver_of_another() -> None:
     code = """
 import asyncio, sys, tempfile, pathlib
-from roomcast.store.database import DatabaseOptions, sqlite_url
+from roomcast.store.database import sqlite_url
 from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
 async def main():
     with tempfile.TemporaryDirectory() as directory:
         async with open_store(DatabaseOptions(url=sqlite_url(pathlib.Path(directory, 'a.db')))):

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, event, make_url
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract.cursor import Cursor
 from roomcast.store import postgres as postgres_module
+from roomcast.store.backing import display_url
 from roomcast.store.database import Database
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooOld
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.postgres import shown
 from support.backend import START, new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer
@@ -188,7 +188,7 @@ async def test_other_urls_are_refused(url: str) -> None:
 def test_no_text_form_has_a_password() -> None:
     url = "postgresql://ann:secret@host/db?password=secret&sslpassword=secret"
     assert "secret" not in repr(DatabaseOptions(url=url))
-    assert shown(make_url(url)) == "postgresql://ann:***@host/db"
+    assert display_url(make_url(url)) == "postgresql://ann:***@host/db"
 
 
 async def test_u_0000_is_refused_and_disturbs_nobody(options: DatabaseOptions) -> None:
