@@ -121,7 +121,6 @@ class ServerOptions:
             ping_interval_s=self.ping_interval_s,
             ping_timeout_s=self.ping_timeout_s,
             upgrade_timeout_s=self.upgrade_timeout_s,
-            connect_timeout_s=self.connect_timeout_s,
         )
 
 

@@ -52,19 +52,6 @@ class Packet:
     data: str | bytes = ""
 
 
-def encode_packet(packet: Packet) -> str | bytes:
-    """The websocket form of a packet: text with its type digit, or a binary message as it is.
-
-    Raises:
-        EncodeError: binary data with another type than ``MESSAGE``.
-    """
-    if isinstance(packet.data, str):
-        return packet.type + packet.data
-    if packet.type is not PacketType.MESSAGE:
-        raise EncodeError(f"only a message carries binary data, not {packet.type.name}")
-    return packet.data
-
-
 def decode_packet(data: str | bytes) -> Packet:
     """Read one packet: a websocket message, or a unit of a polling payload.
 

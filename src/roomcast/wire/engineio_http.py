@@ -39,17 +39,15 @@ class EngineQuery:
         eio: Protocol version as written, ``""`` if absent.
         transport: Transport as written, ``""`` if absent.
         sid: Session id, ``""`` if absent or empty: a handshake.
-        fields: All fields, decoded; of a repeated one the last, as in Node.
     """
 
     eio: str
     transport: str
     sid: str
-    fields: dict[str, str]
 
 
 def parse_query(query_string: str | bytes, limits: Limits = DEFAULT_LIMITS) -> EngineQuery:
-    """Read a query string; what is not UTF-8 becomes U+FFFD, as in Node.
+    """Read a query string. Of a repeated field the last counts; what is not UTF-8 becomes U+FFFD, as in Node.
 
     Raises:
         RequestRefused: ``BAD_REQUEST``: more than ``max_query_fields`` fields.
@@ -59,7 +57,7 @@ def parse_query(query_string: str | bytes, limits: Limits = DEFAULT_LIMITS) -> E
         fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=limits.max_query_fields))
     except ValueError:
         raise RequestRefused(HttpError.BAD_REQUEST, "too many query fields") from None
-    return EngineQuery(fields.get("EIO", ""), fields.get("transport", ""), fields.get("sid", ""), fields)
+    return EngineQuery(fields.get("EIO", ""), fields.get("transport", ""), fields.get("sid", ""))
 
 
 def check_request(

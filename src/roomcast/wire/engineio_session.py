@@ -105,7 +105,6 @@ class EngineSession:
     Attributes:
         sid: Session id.
         transport: The transport that carries it at present.
-        upgraded: Whether it has moved from polling to websocket.
     """
 
     __slots__ = (
@@ -121,7 +120,6 @@ class EngineSession:
         "_upgrades",
         "sid",
         "transport",
-        "upgraded",
     )
 
     def __init__(
@@ -144,7 +142,6 @@ class EngineSession:
         """
         self.sid = sid
         self.transport = transport
-        self.upgraded = False
         self._upgrades = tuple(upgrades) if transport is TransportName.POLLING else ()
         self._limits = limits
         self._timeouts = timeouts
@@ -160,11 +157,6 @@ class EngineSession:
     def state(self) -> State:
         """Where the session stands."""
         return self._state
-
-    @property
-    def poll_pending(self) -> bool:
-        """Whether a poll waits for its answer."""
-        return self._poll_pending
 
     def open(self, now: float) -> str:
         """The open packet; the heartbeat starts.
@@ -187,13 +179,13 @@ class EngineSession:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        """When ``on_time`` has to be called next; infinity once the session is closed.
+        """When ``check_deadlines`` has to be called next; infinity once the session is closed.
 
         It moves with everything that arrives: a timer that finds it later than expected sets itself anew.
         """
         return min(self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline)
 
-    def on_time(self, now: float) -> Sequence[Effect]:
+    def check_deadlines(self, now: float) -> Sequence[Effect]:
         """Do what is due at ``now``: ping, give up a silent peer or an unfinished upgrade, end an unfetched close."""
         if now < self.next_deadline():
             return _NOTHING
@@ -330,7 +322,8 @@ class EngineSession:
         Raises:
             UpgradeRefused: it may not: finish its handshake, then close it. The session itself is not touched.
         """
-        if self._state is not State.OPEN or TransportName.WEBSOCKET not in self._upgrades or self.upgraded:
+        offered = self.transport is TransportName.POLLING and TransportName.WEBSOCKET in self._upgrades
+        if self._state is not State.OPEN or not offered:
             raise UpgradeRefused(f"no upgrade in state {self._state.value}")
         self._move(Trigger.ATTACH)
         self._upgrade_deadline = now + self._timeouts.upgrade_timeout_s
@@ -346,7 +339,6 @@ class EngineSession:
             self._move(Trigger.UPGRADE)
             self._upgrade_deadline = math.inf
             self.transport = TransportName.WEBSOCKET
-            self.upgraded = True
             if self._pong_deadline != math.inf:
                 # A ping may have gone to the transport that is now abandoned: the pong's time starts again.
                 self._pong_deadline = now + self._timeouts.ping_timeout_s
@@ -410,7 +402,7 @@ class EngineSession:
     def _require_polling(self, now: float) -> None:
         # The timer may be behind; a session that is over does not come back through a request.
         if self._pong_deadline < now or self._closing_deadline < now:
-            effects = self.on_time(now)
+            effects = self.check_deadlines(now)
             raise RequestRefused(HttpError.UNKNOWN_SID, "the session is over", effects=effects)
         if self._state in {State.OPENING, State.CLOSED}:
             raise RequestRefused(HttpError.UNKNOWN_SID, f"the session is {self._state.value}")

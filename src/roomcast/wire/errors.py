@@ -41,26 +41,19 @@ class Fault(StrEnum):
     UNEXPECTED_PACKET = "unexpected-packet"
     UNEXPECTED_BINARY = "unexpected-binary"
     UNEXPECTED_TEXT = "unexpected-text"
-    CONNECT_TIMEOUT = "connect-timeout"
     BAD_REQUEST = "bad-request"
 
 
 class WireError(Exception):
-    """Base of this package; ``code`` names the kind of error in a bounded set of words."""
-
-    code: str = "wire"
+    """Base of this package's errors."""
 
 
 class LocalError(WireError):
     """We broke the protocol: a bug here or in the application."""
 
-    code = "local"
-
 
 class EncodeError(LocalError):
     """A value cannot be sent: not JSON, not finite, circular, or it looks like an attachment placeholder."""
-
-    code = "encode"
 
 
 class IllegalTransition(LocalError):
@@ -70,8 +63,6 @@ class IllegalTransition(LocalError):
         state: Name of the state it was in.
         trigger: Name of what was asked.
     """
-
-    code = "illegal-transition"
 
     def __init__(self, state: str, trigger: str) -> None:
         super().__init__(f"{trigger} is illegal in state {state}")
@@ -84,14 +75,12 @@ class RemoteError(WireError):
 
     Attributes:
         fault: What it did wrong.
-        code: ``fault`` as text.
         detail: One line for the log; what it quotes of the peer is escaped and cut.
     """
 
     def __init__(self, fault: Fault, detail: str) -> None:
         super().__init__(f"{fault.value}: {detail}")
         self.fault = fault
-        self.code = fault.value
         self.detail = detail
 
 

@@ -57,14 +57,12 @@ class Timeouts:
         ping_timeout_s: From the ping to its pong. Node: 20 s.
         upgrade_timeout_s: From the websocket of an upgrade to its ``5`` packet. Node: 10 s.
         close_timeout_s: How long a closed polling session waits for the poll that fetches its last packets. Node: 30 s.
-        connect_timeout_s: From the handshake to the first namespace. Node: 45 s.
     """
 
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0
     upgrade_timeout_s: float = 10.0
     close_timeout_s: float = 30.0
-    connect_timeout_s: float = 45.0
 
 
 DEFAULT_LIMITS = Limits()

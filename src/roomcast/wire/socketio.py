@@ -86,20 +86,19 @@ def encode_ack(namespace: str, args: Sequence[Any], ack_id: int) -> list[str | b
     return _encode_args("3", "6", namespace, args, ack_id)
 
 
-def encode_event_json(namespace: str, args_json: bytes, ack_id: int | None = None) -> bytes:
+def encode_event_json(namespace: str, args_json: bytes) -> bytes:
     """An event whose argument array is JSON already, which is not read: the UTF-8 text of the packet.
 
     Args:
         namespace: Where it goes.
         args_json: JSON array of event name and arguments, UTF-8, without binary.
-        ack_id: Set to ask for an acknowledgement.
     """
-    return b"%b%b" % (_header("2", namespace, ack_id).encode(), args_json)
+    return b"%b%b" % (_header("2", namespace, None).encode(), args_json)
 
 
-def encode_connect(namespace: str, data: dict[str, Any] | None = None) -> str:
-    """CONNECT: a client's request (``data`` = its auth), or a server's consent (``data`` = ``{"sid": …}``)."""
-    return _header("0", namespace, None) + ("" if data is None else _text(data))
+def encode_connect(namespace: str, sid: str) -> str:
+    """CONNECT: the server's answer to a client that it accepts, with the id of the new socket."""
+    return _header("0", namespace, None) + _text({"sid": sid})
 
 
 def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:
@@ -163,11 +162,6 @@ class Decoder:
         self._slots: list[tuple[Any, Any]] = []
         self._filled = 0
         self._size = 0
-
-    @property
-    def reconstructing(self) -> bool:
-        """Whether attachments of a packet are still to come."""
-        return self._pending is not None
 
     def add(self, data: str | bytes) -> Packet | None:
         """Take the next Engine.IO message.

@@ -8,13 +8,12 @@ Layer: wire (standard library only). Source: Socket.IO protocol v5, "Exchange pr
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Any, Final, TypeAlias
 
 from roomcast.wire.errors import Fault, IllegalTransition, LocalError, RemoteError, quote
-from roomcast.wire.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 from roomcast.wire.socketio import (
     Decoder,
     Packet,
@@ -126,21 +125,13 @@ SocketEvent: TypeAlias = ConnectRequested | EventReceived | AckReceived | Discon
 class SocketSession:
     """The Socket.IO state of one connection."""
 
-    __slots__ = ("_acks", "_closed", "_connect_deadline", "_decoder", "_limits", "_next_ack", "_states")
+    __slots__ = ("_acks", "_closed", "_decoder", "_limits", "_next_ack", "_states")
 
-    def __init__(self, now: float, *, limits: Limits = DEFAULT_LIMITS, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
-        """Start at the Engine.IO handshake.
-
-        Args:
-            now: Monotonic seconds.
-            limits: Bounds of what is read and held.
-            timeouts: Its connect time-out.
-        """
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._states: dict[str, NamespaceState] = {}
         self._acks: dict[tuple[str, int], Any] = {}
         self._next_ack = 0
-        self._connect_deadline = now + timeouts.connect_timeout_s
         self._decoder = Decoder(limits, self._admit)
         self._closed = False
 
@@ -153,20 +144,6 @@ class SocketSession:
     def connected(self) -> list[str]:
         """The namespaces it is connected to, oldest first."""
         return [name for name, state in self._states.items() if state is NamespaceState.CONNECTED]
-
-    def next_deadline(self) -> float:
-        """When ``on_time`` has to be called; infinity once a namespace was connected."""
-        return self._connect_deadline
-
-    def on_time(self, now: float) -> None:
-        """Check the connect deadline.
-
-        Raises:
-            RemoteError: ``CONNECT_TIMEOUT``: no namespace was connected in time.
-        """
-        if now >= self._connect_deadline:
-            self._connect_deadline = math.inf
-            raise RemoteError(Fault.CONNECT_TIMEOUT, "no namespace was connected in time")
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -236,13 +213,12 @@ class SocketSession:
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
-    def accept(self, namespace: str, sid: str, pid: str | None = None) -> str:
+    def accept(self, namespace: str, sid: str) -> str:
         """Let the client into a namespace it asked for.
 
         Args:
             namespace: Which.
             sid: Id of the socket there; not the Engine.IO session's, which is a secret of the transport.
-            pid: Private id for recovery, if the server offers it.
 
         Returns:
             The packet to send.
@@ -251,8 +227,7 @@ class SocketSession:
             IllegalTransition: it is not connecting (any more): look at ``state_of`` after an await.
         """
         self._move_ours(namespace, NamespaceTrigger.ACCEPT)
-        self._connect_deadline = math.inf
-        return encode_connect(namespace, {"sid": sid} if pid is None else {"sid": sid, "pid": pid})
+        return encode_connect(namespace, sid)
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> str:
         """Keep the client out of a namespace it asked for; returns the packet to send.
@@ -299,7 +274,6 @@ class SocketSession:
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
-        self._connect_deadline = math.inf
         self._decoder = Decoder(self._limits, self._admit)  # frees attachments under reconstruction
         return ended
 

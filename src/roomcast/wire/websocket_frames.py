@@ -22,18 +22,14 @@ _MAX_MEDIUM: Final = 0xFFFF
 
 @unique
 class CloseCode(IntEnum):
-    """Close codes that a server sends (§7.4.1; 1012, 1013: IANA registry)."""
+    """Close codes that a server sends (§7.4.1; 1012: IANA registry)."""
 
     NORMAL = 1000
-    GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
     INVALID_DATA = 1007
     POLICY_VIOLATION = 1008
     TOO_BIG = 1009
-    INTERNAL_ERROR = 1011
     SERVICE_RESTART = 1012
-    TRY_AGAIN_LATER = 1013
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -145,7 +145,7 @@ async def test_a_waiting_poll_is_answered_when_something_comes_and_a_heartbeat_p
         assert (await there.running.poll(sid)).body == b"2"
         assert (await there.running.post(sid, b"3")).body == b"ok"
         poll = asyncio.create_task(there.running.poll(sid))
-        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in here.server.engine.connections.values()))
         await here.server.emit("news", 1)
         assert (await poll).body == b'42["news",1]'
 
@@ -154,7 +154,7 @@ async def test_a_client_that_hangs_up_elsewhere_ends_its_session(running: Any, u
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         _, writer = await there.running.raw(f"GET {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in here.server.engine.connections.values()))
         writer.close()
         await until(lambda: not here.server.connections)
 
@@ -309,7 +309,7 @@ async def test_forwards_are_bounded(running: Any, until: Any) -> None:
     async with cluster(running, 2, ServerOptions(max_forwards=1)) as (_, (here, there)):
         first, second = await connected(here, there), await here.running.poll_open()
         poll = asyncio.create_task(there.running.poll(first))
-        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in here.server.engine.connections.values()))
         assert (await there.running.poll(second)).status == 503
         await here.server.emit("news")
         assert (await poll).body == b'42["news"]'
@@ -352,7 +352,7 @@ async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, u
         await websocket.send("2probe")
         assert await websocket.recv() == "3probe"
         await websocket.send("5")
-        await until(lambda: all(c.session.upgraded for c in here.server.engine.connections.values()))
+        await until(lambda: all(c.session.transport == "websocket" for c in here.server.engine.connections.values()))
         there.running.stop.set()
         with pytest.raises(ConnectionClosed):
             await websocket.recv()
@@ -364,7 +364,7 @@ async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         poll = asyncio.create_task(there.running.poll(sid))
-        await until(lambda: any(c.session.poll_pending for c in here.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in here.server.engine.connections.values()))
         began = asyncio.get_running_loop().time()
         there.running.stop.set()
         assert (await poll).status == 503

@@ -50,7 +50,7 @@ async def test_a_second_poll_ends_the_session(until: Any, serving: Any) -> None:
     async with serving(Server()) as running:
         sid = await running.poll_open()
         first = asyncio.create_task(running.poll(sid))
-        await until(lambda: any(c.session.poll_pending for c in running.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in running.server.engine.connections.values()))
         second = await running.poll(sid)
         assert (second.status, (await first).body) == (400, b"1")
         assert (await running.poll(sid)).status == 400
@@ -60,7 +60,7 @@ async def test_an_aborted_poll_ends_the_session(until: Any, serving: Any, record
     async with serving(Server(observer=recording)) as running:
         sid = await running.poll_open()
         _, writer = await running.raw(f"GET {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-        await until(lambda: any(c.session.poll_pending for c in running.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in running.server.engine.connections.values()))
         writer.close()
         await until(lambda: not running.server.connections)
         assert (await running.poll(sid)).status == 400
@@ -71,7 +71,7 @@ async def test_a_closing_post_releases_the_poll_and_ends_the_session(until: Any,
     async with serving(Server()) as running:
         sid = await running.poll_open()
         poll = asyncio.create_task(running.poll(sid))
-        await until(lambda: any(c.session.poll_pending for c in running.server.engine.connections.values()))
+        await until(lambda: any(c.session._poll_pending for c in running.server.engine.connections.values()))
         assert (await running.post(sid, b"1")).body == b"ok"
         assert (await poll).body == b"6"
         assert (await running.poll(sid)).status == 400

@@ -26,13 +26,13 @@ from roomcast.wire.engineio_effects import (
 )
 from roomcast.wire.engineio_http import TransportName, check_request, error_body, parse_query
 from roomcast.wire.engineio_refusals import RequestRefused
-from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET, EngineSession, State
+from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET, EngineSession
 from roomcast.wire.errors import RemoteError
 from roomcast.wire.limits import Timeouts
 from roomcast.wire.socketio import encode_ack, encode_event
 from roomcast.wire.socketio_session import ConnectRequested, EventReceived, SocketSession
 
-SUITE_TIMES = Timeouts(ping_interval_s=0.3, ping_timeout_s=0.2, connect_timeout_s=1.0)
+SUITE_TIMES = Timeouts(ping_interval_s=0.3, ping_timeout_s=0.2)
 
 Handler = Callable[["Link", str | bytes], None]
 
@@ -172,23 +172,13 @@ class Loopback:
     def advance(self, seconds: float) -> None:
         """Let time pass, stopping at every deadline."""
         end = self.now + seconds
-        while (due := min((self.deadline(link) for link in self.links.values()), default=math.inf)) <= end:
+        while (due := min((link.engine.next_deadline() for link in self.links.values()), default=math.inf)) <= end:
             self.now = due
             for link in list(self.links.values()):
-                self.apply(link, link.engine.on_time(self.now))
-                if link.socket is not None and link.engine.state is State.OPEN:
-                    try:
-                        link.socket.on_time(self.now)
-                    except RemoteError:
-                        self.apply(link, link.engine.close(self.now))
+                self.apply(link, link.engine.check_deadlines(self.now))
         self.now = end
 
     # -- the server's side --------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def deadline(link: Link) -> float:
-        socket_deadline = math.inf if link.socket is None else link.socket.next_deadline()
-        return min(link.engine.next_deadline(), socket_deadline)
 
     def open(self, transport: TransportName, websocket: WebSocket | None = None) -> Link:
         engine = EngineSession(next(self.ids), transport, timeouts=SUITE_TIMES)
@@ -242,7 +232,7 @@ def socketio_server() -> Loopback:
     """The server that the Socket.IO suite presumes."""
 
     def opened(link: Link) -> None:
-        link.socket = SocketSession(link.server.now, timeouts=SUITE_TIMES)
+        link.socket = SocketSession()
 
     def received(link: Link, data: str | bytes) -> None:
         assert link.socket is not None

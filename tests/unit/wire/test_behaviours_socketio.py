@@ -71,14 +71,6 @@ class TestConnect:
         engine.send("4abc")
         assert engine.closed
 
-    def test_no_handshake_in_time_closes(self, server: Loopback, engine: WebSocket) -> None:
-        for _ in range(3):
-            server.advance(PING_INTERVAL)
-            engine.send("3")
-        assert not engine.closed
-        server.advance(0.125)
-        assert engine.closed
-
 
 class TestDisconnect:
     def test_leaving_the_main_namespace_keeps_the_connection(self, server: Loopback, socket: WebSocket) -> None:

@@ -14,15 +14,15 @@ def test_blame_is_in_the_type() -> None:
     assert issubclass(RemoteError, WireError)
 
 
-def test_a_remote_error_carries_its_fault_as_code() -> None:
+def test_a_remote_error_carries_its_fault() -> None:
     error = RemoteError(Fault.BAD_JSON, "no JSON")
-    assert (error.fault, error.code, error.detail) == (Fault.BAD_JSON, "bad-json", "no JSON")
+    assert (error.fault, error.detail) == (Fault.BAD_JSON, "no JSON")
     assert str(error) == "bad-json: no JSON"
 
 
 def test_an_illegal_transition_names_state_and_trigger() -> None:
     error = IllegalTransition("OPEN", "PROBE")
-    assert (error.state, error.trigger, error.code) == ("OPEN", "PROBE", "illegal-transition")
+    assert (error.state, error.trigger) == ("OPEN", "PROBE")
     assert str(error) == "PROBE is illegal in state OPEN"
 
 

@@ -97,7 +97,7 @@ def test_a_decoder_only_ever_raises_remote_errors(messages: list[str | bytes]) -
 @FUZZ
 @given(st.lists(mutated() | TEXTS | st.binary(max_size=20), max_size=12))
 def test_a_socket_session_only_ever_raises_remote_errors(messages: list[str | bytes]) -> None:
-    session = SocketSession(0.0)
+    session = SocketSession()
     session.receive("0")
     session.accept("/", "sid")
     try:
@@ -136,7 +136,7 @@ ACTIONS: dict[str, Callable[[EngineSession, str | bytes, float], Sequence[Effect
     "post_received": lambda session, data, now: session.post_received(as_body(data), now),
     "post_aborted": lambda session, data, now: session.post_aborted(),
     "post_dropped": lambda session, data, now: session.post_dropped(),
-    "on_time": lambda session, data, now: session.on_time(now),
+    "check_deadlines": lambda session, data, now: session.check_deadlines(now),
     "close": lambda session, data, now: session.close(now),
     "transport_closed": lambda session, data, now: session.transport_closed(),
     "transport_failed": lambda session, data, now: session.transport_failed(),

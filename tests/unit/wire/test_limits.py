@@ -11,7 +11,6 @@ def test_the_defaults_that_node_has_are_nodes() -> None:
     assert DEFAULT_TIMEOUTS.ping_interval_s == 25
     assert DEFAULT_TIMEOUTS.ping_timeout_s == 20
     assert DEFAULT_TIMEOUTS.upgrade_timeout_s == 10
-    assert DEFAULT_TIMEOUTS.connect_timeout_s == 45
     assert DEFAULT_TIMEOUTS.close_timeout_s == 30
 
 

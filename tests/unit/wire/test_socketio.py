@@ -47,10 +47,10 @@ def read(*messages: str | bytes, limits: Limits | None = None) -> Packet:
     decoder = Decoder(limits or Limits())
     for message in messages[:-1]:
         assert decoder.add(message) is None
-        assert decoder.reconstructing
     packet = decoder.add(messages[-1])
     assert packet is not None
-    assert not decoder.reconstructing
+    with pytest.raises(RemoteError, match="unexpected-binary"):
+        decoder.add(b"surplus")
     return packet
 
 
@@ -109,8 +109,8 @@ def test_the_binary_examples_are_read(messages: tuple[str | bytes, ...], packet:
 
 
 def test_the_examples_are_written() -> None:
-    assert encode_connect("/") == "40"
-    assert encode_connect("/admin", {"sid": "oSO0OpakMV_3jnilAAAA"}) == '40/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}'
+    assert encode_connect("/", "wZX3oN0bSVIhsaknAAAI") == '40{"sid":"wZX3oN0bSVIhsaknAAAI"}'
+    assert encode_connect("/admin", "oSO0OpakMV_3jnilAAAA") == '40/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}'
     assert encode_connect_error("/", "Not authorized") == '44{"message":"Not authorized"}'
     assert encode_event("/", ["foo"]) == ['42["foo"]']
     assert encode_event("/admin", ["bar"]) == ['42/admin,["bar"]']
@@ -129,16 +129,16 @@ def test_the_examples_are_written() -> None:
 
 def test_json_that_is_there_already_is_framed_unread() -> None:
     assert encode_event_json("/", b'["foo","\xe4\xbd\xa0"]') == '42["foo","你"]'.encode()
-    assert encode_event_json("/admin", b'["foo"]', 7) == b'42/admin,7["foo"]'
+    assert encode_event_json("/admin", b'["foo"]') == b'42/admin,["foo"]'
 
 
 def test_a_refusal_carries_data_only_if_there_is_any() -> None:
     assert encode_connect_error("/x", "no", {"code": 1}) == '44/x,{"message":"no","data":{"code":1}}'
 
 
-def test_connect_carries_no_binary() -> None:
+def test_a_refusal_carries_no_binary() -> None:
     with pytest.raises(EncodeError):
-        encode_connect("/", {"a": b"x"})
+        encode_connect_error("/", "no", {"a": b"x"})
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -279,7 +279,8 @@ def test_the_session_is_asked_before_anything_is_read() -> None:
     for text in ("2[not json", "2/a,[not json", "51-/b,[not json", "61-/c,1[not json", "0/d,not json"):
         with pytest.raises(RemoteError, match="unexpected-packet"):
             decoder.add(text)
-        assert not decoder.reconstructing
+        with pytest.raises(RemoteError, match="unexpected-binary"):
+            decoder.add(b"x")
     assert asked == [(EVENT, "/"), (EVENT, "/a"), (EVENT, "/b"), (ACK, "/c"), (PacketType.CONNECT, "/d")]
 
 

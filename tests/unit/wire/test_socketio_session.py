@@ -1,10 +1,9 @@
-import math
 from itertools import product
 
 import pytest
 
 from roomcast.wire.errors import EncodeError, Fault, IllegalTransition, LocalError, RemoteError
-from roomcast.wire.limits import Limits, Timeouts
+from roomcast.wire.limits import Limits
 from roomcast.wire.socketio_session import (
     TRANSITIONS,
     AckReceived,
@@ -18,7 +17,7 @@ from roomcast.wire.socketio_session import (
 
 
 def new(**limits: int) -> SocketSession:
-    return SocketSession(0.0, limits=Limits(**limits), timeouts=Timeouts(connect_timeout_s=45))
+    return SocketSession(Limits(**limits))
 
 
 def in_state(state: NamespaceState, namespace: str = "/") -> SocketSession:
@@ -121,12 +120,6 @@ def test_auth_is_handed_on() -> None:
     assert new().receive('0/admin,{"token":"123"}') == ConnectRequested("/admin", {"token": "123"})
 
 
-def test_recovery_tells_a_private_id() -> None:
-    session = new()
-    session.receive("0")
-    assert session.accept("/", "a", "b") == '40{"sid":"a","pid":"b"}'
-
-
 def test_a_refusal_says_why_and_leaves_the_connection() -> None:
     session = new()
     session.receive("0/random")
@@ -141,33 +134,6 @@ def test_a_refusal_that_cannot_be_sent_is_not_made() -> None:
     with pytest.raises(EncodeError):
         session.refuse("/", "no", object())
     assert session.state_of("/") is NamespaceState.CONNECTING
-
-
-def test_the_connect_deadline_closes_exactly_then() -> None:
-    session = new()
-    assert session.next_deadline() == 45.0
-    session.on_time(44.999)
-    with pytest.raises(RemoteError) as caught:
-        session.on_time(45.0)
-    assert caught.value.fault is Fault.CONNECT_TIMEOUT
-    assert session.next_deadline() == math.inf
-
-
-def test_a_refused_or_undecided_connect_does_not_stop_the_deadline() -> None:
-    session = new()
-    session.receive("0/a")
-    session.refuse("/a", "no")
-    session.receive("0")
-    assert session.next_deadline() == 45.0
-
-
-def test_the_first_namespace_stops_the_deadline_for_good() -> None:
-    session = new()
-    session.receive("0")
-    session.accept("/", "sid")
-    session.receive("1")
-    assert session.next_deadline() == math.inf
-    session.on_time(1e9)
 
 
 def test_namespaces_are_counted() -> None:
@@ -269,7 +235,7 @@ def test_a_context_may_be_none() -> None:
 
 
 def test_a_client_that_never_answers_is_bounded() -> None:
-    session = SocketSession(0.0, limits=Limits(max_pending_acks=2))
+    session = SocketSession(Limits(max_pending_acks=2))
     session.receive("0")
     session.accept("/", "sid")
     session.expect_ack("/", 1)
@@ -328,7 +294,6 @@ def test_the_end_of_the_connection_ends_what_was_connected() -> None:
     session.receive('51-["x",{"_placeholder":true,"num":0}]')
     assert session.close() == [Disconnected("/other", []), Disconnected("/", ["lost"])]
     assert session.connected() == []
-    assert session.next_deadline() == math.inf
 
 
 def test_what_comes_after_the_end_is_ignored() -> None:

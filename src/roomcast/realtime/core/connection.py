@@ -106,7 +106,7 @@ class Connection:
         self.session = EngineSession(
             self.sid, handshake.transport, upgrades=host.upgrades, limits=host.limits, timeouts=host.timeouts
         )
-        self.packets = SocketSession(host.now(), limits=host.limits, timeouts=host.timeouts)
+        self.packets = SocketSession(host.limits)
         self.sockets: dict[str, Socket] = {}
         self.transport = bind(self)
         self.write: Callable[[bytes], object] | None = self.transport.direct_write()
@@ -205,7 +205,7 @@ class Connection:
 
     def fail(self, error: RemoteError) -> None:
         """The client violated the protocol: notify the observer and close the connection."""
-        self._host.observer.peer_malformed(self, error.code, error.detail)
+        self._host.observer.peer_malformed(self, error.fault.value, error.detail)
         self.close(Reason.PARSE_ERROR)
 
     # -- input --------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Connection:
 
     def _closed(self, reason: Reason, error: RemoteError | None) -> None:
         if error is not None:
-            self._host.observer.peer_malformed(self, error.code, error.detail)
+            self._host.observer.peer_malformed(self, error.fault.value, error.detail)
         self._deadline.cancel()
         self._connect_deadline.cancel()
         self._end_sockets(reason)
@@ -415,7 +415,7 @@ class Connection:
 
     def _on_time(self) -> None:
         now = self._host.now()
-        self.apply(self.session.on_time(now))
+        self.apply(self.session.check_deadlines(now))
         self._arm(now)
 
     def _on_connect_deadline(self) -> None:
