@@ -1,9 +1,9 @@
-"""Many writes in one transaction with few statements: the rules of the domain, applied to a batch.
+"""Many commands in one transaction with few statements: the rules of the domain, applied in memory.
 
-A batch loads the rows that its commands are about, decides every command in order against them, and writes the result
-at once (`statements.Statements`). A command that is refused leaves nothing behind and does not disturb the others.
+A batch loads the rows that its commands concern, applies the commands to them in order, and writes all changes at once
+(`statements.Statements`). A rejected command changes nothing and does not affect the others.
 
-Layer: store. Source: DESIGN §4.1.
+Layer: store. Source: docs/design.md, "Events and seq".
 """
 
 from __future__ import annotations
@@ -32,38 +32,39 @@ from roomcast.chat.model import (
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_ms
-from roomcast.store.statements import Changes, Loaded, Statements, Wanted
+from roomcast.store.statements import Changes, LoadedRows, RowKeys, Statements
 from roomcast.store.tables import chats, events, messages, outbox, turns
 
 
 @dataclass(frozen=True, slots=True)
 class MarkPublished:
-    """Drops the outbox marks of each chat up to its seq."""
+    """Deletes the outbox marks of each chat up to its seq."""
 
     up_to: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Any other write: runs behind its batch's commands; checks before it writes, since others share the commit.
+class CustomWrite:
+    """Any other write, which runs after the other commands of its batch.
 
     Attributes:
-        durable: It must survive a loss of power once it was answered.
+        run: Checks before it writes: if it raises `ChatError`, the transaction is still committed.
+        durable: Whether the result must survive a power failure.
     """
 
     run: Callable[[Connection], Any]
     durable: bool = True
 
 
-Command = NewMessage | NewChat | NewMemberChange | MarkPublished | Step
+Command = NewMessage | NewChat | NewMemberChange | MarkPublished | CustomWrite
 
 
 def is_durable(command: Command) -> bool:
-    """Whether its answer has to wait for the disk. A mark that comes back costs a second look at the log, no more."""
+    """Whether the result has to wait for the disk. A mark that reappears only costs one more read of the log."""
     match command:
         case MarkPublished():
             return False
-        case Step():
+        case CustomWrite():
             return command.durable
         case _:
             return True
@@ -72,89 +73,91 @@ def is_durable(command: Command) -> bool:
 def run_batch(
     connection: Connection, commands: Sequence[Command], statements: Statements, lineage: Lineage
 ) -> list[Any]:
-    """Do the commands inside the connection's transaction.
+    """Run the commands inside the connection's transaction.
 
     Args:
-        connection: Inside a transaction; commands see what was committed before it, and their chats are locked for it.
+        connection: Inside a transaction.
         commands: In the order in which they take effect.
         statements: How this kind of database is read and written.
-        lineage: The epochs; what is written is of the current one.
+        lineage: The epochs. Events are written in the current one.
 
     Returns:
-        For each command what it answers, or the `ChatError` that refuses it.
+        For each command its result, or the `ChatError` that rejects it.
     """
-    wanted = _wanted(commands)
-    batch = _Batch(statements.load(connection, wanted, lineage) if wanted else Loaded(), lineage)
+    keys = _row_keys(commands)
+    batch = _Batch(statements.load(connection, keys, lineage) if keys else LoadedRows(), lineage)
     outcomes: list[Any] = []
     for command in commands:
         try:
-            outcomes.append(batch.decide(command))
+            outcomes.append(batch.apply(command))
         except ChatError as error:
             outcomes.append(error)
-    steps = [index for index, command in enumerate(commands) if isinstance(command, Step)]
+    custom = [(index, command) for index, command in enumerate(commands) if isinstance(command, CustomWrite)]
     if changes := batch.changes():
-        statements.write(connection, changes, last=not steps)
-    for index in steps:
+        statements.write(connection, changes, last=not custom)
+    for index, command in custom:
         try:
-            outcomes[index] = commands[index].run(connection)  # type: ignore[union-attr] # it is a Step
+            outcomes[index] = command.run(connection)
         except ChatError as error:
             outcomes[index] = error
     return outcomes
 
 
 class _Batch:
-    """What the commands know of the database, and what they add to it."""
+    """The loaded rows, and the changes that the commands make to them."""
 
-    def __init__(self, loaded: Loaded, lineage: Lineage) -> None:
+    def __init__(self, loaded: LoadedRows, lineage: Lineage) -> None:
         self._epoch_id = lineage.current_id
         self._epoch = lineage.current
-        self._new: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox, turns)}
-        self._touched: dict[str, StoredChat] = {}
+        self._inserts: dict[Table, list[dict[str, Any]]] = {
+            table: [] for table in (chats, events, messages, outbox, turns)
+        }
+        self._updated_chats: dict[str, StoredChat] = {}
         self._member_changes: dict[tuple[str, str], datetime | None] = {}
-        self._ended: list[str] = []
-        self._marks: dict[str, int] = {}
+        self._ended_turns: list[str] = []
+        self._published: dict[str, int] = {}
         self._chats = loaded.chats
         self._sent = loaded.sent
         self._members = loaded.members
         self._claims = loaded.claims
 
-    def decide(self, command: Command) -> Any:
-        """Check one command and take down what it writes.
+    def apply(self, command: Command) -> Any:
+        """Check one command and record its changes.
 
         Raises:
-            ChatError: it is refused; nothing was taken down.
+            ChatError: the command is rejected; nothing was recorded.
         """
         match command:
             case NewMessage():
-                return self._send(command)
+                return self._append_message(command)
             case NewChat():
                 return self._create_chat(command)
             case NewMemberChange():
                 return self._change_member(command)
             case MarkPublished():
                 for chat_id, seq in command.up_to.items():
-                    self._marks[chat_id] = max(seq, self._marks.get(chat_id, 0))
+                    self._published[chat_id] = max(seq, self._published.get(chat_id, 0))
                 return None
-            case Step():
+            case CustomWrite():
                 return None
 
     def changes(self) -> Changes:
-        """Everything that was taken down."""
-        # In one order everywhere: two processes that create the same chats wait for each other, but never in a ring.
-        self._new[chats].sort(key=itemgetter("id"))
-        created = {row["id"] for row in self._new[chats]}
-        for row in self._new[chats]:
+        """Everything that was recorded."""
+        # Sorted, so that two processes that create the same chats cannot deadlock.
+        self._inserts[chats].sort(key=itemgetter("id"))
+        created = {row["id"] for row in self._inserts[chats]}
+        for row in self._inserts[chats]:
             chat = self._chats[row["id"]]
             row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
         return Changes(
-            grown=[chat for chat in self._touched.values() if chat.id not in created],
-            new={table: rows for table, rows in self._new.items() if rows},
+            updated_chats=[chat for chat in self._updated_chats.values() if chat.id not in created],
+            inserts={table: rows for table, rows in self._inserts.items() if rows},
             memberships=self._member_changes,
-            ended=self._ended,
-            marks=sorted(self._marks.items()),
+            ended_turns=self._ended_turns,
+            published=sorted(self._published.items()),
         )
 
-    def _send(self, new: NewMessage) -> Committed:
+    def _append_message(self, new: NewMessage) -> Committed:
         if new.client_msg_id is not None and (known := self._sent.get((new.chat_id, new.client_msg_id))):
             self._check_member(new.chat_id, new.member)
             return Committed(known, created=False)
@@ -182,7 +185,7 @@ class _Batch:
         )
         payload = encode_message(message)
         event = self._add_event(chat, EventType.MESSAGE_CREATED, payload, new.created_at, new.trace)
-        self._new[messages].append(
+        self._inserts[messages].append(
             {
                 "id": new.id,
                 "chat_id": new.chat_id,
@@ -199,21 +202,21 @@ class _Batch:
         if new.client_msg_id is not None:
             self._sent[new.chat_id, new.client_msg_id] = event
         if new.ends is not None:
-            self._ended.append(new.ends.turn_id)
+            self._ended_turns.append(new.ends.turn_id)
             del self._claims[new.ends.turn_id]
-        asks = new.role == "USER" and chat.responder is not None
-        if asks:
+        queues_turn = new.role == "USER" and chat.responder is not None
+        if queues_turn:
             self._add_turn(message, str(chat.responder))
-        return Committed(event, created=True, turn_queued=asks)
+        return Committed(event, created=True, turn_queued=queues_turn)
 
     def _create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         if new.id in self._chats:
             raise ChatExists(new.id)
         self._add_chat(new)
-        first = () if new.creator_id is None else (new.creator_id,)
+        creator = () if new.creator_id is None else (new.creator_id,)
         added = tuple(
             self._add_member_event(new.id, user_id, MemberAction.ADD, new.creator_id, new.created_at, None)
-            for user_id in dict.fromkeys((*first, *new.members))
+            for user_id in dict.fromkeys((*creator, *new.members))
         )
         return self._chats[new.id], added
 
@@ -236,7 +239,7 @@ class _Batch:
     def _add_chat(self, new: NewChat) -> StoredChat:
         chat = StoredChat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
         self._chats[chat.id] = chat
-        self._new[chats].append(
+        self._inserts[chats].append(
             {"id": chat.id, "title": chat.title, "responder": chat.responder, "created_at": to_ms(chat.created_at)}
         )
         return chat
@@ -245,9 +248,9 @@ class _Batch:
         self, chat: StoredChat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
     ) -> StoredEvent:
         seq = chat.last_seq + 1
-        grown = replace(chat, last_seq=seq, last_activity_at=max(at, chat.last_activity_at))
-        self._chats[chat.id] = self._touched[chat.id] = grown
-        self._new[events].append(
+        updated = replace(chat, last_seq=seq, last_activity_at=max(at, chat.last_activity_at))
+        self._chats[chat.id] = self._updated_chats[chat.id] = updated
+        self._inserts[events].append(
             {
                 "chat_id": chat.id,
                 "seq": seq,
@@ -258,7 +261,7 @@ class _Batch:
                 "created_at": to_ms(at),
             }
         )
-        self._new[outbox].append({"chat_id": chat.id, "seq": seq})
+        self._inserts[outbox].append({"chat_id": chat.id, "seq": seq})
         return StoredEvent(chat.id, seq, self._epoch, event_type, payload, at, trace)
 
     def _add_member_event(
@@ -273,7 +276,7 @@ class _Batch:
         return self._add_event(chat, event_type, payload, at, trace)
 
     def _add_turn(self, message: StoredMessage, responder: str) -> None:
-        self._new[turns].append(
+        self._inserts[turns].append(
             {
                 "id": new_id(),
                 "chat_id": message.chat_id,
@@ -288,10 +291,10 @@ class _Batch:
         )
 
 
-def _wanted(commands: Iterable[Command]) -> Wanted:
-    """The rows that these commands are about."""
+def _row_keys(commands: Iterable[Command]) -> RowKeys:
+    """The rows that these commands concern."""
     chat_ids: set[str] = set()
-    keys: set[tuple[str, str]] = set()
+    message_keys: set[tuple[str, str]] = set()
     memberships: set[tuple[str, str]] = set()
     turn_ids: set[str] = set()
     for command in commands:
@@ -305,7 +308,7 @@ def _wanted(commands: Iterable[Command]) -> Wanted:
             memberships.add((command.chat_id, command.user_id))
         if isinstance(command, NewMessage):
             if command.client_msg_id is not None:
-                keys.add((command.chat_id, command.client_msg_id))
+                message_keys.add((command.chat_id, command.client_msg_id))
             if command.ends is not None:
                 turn_ids.add(command.ends.turn_id)
-    return Wanted(sorted(chat_ids), sorted(keys), sorted(memberships), sorted(turn_ids))
+    return RowKeys(sorted(chat_ids), sorted(message_keys), sorted(memberships), sorted(turn_ids))

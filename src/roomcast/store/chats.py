@@ -1,4 +1,4 @@
-"""`chat.ports.ChatStore` over SQL.
+"""The implementation of `chat.ports.ChatStore`: its reads. Its writes are those of the writer.
 
 Layer: store.
 """
@@ -24,7 +24,7 @@ from roomcast.store.tables import chats, epochs, events, members, messages, outb
 from roomcast.store.writer import Writer
 
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
-# Beside every answer, since another process may have begun one: whoever names an epoch has just looked.
+# Part of every read whose result names an epoch, since another process may have begun a new one.
 _NEWEST_EPOCH: Final = (
     select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
 )
@@ -40,9 +40,10 @@ _STANDING: Final = select(
 
 
 def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """A chat's head and the newest epoch beside each row of a page, in one statement and so of one snapshot.
+    """Adds the chat's head and the newest epoch to each row of a page, in one statement and so in one snapshot.
 
-    Rows ascend by seq. Without a seq: the page is empty. Without a head: there is no such chat.
+    The rows ascend by seq. There is always at least one: it has no seq if the page is empty, and no head if the chat
+    does not exist.
     """
     chat = select(_HEAD.scalar_subquery().label("head"), _NEWEST_EPOCH).subquery("chat")
     rows = page.subquery("page")
@@ -61,7 +62,7 @@ _RECENT_EVENTS: Final = _with_head(
 
 
 class SqlChatStore(Writer):
-    """Chats, events and projections in a database; see the port for what is promised.
+    """See `chat.ports.ChatStore` for what each method guarantees.
 
     Args:
         database: Open; this is its only writer.
@@ -88,19 +89,19 @@ class SqlChatStore(Writer):
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
-        await self._database.know_epochs(newest=rows[0].newest_epoch if rows else None)
+        await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_chat(row) for row in rows]
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
         """See the port."""
-        asked = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
-        row = await self._database.read(lambda connection: connection.execute(_STANDING, asked).one())
-        await self._database.know_epochs(newest=row.newest_epoch)
+        parameters = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
+        row = await self._database.read(lambda connection: connection.execute(_STANDING, parameters).one())
+        await self._database.load_missing_epochs(newest=row.newest_epoch)
         return Standing(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
             is_member=bool(row.is_member),
-            cursor_holds=cursor is None or self._holds(cursor, row.event_epoch_id),
+            cursor_holds=cursor is None or self._is_in_history(cursor, row.event_epoch_id),
         )
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
@@ -149,13 +150,15 @@ class SqlChatStore(Writer):
         query = select(func.min(outbox.c.seq)).where(outbox.c.chat_id == chat_id)
         return await self._database.read(lambda connection: connection.execute(query).scalar())
 
-    async def _page(self, query: Select[*tuple[Any, ...]], asked: Mapping[str, Any]) -> tuple[Sequence[AnyRow], int]:
-        rows = await self._database.read(lambda connection: connection.execute(query, asked).all())
-        await self._database.know_epochs(newest=rows[0].newest_epoch)
+    async def _page(
+        self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> tuple[Sequence[AnyRow], int]:
+        rows = await self._database.read(lambda connection: connection.execute(query, parameters).all())
+        await self._database.load_missing_epochs(newest=rows[0].newest_epoch)
         return [row for row in rows if row.seq is not None], rows[0].head or 0
 
-    def _holds(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
-        """The lineage rule of docs/decisions/0001."""
+    def _is_in_history(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
+        """Whether the cursor names a known epoch and an event written in it or earlier (docs/decisions/0001)."""
         epoch_id = next((key for key, epoch in self._database.lineage.epochs.items() if epoch == cursor.epoch), None)
         if epoch_id is None:
             return False

@@ -1,8 +1,8 @@
-"""One open database: its threads and connections, its lineage of epochs, and what its failures mean.
+"""One open database: its threads and connections, its epochs, and the translation of its errors.
 
-Work comes as a function of a connection and runs as one transaction on a thread of the database's own: the drivers'
-calls block, and one change of threads for each transaction costs a third of one for each call. What one kind of
-database has of its own is its `Backing`.
+The drivers' calls block, so each transaction is a function of a `Connection` that runs on a thread of the database.
+One change of threads for a transaction costs a third of one for each statement. What differs between SQLite and
+PostgreSQL is behind `backend.Backend`.
 
 Layer: store. Source: docs/decisions/0003, 0005.
 """
@@ -24,67 +24,66 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store.backing import Backing, display_url
+from roomcast.store.backend import Backend, display_url
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.lineage import Lineage, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
-from roomcast.store.sqlite import SqliteBacking
+from roomcast.store.sqlite import SqliteBackend
 
 _T = TypeVar("_T")
 
-#: How often a transaction is begun again that another process got in the way of.
+#: Attempts at one transaction, the first included.
 _MAX_ATTEMPTS: Final = 6
 _POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a database file."""
+    """The URL of an SQLite file."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def backing_for(options: DatabaseOptions) -> Backing:
-    """The kind of database that the URL names.
+def backend_for(options: DatabaseOptions) -> Backend:
+    """The backend for the URL's scheme.
 
     Raises:
-        DatabaseUnreadable: no such database is supported.
+        DatabaseUnreadable: the URL cannot be parsed, or names an unsupported database.
     """
     try:
         url = make_url(options.url.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
-        # Not shown: what cannot be parsed cannot be cleared of its password.
-        raise DatabaseUnreadable("of DATABASE_URL", "it is no URL; use postgresql://user:password@host/name") from None
+        # The URL is not shown, since a password in it cannot be recognised.
+        raise DatabaseUnreadable("in DATABASE_URL", "not a URL; use postgresql://user:password@host/name") from None
     if url.drivername in _POSTGRES:
-        from roomcast.store.postgres import PostgresBacking
+        from roomcast.store.postgres import PostgresBackend
 
-        return PostgresBacking(url, options)
+        return PostgresBackend(url, options)
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        raise DatabaseUnreadable(
-            display_url(url), "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
-        )
-    return SqliteBacking(url, options)
+        hint = "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
+        raise DatabaseUnreadable(display_url(url), hint)
+    return SqliteBackend(url, options)
 
 
-def reason_of(error: DBAPIError) -> str:
-    """What the driver said, on one line."""
+def driver_message(error: DBAPIError) -> str:
+    """The driver's error message, on one line."""
     return " ".join(str(error.orig).split())
 
 
 @contextmanager
-def failures_named() -> Iterator[None]:
-    """Let failures of the database leave as `StoreUnavailable`; a bug of ours stays what it is.
+def translate_errors() -> Iterator[None]:
+    """Raise `StoreUnavailable` for failures of the database; errors that are bugs of this package pass unchanged.
 
     Raises:
-        StoreUnavailable: the database is locked, full, damaged or gone.
+        StoreUnavailable: the database is locked, full, damaged or unreachable.
     """
     try:
         yield
     except (OperationalError, InterfaceError, InternalError) as error:
-        raise StoreUnavailable(f"the database did not answer: {reason_of(error)}") from error
+        raise StoreUnavailable(f"the database did not answer: {driver_message(error)}") from error
     except DatabaseError as error:
-        # Its subclasses are mistakes of ours (a constraint, a statement); itself it is a damaged file.
+        # SQLite reports a damaged file as the base class. Its subclasses are bugs (a constraint, a wrong statement).
         if type(error) is not DatabaseError:
             raise
-        raise StoreUnavailable(f"the database is damaged: {reason_of(error)}") from error
+        raise StoreUnavailable(f"the database is damaged: {driver_message(error)}") from error
     except (TimeoutError, PoolTimeoutError) as error:
         raise StoreUnavailable("the database did not answer in time") from error
     except OSError as error:
@@ -92,7 +91,7 @@ def failures_named() -> Iterator[None]:
 
 
 class _Call:
-    """One transaction under way, which the event loop may give up while a thread is busy with it."""
+    """One call of `Database.read` or `Database.write`: the event loop may abandon it while a thread still runs it."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self.timeout_s = timeout_s
@@ -100,22 +99,23 @@ class _Call:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._guard = threading.Lock()
         self._connection: Connection | None = None
-        self._given_up = False
+        self._abandoned = False
 
     @property
-    def in_time(self) -> bool:
-        """Whether anybody still waits, so that an attempt is worth it."""
-        return not self._given_up and (self._deadline is None or time.monotonic() < self._deadline)
+    def pending(self) -> bool:
+        """Whether the caller still waits for the result, so that an attempt is useful."""
+        return not self._abandoned and (self._deadline is None or time.monotonic() < self._deadline)
 
     @contextmanager
-    def using(self, connection: Connection) -> Iterator[None]:
-        """The connection is this call's own for so long.
+    def running_on(self, connection: Connection) -> Iterator[None]:
+        """Lets `abort` interrupt this connection while the block runs.
 
         Raises:
-            TimeoutError: it was given up while it waited for the connection: what it does now, nobody would expect.
+            TimeoutError: the call was abandoned while it waited for the connection. The block must not run, since its
+                effects would come after the caller was told of a failure.
         """
         with self._guard:
-            if not self.in_time:
+            if not self.pending:
                 raise TimeoutError
             self._connection = connection
         try:
@@ -124,104 +124,106 @@ class _Call:
             with self._guard:
                 self._connection = None
 
-    def abort(self, backing: Backing) -> None:
-        """Break off whatever the thread waits for, and let it begin nothing more."""
+    def abort(self, backend: Backend) -> None:
+        """Interrupt the running statement, if any, and prevent further attempts."""
         with self._guard:
-            self._given_up = True
+            self._abandoned = True
             if self._connection is not None:
-                backing.abort(self._connection)
+                backend.abort(self._connection)
 
 
 class Database:
-    """An open database. Made by `open`, ended by `close`.
+    """An open database. `open` creates it, `close` ends it.
 
     Attributes:
         lineage: Its epochs.
-        shared: Whether other processes may have it open, too.
-        statements: How a batch of writes gets at its rows.
+        shared: Whether other processes may have it open too.
+        statements: How a batch of writes reads and writes its rows.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options
-        self._backing = backing_for(options)
-        self.shared: Final = self._backing.shared
-        self.statements: Final = self._backing.statements
-        self._writer = self._backing.engine(writes=True)
-        self._readers = self._backing.engine(writes=False)
+        self._backend = backend_for(options)
+        self.shared: Final = self._backend.shared
+        self.statements: Final = self._backend.statements
+        self._writer = self._backend.engine(writes=True)
+        self._readers = self._backend.engine(writes=False)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self.lineage: Final = Lineage()
 
     @classmethod
     async def open(cls, options: DatabaseOptions) -> Database:
-        """Open a migrated database for writing; an embedded one begins a new epoch.
+        """Open a migrated database for reading and writing. On SQLite this begins a new epoch.
 
         Raises:
-            DataInUse: another process has it, and it is not for several.
-            ServerTooOld: its server is too old.
-            DatabaseUnreadable: it cannot be opened.
+            DataInUse: another process has the SQLite file open.
+            ServerTooOld: the PostgreSQL server is older than the oldest supported version.
+            DatabaseUnreadable: any other reason.
         """
         database = cls(options)
         try:
-            database._backing.acquire()
+            database._backend.acquire()
             await database.write(database._start)
         except BaseException as error:
             await database.close()
             if isinstance(error, StoreUnavailable):
-                raise DatabaseUnreadable(database._backing.place, str(error)) from None
+                raise DatabaseUnreadable(database._backend.location, str(error)) from None
             if isinstance(error, DBAPIError):
-                raise DatabaseUnreadable(database._backing.place, reason_of(error)) from None
+                raise DatabaseUnreadable(database._backend.location, driver_message(error)) from None
             raise
         return database
 
     async def close(self) -> None:
-        """Wait for what is under way, close every connection and give the database free. Twice is harmless."""
+        """Wait for running transactions, close all connections and release the database. Idempotent."""
         await asyncio.to_thread(self._close)
 
-    async def know_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
-        """See to it that these epochs are known.
+    async def load_missing_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
+        """Read the table of epochs if another process has begun one that a statement just met.
 
         Args:
-            ids: As rows name them.
-            newest: What a statement found to be the current one: with it, all of that statement's are known.
+            ids: Epoch ids of the rows that the statement returned.
+            newest: The current epoch in the statement's snapshot. If it is known, so are all ids of that snapshot.
         """
-        unknown = not self.lineage.epochs.keys() >= set(ids) or newest not in {None, self.lineage.current}
-        # Only another process can have begun one.
-        if unknown and self.shared:
+        known = self.lineage.epochs.keys() >= set(ids) and newest in {None, self.lineage.current}
+        if not known and self.shared:
             await self.read(self._load_epochs)
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
-        """Run ``work``: one statement, so that everything that it reads is of one snapshot.
+        """Run ``work`` on a reading connection.
+
+        Args:
+            work: Executes one statement, so that everything it reads is of one snapshot.
 
         Raises:
-            StoreUnavailable: the database is out of reach, or the read took too long.
+            StoreUnavailable: the database is unreachable, or the read took longer than ``read_timeout_s``.
         """
         call = _Call(self._options.read_timeout_s)
 
         def transact() -> _T:
-            with self._readers.connect() as connection, call.using(connection):
+            with self._readers.connect() as connection, call.running_on(connection):
                 return work(connection)
 
-        return await self._perform(self._read_threads, transact, call)
+        return await self._run_on_thread(self._read_threads, transact, call)
 
     async def write(self, work: Callable[[Connection], _T], *, durable: bool = True) -> _T:
-        """Run ``work`` in one write transaction; it is committed behind it, or rolled back if it raises.
+        """Run ``work`` in one write transaction, which commits when it returns and rolls back when it raises.
 
-        A caller that is cancelled stops waiting; the transaction goes on.
+        Cancelling the caller does not cancel the transaction.
 
         Args:
-            work: Runs on the writing thread; again from its start if another process got in its way.
-            durable: Return when the commit has reached the disk. Else it may be lost together with the power, though
-                never with the process.
+            work: Runs on the writer thread, and runs again from its start if another process made it fail.
+            durable: Whether to return only after the commit has reached the disk. Otherwise a power failure may undo
+                the commit; the end of the process cannot.
 
         Raises:
-            StoreUnavailable: the database is out of reach. It was not written, unless the connection was lost between
-                the commit and its answer: nobody can know then.
+            StoreUnavailable: nothing was written, unless the connection was lost while the commit was under way: then
+                the outcome is unknown.
         """
         call = _Call(self._options.write_timeout_s if self.shared else None)
 
         def transact() -> _T:
-            with self._writer.connect() as plain, call.using(plain):
+            with self._writer.connect() as plain, call.running_on(plain):
                 call.committing = False
                 connection = plain.execution_options(durable=durable)
                 with connection.begin():
@@ -229,47 +231,46 @@ class Database:
                     call.committing = True
                 return result
 
-        return await self._perform(self._write_thread, transact, call)
+        return await self._run_on_thread(self._write_thread, transact, call)
 
-    async def _perform(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
+    async def _run_on_thread(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
         loop = asyncio.get_running_loop()
-        with failures_named():
+        with translate_errors():
             try:
                 async with asyncio.timeout(call.timeout_s):
-                    return await loop.run_in_executor(threads, self._repeat, transact, call)
+                    return await loop.run_in_executor(threads, self._run_with_retries, transact, call)
             except TimeoutError:
-                call.abort(self._backing)
+                call.abort(self._backend)
                 raise
             except asyncio.CancelledError:
-                # Nobody waits any more, but a thread does, and not for ever.
+                # The thread goes on without a waiting caller; its time limit still holds.
                 if call.timeout_s is not None:
-                    loop.call_later(call.timeout_s, call.abort, self._backing)
+                    loop.call_later(call.timeout_s, call.abort, self._backend)
                 raise
 
-    def _repeat(self, transact: Callable[[], _T], call: _Call) -> _T:
-        """Do it until it is done, or cannot be, on a thread."""
+    def _run_with_retries(self, transact: Callable[[], _T], call: _Call) -> _T:
         for attempt in itertools.count(1):
             try:
                 return transact()
             except DBAPIError as error:
-                # A connection that had died while nobody looked; the whole pool has been emptied of its like.
+                # The connection died while it was idle. SQLAlchemy has discarded the other connections of the pool too.
                 lost = error.connection_invalidated and not call.committing
-                may = lost or self._backing.may_repeat(error)
-                if not may or attempt == _MAX_ATTEMPTS or not call.in_time:
+                retryable = lost or self._backend.is_retryable(error)
+                if not retryable or attempt == _MAX_ATTEMPTS or not call.pending:
                     raise
         raise AssertionError  # unreachable: the count has no end
 
     def _start(self, connection: Connection) -> None:
-        self._backing.start(connection)
+        self._backend.record_start(connection)
         self._load_epochs(connection)
 
     def _load_epochs(self, connection: Connection) -> None:
         known = self.lineage.epochs
-        self.lineage.learn(read_epochs(connection), instead_of=known)
+        self.lineage.update_from_read(read_epochs(connection), known_before=known)
 
     def _close(self) -> None:
         self._read_threads.shutdown()
         self._write_thread.shutdown()
         self._readers.dispose()
         self._writer.dispose()
-        self._backing.release()
+        self._backend.release()

@@ -1,12 +1,12 @@
-"""What can go wrong with a database, beside `chat.errors.StoreUnavailable`.
+"""Why a database cannot be opened. What fails later is `chat.errors.StoreUnavailable`.
 
 The hierarchy::
 
     StoreError
     ├── DataInUse           another process has the data directory
-    ├── DatabaseTooNew      written by a newer version
-    ├── ServerTooOld        a database server of a version that lacks what is used
-    └── DatabaseUnreadable  no database, or no permission
+    ├── DatabaseTooNew      the schema is of a newer version of roomcast
+    ├── ServerTooOld        the PostgreSQL server lacks a needed feature
+    └── DatabaseUnreadable  not a database, damaged, not reachable, or no permission
 
 Layer: store.
 """
@@ -15,21 +15,21 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Base of this package: the process cannot start; the text says what to do."""
+    """Base of this package's errors: the process cannot start. The text says what to do."""
 
 
 class DataInUse(StoreError):
     """Another process has this database open."""
 
     def __init__(self, path: str, owner: str) -> None:
-        who = f" (process {owner})" if owner else ""
-        super().__init__(f"{path} is in use by another roomcast{who}; stop it, or choose another --data directory")
+        process = f" (process {owner})" if owner else ""
+        super().__init__(f"{path} is in use by another roomcast{process}; stop it, or choose another --data directory")
         self.path = path
         self.owner = owner
 
 
 class DatabaseTooNew(StoreError):
-    """The schema is of a version that this code does not know."""
+    """A newer version of roomcast migrated the schema."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(f"the database has schema {revision!r}, which this version does not know; update roomcast")
@@ -37,7 +37,12 @@ class DatabaseTooNew(StoreError):
 
 
 class DatabaseUnreadable(StoreError):
-    """It cannot be opened: not a database, damaged, or not permitted."""
+    """The database cannot be opened.
+
+    Attributes:
+        url: Path or URL, without passwords.
+        reason: What the driver or the operating system said.
+    """
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"cannot open the database {url}: {reason}")
@@ -46,10 +51,10 @@ class DatabaseUnreadable(StoreError):
 
 
 class ServerTooOld(StoreError):
-    """The database server lacks what is used here."""
+    """The PostgreSQL server is older than the oldest supported version."""
 
-    def __init__(self, place: str, version: int, needed: int) -> None:
-        super().__init__(f"{place} is PostgreSQL {version}; roomcast needs {needed} or newer")
-        self.place = place
+    def __init__(self, location: str, version: int, needed: int) -> None:
+        super().__init__(f"{location} is PostgreSQL {version}; roomcast needs {needed} or newer")
+        self.location = location
         self.version = version
         self.needed = needed

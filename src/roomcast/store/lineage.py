@@ -1,4 +1,4 @@
-"""The epochs of a database.
+"""The epochs of a database: a history that was lost or restored from a backup goes on in a new epoch.
 
 Layer: store. Source: docs/decisions/0001.
 """
@@ -30,21 +30,20 @@ def read_epochs(connection: Connection) -> dict[int, str]:
 
 
 class Lineage:
-    """The epochs of a database: docs/decisions/0001."""
+    """The epochs that this process knows. Reader threads and the writer thread update it."""
 
     def __init__(self) -> None:
         self._epochs: dict[int, str] = {}
-        # The threads that read and the one that writes both tell what they saw.
         self._guard = threading.Lock()
 
     @property
     def epochs(self) -> Mapping[int, str]:
-        """Every epoch by id, the newest last; they are few. Another object as soon as it has another content."""
+        """Every known epoch by id, ascending. A change replaces the object, so its identity is a version."""
         return self._epochs
 
     @property
     def current_id(self) -> int:
-        """The current epoch's id in the table."""
+        """Row id of the current epoch."""
         return next(reversed(self._epochs))
 
     @property
@@ -52,24 +51,24 @@ class Lineage:
         """The current epoch."""
         return self._epochs[self.current_id]
 
-    def learn(self, epochs: dict[int, str], *, instead_of: Mapping[int, str]) -> None:
-        """Take what a read saw.
+    def update_from_read(self, epochs: dict[int, str], *, known_before: Mapping[int, str]) -> None:
+        """Take over the table as a read found it.
 
         Args:
-            epochs: Ordered by id.
-            instead_of: What was known when it began. If that is not so any more, somebody else was told something
-                meanwhile, and only more than that is certainly newer.
+            epochs: Ascending by id.
+            known_before: `epochs` when the read began. If another thread has updated the lineage since, this read may
+                be the older one; then only a longer table is certainly newer.
         """
         with self._guard:
-            if self._epochs is instead_of or len(epochs) > len(self._epochs):
-                self._take(epochs)
+            if self._epochs is known_before or len(epochs) > len(self._epochs):
+                self._replace(epochs)
 
-    def replace(self, epochs: dict[int, str]) -> None:
-        """Take what a write saw: no epoch begins before it has ended."""
+    def update_from_write(self, epochs: dict[int, str]) -> None:
+        """Take over the table as a write transaction found it; no epoch begins before that transaction ends."""
         with self._guard:
-            self._take(epochs)
+            self._replace(epochs)
 
-    def _take(self, epochs: dict[int, str]) -> None:
-        # By content: a database that was restored again may have as many, or fewer, and others.
+    def _replace(self, epochs: dict[int, str]) -> None:
+        # Compared by content: after a second restore the table may have as many rows, or fewer, with other epochs.
         if epochs != self._epochs:
             self._epochs = epochs

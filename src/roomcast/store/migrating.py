@@ -1,4 +1,4 @@
-"""Brings a database's schema up to date; run before every start, and by `roomcast migrate`.
+"""Upgrades the schema, before every start and for `roomcast migrate`.
 
 Layer: store.
 """
@@ -12,50 +12,50 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from roomcast.store.database import backing_for, reason_of
+from roomcast.store.database import backend_for, driver_message
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-#: The newest revision. A test compares it with the scripts; knowing it here spares most starts from loading them.
+#: The newest revision. Kept here so that most starts need not load the scripts; a test compares the two.
 HEAD: Final = "0001"
 
 
 async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str | None:
-    """Create the database's tables or bring them to `HEAD`, in one transaction. Several processes may do it at once.
+    """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do so at once.
 
     Args:
         options: Where the database is.
-        new_epoch: PostgreSQL was restored from a backup: clients that saw what is lost are told to start anew
-            (docs/decisions/0001). SQLite begins an epoch at each start by itself.
+        new_epoch: After PostgreSQL was restored from a backup: begin an epoch, so that clients that hold lost events
+            receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
 
     Returns:
-        The revision that it had before; None for a new database.
+        The revision before the upgrade; None for a new database.
 
     Raises:
-        DataInUse: another process has the database open, and it is not for several.
-        DatabaseTooNew: a newer version wrote it.
-        ServerTooOld: its server is too old.
-        DatabaseUnreadable: it cannot be opened.
+        DataInUse: another process has the SQLite file open.
+        DatabaseTooNew: a newer version migrated the schema.
+        ServerTooOld: the PostgreSQL server is older than the oldest supported version.
+        DatabaseUnreadable: any other reason.
     """
     return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch)
 
 
 def _migrate(options: DatabaseOptions, *, new_epoch: bool) -> str | None:
-    backing = backing_for(options)
-    backing.acquire()
-    engine = backing.engine(writes=True)
+    backend = backend_for(options)
+    backend.acquire()
+    engine = backend.engine(writes=True)
     try:
         with engine.begin() as connection:
-            backing.lock_schema(connection)
+            backend.lock_schema(connection)
             before = _upgrade(connection)
-            backing.keep_lineage(connection, new_epoch=new_epoch)
+            backend.ensure_epoch(connection, new_epoch=new_epoch)
             return before
     except DatabaseError as error:
-        raise DatabaseUnreadable(backing.place, reason_of(error)) from None
+        raise DatabaseUnreadable(backend.location, driver_message(error)) from None
     finally:
         engine.dispose()
-        backing.release()
+        backend.release()
 
 
 def _upgrade(connection: Connection) -> str | None:
@@ -65,7 +65,7 @@ def _upgrade(connection: Connection) -> str | None:
     if before == HEAD:
         return before
 
-    # Loaded only where there is something to migrate: it takes a good part of a start.
+    # Imported only when an upgrade is needed, since Alembic takes a large part of the start-up time.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory

@@ -1,4 +1,4 @@
-"""A database, from its URL to the ports over it, and back.
+"""Opens and closes a store.
 
 Layer: store.
 """
@@ -19,10 +19,12 @@ from roomcast.store.writer import WriterOptions
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store: `chat.ports.ChatStore` and `chat.ports.TurnStore` over one database.
+    """An open store: both ports over one database.
 
     Attributes:
-        shared: Whether other processes may write to it.
+        chats: Chats, their events, messages and members.
+        turns: The queue of AI turns.
+        shared: Whether other processes may write to the same database.
     """
 
     chats: SqlChatStore
@@ -32,16 +34,17 @@ class Store:
 
 @asynccontextmanager
 async def open_store(options: DatabaseOptions, writer_options: WriterOptions | None = None) -> AsyncIterator[Store]:
-    """Migrate, open and, at the end, close a database; what was submitted by then is committed.
+    """Migrate and open a database; on exit commit the submitted writes and close it.
 
     Raises:
-        StoreError: it cannot be used; the text says what to do.
+        StoreError: the database cannot be used; the text says what to do.
     """
     await migrate(options)
     database = await Database.open(options)
     try:
         chats = SqlChatStore(database, writer_options)
         try:
+            # All writes pass through one writer, which the chat store is.
             yield Store(chats, SqlTurnStore(database, chats), database.shared)
         finally:
             await chats.close()

@@ -1,4 +1,4 @@
-"""Where the database is and how it is opened.
+"""Where the database is, and its timeouts.
 
 Layer: store.
 """
@@ -14,18 +14,18 @@ READERS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
-    """Where the database is and how it is opened.
+    """Where the database is, and its timeouts.
 
     Attributes:
-        url: ``sqlite:///path`` or ``postgresql://user:password@host:port/name``; not part of the text form, since it
-            may hold a password.
-        synchronous: ``FULL``: an acknowledged message survives a loss of power. ``OFF`` is for tests.
-        busy_timeout_s: SQLite: how long a statement waits for a lock of another program (a backup).
-        read_timeout_s: How long a read may take, waiting for a thread included.
-        write_timeout_s: PostgreSQL: how long a transaction may take, repetitions included; then its connection is
-            given up. Above ``statement_timeout_s``, so that the server ends what merely waits.
-        statement_timeout_s: PostgreSQL: how long one statement may take; a transaction may idle half as long.
-        connect_timeout_s: PostgreSQL: how long connecting to one host may take.
+        url: ``sqlite:///path`` or ``postgresql://user:password@host:port/name``. Left out of the ``repr``, since it may
+            hold a password.
+        synchronous: ``FULL``: an acknowledged message survives a power failure. ``OFF`` is for tests.
+        busy_timeout_s: SQLite: how long a statement waits for a lock that another program (a backup) holds.
+        read_timeout_s: Limit of one read, including the wait for a thread.
+        write_timeout_s: PostgreSQL: limit of one transaction including its retries; then its connection is closed.
+            Larger than ``statement_timeout_s``, so that the server ends a slow statement first.
+        statement_timeout_s: PostgreSQL: limit of one statement. A transaction may be idle for half as long.
+        connect_timeout_s: PostgreSQL: limit of one connection attempt to one host.
     """
 
     url: str = field(repr=False)

@@ -1,8 +1,8 @@
-"""What a batch reads and writes on PostgreSQL: two round trips, however much is in it.
+"""The rows of a batch on PostgreSQL, in two round trips whatever its size.
 
-The first locks and reads, the second writes and commits, each as a pipeline of statements that take whole columns as
-arrays. So a chat's row is locked for little more than one round trip and one write to the disk, and the texts of the
-statements never change, which lets the server keep their plans.
+The first round trip locks and reads, the second writes and commits. Each is a pipeline of statements that take whole
+columns as arrays. So a chat's row is locked for little more than one round trip and one sync to the disk, and the
+texts of the statements never change, so that they are prepared once.
 
 Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"; docs/decisions/0005.
 """
@@ -24,12 +24,12 @@ from roomcast.chat.model import TurnClaim
 from roomcast.store import tables
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
-from roomcast.store.statements import Changes, Loaded, Wanted, added_members
+from roomcast.store.statements import Changes, LoadedRows, RowKeys, added_members
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
-# The order is what keeps two processes from waiting for each other in a ring. What is read below these statements is
-# read with a later snapshot: it contains what the last holder of the locks committed.
-# Columns are named: a prepared ``SELECT *`` fails once a newer version of us has added one.
+# "Explicit Locking": all processes lock in the order of the ids, so they cannot deadlock. The statements behind this
+# one take a later snapshot, which contains what the previous holder of the locks committed (READ COMMITTED).
+# The columns are named, since a prepared ``SELECT *`` fails once a newer version of roomcast has added a column.
 _CHATS: Final = """
     SELECT id, title, responder, created_at, last_activity_at, last_seq
     FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
@@ -62,27 +62,27 @@ _DELETE_MARKS: Final = """
     DELETE FROM outbox USING unnest(%s::text[], %s::bigint[]) AS done (chat_id, seq)
     WHERE outbox.chat_id = done.chat_id AND outbox.seq <= done.seq
 """
-# It warns of every statement that the server skipped behind the one that failed, whose error is raised.
+# psycopg warns of each statement that the server skipped after a failed one. The error of that one is raised anyway.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _ARRAYS: Final = {BigInteger: "bigint[]", Integer: "integer[]", LargeBinary: "bytea[]"}
 
 
 class PipelinedStatements:
-    """For a server that several processes write to; see `statements.Statements`."""
+    """Two pipelines, with row locks: for a server that several processes write to; see `statements.Statements`."""
 
-    def load(self, connection: Connection, wanted: Wanted, lineage: Lineage) -> Loaded:
+    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
-        with _failures_wrapped(connection, repeatable=True):
-            raw = _driver(connection)
+        with _wrap_errors(connection, retryable=True):
+            raw = _driver_connection(connection)
             with raw.pipeline():
-                epochs = _ask(raw, _EPOCHS)
-                chats = _ask(raw, _CHATS, wanted.chat_ids)
-                claims = _ask(raw, _TURNS, wanted.turn_ids) if wanted.turn_ids else None
-                sent = _ask(raw, _SENT, *_columns(wanted.keys)) if wanted.keys else None
-                members = _ask(raw, _MEMBERS, *_columns(wanted.memberships)) if wanted.memberships else None
-            lineage.replace({row.id: row.epoch for row in epochs})
-            return Loaded(
+                epochs = _send(raw, _EPOCHS)
+                chats = _send(raw, _CHATS, keys.chat_ids)
+                claims = _send(raw, _TURNS, keys.turn_ids) if keys.turn_ids else None
+                sent = _send(raw, _SENT, *_columns(keys.message_keys)) if keys.message_keys else None
+                members = _send(raw, _MEMBERS, *_columns(keys.memberships)) if keys.memberships else None
+            lineage.update_from_write({row.id: row.epoch for row in epochs})
+            return LoadedRows(
                 chats={row.id: to_chat(row) for row in chats},
                 sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
                 members={(row.chat_id, row.user_id) for row in members or ()},
@@ -91,30 +91,30 @@ class PipelinedStatements:
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """See `Statements`."""
-        # Once the commit is on its way nobody can know whether a lost connection lost it too.
-        with _failures_wrapped(connection, repeatable=not last):
-            raw = _driver(connection)
+        # If the connection is lost while the commit is under way, its outcome is unknown: no retry.
+        with _wrap_errors(connection, retryable=not last):
+            raw = _driver_connection(connection)
             with raw.pipeline():
-                for query, parameters in _writes(changes):
+                for query, parameters in _write_statements(changes):
                     raw.execute(query.encode(), parameters)
                 if last:
                     raw.execute("COMMIT")
 
 
-def _writes(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence[Any]]]]:
-    if changes.grown:
-        rows = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.grown]
-        yield _UPDATE_CHATS, _columns(rows)
-    for table, new in changes.new.items():
-        yield _insert(table, new)
+def _write_statements(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence[Any]]]]:
+    if changes.updated_chats:
+        heads = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.updated_chats]
+        yield _UPDATE_CHATS, _columns(heads)
+    for table, rows in changes.inserts.items():
+        yield _insert(table, rows)
     if changes.memberships:
         yield _DELETE_MEMBERS, _columns(list(changes.memberships))
         if added := added_members(changes):
             yield _insert(tables.members, added)
-    if changes.ended:
-        yield _END_TURNS, [changes.ended]
-    if changes.marks:
-        yield _DELETE_MARKS, _columns(changes.marks)
+    if changes.ended_turns:
+        yield _END_TURNS, [changes.ended_turns]
+    if changes.published:
+        yield _DELETE_MARKS, _columns(changes.published)
 
 
 def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Sequence[Any]]]:
@@ -125,36 +125,35 @@ def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Seque
 @functools.cache
 def _insert_text(table: Table, names: tuple[str, ...]) -> str:
     arrays = ", ".join(f"%s::{_ARRAYS.get(type(table.c[name].type), 'text[]')}" for name in names)
-    # Names of ours, from the table itself.
-    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our own table
+    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - names from the table
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _ask(raw: psycopg.Connection[Any], query: LiteralString, *parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
-    """Put a query on its way; its rows are there when the pipeline has ended."""
+def _send(raw: psycopg.Connection[Any], query: LiteralString, *parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
+    """Send a query; the cursor has its rows when the pipeline block has ended."""
     return raw.cursor(row_factory=namedtuple_row).execute(query, [list(value) for value in parameters])
 
 
-def _driver(connection: Connection) -> psycopg.Connection[Any]:
+def _driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
 @contextmanager
-def _failures_wrapped(connection: Connection, *, repeatable: bool) -> Iterator[None]:
-    """Let the driver's failures leave as SQLAlchemy's, as those of its own statements do.
+def _wrap_errors(connection: Connection, *, retryable: bool) -> Iterator[None]:
+    """Raise psycopg's errors as SQLAlchemy's, as SQLAlchemy does for its own statements.
 
     Args:
-        connection: Whose they are.
-        repeatable: Whether the transaction may be begun again if the connection is lost.
+        connection: Discarded if the error shows that it is lost.
+        retryable: Whether the transaction may be retried if the connection is lost.
     """
     try:
         yield
     except psycopg.Error as error:
         raw = connection.connection.driver_connection
-        # A primary that became a standby keeps its connections; a new one finds the new primary.
+        # A primary that became a standby keeps its connections; a new connection finds the new primary.
         lost = raw is None or raw.closed or raw.broken or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
         if lost:
             connection.invalidate(error)
@@ -164,6 +163,6 @@ def _failures_wrapped(connection: Connection, *, repeatable: bool) -> Iterator[N
             error,
             psycopg.Error,
             hide_parameters=True,
-            connection_invalidated=lost and repeatable,
+            connection_invalidated=lost and retryable,
             dialect=connection.dialect,
         ) from error

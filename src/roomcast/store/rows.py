@@ -1,4 +1,4 @@
-"""Between rows and the domain's types.
+"""Conversion of database rows to the types of the domain.
 
 Layer: store.
 """
@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from roomcast.chat.model import StoredChat, StoredEvent, StoredMessage
 
-#: A row of any columns; the select says which.
+#: A row whose columns depend on the statement.
 AnyRow = Row[*tuple[Any, ...]]
 
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,7 +21,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970; what is finer is cut off."""
+    """Milliseconds since 1970, rounded down."""
     return (moment - _START) // _MILLISECOND
 
 
@@ -43,12 +43,7 @@ def to_chat(row: AnyRow) -> StoredChat:
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
-    """A row of ``events``.
-
-    Args:
-        row: The row.
-        epochs: Names of the epochs by id.
-    """
+    """A row of ``events``; ``epochs`` maps the ids of the table ``epochs`` to the epochs."""
     return StoredEvent(
         chat_id=row.chat_id,
         seq=row.seq,
@@ -61,12 +56,7 @@ def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
 
 
 def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
-    """A row of ``messages``.
-
-    Args:
-        row: The row.
-        epochs: Names of the epochs by id.
-    """
+    """A row of ``messages``; ``epochs`` as in `to_event`."""
     return StoredMessage(
         id=row.id,
         chat_id=row.chat_id,

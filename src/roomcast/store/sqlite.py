@@ -1,7 +1,8 @@
 """SQLite: one connection writes, a few read.
 
-Every write transaction takes the write lock when it begins (a transaction that upgrades later can fail for reasons that
-no retry mends), and first makes sure that its file is still there: SQLite goes on writing into one that was deleted.
+A write transaction takes the write lock at its start, since a transaction that upgrades its lock later can fail in a
+way that no retry cures. Before that it checks that the database file still exists, since SQLite goes on writing into a
+deleted file.
 
 Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous".
 """
@@ -27,41 +28,41 @@ _JOURNAL_LIMIT_BYTES: Final = 67_108_864
 _CACHE_KIB: Final = 8_192
 
 
-class SqliteBacking:
-    """A database file, which one process has at a time; see `backing.Backing`."""
+class SqliteBackend:
+    """A database file that one process has open at a time; implements `backend.Backend`."""
 
     def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.shared = False
         self.statements: Statements = PlainStatements()
-        self.place = str(url.database)
+        self.location = str(url.database)
         self._url = url
         self._options = options
-        self._lock = ExclusiveLock(Path(self.place))
-        # Device and inode of the file that is written to.
-        self._file: tuple[int, int] | None = None
+        self._lock = ExclusiveLock(Path(self.location))
+        # Device and inode of the file that was opened for writing.
+        self._file_id: tuple[int, int] | None = None
 
     def engine(self, *, writes: bool) -> Engine:
-        """See `Backing`."""
+        """See `Backend`."""
         options = self._options
         engine = create_engine(
             self._url,
             pool_size=1 if writes else READERS,
             max_overflow=0,
             connect_args={"timeout": options.busy_timeout_s},
-            # What people wrote does not belong in the log of an error.
+            # Keeps the users' texts out of error messages and logs.
             hide_parameters=True,
         )
 
         def set_up(connection: Any, _record: Any) -> None:
-            # The driver's own transaction control begins too late and leaves DDL outside.
+            # Off, because the driver's own transaction control begins too late and leaves DDL outside.
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {round(options.busy_timeout_s * 1000)}")
             if writes:
                 cursor.execute("PRAGMA journal_mode = WAL")
-                # What a burst made of the log file is given back at the next checkpoint.
+                # A checkpoint truncates the WAL file, which a burst of writes may have enlarged.
                 cursor.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
-                self._file = self._file or self._file_there()
+                self._file_id = self._file_id or self._current_file_id()
             cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -73,10 +74,12 @@ class SqliteBacking:
             if not writes:
                 connection.exec_driver_sql("BEGIN")
                 return
-            if self._file_there() != self._file:
-                raise StoreUnavailable(f"{self.place} was deleted or replaced while it was open: start roomcast again")
-            # In WAL mode NORMAL loses no consistency, only the newest commits, and only with the power; the next FULL
-            # commit brings them to the disk as well.
+            if self._current_file_id() != self._file_id:
+                raise StoreUnavailable(
+                    f"{self.location} was deleted or replaced while it was open: start roomcast again"
+                )
+            # "PRAGMA synchronous": in WAL mode, NORMAL keeps the database consistent; only a power failure can undo the
+            # newest commits. The next FULL commit syncs them too.
             durable = connection.get_execution_options().get("durable", True)
             level = options.synchronous if durable or options.synchronous == "OFF" else "NORMAL"
             if connection.info.get("synchronous", options.synchronous) != level:
@@ -88,16 +91,9 @@ class SqliteBacking:
         event.listen(engine, "begin", begin)
         return engine
 
-    def _file_there(self) -> tuple[int, int] | None:
-        try:
-            found = Path(self.place).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
-
     def acquire(self) -> None:
-        """See `Backing`. The directory is made if it is not there."""
-        directory = Path(self.place).parent
+        """See `Backend`. Creates the directory if it does not exist."""
+        directory = Path(self.location).parent
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -105,24 +101,31 @@ class SqliteBacking:
         self._lock.acquire()
 
     def release(self) -> None:
-        """See `Backing`."""
+        """See `Backend`."""
         self._lock.release()
 
     def lock_schema(self, _connection: Connection, /) -> None:
-        """See `Backing`. The exclusive lock does it."""
+        """See `Backend`. The exclusive lock suffices."""
 
-    def keep_lineage(self, _connection: Connection, /, *, new_epoch: bool) -> None:
-        """See `Backing`. Each start begins an epoch anyway."""
+    def ensure_epoch(self, _connection: Connection, /, *, new_epoch: bool) -> None:
+        """See `Backend`. Nothing to do, since each start begins an epoch."""
 
-    def start(self, connection: Connection, /) -> None:
-        """See `Backing`. Each start begins an epoch: docs/decisions/0001."""
+    def record_start(self, connection: Connection, /) -> None:
+        """See `Backend`. Each start begins an epoch (docs/decisions/0001) and ends all leases."""
         begin_epoch(connection)
-        # This process has the database alone: whoever held a lease is dead.
+        # No other process has the database open, so the workers that held leases are gone.
         connection.execute(update(turns).where(turns.c.status == "running").values(lease_until=0))
 
-    def may_repeat(self, _error: DBAPIError, /) -> bool:
-        """See `Backing`. Nobody else writes, so what failed fails again."""
+    def is_retryable(self, _error: DBAPIError, /) -> bool:
+        """See `Backend`. No other process writes, so a repetition would fail in the same way."""
         return False
 
     def abort(self, connection: Connection) -> None:
-        """See `Backing`. A disk that does not answer cannot be hurried; ``busy_timeout_s`` bounds the rest."""
+        """See `Backend`. Not possible while the disk does not answer; ``busy_timeout_s`` bounds waits for locks."""
+
+    def _current_file_id(self) -> tuple[int, int] | None:
+        try:
+            found = Path(self.location).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino

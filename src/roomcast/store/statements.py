@@ -1,6 +1,6 @@
-"""What a batch reads and writes, and how: one statement for each table, through SQLAlchemy.
+"""The port through which a batch reads and writes its rows, and its implementation with one statement per table.
 
-Layer: store. Source: DESIGN §4.1.
+Layer: store. Source: docs/design.md, "Events and seq".
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The rows that a batch has to know; each list sorted."""
+class RowKeys:
+    """Which rows a batch has to read. Each list is sorted."""
 
     chat_ids: Sequence[str]
-    keys: Sequence[Pair]
+    message_keys: Sequence[Pair]
     memberships: Sequence[Pair]
     turn_ids: Sequence[str]
 
@@ -35,8 +35,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """The rows that were found; what is missing is not there."""
+class LoadedRows:
+    """The rows that exist.
+
+    Attributes:
+        chats: By id.
+        sent: Events of messages that are stored already, by chat and ``client_msg_id``.
+        members: Chat and user of the memberships that exist.
+        claims: The valid claims on running turns, by turn id.
+    """
 
     chats: dict[str, StoredChat] = field(default_factory=dict)
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
@@ -48,36 +55,42 @@ class Changes(NamedTuple):
     """What a batch writes.
 
     Attributes:
-        grown: Chats with a new head.
-        new: Rows by table, each with the same columns.
-        memberships: Since when; None: no longer.
-        ended: Ids of turns.
-        marks: Chat ids with the seq up to which marks are dropped.
+        updated_chats: Chats with a new head.
+        inserts: New rows by table; all rows of a table have the same columns.
+        memberships: When the member was added; None removes the member.
+        ended_turns: Ids of turns that are done.
+        published: Pairs of chat id and the seq up to which outbox marks are deleted.
     """
 
-    grown: Sequence[StoredChat]
-    new: Mapping[Table, Sequence[Mapping[str, Any]]]
+    updated_chats: Sequence[StoredChat]
+    inserts: Mapping[Table, Sequence[Mapping[str, Any]]]
     memberships: Mapping[Pair, datetime | None]
-    ended: Sequence[str]
-    marks: Sequence[tuple[str, int]]
+    ended_turns: Sequence[str]
+    published: Sequence[tuple[str, int]]
 
     def __bool__(self) -> bool:
         return any(self)
 
 
 class Statements(Protocol):
-    """How a batch gets at its rows."""
+    """Reads and writes the rows of a batch inside the connection's transaction."""
 
-    def load(self, connection: Connection, wanted: Wanted, lineage: Lineage) -> Loaded:
-        """Lock the chats and the turns, in an order that is the same everywhere, and read what is asked for."""
+    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
+        """Lock the chats and the turns, in an order that is the same in every process, and read all rows of ``keys``.
+
+        Args:
+            connection: Inside a transaction.
+            keys: Not empty.
+            lineage: Updated if the implementation reads the epochs as well.
+        """
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """Write the changes.
 
         Args:
-            connection: As before.
+            connection: The same.
             changes: Not empty.
-            last: Nothing follows in this transaction, so it may be committed with them.
+            last: No statement follows in this transaction, so the implementation may commit it too.
         """
 
 
@@ -94,40 +107,41 @@ _END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(s
 
 
 class PlainStatements:
-    """For a database that is written by one process and answers without a network: nothing needs a lock."""
+    """One statement per table, without row locks: for an embedded database that one process writes to."""
 
-    def load(self, connection: Connection, wanted: Wanted, lineage: Lineage) -> Loaded:
+    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
-        found = _load_chats(connection, wanted.chat_ids)
-        return Loaded(
+        found = _load_chats(connection, keys.chat_ids)
+        return LoadedRows(
             chats=found,
-            sent=_load_sent(connection, [key for key in wanted.keys if key[0] in found], lineage),
-            members=_load_members(connection, wanted.memberships),
-            claims=_load_claims(connection, wanted.turn_ids),
+            sent=_load_sent(connection, [key for key in keys.message_keys if key[0] in found], lineage),
+            members=_load_members(connection, keys.memberships),
+            claims=_load_claims(connection, keys.turn_ids),
         )
 
-    def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - as the port says
-        """See `Statements`. The commit follows as always."""
+    def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
+        """See `Statements`. Never commits."""
         execute = connection.execute
-        if changes.grown:
-            rows = [
-                {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)} for chat in changes.grown
+        if changes.updated_chats:
+            heads = [
+                {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
+                for chat in changes.updated_chats
             ]
-            execute(_UPDATE_CHAT, rows)
-        for table, new in changes.new.items():
-            execute(insert(table), new)
+            execute(_UPDATE_CHAT, heads)
+        for table, rows in changes.inserts.items():
+            execute(insert(table), rows)
         if changes.memberships:
             execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
             if added := added_members(changes):
                 execute(insert(members), added)
-        if changes.ended:
-            execute(_END_TURN, [{"turn": turn} for turn in changes.ended])
-        if changes.marks:
-            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.marks])
+        if changes.ended_turns:
+            execute(_END_TURN, [{"turn": turn} for turn in changes.ended_turns])
+        if changes.published:
+            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
 
 
 def added_members(changes: Changes) -> list[dict[str, Any]]:
-    """Rows of those who are members afterwards."""
+    """Rows of the members that the changes add."""
     return [
         {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
         for (chat, user), at in changes.memberships.items()

@@ -1,8 +1,8 @@
-"""The schema as the code sees it; the migrations make it, a test holds the two together.
+"""The schema that the code expects. The migrations create it; a test compares the two.
 
-Times are integers: milliseconds since 1970 in UTC. They sort, every database has them, and the wire has no finer ones.
+Times are integers, milliseconds since 1970 in UTC: every database sorts them, and the wire format is no finer.
 
-Layer: store. Source: DESIGN §4.1; docs/decisions/0001 for the epochs.
+Layer: store. Source: docs/design.md, "Events and seq"; docs/decisions/0001 for the epochs.
 """
 
 from __future__ import annotations
@@ -34,16 +34,14 @@ METADATA: Final = MetaData(
     }
 )
 
-# Compared by bytes, as SQLite does: faster, and an index survives a new version of the system's collations.
+# Compared by bytes, as in SQLite. That is faster, and an update of the system's collations does not corrupt an index.
 _ID = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), "postgresql")
-#: ``turn:`` and a UUID fit as well.
-_CLIENT_MSG_ID = _ID
 _TRACE = String(64)
 
 epochs: Final = Table(
     "epochs",
     METADATA,
-    # AUTOINCREMENT never gives an id again, not even that of a row that was deleted.
+    # AUTOINCREMENT never reuses an id, not even that of a deleted row.
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("epoch", String(MAX_EPOCH_CHARS), nullable=False, unique=True),
     Column("started_at", BigInteger, nullable=False),
@@ -59,7 +57,7 @@ chats: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_activity_at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
-    # The list of chats, by latest activity.
+    # Lists chats by latest activity.
     Index("ix_chats_activity", "last_activity_at", "id"),
 )
 
@@ -70,7 +68,7 @@ events: Final = Table(
     Column("seq", BigInteger, primary_key=True),
     Column("epoch_id", Integer, ForeignKey("epochs.id"), nullable=False),
     Column("type", String(64), nullable=False),
-    # JSON bytes as they travel; the database never looks inside.
+    # JSON as it is sent to clients; no query reads its fields.
     Column("payload", LargeBinary, nullable=False),
     Column("trace", _TRACE),
     Column("created_at", BigInteger, nullable=False),
@@ -86,12 +84,13 @@ messages: Final = Table(
     Column("role", String(8), nullable=False),
     Column("content", Text, nullable=False),
     Column("user_id", _ID),
-    Column("client_msg_id", _CLIENT_MSG_ID),
+    # Ids of clients, or ``turn:`` and a UUID.
+    Column("client_msg_id", _ID),
     Column("status", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    # A page of messages.
+    # Finds a page of messages.
     UniqueConstraint("chat_id", "seq"),
-    # Idempotency. NULLs are all different.
+    # Makes sends idempotent; NULLs are distinct.
     UniqueConstraint("chat_id", "client_msg_id"),
 )
 
@@ -101,7 +100,7 @@ members: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("added_at", BigInteger, nullable=False),
-    # The chats of one user.
+    # Finds the chats of a user.
     Index("ix_members_user_id", "user_id", "chat_id"),
 )
 
@@ -118,17 +117,17 @@ turns: Final = Table(
     Column("id", _ID, primary_key=True),
     Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
     Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
-    # Of the message to answer: turns of one chat go in this order.
+    # Of the message to answer; the order of the turns of one chat.
     Column("seq", BigInteger, nullable=False),
     Column("responder", String(64), nullable=False),
     Column("status", String(16), nullable=False),
     Column("generation", Integer, nullable=False),
-    # 0 until claimed: then whoever asks may have it.
+    # 0 until the turn is claimed.
     Column("lease_until", BigInteger, nullable=False),
     Column("reason", Text),
     Column("created_at", BigInteger, nullable=False),
-    # The queue: what is open, by when it may be claimed.
+    # Finds turns that may be claimed.
     Index("ix_turns_queue", "status", "lease_until"),
-    # One turn at a time in a chat.
+    # Finds an earlier unfinished turn of the chat, which blocks later ones.
     Index("ix_turns_chat", "chat_id", "status", "seq"),
 )

@@ -1,6 +1,6 @@
-"""`chat.ports.TurnStore` over SQL: the table is the queue.
+"""The implementation of `chat.ports.TurnStore`: the table ``turns`` is the queue.
 
-Layer: store. Source: DESIGN §4.6.
+Layer: store. Source: docs/design.md, "AI turns".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, u
 
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import StoredMessage, Turn, TurnClaim
-from roomcast.store.batch import Step
+from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_message, to_ms
 from roomcast.store.tables import messages, turns
@@ -32,20 +32,20 @@ _CLAIMABLE: Final = (
     )
     .order_by(turns.c.created_at, turns.c.id)
     .limit(1)
-    # Where several workers claim, none waits for another's row.
+    # On PostgreSQL, workers that claim at the same time skip each other's rows. SQLite ignores the clause.
     .with_for_update(skip_locked=True, key_share=True)
 )
-_HELD: Final = and_(
-    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("held"), turns.c.status == "running"
+_VALID_CLAIM: Final = and_(
+    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("claimed"), turns.c.status == "running"
 )
 
 
 class SqlTurnStore:
-    """The queue of AI turns; see the port for what is promised.
+    """See `chat.ports.TurnStore` for what each method guarantees.
 
     Args:
         database: Open.
-        writer: Its writer.
+        writer: The writer of this database.
     """
 
     def __init__(self, database: Database, writer: Writer) -> None:
@@ -55,7 +55,7 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
-        # Not durable: with the power the worker is gone too, and whoever claims next may have the same generation.
+        # Not durable: a power failure ends the worker too, so the next claim may get the same generation again.
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
             if found is None:
@@ -68,21 +68,21 @@ class SqlTurnStore:
             message = connection.execute(select(messages).where(messages.c.id == found.message_id)).one()
             return found, message
 
-        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(Step(claim, durable=False))
+        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(CustomWrite(claim, durable=False))
         if claimed is None:
             return None
         found, row = claimed
-        await self._database.know_epochs([row.epoch_id])
+        await self._database.load_missing_epochs([row.epoch_id])
         message = to_message(row, self._database.lineage.epochs)
         return Turn(TurnClaim(found.id, found.generation + 1), message.chat_id, message, found.responder)
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
         """See the port."""
-        await self._change_held(claim, durable=False, lease_until=to_ms(lease_until))
+        await self._update_claimed(claim, durable=False, lease_until=to_ms(lease_until))
 
     async def fail_turn(self, claim: TurnClaim, reason: str) -> None:
         """See the port."""
-        await self._change_held(claim, durable=True, status="failed", reason=reason)
+        await self._update_claimed(claim, durable=True, status="failed", reason=reason)
 
     async def next_lease_end(self) -> datetime | None:
         """See the port."""
@@ -99,13 +99,13 @@ class SqlTurnStore:
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
-        await self._database.know_epochs([row.epoch_id for row in rows])
+        await self._database.load_missing_epochs([row.epoch_id for row in rows])
         return [to_message(row, self._database.lineage.epochs) for row in reversed(rows)]
 
-    async def _change_held(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:
+    async def _update_claimed(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:
         def change(connection: Connection) -> None:
-            held = {"turn": claim.turn_id, "held": claim.generation}
-            if connection.execute(update(turns).where(_HELD).values(**values), held).rowcount != 1:
+            key = {"turn": claim.turn_id, "claimed": claim.generation}
+            if connection.execute(update(turns).where(_VALID_CLAIM).values(**values), key).rowcount != 1:
                 raise TurnLost(claim.turn_id, claim.generation)
 
-        await self._writer.submit(Step(change, durable))
+        await self._writer.submit(CustomWrite(change, durable))

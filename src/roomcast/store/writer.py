@@ -1,7 +1,7 @@
-"""The only way to the writing connection: writes that come while one commits share the next commit.
+"""Group commit: the commands that arrive during one commit share the next one.
 
-A commit costs one wait for the disk however much is in it, so throughput grows with the number of senders while a
-single one waits no longer.
+A commit costs one sync to the disk whatever its size. So throughput grows with the number of senders, while a single
+sender waits no longer. Every write to the database passes through here.
 
 Layer: store.
 """
@@ -30,8 +30,8 @@ class WriterOptions:
     """Bounds of the writer.
 
     Attributes:
-        max_batch: Commands of one transaction. Its parameters have to stay below SQLite's limit of 32,766.
-        max_waiting: Commands that may wait, each with a message at most; further ones are refused as unavailable.
+        max_batch: Commands in one transaction. A statement's parameters must stay below SQLite's limit of 32,766.
+        max_waiting: Commands that may wait, each with at most one message. Further ones raise `StoreBusy`.
     """
 
     max_batch: int = 256
@@ -39,13 +39,13 @@ class WriterOptions:
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Submitted:
     command: Command
     outcome: asyncio.Future[Any]
 
 
 class Writer:
-    """Takes commands and commits them in the order in which they came.
+    """Commits commands in the order of their arrival.
 
     Args:
         database: Open; this is its only writer.
@@ -55,26 +55,26 @@ class Writer:
     def __init__(self, database: Database, options: WriterOptions | None = None) -> None:
         self._database = database
         self._options = options or WriterOptions()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Submitted] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
     async def submit(self, command: Command) -> Any:
-        """Do one command; returns its answer after the commit has reached the disk.
+        """Run one command; returns its result after the commit has reached the disk (see `batch.is_durable`).
 
-        A caller that is cancelled stops waiting; the command is done all the same.
+        Cancelling the caller does not cancel the command.
 
         Raises:
-            ChatError: it was refused.
-            StoreBusy: it was not tried, since too much is waiting.
-            StoreUnavailable: it was not written, as far as anybody can know.
+            ChatError: the command was rejected.
+            StoreBusy: the command was not tried: too many are waiting, or the writer is closed.
+            StoreUnavailable: the command failed; see `Database.write` for the case that its outcome is unknown.
         """
         if self._closed:
             raise StoreBusy("the database is closed")
         if len(self._waiting) >= self._options.max_waiting:
             raise StoreBusy(f"{len(self._waiting)} writes are waiting already")
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(command, outcome))
+        self._waiting.append(_Submitted(command, outcome))
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name="store-writer")
         return await outcome
@@ -99,7 +99,7 @@ class Writer:
         await self.submit(MarkPublished(up_to))
 
     async def close(self) -> None:
-        """Commit what is waiting, then take nothing more."""
+        """Commit the waiting commands and accept no more."""
         self._closed = True
         if self._task is not None:
             await self._task
@@ -112,26 +112,26 @@ class Writer:
         finally:
             self._task = None
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, batch: Sequence[_Submitted]) -> None:
         try:
-            outcomes = await self._run([waiting.command for waiting in batch])
+            outcomes = await self._run([submitted.command for submitted in batch])
         except StoreUnavailable as error:
             outcomes = [error] * len(batch)
         except Exception as error:
             if len(batch) > 1:
-                # One of them cannot be written at all. Alone, it fails alone.
-                logger.exception("a batch of %d writes failed, trying one by one", len(batch))
-                for waiting in batch:
-                    await self._commit([waiting])
+                # The database rejects one of the commands (a constraint). Committed alone, only that one fails.
+                logger.exception("batch failed, committing its writes one by one", extra={"writes": len(batch)})
+                for submitted in batch:
+                    await self._commit([submitted])
                 return
             outcomes = [error]
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if waiting.outcome.done():
+        for submitted, outcome in zip(batch, outcomes, strict=True):
+            if submitted.outcome.done():  # its caller was cancelled
                 continue
             if isinstance(outcome, Exception):
-                waiting.outcome.set_exception(outcome)
+                submitted.outcome.set_exception(outcome)
             else:
-                waiting.outcome.set_result(outcome)
+                submitted.outcome.set_result(outcome)
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         def run(connection: Connection) -> list[Any]:

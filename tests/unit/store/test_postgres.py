@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, make_url
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract.cursor import Cursor
 from roomcast.store import postgres as postgres_module
-from roomcast.store.backing import display_url
+from roomcast.store.backend import display_url
 from roomcast.store.database import Database
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooOld
 from roomcast.store.migrating import migrate

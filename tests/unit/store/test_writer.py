@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.store.batch import MarkPublished, Step
+from roomcast.store.batch import CustomWrite, MarkPublished
 from roomcast.store.database import Database
 from roomcast.store.writer import Writer, WriterOptions
 from support.backend import fresh_database, new_message
@@ -63,7 +63,12 @@ async def test_too_many_waiting_writes_are_refused_at_once(database: CountedData
 
 async def test_only_what_must_survive_the_power_waits_for_the_disk(database: CountedDatabase) -> None:
     writer = Writer(database)
-    for command in (MarkPublished({"c": 1}), Step(lambda _: None, durable=False), Step(lambda _: None), new_message()):
+    for command in (
+        MarkPublished({"c": 1}),
+        CustomWrite(lambda _: None, durable=False),
+        CustomWrite(lambda _: None),
+        new_message(),
+    ):
         await writer.submit(command)
     await asyncio.gather(writer.submit(MarkPublished({"c": 1})), writer.submit(new_message()))
     assert database.commits == [False, False, True, True, True]

@@ -1,1 +1,1 @@
-"""Alembic's scripts, shipped with the package; run by `roomcast.store.migrating.migrate` only."""
+"""Alembic's scripts, run by `roomcast.store.migrating.migrate`."""

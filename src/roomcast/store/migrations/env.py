@@ -1,4 +1,4 @@
-"""Alembic's environment: runs on the connection, and in the transaction, that `migrate` hands in.
+"""Alembic's environment: runs on the connection and in the transaction of `migrating.migrate`.
 
 Layer: store.
 """
@@ -14,7 +14,7 @@ context.configure(
     target_metadata=METADATA,
     # SQLite cannot alter a table in place.
     render_as_batch=True,
-    # DDL is part of the transaction here (see make_engine): a start that is killed leaves the old schema whole.
+    # DDL takes part in the transaction (see `SqliteBackend.engine`), so an interrupted upgrade leaves the old schema.
     transactional_ddl=True,
 )
 with context.begin_transaction():
