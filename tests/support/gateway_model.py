@@ -139,6 +139,7 @@ class Database:
         self.available = True
         self.members: set[str] | None = None
         self.admissions = 0
+        self.publish_requests = 0
         self._seed_entries = seed_entries
         self._relaying: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -194,6 +195,7 @@ class Database:
         return Admission(Head(self.epoch, self.heads[chat_id]), not self.holds(chat_id, since))
 
     async def request_publish(self, chat_id: str) -> None:
+        self.publish_requests += 1
         if not self.available:
             raise ApiUnavailable
         try:

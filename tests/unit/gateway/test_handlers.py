@@ -106,7 +106,7 @@ def test_a_disconnected_socket_leaves_no_timer() -> None:
         socket = world.connect("s1", 60.0)
         world.handlers.disconnect("s1", "transport close")
         del world.server.sockets["s1"]
-        assert world.joins.dropped == ["s1"]
+        assert (world.joins.dropped, world.presences.users) == (["s1"], {})
         await asyncio.sleep(100)
         assert not socket.ended
 

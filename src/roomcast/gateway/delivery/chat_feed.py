@@ -304,12 +304,11 @@ class ChatFeed:
 
     def _change_epoch(self, head: Head) -> None:
         logger.info("new epoch of a chat's log", extra={"chat_id": self.chat_id, "epoch": head.epoch})
+        self._log_end = head.seq
         self._resync(head, reset=True)
 
     def _resync(self, head: Head, *, reset: bool) -> None:
         """Have the room's clients fetch everything up to ``head`` from the API; live events continue after it."""
-        if self.position is None or head.epoch != self.position.epoch:
-            self._log_end = head.seq
         self.position = head
         self.resyncs += 1
         self._counters.resyncs += 1

@@ -98,6 +98,13 @@ async def test_no_usable_answer_is_unavailable_never_forbidden(answer) -> None:
         await Api(answer).admission.admit("c1", "ada", None)
 
 
+@pytest.mark.parametrize(("status", "logged"), [(401, True), (429, False), (500, False)])
+async def test_a_rejected_service_token_is_logged_with_what_to_do(status, logged, caplog) -> None:
+    with pytest.raises(ApiUnavailable):
+        await Api(httpx.Response(status)).admission.admit("c1", "ada", None)
+    assert ("ROOMCAST_SECRET" in caplog.text) is logged
+
+
 @pytest.mark.parametrize(("age_s", "granted"), [(60.0, True), (60.1, False)])
 async def test_a_grant_is_valid_for_a_minute_while_the_api_is_unavailable(age_s, granted) -> None:
     api = Api()

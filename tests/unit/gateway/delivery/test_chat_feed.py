@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
-from roomcast.chat.ports import Head
+from roomcast.chat.ports import Head, LogUnavailable
 from roomcast.gateway.delivery.chat_feed import EpochDiffers, FeedBehind, FeedOptions
-from support.gateway_model import FeedWorld, entry
+from roomcast.gateway.delivery.feeds import Feeds
+from roomcast.gateway.delivery.replay import ReplayLimits
+from support.gateway_model import Database, FeedWorld, LocalRooms, UnreliableLog, entry
 from support.virtual_time import run_in_virtual_time
 
 
@@ -55,6 +57,7 @@ def test_a_lost_delivery_is_read_from_the_log_before_the_next_one_is_emitted() -
         await asyncio.sleep(0.01)
         assert world.socket.seqs() == [1, 2, 3, 4]
         assert world.names == ["new-msg"] * 4
+        assert (world.feeds.counters.gaps, world.feeds.counters.resyncs) == ({"bridged": 1}, 0)
 
     run_in_virtual_time(main())
 
@@ -73,6 +76,7 @@ def test_a_gap_that_cannot_be_filled_delays_the_room_until_the_limit_then_resync
         feed._on_entries("e1", [entry(7)])
         assert world.names == ["new-msg", "resync", "new-msg"]
         assert feed.complete_after == 6
+        assert (world.feeds.counters.gaps, world.feeds.counters.resyncs) == ({"open": 1}, 1)
 
     run_in_virtual_time(main())
 
@@ -133,8 +137,8 @@ def test_entries_that_are_delivered_while_the_head_is_read_are_not_lost() -> Non
 
         await world.commit()
         world.log.head = head_while_appending
-        feed = await world.feeds.acquire("a")
-        await feed.wait_for(Head("e1", 3))
+        await world.feeds.acquire("a")
+        await asyncio.sleep(0.1)
         assert world.socket.seqs() == [2, 3]
 
     run_in_virtual_time(main())
@@ -181,5 +185,110 @@ def test_a_log_of_another_epoch_fails_the_wait_after_a_publish() -> None:
         feed = await world.feeds.acquire("a")
         with pytest.raises(EpochDiffers):
             await feed.wait_for(Head("e0", 1))
+
+    run_in_virtual_time(main())
+
+
+def test_a_gap_is_retried_with_doubling_pauses() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(gap_limit_s=0.25, retry_s=0.05))
+        feed = await world.follow()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reads: list[float] = []
+
+        async def fail(*_asked: object) -> None:
+            reads.append(round(loop.time() - began, 3))
+            raise LogUnavailable
+
+        world.log.read = fail  # type: ignore[method-assign,assignment]  # the outage
+        feed._on_entries("e1", [entry(5)])
+        await asyncio.sleep(1)
+        assert reads == [0.0, 0.025, 0.075, 0.175]
+        assert world.names == ["resync"]
+
+    run_in_virtual_time(main())
+
+
+def test_an_unknown_version_in_a_gap_does_not_end_the_gap() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(batch_entries=1))
+        await world.follow()
+        world.log.drops_deliveries = True
+        await world.log.append("a", "e1", [entry(1, version=99), entry(2), entry(3)])
+        world.database.heads["a"] = 3
+        await world.feeds.sweep()
+        await asyncio.sleep(1)
+        assert world.names == ["resync", "new-msg", "new-msg"]
+        assert world.socket.seqs() == [2, 3]
+
+    run_in_virtual_time(main())
+
+
+def test_a_wait_ends_as_soon_as_another_one_has_read_the_head() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(2, publish=False)
+        feed = await world.feeds.acquire("a")
+        world.database.available = False
+        waiting = asyncio.create_task(feed.wait_for(Head("e1", 2)))
+        await asyncio.sleep(0.8)  # the next read is at 1.55 s
+        world.log.drops_deliveries = True
+        await world.database.publish("a")
+        await feed.wait_for(Head("e1", 2))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert waiting.done()
+        await waiting
+
+    run_in_virtual_time(main())
+
+
+def test_a_feed_at_the_logs_head_requests_no_publish() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(2)
+        await world.follow()
+        await world.feeds.sweep()
+        assert world.database.publish_requests == 0
+
+    run_in_virtual_time(main())
+
+
+def test_the_sweep_of_an_empty_chat_requests_no_publish() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        await world.feeds.sweep()
+        assert world.database.publish_requests == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_replay_leaves_no_recording() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(2)
+        feed = await world.follow()
+        replay = await feed.replay(0, ReplayLimits())
+        assert replay is not None
+        assert [found.seq for found in replay] == [1, 2]
+        assert feed._recordings == []
+
+    run_in_virtual_time(main())
+
+
+def test_signals_are_passed_on_until_the_feed_is_closed() -> None:
+    async def main() -> None:
+        signals: list[tuple[str, bytes]] = []
+        log = UnreliableLog()
+        feeds = Feeds(
+            log, Database(log), LocalRooms(), signals=lambda chat_id, payload: signals.append((chat_id, payload))
+        )
+        feed = await feeds.acquire("a")
+        await log.signal("a", b"typing")
+        await feeds.close()
+        feed._on_signal(b"late")
+        assert signals == [("a", b"typing")]
 
     run_in_virtual_time(main())

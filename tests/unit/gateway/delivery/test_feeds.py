@@ -39,6 +39,7 @@ def test_holders_share_one_subscription_which_lingers_after_them() -> None:
         world.feeds.release(first)
         await asyncio.sleep(5.1)
         assert (world.log.subscriptions, len(world.feeds)) == (0, 0)
+        assert world.feeds._closing == set()
 
     run_in_virtual_time(main())
 

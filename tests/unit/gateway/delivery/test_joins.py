@@ -322,6 +322,29 @@ def test_an_outage_of_api_or_log_is_unavailable_never_forbidden(broken) -> None:
     run_in_virtual_time(main())
 
 
+def test_a_join_whose_epoch_ends_during_the_replay_is_unavailable() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(3)
+        socket = world.rooms.socket()
+        real = world.log.read
+
+        async def read_then_restore(*args):
+            found = await real(*args)
+            world.database.restore(lose=0)
+            await world.database.publish("a")
+            return found
+
+        world.log.read = read_then_restore
+        with pytest.raises(JoinRefused) as refused:
+            await world.join(socket, 1)
+        assert refused.value.code is ErrorCode.UNAVAILABLE
+        assert socket.frames == []
+        assert world.rooms.members[chat_room("a")] == set()
+
+    run_in_virtual_time(main())
+
+
 def test_one_socket_follows_a_bounded_number_of_chats() -> None:
     async def main() -> None:
         world = World(JoinOptions(max_chats_per_socket=2))
