@@ -133,6 +133,10 @@ async def config(request: Request) -> Response:
 async def send_message(request: Request, caller: CallerOf, command: rest.SendMessage) -> Response:
     """Send a message. Answers once it is on disk."""
     committed = await _services(request).writer.send(caller, command, _trace(request))
+    if logger.isEnabledFor(logging.DEBUG):
+        event = committed.event
+        facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "created": committed.created}
+        logger.debug("message committed", extra=facts)
     return _json(committed.event.payload, 201 if committed.created else 200)
 
 

@@ -228,6 +228,11 @@ class Relay:
             if head is not None:
                 self._published[chat_id] = max(head.seq, self._published.get(chat_id, 0))
                 self._marks_waiting.set()
+                if logger.isEnabledFor(logging.DEBUG):
+                    for event in events:
+                        facts = {"chat_id": chat_id, "seq": event.seq, "trace": event.trace}
+                        logger.debug("event published", extra=facts)
+                    logger.debug("chat log is up to date", extra={"chat_id": chat_id, "seq": head.seq})
                 return True
             logger.warning("the log kept answering with gaps", extra={"chat_id": chat_id})
         self.request_sweep()

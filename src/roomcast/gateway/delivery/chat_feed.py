@@ -267,6 +267,9 @@ class ChatFeed:
             if entry.seq == position.seq + 1:
                 position = self.position = Head(position.epoch, entry.seq)
                 self._counters.delivered += 1
+                if logger.isEnabledFor(logging.DEBUG):
+                    facts = {"chat_id": self.chat_id, "seq": entry.seq, "trace": entry.trace}
+                    logger.debug("event delivered", extra=facts)
                 self._emit_one(entry, position)
         self._wake_waiters()
         self._note_log_head(Head(position.epoch, entries[-1].seq))
