@@ -1,10 +1,9 @@
 """The `roomcast` command.
 
-Exit codes: 0 it did what was asked (Ctrl-C included), 1 it could not, 2 it was asked wrongly (options or environment).
-Expected failures are one line; a traceback is a bug. What a command needs is imported when it runs, so that ``--help``
-answers at once.
+Exit codes: 0 success (Ctrl-C included), 1 failure, 2 invalid options or environment. An expected failure prints one
+line; a traceback is a bug. Each command imports what it needs when it runs, so that ``--help`` is fast.
 
-Layer: cli, the top.
+Layer: cli.
 """
 
 from __future__ import annotations
@@ -22,41 +21,49 @@ import typer
 from roomcast import __version__
 
 if TYPE_CHECKING:
-    from roomcast.app.plan import Plan
+    from roomcast.app.config import ProcessConfig
     from roomcast.settings import Settings
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-#: Ctrl-C before anything was started; afterwards it is an ordinary end.
+#: Ctrl-C before the servers have started; later it is an ordinary stop.
 EXIT_INTERRUPTED: Final = 130
 
 app = typer.Typer(
     name="roomcast",
-    help="A real-time chat backend: Socket.IO gateway, ordered durable log, AI answers.",
+    help="Real-time chat backend: Socket.IO gateway, durable event log, AI answers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Host = Annotated[str, typer.Option(help="Address to listen on; the default is this machine only, IPv4 and IPv6.")]
+Host = Annotated[
+    str, typer.Option(help="Address to listen on. The default accepts connections from this machine only.")
+]
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Directory of the embedded database; else ROOMCAST_DATA, else ./data. Not for use beside DATABASE_URL.",
+        help="Directory of the SQLite database (default: ROOMCAST_DATA, else ./data)."
+        " Cannot be combined with a DATABASE_URL of PostgreSQL.",
         show_default=False,
     ),
 ]
 Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Let other machines in although authentication is off.", show_default=False)
+    bool,
+    typer.Option(
+        "--insecure", help="Accept connections from other machines while authentication is off.", show_default=False
+    ),
 ]
 ApiPort = Annotated[
     int | None,
-    typer.Option(min=1, max=65_535, help="Port of the API and the page; else API_PORT, else 3000.", show_default=False),
+    typer.Option(
+        min=1, max=65_535, help="Port of the API and the chat page (default: API_PORT, else 3000).", show_default=False
+    ),
 ]
 GatewayPort = Annotated[
     int | None,
-    typer.Option(min=1, max=65_535, help="Port of the gateway; else PORT, else 3001.", show_default=False),
+    typer.Option(min=1, max=65_535, help="Port of the gateway (default: PORT, else 3001).", show_default=False),
 ]
 
 
@@ -70,12 +77,12 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Started without one of them, the first sockets would get its number, and what is printed would go there."""
+    """Open missing standard streams, or the first sockets would get their numbers and receive printed text."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is taken, which is this one.
+            # `open` returns the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode))
@@ -90,7 +97,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     _version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
@@ -102,18 +109,18 @@ def up(
     api_port: ApiPort = None,
     gateway_port: GatewayPort = None,
     one_port: Annotated[
-        bool, typer.Option("--one-port", help="The gateway on the API's port, too.", show_default=False)
+        bool, typer.Option("--one-port", help="Serve the gateway on the port of the API.", show_default=False)
     ] = False,
     data: Data = None,
     insecure: Insecure = False,
 ) -> None:
-    """Start everything in one process: API, page, gateway, worker, database."""
-    with _failures_named():
-        settings = _settings()
-        from roomcast.app.plan import plan_up
-        from roomcast.app.running import run, run_up
+    """Start the API, the chat page, the gateway and the worker in one process."""
+    with _errors_reported():
+        settings = _configure()
+        from roomcast.app.composition import run, run_up
+        from roomcast.app.config import up_config
 
-        plan = plan_up(
+        config = up_config(
             settings,
             host=host,
             api_port=api_port,
@@ -122,19 +129,19 @@ def up(
             data=data,
             insecure=insecure,
         )
-        run(run_up(plan, lambda: _announce(plan)))
+        run(run_up(config, lambda: _report_ready(config)))
 
 
 @app.command()
 def api(host: Host = "127.0.0.1", api_port: ApiPort = None, data: Data = None, insecure: Insecure = False) -> None:
-    """Start the API, the page and the worker, without a gateway."""
-    with _failures_named():
-        settings = _settings()
-        from roomcast.app.plan import plan_api
-        from roomcast.app.running import run, run_api
+    """Start the API, the chat page and the worker, without a gateway."""
+    with _errors_reported():
+        settings = _configure()
+        from roomcast.app.composition import run, run_api
+        from roomcast.app.config import api_config
 
-        plan = plan_api(settings, host=host, api_port=api_port, data=data, insecure=insecure)
-        run(run_api(plan, lambda: _announce(plan)))
+        config = api_config(settings, host=host, api_port=api_port, data=data, insecure=insecure)
+        run(run_api(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -146,22 +153,23 @@ def gateway(
         typer.Option(
             min=1,
             max=64,
-            help="Processes on this port, one for each core; they need Redis. /health answers for one of them.",
+            help="Number of gateway processes on the port, for example one per core. More than one requires Redis."
+            " Each request to /health reaches one of them.",
         ),
     ] = 1,
     insecure: Insecure = False,
 ) -> None:
-    """Start the gateway alone: chat events come over Redis, and the API at API_URL decides who may join."""
-    with _failures_named():
-        settings = _settings()
-        from roomcast.app.plan import plan_gateway
-        from roomcast.app.running import run, run_gateway, run_workers
+    """Start the gateway alone. It receives chat events over Redis, and the API at API_URL authorises joins."""
+    with _errors_reported():
+        settings = _configure()
+        from roomcast.app.composition import run, run_gateway, run_gateway_workers
+        from roomcast.app.config import gateway_config
 
-        plan = plan_gateway(settings, host=host, port=port, insecure=insecure, workers=workers)
+        config = gateway_config(settings, host=host, port=port, insecure=insecure, workers=workers)
         if workers > 1:
-            run_workers(plan, lambda: _announce(plan))
+            run_gateway_workers(config, lambda: _report_ready(config))
         else:
-            run(run_gateway(plan, lambda: _announce(plan)))
+            run(run_gateway(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -171,52 +179,53 @@ def migrate(
         bool,
         typer.Option(
             "--new-epoch",
-            help="PostgreSQL was restored from a backup: clients that saw what is lost start anew.",
+            help="Use once after PostgreSQL was restored from a backup: clients that received events missing from the"
+            " backup then load their chats again.",
             show_default=False,
         ),
     ] = False,
 ) -> None:
-    """Create the database or bring it to this version's schema; every start does it, too."""
-    with _failures_named():
-        settings = _settings()
-        from roomcast.app.migrating import migrate_database
-        from roomcast.app.plan import database_place
+    """Create the database or migrate it to the schema of this version. `up` and `api` do this at every start, too."""
+    with _errors_reported():
+        settings = _configure()
+        from roomcast.app.backend import migrate_database
+        from roomcast.app.config import database_location
 
-        path, url = database_place(settings, data)
-        before, now = migrate_database(path, url, new_epoch=new_epoch)
-        place = path or "PostgreSQL"
+        database = database_location(settings, data)
+        before, now = migrate_database(database, new_epoch=new_epoch)
+        name = database if isinstance(database, Path) else "PostgreSQL"
         if before == now:
-            typer.echo(f"{place}: schema {now}, nothing to do")
+            typer.echo(f"{name}: schema {now}, nothing to do")
         else:
-            typer.echo(f"{place}: schema {before or 'none'} → {now}")
+            typer.echo(f"{name}: schema {before or 'none'} → {now}")
 
 
 @app.command()
 def token(
-    user_id: Annotated[str, typer.Argument(help="Who the bearer will be.")],
-    ttl: Annotated[int, typer.Option(min=1, help="Seconds that it is good for.")] = 3600,
+    user_id: Annotated[str, typer.Argument(help="User id that the token stands for.")],
+    ttl: Annotated[int, typer.Option(min=1, help="Lifetime in seconds.")] = 3600,
     service: Annotated[
         bool,
-        typer.Option("--service", help="For a back end: may speak for any user and as AI.", show_default=False),
+        typer.Option("--service", help="For another backend: may act for any user and send as AI.", show_default=False),
     ] = False,
 ) -> None:
-    """Mint an access token from ROOMCAST_SECRET."""
-    with _failures_named():
-        settings = _settings()
+    """Create an access token, signed with ROOMCAST_SECRET, and print it."""
+    with _errors_reported():
+        settings = _configure()
         from roomcast.auth.tokens import TokenIssuer
         from roomcast.settings import SettingsError
 
         if settings.auth is None:
-            raise SettingsError("ROOMCAST_SECRET", "is not set: tokens are signed with it")
+            raise SettingsError("ROOMCAST_SECRET", "is not set; set the secret that the API and the gateway use")
         try:
             minted = TokenIssuer(settings.auth).issue(user_id, ttl_s=ttl, service=service)
         except ValueError:
-            raise SettingsError("USER_ID", "is no user id: 1 to 128 printable characters") from None
+            raise SettingsError("USER_ID", "is invalid; expected 1 to 128 printable characters") from None
         typer.echo(minted)
 
 
-def _settings() -> Settings:
-    """Read the environment, and let everything be logged as it says."""
+def _configure() -> Settings:
+    """Read the environment, and set up logging as it says."""
     from roomcast.observability.logs import configure_logging
     from roomcast.settings import read_settings
 
@@ -226,49 +235,48 @@ def _settings() -> Settings:
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
-    """Expected failures become one line and an exit code."""
-    from roomcast.app.errors import AppFailed
+def _errors_reported() -> Iterator[None]:
+    """Turn an expected error into one printed line and an exit code."""
+    from roomcast.app.errors import AppError
     from roomcast.settings import SettingsError
 
     try:
         yield
     except SettingsError as error:
-        _fail(str(error), EXIT_USAGE)
-    except AppFailed as error:
-        _fail(str(error), EXIT_FAILED)
+        _exit(str(error), EXIT_USAGE)
+    except AppError as error:
+        _exit(str(error), EXIT_FAILED)
 
 
-def _fail(message: str, code: int) -> None:
+def _exit(message: str, code: int) -> None:
     typer.echo(f"roomcast: {message}", err=True)
     raise typer.Exit(code)
 
 
-def _announce(plan: Plan) -> None:
-    """Say where everything is: every address here answers."""
+def _report_ready(config: ProcessConfig) -> None:
+    """Print the addresses; all of them accept connections."""
     try:
-        _print_addresses(plan)
+        _print_addresses(config)
     except OSError as error:
-        # Whoever read this has gone; that is no reason to stop serving.
-        logging.getLogger(__name__).warning("nobody reads the addresses: %s", error)
+        # Standard output was closed, which is no reason to stop.
+        logging.getLogger(__name__).warning("cannot print the addresses: %s", error)
 
 
-def _print_addresses(plan: Plan) -> None:
+def _print_addresses(config: ProcessConfig) -> None:
     typer.secho(f"\nRoomcast {__version__} is running.\n", bold=True)
-    if plan.page_urls:
-        typer.echo("  Chat page  " + typer.style("   ".join(plan.page_urls), fg="cyan"))
-    if plan.gateway_urls:
-        typer.echo("  Gateway    " + "   ".join(plan.gateway_urls))
-    if plan.database is not None:
-        typer.echo(f"  Data       {plan.database.resolve()}")
-    elif plan.database_url is not None:
-        typer.echo("  Data       PostgreSQL")
+    if config.page_urls:
+        typer.echo("  Chat page  " + typer.style("   ".join(config.page_urls), fg="cyan"))
+    if config.gateway_urls:
+        typer.echo("  Gateway    " + "   ".join(config.gateway_urls))
+    if config.database is not None:
+        name = config.database.resolve() if isinstance(config.database, Path) else "PostgreSQL"
+        typer.echo(f"  Data       {name}")
     typer.echo()
-    if plan.auth is None:
+    if config.settings.auth is None:
         typer.secho("  AUTHENTICATION IS OFF: set ROOMCAST_SECRET to turn it on.", fg="yellow", bold=True)
-        if plan.where.loopback:
-            typer.echo("  Whoever can use this machine may read and write every chat; other machines cannot.")
+        if config.listen.loopback:
+            typer.echo("  Every user of this machine can read and write every chat; other machines cannot connect.")
         else:
-            typer.secho("  Whoever reaches these addresses may read and write every chat.", fg="yellow")
+            typer.secho("  Every client that reaches these addresses can read and write every chat.", fg="yellow")
         typer.echo()
     typer.echo("  Press Ctrl-C to stop.\n")

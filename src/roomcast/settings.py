@@ -1,7 +1,7 @@
-"""The settings: the only reader of the environment.
+"""The settings: the only module that reads the environment.
 
-The names are the guide's where it has one (``PORT``, ``ALLOWED_ORIGINS``, ``REDIS_…``, ``DATABASE_URL``, ``API_URL``).
-A wrong value is one `SettingsError` that names the variable; what this release cannot honour is refused, never ignored.
+Variables have the names of the reference guide where it defines one (``PORT``, ``ALLOWED_ORIGINS``, ``REDIS_…``,
+``DATABASE_URL``, ``API_URL``). An invalid or unsupported value raises `SettingsError`; no value is ignored.
 
 Layer: settings.
 """
@@ -22,12 +22,12 @@ from roomcast.realtime.options import ANY_ORIGIN
 
 DEFAULT_GATEWAY_PORT: Final = 3001
 DEFAULT_API_PORT: Final = 3000
-#: The guide's default.
+#: As in the guide.
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
 DEFAULT_REDIS_PORT: Final = 6379
 MAX_PORT: Final = 65_535
-#: Longer than any platform waits for a process that it has asked to end.
+#: Longer than the grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
 ResponderName = Literal["demo", "none"]
@@ -37,10 +37,10 @@ _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; the text is one line that names what to change.
+    """The configuration is invalid; the text is one line that names what to change.
 
     Attributes:
-        variable: The environment variable, or the option, that is wrong.
+        variable: The invalid environment variable or option.
     """
 
     def __init__(self, variable: str, problem: str) -> None:
@@ -50,16 +50,16 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSettings:
-    """Where Redis is: the guide's ``REDIS_HOST``, ``REDIS_PORT`` and ``REDIS_PASSWORD``, or ``REDIS_URL``.
+    """Address and credentials of Redis: ``REDIS_URL``, or the guide's ``REDIS_HOST``, ``REDIS_PORT``, ….
 
     Attributes:
-        addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some nodes.
-        sentinel_master: Name under which the sentinels know the master.
+        addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some of its nodes.
+        sentinel_master: Name of the master in Sentinel; None: no Sentinel.
         cluster: Whether it is a Redis Cluster.
         username: ACL user.
-        password: Its password.
-        db: Number of the database.
-        tls: Whether the connection is encrypted; the server's certificate is checked.
+        password: Password of that user.
+        db: Database number.
+        tls: Whether to encrypt connections and verify the certificate of the server.
     """
 
     addresses: tuple[tuple[str, int], ...]
@@ -73,28 +73,29 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment says. None: it says nothing.
+    """The environment. None: the variable is not set.
 
     Attributes:
-        gateway_port: ``PORT``, the gateway's.
+        gateway_port: ``PORT``.
         api_port: ``API_PORT``.
-        allowed_origins: ``ALLOWED_ORIGINS``; set but empty: no cross-origin page at all.
-        trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are believed.
-        api_url: ``API_URL``: where a gateway of its own asks for admission.
-        gateway_url: ``GATEWAY_URL``: what browsers are to call the gateway, behind a proxy.
-        data_dir: ``ROOMCAST_DATA``: where the embedded database lies.
-        database_path: The file of a ``DATABASE_URL`` that names SQLite; it wins over ``data_dir``.
-        database_url: A ``DATABASE_URL`` that names PostgreSQL; it wins over both. Not shown: it may hold a password.
-        redis: None: one process is all there is.
-        internal_host: ``ROOMCAST_INTERNAL_HOST``: where machines, not people, reach this process.
-        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: any free one for a gateway with Redis, and none elsewhere.
-        unready_s: ``ROOMCAST_UNREADY_S``: time between being unready and closing, on SIGTERM.
-        drain_s: ``ROOMCAST_DRAIN_S``: time for closing.
-        guide_ingress: ``ROOMCAST_INGRESS``: whether gateways take the guide's ``PUBLISH chat:events``. Off where the
-            guide's own Node pods share the Redis, since they broadcast it themselves.
-        auth: Made of ``ROOMCAST_SECRET``; None: authentication is off.
-        responder: ``ROOMCAST_RESPONDER``: what answers in new chats.
-        logs: ``LOG_LEVEL``, ``LOG_FORMAT``.
+        allowed_origins: ``ALLOWED_ORIGINS``; empty: every cross-origin page is refused.
+        trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are trusted.
+        api_url: ``API_URL``: the API that admits users to chats, for a gateway without a database.
+        gateway_url: ``GATEWAY_URL``: the URL of the gateway for browsers, behind a proxy.
+        data_dir: ``ROOMCAST_DATA``: directory of the embedded database.
+        database: ``DATABASE_URL``: an SQLite file, or the URL of PostgreSQL, which may hold a password. It takes
+            precedence over ``data_dir``.
+        redis: ``REDIS_URL`` or ``REDIS_HOST``; None: the process shares nothing with others.
+        internal_host: ``ROOMCAST_INTERNAL_HOST``: address of metrics and forwarded requests.
+        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: a free port for a gateway with Redis, no internal address
+            otherwise.
+        unready_s: ``ROOMCAST_UNREADY_S``: on SIGTERM, seconds of failing ``/ready`` before connections are closed.
+        drain_s: ``ROOMCAST_DRAIN_S``: seconds over which connections are closed.
+        guide_ingress: ``ROOMCAST_INGRESS``: whether gateways accept the guide's ``PUBLISH chat:events``. Turn it off
+            where the guide's Node servers share the Redis: they broadcast these events themselves.
+        auth: ``ROOMCAST_SECRET``; None: authentication is off.
+        responder: ``ROOMCAST_RESPONDER``: answers USER messages in new chats.
+        logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
     """
 
     gateway_port: int | None = None
@@ -104,8 +105,7 @@ class Settings:
     api_url: str | None = None
     gateway_url: str | None = None
     data_dir: Path = DEFAULT_DATA_DIR
-    database_path: Path | None = None
-    database_url: str | None = field(default=None, repr=False)
+    database: Path | str | None = field(default=None, repr=False)
     redis: RedisSettings | None = None
     internal_host: str | None = None
     internal_port: int | None = None
@@ -121,7 +121,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the environment.
 
     Raises:
-        SettingsError: a value is wrong, or this release cannot do what is asked for.
+        SettingsError: a value is invalid or not supported.
     """
     return Settings(
         gateway_port=_port(environ, "PORT"),
@@ -131,8 +131,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         api_url=_url(environ, "API_URL"),
         gateway_url=_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
-        database_path=_database_path(environ),
-        database_url=_database_url(environ),
+        database=_database(environ),
         redis=_redis(environ),
         internal_host=_host(environ, "ROOMCAST_INTERNAL_HOST"),
         internal_port=_port(environ, "ROOMCAST_INTERNAL_PORT"),
@@ -149,18 +148,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def check_port(name: str, port: int) -> int:
-    """A TCP port that can be announced, so not 0.
+    """A TCP port that can be announced, which 0 cannot.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the number is out of range.
     """
     if not 1 <= port <= MAX_PORT:
-        raise SettingsError(name, f"is {port}; a port is a number from 1 to {MAX_PORT}")
+        raise SettingsError(name, f"is {port}; expected a port from 1 to {MAX_PORT}")
     return port
 
 
 def _redis(environ: Mapping[str, str]) -> RedisSettings | None:
-    # REDIS_PORT alone says nothing: Kubernetes sets it in every pod beside a service called redis.
+    # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
     url = environ.get("REDIS_URL", "").strip()
     if url:
         return _redis_url(url)
@@ -168,23 +167,23 @@ def _redis(environ: Mapping[str, str]) -> RedisSettings | None:
     if not host:
         return None
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
-        raise SettingsError("REDIS_HOST", f"is {host!r}; it takes one host name or address (REDIS_URL takes several)")
+        raise SettingsError("REDIS_HOST", f"is {host!r}; expected one host name or address (REDIS_URL takes several)")
     port = _port(environ, "REDIS_PORT") or DEFAULT_REDIS_PORT
     return RedisSettings(addresses=((host, port),), password=environ.get("REDIS_PASSWORD") or None)
 
 
 _REDIS_HINT: Final = (
-    "takes redis[s]://[user:password@]host[:port][/db], redis[s]+cluster://host:port,host:port"
+    "is invalid; expected redis[s]://[user:password@]host[:port][/db], redis[s]+cluster://host:port,host:port"
     " or redis[s]+sentinel://host:port,host:port/master[/db]"
 )
 _REDIS_QUERY_HINT: Final = (
-    "takes no ?option or #fragment: the database is a path (redis://host:port/3), TLS is rediss:// and always checks"
-    " the certificate; in a password ? is written %3F and # is written %23"
+    "must not contain ? or #: write the database as a path (redis://host:port/3), TLS as rediss:// (it always verifies"
+    " the certificate), and in a password %3F for ? and %23 for #"
 )
 
 
 def _redis_url(url: str) -> RedisSettings:
-    # The value may hold a password: no message repeats it.
+    # The value may hold a password, so no error repeats it.
     scheme, separator, rest = url.partition("://")
     transport, _, kind = scheme.lower().partition("+")
     if not separator or transport not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
@@ -229,10 +228,10 @@ def _port(environ: Mapping[str, str], name: str) -> int | None:
         return None
     if value.startswith("tcp://"):
         raise SettingsError(
-            name, f"is {value!r}, a link that Kubernetes made of a service: set enableServiceLinks: false in the pod"
+            name, f"is {value!r}, set by Kubernetes for a service: set enableServiceLinks: false in the pod"
         )
     if not (value.isascii() and value.isdigit()):
-        raise SettingsError(name, f"is {value!r}; a port is a number from 1 to {MAX_PORT}")
+        raise SettingsError(name, f"is {value!r}; expected a port from 1 to {MAX_PORT}")
     return check_port(name, int(value[:10]))
 
 
@@ -241,14 +240,14 @@ def _seconds(environ: Mapping[str, str], name: str) -> float | None:
     if not value:
         return None
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or float(value) > MAX_WAIT_S:
-        raise SettingsError(name, f"is {value!r}; it takes seconds, from 0 to {MAX_WAIT_S:.0f}")
+        raise SettingsError(name, f"is {value!r}; expected seconds from 0 to {MAX_WAIT_S:.0f}")
     return float(value)
 
 
 def _host(environ: Mapping[str, str], name: str) -> str | None:
     value = environ.get(name, "").strip()
     if value and not re.fullmatch(r"[A-Za-z0-9._:-]+", value):
-        raise SettingsError(name, f"is {value!r}; it takes one host name or address")
+        raise SettingsError(name, f"is {value!r}; expected one host name or address")
     return value or None
 
 
@@ -261,8 +260,8 @@ def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
         if origin == ANY_ORIGIN:
             continue
         if not _ORIGIN.fullmatch(origin):
-            raise SettingsError(name, f"has {origin!r}; an origin is http(s)://host[:port], without a path or slash")
-    # Browsers write origins in lower case.
+            raise SettingsError(name, f"has {origin!r}; expected http(s)://host[:port] without a path or final slash")
+    # Browsers send origins in lower case.
     return tuple(dict.fromkeys(origin.lower() for origin in origins))
 
 
@@ -274,7 +273,7 @@ def _proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         try:
             ip_network(proxy)
         except ValueError:
-            raise SettingsError(name, f"has {proxy!r}; it takes addresses, networks like 10.0.0.0/8, or *") from None
+            raise SettingsError(name, f"has {proxy!r}; expected addresses, networks such as 10.0.0.0/8, or *") from None
     return proxies
 
 
@@ -284,38 +283,36 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         return None
     try:
         parts = urlsplit(value)
-        # The parser passes over line ends.
+        # `urlsplit` removes line ends silently.
         usable = value.isprintable() and parts.scheme in {"http", "https"} and bool(parts.hostname)
         usable = usable and (parts.port or 1) <= MAX_PORT
     except ValueError:
         usable = False
         parts = None
     if parts is not None and (parts.username or parts.password):
-        raise SettingsError(name, "has a user or password in it, which would show up in logs and pages")
+        raise SettingsError(name, "contains a user or password, which would appear in logs and pages: remove it")
     if not usable or (parts is not None and (parts.query or parts.fragment)):
-        raise SettingsError(name, f"is {value!r}; it takes http(s)://host[:port][/path]")
+        raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     return value.rstrip("/")
 
 
 _POSTGRES: Final = frozenset({"postgres", "postgresql"})
 
 
-def _database_url(environ: Mapping[str, str]) -> str | None:
+def _database(environ: Mapping[str, str]) -> Path | str | None:
     value = environ.get("DATABASE_URL", "").strip()
-    return value if value.partition("://")[0].partition("+")[0].lower() in _POSTGRES else None
-
-
-def _database_path(environ: Mapping[str, str]) -> Path | None:
-    value = environ.get("DATABASE_URL", "").strip()
-    if not value or _database_url(environ) is not None:
+    if not value:
         return None
     scheme, separator, rest = value.partition("://")
-    # The value may hold a password: no message repeats it.
+    if scheme.partition("+")[0].lower() in _POSTGRES:
+        return value
     path = rest.partition("?")[0].removeprefix("/")
     if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":
+        # The value may hold a password, so the error does not repeat it.
         raise SettingsError(
             "DATABASE_URL",
-            "takes postgresql://user:password@host/name, sqlite:///relative/path.db or sqlite:////absolute/path.db",
+            "is invalid; expected postgresql://user:password@host/name, sqlite:///relative/path.db"
+            " or sqlite:////absolute/path.db",
         )
     return Path(path)
 
@@ -325,12 +322,13 @@ def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
     if secret is None:
         return None
     if not secret.strip():
-        # An empty secret is a mistake in a deployment, and must not turn authentication off.
+        # An empty secret is a deployment error, and must not turn authentication off.
         raise SettingsError("ROOMCAST_SECRET", "is empty; set 32 bytes or more, or unset it")
     try:
         return AuthOptions(secret)
     except WeakSecret as error:
-        raise SettingsError("ROOMCAST_SECRET", f"is too weak: {error}; make one with `openssl rand -hex 32`") from None
+        problem = f"is too weak: {error}; create one with `openssl rand -hex 32`"
+        raise SettingsError("ROOMCAST_SECRET", problem) from None
 
 
 def _choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, ...], default: _Choice) -> _Choice:
@@ -338,7 +336,7 @@ def _choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, ...],
     for choice in choices:
         if choice == value:
             return choice
-    raise SettingsError(name, f"is {value!r}; it takes {', '.join(choices)}")
+    raise SettingsError(name, f"is {value!r}; expected one of: {', '.join(choices)}")
 
 
 def _items(value: str) -> tuple[str, ...]:

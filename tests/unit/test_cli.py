@@ -15,7 +15,7 @@ COMMANDS = ["up", "api", "gateway", "migrate", "token"]
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Runs a command in an empty directory and an environment that has nothing of ours."""
+    """Runs a command in an empty directory, without the variables of this machine."""
     for name in ("PORT", "API_PORT", "REDIS_HOST", "REDIS_URL", "DATABASE_URL", "ROOMCAST_SECRET", "ROOMCAST_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -24,16 +24,16 @@ def run(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(run, command) -> None:
+def test_every_command_has_a_help_text(run, command) -> None:
     done = run(command, "--help")
     assert done.exit_code == 0
     assert "Usage" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["up", "api", "migrate"])
-def test_who_asks_for_help_is_told_that_data_is_not_for_use_beside_another_database(run, command) -> None:
-    words = run(command, "--help", COLUMNS="500").stdout
-    assert "Not for use beside DATABASE_URL" in words
+def test_the_help_says_that_data_cannot_be_combined_with_postgresql(run, command) -> None:
+    text = run(command, "--help", COLUMNS="500").stdout
+    assert "Cannot be combined with a DATABASE_URL of PostgreSQL" in text
 
 
 def test_the_version_is_shown(run) -> None:
@@ -44,12 +44,12 @@ def test_the_version_is_shown(run) -> None:
 @pytest.mark.parametrize(
     "args", [["nonsense"], ["up", "--nonsense"], ["up", "--api-port", "x"], ["up", "--api-port", "0"]]
 )
-def test_wrong_usage_is_2(run, args) -> None:
+def test_invalid_usage_exits_with_2(run, args) -> None:
     assert run(*args).exit_code == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS[:4])
-def test_a_wrong_setting_is_one_line_and_2(run, command) -> None:
+def test_an_invalid_setting_prints_one_line_and_exits_with_2(run, command) -> None:
     done = run(command, PORT="abc")
     assert done.exit_code == 2
     assert done.stderr.startswith("roomcast: PORT is 'abc'")
@@ -57,19 +57,19 @@ def test_a_wrong_setting_is_one_line_and_2(run, command) -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "api", "gateway"])
-def test_other_machines_are_not_let_in_without_a_secret(run, command) -> None:
+def test_a_public_address_requires_a_secret(run, command) -> None:
     done = run(command, "--host", "192.0.2.1")
     assert done.exit_code == 2
     assert "--insecure" in done.stderr
 
 
-def test_one_port_for_two_is_2(run) -> None:
+def test_the_same_port_twice_exits_with_2(run) -> None:
     done = run("up", "--api-port", "4000", "--gateway-port", "4000")
     assert done.exit_code == 2
     assert "--one-port" in done.stderr
 
 
-def test_migrate_makes_a_database_once(run, tmp_path) -> None:
+def test_migrate_creates_a_database_once(run, tmp_path) -> None:
     first = run("migrate", "--data", str(tmp_path / "data"))
     second = run("migrate", "--data", str(tmp_path / "data"))
     assert (first.exit_code, second.exit_code) == (0, 0)
@@ -77,7 +77,7 @@ def test_migrate_makes_a_database_once(run, tmp_path) -> None:
     assert "nothing to do" in second.stdout
 
 
-def test_what_is_no_database_is_one_line_and_1(run, tmp_path) -> None:
+def test_a_file_that_is_no_database_prints_one_line_and_exits_with_1(run, tmp_path) -> None:
     (tmp_path / "roomcast.db").write_bytes(b"this is no database, whatever its name may say" * 100)
     done = run("migrate", "--data", str(tmp_path))
     assert done.exit_code == 1
@@ -85,13 +85,13 @@ def test_what_is_no_database_is_one_line_and_1(run, tmp_path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_token_is_good_for_its_user(run) -> None:
+def test_a_token_identifies_its_user(run) -> None:
     done = run("token", "ada", "--ttl", "60", ROOMCAST_SECRET=SECRET)
     identity = TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip())
     assert (done.exit_code, identity.user_id, identity.service) == (0, "ada", False)
 
 
-def test_a_service_token_says_so(run) -> None:
+def test_a_service_token_is_marked_as_one(run) -> None:
     done = run("token", "bot", "--service", ROOMCAST_SECRET=SECRET)
     assert TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip()).service
 
@@ -99,13 +99,13 @@ def test_a_service_token_says_so(run) -> None:
 @pytest.mark.parametrize(
     ("args", "env"), [(["ada"], {}), (["a\nb"], {"ROOMCAST_SECRET": SECRET}), ([""], {"ROOMCAST_SECRET": SECRET})]
 )
-def test_a_token_needs_a_secret_and_a_user(run, args, env) -> None:
+def test_a_token_requires_a_secret_and_a_valid_user_id(run, args, env) -> None:
     done = run("token", *args, **env)
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
 
 
-def test_help_needs_no_heavy_import() -> None:
+def test_the_help_imports_no_heavy_package() -> None:
     heavy = ("sqlalchemy", "fastapi", "uvicorn", "structlog")
     code = f"import sys, roomcast.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

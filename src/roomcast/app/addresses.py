@@ -1,4 +1,4 @@
-"""Where a process listens, what it calls itself, and which pages and hosts follow from that.
+"""The addresses of a process: what it binds, the URLs that reach it, and the origins that follow from them.
 
 Layer: app.
 """
@@ -15,22 +15,22 @@ from urllib.parse import urlsplit
 from roomcast.realtime.options import ANY_ORIGIN
 
 LOOPBACK_HOST: Final = "127.0.0.1"
-#: As they stand in a Host header, without the port.
+#: Values of a Host header for the loopback interface, without the port.
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _HTTP_PORT: Final = 80
-#: Nobody's: an address for documentation (RFC 5737), and the port of "discard".
-_ELSEWHERE: Final = ("198.51.100.1", 9)
+#: An address outside every local network: reserved for documentation (RFC 5737), with the port of "discard".
+_OUTSIDE: Final = ("198.51.100.1", 9)
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """What listening on a host means.
+class ListenHost:
+    """The meaning of a ``--host`` option.
 
     Attributes:
-        bind: Every address that is bound, each on the same port.
-        names: Names by which people reach it, best first, as they stand in a URL.
-        loopback: Only this machine reaches it.
+        bind: Every address to bind, each on the same port.
+        names: Host names and addresses that reach it, best first, as a URL writes them.
+        loopback: Whether only this machine can connect.
     """
 
     bind: tuple[str, ...]
@@ -38,33 +38,32 @@ class Listening:
     loopback: bool
 
     def urls(self, port: int) -> tuple[str, ...]:
-        """Its addresses: also the origins of the pages that are served there."""
+        """The URLs of a port, which are also the origins of pages served there."""
         suffix = "" if port == _HTTP_PORT else f":{port}"
         return tuple(f"http://{name}{suffix}" for name in self.names)
 
 
-def listening(host: str) -> Listening:
-    """What listening on ``host`` means.
+def listen_host(host: str) -> ListenHost:
+    """Resolve the value of ``--host``.
 
-    The default, 127.0.0.1, and ``localhost`` are one thing: browsers may take ``localhost`` for ::1, whatever the
-    machine's own list of hosts says.
+    ``127.0.0.1`` (the default) and ``localhost`` mean the same, because a browser may resolve ``localhost`` to ::1.
     """
     if host in {LOOPBACK_HOST, "localhost"}:
         bind = (LOOPBACK_HOST, "::1") if _has_ipv6_loopback() else (LOOPBACK_HOST,)
-        return Listening(bind, ("localhost", LOOPBACK_HOST), loopback=True)
+        return ListenHost(bind, ("localhost", LOOPBACK_HOST), loopback=True)
     if host in WILDCARDS:
-        names = ("localhost", LOOPBACK_HOST, *_own_addresses())
-        # ``::`` too means every address: alone it would leave out IPv4, whose addresses are named here.
-        return Listening(("" if host in {"*", "::"} else host,), tuple(dict.fromkeys(names)), loopback=False)
+        names = ("localhost", LOOPBACK_HOST, *_machine_addresses())
+        # "" binds both families. "::" alone would exclude IPv4, whose addresses are listed in ``names``.
+        return ListenHost(("" if host in {"*", "::"} else host,), tuple(dict.fromkeys(names)), loopback=False)
     try:
         address = ip_address(host)
     except ValueError:
-        return Listening((host,), (host.lower(),), loopback=False)
-    return Listening((host,), (_in_url(str(address)),), loopback=address.is_loopback)
+        return ListenHost((host,), (host.lower(),), loopback=False)
+    return ListenHost((host,), (_in_url(str(address)),), loopback=address.is_loopback)
 
 
 def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
-    """The origins of URLs as a content security policy needs them: for requests and for websockets."""
+    """The sources of a content security policy that allow HTTP and WebSocket connections to these URLs."""
     sources: list[str] = []
     for url in urls:
         parts = urlsplit(url)
@@ -73,12 +72,40 @@ def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
 
 
 def on_port(origins: Sequence[str], port: int) -> tuple[str, ...]:
-    """The same hosts, on another port. The origin ``*`` is every host."""
+    """The hosts of these origins with another port. The origin ``*`` becomes every host."""
     found: list[str] = []
     for origin in origins:
         parts = urlsplit(f"http://{ANY_ORIGIN}" if origin == ANY_ORIGIN else origin)
         found.append(f"{parts.scheme}://{_in_url(parts.hostname or '')}:{port}")
     return tuple(dict.fromkeys(found))
+
+
+def outgoing_address() -> str | None:
+    """The IPv4 address of this machine on its default route; None without one."""
+    return _source_address(socket.AF_INET, socket.SOCK_DGRAM, 0, _OUTSIDE)
+
+
+def address_facing(host: str, port: int) -> str | None:
+    """The address of this machine on its route to a host; None if the name or the route is unknown."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    for family, kind, protocol, _, target in found:
+        address = _source_address(family, kind, protocol, target)
+        if address is not None:
+            return address
+    return None
+
+
+def _source_address(family: int, kind: int, protocol: int, target: tuple[object, ...]) -> str | None:
+    with socket.socket(family, kind, protocol) as probe:
+        try:
+            # Connecting a datagram socket selects the route and sends nothing.
+            probe.connect(target)
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
 
 
 def _has_ipv6_loopback() -> bool:
@@ -92,48 +119,20 @@ def _has_ipv6_loopback() -> bool:
     return True
 
 
-def _own_addresses() -> list[str]:
-    """IPv4 addresses under which other machines may know this one, the most likely first."""
+def _machine_addresses() -> list[str]:
+    """IPv4 addresses of this machine that others may use, the most likely first."""
+    # Debian resolves a machine's own host name to 127.0.1.1; the default route gives the real address.
     outgoing = outgoing_address()
-    addresses = [*([] if outgoing is None else [outgoing]), *_addresses_of_own_name()]
+    addresses = [*([] if outgoing is None else [outgoing]), *_host_name_addresses()]
     return [address for address in addresses if not ip_address(address).is_loopback]
 
 
-def outgoing_address() -> str | None:
-    """The IPv4 address of this machine that faces the outside; None: it has no way there."""
-    # Debian lets a machine's own name mean 127.0.1.1; its route to the outside tells the address.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a datagram socket picks the route and sends nothing.
-            probe.connect(_ELSEWHERE)
-        except OSError:
-            return None  # a machine without a network
-        return str(probe.getsockname()[0])
-
-
-def _addresses_of_own_name() -> list[str]:
+def _host_name_addresses() -> list[str]:
     try:
         found = socket.getaddrinfo(socket.gethostname(), None, family=socket.AF_INET, type=socket.SOCK_STREAM)
     except OSError:
-        return []  # a machine that does not know its own name
+        return []
     return [str(entry[4][0]) for entry in found]
-
-
-def address_towards(host: str, port: int) -> str | None:
-    """The address of this machine that faces a host, and so others in that network; None: there is no way there."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError:
-        return None
-    for family, kind, protocol, _, place in found:
-        with socket.socket(family, kind, protocol) as probe:
-            try:
-                # Connecting a datagram socket picks the route and sends nothing.
-                probe.connect(place)
-            except OSError:
-                continue
-            return str(probe.getsockname()[0])
-    return None
 
 
 def _in_url(address: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.app.cluster import Cluster
+from roomcast.app.redis_services import RedisServices
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.contract.events import ChatActivity
 from roomcast.gateway.announcing import RoomAnnouncer
@@ -37,7 +37,7 @@ async def test_users_of_a_node_server_and_of_ours_are_told_once_each(cluster: An
             assert (await client.packet()).ack_id == ack
     settings = RedisSettings(addresses=(("127.0.0.1", cluster.redis.port),))
     users = ["ann", "ben", *(f"user-{number}" for number in range(498))]
-    async with Cluster(settings).emitter() as emitter:
+    async with RedisServices(settings).emitter() as emitter:
         await RoomAnnouncer(emitter).announce(users, activity(7))
         await emitter.emit("end")
     told = ["chat-activity", activity(7).model_dump(mode="json")]
@@ -58,7 +58,7 @@ async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Pat
             listeners.append((adapter, node))
         try:
             settings = RedisSettings(addresses=(("127.0.0.1", nodes.servers[0].port),), cluster=True)
-            async with Cluster(settings).emitter() as emitter:
+            async with RedisServices(settings).emitter() as emitter:
                 for seq in range(5):
                     await RoomAnnouncer(emitter).announce(["ann", "ben"], activity(seq))
             await until(lambda: all(len(node.commands) == 5 for _, node in listeners))
@@ -71,6 +71,6 @@ async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Pat
 
 
 async def test_without_redis_an_announcement_is_lost_and_says_so() -> None:
-    async with Cluster(RedisSettings(addresses=(("127.0.0.1", free_port()),))).emitter() as emitter:
+    async with RedisServices(RedisSettings(addresses=(("127.0.0.1", free_port()),))).emitter() as emitter:
         with pytest.raises(AnnouncementLost):
             await RoomAnnouncer(emitter).announce(["ann"], activity(1))

@@ -65,7 +65,7 @@ async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
                 await until(
                     lambda: workers(gateway) != before and len(workers(gateway)) == 2, limit_s=LIMIT_S, step_s=0.05
                 )
-                assert "started again" in gateway.output
+                assert "a worker exited and is restarted" in gateway.output
                 left = [client for client in clients if not client.disconnected.is_set()]
                 assert left
                 assert len(left) < len(clients)

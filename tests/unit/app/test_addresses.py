@@ -6,51 +6,51 @@ from pathlib import Path
 import pytest
 
 from roomcast.app import addresses
-from roomcast.app.addresses import listening, on_port, websocket_sources
+from roomcast.app.addresses import listen_host, on_port, websocket_sources
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("ipv6", [True, False])
-def test_the_default_is_both_loopbacks_if_there_are_two(monkeypatch, host, ipv6) -> None:
+def test_the_default_binds_the_loopback_of_both_families_if_ipv6_exists(monkeypatch, host, ipv6) -> None:
     monkeypatch.setattr(addresses, "_has_ipv6_loopback", lambda: ipv6)
-    where = listening(host)
-    assert where.bind == (("127.0.0.1", "::1") if ipv6 else ("127.0.0.1",))
-    assert where.urls(3000) == ("http://localhost:3000", "http://127.0.0.1:3000")
-    assert where.loopback
+    listen = listen_host(host)
+    assert listen.bind == (("127.0.0.1", "::1") if ipv6 else ("127.0.0.1",))
+    assert listen.urls(3000) == ("http://localhost:3000", "http://127.0.0.1:3000")
+    assert listen.loopback
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "*"])
-def test_every_address_has_the_loopback_names_and_the_machines_own(monkeypatch, host) -> None:
+def test_a_wildcard_has_the_loopback_names_and_the_addresses_of_the_machine(monkeypatch, host) -> None:
     monkeypatch.setattr(addresses, "outgoing_address", lambda: "192.0.2.9")
     monkeypatch.setattr(socket, "gethostname", lambda: "box")
     found = [(None, None, 0, "", (address, 0)) for address in ("127.0.1.1", "192.0.2.7")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
-    where = listening(host)
-    assert where.names == ("localhost", "127.0.0.1", "192.0.2.9", "192.0.2.7")
-    assert where.bind == (host if host == "0.0.0.0" else "",)  # IPv4, whose addresses are named, in any case
-    assert not where.loopback
+    listen = listen_host(host)
+    assert listen.names == ("localhost", "127.0.0.1", "192.0.2.9", "192.0.2.7")
+    assert listen.bind == (host if host == "0.0.0.0" else "",)  # IPv4 in any case: its addresses are in `names`
+    assert not listen.loopback
 
 
-@pytest.mark.skipif(not Path("/proc/net/route").exists(), reason="tells whether there is a network")
-def test_a_machine_whose_own_name_is_loopback_is_known_by_its_route_to_the_outside(monkeypatch) -> None:
+@pytest.mark.skipif(not Path("/proc/net/route").exists(), reason="shows whether there is a default route")
+def test_a_machine_whose_host_name_is_loopback_has_the_address_of_its_default_route(monkeypatch) -> None:
     # As Debian's /etc/hosts has it.
     found = [(None, None, 0, "", ("127.0.1.1", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: found)
-    others = listening("0.0.0.0").names[2:]
+    others = listen_host("0.0.0.0").names[2:]
     routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
     assert bool(others) == any(route[1] == "00000000" for route in routes)
     for name in others:
         with socket.socket() as own:
-            own.bind((name, 0))  # nobody else's address can be bound
+            own.bind((name, 0))  # fails for an address of another machine
 
 
-def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatch) -> None:
+def test_a_machine_whose_host_name_does_not_resolve_has_the_loopback_names(monkeypatch) -> None:
     def fail(*_args: object, **_options: object) -> None:
         raise socket.gaierror("unknown")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     monkeypatch.setattr(addresses, "outgoing_address", lambda: None)
-    assert listening("0.0.0.0").names == ("localhost", "127.0.0.1")
+    assert listen_host("0.0.0.0").names == ("localhost", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def test_a_machine_that_does_not_know_its_name_has_the_loopback_names(monkeypatc
         ("Chat.Example", "http://chat.example:3000", False),
     ],
 )
-def test_one_address_is_called_by_its_name(host, url, loopback) -> None:
-    where = listening(host)
-    assert (where.urls(3000), where.loopback, where.bind) == ((url,), loopback, (host,))
+def test_one_address_is_its_own_name(host, url, loopback) -> None:
+    listen = listen_host(host)
+    assert (listen.urls(3000), listen.loopback, listen.bind) == ((url,), loopback, (host,))
 
 
 def test_the_default_port_is_not_part_of_an_origin() -> None:
-    assert listening("192.0.2.1").urls(80) == ("http://192.0.2.1",)
+    assert listen_host("192.0.2.1").urls(80) == ("http://192.0.2.1",)
 
 
-def test_sources_of_a_policy_are_origins_for_both_protocols() -> None:
+def test_policy_sources_cover_http_and_websocket() -> None:
     assert websocket_sources(["https://chat.example/path", "http://localhost:3001"]) == (
         "https://chat.example",
         "wss://chat.example",
@@ -81,7 +81,7 @@ def test_sources_of_a_policy_are_origins_for_both_protocols() -> None:
     )
 
 
-def test_the_gateway_is_on_the_hosts_of_the_pages_at_a_port_of_its_own() -> None:
+def test_on_port_keeps_the_hosts_and_replaces_the_port() -> None:
     pages = ["http://localhost:3000", "https://chat.example", "http://[::1]:3000", "http://localhost:8080", "*"]
     assert on_port(pages, 3001) == (
         "http://localhost:3001",

@@ -1,4 +1,4 @@
-"""The parent of the workers: real processes, with workers that only take note of their signals."""
+"""Worker processes: a real parent, and workers that only record their signals."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from support.ports import free_port
 
 LIMIT_S = 20.0
 
-#: Two workers; the second takes a while to end, so that a second signal reaches it and the parent has to wait.
+#: Two workers; the second stops slowly, so that the parent has to wait and a second signal would reach it.
 PROGRAM = """
 import asyncio, os, signal, sys, time
-from roomcast.app.workers import Workers, WorkersOptions
+from roomcast.app.worker_processes import WorkerOptions, WorkerProcesses
 
-def say(line):
+def write(line):
     os.write(1, line.encode() + b"\\n")
 
-async def main(number, tell):
+async def main(number, ready):
     loop, seen, stop = asyncio.get_running_loop(), [], asyncio.Event()
     def on_signal(number):
         seen.append(number.name)
         stop.set()
     for known in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(known, on_signal, known)
-    tell()
+    ready()
     await stop.wait()
     await asyncio.sleep(number * 1.0)
-    say(f"worker {number} saw {' '.join(seen)}")
+    write(f"worker {number} saw {' '.join(seen)}")
 
 def on_ready():
     used.append(time.process_time())
-    say("ready")
+    write("ready")
 
 used = []
-Workers(WorkersOptions(count=2), ("127.0.0.1",), int(sys.argv[1]), main, asyncio.run, on_ready).run()
-say(f"parent used {time.process_time() - used[0]}")
+WorkerProcesses(WorkerOptions(count=2), ("127.0.0.1",), int(sys.argv[1]), main, asyncio.run, on_ready).run()
+write(f"parent used {time.process_time() - used[0]}")
 """
 
 
 @contextmanager
 def running(port: int) -> Iterator[subprocess.Popen[str]]:
-    """The parent, in a process group of its own, as a shell starts it."""
+    """The parent in a process group of its own, as a shell starts it."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(port)], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as parent:
@@ -60,7 +60,7 @@ def running(port: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def rest(parent: subprocess.Popen[str]) -> list[str]:
-    """What is said until the end."""
+    """The output until the end."""
     output, _ = parent.communicate(timeout=LIMIT_S)
     return output.splitlines()
 
@@ -74,10 +74,10 @@ def test_ctrl_c_in_a_terminal_reaches_each_worker_once() -> None:
 
 
 @pytest.mark.timeout(LIMIT_S * 2)
-def test_a_parent_that_waits_for_the_last_worker_does_not_spin() -> None:
+def test_a_parent_that_waits_for_the_last_worker_does_not_busy_wait() -> None:
     with running(free_port()) as parent:
         parent.send_signal(signal.SIGTERM)
         lines = rest(parent)
     assert lines[:2] == ["worker 0 saw SIGTERM", "worker 1 saw SIGTERM"]
-    # Of the second for which it waits.
+    # Out of the second that the parent waits.
     assert float(lines[2].split()[-1]) < 0.3

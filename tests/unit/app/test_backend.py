@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.app.admission import LocalAdmission
+from roomcast.app.backend import LocalAdmission
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Standing
@@ -11,7 +11,7 @@ from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, H
 
 
 class Store:
-    """The one question of `Admissions`."""
+    """Answers what `Admissions` asks of a store."""
 
     epoch = "e1"
 
@@ -49,26 +49,26 @@ def standing(*, exists: bool = True, is_member: bool = True, cursor_holds: bool 
 
 
 @pytest.mark.parametrize("holds", [True, False])
-async def test_the_databases_word_is_passed_on_and_the_log_is_on_its_way(holds) -> None:
+async def test_the_answer_of_the_database_is_returned_and_the_log_is_prepared(holds) -> None:
     admit, logs = admission(standing(cursor_holds=holds))
     assert await admit.admit("c1", "ada", Cursor(epoch="e0", seq=3)) == Admission(Head("e1", 7), reset=not holds)
     assert logs.ensured == [("c1", 7)]
 
 
 @pytest.mark.parametrize("found", [standing(exists=False), standing(is_member=False)])
-async def test_strangers_and_unknown_chats_are_denied_alike(found) -> None:
+async def test_non_members_and_unknown_chats_are_denied_alike(found) -> None:
     admit, logs = admission(found)
     with pytest.raises(AdmissionDenied):
         await admit.admit("c1", "ada", None)
     assert logs.ensured == []
 
 
-async def test_without_authentication_any_chat_is_admitted_to() -> None:
+async def test_without_authentication_every_join_is_admitted() -> None:
     admit, _ = admission(standing(exists=False, is_member=False))
     assert (await admit.admit("c1", None, None)).head == Head("e1", 7)
 
 
-async def test_a_database_out_of_reach_is_unavailable() -> None:
+async def test_a_database_out_of_reach_makes_the_admission_unavailable() -> None:
     admit, _ = admission(StoreUnavailable("locked"))
     with pytest.raises(ApiUnavailable, match="locked"):
         await admit.admit("c1", "ada", None)

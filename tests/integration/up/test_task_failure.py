@@ -1,4 +1,4 @@
-"""A part that dies takes the process down, with one line that says which: no half of a service goes on."""
+"""A background task that fails ends the process with one line that names the task."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("part", "module", "owner", "method"),
+    ("task", "module", "owner", "method"),
     [
         ("worker", "worker.service", "Worker", "run"),
         ("relay", "chat.relay", "Relay", "_sweep_forever"),
-        ("gateway's sweeper", "gateway.delivery.feeds", "Feeds", "run"),
+        ("gateway feeds", "gateway.delivery.feeds", "Feeds", "run"),
     ],
 )
-def test_a_part_that_dies_ends_the_process(tmp_path, part, module, owner, method) -> None:
+def test_a_background_task_that_fails_ends_the_process(tmp_path, task, module, owner, method) -> None:
     code = BREAK.format(module=module, owner=owner, method=method)
     ports = ["--api-port", str(free_port()), "--gateway-port", str(free_port())]
     done = subprocess.run(
@@ -45,5 +45,5 @@ def test_a_part_that_dies_ends_the_process(tmp_path, part, module, owner, method
     )
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"roomcast: the {part} failed")
+    assert last.startswith(f"roomcast: the {task} failed")
     assert "out of luck" in last

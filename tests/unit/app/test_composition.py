@@ -1,4 +1,4 @@
-"""What a process loads is what it needs."""
+"""Which modules the gateway imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 HEAVY = ("fastapi", "starlette", "sqlalchemy", "alembic", "psycopg")
 
 
-def test_a_gateway_alone_loads_no_database_and_no_web_framework() -> None:
-    program = f"import sys, roomcast.app.running; print(*(name for name in {HEAVY} if name in sys.modules))"
+def test_a_gateway_alone_imports_no_database_and_no_web_framework() -> None:
+    program = f"import sys, roomcast.app.composition; print(*(name for name in {HEAVY} if name in sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert loaded.stdout.split() == []

@@ -1,0 +1,150 @@
+"""The part of a process that has a database: store, relay, worker, use cases and API. Imported only where there is one.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from roomcast.api.app import create_api
+from roomcast.api.services import ApiServices
+from roomcast.app.errors import AppError
+from roomcast.app.metrics import activity_families, relay_families
+from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
+from roomcast.auth.tokens import TokenVerifier
+from roomcast.chat.activity import ActivityNotifier
+from roomcast.chat.admission import Admissions
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.ports import Head, Responder, SystemClock
+from roomcast.chat.reading import ChatReader
+from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.contract.cursor import Cursor
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
+from roomcast.realtime.transports.proxies import ASGIApp
+from roomcast.responders.demo import DemoResponder
+from roomcast.store.database import sqlite_url
+from roomcast.store.errors import StoreError
+from roomcast.store.migrating import HEAD, migrate
+from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
+from roomcast.worker.service import Worker
+
+#: Seconds until a relay finds a committed event whose process died or lost the answer to its commit.
+SHARED_SWEEP_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The running backend.
+
+    Attributes:
+        api: The REST API and the chat page.
+        admissions: The use case that admits users to chats.
+        activity: Announces activity in chats once it is given an announcer.
+    """
+
+    api: ASGIApp
+    admissions: Admissions
+    activity: ActivityNotifier
+
+
+@asynccontextmanager
+async def running_backend(process: Process, shared: SharedServices) -> AsyncIterator[Backend]:
+    """Start store, relay, worker and API. On exit every accepted write is committed."""
+    settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
+    async with open_store(database_options(process.config.database)) as store:
+        # With a shared database another process may die between commit and publish, and a server may carry out a commit
+        # after its client lost the connection.
+        sweep_every_s = SHARED_SWEEP_S if store.shared else None
+        relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
+        await relay.start()
+        tasks.start("relay", relay.supervise())
+        metrics.add(lambda: relay_families(relay.counters))
+        shared.on_reconnect(relay.restore)
+        activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
+        metrics.add(lambda: activity_families(activity.counters))
+
+        responders: dict[str, Responder] = {}
+        if settings.responder == "demo":
+            demo = DemoResponder()
+            responders[demo.name] = demo
+        # Writer and worker need each other: a message wakes the worker, and the writer stores its answer.
+        writer = ChatWriter(
+            store.chats,
+            relay,
+            listener=activity,
+            wake_worker=lambda: worker.wake(),  # noqa: PLW0108 - bound below
+            options=ChatOptions(default_responder=next(iter(responders), None)),
+        )
+        worker = Worker(store.turns, writer, responders, SystemClock())
+        tasks.start("worker", worker.run())
+
+        admissions = Admissions(store.chats, relay)
+        verifier = None if settings.auth is None else TokenVerifier(settings.auth)
+        services = ApiServices(writer, ChatReader(store.chats), admissions, verifier)
+        try:
+            yield Backend(create_api(services, process.config.api), admissions, activity)
+        finally:
+            await tasks.stop()
+            await activity.close()
+            await relay.stop()
+
+
+class LocalAdmission:
+    """`roomcast.gateway.ports.ChatAdmission` for a gateway in the process of the database: direct calls, no HTTP."""
+
+    def __init__(self, admissions: Admissions) -> None:
+        self._admissions = admissions
+
+    async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
+        """See the port."""
+        try:
+            admitted = await self._admissions.admit(chat_id, user_id, since)
+        except (ChatNotFound, NotAMember) as error:
+            raise AdmissionDenied(str(error)) from None
+        except StoreUnavailable as error:
+            raise ApiUnavailable(str(error)) from error
+        return Admission(Head(admitted.epoch, admitted.seq), admitted.reset)
+
+    async def request_publish(self, chat_id: str) -> None:
+        """See the port."""
+        await self._admissions.request_publish(chat_id)
+
+
+def migrate_database(database: Path | str, *, new_epoch: bool = False) -> tuple[str | None, str]:
+    """Bring a database to the newest schema.
+
+    Args:
+        database: An SQLite file, or the URL of PostgreSQL.
+        new_epoch: The database was restored from a backup: clients whose cursor lies beyond it start over
+            (docs/decisions/0001).
+
+    Returns:
+        The revision of the schema before (None: there was no database) and after.
+
+    Raises:
+        AppError: the database cannot be used.
+    """
+    try:
+        before = asyncio.run(migrate(database_options(database), new_epoch=new_epoch))
+    except StoreError as error:
+        raise AppError(str(error)) from error
+    return before, HEAD
+
+
+def database_options(database: Path | str | None) -> DatabaseOptions:
+    """The options that open a configured database.
+
+    Raises:
+        ValueError: no database is configured: a bug in the caller.
+    """
+    if database is None:
+        raise ValueError("the configuration names no database")
+    return DatabaseOptions(url=sqlite_url(database) if isinstance(database, Path) else database)

@@ -1,0 +1,178 @@
+"""The composition of each command: `roomcast up`, `api` and `gateway`. Start reading here.
+
+Each function builds its services from the bottom up, serves until a signal, and closes them in reverse order. Modules
+that only some processes need are imported in the functions: a gateway alone loads no database and no web framework.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from roomcast.app.config import ProcessConfig
+from roomcast.app.errors import AppError
+from roomcast.app.metrics import adapter_families, connection_families, gateway_families, ingress_families
+from roomcast.app.process import OnReady, Process, SharedServices, connect_shared, running_process
+from roomcast.auth.tokens import TokenIssuer
+from roomcast.gateway.announcing import RoomAnnouncer
+from roomcast.gateway.ingress import CHANNEL, Ingress
+from roomcast.gateway.ports import ChatAdmission
+from roomcast.gateway.service import Gateway
+from roomcast.observability.connections import ConnectionLog
+from roomcast.observability.http import PlainApp
+from roomcast.realtime import ServeError, loop_factory
+from roomcast.store.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds beyond their own limits after which worker processes are killed.
+_KILL_AFTER_S: Final = 5.0
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run one of the coroutines below to its end.
+
+    Raises:
+        AppError: it could not start, or a background task failed.
+    """
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(main)
+    except (StoreError, ServeError) as error:
+        raise AppError(str(error)) from error
+
+
+async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Serve API, worker and gateway in one process.
+
+    Args:
+        config: See `roomcast.app.config.up_config`.
+        on_ready: Called once every address accepts connections.
+
+    Raises:
+        StoreError: the database cannot be used.
+        ServeError: an address cannot be used.
+        TaskFailed: a background task ended by itself.
+    """
+    from roomcast.app.backend import LocalAdmission, running_backend
+
+    async with running_process(config, on_ready) as process:
+        shared = await connect_shared(process)
+        backend = await process.stack.enter_async_context(running_backend(process, shared))
+        gateway = build_gateway(process, shared, LocalAdmission(backend.admissions))
+        backend.activity.announce_through(RoomAnnouncer(gateway.server))
+        api = PlainApp(process.routes, backend.api)
+        application = gateway.asgi(api if config.one_port else None, process.routes)
+        process.accept_forwarded(application, shared)
+        if config.one_port:
+            await process.serve([(application, config.api_port)])
+        else:
+            await process.serve([(api, config.api_port), (application, config.gateway_port)])
+
+
+async def run_api(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Serve API and worker; arguments and errors as for `run_up`."""
+    from roomcast.app.backend import running_backend
+
+    async with running_process(config, on_ready) as process:
+        shared = await connect_shared(process)
+        backend = await process.stack.enter_async_context(running_backend(process, shared))
+        if shared.redis is not None:
+            emitter = await process.stack.enter_async_context(shared.redis.emitter())
+            backend.activity.announce_through(RoomAnnouncer(emitter))
+        await process.serve([(PlainApp(process.routes, backend.api), config.api_port)])
+
+
+async def run_gateway(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Serve one gateway; arguments and errors as for `run_up`."""
+    async with running_process(config, on_ready) as process:
+        shared = await connect_shared(process)
+        if shared.redis is None:
+            # The guide's words up to the colon.
+            logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
+        gateway = build_gateway(process, shared, _build_admission(process, shared))
+        application = gateway.asgi(routes=process.routes)
+        process.accept_forwarded(application, shared)
+        await process.serve([(application, config.gateway_port)])
+
+
+def run_gateway_workers(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Serve several gateways on one port, each in a process of its own.
+
+    Raises:
+        AppError: the port cannot be bound, or the workers keep failing.
+    """
+    from roomcast.app.worker_processes import WorkerOptions, WorkerProcesses
+
+    serve = config.serve
+    stop_limit_s = serve.unready_s + serve.drain_limit_s + serve.shutdown_limit_s + _KILL_AFTER_S
+    WorkerProcesses(
+        WorkerOptions(count=config.workers, stop_limit_s=stop_limit_s),
+        config.listen.bind,
+        config.gateway_port or 0,
+        lambda number, ready: run_gateway(config.for_worker(number), ready),
+        run,
+        on_ready,
+    ).run()
+
+
+def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmission) -> Gateway:
+    """Build a gateway, and start its background tasks; both end with the process.
+
+    Args:
+        process: The process to run in.
+        shared: Log, directory and presence board.
+        admission: Decides whether a user may follow a chat.
+    """
+    redis, metrics, readiness, tasks = shared.redis, process.metrics, process.readiness, process.tasks
+    adapter = None if redis is None else redis.adapter()
+    connections = ConnectionLog()
+    gateway = Gateway(
+        shared.log,
+        admission,
+        process.config.gateway,
+        observer=connections,
+        adapter=adapter,
+        directory=shared.directory,
+        nodes=shared.directory,
+        board=shared.board,
+    )
+    process.stack.push_async_callback(gateway.close)
+    metrics.add(lambda: connection_families(connections))
+    metrics.add(lambda: gateway_families(gateway))
+    tasks.start("gateway feeds", gateway.run())
+    tasks.start("presence", gateway.presences.run())
+    shared.on_reconnect(gateway.sweep_soon)
+    if adapter is not None:
+        metrics.add(lambda: adapter_families(adapter.counters))
+        readiness.add("other servers", lambda: adapter.healthy)
+    if redis is not None and process.config.settings.guide_ingress:
+        ingress = Ingress(gateway.server)
+        channel = redis.channel_listener(CHANNEL, ingress.emit)
+        metrics.add(lambda: ingress_families(ingress.counters))
+        # A failure of this channel affects all gateways alike, and no delivery guarantee depends on it.
+        readiness.add("guide's ingress", channel.subscribed.is_set, vital=False)
+        tasks.start("guide's ingress", channel.run())
+    return gateway
+
+
+def _build_admission(process: Process, shared: SharedServices) -> ChatAdmission:
+    """The admission of a gateway without a database: the API decides; without ``API_URL`` every join is admitted."""
+    settings = process.config.settings
+    if settings.api_url is None:
+        from roomcast.gateway.api.open_admission import OpenAdmission
+
+        return OpenAdmission(shared.log)
+    from roomcast.gateway.api.admission import HttpAdmission
+    from roomcast.gateway.api.client import ApiClient, ApiClientOptions
+
+    issuer = None if settings.auth is None else TokenIssuer(settings.auth)
+    client = ApiClient(ApiClientOptions(url=settings.api_url), issuer)
+    process.stack.push_async_callback(client.close)
+    admission = HttpAdmission(client)
+    process.stack.push_async_callback(admission.close)
+    return admission

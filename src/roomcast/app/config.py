@@ -1,0 +1,289 @@
+"""The configuration of one process: settings and command line, checked together before anything is opened or bound.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from roomcast.api.options import ApiOptions
+from roomcast.app.addresses import (
+    LOOPBACK_HOST,
+    LOOPBACK_NAMES,
+    WILDCARDS,
+    ListenHost,
+    listen_host,
+    on_port,
+    websocket_sources,
+)
+from roomcast.gateway.service import GatewayOptions
+from roomcast.realtime.options import ServeOptions, ServerOptions
+from roomcast.settings import (
+    DEFAULT_API_PORT,
+    DEFAULT_GATEWAY_PORT,
+    DEFAULT_ORIGINS,
+    MAX_PORT,
+    Settings,
+    SettingsError,
+    check_port,
+)
+
+DATABASE_NAME: Final = "roomcast.db"
+#: Ctrl-C ends a process within 5 s; this is the part for clients and requests.
+DRAIN_LIMIT_S: Final = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class InternalAddress:
+    """The address of readiness, metrics and forwarded requests: for machines, not for users.
+
+    Attributes:
+        host: Address to bind and to announce; None: the address of this machine on its route to Redis.
+        port: 0: any free port.
+    """
+
+    host: str | None
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessConfig:
+    """The configuration of one process: `roomcast up`, `api` or `gateway`.
+
+    Attributes:
+        settings: The environment. Parts read from it what needs no other input.
+        listen: The addresses to bind.
+        api_port: None: no API runs here.
+        gateway_port: None: no gateway runs here. Equal to ``api_port`` with ``--one-port``.
+        database: An SQLite file, or the URL of PostgreSQL, which may hold a password; None: a gateway has none.
+        internal: None: the process has no internal address.
+        workers: Gateway processes on ``gateway_port``.
+        api: Options of the API.
+        gateway: Options of the gateway.
+    """
+
+    settings: Settings
+    listen: ListenHost
+    api_port: int | None = None
+    gateway_port: int | None = None
+    database: Path | str | None = field(default=None, repr=False)
+    internal: InternalAddress | None = None
+    workers: int = 1
+    api: ApiOptions = field(default_factory=ApiOptions)
+    gateway: GatewayOptions = field(default_factory=GatewayOptions)
+
+    def for_worker(self, number: int) -> ProcessConfig:
+        """The configuration of one worker process: each has an internal port of its own."""
+        if self.internal is None or not self.internal.port:
+            return self
+        return replace(self, internal=replace(self.internal, port=self.internal.port + number))
+
+    @property
+    def page_urls(self) -> tuple[str, ...]:
+        """The URLs of the chat page."""
+        return () if self.api_port is None else self.listen.urls(self.api_port)
+
+    @property
+    def gateway_urls(self) -> tuple[str, ...]:
+        """The URLs of the gateway."""
+        return () if self.gateway_port is None else self.listen.urls(self.gateway_port)
+
+    @property
+    def one_port(self) -> bool:
+        """Whether the gateway is served on the port of the API."""
+        return self.api_port is not None and self.gateway_port == self.api_port
+
+    @property
+    def serve(self) -> ServeOptions:
+        """Options of the HTTP server."""
+        settings = self.settings
+        return ServeOptions(
+            trusted_proxies=settings.trusted_proxies,
+            unready_s=settings.unready_s,
+            drain_limit_s=DRAIN_LIMIT_S if settings.drain_s is None else settings.drain_s,
+        )
+
+
+def up_config(
+    settings: Settings,
+    *,
+    host: str,
+    api_port: int | None = None,
+    gateway_port: int | None = None,
+    one_port: bool = False,
+    data: Path | None = None,
+    insecure: bool = False,
+) -> ProcessConfig:
+    """The configuration of API, worker and gateway in one process.
+
+    Raises:
+        SettingsError: it is unsafe or contradictory.
+    """
+    listen = _listen(settings, host, insecure=insecure)
+    if one_port:
+        # A platform that assigns one port passes it as PORT.
+        api = check_port("--api-port", api_port or settings.api_port or settings.gateway_port or DEFAULT_API_PORT)
+        gateway = api
+    else:
+        api = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
+        gateway = check_port("--gateway-port", gateway_port or settings.gateway_port or DEFAULT_GATEWAY_PORT)
+        if api == gateway:
+            raise SettingsError(
+                "--gateway-port", f"is {gateway}, which is also the API's port; use --one-port to share one port"
+            )
+    return ProcessConfig(
+        settings=settings,
+        listen=listen,
+        api_port=api,
+        gateway_port=gateway,
+        database=database_location(settings, data),
+        internal=_internal(settings, listen),
+        api=_api_options(settings, listen, api, None if one_port else gateway),
+        gateway=_gateway_options(settings, listen, listen.urls(api)),
+    )
+
+
+def api_config(
+    settings: Settings, *, host: str, api_port: int | None = None, data: Path | None = None, insecure: bool = False
+) -> ProcessConfig:
+    """The configuration of API and worker without a gateway.
+
+    Raises:
+        SettingsError: it is unsafe or contradictory.
+    """
+    listen = _listen(settings, host, insecure=insecure)
+    port = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
+    return ProcessConfig(
+        settings=settings,
+        listen=listen,
+        api_port=port,
+        database=database_location(settings, data),
+        internal=_internal(settings, listen, gateway=False),
+        api=_api_options(settings, listen, port, settings.gateway_port or DEFAULT_GATEWAY_PORT),
+    )
+
+
+def gateway_config(
+    settings: Settings, *, host: str, port: int | None = None, insecure: bool = False, workers: int = 1
+) -> ProcessConfig:
+    """The configuration of a gateway alone, in one process or several.
+
+    Raises:
+        SettingsError: it is unsafe or contradictory.
+    """
+    listen = _listen(settings, host, insecure=insecure)
+    if settings.auth is not None and settings.api_url is None:
+        raise SettingsError("API_URL", "is required with ROOMCAST_SECRET: only the API knows the members of a chat")
+    if settings.api_url is not None and settings.redis is None:
+        raise SettingsError(
+            "API_URL",
+            "is set but Redis is not, and chat events reach a gateway over Redis only: set REDIS_HOST or REDIS_URL,"
+            " or run `roomcast up`, which has the API and the gateway in one process",
+        )
+    _check_workers(settings, workers)
+    return ProcessConfig(
+        settings=settings,
+        listen=listen,
+        gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
+        internal=_internal(settings, listen),
+        workers=workers,
+        gateway=_gateway_options(settings, listen, DEFAULT_ORIGINS),
+    )
+
+
+def database_location(settings: Settings, data: Path | None) -> Path | str:
+    """The database: a file in ``--data``, else ``DATABASE_URL``, else a file in ``ROOMCAST_DATA``.
+
+    Returns:
+        The path of an SQLite file, or the URL of PostgreSQL.
+
+    Raises:
+        SettingsError: ``--data`` and a ``DATABASE_URL`` of PostgreSQL are both given.
+    """
+    if data is None:
+        return settings.database or settings.data_dir / DATABASE_NAME
+    if isinstance(settings.database, str):
+        raise SettingsError("--data", "and DATABASE_URL both name a database: give one of them")
+    return data / DATABASE_NAME
+
+
+def _listen(settings: Settings, host: str, *, insecure: bool) -> ListenHost:
+    listen = listen_host(host)
+    if not listen.loopback and settings.auth is None and not insecure:
+        raise SettingsError(
+            f"--host {host}",
+            "accepts connections from other machines while authentication is off: set ROOMCAST_SECRET"
+            " (`openssl rand -hex 32`), or pass --insecure to let every client read and write every chat",
+        )
+    return listen
+
+
+def _allowed_hosts(settings: Settings, listen: ListenHost) -> tuple[str, ...] | None:
+    # Without authentication the Host header is the only protection against DNS rebinding.
+    return LOOPBACK_NAMES if settings.auth is None and listen.loopback else None
+
+
+def _api_options(settings: Settings, listen: ListenHost, api_port: int, gateway_port: int | None) -> ApiOptions:
+    """Options of the API. ``gateway_port`` None: the gateway is on the port of the API."""
+    if settings.gateway_url is not None:
+        sources = websocket_sources((settings.gateway_url,))
+    elif gateway_port is None:
+        sources = ()
+    else:
+        # The page looks for the gateway on its own host, which ALLOWED_ORIGINS may list under further names.
+        pages = (*listen.urls(api_port), *(settings.allowed_origins or ()))
+        sources = websocket_sources(on_port(pages, gateway_port))
+    return ApiOptions(
+        gateway_url=settings.gateway_url,
+        gateway_port=gateway_port,
+        allowed_hosts=_allowed_hosts(settings, listen),
+        connect_sources=sources,
+    )
+
+
+def _gateway_options(settings: Settings, listen: ListenHost, default_origins: tuple[str, ...]) -> GatewayOptions:
+    origins = default_origins if settings.allowed_origins is None else settings.allowed_origins
+    server = ServerOptions(cors_allowed_origins=origins, allowed_hosts=_allowed_hosts(settings, listen))
+    return GatewayOptions(server=server, auth=settings.auth)
+
+
+def _check_workers(settings: Settings, workers: int) -> None:
+    if workers == 1:
+        return
+    if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
+        raise SettingsError(
+            "--workers", f"is {workers}, but processes cannot share a port on this system: start one worker"
+        )
+    if settings.redis is None:
+        raise SettingsError(
+            "--workers",
+            f"is {workers}, but without Redis the workers do not receive each other's messages:"
+            " set REDIS_HOST or REDIS_URL, or start one worker",
+        )
+    if settings.internal_port is not None and settings.internal_port + workers - 1 > MAX_PORT:
+        raise SettingsError(
+            "ROOMCAST_INTERNAL_PORT",
+            f"is {settings.internal_port}: {workers} workers take one port each, which is above {MAX_PORT}",
+        )
+
+
+def _internal(settings: Settings, listen: ListenHost, *, gateway: bool = True) -> InternalAddress | None:
+    """A gateway with Redis always has an internal address; any other process has one if a port is configured."""
+    host, port = settings.internal_host, settings.internal_port
+    if port is None and (settings.redis is None or not gateway):
+        if host is not None:
+            raise SettingsError(
+                "ROOMCAST_INTERNAL_HOST",
+                f"is {host!r}, but only a gateway with Redis chooses a port by itself: set ROOMCAST_INTERNAL_PORT, too",
+            )
+        return None
+    if host is None:
+        # A process that only this machine reaches is reached by gateways of this machine only.
+        local = listen.loopback or settings.redis is None
+        host = LOOPBACK_HOST if local else next((bind for bind in listen.bind if bind not in WILDCARDS), None)
+    return InternalAddress(host, port or 0)

@@ -1,0 +1,90 @@
+"""The internal address of a process: readiness, metrics, and requests that other gateways forward.
+
+Layer: app.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from roomcast.app.addresses import LOOPBACK_HOST, WILDCARDS, address_facing, outgoing_address
+from roomcast.app.config import InternalAddress
+from roomcast.observability.http import PlainApp, Route
+from roomcast.realtime import Site
+from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
+from roomcast.realtime.transports.application import Application, InternalApplication
+from roomcast.settings import RedisSettings
+
+if TYPE_CHECKING:
+    from roomcast.realtime.forwarding.redis_directory import RedisDirectory
+
+logger = logging.getLogger(__name__)
+
+_SECRET_BYTES: Final = 24
+
+
+class InternalSite:
+    """Builds the internal site, and announces its address to the other gateways.
+
+    Args:
+        address: The configured address.
+        redis: None: the process has no Redis.
+        routes: Answers by path, open to every client of this address.
+
+    Attributes:
+        site: The site to serve.
+    """
+
+    def __init__(self, address: InternalAddress, redis: RedisSettings | None, routes: Mapping[str, Route]) -> None:
+        self._redis = redis
+        self._plain = PlainApp(routes)
+        self._directory: RedisDirectory | None = None
+        self._announced_host = ""
+        self._secret = secrets.token_urlsafe(_SECRET_BYTES)
+        self.site = Site(self._plain, address.host or resolve_host(redis), address.port)
+
+    def accept_forwarded(self, application: Application, directory: RedisDirectory) -> None:
+        """Serve requests that other gateways forward, and announce this address in the directory once it is bound."""
+        internal = InternalApplication(application, NodeAuthenticator(self._secret), self._plain)
+        self.site = Site(internal, self.site.host, self.site.port)
+        # Another machine cannot connect to a wildcard address.
+        self._announced_host = resolve_host(self._redis) if self.site.host in WILDCARDS else self.site.host
+        self._directory = directory
+
+    def bound(self, port: int) -> None:
+        """The site is served on this port: announce it."""
+        if self._directory is not None:
+            self._directory.announce(NodeAddress(self._announced_host, port, self._secret))
+
+
+def resolve_host(redis: RedisSettings | None) -> str:
+    """The address at which the other gateways reach this machine: the one on its route to Redis.
+
+    If the name of Redis does not resolve yet, as while a platform starts its services, it is the address on the default
+    route.
+    """
+    if redis is None:
+        return LOOPBACK_HOST
+    for host, port in redis.addresses:
+        address = address_facing(host, port)
+        if address is None:
+            continue
+        if ip_address(address).is_loopback:
+            logger.info(
+                "Redis is on this machine, so only this machine reaches the internal address;"
+                " set ROOMCAST_INTERNAL_HOST to change that",
+                extra={"host": address},
+            )
+        return address
+    address = outgoing_address() or LOOPBACK_HOST
+    logger.warning(
+        "the host name of Redis does not resolve; set ROOMCAST_INTERNAL_HOST if other gateways cannot reach the"
+        " internal address",
+        extra={"host": address},
+    )
+    return address

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roomcast.app.config import api_config, gateway_config, up_config
+from roomcast.auth.tokens import AuthOptions
+from roomcast.settings import RedisSettings, Settings, SettingsError
+
+AUTH = AuthOptions("a secret of more than thirty-two bytes")
+REDIS = RedisSettings(addresses=(("127.0.0.1", 6379),))
+PAGES = ("http://localhost:3000", "http://127.0.0.1:3000")
+
+
+def test_up_accepts_exactly_the_origins_of_the_pages_that_it_prints() -> None:
+    config = up_config(Settings(), host="127.0.0.1")
+    assert config.page_urls == PAGES
+    assert config.gateway.server.cors_allowed_origins == PAGES
+    assert config.gateway_urls == ("http://localhost:3001", "http://127.0.0.1:3001")
+    assert (config.api.gateway_url, config.api.gateway_port) == (None, 3001)
+    assert set(config.api.connect_sources) == {
+        f"{scheme}://{host}:3001" for scheme in ("http", "ws") for host in ("localhost", "127.0.0.1")
+    }
+
+
+@pytest.mark.parametrize("origins", [(), ("https://chat.example",)])
+def test_configured_origins_replace_the_default(origins) -> None:
+    settings = Settings(allowed_origins=origins)
+    assert up_config(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
+    assert gateway_config(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
+
+
+def test_the_gateway_alone_accepts_the_origin_of_the_guide() -> None:
+    assert gateway_config(Settings(), host="127.0.0.1").gateway.server.cors_allowed_origins == (
+        "http://localhost:3000",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "port"),
+    [
+        (Settings(), {}, 3000),
+        (Settings(gateway_port=8080), {}, 8080),
+        (Settings(gateway_port=8080, api_port=9090), {}, 9090),
+        (Settings(gateway_port=8080, api_port=9090), {"api_port": 7070}, 7070),
+    ],
+)
+def test_one_port_is_the_port_of_the_api_or_the_port_that_a_platform_assigns(settings, options, port) -> None:
+    config = up_config(settings, host="127.0.0.1", one_port=True, **options)
+    assert (config.api_port, config.gateway_port, config.api.gateway_port) == (port, port, None)
+    assert config.one_port
+    assert config.gateway_urls == config.page_urls
+    assert config.api.connect_sources == ()
+
+
+def test_an_api_alone_announces_no_gateway() -> None:
+    config = api_config(Settings(), host="127.0.0.1")
+    assert (config.page_urls, config.gateway_urls, config.one_port) == (PAGES, (), False)
+    assert config.api.gateway_port == 3001
+
+
+def test_options_take_precedence_over_the_environment() -> None:
+    config = up_config(Settings(gateway_port=1, api_port=2), host="127.0.0.1", api_port=4000, gateway_port=4001)
+    assert (config.api_port, config.gateway_port) == (4000, 4001)
+
+
+def test_pages_connect_to_the_configured_url_of_the_gateway() -> None:
+    config = up_config(Settings(gateway_url="https://gw.example"), host="127.0.0.1")
+    assert config.api.gateway_url == "https://gw.example"
+    assert config.api.connect_sources == ("https://gw.example", "wss://gw.example")
+
+
+@pytest.mark.parametrize("make", [up_config, api_config])
+def test_a_page_on_an_allowed_origin_may_connect_to_the_gateway_on_that_host(make) -> None:
+    config = make(Settings(allowed_origins=("https://chat.example",)), host="127.0.0.1")
+    assert {"ws://localhost:3001", "https://chat.example:3001", "wss://chat.example:3001"} <= set(
+        config.api.connect_sources
+    )
+
+
+@pytest.mark.parametrize("make", [up_config, api_config, gateway_config])
+def test_without_authentication_only_loopback_clients_and_host_names_are_accepted(make) -> None:
+    config = make(Settings(), host="127.0.0.1")
+    names = ("localhost", "127.0.0.1", "[::1]")
+    assert names in {config.api.allowed_hosts, config.gateway.server.allowed_hosts}
+    assert config.listen.loopback
+    with pytest.raises(SettingsError):
+        make(Settings(), host="0.0.0.0")
+    assert make(Settings(), host="0.0.0.0", insecure=True).listen.bind == ("0.0.0.0",)
+
+
+@pytest.mark.parametrize("make", [up_config, api_config, gateway_config])
+def test_with_a_secret_every_address_and_host_name_is_accepted(make) -> None:
+    config = make(Settings(auth=AUTH, api_url="http://api", redis=REDIS), host="0.0.0.0")
+    assert (config.listen.bind, config.api.allowed_hosts, config.gateway.server.allowed_hosts) == (
+        ("0.0.0.0",),
+        None,
+        None,
+    )
+
+
+def test_a_gateway_with_a_secret_requires_the_url_of_the_api() -> None:
+    with pytest.raises(SettingsError, match=r"^API_URL"):
+        gateway_config(Settings(auth=AUTH), host="127.0.0.1")
+
+
+def test_a_gateway_beside_an_api_needs_redis() -> None:
+    beside_an_api = Settings(api_url="http://api")
+    with pytest.raises(SettingsError, match=r"^API_URL .*REDIS_HOST or REDIS_URL.*`roomcast up`"):
+        gateway_config(beside_an_api, host="127.0.0.1")
+    assert gateway_config(replace(beside_an_api, redis=REDIS), host="127.0.0.1").settings.api_url == "http://api"
+    assert gateway_config(Settings(), host="127.0.0.1").settings.redis is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "path"),
+    [
+        (Settings(), None, Path("data/roomcast.db")),
+        (Settings(data_dir=Path("x")), None, Path("x/roomcast.db")),
+        (Settings(data_dir=Path("x"), database=Path("y.db")), None, Path("y.db")),
+        (Settings(database=Path("y.db")), Path("z"), Path("z/roomcast.db")),
+    ],
+)
+def test_the_most_specific_setting_names_the_database(settings, data, path) -> None:
+    assert up_config(settings, host="127.0.0.1", data=data).database == path
+
+
+def test_no_config_shows_the_secret() -> None:
+    assert AUTH.secret not in repr(up_config(Settings(auth=AUTH), host="127.0.0.1"))
+
+
+def test_a_data_directory_together_with_postgresql_is_rejected() -> None:
+    settings = Settings(database="postgresql://u:hidden@db/chat")
+    assert up_config(settings, host="127.0.0.1").database == settings.database
+    with pytest.raises(SettingsError, match=r"--data and DATABASE_URL") as refused:
+        up_config(settings, host="127.0.0.1", data=Path("x"))
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "internal"),
+    [
+        ("127.0.0.1", {}, ("127.0.0.1", 0)),
+        ("192.0.2.7", {}, ("192.0.2.7", 0)),
+        ("0.0.0.0", {}, (None, 0)),
+        ("0.0.0.0", {"internal_host": "10.0.0.1", "internal_port": 9100}, ("10.0.0.1", 9100)),
+    ],
+)
+def test_a_gateway_with_redis_has_an_internal_address_no_wider_than_its_public_one(host, settings, internal) -> None:
+    config = gateway_config(Settings(redis=REDIS, **settings), host=host, insecure=True)
+    assert config.internal is not None
+    assert (config.internal.host, config.internal.port) == internal
+
+
+def test_without_redis_an_internal_port_adds_an_internal_address() -> None:
+    assert gateway_config(Settings(), host="127.0.0.1").internal is None
+    for config in (
+        api_config(Settings(internal_port=9100), host="127.0.0.1"),
+        up_config(Settings(internal_port=9100), host="127.0.0.1"),
+    ):
+        assert config.internal is not None
+        assert (config.internal.host, config.internal.port) == ("127.0.0.1", 9100)
+
+
+def test_for_an_api_with_redis_an_internal_port_adds_an_internal_address() -> None:
+    assert api_config(Settings(redis=REDIS), host="0.0.0.0", insecure=True).internal is None
+    config = api_config(Settings(redis=REDIS, internal_port=9100), host="192.0.2.7", insecure=True)
+    assert config.internal is not None
+    assert (config.internal.host, config.internal.port) == ("192.0.2.7", 9100)
+
+
+@pytest.mark.parametrize(
+    ("make", "redis"), [(api_config, REDIS), (api_config, None), (up_config, None), (gateway_config, None)]
+)
+def test_an_internal_host_without_a_port_is_rejected_where_no_port_is_chosen(make, redis) -> None:
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_INTERNAL_HOST .*ROOMCAST_INTERNAL_PORT"):
+        make(Settings(redis=redis, internal_host="10.0.0.1"), host="127.0.0.1")
+
+
+@pytest.mark.parametrize("make", [up_config, gateway_config])
+def test_a_gateway_with_redis_chooses_the_port_of_an_internal_host(make) -> None:
+    config = make(Settings(redis=REDIS, internal_host="10.0.0.1"), host="127.0.0.1")
+    assert (config.internal.host, config.internal.port) == ("10.0.0.1", 0)
+
+
+def test_workers_require_redis_and_each_has_an_internal_port_of_its_own() -> None:
+    with pytest.raises(SettingsError, match="without Redis"):
+        gateway_config(Settings(), host="127.0.0.1", workers=2)
+    with pytest.raises(SettingsError, match="one port each"):
+        gateway_config(Settings(redis=REDIS, internal_port=65_535), host="127.0.0.1", workers=2)
+    config = gateway_config(Settings(redis=REDIS, internal_port=9100), host="127.0.0.1", workers=3)
+    ports = [config.for_worker(number).internal for number in range(3)]
+    assert [internal.port for internal in ports if internal is not None] == [9100, 9101, 9102]
+    config = gateway_config(Settings(redis=REDIS), host="127.0.0.1", workers=2)
+    assert config.for_worker(1) == config
+
+
+def test_the_shutdown_times_come_from_the_settings() -> None:
+    assert gateway_config(Settings(), host="127.0.0.1").serve.drain_limit_s == 2.5
+    config = gateway_config(Settings(unready_s=5.0, drain_s=30.0), host="127.0.0.1")
+    assert (config.serve.unready_s, config.serve.drain_limit_s) == (5.0, 30.0)
