@@ -115,6 +115,7 @@ async def test_events_committed_during_an_append_are_appended_together(tmp_path:
         await send(backend, count=4)
         log.hold.set()
         await all_marks_are_gone(backend)
+        assert backend.relay.counters == RelayCounters(appended=4)
     assert log.appends == [[1], [2, 3, 4]]
 
 
@@ -226,6 +227,52 @@ async def test_no_event_is_lost_or_reordered_by_a_log_that_fails_at_random(tmp_p
             await subscriber.reached(2 * sends + 1)
             assert subscriber.seqs == list(range(1, 2 * sends + 2))
         await all_marks_are_gone(backend)
+
+
+async def test_events_with_a_hole_between_them_are_read_from_the_table(tmp_path: Path) -> None:
+    log = FaultyLog()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
+        first, _, third = [(await backend.store.chats.append_message(new_message())).event for _ in range(3)]
+        backend.relay.offer((first,))
+        backend.relay.offer((third,))
+        await all_marks_are_gone(backend)
+        assert await log.head("c") == Head(backend.reader.epoch, 3)
+    assert [1, 3] not in log.appends
+
+
+async def test_a_chat_is_left_to_a_sweep_after_too_many_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = FaultyLog()
+    options = RelayOptions(mark_delay_s=0, retry_min_s=60, retry_max_s=60, max_gaps=3)
+    async with open_backend(tmp_path, log=log, relay_options=options) as backend:
+        backend.relay._sweep_wanted.clear()  # the first sweep would append, too
+        gaps = 0
+
+        async def answer_with_a_gap(*_asked: object) -> Gap:
+            nonlocal gaps
+            gaps += 1
+            return Gap(Head(backend.reader.epoch, 0))
+
+        await send(backend)
+        await all_marks_are_gone(backend)
+        await backend.store.chats.append_message(new_message())
+        monkeypatch.setattr(log, "append", answer_with_a_gap)
+        assert not await backend.relay.publish_now("c")
+        assert gaps == options.max_gaps + 1
+
+
+async def test_a_restore_appends_the_recent_events_that_the_log_has_lost(tmp_path: Path) -> None:
+    log = FaultyLog()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        await send(backend, count=3)
+        await all_marks_are_gone(backend)
+        log.forget()
+        backend.relay.restore()
+
+        async def is_restored() -> bool:
+            return await log.head("c") == Head(backend.reader.epoch, 3)
+
+        await until(is_restored)
 
 
 async def test_a_join_creates_the_log_even_of_a_chat_that_does_not_exist(tmp_path: Path) -> None:
