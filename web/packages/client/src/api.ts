@@ -1,4 +1,4 @@
-/** The REST API, typed. Every failure is a `NetworkError` or a `ProblemError`. */
+/** Typed REST API. Every call rejects with a `NetworkError` or a `ProblemError`. */
 import { NetworkError, ProblemError } from './errors.ts';
 import type {
   Chat,
@@ -12,23 +12,25 @@ import type {
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Longer than any answer takes; a hanging connection must not hold back the outbox for ever. */
+/** Bounds a hanging request, which would otherwise block the outbox. */
 const REQUEST_TIMEOUT_MS = 20_000;
-/** Where the API listens by the guide's conventions, for programs outside of a browser. */
+/** The guide's port; used outside a browser if `apiUrl` is not set. */
 const DEFAULT_API_URL = 'http://localhost:3000';
 
+/** Returns the access token, or null for an anonymous request. */
 export type TokenSource = () => string | null | Promise<string | null>;
 
 export interface ApiOptions {
-  /** Base URL of the API; null: the page's origin. */
+  /** Base URL of the API; null for the page's origin. */
   apiUrl: string | null;
   getToken: TokenSource | null;
 }
 
 type Query = Record<string, string | number | null | undefined>;
 
+/** Methods of the REST API. Requests time out after 20 s. */
 export class RoomcastApi {
-  /** Asked at each request: options may change. */
+  /** Called for each request, because options may change. */
   readonly #options: () => ApiOptions;
   readonly #runtime: Pick<Runtime, 'clock' | 'fetch' | 'pageOrigin'>;
 
@@ -37,33 +39,37 @@ export class RoomcastApi {
     this.#runtime = runtime;
   }
 
+  /** Configuration of the server: gateway address, whether tokens are required, version. */
   config(): Promise<Config> {
     return this.#request('GET', '/api/config');
   }
 
+  /** One page of chats, newest activity first. `cursor` is `nextCursor` of the page before. */
   listChats(page: { limit?: number; cursor?: string | null } = {}): Promise<ChatPage> {
     return this.#request('GET', '/api/chats', { query: page });
   }
 
+  /** One chat. */
   getChat(chatId: string): Promise<Chat> {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}`);
   }
 
+  /** Creates a chat. Rejects with code `chat-exists` if the id is taken. */
   createChat(chat: CreateChat = {}): Promise<Chat> {
     return this.#request('POST', '/api/chats', { body: chat });
   }
 
-  /** Messages for display, ascending by seq: the newest page, or the one before or after a seq. */
+  /** One page of messages, ascending by seq: the newest, or the one before or after a seq (exclusive). */
   listMessages(chatId: string, page: { before?: number; after?: number; limit?: number } = {}): Promise<MessagePage> {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/messages`, { query: page });
   }
 
-  /** Events after a cursor, for catching up. */
+  /** One page of events after a cursor (`after` is a seq, `epoch` its epoch). */
   listEvents(chatId: string, page: { after: number; epoch?: string; limit?: number }): Promise<EventPage> {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/events`, { query: page });
   }
 
-  /** Stores a message; a repeat of its `clientMsgId` answers the first result. */
+  /** Stores a message. A repeated `clientMsgId` returns the message that was stored first. */
   sendMessage(message: SendMessage): Promise<Message> {
     return this.#request('POST', '/api/chat/messages', { body: message });
   }
@@ -75,12 +81,12 @@ export class RoomcastApi {
   ): Promise<T> {
     const { apiUrl, getToken } = this.#options();
     const base = apiUrl ?? this.#runtime.pageOrigin() ?? DEFAULT_API_URL;
-    const url = `${base.replace(/\/+$/, '')}${path}${search(query)}`;
+    const url = `${base.replace(/\/+$/, '')}${path}${queryString(query)}`;
     const headers: Record<string, string> = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
     const abort = new AbortController();
     const timer = this.#runtime.clock.setTimeout(
-      () => abort.abort(new NetworkError(`${method} ${path}: no answer in time`)),
+      () => abort.abort(new NetworkError(`${method} ${path}: no response in time`)),
       REQUEST_TIMEOUT_MS,
     );
     try {
@@ -105,7 +111,7 @@ export class RoomcastApi {
   }
 }
 
-function search(query: Query = {}): string {
+function queryString(query: Query = {}): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined) params.set(name, String(value));
@@ -116,7 +122,7 @@ function search(query: Query = {}): string {
 
 async function readProblem(response: Response): Promise<Record<string, unknown>> {
   if (!(response.headers.get('content-type') ?? '').includes('json')) return {};
-  // A body that is cut short or not JSON after all: the status alone still says what happened.
+  // A truncated or invalid body is ignored; the status remains.
   const parsed: unknown = await response.json().catch(() => null);
   return typeof parsed === 'object' && parsed !== null ? { ...parsed } : {};
 }

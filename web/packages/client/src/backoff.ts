@@ -1,16 +1,16 @@
-/** Exponential backoff whose jitter stays at the cap, so that a thousand clients never march in step. */
+/** Exponential backoff. The jitter also applies at the maximum, so that clients do not retry in lockstep. */
 
 const FIRST_DELAY_MS = 500;
 export const MAX_DELAY_MS = 5_000;
 
 /**
- * How long to wait before the next attempt.
+ * Delay before the next attempt.
  *
- * @param attempt number of failures so far, from 1
- * @param random between 0 (included) and 1
- * @returns milliseconds: between half and all of the step, at most 5 s
+ * @param failures - Consecutive failures so far, from 1.
+ * @param random - In [0, 1).
+ * @returns Milliseconds, between 50 % and 100 % of the step; at most 5,000.
  */
-export function backoffMs(attempt: number, random: number): number {
-  const step = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt - 1, 10));
+export function backoffMs(failures: number, random: number): number {
+  const step = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures - 1, 10));
   return Math.round(step * (0.5 + random / 2));
 }

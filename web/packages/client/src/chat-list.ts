@@ -1,53 +1,67 @@
-/** The list of chats, newest activity first: loaded by page, refreshed while somebody looks at it. */
+/** The chat list, newest activity first: loaded page by page, polled while it has subscribers. */
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { type RoomcastError, toRoomcastError } from './errors.ts';
 import type { Chat } from './generated/contract.ts';
-import { Observable } from './observable.ts';
-import type { Runtime, TimerHandle } from './runtime.ts';
+import { Observable, patch } from './observable.ts';
+import type { Runtime } from './runtime.ts';
+import { Timer } from './timer.ts';
 import type { ChatMessage, ChatSummary, LoadStatus } from './types.ts';
 
 const PAGE_SIZE = 50;
-/** A chat that others create shows after this at the latest. */
-const REFRESH_EVERY_MS = 15_000;
+/** Upper bound for the delay until a chat created by another user is listed. */
+const REFRESH_INTERVAL_MS = 15_000;
 
+/** Immutable state of the chat list. */
 export interface ChatListSnapshot {
+  /** Newest activity first. */
   readonly chats: readonly ChatSummary[];
   readonly status: LoadStatus;
-  /** The last failure, also while it is tried again. */
+  /** The last failure, kept while it is retried; null after a success. */
   readonly error: RoomcastError | null;
+  /** True if `loadMore` has a further page. */
   readonly hasMore: boolean;
 }
 
+/** The snapshot before the first request. */
+export const INITIAL_CHAT_LIST: ChatListSnapshot = { chats: [], status: 'idle', error: null, hasMore: false };
+
+/**
+ * The chat list of a client. While it has subscribers it is read every 15 s, after a reconnect and when the page becomes
+ * visible; live activity moves a chat up at once.
+ */
 export class ChatList {
   readonly #api: Pick<RoomcastApi, 'listChats' | 'createChat'>;
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
-  readonly #snapshot = new Observable<ChatListSnapshot>({ chats: [], status: 'idle', error: null, hasMore: false });
+  readonly #snapshot = new Observable(INITIAL_CHAT_LIST);
+  readonly #refreshTimer: Timer;
   #nextCursor: string | null = null;
-  #timer: TimerHandle | null = null;
   #refreshing: Promise<void> | null = null;
   #failures = 0;
-  /** Rises when the list is emptied: what was asked before is then not taken. */
+  /** Incremented by `clear`, so that responses to earlier requests are ignored. */
   #generation = 0;
 
   constructor(api: Pick<RoomcastApi, 'listChats' | 'createChat'>, runtime: Pick<Runtime, 'clock' | 'random'>) {
     this.#api = api;
     this.#runtime = runtime;
+    this.#refreshTimer = new Timer(runtime.clock);
   }
 
+  /** Calls the listener after each change of `getSnapshot()`; the first subscriber starts loading. */
   readonly subscribe = (listener: () => void): (() => void) => {
-    const isFirst = !this.#snapshot.observed;
+    const isFirst = !this.#snapshot.hasListeners;
     const unsubscribe = this.#snapshot.subscribe(listener);
     if (isFirst) void this.refresh();
     return () => {
       unsubscribe();
-      if (!this.#snapshot.observed) this.#cancelTimer();
+      if (!this.#snapshot.hasListeners) this.#refreshTimer.cancel();
     };
   };
 
+  /** The current state; the same object until it changes. */
   readonly getSnapshot = (): ChatListSnapshot => this.#snapshot.value;
 
-  /** Reads the first page again. Never rejects: a failure shows as `error` and is tried again while it can help. */
+  /** Reads the first page again. Never rejects: a failure is set as `error`, and retried if it is temporary. */
   readonly refresh = (): Promise<void> => {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = null;
@@ -55,26 +69,26 @@ export class ChatList {
     return this.#refreshing;
   };
 
-  /** Reads the next page. Never rejects. */
+  /** Reads the next page. Never rejects: a failure is set as `error`. */
   readonly loadMore = async (): Promise<void> => {
     const cursor = this.#nextCursor;
     const generation = this.#generation;
     if (cursor === null) return;
     try {
       const page = await this.#api.listChats({ limit: PAGE_SIZE, cursor });
-      // The same page asked for twice is taken once.
+      // Of concurrent requests for the same page only the first response counts.
       if (generation !== this.#generation || cursor !== this.#nextCursor) return;
       this.#nextCursor = page.nextCursor;
       this.#put(merge(this.#snapshot.value.chats, page.chats.map(toSummary)), { hasMore: page.nextCursor !== null });
     } catch (error) {
-      if (generation === this.#generation) this.#patch({ error: toRoomcastError(error) });
+      if (generation === this.#generation) patch(this.#snapshot, { error: toRoomcastError(error) });
     }
   };
 
   /**
-   * Creates a chat and puts it first.
+   * Creates a chat and adds it to the list.
    *
-   * @throws ProblemError, such as `chat-exists`, or NetworkError
+   * @returns The new chat. Rejects with a ProblemError (for example with code `chat-exists`) or a NetworkError.
    */
   readonly createChat = async (chat: { id?: string; title?: string } = {}): Promise<ChatSummary> => {
     try {
@@ -86,9 +100,13 @@ export class ChatList {
     }
   };
 
-  /** Something came: its chat moves up. One that is not listed yet is fetched. */
+  /**
+   * Moves a chat up after new activity; an unknown chat triggers a refresh.
+   *
+   * @internal
+   */
   touch({ chatId, seq, time }: Pick<ChatMessage, 'chatId' | 'seq' | 'time'>): void {
-    if (chatId === undefined || !this.#snapshot.observed) return;
+    if (chatId === undefined || !this.#snapshot.hasListeners) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (!known) {
       void this.refresh();
@@ -97,31 +115,39 @@ export class ChatList {
     }
   }
 
-  /** The connection is back, or the page is looked at again: what is shown may be old. */
+  /**
+   * Refreshes after a reconnect, or when the page becomes visible.
+   *
+   * @internal
+   */
   wake(): void {
-    if (this.#snapshot.observed) void this.refresh();
+    if (this.#snapshot.hasListeners) void this.refresh();
   }
 
-  /** Another person sees nothing of the first one's. */
+  /**
+   * Empties the list for another user.
+   *
+   * @internal
+   */
   clear(): void {
     this.#generation += 1;
     this.#nextCursor = null;
     this.#refreshing = null;
-    this.#snapshot.set({ chats: [], status: 'idle', error: null, hasMore: false });
+    this.#snapshot.set(INITIAL_CHAT_LIST);
     this.wake();
   }
 
   async #refresh(): Promise<void> {
-    this.#cancelTimer();
+    this.#refreshTimer.cancel();
     const generation = this.#generation;
-    if (this.#snapshot.value.status !== 'ready') this.#patch({ status: 'loading' });
-    let delayMs: number | null = REFRESH_EVERY_MS;
+    if (this.#snapshot.value.status !== 'ready') patch(this.#snapshot, { status: 'loading' });
+    let delayMs: number | null = REFRESH_INTERVAL_MS;
     try {
       const page = await this.#api.listChats({ limit: PAGE_SIZE });
       if (generation !== this.#generation) return;
       this.#failures = 0;
       const first = page.chats.map(toSummary);
-      // Pages after the first stay as they are, unless the first is all there is.
+      // Later pages are kept, unless the first page is the only one.
       const rest =
         page.nextCursor === null || this.#snapshot.value.status !== 'ready' ? [] : this.#snapshot.value.chats;
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
@@ -131,29 +157,17 @@ export class ChatList {
       const error = toRoomcastError(caught);
       this.#failures += 1;
       delayMs = error.retryable ? backoffMs(this.#failures, this.#runtime.random()) : null;
-      this.#patch(error.retryable ? { error } : { error, status: 'error' });
+      patch(this.#snapshot, error.retryable ? { error } : { error, status: 'error' });
     }
-    if (delayMs !== null && this.#snapshot.observed) {
-      this.#timer = this.#runtime.clock.setTimeout(() => void this.refresh(), delayMs);
+    if (delayMs !== null && this.#snapshot.hasListeners) {
+      this.#refreshTimer.start(() => void this.refresh(), delayMs);
     }
-  }
-
-  #cancelTimer(): void {
-    if (this.#timer !== null) this.#runtime.clock.clearTimeout(this.#timer);
-    this.#timer = null;
   }
 
   #put(chats: readonly ChatSummary[], change: Partial<ChatListSnapshot>): void {
     const before = this.#snapshot.value.chats;
     const same = before.length === chats.length && chats.every((chat, index) => chat === before[index]);
-    this.#patch(same ? change : { ...change, chats });
-  }
-
-  #patch(change: Partial<ChatListSnapshot>): void {
-    const before = this.#snapshot.value;
-    const next = { ...before, ...change };
-    if (Object.entries(next).some(([name, value]) => before[name as keyof ChatListSnapshot] !== value))
-      this.#snapshot.set(next);
+    patch(this.#snapshot, same ? change : { ...change, chats });
   }
 }
 
@@ -161,7 +175,7 @@ function toSummary({ id, title, createdAt, lastActivityAt, lastSeq }: Chat): Cha
   return { id, title, createdAt: new Date(createdAt), lastActivityAt: new Date(lastActivityAt), lastSeq };
 }
 
-/** Newest activity first; an unchanged chat keeps its identity. */
+/** Newest activity first; an unchanged chat remains the same object. */
 function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): ChatSummary[] {
   const byId = new Map(known.map((chat) => [chat.id, chat]));
   for (const chat of fresh) {

@@ -1,20 +1,20 @@
 /**
- * What a chat shows: the messages that the server has, then the own ones on their way. One pure reducer.
+ * Entries of one chat, as a pure reducer: confirmed messages, then own messages that are still being sent.
  *
- * Entries keep their identity until they change, so that a view may memoise each line.
+ * An unchanged entry remains the same object, so that a view can memoize it.
  */
 import type { RoomcastError } from './errors.ts';
 import type { Message, MessagePage } from './generated/contract.ts';
 import { type ChatEntry, reviveMessage } from './types.ts';
 
-/** Lines that stay in memory while a chat grows; who scrolled further back keeps what was loaded. */
+/** Entries kept while live messages arrive. Older pages that a user loaded raise the limit. */
 const MAX_LIVE_MESSAGES = 2_000;
 
 export interface ChatLog {
   readonly loaded: boolean;
   /** Ascending by seq. */
   readonly confirmed: readonly ChatEntry[];
-  /** In the order of sending. */
+  /** In send order. */
   readonly outgoing: readonly ChatEntry[];
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
@@ -24,7 +24,7 @@ export interface ChatLog {
 
 export type ChatLogAction =
   | { readonly type: 'replaced'; readonly page: MessagePage; readonly reset: boolean }
-  /** `upTo`: seq of the last event of any kind. */
+  /** `upTo`: seq of the last delivered event of any type. */
   | { readonly type: 'delivered'; readonly messages: readonly Message[]; readonly upTo: number }
   | { readonly type: 'older-requested' }
   | { readonly type: 'older-loaded'; readonly before: number; readonly page: MessagePage }
@@ -33,8 +33,7 @@ export type ChatLogAction =
   | { readonly type: 'sent'; readonly message: Message; readonly upTo: number }
   | { readonly type: 'send-failed'; readonly key: string; readonly error: RoomcastError }
   | { readonly type: 'resent'; readonly key: string }
-  | { readonly type: 'discarded'; readonly key: string }
-  | { readonly type: 'cleared' };
+  | { readonly type: 'discarded'; readonly key: string };
 
 export const EMPTY_LOG: ChatLog = {
   loaded: false,
@@ -51,7 +50,7 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
     case 'replaced':
       return replace(log, action.page, action.reset);
     case 'delivered':
-      return withoutSettled(log.loaded ? append(log, action.messages) : log, action.messages, action.upTo);
+      return dropSettled(log.loaded ? append(log, action.messages) : log, action.messages, action.upTo);
     case 'older-requested':
       return { ...log, loadingOlder: true, olderError: null };
     case 'older-loaded':
@@ -68,19 +67,21 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
       return edit(log, action.key, { status: 'sending', error: null });
     case 'discarded':
       return { ...log, outgoing: log.outgoing.filter((entry) => entry.key !== action.key) };
-    case 'cleared':
-      return EMPTY_LOG;
   }
 }
 
 function toEntry(message: Message): ChatEntry {
-  const { clientMsgId, id } = message;
-  return { ...reviveMessage(message), key: keyOf(clientMsgId, id), status: 'sent', error: null };
+  return { ...reviveMessage(message), key: entryKey(message), status: 'sent', error: null };
 }
 
-/** The same for an optimistic entry and for the message that it becomes. */
-export function keyOf(clientMsgId: string | null, id: string): string {
-  return clientMsgId === null ? `m:${id}` : `c:${clientMsgId}`;
+/** Key of an own message, from its creation on. */
+export function outgoingKey(clientMsgId: string): string {
+  return `c:${clientMsgId}`;
+}
+
+/** Key of a stored message; for an own message the same as `outgoingKey`. */
+export function entryKey({ clientMsgId, id }: Pick<Message, 'clientMsgId' | 'id'>): string {
+  return clientMsgId === null ? `m:${id}` : outgoingKey(clientMsgId);
 }
 
 function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
@@ -90,8 +91,8 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const outgoing = log.outgoing.filter((entry) => {
     if (keys.has(entry.key)) return false;
     if (entry.seq === null) return true;
-    // Accepted once, but the history that it was accepted into is gone, or is already shown up to there. What another
-    // epoch accepted beyond the end of this one is gone with it, or comes as an event.
+    // Accepted by the server. It is dropped if its history was reset, if the page reaches beyond its seq, or if another
+    // epoch accepted it: then it is lost, or arrives as an event.
     return !reset && entry.seq > page.seq && entry.epoch === page.epoch;
   });
   return {
@@ -119,15 +120,15 @@ function append(log: ChatLog, messages: readonly Message[]): ChatLog {
   };
 }
 
-/** Without what came as an event, and without what was accepted into a history that went another way from there. */
-function withoutSettled(log: ChatLog, messages: readonly Message[], upTo: number): ChatLog {
-  const keys = new Set(messages.map((message) => keyOf(message.clientMsgId, message.id)));
+/** Removes outgoing entries that arrived as events, and accepted ones whose seq another event took. */
+function dropSettled(log: ChatLog, messages: readonly Message[], upTo: number): ChatLog {
+  const keys = new Set(messages.map(entryKey));
   const outgoing = log.outgoing.filter((entry) => !keys.has(entry.key) && (entry.seq === null || entry.seq > upTo));
   return outgoing.length === log.outgoing.length ? log : { ...log, outgoing };
 }
 
 function prepend(log: ChatLog, before: number, page: MessagePage): ChatLog {
-  // The list was replaced while the page was on its way.
+  // The entries were replaced during the request.
   if (log.confirmed[0]?.seq !== before) return log;
   const older = page.messages.filter((message) => message.seq < before).map(toEntry);
   const confirmed = [...older, ...log.confirmed];
@@ -136,7 +137,7 @@ function prepend(log: ChatLog, before: number, page: MessagePage): ChatLog {
 
 function confirm(log: ChatLog, message: Message, upTo: number): ChatLog {
   const entry = toEntry(message);
-  // Shown among the confirmed ones already, or part of what lies before the loaded page.
+  // Already among the confirmed entries, or older than the loaded page.
   if (message.seq <= upTo) return { ...log, outgoing: log.outgoing.filter((other) => other.key !== entry.key) };
   return edit(log, entry.key, entry);
 }

@@ -1,9 +1,9 @@
 /**
- * The client: the guide's `WebSocketClient`, with chats, history and sending behind it.
+ * The client: the guide's `WebSocketClient`, extended by chats, history and sending.
  *
  * Source: guide, Step 2.3 and 2.5.
  */
-import { RoomcastApi, type TokenSource } from './api.ts';
+import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
 import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
@@ -15,60 +15,64 @@ import { ChatSession } from './session.ts';
 import { type ChatEntry, type ChatMessage, ConnectionState, reviveMessage, type WebSocketEvents } from './types.ts';
 import { type KeyValueStorage, UnsentStore } from './unsent-store.ts';
 
-/** Chats that were shown and may be shown again: their messages are kept, so that going back is instant. */
+/** Unused chats whose messages are kept, so that they show at once when opened again. */
 const MAX_IDLE_CHATS = 20;
-const IDLE_AFTER_MS = 60_000;
+/** A chat requested within this time is not evicted: its subscription may still follow. */
+const EVICT_AFTER_MS = 60_000;
 const DEFAULT_PAGE_SIZE = 50;
 
+/** Options of a client; all are optional. */
 export interface ClientOptions {
-  /** Base URL of the API. Default: the page's origin; outside of a browser the guide's `http://localhost:3000`. */
+  /** Base URL of the API. Default: the page's origin; outside a browser `http://localhost:3000`. */
   apiUrl?: string;
-  /** URL of the gateway. Default: what the API says; outside of a browser the guide's `http://localhost:3001`. */
+  /** URL of the gateway. Default: as configured in the API; outside a browser `http://localhost:3001`. */
   gatewayUrl?: string;
-  /** A fixed token. */
+  /** A fixed access token. */
   auth?: { token: string };
-  /** Asked before each connection and request, so that it may renew the token. */
+  /** Returns the access token; called before each connection and request, so that it can renew it. */
   getToken?: TokenSource;
-  /** Keeps unsent messages across a reload, such as `window.localStorage`. Default: they are kept in memory. */
+  /** Keeps unsent messages across a reload; for example `window.localStorage`. Default: they are kept in memory. */
   storage?: KeyValueStorage | null;
-  /** Messages in a page of history. */
+  /** Messages per page of history. Default: 50. */
   pageSize?: number;
-  /** Replaces parts of the surroundings, for tests. */
+  /** Replaces the clock, the network and other side effects, for tests. */
   runtime?: Partial<Runtime>;
 }
 
+/** A client for one user at a time: one connection, any number of chats. */
 export class WebSocketClient {
-  /** The REST API. */
+  /** The REST API, with this client's address and token. */
   readonly api: RoomcastApi;
-  /** The list of chats. */
+  /** The chat list of the user. */
   readonly chats: ChatList;
   readonly #runtime: Runtime;
   readonly #connection: Connection;
   readonly #events = new Emitter<WebSocketEvents>();
-  /** By chat id, the one asked for last at the end. */
+  /** By chat id, least recently requested first. */
   readonly #sessions = new Map<string, ChatSession>();
-  readonly #rooms = new Map<string, () => void>();
+  /** Ends the follow of each chat joined by `joinChat`, by chat id. */
+  readonly #joinedChats = new Map<string, () => void>();
   #options: ClientOptions = {};
   #userId: string | null = null;
   #state = ConnectionState.DISCONNECTED;
-  #stopWaking: (() => void) | null = null;
+  #cancelOnWake: (() => void) | null = null;
 
   constructor(options: ClientOptions = {}) {
     this.#options = options;
     this.#runtime = { ...platformRuntime, ...options.runtime };
-    this.api = new RoomcastApi(() => this.#address, this.#runtime);
+    this.api = new RoomcastApi(() => this.#apiOptions, this.#runtime);
     this.chats = new ChatList(this.api, this.#runtime);
     this.#connection = new Connection({ prepare: () => this.#prepare() }, this.#runtime);
-    this.#connection.snapshot.subscribe(() => this.#followSnapshot());
-    this.#connection.events.on('open', () => this.#opened());
-    this.#connection.events.on('close', (reason) => this.#closed(reason));
+    this.#connection.snapshot.subscribe(() => this.#handleConnectionChange());
+    this.#connection.events.on('open', () => this.#handleOpen());
+    this.#connection.events.on('close', (reason) => this.#handleClose(reason));
     this.#connection.events.on('failed', (error) => this.#events.emit('error', error));
     this.#connection.events.on('lost', (reason) => this.#events.emit('connection-lost', reason));
     this.#connection.events.on('restored', () => this.#events.emit('connection-restored'));
-    this.#connection.events.on('event', (name, payload) => this.#route(name, payload));
+    this.#connection.events.on('event', (name, payload) => this.#handleEvent(name, payload));
   }
 
-  /** Changes options of a client that is made already, such as the guide's singleton. They hold from the next use on. */
+  /** Changes options of an existing client, such as the guide's singleton, from the next request or connection on. */
   configure(options: Omit<ClientOptions, 'runtime' | 'storage' | 'pageSize'>): void {
     this.#options = { ...this.#options, ...options };
   }
@@ -76,41 +80,53 @@ export class WebSocketClient {
   // The guide's methods.
 
   /**
-   * Connects as a user, until `disconnect`. Lost connections are opened again.
+   * Connects as a user, until `disconnect`. A lost connection is reopened automatically.
    *
-   * @returns settles once: when connected, or with the first failure; attempts then go on, unless access was refused
+   * @returns Resolves when connected. Rejects with the first failure: a NetworkError, ProblemError or RefusedError; retries
+   *   continue if its `retryable` is true. Rejects with a ConnectionAbortedError after `disconnect` or a connect as
+   *   another user.
    */
   connect(userId: string): Promise<void> {
     return this.#connection.connect(userId);
   }
 
-  /** Disconnects, whoever holds the connection, and leaves the rooms of `joinChat`. */
+  /** Disconnects regardless of `acquire`, and leaves the chats of `joinChat`. */
   disconnect(): void {
-    this.#leaveRooms();
+    this.#leaveJoinedChats();
     this.#connection.disconnect();
   }
 
+  /**
+   * Opens a new connection now, without backoff.
+   *
+   * @returns As `connect`. Rejects with a ConnectionAbortedError if no user is known.
+   */
   reconnect(): Promise<void> {
     return this.#connection.reconnect();
   }
 
-  /** Joins a chat as soon as there is a connection, and again after each reconnect, without a gap. */
+  /** Joins a chat once connected, and again after each reconnect; missed messages are delivered first. */
   joinChat(chatId: string): void {
-    if (!this.#rooms.has(chatId)) this.#rooms.set(chatId, this.chat(chatId).follow());
+    if (!this.#joinedChats.has(chatId)) this.#joinedChats.set(chatId, this.chat(chatId).follow());
   }
 
+  /** Ends `joinChat`. */
   leaveChat(chatId: string): void {
-    this.#rooms.get(chatId)?.();
-    this.#rooms.delete(chatId);
+    this.#joinedChats.get(chatId)?.();
+    this.#joinedChats.delete(chatId);
   }
 
-  /** @throws NotConnectedError, AckTimeoutError */
+  /** @returns `'pong'`. Rejects with a NotConnectedError or an AckTimeoutError. */
   ping(): Promise<string> {
     if (!this.isConnected) return Promise.reject(new NotConnectedError());
     return this.#connection.request<string>('ping');
   }
 
-  /** @returns ends the listening */
+  /**
+   * Adds an event handler.
+   *
+   * @returns A function that removes it.
+   */
   on<Name extends keyof WebSocketEvents>(event: Name, handler: WebSocketEvents[Name]): () => void {
     return this.#events.on(event, handler);
   }
@@ -123,44 +139,49 @@ export class WebSocketClient {
     return this.connectionState === ConnectionState.CONNECTED;
   }
 
+  /** The connected or connecting user; null while disconnected. */
   get currentUserId(): string | null {
     return this.#connection.snapshot.value.userId;
   }
 
   // Beyond the guide.
 
-  /** Holds the connection as one of several users of it; the last one that lets go closes it. */
+  /**
+   * Connects as a user and shares the connection with other callers; the last release closes it.
+   *
+   * @returns The release function; further calls of it have no effect.
+   */
   acquire(userId: string): () => void {
     return this.#connection.acquire(userId);
   }
 
-  /** Hears of each change of `getConnection()`. */
+  /** Calls the listener after each change of `getConnection()`. */
   readonly subscribeConnection = (listener: () => void): (() => void) => this.#connection.snapshot.subscribe(listener);
 
-  /** State of the connection; the same object until it changes. */
+  /** The state of the connection; the same object until it changes. */
   readonly getConnection = (): ConnectionSnapshot => this.#connection.snapshot.value;
 
-  /** One chat; it stays quiet until somebody subscribes to it. */
+  /** The session of a chat. It is neither loaded nor joined before the first subscription. */
   chat(chatId: string): ChatSession {
     const session = this.#sessions.get(chatId) ?? this.#newSession(chatId);
-    session.askedAt = this.#runtime.clock.now();
+    session.requestedAt = this.#runtime.clock.now();
     this.#sessions.delete(chatId);
     this.#sessions.set(chatId, session);
-    this.#forgetIdle();
+    this.#evictIdle();
     return session;
   }
 
-  /** Sends a message. Never rejects: see the entry's `status`. */
+  /** Sends a message; see `ChatSession.send`. Never rejects: the entry's `status` shows the outcome. */
   sendMessage(chatId: string, content: string): Promise<ChatEntry> {
     return this.chat(chatId).send(content);
   }
 
-  /** Disconnects and gives up what is unsent. */
+  /** Disconnects and fails unsent messages, which remain in the storage. */
   close(): void {
     this.disconnect();
     for (const session of this.#sessions.values()) session.close();
-    this.#stopWaking?.();
-    this.#stopWaking = null;
+    this.#cancelOnWake?.();
+    this.#cancelOnWake = null;
   }
 
   get #getToken(): TokenSource | null {
@@ -168,7 +189,7 @@ export class WebSocketClient {
     return getToken ?? (auth ? () => auth.token : null);
   }
 
-  get #address(): { apiUrl: string | null; getToken: TokenSource | null } {
+  get #apiOptions(): ApiOptions {
     return { apiUrl: this.#options.apiUrl ?? null, getToken: this.#getToken };
   }
 
@@ -187,7 +208,7 @@ export class WebSocketClient {
         listMessages: (id, page) => this.api.listMessages(id, page),
         listEvents: (id, page) => this.api.listEvents(id, page),
         sendMessage: async ({ userId, ...message }) => {
-          // With authentication on, the token says who speaks.
+          // With authentication enabled, the token identifies the user.
           const token = (await this.#getToken?.()) ?? null;
           return this.api.sendMessage(token === null && userId != null ? { ...message, userId } : message);
         },
@@ -200,26 +221,25 @@ export class WebSocketClient {
       report: (message) => this.#events.emit('error', { message }),
       started: (started) => {
         if (!this.#sessions.has(chatId)) this.#sessions.set(chatId, started);
-        this.#stopWaking ??= this.#runtime.onWake(() => this.#wake());
+        this.#cancelOnWake ??= this.#runtime.onWake(() => this.#wake());
         started.setUser(this.currentUserId);
       },
     });
     session.setUser(this.currentUserId);
-    if (this.#connection.isOpen) session.input({ type: 'opened' });
+    if (this.#connection.isOpen) session.dispatch({ type: 'opened' });
     return session;
   }
 
-  #forgetIdle(): void {
+  #evictIdle(): void {
     const now = this.#runtime.clock.now();
     const idle = [...this.#sessions.values()].filter((session) => session.isIdle);
     for (const session of idle.slice(0, Math.max(0, idle.length - MAX_IDLE_CHATS))) {
-      // Asked for just now, perhaps by a render whose subscription is still to come.
-      if (now - session.askedAt < IDLE_AFTER_MS) return;
+      if (now - session.requestedAt < EVICT_AFTER_MS) return;
       this.#sessions.delete(session.chatId);
     }
   }
 
-  #followSnapshot(): void {
+  #handleConnectionChange(): void {
     const { userId, state } = this.#connection.snapshot.value;
     if (userId !== null && userId !== this.#userId) {
       const isSwitch = this.#userId !== null;
@@ -233,17 +253,17 @@ export class WebSocketClient {
     }
   }
 
-  #opened(): void {
+  #handleOpen(): void {
     for (const session of [...this.#sessions.values()]) {
-      session.input({ type: 'opened' });
+      session.dispatch({ type: 'opened' });
       session.wake();
     }
     this.chats.wake();
     this.#events.emit('connect');
   }
 
-  #closed(reason: string): void {
-    for (const session of [...this.#sessions.values()]) session.input({ type: 'closed' });
+  #handleClose(reason: string): void {
+    for (const session of [...this.#sessions.values()]) session.dispatch({ type: 'closed' });
     this.#events.emit('disconnect', reason);
   }
 
@@ -252,7 +272,7 @@ export class WebSocketClient {
     this.chats.wake();
   }
 
-  #route(name: string, payload: unknown): void {
+  #handleEvent(name: string, payload: unknown): void {
     const data = isRecord(payload) ? payload : {};
     if (name === 'error') {
       this.#events.emit('error', { ...data, message: typeof data['message'] === 'string' ? data['message'] : 'error' });
@@ -261,22 +281,22 @@ export class WebSocketClient {
     const { chatId, seq, epoch } = data;
     const session = typeof chatId === 'string' ? this.#sessions.get(chatId) : undefined;
     if (name === 'presence') {
-      if (isPresence(data)) session?.takePresence(data);
+      if (isPresence(data)) session?.applyPresence(data);
       this.#events.emit(name, data as unknown as Presence);
     } else if (name === 'typing') {
-      if (isTyping(data)) session?.takeTyping(data);
+      if (isTyping(data)) session?.applyTyping(data);
       this.#events.emit(name, data as unknown as Typing);
     } else if (name === 'chat-activity') {
-      // Its seq is a place in the chat, not its own: the event there comes to those who follow.
+      // Not an event of the log: its seq is that of the chat's latest event, which joined chats receive separately.
       const activity = data as unknown as ChatActivity;
       this.chats.touch({ ...activity, time: new Date(activity.time) });
       this.#events.emit(name, activity);
     } else if (name === 'resync') {
-      session?.input({ type: 'resync', resync: data as unknown as Resync });
+      session?.dispatch({ type: 'resync', resync: data as unknown as Resync });
     } else if (session?.isActive && typeof seq === 'number' && typeof epoch === 'string') {
-      session.input({ type: 'live', event: { seq, epoch, event: name, data } });
+      session.dispatch({ type: 'live', event: { seq, epoch, event: name, data } });
     } else if (name === 'new-msg') {
-      // Published by another program in the guide's way, or for a room that we did not join: handed on as it is.
+      // Published without a seq, as by the guide's server, or for a chat that is not joined.
       this.#announce(reviveMessage(data as unknown as Message));
     }
   }
@@ -286,9 +306,9 @@ export class WebSocketClient {
     this.chats.touch(message);
   }
 
-  #leaveRooms(): void {
-    for (const leave of this.#rooms.values()) leave();
-    this.#rooms.clear();
+  #leaveJoinedChats(): void {
+    for (const leave of this.#joinedChats.values()) leave();
+    this.#joinedChats.clear();
   }
 }
 
@@ -296,30 +316,30 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-// A server that is not ours may use these names for something else; that is handed on, and no more.
+// Another server may use these event names with other payloads: those are emitted but not applied.
 
 function isPresence(data: object): data is Presence {
   const { online, offline } = data as Partial<Presence>;
-  return isTexts(online) && isTexts(offline);
+  return isStringArray(online) && isStringArray(offline);
 }
 
 function isTyping(data: object): data is Typing {
   return typeof (data as Partial<Typing>).userId === 'string';
 }
 
-function isTexts(value: unknown): boolean {
+function isStringArray(value: unknown): boolean {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
-/** A client of one's own, beside or instead of the guide's singleton. */
+/** Creates a client, independent of the guide's singleton. */
 export function createClient(options: ClientOptions = {}): WebSocketClient {
   return new WebSocketClient(options);
 }
 
-/** The guide's singleton; `configure` tells it what it cannot know. */
+/** The guide's singleton; `configure` sets its options. */
 export const websocketClient: WebSocketClient = /* @__PURE__ */ new WebSocketClient();
 
-/** The guide's convenience object. */
+/** The guide's convenience object around `websocketClient`. */
 export const websocket = {
   connect: (userId: string): Promise<void> => websocketClient.connect(userId),
   disconnect: (): void => websocketClient.disconnect(),

@@ -1,8 +1,8 @@
 /**
- * The one connection to the gateway: who wants it, how it is opened, lost and opened again.
+ * The connection of a client to the gateway, with its only reconnect loop.
  *
- * There is a single loop and it is here: socket.io's own is switched off. It knows nothing of addresses that have to be
- * asked for, gives up when the server disconnects, and its jitter is gone once the delay reaches its cap.
+ * The loop of socket.io-client is disabled: it cannot resolve the gateway address before each attempt, it stops after a
+ * disconnect by the server, and its delay has no jitter at the maximum.
  */
 import { backoffMs } from './backoff.ts';
 import {
@@ -15,26 +15,29 @@ import {
   toRoomcastError,
 } from './errors.ts';
 import type { AckFailure } from './generated/contract.ts';
-import { Emitter, Observable } from './observable.ts';
-import type { GatewaySocket, Runtime, TimerHandle } from './runtime.ts';
+import { Emitter, Observable, patch } from './observable.ts';
+import type { GatewaySocket, Runtime } from './runtime.ts';
+import { Timer } from './timer.ts';
 import { ConnectionState } from './types.ts';
 
-/** A user who is switched back and forth, or an impatient button, opens at most this often. */
+/** Minimum interval between attempts, for rapid user switches and repeated `reconnect` calls. */
 const OPEN_SPACING_MS = 300;
-/** Longer than the transport's own limit: it bounds the handshake of the namespace behind it. */
+/** Bounds the transport and namespace handshake; longer than the transport's own timeout. */
 const OPEN_TIMEOUT_MS = 15_000;
 const ACK_TIMEOUT_MS = 10_000;
-/** A drop shorter than this is nothing to tell people about. */
+/** A shorter interruption does not count as lost. */
 const LOST_AFTER_MS = 2_000;
-/** A connection that lived shorter than this counts as a failed attempt: a server that hangs up at once is not hammered. */
+/** A connection that closes earlier counts as a failed attempt, so that the backoff grows. */
 const STABLE_AFTER_MS = 5_000;
 
+/** Immutable state of the connection. */
 export interface ConnectionSnapshot {
   readonly state: ConnectionState;
+  /** The user of the current connection or attempt; null while disconnected. */
   readonly userId: string | null;
   /** Why the last attempt failed; null once connected. */
   readonly error: RoomcastError | null;
-  /** An established connection has been gone for more than a moment. */
+  /** An established connection has been down for at least 2 s. */
   readonly lost: boolean;
 }
 
@@ -44,53 +47,63 @@ export interface ConnectionEvents {
   failed: (error: RoomcastError) => void;
   lost: (reason: string) => void;
   restored: () => void;
-  /** Anything that the gateway emitted. */
+  /** Any event from the gateway. */
   event: (name: string, payload: unknown) => void;
 }
 
 export interface ConnectionOptions {
-  /** Finds the gateway and the payload of the handshake; asked before each attempt. */
+  /** Returns the gateway URL and the handshake payload; called before each attempt. */
   prepare: () => Promise<{ url: string; auth: Record<string, unknown> }>;
 }
 
 type Phase =
-  | { kind: 'idle' }
-  | { kind: 'scheduled'; timer: TimerHandle }
-  | { kind: 'preparing' }
-  | { kind: 'opening'; socket: GatewaySocket; timer: TimerHandle }
+  | { kind: 'idle' | 'scheduled' | 'preparing' }
+  | { kind: 'opening'; socket: GatewaySocket }
   | { kind: 'open'; socket: GatewaySocket; since: number };
 
 interface Hold {
   readonly userId: string;
 }
 
-interface Pending {
+interface PendingConnect {
   readonly promise: Promise<void>;
   readonly resolve: () => void;
   readonly reject: (error: RoomcastError) => void;
 }
 
-const IDLE: ConnectionSnapshot = { state: ConnectionState.DISCONNECTED, userId: null, error: null, lost: false };
+/** The snapshot without a connection. */
+export const INITIAL_CONNECTION: ConnectionSnapshot = {
+  state: ConnectionState.DISCONNECTED,
+  userId: null,
+  error: null,
+  lost: false,
+};
 
 export class Connection {
-  readonly snapshot = new Observable<ConnectionSnapshot>(IDLE);
+  readonly snapshot = new Observable(INITIAL_CONNECTION);
   readonly events = new Emitter<ConnectionEvents>();
   readonly #options: ConnectionOptions;
   readonly #runtime: Runtime;
   #phase: Phase = { kind: 'idle' };
-  /** Who needs the connection, the newest last; its user is the one that is connected. */
+  /** Delay of the phase `scheduled`, timeout of the phase `opening`. */
+  readonly #phaseTimer: Timer;
+  /** Callers that need the connection, newest last; the newest determines the user. */
   #holds: Hold[] = [];
+  /** The hold of `connect`. */
   #explicitHold: Hold | null = null;
-  #pending: Pending | null = null;
+  #pending: PendingConnect | null = null;
   #failures = 0;
   #lastOpenAt = Number.NEGATIVE_INFINITY;
-  #lostTimer: TimerHandle | null = null;
-  #stopWaking: (() => void) | null = null;
-  readonly #unanswered = new Set<(error: RoomcastError) => void>();
+  readonly #lostTimer: Timer;
+  #cancelOnWake: (() => void) | null = null;
+  /** Rejects each request that has no ack yet. */
+  readonly #pendingRequests = new Set<(error: RoomcastError) => void>();
 
   constructor(options: ConnectionOptions, runtime: Runtime) {
     this.#options = options;
     this.#runtime = runtime;
+    this.#phaseTimer = new Timer(runtime.clock);
+    this.#lostTimer = new Timer(runtime.clock);
   }
 
   get isOpen(): boolean {
@@ -100,26 +113,26 @@ export class Connection {
   /**
    * Connects as a user, until `disconnect`.
    *
-   * @returns settles once: with the connection, or with the first failure (after which attempts go on by themselves
-   *   unless access was refused). Calls for the same user share it.
+   * @returns Resolves when connected; rejects with the first failure, after which retries continue unless it was
+   *   permanent. Concurrent calls for the same user share one promise.
    */
   connect(userId: string): Promise<void> {
     this.#dropHold(this.#explicitHold);
     this.#explicitHold = { userId };
     this.#holds.push(this.#explicitHold);
-    return this.#aim(userId);
+    return this.#openAs(userId);
   }
 
-  /** Keeps the connection open for one user of it; the last one to let go closes it, a macrotask later. */
+  /** Holds the connection for one caller; a macrotask after the last release it closes. */
   acquire(userId: string): () => void {
     const hold: Hold = { userId };
     this.#holds.push(hold);
-    // The outcome shows in the snapshot; nobody waits for this promise.
-    this.#aim(userId).catch(() => undefined);
+    // The snapshot shows the outcome.
+    this.#openAs(userId).catch(() => undefined);
     return () => {
       if (!this.#dropHold(hold)) return;
-      // Deferred: React's StrictMode, and a move between two pages, let go and take hold again at once.
-      this.#runtime.clock.setTimeout(() => this.#reconsider(), 0);
+      // Deferred: StrictMode and navigation between pages release and acquire in one turn.
+      this.#runtime.clock.setTimeout(() => this.#followNewestHold(), 0);
     };
   }
 
@@ -129,7 +142,7 @@ export class Connection {
     this.#close();
   }
 
-  /** Drops the connection, if there is one, and opens a new one now. */
+  /** Replaces the current connection by a new one, without backoff. */
   reconnect(): Promise<void> {
     const { userId } = this.snapshot.value;
     if (userId === null) return Promise.reject(new ConnectionAbortedError('No userId available for reconnection'));
@@ -145,7 +158,7 @@ export class Connection {
   /**
    * Emits an event and waits for its ack.
    *
-   * @throws RefusedError, AckTimeoutError or NotConnectedError
+   * @returns The ack. Rejects with a RefusedError, AckTimeoutError or NotConnectedError.
    */
   request<Ack>(event: string, ...payload: unknown[]): Promise<Ack> {
     if (this.#phase.kind !== 'open') return Promise.reject(new NotConnectedError());
@@ -153,14 +166,14 @@ export class Connection {
     return new Promise<Ack>((resolve, reject) => {
       const settle = (): void => {
         this.#runtime.clock.clearTimeout(timer);
-        this.#unanswered.delete(fail);
+        this.#pendingRequests.delete(fail);
       };
       const fail = (error: RoomcastError): void => {
         settle();
         reject(error);
       };
       const timer = this.#runtime.clock.setTimeout(() => fail(new AckTimeoutError(event)), ACK_TIMEOUT_MS);
-      this.#unanswered.add(fail);
+      this.#pendingRequests.add(fail);
       socket.emit(event, ...payload, (ack: Ack | AckFailure) => {
         settle();
         if (isFailure(ack)) reject(new RefusedError(ack.error));
@@ -175,18 +188,19 @@ export class Connection {
     return this.#holds.length < before;
   }
 
-  #reconsider(): void {
+  #followNewestHold(): void {
     const newest = this.#holds.at(-1);
     if (newest === undefined) this.#close();
-    else if (newest.userId !== this.snapshot.value.userId) this.#aim(newest.userId).catch(() => undefined);
+    else if (newest.userId !== this.snapshot.value.userId) this.#openAs(newest.userId).catch(() => undefined);
   }
 
-  #aim(userId: string): Promise<void> {
+  /** Opens a connection as a user, unless one is open or being opened. */
+  #openAs(userId: string): Promise<void> {
     if (this.snapshot.value.userId === userId) {
       if (this.#phase.kind === 'open') return Promise.resolve();
-      if (this.#phase.kind !== 'idle') return this.#outcome();
+      if (this.#phase.kind !== 'idle') return this.#pendingPromise();
     } else {
-      this.#abort(`connecting as ${userId} instead`);
+      this.#rejectPending(`connecting as ${userId} instead`);
       this.#tearDown('io client disconnect');
     }
     return this.#start(userId);
@@ -195,33 +209,31 @@ export class Connection {
   #start(userId: string): Promise<void> {
     this.#failures = 0;
     this.#patch({ state: ConnectionState.CONNECTING, userId, error: null });
-    this.#stopWaking ??= this.#runtime.onWake(() => this.#wake());
-    const outcome = this.#outcome();
+    this.#cancelOnWake ??= this.#runtime.onWake(() => this.#wake());
+    const outcome = this.#pendingPromise();
     this.#schedule(0);
     return outcome;
   }
 
   #close(): void {
-    if (this.#phase.kind === 'idle' && this.snapshot.value === IDLE) return;
-    this.#abort('disconnected');
+    if (this.#phase.kind === 'idle' && this.snapshot.value === INITIAL_CONNECTION) return;
+    this.#rejectPending('disconnected');
     this.#tearDown('io client disconnect');
-    this.#stopWaking?.();
-    this.#stopWaking = null;
-    this.#forgetLoss();
+    this.#cancelOnWake?.();
+    this.#cancelOnWake = null;
+    this.#lostTimer.cancel();
     this.#failures = 0;
-    this.snapshot.set(IDLE);
+    this.snapshot.set(INITIAL_CONNECTION);
   }
 
   #schedule(delayMs: number): void {
     const spacing = this.#lastOpenAt + OPEN_SPACING_MS - this.#runtime.clock.now();
-    const timer = this.#runtime.clock.setTimeout(() => void this.#open(), Math.max(delayMs, spacing, 0));
-    this.#phase = { kind: 'scheduled', timer };
+    this.#phase = { kind: 'scheduled' };
+    this.#phaseTimer.start(() => void this.#open(), Math.max(delayMs, spacing, 0));
   }
 
   #wake(): void {
-    if (this.#phase.kind !== 'scheduled') return;
-    this.#runtime.clock.clearTimeout(this.#phase.timer);
-    this.#schedule(0);
+    if (this.#phase.kind === 'scheduled') this.#schedule(0);
   }
 
   async #open(): Promise<void> {
@@ -231,18 +243,18 @@ export class Connection {
     let socket: GatewaySocket;
     try {
       const { url, auth } = await this.#options.prepare();
-      // Torn down meanwhile, or started anew: this attempt is nobody's any more.
+      // Torn down or restarted during the wait: this attempt is obsolete.
       if (this.#phase !== preparing) return;
       socket = this.#runtime.createSocket(url, { auth });
     } catch (error) {
       if (this.#phase === preparing) this.#fail(toRoomcastError(error));
       return;
     }
-    const timer = this.#runtime.clock.setTimeout(
-      () => this.#fail(new NetworkError('the gateway did not answer in time')),
+    this.#phase = { kind: 'opening', socket };
+    this.#phaseTimer.start(
+      () => this.#fail(new NetworkError('the gateway did not complete the handshake in time')),
       OPEN_TIMEOUT_MS,
     );
-    this.#phase = { kind: 'opening', socket, timer };
     socket.on('connect', () => this.#opened(socket));
     socket.on('disconnect', (reason: string) => this.#dropped(reason));
     socket.on('connect_error', (error: Error & { data?: { code?: string } }) => {
@@ -260,27 +272,27 @@ export class Connection {
 
   #opened(socket: GatewaySocket): void {
     if (this.#phase.kind !== 'opening') return;
-    this.#runtime.clock.clearTimeout(this.#phase.timer);
+    this.#phaseTimer.cancel();
     this.#phase = { kind: 'open', socket, since: this.#runtime.clock.now() };
     const wasLost = this.snapshot.value.lost;
-    this.#forgetLoss();
+    this.#lostTimer.cancel();
     this.#patch({ state: ConnectionState.CONNECTED, error: null, lost: false });
     this.request('join-user', this.snapshot.value.userId).catch((error: unknown) => {
-      // A server of the guide's does not ack; a connection that broke tells so itself.
+      // Other errors are ignored: the guide's server sends no ack, and a closed connection emits `close`.
       if (error instanceof RefusedError) this.events.emit('failed', error);
     });
     this.events.emit('open');
     if (wasLost) this.events.emit('restored');
-    this.#settle((pending) => pending.resolve());
+    this.#settlePending((pending) => pending.resolve());
   }
 
   #dropped(reason: string): void {
     if (this.#phase.kind !== 'open') return;
-    const lived = this.#runtime.clock.now() - this.#phase.since;
-    this.#failures = lived < STABLE_AFTER_MS ? this.#failures + 1 : 1;
+    const openFor = this.#runtime.clock.now() - this.#phase.since;
+    this.#failures = openFor < STABLE_AFTER_MS ? this.#failures + 1 : 1;
     this.#tearDown(reason);
     this.#patch({ state: ConnectionState.RECONNECTING });
-    this.#lostTimer ??= this.#runtime.clock.setTimeout(() => {
+    this.#lostTimer.start(() => {
       this.#patch({ lost: true });
       this.events.emit('lost', reason);
     }, LOST_AFTER_MS);
@@ -297,56 +309,51 @@ export class Connection {
       this.#patch({ state: ConnectionState.DISCONNECTED, error });
     }
     this.events.emit('failed', error);
-    this.#settle((pending) => pending.reject(error));
+    this.#settlePending((pending) => pending.reject(error));
   }
 
-  /** Ends what is under way without a verdict on it. */
+  /** Ends the current attempt or connection; does not settle the promise of `connect`. */
   #tearDown(reason: string): void {
     const phase = this.#phase;
     this.#phase = { kind: 'idle' };
-    if (phase.kind === 'scheduled' || phase.kind === 'opening') this.#runtime.clock.clearTimeout(phase.timer);
+    this.#phaseTimer.cancel();
     if (phase.kind === 'opening' || phase.kind === 'open') {
       phase.socket.removeAllListeners();
       phase.socket.offAny();
       phase.socket.disconnect();
     }
     if (phase.kind === 'open') {
-      for (const fail of [...this.#unanswered]) fail(new NotConnectedError());
+      for (const fail of [...this.#pendingRequests]) fail(new NotConnectedError());
       this.events.emit('close', reason);
     }
   }
 
-  #forgetLoss(): void {
-    if (this.#lostTimer !== null) this.#runtime.clock.clearTimeout(this.#lostTimer);
-    this.#lostTimer = null;
+  #rejectPending(message: string): void {
+    this.#settlePending((pending) => pending.reject(new ConnectionAbortedError(message)));
   }
 
-  #abort(why: string): void {
-    this.#settle((pending) => pending.reject(new ConnectionAbortedError(why)));
-  }
-
-  #outcome(): Promise<void> {
-    this.#pending ??= newPending();
+  #pendingPromise(): Promise<void> {
+    this.#pending ??= newPendingConnect();
     return this.#pending.promise;
   }
 
-  #settle(settle: (pending: Pending) => void): void {
+  #settlePending(settle: (pending: PendingConnect) => void): void {
     const pending = this.#pending;
     this.#pending = null;
     if (pending) settle(pending);
   }
 
   #patch(change: Partial<ConnectionSnapshot>): void {
-    this.snapshot.set({ ...this.snapshot.value, ...change });
+    patch(this.snapshot, change);
   }
 }
 
-function newPending(): Pending {
-  let settle: Pick<Pending, 'resolve' | 'reject'> | undefined;
+function newPendingConnect(): PendingConnect {
+  let settle: Pick<PendingConnect, 'resolve' | 'reject'> | undefined;
   const promise = new Promise<void>((resolve, reject) => {
     settle = { resolve, reject };
   });
-  if (settle === undefined) throw new Error('a promise runs its executor at once');
+  if (settle === undefined) throw new Error('Promise did not run its executor synchronously');
   return { promise, ...settle };
 }
 

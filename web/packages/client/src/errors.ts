@@ -1,57 +1,61 @@
 /**
- * Everything that can go wrong, as types.
+ * Errors of the client.
  *
- *     RoomcastError                 base; `retryable` says whether the same request may succeed later
- *     ├── NetworkError              no answer: the network, a proxy or the server is away
- *     ├── ProblemError              the API answered with an error (RFC 9457)
- *     ├── RefusedError              the gateway refused a connection or an event
- *     ├── AckTimeoutError           the gateway did not answer an event in time
- *     ├── NotConnectedError         needs a connection, and there is none
- *     └── ConnectionAbortedError    the caller gave the connection up, or asked for another user meanwhile
+ *     RoomcastError                 base; `retryable` tells whether the same request may succeed later
+ *     ├── NetworkError              no response: network, proxy or server is unreachable, or a timeout expired
+ *     ├── ProblemError              the API responded with an error (RFC 9457)
+ *     ├── RefusedError              the gateway rejected a connection or an event
+ *     ├── AckTimeoutError           the gateway did not acknowledge an event in time
+ *     ├── NotConnectedError         the call needs an open connection
+ *     └── ConnectionAbortedError    the caller disconnected, closed the client or switched the user
  */
 import type { AckError, ErrorCode, Problem, ProblemItem } from './generated/contract.ts';
 
+/** Base of all errors of this package. */
 export abstract class RoomcastError extends Error {
-  /** The same request may succeed later without anybody changing anything. */
+  /** True if the same request may succeed later without a change on either side. */
   abstract readonly retryable: boolean;
 }
 
+/** No response was received, or it could not be read; `cause` holds the original error. */
 export class NetworkError extends RoomcastError {
   override readonly name = 'NetworkError';
   readonly retryable = true;
 }
 
-/** The API's answer to a request that it did not fulfil. */
+/** An error response of the API. */
 export class ProblemError extends RoomcastError {
   override readonly name = 'ProblemError';
+  /** HTTP status. */
   readonly status: number;
-  /** Stable name for programs; null when the answer came from something else than Roomcast, such as a proxy. */
+  /** Stable, machine-readable code; null if the response did not come from Roomcast (a proxy, for example). */
   readonly code: ErrorCode | null;
-  /** What is wrong with which part of the request. */
+  /** One item for each invalid part of the request. */
   readonly items: readonly ProblemItem[];
 
   constructor(status: number, problem: Partial<Problem>) {
-    super(problem.detail ?? problem.title ?? `the API answered ${status}`);
+    super(problem.detail ?? problem.title ?? `the API responded with status ${status}`);
     this.status = status;
     this.code = problem.code ?? null;
     this.items = problem.errors ?? [];
   }
 
   get retryable(): boolean {
-    // 408 and 425 ask for a repeat, 429 for a later one; of the server's own failures only 501 is for good.
+    // 408, 425 and 429 invite a retry. Of the 5xx statuses only 501 is permanent.
     return [408, 425, 429].includes(this.status) || (this.status >= 500 && this.status !== 501);
   }
 }
 
 const RETRYABLE_CODES: ReadonlySet<string> = new Set<ErrorCode>(['unavailable', 'internal', 'limit-reached']);
 
-/** The gateway said no: to the connection, or to an event in its ack. */
+/** The gateway rejected the connection (`connect_error`) or an event (in its ack). */
 export class RefusedError extends RoomcastError {
   override readonly name = 'RefusedError';
+  /** Stable, machine-readable code; null if the gateway sent none. */
   readonly code: string | null;
 
   constructor(refusal: Partial<AckError>) {
-    super(refusal.message ?? 'the gateway refused');
+    super(refusal.message ?? 'the gateway rejected the request');
     this.code = refusal.code ?? null;
   }
 
@@ -60,15 +64,17 @@ export class RefusedError extends RoomcastError {
   }
 }
 
+/** No ack within 10 s. */
 export class AckTimeoutError extends RoomcastError {
   override readonly name = 'AckTimeoutError';
   readonly retryable = true;
 
   constructor(event: string) {
-    super(`the gateway did not answer ${event} in time`);
+    super(`the gateway did not acknowledge ${event} in time`);
   }
 }
 
+/** There is no open connection, or it closed before the ack. */
 export class NotConnectedError extends RoomcastError {
   override readonly name = 'NotConnectedError';
   readonly retryable = true;
@@ -78,11 +84,13 @@ export class NotConnectedError extends RoomcastError {
   }
 }
 
+/** The caller ended the attempt: by `disconnect`, by `close`, or by a connect as another user. */
 export class ConnectionAbortedError extends RoomcastError {
   override readonly name = 'ConnectionAbortedError';
   readonly retryable = false;
 }
 
+/** Returns a `RoomcastError` unchanged; wraps anything else in a `NetworkError`. */
 export function toRoomcastError(error: unknown): RoomcastError {
   if (error instanceof RoomcastError) return error;
   return new NetworkError(error instanceof Error ? error.message : String(error), { cause: error });

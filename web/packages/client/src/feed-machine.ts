@@ -1,30 +1,30 @@
 /**
- * Every event of one chat, once and in order: the state machine.
+ * State machine of one chat's feed: delivers every event once and in order of seq.
  *
- * Pure: inputs in, a new state and effects out; `feed.ts` carries the effects out. The state is a set of facts and at
- * most one activity under way; whenever there is none, `plan` looks at the facts and chooses the next:
+ * Pure: `transition` maps a state and an input to a new state and effects, which `feed.ts` executes. At most one activity
+ * runs at a time. When none runs, `plan` starts the next one:
  *
- *     needs a snapshot              → load      GET messages gives {epoch, seq}, the cursor
- *     connected, not in the room    → join      with the cursor; replay precedes the ack
- *     knows of events beyond cursor → backfill  GET events after the cursor, page by page
- *     a passing failure             → wait      then plan again
- *     a refusal                     → denied    until the next connection or start
+ *     a snapshot is needed           → load      GET messages returns {epoch, seq}, the cursor
+ *     connected but not joined       → join      with the cursor; replay precedes the ack
+ *     events exist beyond the cursor → backfill  GET events after the cursor, page by page
+ *     after a temporary failure      → wait      backoff, then plan again
+ *     after a permanent failure      → denied    until the next connection or start
  *
- * While an activity is under way live events are buffered. Each result names its activity (`op`): a late one is ignored.
+ * Live events are buffered during an activity. A result carries the `op` of its activity; an outdated one is ignored.
  *
- * Source: DESIGN §4.4 and §4.5.
+ * Source: docs/design.md, "Joins" and "The client".
  */
 import { AckTimeoutError, type RoomcastError } from './errors.ts';
 import type { ChatEvent, Cursor, EventPage, JoinChatAck, MessagePage, Resync } from './generated/contract.ts';
 
-/** What arrives faster than it can be merged is not lost: `target` remembers it and it is fetched. */
+/** Events beyond this limit are not buffered but fetched: `target` holds their seq. */
 const MAX_BUFFERED_EVENTS = 1_000;
-/** Further behind than this a shown chat starts again from its newest page. */
+/** With a larger gap, a shown chat loads a new snapshot instead. */
 const MAX_BACKFILL_EVENTS = 2_000;
-/** An API that keeps answering without the events that it must have is believed at last. */
+/** Consecutive pages without new events until the missing events are considered lost. */
 const MAX_STALLS = 3;
 
-/** An event with its place in the chat. `epoch` is that of its writing. */
+/** An event with its position in the chat. `epoch` is the epoch in which it was written. */
 export interface SequencedEvent {
   readonly seq: number;
   readonly epoch: string;
@@ -38,37 +38,41 @@ type Activity =
 
 export interface FeedState {
   readonly active: boolean;
-  /** Somebody shows the chat, so it starts from a page of messages; else it starts with what comes next. */
+  /** A view shows the chat, so it starts from a page of messages; otherwise it starts with the next event. */
   readonly shown: boolean;
   readonly connected: boolean;
-  /** In the room, on the present connection. */
+  /** Joined on the current connection. */
   readonly joined: boolean;
   readonly needsLoad: boolean;
-  /** The snapshot to come replaces another history, not merely an old page. */
+  /** The next snapshot belongs to another history than the present entries. */
   readonly reset: boolean;
   readonly cursor: Cursor | null;
-  /** Highest seq that is known to exist. */
+  /** Highest known seq. */
   readonly target: number;
-  /** Ascending by seq, each beyond the cursor. */
+  /** Ascending by seq; all beyond the cursor. */
   readonly buffer: readonly SequencedEvent[];
   readonly activity: Activity;
+  /** Number of the current activity. */
   readonly op: number;
+  /** Consecutive failures. */
   readonly failures: number;
+  /** Consecutive backfill pages without new events. */
   readonly stalls: number;
-  /** The last failure, also while it is tried again; null after a success. */
+  /** The last failure, kept while it is retried; null after a success. */
   readonly error: RoomcastError | null;
 }
 
 export type FeedInput =
   | { readonly type: 'start'; readonly shown: boolean }
   | { readonly type: 'stop' }
-  /** Forget everything: another user sees the chat now. */
+  /** Another user: discards all state of the chat. */
   | { readonly type: 'restart' }
   | { readonly type: 'opened' }
   | { readonly type: 'closed' }
   | { readonly type: 'wake' }
   | { readonly type: 'live'; readonly event: SequencedEvent }
   | { readonly type: 'resync'; readonly resync: Resync }
+  /** An event with this seq exists. */
   | { readonly type: 'behind'; readonly seq: number }
   | { readonly type: 'loaded'; readonly op: number; readonly page: MessagePage }
   | { readonly type: 'joined'; readonly op: number; readonly ack: JoinChatAck }
@@ -84,7 +88,7 @@ export type FeedEffect =
   | { readonly type: 'leave' }
   | { readonly type: 'deliver'; readonly events: readonly SequencedEvent[] }
   | { readonly type: 'replace'; readonly page: MessagePage; readonly reset: boolean }
-  /** Events up to `to` cannot be had: said, never hidden. */
+  /** Events up to `to` cannot be fetched and are reported as missing. */
   | { readonly type: 'skipped'; readonly to: number; readonly error: RoomcastError | null };
 
 export const INITIAL_FEED: FeedState = {
@@ -106,26 +110,26 @@ export const INITIAL_FEED: FeedState = {
 
 const NONE: Activity = { kind: 'none' };
 
-/** Takes one input. */
-export function step(state: FeedState, input: FeedInput): [FeedState, FeedEffect[]] {
+/** Applies one input. */
+export function transition(state: FeedState, input: FeedInput): [FeedState, FeedEffect[]] {
   const effects: FeedEffect[] = [];
-  const next = plan(drain(take(state, input, effects), effects), effects);
+  const next = plan(deliverBuffered(applyInput(state, input, effects), effects), effects);
   return [next, effects];
 }
 
-/** Live, nothing missing as far as known. */
+/** Joined, and no event is known to be missing. */
 export function isSynced(state: FeedState): boolean {
   return state.active && state.joined && state.activity.kind === 'none';
 }
 
-function take(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedState {
+function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedState {
   switch (input.type) {
     case 'start': {
       const shown = state.shown || input.shown;
       const isFirstView = shown && !(state.active && state.shown);
       const needsLoad = state.needsLoad || (isFirstView && (!state.shown || state.cursor === null));
       const started = { ...state, active: true, shown, needsLoad };
-      // What is under way for a chat that nobody showed is of no use to one that must load first.
+      // An activity of a chat without views is obsolete if the chat must load first.
       return !state.active || (needsLoad && !state.needsLoad) || state.activity.kind === 'denied'
         ? idle(started)
         : started;
@@ -150,8 +154,8 @@ function take(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedSt
       return state.activity.kind === 'wait' || state.activity.kind === 'denied' ? idle(opened) : opened;
     }
     case 'closed': {
-      // The history may be another one at the next connection: what was held is fetched again, not kept. `target` still
-      // knows how far it went, and the cursor of a chat that had none, from where.
+      // The next connection may serve another history, so buffered events are fetched again. `target` keeps their end;
+      // for a chat without a cursor, the cursor set here keeps their start.
       const [first] = state.buffer;
       const cursor =
         state.shown || first === undefined
@@ -163,37 +167,37 @@ function take(state: FeedState, input: FeedInput, effects: FeedEffect[]): FeedSt
     case 'wake':
       return state.activity.kind === 'wait' ? idle(state) : state;
     case 'live':
-      return state.active ? hold(state, input.event) : state;
+      return state.active ? bufferEvent(state, input.event) : state;
     case 'resync':
       if (!state.active) return state;
-      if (input.resync.reset) return startOver(state, input.resync);
+      if (input.resync.reset) return resetTo(state, input.resync);
       return { ...state, target: Math.max(state.target, input.resync.seq) };
     case 'behind':
       return { ...state, target: Math.max(state.target, input.seq) };
     case 'loaded':
-      return input.op === state.op ? takeSnapshot(idle(state), input.page, effects) : state;
+      return input.op === state.op ? applySnapshot(idle(state), input.page, effects) : state;
     case 'joined':
-      return input.op === state.op ? takeAck(idle(state), input.ack) : state;
+      return input.op === state.op ? applyJoinAck(idle(state), input.ack) : state;
     case 'paged':
-      return input.op === state.op ? takePage(idle(state), input.page, effects) : state;
+      return input.op === state.op ? applyEventPage(idle(state), input.page, effects) : state;
     case 'failed':
-      return input.op === state.op ? takeFailure(state, input.error, effects) : state;
+      return input.op === state.op ? applyFailure(state, input.error, effects) : state;
     case 'waited':
       return input.op === state.op ? idle(state) : state;
   }
 }
 
-/** Ends the activity; its result will be ignored. */
+/** Ends the current activity; its result will be ignored. */
 function idle(state: FeedState): FeedState {
   return { ...state, activity: NONE, op: state.op + 1 };
 }
 
-function hold(state: FeedState, event: SequencedEvent): FeedState {
+function bufferEvent(state: FeedState, event: SequencedEvent): FeedState {
   if (state.cursor !== null && event.seq <= state.cursor.seq) return state;
   const target = Math.max(state.target, event.seq);
   const index = state.buffer.findIndex((other) => other.seq >= event.seq);
   if (index === -1) {
-    // Of too many the newest go: the oldest are what is needed next.
+    // A full buffer keeps the oldest events, which are needed first.
     return {
       ...state,
       target,
@@ -204,54 +208,56 @@ function hold(state: FeedState, event: SequencedEvent): FeedState {
   return { ...state, target, buffer: state.buffer.toSpliced(index, 0, event).slice(0, MAX_BUFFERED_EVENTS) };
 }
 
-/** The history is another one than that of the cursor. */
-function startOver(state: FeedState, now: { epoch: string; seq: number }): FeedState {
+/** The server reported another history than the cursor's. */
+function resetTo(state: FeedState, now: { epoch: string; seq: number }): FeedState {
   const emptied = { ...state, buffer: [], target: now.seq, stalls: 0 };
   if (!state.shown) return { ...emptied, cursor: { epoch: now.epoch, seq: now.seq } };
-  // A snapshot that is under way may be of the old history: `needsLoad` asks for another one after it.
+  // A running load may return the old history: `needsLoad` requests another one after it.
   return { ...emptied, cursor: null, needsLoad: true, reset: true };
 }
 
-function takeSnapshot(state: FeedState, page: MessagePage, effects: FeedEffect[]): FeedState {
+function applySnapshot(state: FeedState, page: MessagePage, effects: FeedEffect[]): FeedState {
   effects.push({ type: 'replace', page, reset: state.reset });
   const buffer = state.buffer.filter((event) => event.seq > page.seq);
   return {
     ...state,
-    // Asked for again meanwhile: then it is still a reset.
+    // If another load was requested meanwhile, that one is still a reset.
     reset: state.needsLoad && state.reset,
     cursor: { epoch: page.epoch, seq: page.seq },
     buffer,
-    // A page from a replica that lags must not make us forget what was delivered already.
+    // A page from a lagging replica must not hide events that were already delivered.
     target: Math.max(page.seq, state.cursor?.seq ?? 0, buffer.at(-1)?.seq ?? 0),
     failures: 0,
     error: null,
   };
 }
 
-function takeAck(state: FeedState, ack: JoinChatAck): FeedState {
+function applyJoinAck(state: FeedState, ack: JoinChatAck): FeedState {
   const joined = { ...state, joined: true, failures: 0, error: null };
-  if (ack.reset) return startOver(joined, ack);
+  if (ack.reset) return resetTo(joined, ack);
   const first = state.buffer[0];
-  // Without a cursor the chat starts here, or where an earlier join that went unanswered began to bring events.
+  // Without a cursor the chat starts at the ack, or at the first event of an earlier join that received no ack.
   const cursor = state.cursor ?? {
     epoch: ack.epoch,
     seq: Math.min(ack.seq, first === undefined ? ack.seq : first.seq - 1),
   };
   return {
     ...joined,
-    // Nothing missing: the present epoch is a valid name for it, and the one that will be known longest.
+    // If no event is missing, the current epoch is valid for the cursor too, and the server knows it longest.
     cursor: cursor.seq === ack.seq ? { epoch: ack.epoch, seq: ack.seq } : cursor,
     target: Math.max(state.target, ack.seq),
   };
 }
 
-function takePage(state: FeedState, page: EventPage, effects: FeedEffect[]): FeedState {
-  if (page.reset) return startOver(state, page);
+function applyEventPage(state: FeedState, page: EventPage, effects: FeedEffect[]): FeedState {
+  if (page.reset) return resetTo(state, page);
   const { cursor } = state;
   if (cursor === null) return state;
-  const events = page.events.filter((event) => event.seq > cursor.seq).map((event) => sequenced(event, page.epoch));
+  const events = page.events
+    .filter((event) => event.seq > cursor.seq)
+    .map((event) => toSequencedEvent(event, page.epoch));
   const last = events.at(-1);
-  if (last === undefined) return stall(state, effects);
+  if (last === undefined) return recordStall(state, effects);
   effects.push({ type: 'deliver', events });
   const buffer = state.buffer.filter((event) => event.seq > last.seq);
   const target = Math.max(state.target, page.seq);
@@ -266,41 +272,41 @@ function takePage(state: FeedState, page: EventPage, effects: FeedEffect[]): Fee
   };
 }
 
-/** The page held nothing new although something must be there: a replica that lags, or a wrong belief of ours. */
-function stall(state: FeedState, effects: FeedEffect[]): FeedState {
+/** The page had no new events although `target` is beyond the cursor: a lagging replica, or a wrong `target`. */
+function recordStall(state: FeedState, effects: FeedEffect[]): FeedState {
   const stalls = state.stalls + 1;
-  if (stalls < MAX_STALLS) return wait({ ...state, stalls }, effects);
-  return skip({ ...state, stalls: 0 }, null, effects);
+  if (stalls < MAX_STALLS) return backOff({ ...state, stalls }, effects);
+  return skipMissing({ ...state, stalls: 0 }, null, effects);
 }
 
-/** Goes on without what cannot be had: from a new snapshot where one is shown, else from the head. */
-function skip(state: FeedState, error: RoomcastError | null, effects: FeedEffect[]): FeedState {
+/** Continues without the missing events: a shown chat from a new snapshot, any other from the next buffered event. */
+function skipMissing(state: FeedState, error: RoomcastError | null, effects: FeedEffect[]): FeedState {
   if (state.shown) return { ...state, buffer: [], target: 0, needsLoad: true };
   effects.push({ type: 'skipped', to: state.target, error });
   const from = (state.buffer[0]?.seq ?? state.target + 1) - 1;
   return { ...state, cursor: state.cursor && { epoch: state.cursor.epoch, seq: Math.max(state.cursor.seq, from) } };
 }
 
-function takeFailure(state: FeedState, error: RoomcastError, effects: FeedEffect[]): FeedState {
+function applyFailure(state: FeedState, error: RoomcastError, effects: FeedEffect[]): FeedState {
   const { kind } = state.activity;
   const failed = idle({ ...state, needsLoad: state.needsLoad || kind === 'load', failures: state.failures + 1, error });
-  // The guide's own server has no acks: it has joined us nevertheless.
+  // The guide's server joins without an ack.
   if (kind === 'join' && !state.shown && error instanceof AckTimeoutError)
     return { ...failed, joined: true, failures: 0, error: null };
   if (kind === 'join' && !state.connected) return failed;
-  if (error.retryable) return wait(failed, effects);
-  if (kind === 'backfill' && !state.shown) return skip(failed, error, effects);
+  if (error.retryable) return backOff(failed, effects);
+  if (kind === 'backfill' && !state.shown) return skipMissing(failed, error, effects);
   return { ...failed, activity: { kind: 'denied', error } };
 }
 
-function wait(state: FeedState, effects: FeedEffect[]): FeedState {
+function backOff(state: FeedState, effects: FeedEffect[]): FeedState {
   const op = state.op + 1;
   effects.push({ type: 'wait', op, failures: Math.max(1, state.failures + state.stalls) });
   return { ...state, op, activity: { kind: 'wait' } };
 }
 
-/** Delivers what follows the cursor, unless an activity may still change what the cursor is. */
-function drain(state: FeedState, effects: FeedEffect[]): FeedState {
+/** Delivers the buffered events that follow the cursor, unless the running activity may change the cursor. */
+function deliverBuffered(state: FeedState, effects: FeedEffect[]): FeedState {
   if (!state.active || state.needsLoad || ['load', 'join', 'backfill'].includes(state.activity.kind)) return state;
   const first = state.buffer[0];
   if (first === undefined) return state;
@@ -319,6 +325,7 @@ function drain(state: FeedState, effects: FeedEffect[]): FeedState {
   return { ...state, cursor, buffer: state.buffer.slice(index) };
 }
 
+/** Starts the next activity if none is running. */
 function plan(state: FeedState, effects: FeedEffect[]): FeedState {
   if (!state.active || state.activity.kind !== 'none') return state;
   const op = state.op + 1;
@@ -340,6 +347,6 @@ function plan(state: FeedState, effects: FeedEffect[]): FeedState {
   return state;
 }
 
-function sequenced({ seq, event, data }: ChatEvent, epoch: string): SequencedEvent {
+function toSequencedEvent({ seq, event, data }: ChatEvent, epoch: string): SequencedEvent {
   return { seq, event, data, epoch: typeof data['epoch'] === 'string' ? data['epoch'] : epoch };
 }

@@ -1,16 +1,18 @@
-/** Carries out what the feed's state machine decides: requests, joins and waits of one chat. */
+/** Executes the effects of the feed state machine: requests, joins and backoff of one chat. */
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import type { Connection } from './connection.ts';
 import { toRoomcastError } from './errors.ts';
-import { type FeedEffect, type FeedInput, type FeedState, INITIAL_FEED, step } from './feed-machine.ts';
+import { type FeedEffect, type FeedInput, type FeedState, INITIAL_FEED, transition } from './feed-machine.ts';
 import type { JoinChatAck } from './generated/contract.ts';
-import type { Runtime, TimerHandle } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
+import { Timer } from './timer.ts';
 
-/** As many as the API gives in one answer. */
-const BACKFILL_PAGE = 500;
+/** The API's maximum. */
+const BACKFILL_PAGE_SIZE = 500;
 
-export type Outcome = Extract<FeedEffect, { type: 'deliver' | 'replace' | 'skipped' }>;
+/** Effects that the chat session handles. */
+export type FeedOutput = Extract<FeedEffect, { type: 'deliver' | 'replace' | 'skipped' }>;
 
 export interface FeedDependencies {
   api: Pick<RoomcastApi, 'listMessages' | 'listEvents'>;
@@ -22,40 +24,41 @@ export interface FeedDependencies {
 export class Feed {
   readonly #chatId: string;
   readonly #dependencies: FeedDependencies;
-  readonly #onOutcome: (outcome: Outcome) => void;
+  readonly #onOutput: (output: FeedOutput) => void;
   readonly #onChange: () => void;
+  readonly #backoffTimer: Timer;
   #state = INITIAL_FEED;
-  #timer: TimerHandle | null = null;
 
   /**
-   * @param onOutcome takes events and snapshots, in order
-   * @param onChange hears of every other change of `state`
+   * @param onOutput - Receives events and snapshots, in order.
+   * @param onChange - Called after each change of `state`.
    */
   constructor(
     chatId: string,
     dependencies: FeedDependencies,
-    onOutcome: (outcome: Outcome) => void,
+    onOutput: (output: FeedOutput) => void,
     onChange: () => void,
   ) {
     this.#chatId = chatId;
     this.#dependencies = dependencies;
-    this.#onOutcome = onOutcome;
+    this.#onOutput = onOutput;
     this.#onChange = onChange;
+    this.#backoffTimer = new Timer(dependencies.runtime.clock);
   }
 
   get state(): FeedState {
     return this.#state;
   }
 
-  send(input: FeedInput): void {
-    const [state, effects] = step(this.#state, input);
+  dispatch(input: FeedInput): void {
+    const [state, effects] = transition(this.#state, input);
     if (state === this.#state) return;
     this.#state = state;
-    // Before the new activities start: a snapshot is shown before anything that follows it.
+    // Outputs first: a snapshot is applied before anything that follows it.
     for (const effect of effects) {
-      if (effect.type === 'deliver' || effect.type === 'replace' || effect.type === 'skipped') this.#onOutcome(effect);
+      if (effect.type === 'deliver' || effect.type === 'replace' || effect.type === 'skipped') this.#onOutput(effect);
     }
-    if (state.activity.kind !== 'wait') this.#stopWaiting();
+    if (state.activity.kind !== 'wait') this.#backoffTimer.cancel();
     for (const effect of effects) this.#run(effect);
     this.#onChange();
   }
@@ -72,7 +75,7 @@ export class Feed {
         }));
         return;
       case 'join': {
-        // The guide's own form where there is nothing to add: then its own server understands it, too.
+        // Without a cursor the payload has the guide's form, which the guide's own server understands.
         const payload = effect.since === null ? chatId : { chatId, since: effect.since };
         const ack = connection.request<JoinChatAck>('join-chat', payload);
         this.#settle(effect.op, ack, (joined) => ({ type: 'joined', op: effect.op, ack: joined }));
@@ -80,17 +83,13 @@ export class Feed {
       }
       case 'backfill': {
         const { seq: after, epoch } = effect.after;
-        const page = api.listEvents(chatId, { after, epoch, limit: BACKFILL_PAGE });
+        const page = api.listEvents(chatId, { after, epoch, limit: BACKFILL_PAGE_SIZE });
         this.#settle(effect.op, page, (events) => ({ type: 'paged', op: effect.op, page: events }));
         return;
       }
       case 'wait':
-        this.#stopWaiting();
-        this.#timer = runtime.clock.setTimeout(
-          () => {
-            this.#timer = null;
-            this.send({ type: 'waited', op: effect.op });
-          },
+        this.#backoffTimer.start(
+          () => this.dispatch({ type: 'waited', op: effect.op }),
           backoffMs(effect.failures, runtime.random()),
         );
         return;
@@ -105,13 +104,8 @@ export class Feed {
 
   #settle<T>(op: number, result: Promise<T>, toInput: (value: T) => FeedInput): void {
     result.then(
-      (value) => this.send(toInput(value)),
-      (error: unknown) => this.send({ type: 'failed', op, error: toRoomcastError(error) }),
+      (value) => this.dispatch(toInput(value)),
+      (error: unknown) => this.dispatch({ type: 'failed', op, error: toRoomcastError(error) }),
     );
-  }
-
-  #stopWaiting(): void {
-    if (this.#timer !== null) this.#dependencies.runtime.clock.clearTimeout(this.#timer);
-    this.#timer = null;
   }
 }

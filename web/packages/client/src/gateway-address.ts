@@ -1,7 +1,7 @@
-/** Where the gateway is: told by the options or by the API, never guessed. */
+/** Finds the gateway: by the options, else by the configuration that the API serves. */
 import type { RoomcastApi } from './api.ts';
 
-/** The guide's port, for programs outside of a browser that say nothing. */
+/** The guide's port; used outside a browser if no option is set. */
 const DEFAULT_GATEWAY_URL = 'http://localhost:3001';
 
 export interface AddressOptions {
@@ -11,17 +11,18 @@ export interface AddressOptions {
 }
 
 /**
- * Finds the gateway's URL.
+ * Finds the URL of the gateway.
  *
- * @returns `gatewayUrl`; else what `GET /api/config` says: its URL, or the API's host with its port, or the API's origin
- * @throws NetworkError or ProblemError when the API has to be asked and does not answer
+ * @returns `gatewayUrl` if set. Else, by `GET /api/config`: its gateway URL, or the API's host with its gateway port, or
+ *   the API's origin.
+ * @throws NetworkError or ProblemError if the request for the configuration fails.
  */
 export async function findGateway(options: AddressOptions, api: Pick<RoomcastApi, 'config'>): Promise<string> {
   if (options.gatewayUrl !== null) return options.gatewayUrl;
   if (options.apiUrl === null && options.pageOrigin === null) return DEFAULT_GATEWAY_URL;
   const { gateway } = await api.config();
   if (gateway.url !== null) return gateway.url;
-  // A relative `apiUrl` such as `/backend` is taken from the page.
+  // A relative `apiUrl`, such as `/backend`, is resolved against the page.
   const url = new URL(options.apiUrl ?? '/', options.pageOrigin ?? undefined);
   if (gateway.port !== null) url.port = String(gateway.port);
   return url.origin;

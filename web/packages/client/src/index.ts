@@ -1,12 +1,12 @@
 /**
- * Real-time chat client for Roomcast: every event once, in order, across reconnects.
+ * Real-time chat client for Roomcast: every event once and in order, across reconnects.
  *
- * Needs no framework; `@roomcast/react` puts hooks on it.
+ * Independent of any framework; `@roomcast/react` adds hooks.
  */
 export { RoomcastApi, type TokenSource } from './api.ts';
-export { ChatList, type ChatListSnapshot } from './chat-list.ts';
+export { ChatList, type ChatListSnapshot, INITIAL_CHAT_LIST } from './chat-list.ts';
 export { type ClientOptions, createClient, websocket, WebSocketClient, websocketClient } from './client.ts';
-export type { ConnectionSnapshot } from './connection.ts';
+export { type ConnectionSnapshot, INITIAL_CONNECTION } from './connection.ts';
 export {
   AckTimeoutError,
   ConnectionAbortedError,
@@ -18,9 +18,9 @@ export {
 } from './errors.ts';
 export type { Config } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
-export type { PresenceSnapshot } from './people.ts';
+export { INITIAL_PRESENCE, type PresenceSnapshot } from './participants.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
-export { type ChatSession, type ChatSnapshot } from './session.ts';
+export { type ChatSession, type ChatSnapshot, INITIAL_CHAT } from './session.ts';
 export {
   type ChatEntry,
   type ChatMessage,

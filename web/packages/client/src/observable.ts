@@ -1,6 +1,6 @@
-/** Immutable snapshots with listeners, in the shape that `useSyncExternalStore` takes; and named events. */
+/** Listener primitives: immutable snapshots in the shape of `useSyncExternalStore`, and typed named events. */
 
-/** Holds one immutable value; listeners hear of each replacement. */
+/** One immutable value; listeners are called after each replacement. */
 export class Observable<T> {
   #value: T;
   readonly #listeners = new Set<() => void>();
@@ -13,21 +13,29 @@ export class Observable<T> {
     return this.#value;
   }
 
-  get observed(): boolean {
+  get hasListeners(): boolean {
     return this.#listeners.size > 0;
   }
 
   set(value: T): void {
     if (Object.is(value, this.#value)) return;
     this.#value = value;
-    for (const listener of [...this.#listeners]) isolate(listener);
+    for (const listener of [...this.#listeners]) callListener(listener);
   }
 
   subscribe(listener: () => void): () => void {
-    // Wrapped: the same function subscribed twice must be removed twice.
+    // Wrapped, so that a function subscribed twice has two entries.
     const entry = (): void => listener();
     this.#listeners.add(entry);
     return () => void this.#listeners.delete(entry);
+  }
+}
+
+/** Replaces members of the value; a change without effect keeps the object and calls no listener. */
+export function patch<T extends object>(observable: Observable<T>, change: Partial<T>): void {
+  const before = observable.value;
+  if (Object.entries(change).some(([name, value]) => before[name as keyof T] !== value)) {
+    observable.set({ ...before, ...change });
   }
 }
 
@@ -43,12 +51,12 @@ export class Emitter<Events extends { [Name in keyof Events]: (...args: never[])
   }
 
   emit<Name extends keyof Events>(event: Name, ...args: Parameters<Events[Name]>): void {
-    for (const { call } of [...(this.#handlers.get(event) ?? [])]) isolate(() => call(...(args as never[])));
+    for (const { call } of [...(this.#handlers.get(event) ?? [])]) callListener(() => call(...(args as never[])));
   }
 }
 
-/** Runs a listener so that its failure is reported like any uncaught error, and harms neither us nor the others. */
-function isolate(listener: () => void): void {
+/** Calls a listener; an exception is reported as uncaught and does not reach the client or other listeners. */
+function callListener(listener: () => void): void {
   try {
     listener();
   } catch (error) {

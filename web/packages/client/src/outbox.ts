@@ -1,17 +1,19 @@
 /**
- * Sends the own messages of one chat, one at a time and in order, each with one `clientMsgId` for all of its attempts,
- * so that the server keeps it once.
+ * Sends the own messages of one chat in order, one at a time. All attempts of a message share one `clientMsgId`, so that
+ * the server stores it once.
  *
- * No answer: tried again until there is one, because a person who is in a tunnel wants it sent after the tunnel. An
- * answer that says "later": a few times. A refusal: failed at once, and the next one has its turn.
+ * - No response: retried until there is one, with backoff.
+ * - A retryable error response: up to `MAX_ERROR_RESPONSES` attempts.
+ * - A permanent error response: the message fails, and the next one is sent.
  */
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { ConnectionAbortedError, NetworkError, type RoomcastError, toRoomcastError } from './errors.ts';
 import type { Message, SendMessage } from './generated/contract.ts';
-import type { Runtime, TimerHandle } from './runtime.ts';
+import type { Runtime } from './runtime.ts';
+import { Timer } from './timer.ts';
 
-const MAX_REFUSALS = 6;
+const MAX_ERROR_RESPONSES = 6;
 
 export type Outgoing = SendMessage & { clientMsgId: string };
 
@@ -23,55 +25,54 @@ export interface OutboxEvents {
 interface Item {
   readonly outgoing: Outgoing;
   failures: number;
-  refusals: number;
+  errorResponses: number;
 }
 
 export class Outbox {
   readonly #api: Pick<RoomcastApi, 'sendMessage'>;
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
   readonly #events: OutboxEvents;
+  readonly #retryTimer: Timer;
   #queue: Item[] = [];
-  /** The head of the queue while its request or its wait goes on. */
+  /** The head of the queue while its request or its backoff is running. */
   #current: Item | null = null;
-  #timer: TimerHandle | null = null;
 
   constructor(api: Pick<RoomcastApi, 'sendMessage'>, runtime: Pick<Runtime, 'clock' | 'random'>, events: OutboxEvents) {
     this.#api = api;
     this.#runtime = runtime;
     this.#events = events;
-  }
-
-  get isEmpty(): boolean {
-    return this.#queue.length === 0;
+    this.#retryTimer = new Timer(runtime.clock);
   }
 
   add(outgoing: Outgoing): void {
-    this.#queue.push({ outgoing, failures: 0, refusals: 0 });
-    this.#next();
+    this.#queue.push({ outgoing, failures: 0, errorResponses: 0 });
+    this.#startNext();
   }
 
-  /** The server has it, as another way than the request's answer showed: its attempts end. */
-  settle(clientMsgId: string): void {
+  /** Removes a message that the server has stored, as its event shows; no further attempt is made. */
+  confirm(clientMsgId: string): void {
     this.#remove(this.#queue.find((item) => item.outgoing.clientMsgId === clientMsgId));
   }
 
-  /** Tries now what waits for its next attempt. */
+  /** Ends the backoff and retries now. */
   wake(): void {
-    if (this.#timer === null) return;
-    this.#stopWaiting();
+    if (!this.#retryTimer.isRunning) return;
+    this.#retryTimer.cancel();
     if (this.#current) void this.#attempt(this.#current);
   }
 
-  /** Gives up what is left. */
+  /** Fails all queued messages. */
   close(): void {
-    const left = this.#queue;
+    const queued = this.#queue;
     this.#queue = [];
     this.#current = null;
-    this.#stopWaiting();
-    for (const { outgoing } of left) this.#events.failed(outgoing, new ConnectionAbortedError('the client was closed'));
+    this.#retryTimer.cancel();
+    for (const { outgoing } of queued) {
+      this.#events.failed(outgoing, new ConnectionAbortedError('the client was closed'));
+    }
   }
 
-  #next(): void {
+  #startNext(): void {
     const head = this.#queue[0];
     if (this.#current !== null || head === undefined) return;
     this.#current = head;
@@ -84,19 +85,13 @@ export class Outbox {
       if (!this.#remove(item)) return;
       this.#events.sent(message);
     } catch (caught) {
-      // Settled meanwhile: the answer was lost, the message was not.
+      // Confirmed by its event during the request: only the response was lost.
       if (this.#current !== item) return;
       const error = toRoomcastError(caught);
       item.failures += 1;
-      if (!(error instanceof NetworkError)) item.refusals += 1;
-      if (error.retryable && item.refusals < MAX_REFUSALS) {
-        this.#timer = this.#runtime.clock.setTimeout(
-          () => {
-            this.#timer = null;
-            void this.#attempt(item);
-          },
-          backoffMs(item.failures, this.#runtime.random()),
-        );
+      if (!(error instanceof NetworkError)) item.errorResponses += 1;
+      if (error.retryable && item.errorResponses < MAX_ERROR_RESPONSES) {
+        this.#retryTimer.start(() => void this.#attempt(item), backoffMs(item.failures, this.#runtime.random()));
         return;
       }
       this.#remove(item);
@@ -109,15 +104,10 @@ export class Outbox {
     this.#queue = this.#queue.filter((other) => other !== item);
     if (this.#current === item) {
       this.#current = null;
-      this.#stopWaiting();
-      // After the caller has told what became of this one.
-      queueMicrotask(() => this.#next());
+      this.#retryTimer.cancel();
+      // Deferred until the caller has reported the outcome of this message.
+      queueMicrotask(() => this.#startNext());
     }
     return true;
-  }
-
-  #stopWaiting(): void {
-    if (this.#timer !== null) this.#runtime.clock.clearTimeout(this.#timer);
-    this.#timer = null;
   }
 }

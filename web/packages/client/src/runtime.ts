@@ -1,8 +1,10 @@
-/** What the client takes from its surroundings: time, chance, network. Tests hand in their own. */
+/** Side effects of the client behind one interface: clock, randomness and network. Tests replace them. */
 import { io } from 'socket.io-client';
 
+/** What a clock returns from `setTimeout`. */
 export type TimerHandle = number | object;
 
+/** Time source and timers. */
 export interface Clock {
   /** Monotonic milliseconds. */
   now(): number;
@@ -10,10 +12,9 @@ export interface Clock {
   clearTimeout(timer: TimerHandle): void;
 }
 
-/** The part of socket.io-client's `Socket` that is used. */
+/** The part of socket.io-client's `Socket` that the client uses. */
 export interface GatewaySocket {
-  readonly connected: boolean;
-  /** False once the server refused it: a transport's failure leaves it true. */
+  /** False after the server rejected the connection; true after a transport failure. */
   readonly active: boolean;
   on(event: string, listener: (...args: never[]) => void): unknown;
   onAny(listener: (event: string, ...args: unknown[]) => void): unknown;
@@ -24,22 +25,25 @@ export interface GatewaySocket {
   offAny(): unknown;
 }
 
+/** Options of `Runtime.createSocket`. */
 export interface GatewaySocketOptions {
-  /** Travels in the CONNECT packet, never in a URL. */
+  /** Payload of the CONNECT packet; never part of a URL. */
   auth: Record<string, unknown>;
 }
 
+/** The environment of a client; `ClientOptions.runtime` replaces members of it. */
 export interface Runtime {
   clock: Clock;
   fetch: typeof fetch;
-  /** Between 0 (included) and 1. */
+  /** A number in [0, 1). */
   random: () => number;
+  /** A unique id for a new message. */
   newId: () => string;
-  /** Makes a socket that does not connect by itself, neither now nor again. */
+  /** Creates a socket that connects only by `connect()`: no automatic connection or reconnection. */
   createSocket: (url: string, options: GatewaySocketOptions) => GatewaySocket;
-  /** Calls back when waiting longer makes no sense: the network is back, or the tab is looked at again. */
+  /** Calls back when a retry is likely to succeed: the network is back, or the page became visible. Returns a cancel function. */
   onWake: (callback: () => void) => () => void;
-  /** Origin of the page, or null outside of a browser. */
+  /** Origin of the page; null outside a browser. */
   pageOrigin: () => string | null;
 }
 
@@ -48,12 +52,12 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 function createOfficialSocket(url: string, { auth }: GatewaySocketOptions): GatewaySocket {
   return io(url, {
     transports: ['websocket', 'polling'],
-    // Without it a proxy that refuses WebSocket would never be answered with polling.
+    // Otherwise a proxy that rejects WebSocket would prevent the fallback to polling.
     tryAllTransports: true,
     timeout: HANDSHAKE_TIMEOUT_MS,
     forceNew: true,
     autoConnect: false,
-    reconnection: false, // `Connection` owns the only loop.
+    reconnection: false, // `Connection` reconnects.
     auth,
   });
 }
@@ -72,7 +76,7 @@ function onWake(callback: () => void): () => void {
 }
 
 function newId(): string {
-  // Old browsers, and pages that are not served securely (http:// on a LAN), have no randomUUID.
+  // randomUUID is missing in old browsers and in insecure contexts (http:// on a LAN).
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -84,7 +88,7 @@ export const platformRuntime: Runtime = {
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
   },
-  // Looked up at each call, so that a page may replace it (tracing, tests).
+  // Resolved at each call, so that a page can replace the global `fetch` (tracing, tests).
   fetch: (input, init) => fetch(input, init),
   random: Math.random,
   newId,

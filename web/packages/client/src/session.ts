@@ -1,65 +1,83 @@
-/** One chat: its feed, what it shows, and what is sent to it. */
+/** One chat of a client: its feed, its entries, its outbox, presence and typing. */
 import type { RoomcastApi } from './api.ts';
-import { type ChatLog, type ChatLogAction, EMPTY_LOG, keyOf, reduce } from './chat-log.ts';
-import type { RoomcastError } from './errors.ts';
-import { toRoomcastError } from './errors.ts';
-import { Feed, type FeedDependencies, type Outcome } from './feed.ts';
+import { type ChatLog, type ChatLogAction, EMPTY_LOG, entryKey, outgoingKey, reduce } from './chat-log.ts';
+import { type RoomcastError, toRoomcastError } from './errors.ts';
+import { Feed, type FeedDependencies, type FeedOutput } from './feed.ts';
 import { type FeedInput, isSynced } from './feed-machine.ts';
 import type { Message, Presence, Typing } from './generated/contract.ts';
-import { Observable } from './observable.ts';
+import { Observable, patch } from './observable.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
-import { People, type PresenceSnapshot } from './people.ts';
-import type { Runtime, TimerHandle } from './runtime.ts';
+import { Participants, type PresenceSnapshot } from './participants.ts';
+import type { Runtime } from './runtime.ts';
+import { Timer } from './timer.ts';
 import { type ChatEntry, type ChatMessage, type LoadStatus, reviveMessage } from './types.ts';
 import type { UnsentStore } from './unsent-store.ts';
 
-/** How long the event of a stored message may take over the connection before it is fetched. */
+/** Time for the event of a stored message to arrive before it is fetched. */
 const EVENT_GRACE_MS = 1_500;
 
+/** Immutable state of a chat. */
 export interface ChatSnapshot {
   readonly chatId: string;
-  /** In the order that everybody sees; own ones that the server does not have yet come last. */
+  /** Ascending by seq, the same order for all users; own messages that are not stored yet come last. */
   readonly messages: readonly ChatEntry[];
   readonly status: LoadStatus;
-  /** The last failure, also while it is tried again. */
+  /** The last failure, kept while it is retried; null after a success. */
   readonly error: RoomcastError | null;
-  /** Joined and up to date. */
+  /** Joined, and no event is known to be missing. */
   readonly synced: boolean;
+  /** True if `loadOlder` has a further page. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
 }
+
+/** The snapshot of a chat without subscribers, except for its id. */
+export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
+  messages: [],
+  status: 'idle',
+  error: null,
+  synced: false,
+  hasOlder: false,
+  loadingOlder: false,
+};
 
 export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 'api'> {
   api: Pick<RoomcastApi, 'listMessages' | 'listEvents' | 'sendMessage'>;
   runtime: Pick<Runtime, 'clock' | 'random' | 'newId'>;
   unsent: UnsentStore | null;
-  /** A message came that was not announced before. */
+  /** Called once for each new message. */
   announce: (message: ChatMessage) => void;
-  /** Something is missing and cannot be had. */
+  /** Called when events are missing and cannot be fetched. */
   report: (message: string) => void;
-  /** The session is in use from now on. */
+  /** Called when the session comes into use. */
   started: (session: ChatSession) => void;
 }
 
+/** One chat, from `WebSocketClient.chat`. It is joined while it has subscribers or followers. */
 export class ChatSession {
   readonly chatId: string;
-  /** When somebody wanted it last, on the client's clock. */
-  askedAt = 0;
+  /**
+   * Time of the last `WebSocketClient.chat` call, on the client's clock.
+   *
+   * @internal
+   */
+  requestedAt = 0;
   readonly #dependencies: SessionDependencies;
   readonly #feed: Feed;
   readonly #outbox: Outbox;
-  readonly #people: People;
+  readonly #participants: Participants;
   readonly #snapshot: Observable<ChatSnapshot>;
-  readonly #waiting = new Map<string, (entry: ChatEntry) => void>();
-  /** What is in the outbox or has failed, by entry key. */
-  readonly #unfinished = new Map<string, Outgoing>();
+  /** Resolves the promise of `send` or `retry`, by entry key. */
+  readonly #resolvers = new Map<string, (entry: ChatEntry) => void>();
+  /** Messages in the outbox and failed messages, by entry key. */
+  readonly #unsettled = new Map<string, Outgoing>();
   #log: ChatLog = EMPTY_LOG;
   #userId: string | null = null;
   #followers = 0;
-  /** Highest seq that `announce` was given, or that a snapshot covered. */
-  #announced = 0;
-  /** Runs while the event of an accepted message is awaited. */
-  #grace: TimerHandle | null = null;
+  /** Highest seq that was announced, or that the first snapshot covered. */
+  #announcedSeq = 0;
+  /** Runs while the event of a stored message is awaited. */
+  readonly #graceTimer: Timer;
 
   constructor(chatId: string, dependencies: SessionDependencies) {
     this.chatId = chatId;
@@ -67,62 +85,58 @@ export class ChatSession {
     this.#feed = new Feed(
       chatId,
       dependencies,
-      (outcome) => this.#take(outcome),
-      () => this.#refresh(),
+      (output) => this.#handleFeedOutput(output),
+      () => this.#updateSnapshot(),
     );
     this.#outbox = new Outbox(dependencies.api, dependencies.runtime, {
-      sent: (message) => this.#sent(message),
-      failed: (outgoing, error) => this.#failed(outgoing, error),
+      sent: (message) => this.#handleSent(message),
+      failed: (outgoing, error) => this.#handleSendFailure(outgoing, error),
     });
-    this.#people = new People(dependencies.runtime.clock, (typing) => this.#tellTyping(typing));
-    this.#snapshot = new Observable<ChatSnapshot>({
-      chatId,
-      messages: [],
-      status: 'idle',
-      error: null,
-      synced: false,
-      hasOlder: false,
-      loadingOlder: false,
-    });
+    this.#participants = new Participants(dependencies.runtime.clock, (typing) => this.#sendTyping(typing));
+    this.#graceTimer = new Timer(dependencies.runtime.clock);
+    this.#snapshot = new Observable<ChatSnapshot>({ ...INITIAL_CHAT, chatId });
   }
 
-  // What a view uses.
-
-  /** Shows the chat: it is loaded, joined and kept up to date until the last one unsubscribes. */
+  /**
+   * Calls the listener after each change of `getSnapshot()`. The chat is loaded, joined and kept up to date until the last
+   * subscriber unsubscribes.
+   */
   readonly subscribe = (listener: () => void): (() => void) => {
     const unsubscribe = this.#snapshot.subscribe(listener);
     this.#start(true);
     return () => {
       unsubscribe();
-      this.#stopSoon();
+      this.#stopIfUnused();
     };
   };
 
-  /** The same object until something changed. */
+  /** The current state; the same object until it changes. */
   readonly getSnapshot = (): ChatSnapshot => this.#snapshot.value;
 
-  /** Hears of each change of `getPresence()`; follows the chat meanwhile. */
-  readonly subscribePresence = (listener: () => void): (() => void) => this.#observe(this.#people.presence, listener);
+  /** Calls the listener after each change of `getPresence()`, and follows the chat meanwhile. */
+  readonly subscribePresence = (listener: () => void): (() => void) =>
+    this.#observe(this.#participants.presence, listener);
 
-  /** Who is there; the same object until it changes. */
-  readonly getPresence = (): PresenceSnapshot => this.#people.presence.value;
+  /** Users who are online in the chat; the same object until it changes. */
+  readonly getPresence = (): PresenceSnapshot => this.#participants.presence.value;
 
-  /** Hears of each change of `getTyping()`; follows the chat meanwhile. */
-  readonly subscribeTyping = (listener: () => void): (() => void) => this.#observe(this.#people.typing, listener);
+  /** Calls the listener after each change of `getTyping()`, and follows the chat meanwhile. */
+  readonly subscribeTyping = (listener: () => void): (() => void) => this.#observe(this.#participants.typing, listener);
 
-  /** Others who write at the moment, the longest first; the same object until it changes. */
-  readonly getTyping = (): readonly string[] => this.#people.typing.value;
+  /** Ids of other users who are typing, in the order in which they started; the same object until it changes. */
+  readonly getTyping = (): readonly string[] => this.#participants.typing.value;
 
   /**
-   * Tells the others that one writes: true with each keystroke (they are told every 3 s at most), false when the field
-   * is empty. It ends by itself after 4 s, and with `send`. Never fails: while there is no connection nobody is told.
+   * Sends typing notifications to the other users: call it with true for each keystroke, with false when the field is
+   * empty. At most one notification per 3 s; typing ends 4 s after the last keystroke and with `send`. Never throws:
+   * without a connection nothing is sent.
    */
-  readonly setTyping = (typing: boolean): void => this.#people.setTyping(typing);
+  readonly setTyping = (typing: boolean): void => this.#participants.setTyping(typing);
 
   /**
-   * Sends a message; its entry shows at once.
+   * Sends a message; its entry is in the snapshot at once.
    *
-   * @returns the entry as it ended: `sent`, or `failed` with its error. Never rejects.
+   * @returns The final entry, with status `sent`, or `failed` and its error. Never rejects.
    */
   send(content: string): Promise<ChatEntry> {
     const { runtime, unsent } = this.#dependencies;
@@ -134,46 +148,53 @@ export class ChatSession {
       userId: this.#userId,
     };
     unsent?.put(outgoing);
-    this.#people.setTyping(false);
-    return this.#queue(outgoing);
+    this.#participants.setTyping(false);
+    return this.#enqueue(outgoing);
   }
 
-  /** Sends a failed message again, under the same id: the server keeps it once whatever became of the first attempts. */
+  /**
+   * Sends a failed message again, with the same `clientMsgId`, so that the server stores it once.
+   *
+   * @param key - Key of the entry.
+   * @returns As `send`. Rejects with a RangeError if the chat has no failed entry with this key.
+   */
   retry(key: string): Promise<ChatEntry> {
-    const outgoing = this.#unfinished.get(key);
-    const entry = this.#log.outgoing.find((other) => other.key === key);
+    const outgoing = this.#unsettled.get(key);
+    const entry = this.#findOutgoing(key);
     if (outgoing === undefined || entry?.status !== 'failed') {
       return Promise.reject(new RangeError(`no failed message ${key} in chat ${this.chatId}`));
     }
-    this.#dispatch({ type: 'resent', key });
+    this.#updateLog({ type: 'resent', key });
     this.#outbox.add(outgoing);
-    return this.#end(key);
+    return this.#whenSettled(key);
   }
 
-  /** Forgets a failed message. */
+  /** Removes a failed message. Any other entry is left unchanged. */
   discard(key: string): void {
-    if (this.#log.outgoing.find((other) => other.key === key)?.status !== 'failed') return;
-    this.#finish(key);
-    this.#dispatch({ type: 'discarded', key });
+    if (this.#findOutgoing(key)?.status !== 'failed') return;
+    this.#settle(key);
+    this.#updateLog({ type: 'discarded', key });
   }
 
-  /** Loads the page before the first message. Never rejects: a failure shows as `error`. */
+  /** Loads the page before the first message. Never rejects: a failure is set as `error`. */
   async loadOlder(): Promise<void> {
     const before = this.#log.confirmed[0]?.seq ?? null;
     if (before === null || !this.#log.hasOlder || this.#log.loadingOlder) return;
-    this.#dispatch({ type: 'older-requested' });
+    this.#updateLog({ type: 'older-requested' });
     try {
       const { api, pageSize } = this.#dependencies;
       const page = await api.listMessages(this.chatId, { before, limit: pageSize });
-      this.#dispatch({ type: 'older-loaded', before, page });
+      this.#updateLog({ type: 'older-loaded', before, page });
     } catch (error) {
-      this.#dispatch({ type: 'older-failed', error: toRoomcastError(error) });
+      this.#updateLog({ type: 'older-failed', error: toRoomcastError(error) });
     }
   }
 
-  // What the client uses.
-
-  /** Joins without showing: new messages are announced, none are kept. */
+  /**
+   * Joins the chat without loading it: new messages reach the handlers of `new-msg` but are not kept.
+   *
+   * @returns A function that ends it.
+   */
   follow(): () => void {
     this.#followers += 1;
     this.#start(false);
@@ -182,79 +203,102 @@ export class ChatSession {
       if (!following) return;
       following = false;
       this.#followers -= 1;
-      this.#stopSoon();
+      this.#stopIfUnused();
     };
   }
 
-  input(input: FeedInput): void {
-    if (input.type === 'closed') this.#people.lose();
-    this.#feed.send(input);
+  /** @internal */
+  dispatch(input: FeedInput): void {
+    if (input.type === 'closed') this.#participants.markStale();
+    this.#feed.dispatch(input);
   }
 
-  takePresence(presence: Presence): void {
-    if (this.isActive) this.#people.takePresence(presence);
+  /** @internal */
+  applyPresence(presence: Presence): void {
+    if (this.isActive) this.#participants.applyPresence(presence);
   }
 
-  takeTyping(typing: Typing): void {
-    if (this.isActive && typing.userId !== this.#userId) this.#people.takeTyping(typing);
+  /** @internal */
+  applyTyping(typing: Typing): void {
+    if (this.isActive && typing.userId !== this.#userId) this.#participants.applyTyping(typing);
   }
 
+  /**
+   * Retries now: the network is back, or the page became visible.
+   *
+   * @internal
+   */
   wake(): void {
-    this.#feed.send({ type: 'wake' });
+    this.#feed.dispatch({ type: 'wake' });
     this.#outbox.wake();
   }
 
-  /** Joined, or about to be. */
+  /**
+   * Joined, or joining as soon as there is a connection.
+   *
+   * @internal
+   */
   get isActive(): boolean {
     return this.#feed.state.active;
   }
 
-  /** Nobody needs it: it may be forgotten. */
+  /**
+   * Not in use and without unsent messages: the client may evict it.
+   *
+   * @internal
+   */
   get isIdle(): boolean {
-    return !this.#feed.state.active && !this.#inUse && this.#unfinished.size === 0;
+    return !this.#feed.state.active && !this.#inUse && this.#unsettled.size === 0;
   }
 
-  /** Who speaks from now on; brings back what they left unsent. Another person sees nothing of the first one's. */
+  /**
+   * Sets the own user and restores their unsent messages. A change of user discards all state of the previous one.
+   *
+   * @internal
+   */
   setUser(userId: string | null): void {
     if (userId === null || userId === this.#userId) return;
     const isSwitch = this.#userId !== null;
     this.#userId = userId;
     if (isSwitch) {
       this.close();
-      this.#unfinished.clear();
-      this.#announced = 0;
+      this.#unsettled.clear();
+      this.#announcedSeq = 0;
       this.#log = EMPTY_LOG;
-      this.#people.forget();
-      this.#feed.send({ type: 'restart' });
+      this.#participants.reset();
+      this.#feed.dispatch({ type: 'restart' });
     }
-    if (this.#feed.state.active) this.#restore();
-    this.#refresh();
+    if (this.#feed.state.active) this.#restoreUnsent();
+    this.#updateSnapshot();
   }
 
-  /** Gives up what is being sent; it stays in the storage. */
+  /**
+   * Fails the messages in the outbox; they remain in the storage.
+   *
+   * @internal
+   */
   close(): void {
-    if (this.#grace !== null) this.#dependencies.runtime.clock.clearTimeout(this.#grace);
-    this.#grace = null;
+    this.#graceTimer.cancel();
     this.#outbox.close();
   }
 
   get #inUse(): boolean {
-    return this.#snapshot.observed || this.#followers > 0;
+    return this.#snapshot.hasListeners || this.#followers > 0;
   }
 
   #start(shown: boolean): void {
     this.#dependencies.started(this);
-    this.#feed.send({ type: 'start', shown });
-    this.#restore();
+    this.#feed.dispatch({ type: 'start', shown });
+    this.#restoreUnsent();
   }
 
-  #stopSoon(): void {
-    // Deferred: React's StrictMode, and a move between two views of a chat, let go and take hold again at once.
+  #stopIfUnused(): void {
+    // Deferred: StrictMode and navigation between views unsubscribe and subscribe in one turn.
     this.#dependencies.runtime.clock.setTimeout(() => {
       if (this.#inUse) return;
-      this.#people.setTyping(false);
-      this.#people.lose();
-      this.#feed.send({ type: 'stop' });
+      this.#participants.setTyping(false);
+      this.#participants.markStale();
+      this.#feed.dispatch({ type: 'stop' });
     }, 0);
   }
 
@@ -262,7 +306,7 @@ export class ChatSession {
     const { clock } = this.#dependencies.runtime;
     const unsubscribe = observable.subscribe(listener);
     let leave = (): void => undefined;
-    // Deferred: a view that comes at the same moment loads the chat before it is joined.
+    // Deferred, so that a view that subscribes in the same turn loads the chat before the join.
     const timer = clock.setTimeout(() => (leave = this.follow()), 0);
     return () => {
       clock.clearTimeout(timer);
@@ -271,26 +315,26 @@ export class ChatSession {
     };
   }
 
-  #tellTyping(typing: boolean): boolean {
+  #sendTyping(typing: boolean): boolean {
     if (!this.#feed.state.joined) return false;
-    // With an ack, so that a refusal is told to nobody: a gateway of the guide's knows no such event.
+    // With an ack, so that a rejection is not emitted as an error: the guide's gateway does not know this event.
     this.#dependencies.connection.request('typing', { chatId: this.chatId, typing }).catch(() => undefined);
     return true;
   }
 
-  #restore(): void {
+  #restoreUnsent(): void {
     if (this.#userId === null) return;
     for (const outgoing of this.#dependencies.unsent?.list(this.chatId, this.#userId) ?? []) {
-      if (!this.#unfinished.has(keyOf(outgoing.clientMsgId, ''))) void this.#queue(outgoing);
+      if (!this.#unsettled.has(outgoingKey(outgoing.clientMsgId))) void this.#enqueue(outgoing);
     }
   }
 
-  #queue(outgoing: Outgoing): Promise<ChatEntry> {
+  #enqueue(outgoing: Outgoing): Promise<ChatEntry> {
     const { clientMsgId, content, role, userId = null } = outgoing;
-    const key = keyOf(clientMsgId, '');
+    const key = outgoingKey(clientMsgId);
     const { chatId } = this;
-    this.#unfinished.set(key, outgoing);
-    this.#dispatch({
+    this.#unsettled.set(key, outgoing);
+    this.#updateLog({
       type: 'queued',
       entry: {
         key,
@@ -306,145 +350,139 @@ export class ChatSession {
         error: null,
       },
     });
-    const end = this.#end(key);
+    const settled = this.#whenSettled(key);
     this.#outbox.add(outgoing);
-    return end;
+    return settled;
   }
 
-  #end(key: string): Promise<ChatEntry> {
-    return new Promise((resolve) => this.#waiting.set(key, resolve));
+  #whenSettled(key: string): Promise<ChatEntry> {
+    return new Promise((resolve) => this.#resolvers.set(key, resolve));
   }
 
-  #take(outcome: Outcome): void {
-    switch (outcome.type) {
+  #handleFeedOutput(output: FeedOutput): void {
+    switch (output.type) {
       case 'replace': {
-        const { page, reset } = outcome;
-        this.#confirm(page.messages);
-        this.#dispatch({ type: 'replaced', page, reset });
-        if (reset || this.#announced === 0) this.#announced = page.seq;
+        const { page, reset } = output;
+        this.#confirmOwn(page.messages);
+        this.#updateLog({ type: 'replaced', page, reset });
+        if (reset || this.#announcedSeq === 0) this.#announcedSeq = page.seq;
         else this.#announce(page.messages);
         return;
       }
       case 'deliver': {
-        const messages = outcome.events
+        const messages = output.events
           .filter(({ event }) => event === 'new-msg')
           .map(({ data }) => data as unknown as Message);
-        this.#confirm(messages);
-        for (const { userId } of messages) if (userId !== null) this.#people.quiet(userId);
-        this.#dispatch({ type: 'delivered', messages, upTo: outcome.events.at(-1)?.seq ?? 0 });
+        this.#confirmOwn(messages);
+        for (const { userId } of messages) if (userId !== null) this.#participants.endTyping(userId);
+        this.#updateLog({ type: 'delivered', messages, upTo: output.events.at(-1)?.seq ?? 0 });
         this.#announce(messages);
         return;
       }
       case 'skipped': {
-        const why = outcome.error === null ? '' : `: ${outcome.error.message}`;
-        this.#dependencies.report(`events of chat ${this.chatId} up to ${outcome.to} could not be fetched${why}`);
+        const reason = output.error === null ? '' : `: ${output.error.message}`;
+        this.#dependencies.report(`events of chat ${this.chatId} up to ${output.to} could not be fetched${reason}`);
       }
     }
   }
 
   #announce(messages: readonly Message[]): void {
     for (const message of messages) {
-      if (message.seq <= this.#announced) continue;
-      this.#announced = message.seq;
+      if (message.seq <= this.#announcedSeq) continue;
+      this.#announcedSeq = message.seq;
       this.#dependencies.announce(reviveMessage(message));
     }
   }
 
-  /** Own messages that arrived by the feed, perhaps before the answer to their request. */
-  #confirm(messages: readonly Message[]): void {
-    if (this.#unfinished.size === 0) return;
+  /** Settles own messages that arrived as events, possibly before the response to their request. */
+  #confirmOwn(messages: readonly Message[]): void {
+    if (this.#unsettled.size === 0) return;
     for (const message of messages) {
       if (message.clientMsgId === null) continue;
-      const key = keyOf(message.clientMsgId, message.id);
-      if (!this.#unfinished.has(key)) continue;
-      this.#outbox.settle(message.clientMsgId);
-      const entry = this.#log.outgoing.find((other) => other.key === key);
-      this.#finish(key, entry && { ...entry, ...reviveMessage(message), status: 'sent', error: null });
+      const key = entryKey(message);
+      if (!this.#unsettled.has(key)) continue;
+      this.#outbox.confirm(message.clientMsgId);
+      const entry = this.#findOutgoing(key);
+      this.#settle(key, entry && { ...entry, ...reviveMessage(message), status: 'sent', error: null });
     }
   }
 
-  #sent(message: Message): void {
-    const key = keyOf(message.clientMsgId, message.id);
+  #handleSent(message: Message): void {
+    const key = entryKey(message);
     const { cursor } = this.#feed.state;
-    this.#dispatch({ type: 'sent', message, upTo: this.#log.loaded ? (cursor?.seq ?? 0) : 0 });
-    const entry =
-      this.#log.outgoing.find((other) => other.key === key) ?? this.#log.confirmed.find((other) => other.key === key);
-    this.#finish(key, entry);
+    this.#updateLog({ type: 'sent', message, upTo: this.#log.loaded ? (cursor?.seq ?? 0) : 0 });
+    this.#settle(key, this.#findOutgoing(key) ?? this.#log.confirmed.find((entry) => entry.key === key));
   }
 
-  /** Sees to it that the event of each accepted message comes, or that the message is found to be gone. */
+  /** Fetches the event of a stored message that has not arrived in time; the message may also be lost by then. */
   #awaitEvents(): void {
-    const seq = this.#awaited;
-    if (this.#grace !== null || seq === 0) return;
-    this.#grace = this.#dependencies.runtime.clock.setTimeout(() => {
-      this.#grace = null;
+    const seq = this.#awaitedSeq;
+    if (this.#graceTimer.isRunning || seq === 0) return;
+    this.#graceTimer.start(() => {
       const reached = this.#feed.state.cursor?.seq ?? 0;
-      if (this.#awaited >= seq && reached < seq) this.#feed.send({ type: 'behind', seq });
+      if (this.#awaitedSeq >= seq && reached < seq) this.#feed.dispatch({ type: 'behind', seq });
       else this.#awaitEvents();
     }, EVENT_GRACE_MS);
   }
 
-  /** The highest seq of an accepted message whose event has not come although nothing seems to be missing; or 0. */
-  get #awaited(): number {
+  /** Highest seq of a stored own message whose event has not arrived although the feed is synced; 0 if there is none. */
+  get #awaitedSeq(): number {
     const { state } = this.#feed;
     if (!isSynced(state) || state.cursor === null) return 0;
     const seq = Math.max(0, ...this.#log.outgoing.map((entry) => entry.seq ?? 0));
     return seq > state.cursor.seq ? seq : 0;
   }
 
-  #failed(outgoing: Outgoing, error: RoomcastError): void {
-    const key = keyOf(outgoing.clientMsgId, '');
-    this.#dispatch({ type: 'send-failed', key, error });
-    this.#resolve(
-      key,
-      this.#log.outgoing.find((other) => other.key === key),
-    );
+  #handleSendFailure(outgoing: Outgoing, error: RoomcastError): void {
+    const key = outgoingKey(outgoing.clientMsgId);
+    this.#updateLog({ type: 'send-failed', key, error });
+    this.#resolve(key, this.#findOutgoing(key));
   }
 
-  #finish(key: string, entry?: ChatEntry): void {
-    const outgoing = this.#unfinished.get(key);
+  #findOutgoing(key: string): ChatEntry | undefined {
+    return this.#log.outgoing.find((entry) => entry.key === key);
+  }
+
+  #settle(key: string, entry?: ChatEntry): void {
+    const outgoing = this.#unsettled.get(key);
     if (outgoing) this.#dependencies.unsent?.remove(outgoing);
-    this.#unfinished.delete(key);
+    this.#unsettled.delete(key);
     this.#resolve(key, entry);
   }
 
   #resolve(key: string, entry: ChatEntry | undefined): void {
-    if (entry) this.#waiting.get(key)?.(entry);
-    this.#waiting.delete(key);
+    if (entry) this.#resolvers.get(key)?.(entry);
+    this.#resolvers.delete(key);
   }
 
-  #dispatch(action: ChatLogAction): void {
+  #updateLog(action: ChatLogAction): void {
     this.#log = reduce(this.#log, action);
-    this.#refresh();
+    this.#updateSnapshot();
   }
 
-  #refresh(): void {
-    const before = this.#snapshot.value;
+  #updateSnapshot(): void {
+    const before = this.#snapshot.value.messages;
     const { activity, error, active } = this.#feed.state;
     const { loaded, confirmed, outgoing, hasOlder, loadingOlder, olderError } = this.#log;
-    const same = sameLines(before.messages, confirmed, outgoing);
-    const next: ChatSnapshot = {
-      chatId: this.chatId,
-      messages: same ? before.messages : [...confirmed, ...outgoing],
+    patch(this.#snapshot, {
+      messages: sameEntries(before, confirmed, outgoing) ? before : [...confirmed, ...outgoing],
       status: activity.kind === 'denied' ? 'error' : loaded ? 'ready' : active ? 'loading' : 'idle',
       error: error ?? olderError,
       synced: isSynced(this.#feed.state),
       hasOlder,
       loadingOlder,
-    };
-    if (Object.entries(next).some(([name, value]) => before[name as keyof ChatSnapshot] !== value))
-      this.#snapshot.set(next);
+    });
     this.#awaitEvents();
   }
 }
 
-function sameLines(
-  lines: readonly ChatEntry[],
+function sameEntries(
+  entries: readonly ChatEntry[],
   confirmed: readonly ChatEntry[],
   outgoing: readonly ChatEntry[],
 ): boolean {
   return (
-    lines.length === confirmed.length + outgoing.length &&
-    lines.every((line, index) => line === (confirmed[index] ?? outgoing[index - confirmed.length]))
+    entries.length === confirmed.length + outgoing.length &&
+    entries.every((entry, index) => entry === (confirmed[index] ?? outgoing[index - confirmed.length]))
   );
 }

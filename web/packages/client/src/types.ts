@@ -1,11 +1,12 @@
 /**
- * The guide's public types, and what a chat shows.
+ * Public types: the guide's, and the entries of a chat and of the chat list.
  *
- * Source: guide, Step 2.2. Members beyond the guide's are optional in what a program may build itself.
+ * Source: guide, Step 2.2. Members beyond the guide's are optional in types that a program may construct.
  */
 import type { RoomcastError } from './errors.ts';
 import type { ChatActivity, Message, Presence, Typing } from './generated/contract.ts';
 
+/** State of the connection. `RECONNECTING`: not connected, a further attempt is running or scheduled. */
 export enum ConnectionState {
   DISCONNECTED = 'disconnected',
   CONNECTING = 'connecting',
@@ -13,74 +14,82 @@ export enum ConnectionState {
   RECONNECTING = 'reconnecting',
 }
 
-/** A message as `new-msg` hands it out: the guide's four members, and the server's others where it sent them. */
+/** The argument of `new-msg`: the guide's four members, and further ones if the server sent them. */
 export interface ChatMessage {
   id: string;
   role: 'USER' | 'AI';
   content: string;
   time: Date;
   chatId?: string;
+  /** Epoch in which the message was written. */
   epoch?: string;
+  /** Position in the chat, from 1. */
   seq?: number | null;
   userId?: string | null;
+  /** Id that the sender chose; the server stores a repeat only once. */
   clientMsgId?: string | null;
 }
 
-/** What `on` offers. The first four are the guide's. */
+/** Events of `on` and the types of their handlers. The first four are the guide's. */
 export interface WebSocketEvents {
   connect: () => void;
+  /** `reason` is a disconnect reason of Socket.IO, such as `transport close`. */
   disconnect: (reason: string) => void;
+  /** A new message of a joined chat: once, in order of `seq`. */
   'new-msg': (msg: ChatMessage) => void;
   error: (error: { message: string }) => void;
-  /** Somebody began or stopped to write; a chat's `getTyping()` keeps count. */
+  /** A user started or stopped typing in a joined chat; `getTyping()` of the chat holds the current list. */
   typing: (typing: Typing) => void;
-  /** Somebody came or went; a chat's `getPresence()` keeps count. */
+  /** Users came online or went offline in a joined chat; `getPresence()` of the chat holds the current list. */
   presence: (presence: Presence) => void;
-  /** A chat of this user has something new, followed or not. */
+  /** A chat of this user has a new event, whether the chat is joined or not. */
   'chat-activity': (activity: ChatActivity) => void;
-  /** The connection state changed, by whatever cause. */
+  /** The connection state changed. */
   state: (state: ConnectionState) => void;
-  /** An established connection has been gone for more than a moment: time for a banner. */
+  /** An established connection has been down for 2 s; suitable for a banner. */
   'connection-lost': (reason: string) => void;
-  /** The connection that was said to be lost is back. */
+  /** The connection is open again after `connection-lost`. */
   'connection-restored': () => void;
 }
 
-/** What the guide's client sends. */
+/** Events that the guide's client sends. */
 export interface WebSocketEmitEvents {
   'join-user': (userId: string) => void;
   'join-chat': (chatId: string) => void;
   ping: (callback?: (response: string) => void) => void;
 }
 
-/** One line of a chat: a message that the server has, or an own one on its way there. */
+/** One message of a chat: stored by the server, or an own one that is still being sent. */
 export interface ChatEntry extends ChatMessage {
-  /** Stable from the optimistic entry to the confirmed one. */
+  /** The same for the optimistic and the confirmed entry; suitable as a React key. */
   readonly key: string;
   readonly chatId: string;
-  /** Position in the chat; null until the server has it. */
+  /** Position in the chat; null until the server has stored the message. */
   readonly seq: number | null;
   readonly userId: string | null;
   readonly clientMsgId: string | null;
   readonly status: 'sending' | 'sent' | 'failed';
-  /** Why it failed. */
+  /** The reason of `failed`; null in the other states. */
   readonly error: RoomcastError | null;
 }
 
-/** `idle`: nobody asked yet. `error`: refused; passing failures stay `loading` or `ready` and retry by themselves. */
+/**
+ * `idle`: not requested. `loading`: no data yet. `ready`: data is present. `error`: permanent failure. Temporary
+ * failures leave `loading` or `ready` and are retried.
+ */
 export type LoadStatus = 'idle' | 'loading' | 'ready' | 'error';
 
-/** One chat of a list. */
+/** One chat of the chat list. */
 export interface ChatSummary {
   readonly id: string;
   readonly title: string | null;
   readonly createdAt: Date;
   readonly lastActivityAt: Date;
-  /** Seq of its last event; 0 while it has none. */
+  /** Seq of its last event; 0 if there is none. */
   readonly lastSeq: number;
 }
 
-/** A message of the wire with its time as a Date. */
+/** A wire message with `time` as a Date. */
 export type RevivedMessage = Omit<Message, 'time'> & { time: Date };
 
 export function reviveMessage(message: Message): RevivedMessage {

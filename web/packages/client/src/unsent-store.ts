@@ -1,13 +1,13 @@
-/** Keeps unsent text in the browser's storage, so that it survives a reload. One key a message: tabs never overwrite. */
+/** Keeps unsent messages in Web Storage across a reload. One key per message, so that tabs do not overwrite each other. */
 import type { Outgoing } from './outbox.ts';
 
-/** What is needed of `localStorage`. */
+/** The part of Web Storage (`localStorage`) that the client uses. */
 export type KeyValueStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem' | 'key' | 'length'>;
 
 const PREFIX = 'roomcast:unsent:';
 
-/** One more than this in one chat is kept in memory only: storage is small and shared with the page. */
-const MAX_KEPT = 100;
+/** Messages per chat and user; further ones are kept in memory only, because storage is small and shared. */
+const MAX_STORED = 100;
 
 export class UnsentStore {
   readonly #storage: KeyValueStorage;
@@ -17,26 +17,26 @@ export class UnsentStore {
   }
 
   put(outgoing: Outgoing): void {
-    if (outgoing.userId == null || this.list(outgoing.chatId, outgoing.userId).length >= MAX_KEPT) return;
+    if (outgoing.userId == null || this.list(outgoing.chatId, outgoing.userId).length >= MAX_STORED) return;
     try {
-      this.#storage.setItem(keyOf(outgoing), JSON.stringify({ outgoing, at: Date.now() }));
+      this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at: Date.now() }));
     } catch {
-      // Full, or forbidden in a private window. The message is sent all the same; it would only not survive a reload.
+      // The quota is exceeded or storage is blocked. The message is sent, but would not survive a reload.
     }
   }
 
   remove(outgoing: Outgoing): void {
-    this.#storage.removeItem(keyOf(outgoing));
+    this.#storage.removeItem(storageKey(outgoing));
   }
 
-  /** What a user left unsent in a chat, the oldest first. */
+  /** Unsent messages of a user in a chat, oldest first. */
   list(chatId: string, userId: string): Outgoing[] {
     const prefix = prefixOf(chatId, userId);
     const found: { outgoing: Outgoing; at: number }[] = [];
     for (let index = 0; index < this.#storage.length; index += 1) {
       const key = this.#storage.key(index);
-      const kept = key?.startsWith(prefix) ? parse(this.#storage.getItem(key)) : null;
-      if (kept) found.push(kept);
+      const stored = key?.startsWith(prefix) ? parse(this.#storage.getItem(key)) : null;
+      if (stored) found.push(stored);
     }
     return found.sort((a, b) => a.at - b.at).map(({ outgoing }) => outgoing);
   }
@@ -46,18 +46,18 @@ function prefixOf(chatId: string, userId: string): string {
   return `${PREFIX}${encodeURIComponent(chatId)}:${encodeURIComponent(userId)}:`;
 }
 
-function keyOf({ chatId, userId, clientMsgId }: Outgoing): string {
+function storageKey({ chatId, userId, clientMsgId }: Outgoing): string {
   return prefixOf(chatId, userId ?? '') + clientMsgId;
 }
 
-/** Storage is open to every script of the page: what does not look like ours is passed over. */
+/** Returns null for a value of another shape: any script of the page can write to the storage. */
 function parse(text: string | null): { outgoing: Outgoing; at: number } | null {
   try {
-    const kept = JSON.parse(text ?? 'null') as { outgoing?: Partial<Outgoing>; at?: unknown } | null;
-    const { chatId, content, clientMsgId, role, userId } = kept?.outgoing ?? {};
+    const stored = JSON.parse(text ?? 'null') as { outgoing?: Partial<Outgoing>; at?: unknown } | null;
+    const { chatId, content, clientMsgId, role, userId } = stored?.outgoing ?? {};
     if (typeof chatId !== 'string' || typeof content !== 'string' || typeof clientMsgId !== 'string') return null;
-    if (role !== 'USER' || typeof userId !== 'string' || typeof kept?.at !== 'number') return null;
-    return { outgoing: { chatId, content, clientMsgId, role, userId }, at: kept.at };
+    if (role !== 'USER' || typeof userId !== 'string' || typeof stored?.at !== 'number') return null;
+    return { outgoing: { chatId, content, clientMsgId, role, userId }, at: stored.at };
   } catch {
     return null;
   }

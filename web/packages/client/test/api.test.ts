@@ -7,14 +7,14 @@ import type { Config } from '../src/generated/contract.ts';
 import { platformRuntime } from '../src/runtime.ts';
 import { problem } from './support/fake-server.ts';
 
-function answering(
-  answer: () => Promise<Response>,
+function apiWith(
+  respond: () => Promise<Response>,
   apiUrl: string | null = 'http://api.test/',
 ): { api: RoomcastApi; urls: string[] } {
   const urls: string[] = [];
   const fetch = (url: unknown): Promise<Response> => {
     urls.push(String(url));
-    return answer();
+    return respond();
   };
   return {
     api: new RoomcastApi(() => ({ apiUrl, getToken: null }), { ...platformRuntime, fetch: fetch }),
@@ -23,8 +23,8 @@ function answering(
 }
 
 describe('the API', () => {
-  test('escapes ids and leaves out what is not asked for', async () => {
-    const { api, urls } = answering(() => Promise.resolve(new Response('{}')));
+  test('escapes ids and omits parameters that are not set', async () => {
+    const { api, urls } = apiWith(() => Promise.resolve(new Response('{}')));
     await api.listMessages('a:b@c~d', { limit: 5 });
     await api.listEvents('x', { after: 0, epoch: 'e' });
     expect(urls).toEqual([
@@ -33,8 +33,8 @@ describe('the API', () => {
     ]);
   });
 
-  test('outside of a browser is where the guide puts it', async () => {
-    const { api, urls } = answering(() => Promise.resolve(new Response('{}')), null);
+  test('has the guide’s URL outside a browser', async () => {
+    const { api, urls } = apiWith(() => Promise.resolve(new Response('{}')), null);
     await api.config();
     expect(urls).toEqual(['http://localhost:3000/api/config']);
   });
@@ -47,69 +47,67 @@ describe('the API', () => {
     [501, false],
     [503, true],
     [404, false],
-  ])('an answer %i may pass: %s', async (status, retryable) => {
-    const { api } = answering(() => Promise.resolve(problem(status, 'invalid')));
+  ])('a response with status %i has retryable: %s', async (status, retryable) => {
+    const { api } = apiWith(() => Promise.resolve(problem(status, 'invalid')));
     await expect(api.config()).rejects.toMatchObject({ name: 'ProblemError', status, code: 'invalid', retryable });
   });
 
-  test('an error that is not Roomcast’s own keeps its status', async () => {
-    const html = answering(() => Promise.resolve(new Response('<h1>Bad gateway</h1>', { status: 502 })));
+  test('an error response that is not from Roomcast keeps its status', async () => {
+    const html = apiWith(() => Promise.resolve(new Response('<h1>Bad gateway</h1>', { status: 502 })));
     await expect(html.api.config()).rejects.toEqual(new ProblemError(502, {}));
-    const cut = new Response('{"title":', { status: 503, headers: { 'content-type': 'application/json' } });
-    await expect(answering(() => Promise.resolve(cut)).api.config()).rejects.toMatchObject({ status: 503, code: null });
+    const truncated = new Response('{"title":', { status: 503, headers: { 'content-type': 'application/json' } });
+    await expect(apiWith(() => Promise.resolve(truncated)).api.config()).rejects.toMatchObject({
+      status: 503,
+      code: null,
+    });
   });
 
-  test('no answer, or one that cannot be read, is a NetworkError with its cause', async () => {
+  test('a missing or unreadable response is a NetworkError with its cause', async () => {
     const cause = new TypeError('failed to fetch');
-    await expect(answering(() => Promise.reject(cause)).api.config()).rejects.toMatchObject({
+    await expect(apiWith(() => Promise.reject(cause)).api.config()).rejects.toMatchObject({
       name: 'NetworkError',
       cause,
     });
-    const truncated = answering(() => Promise.resolve(new Response('{')));
+    const truncated = apiWith(() => Promise.resolve(new Response('{')));
     await expect(truncated.api.config()).rejects.toBeInstanceOf(NetworkError);
   });
 });
 
-describe('the gateway', () => {
+describe('the gateway address', () => {
   const config = (gateway: Config['gateway']): Pick<RoomcastApi, 'config'> => ({
     config: () => Promise.resolve({ auth: false, epoch: 'e', version: '0', gateway }),
   });
-  const nowhere = { gatewayUrl: null, apiUrl: null, pageOrigin: null };
+  const unset = { gatewayUrl: null, apiUrl: null, pageOrigin: null };
 
   test.each([
-    ['what the options say', { ...nowhere, gatewayUrl: 'https://ws.test' }, { url: null, port: 1 }, 'https://ws.test'],
+    ['the option', { ...unset, gatewayUrl: 'https://ws.test' }, { url: null, port: 1 }, 'https://ws.test'],
     [
-      'what the API says',
-      { ...nowhere, pageOrigin: 'https://a.test' },
+      'the URL in the configuration',
+      { ...unset, pageOrigin: 'https://a.test' },
       { url: 'https://ws.test', port: null },
       'https://ws.test',
     ],
     [
       'the page’s host with the API’s port',
-      { ...nowhere, pageOrigin: 'http://10.0.0.7:3000' },
+      { ...unset, pageOrigin: 'http://10.0.0.7:3000' },
       { url: null, port: 3001 },
       'http://10.0.0.7:3001',
     ],
-    ['the page’s origin', { ...nowhere, pageOrigin: 'https://a.test' }, { url: null, port: null }, 'https://a.test'],
+    ['the page’s origin', { ...unset, pageOrigin: 'https://a.test' }, { url: null, port: null }, 'https://a.test'],
     [
       'the API’s origin',
-      { ...nowhere, apiUrl: 'https://api.test/base', pageOrigin: 'https://a.test' },
+      { ...unset, apiUrl: 'https://api.test/base', pageOrigin: 'https://a.test' },
       { url: null, port: null },
       'https://api.test',
     ],
-    [
-      'the guide’s port outside of a browser',
-      nowhere,
-      { url: 'https://unasked.test', port: null },
-      'http://localhost:3001',
-    ],
+    ['the guide’s port outside a browser', unset, { url: 'https://unused.test', port: null }, 'http://localhost:3001'],
   ])('is %s', async (_name, options, gateway, expected) => {
     expect(await findGateway(options, config(gateway))).toBe(expected);
   });
 });
 
 describe('the backoff', () => {
-  test('doubles to its cap and keeps its jitter there', () => {
+  test('doubles up to its maximum, where the jitter still applies', () => {
     expect([1, 2, 3, 4, 5, 100].map((attempt) => backoffMs(attempt, 0))).toEqual([
       250, 500, 1_000, 2_000, 2_500, 2_500,
     ]);

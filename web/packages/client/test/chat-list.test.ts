@@ -26,8 +26,8 @@ function setUp(all: Chat[]): { server: FakeServer; client: WebSocketClient; chat
   return { server, client, chats, ids: () => chats.getSnapshot().chats.map(({ id }) => id) };
 }
 
-describe('the list of chats', () => {
-  test('is loaded by the first who looks, and page by page on demand', async () => {
+describe('the chat list', () => {
+  test('is loaded by the first subscription, and then page by page on demand', async () => {
     const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7), chat('d', 6), chat('e', 5)]);
     expect(chats.getSnapshot().status).toBe('idle');
     onTestFinished(chats.subscribe(() => undefined));
@@ -42,7 +42,7 @@ describe('the list of chats', () => {
     expect(chats.getSnapshot().hasMore).toBe(false);
   });
 
-  test('moves a chat up when a message comes, and finds one that it did not know', async () => {
+  test('moves a chat up on new activity, and fetches an unknown one', async () => {
     const all = [chat('a', 9), chat('b', 8)];
     const { server, chats, ids } = setUp(all);
     onTestFinished(chats.subscribe(() => undefined));
@@ -57,53 +57,53 @@ describe('the list of chats', () => {
     expect(ids()).toContain('new');
   });
 
-  test('shows the activity of chats that are not followed at once, and takes it for no event of one that is', async () => {
+  test('applies chat-activity at once, and does not treat it as an event of a joined chat', async () => {
     const all = [chat('a', 9, 1), chat('b', 8)];
     const { server, client, chats, ids } = setUp(all);
     const followed = client.chat('a');
     onTestFinished(followed.subscribe(() => undefined));
     onTestFinished(chats.subscribe(() => undefined));
     onTestFinished(() => client.close());
-    const heard: string[] = [];
-    client.on('chat-activity', ({ chatId, seq }) => heard.push(`${chatId} ${seq}`));
+    const received: string[] = [];
+    client.on('chat-activity', ({ chatId, seq }) => received.push(`${chatId} ${seq}`));
     client.acquire('ada');
     await server.clock.advance(50);
-    const asked = server.requests.length;
-    server.tellActivity('b', 3);
+    const requestCount = server.requests.length;
+    server.sendActivity('b', 3);
     expect(ids()).toEqual(['b', 'a']);
     expect(chats.getSnapshot().chats[0]).toMatchObject({ lastSeq: 3, lastActivityAt: new Date(Date.UTC(2026, 1, 1)) });
-    expect(server.requests).toHaveLength(asked);
-    // Ahead of the message itself, as it may come.
-    server.tellActivity('a', 1);
+    expect(server.requests).toHaveLength(requestCount);
+    // The activity may arrive before its message.
+    server.sendActivity('a', 1);
     server.post('a', 'hello');
     expect(followed.getSnapshot().messages.map(({ content }) => content)).toEqual(['hello']);
-    expect(heard).toEqual(['b 3', 'a 1']);
+    expect(received).toEqual(['b 3', 'a 1']);
     all.unshift(chat('new', 30));
-    server.tellActivity('new', 1);
+    server.sendActivity('new', 1);
     await server.clock.advance(1);
     expect(ids()).toContain('new');
   });
 
-  test('is refreshed while somebody looks, and only then', async () => {
+  test('is polled only while it has subscribers', async () => {
     const { server, chats } = setUp([chat('a', 9)]);
     const leave = chats.subscribe(() => undefined);
     await server.clock.advance(60_000);
-    const asked = server.requests.length;
-    expect(asked).toBeGreaterThan(3);
+    const requestCount = server.requests.length;
+    expect(requestCount).toBeGreaterThan(3);
     leave();
     await server.clock.advance(60_000);
-    expect(server.requests).toHaveLength(asked);
+    expect(server.requests).toHaveLength(requestCount);
     expect(server.clock.pending).toBe(0);
   });
 
-  test('retries what passes and says what does not', async () => {
+  test('retries temporary failures and reports permanent ones', async () => {
     const { server, chats } = setUp([chat('a', 9)]);
-    const works = server.intercept;
+    const working = server.intercept;
     server.intercept = () => problem(503, 'unavailable');
     onTestFinished(chats.subscribe(() => undefined));
     await server.clock.advance(1);
     expect(chats.getSnapshot()).toMatchObject({ status: 'loading', error: { status: 503 } });
-    server.intercept = works;
+    server.intercept = working;
     await server.clock.advance(5_000);
     expect(chats.getSnapshot()).toMatchObject({ status: 'ready', error: null });
     server.intercept = () => problem(401, 'unauthorized');
@@ -111,7 +111,7 @@ describe('the list of chats', () => {
     expect(chats.getSnapshot()).toMatchObject({ status: 'error', error: { code: 'unauthorized' } });
   });
 
-  test('a created chat is listed at once; a refusal is thrown', async () => {
+  test('lists a created chat at once; a rejected creation throws', async () => {
     const { server, chats, ids } = setUp([chat('a', 9)]);
     onTestFinished(chats.subscribe(() => undefined));
     await server.clock.advance(1);

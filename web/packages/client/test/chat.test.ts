@@ -1,25 +1,25 @@
-/** One chat as a view sees it: optimistic sends, retries, history, what survives a reload. */
+/** One chat as a view sees it: optimistic sends, retries, history, unsent messages after a reload. */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type ChatSession, createClient, type KeyValueStorage, type WebSocketClient } from '../src/index.ts';
 import { FakeServer, json, problem } from './support/fake-server.ts';
 
 const CHAT = 'c';
 
-interface Setting {
+interface Setup {
   storage?: KeyValueStorage;
   pageSize?: number;
   userId?: string;
-  /** What was written before. */
-  written?: string[];
+  /** Messages stored before the client connects. */
+  stored?: string[];
 }
 
-async function setUp({ userId = 'ada', written = [], ...options }: Setting = {}): Promise<{
+async function setUp({ userId = 'ada', stored = [], ...options }: Setup = {}): Promise<{
   server: FakeServer;
   client: WebSocketClient;
   chat: ChatSession;
 }> {
   const server = new FakeServer();
-  for (const content of written) server.post(CHAT, content);
+  for (const content of stored) server.post(CHAT, content);
   const client = createClient({ runtime: server.runtime, ...options });
   client.acquire(userId);
   const chat = client.chat(CHAT);
@@ -38,7 +38,7 @@ function posts(server: FakeServer): unknown[] {
 }
 
 describe('sending', () => {
-  test('shows at once, and keeps its key when the server has it', async () => {
+  test('shows the entry at once, which keeps its key when it is confirmed', async () => {
     const { server, chat } = await setUp();
     const sent = chat.send('hello');
     const [optimistic] = chat.getSnapshot().messages;
@@ -52,20 +52,20 @@ describe('sending', () => {
     ]);
   });
 
-  test('is one message when the event comes before the answer', async () => {
+  test('shows one message if the event arrives before the response', async () => {
     const { server, chat } = await setUp();
-    let answer: (response: Response) => void = () => undefined;
-    server.intercept = (method) => (method === 'POST' ? new Promise((resolve) => (answer = resolve)) : undefined);
+    let respond: (response: Response) => void = () => undefined;
+    server.intercept = (method) => (method === 'POST' ? new Promise((resolve) => (respond = resolve)) : undefined);
     const sent = chat.send('hello');
     await server.clock.advance(10);
     const message = server.post(CHAT, 'hello', { clientMsgId: 'id-1' });
     expect((await sent).status).toBe('sent');
-    answer(json(message, 201));
+    respond(json(message, 201));
     await server.clock.advance(10);
     expect(lines(chat)).toEqual(['hello sent']);
   });
 
-  test('is one message when the answer comes before the event', async () => {
+  test('shows one message if the response arrives before the event', async () => {
     const { server, chat } = await setUp();
     const late: (() => void)[] = [];
     server.deliver = (socket, event, payload) => late.push(() => socket.receive(event, payload));
@@ -78,7 +78,7 @@ describe('sending', () => {
     expect(chat.getSnapshot().messages[0]?.seq).toBe(1);
   });
 
-  test('fetches the event when it does not come', async () => {
+  test('fetches the event if it does not arrive', async () => {
     const { server, client, chat } = await setUp();
     const announced = vi.fn();
     client.on('new-msg', announced);
@@ -93,7 +93,7 @@ describe('sending', () => {
     expect(announced).toHaveBeenCalledTimes(2);
   });
 
-  test('keeps the order: one in flight', async () => {
+  test('keeps the order, with one request at a time', async () => {
     const { server, chat } = await setUp();
     let failures = 3;
     server.intercept = (method) =>
@@ -101,10 +101,10 @@ describe('sending', () => {
     void chat.send('one');
     void chat.send('two');
     await server.clock.advance(20_000);
-    expect(server.truth(CHAT)).toEqual(['one', 'two']);
+    expect(server.contents(CHAT)).toEqual(['one', 'two']);
   });
 
-  test('an answer that is lost does not make two messages', async () => {
+  test('a lost response does not store the message twice', async () => {
     const { server, chat } = await setUp();
     let lost = 1;
     server.intercept = (method, _url, body) => {
@@ -116,11 +116,11 @@ describe('sending', () => {
     const sent = chat.send('once');
     await server.clock.advance(20_000);
     expect((await sent).status).toBe('sent');
-    expect(server.truth(CHAT)).toEqual(['once']);
+    expect(server.contents(CHAT)).toEqual(['once']);
     expect(new Set(posts(server).map((body) => (body as { clientMsgId: string }).clientMsgId)).size).toBe(1);
   });
 
-  test('is not tried again once its event has come', async () => {
+  test('is not retried after its event has arrived', async () => {
     const { server, chat } = await setUp();
     let fail: (error: Error) => void = () => undefined;
     server.intercept = (method) => (method === 'POST' ? new Promise((_, reject) => (fail = reject)) : undefined);
@@ -133,7 +133,7 @@ describe('sending', () => {
     expect(posts(server)).toHaveLength(1);
   });
 
-  test('what was accepted into a history that is gone is gone', async () => {
+  test('a message that was stored in a lost history is removed', async () => {
     const { server, chat } = await setUp();
     server.deliver = () => undefined;
     void chat.send('accepted');
@@ -144,7 +144,7 @@ describe('sending', () => {
     expect(lines(chat)).toEqual([]);
   });
 
-  test('so is what was accepted before anything else was known of that history', async () => {
+  test('so is a message that was stored before the client loaded that history', async () => {
     const server = new FakeServer();
     const client = createClient({ runtime: server.runtime });
     client.acquire('ada');
@@ -153,41 +153,41 @@ describe('sending', () => {
     for (const content of ['m1', 'm2', 'm3']) server.post(CHAT, content);
     void chat.send('accepted');
     await server.clock.advance(0);
-    // What the client knew by then belongs to the copy, too: no join says that it starts over.
+    // The client’s cursor exists in the restored copy too, so the join does not report a reset.
     server.restore(3);
     await server.clock.advance(40_000);
     expect(lines(chat)).toEqual(['m1 sent', 'm2 sent', 'm3 sent']);
   });
 
-  test('goes on as long as nobody answers, and at once when the connection is back', async () => {
+  test('is retried until there is a response, and at once on wake', async () => {
     const { server, chat } = await setUp();
     server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
-    const sent = chat.send('patient');
+    const sent = chat.send('unanswered');
     await server.clock.advance(600_000);
-    expect(lines(chat)).toEqual(['patient sending']);
+    expect(lines(chat)).toEqual(['unanswered sending']);
     server.intercept = () => undefined;
     server.wake();
     await server.clock.advance(1);
     expect((await sent).status).toBe('sent');
   });
 
-  test('fails after a few answers that it cannot be taken now, and can be sent again under its id', async () => {
+  test('fails after six retryable error responses, and can be sent again with the same id', async () => {
     const { server, chat } = await setUp();
     server.intercept = (method) => (method === 'POST' ? problem(503, 'unavailable') : undefined);
-    const sent = chat.send('stubborn');
+    const sent = chat.send('rejected');
     await server.clock.advance(60_000);
     const failed = await sent;
     expect(failed).toMatchObject({ status: 'failed', error: { status: 503, code: 'unavailable' } });
     expect(posts(server)).toHaveLength(6);
     server.intercept = () => undefined;
     const again = chat.retry(failed.key);
-    expect(lines(chat)).toEqual(['stubborn sending']);
+    expect(lines(chat)).toEqual(['rejected sending']);
     await server.clock.advance(10);
     expect(await again).toMatchObject({ status: 'sent', key: failed.key });
     await expect(chat.retry(failed.key)).rejects.toBeInstanceOf(RangeError);
   });
 
-  test('a refused message lets the next one pass, and can be forgotten', async () => {
+  test('a rejected message does not block the next one, and can be discarded', async () => {
     const { server, chat } = await setUp();
     server.intercept = (method, _url, body) =>
       method === 'POST' && (body as { content: string }).content === 'bad' ? problem(422, 'invalid') : undefined;
@@ -199,7 +199,7 @@ describe('sending', () => {
     expect(lines(chat)).toEqual(['good sent']);
   });
 
-  test('an API that hangs does not hold it back for ever', async () => {
+  test('an API that does not respond does not block the outbox', async () => {
     const { server, chat } = await setUp();
     let hang = true;
     server.intercept = (method) => (method === 'POST' && hang ? new Promise(() => undefined) : undefined);
@@ -210,7 +210,7 @@ describe('sending', () => {
     expect((await sent).status).toBe('sent');
   });
 
-  test('names nobody when a token does', async () => {
+  test('omits the user id if there is a token', async () => {
     const server = new FakeServer();
     const client = createClient({ runtime: server.runtime, auth: { token: 't' } });
     client.acquire('ada');
@@ -223,21 +223,21 @@ describe('sending', () => {
 });
 
 describe('history', () => {
-  test('is loaded backwards until its beginning', async () => {
-    const written = [1, 2, 3, 4, 5, 6, 7].map((index) => `m${index}`);
-    const { chat } = await setUp({ pageSize: 3, written });
+  test('is loaded backwards to its beginning', async () => {
+    const stored = [1, 2, 3, 4, 5, 6, 7].map((index) => `m${index}`);
+    const { chat } = await setUp({ pageSize: 3, stored });
     expect(lines(chat)).toHaveLength(3);
     const loading = chat.loadOlder();
     expect(chat.getSnapshot().loadingOlder).toBe(true);
     await loading;
     await chat.loadOlder();
     await chat.loadOlder();
-    expect(lines(chat)).toEqual(written.map((content) => `${content} sent`));
+    expect(lines(chat)).toEqual(stored.map((content) => `${content} sent`));
     expect(chat.getSnapshot()).toMatchObject({ hasOlder: false, loadingOlder: false });
   });
 
-  test('a failure shows and can be tried again', async () => {
-    const { server, chat } = await setUp({ pageSize: 1, written: ['a', 'b'] });
+  test('a failure is shown and can be retried', async () => {
+    const { server, chat } = await setUp({ pageSize: 1, stored: ['a', 'b'] });
     server.intercept = () => problem(500, 'internal');
     await chat.loadOlder();
     expect(chat.getSnapshot()).toMatchObject({ error: { status: 500 }, status: 'ready', hasOlder: true });
@@ -247,7 +247,7 @@ describe('history', () => {
     expect(lines(chat)).toEqual(['a sent', 'b sent']);
   });
 
-  test('of a chat that grows for ever does not fill the memory', async () => {
+  test('is bounded in memory while live messages arrive', async () => {
     const { server, chat } = await setUp();
     for (let index = 0; index < 2_500; index += 1) server.post(CHAT, `m${index}`);
     expect(lines(chat)).toHaveLength(2_000);
@@ -258,7 +258,7 @@ describe('history', () => {
 });
 
 describe('snapshots', () => {
-  test('an entry keeps its identity while others come', async () => {
+  test('an entry remains the same object while others arrive', async () => {
     const { server, chat } = await setUp();
     server.post(CHAT, 'a');
     const [first] = chat.getSnapshot().messages;
@@ -269,7 +269,7 @@ describe('snapshots', () => {
     expect(chat.getSnapshot()).toBe(chat.getSnapshot());
   });
 
-  test('a refused chat is an error, and shown again when access is given', async () => {
+  test('a rejected join sets an error, which access at the next connection clears', async () => {
     const { server, chat } = await setUp();
     server.joinAck = () => ({ ok: false, error: { code: 'forbidden', message: 'not a member' } });
     server.cut();
@@ -281,7 +281,7 @@ describe('snapshots', () => {
     expect(chat.getSnapshot()).toMatchObject({ status: 'ready', error: null, synced: true });
   });
 
-  test('a chat is left with its last view and comes back where it was, without loading again', async () => {
+  test('a chat is left with its last view, and continues from its cursor without loading again', async () => {
     const server = new FakeServer();
     const client = createClient({ runtime: server.runtime });
     client.acquire('ada');
@@ -300,7 +300,7 @@ describe('snapshots', () => {
     client.close();
   });
 
-  test('chats that nobody shows are forgotten at last, but never one that was just asked for', async () => {
+  test('unused chats are evicted, but never one that was just requested', async () => {
     const server = new FakeServer();
     const client = createClient({ runtime: server.runtime });
     const first = client.chat('first');
@@ -314,7 +314,7 @@ describe('snapshots', () => {
 });
 
 describe('another user', () => {
-  test('sees nothing of the first one’s', async () => {
+  test('sees no messages of the previous one', async () => {
     const { server, client, chat } = await setUp();
     server.intercept = (method) => (method === 'POST' ? Promise.reject(new TypeError('failed to fetch')) : undefined);
     server.post(CHAT, 'public');
@@ -329,7 +329,7 @@ describe('another user', () => {
 });
 
 describe('the storage', () => {
-  test('brings unsent text back after a reload, in its order, and forgets what was sent', async () => {
+  test('restores unsent messages in order after a reload, and removes sent ones', async () => {
     const storage = new MemoryStorage();
     const before = await setUp({ storage });
     before.server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
@@ -341,12 +341,12 @@ describe('the storage', () => {
     expect(storage.length).toBe(2);
 
     const after = await setUp({ storage });
-    expect(after.server.truth(CHAT)).toEqual(['one', 'two']);
+    expect(after.server.contents(CHAT)).toEqual(['one', 'two']);
     expect(lines(after.chat)).toEqual(['one sent', 'two sent']);
     expect(storage.length).toBe(0);
   });
 
-  test('does not show at the end what was stored long before the loaded page', async () => {
+  test('does not append a restored message that the server stored before the loaded page', async () => {
     const storage = new MemoryStorage();
     const outgoing = { chatId: CHAT, role: 'USER', content: 'old', clientMsgId: 'x', userId: 'ada' };
     storage.setItem(`roomcast:unsent:${CHAT}:ada:x`, JSON.stringify({ outgoing, at: 1 }));
@@ -359,22 +359,22 @@ describe('the storage', () => {
     onTestFinished(chat.subscribe(() => undefined));
     await server.clock.advance(1_000);
     expect(lines(chat)).toEqual(['new sent']);
-    expect(server.truth(CHAT)).toEqual(['old', 'new']);
+    expect(server.contents(CHAT)).toEqual(['old', 'new']);
     expect(storage.length).toBe(0);
     client.close();
   });
 
-  test('keeps what belongs to another person for that person', async () => {
+  test('keeps the messages of another user for that user', async () => {
     const storage = new MemoryStorage();
     const before = await setUp({ storage });
     before.server.intercept = () => Promise.reject(new TypeError('failed to fetch'));
     void before.chat.send('ada’s');
     const { server } = await setUp({ storage, userId: 'bob' });
-    expect(server.truth(CHAT)).toEqual([]);
+    expect(server.contents(CHAT)).toEqual([]);
     expect(storage.length).toBe(1);
   });
 
-  test('that is full or holds rubbish harms nothing', async () => {
+  test('may be full or hold invalid values without effect on sending', async () => {
     const storage = new MemoryStorage();
     storage.setItem(`roomcast:unsent:${CHAT}:ada:x`, '{"outgoing":');
     storage.setItem(`roomcast:unsent:${CHAT}:ada:y`, '{"outgoing":{"chatId":1},"at":1}');

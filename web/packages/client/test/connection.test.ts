@@ -21,7 +21,7 @@ function setUp(): { server: FakeServer; client: WebSocketClient; states: Connect
 }
 
 describe('connect', () => {
-  test('resolves when connected, having said who it is', async () => {
+  test('resolves when connected, after sending join-user', async () => {
     const { server, client, states } = setUp();
     const onConnect = vi.fn();
     client.on('connect', onConnect);
@@ -35,7 +35,7 @@ describe('connect', () => {
     expect(client).toMatchObject({ isConnected: true, currentUserId: 'ada' });
   });
 
-  test('finds the gateway by asking the API of the page', async () => {
+  test('finds the gateway through the API of the page’s origin', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     await server.clock.advance(50);
@@ -43,7 +43,7 @@ describe('connect', () => {
     expect(server.socket.url).toBe('http://page.test:3001');
   });
 
-  test('is shared by concurrent calls for one user: one socket', async () => {
+  test('opens one socket for concurrent calls of one user', async () => {
     const { server, client } = setUp();
     const first = client.connect('ada');
     const second = client.connect('ada');
@@ -52,7 +52,7 @@ describe('connect', () => {
     expect(server.sockets).toHaveLength(1);
   });
 
-  test('for another user replaces the first one at once, before a socket was opened', async () => {
+  test('as another user replaces a pending attempt before it opens a socket', async () => {
     const { server, client } = setUp();
     const first = client.connect('ada');
     const second = client.connect('bob');
@@ -63,9 +63,9 @@ describe('connect', () => {
     expect(server.socket.sent).toEqual([['join-user', 'bob']]);
   });
 
-  test('is rejected once by the first failure, and goes on trying', async () => {
+  test('rejects with the first failure, and retries', async () => {
     const { server, client, states } = setUp();
-    server.admission = 'unreachable';
+    server.connectionFault = 'unreachable';
     const onError = vi.fn();
     client.on('error', onError);
     const connected = client.connect('ada');
@@ -74,7 +74,7 @@ describe('connect', () => {
     await rejected;
     expect(client.connectionState).toBe(ConnectionState.RECONNECTING);
     expect(client.getConnection().error).toBeInstanceOf(NetworkError);
-    server.admission = null;
+    server.connectionFault = null;
     await server.clock.advance(1_000);
     expect(client.isConnected).toBe(true);
     expect(client.getConnection().error).toBeNull();
@@ -82,9 +82,9 @@ describe('connect', () => {
     expect(onError).toHaveBeenCalledOnce();
   });
 
-  test('does not go on when access is refused', async () => {
+  test('does not retry after a permanent rejection', async () => {
     const { server, client } = setUp();
-    server.admission = { message: 'no token', data: { code: 'unauthorized' } };
+    server.connectionFault = { message: 'no token', data: { code: 'unauthorized' } };
     const rejected = expect(client.connect('ada')).rejects.toMatchObject({
       name: 'RefusedError',
       code: 'unauthorized',
@@ -96,17 +96,17 @@ describe('connect', () => {
     expect(server.sockets).toHaveLength(1);
   });
 
-  test('goes on when the gateway is only unable to tell', async () => {
+  test('retries after a temporary rejection', async () => {
     const { server, client } = setUp();
-    server.admission = { message: 'the API is away', data: { code: 'unavailable' } };
+    server.connectionFault = { message: 'the API is away', data: { code: 'unavailable' } };
     client.connect('ada').catch(() => undefined);
     await server.clock.advance(100);
-    server.admission = null;
+    server.connectionFault = null;
     await server.clock.advance(10_000);
     expect(client.isConnected).toBe(true);
   });
 
-  test('goes on when the API cannot say where the gateway is', async () => {
+  test('retries if the API does not serve the gateway address', async () => {
     const { server, client } = setUp();
     server.intercept = () => problem(503, 'unavailable');
     client.connect('ada').catch(() => undefined);
@@ -117,14 +117,12 @@ describe('connect', () => {
     expect(client.isConnected).toBe(true);
   });
 
-  test('gives up on a handshake that never ends', async () => {
+  test('rejects a handshake that does not complete', async () => {
     const { server, client } = setUp();
-    server.runtime.createSocket?.('', { auth: {} });
     const silent = createClient({
       runtime: {
         ...server.runtime,
         createSocket: () => ({
-          connected: false,
           active: true,
           on: () => undefined,
           onAny: () => undefined,
@@ -136,7 +134,7 @@ describe('connect', () => {
         }),
       },
     });
-    const rejected = expect(silent.connect('ada')).rejects.toThrow('did not answer in time');
+    const rejected = expect(silent.connect('ada')).rejects.toThrow('did not complete the handshake in time');
     await server.clock.advance(16_000);
     await rejected;
     silent.close();
@@ -145,7 +143,7 @@ describe('connect', () => {
 });
 
 describe('a lost connection', () => {
-  test('is RECONNECTING until it is back', async () => {
+  test('is RECONNECTING until it is reopened', async () => {
     const { server, client, states } = setUp();
     void client.connect('ada');
     await server.clock.advance(10_000);
@@ -158,7 +156,7 @@ describe('a lost connection', () => {
     expect(states).toEqual(['connecting', 'connected', 'reconnecting', 'connected']);
   });
 
-  test('is reopened after the server itself disconnected', async () => {
+  test('is reopened after a disconnect by the server', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     await server.clock.advance(10_000);
@@ -167,32 +165,32 @@ describe('a lost connection', () => {
     expect(client.isConnected).toBe(true);
   });
 
-  test('is said to be lost after a moment only, and then said to be back', async () => {
+  test('is reported as lost after 2 s, and then as restored', async () => {
     const { server, client } = setUp();
-    const said: string[] = [];
-    client.on('connection-lost', (reason) => said.push(`lost: ${reason}`));
-    client.on('connection-restored', () => said.push('restored'));
+    const reported: string[] = [];
+    client.on('connection-lost', (reason) => reported.push(`lost: ${reason}`));
+    client.on('connection-restored', () => reported.push('restored'));
     void client.connect('ada');
     await server.clock.advance(10_000);
     server.cut();
     await server.clock.advance(1_500);
-    expect(said).toEqual([]);
-    server.admission = 'unreachable';
+    expect(reported).toEqual([]);
+    server.connectionFault = 'unreachable';
     server.cut('transport error');
     await server.clock.advance(3_000);
-    expect(said).toEqual(['lost: transport error']);
+    expect(reported).toEqual(['lost: transport error']);
     expect(client.getConnection().lost).toBe(true);
-    server.admission = null;
+    server.connectionFault = null;
     await server.clock.advance(6_000);
-    expect(said).toEqual(['lost: transport error', 'restored']);
+    expect(reported).toEqual(['lost: transport error', 'restored']);
     expect(client.getConnection().lost).toBe(false);
   });
 
-  test('is tried at growing distances of at most 5 s', async () => {
+  test('is retried at increasing intervals of at most 5 s', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     await server.clock.advance(10_000);
-    server.admission = 'unreachable';
+    server.connectionFault = 'unreachable';
     server.cut();
     const opened: number[] = [];
     for (let ms = 0; ms < 60_000; ms += 10) {
@@ -206,21 +204,21 @@ describe('a lost connection', () => {
     expect(gaps.at(-1)).toBeGreaterThan(2_400);
   });
 
-  test('is tried at once when the network is back', async () => {
+  test('is retried at once when the network is back', async () => {
     const { server, client } = setUp();
     client.chat('c').subscribe(() => undefined);
     void client.connect('ada');
     await server.clock.advance(10_000);
-    server.admission = 'unreachable';
+    server.connectionFault = 'unreachable';
     server.cut();
     await server.clock.advance(20_000);
-    server.admission = null;
+    server.connectionFault = null;
     server.wake();
     await server.clock.advance(320);
     expect(client.isConnected).toBe(true);
   });
 
-  test('does not hammer a server that hangs up at once', async () => {
+  test('backs off from a server that disconnects immediately', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     for (let turn = 0; turn < 600; turn += 1) {
@@ -232,7 +230,7 @@ describe('a lost connection', () => {
 });
 
 describe('requests', () => {
-  test('ping answers pong; without a connection it is rejected', async () => {
+  test('ping resolves to pong; without a connection it rejects', async () => {
     const { server, client } = setUp();
     await expect(client.ping()).rejects.toBeInstanceOf(NotConnectedError);
     void client.connect('ada');
@@ -240,7 +238,7 @@ describe('requests', () => {
     expect(await client.ping()).toBe('pong');
   });
 
-  test('a request under way is rejected when the connection breaks', async () => {
+  test('a pending request rejects when the connection closes', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     await server.clock.advance(50);
@@ -250,8 +248,8 @@ describe('requests', () => {
   });
 });
 
-describe('several users of one connection', () => {
-  test('the first to let go does not disconnect the other', async () => {
+describe('several holders of one connection', () => {
+  test('the first release does not disconnect the other holder', async () => {
     const { server, client } = setUp();
     const [first, second] = [client.acquire('ada'), client.acquire('ada')];
     await server.clock.advance(50);
@@ -266,7 +264,7 @@ describe('several users of one connection', () => {
     expect(client.currentUserId).toBeNull();
   });
 
-  test('letting go and taking hold again in one turn keeps the socket', async () => {
+  test('a release and an acquire in one turn keep the socket', async () => {
     const { server, client } = setUp();
     client.acquire('ada')();
     const release = client.acquire('ada');
@@ -278,7 +276,7 @@ describe('several users of one connection', () => {
     expect(client.isConnected).toBe(true);
   });
 
-  test('the newest one says who is connected; when it lets go, the one before', async () => {
+  test('the newest holder determines the user; after its release, the one before', async () => {
     const { server, client } = setUp();
     client.acquire('ada');
     const release = client.acquire('bob');
@@ -289,7 +287,7 @@ describe('several users of one connection', () => {
     expect(client).toMatchObject({ currentUserId: 'ada', isConnected: true });
   });
 
-  test('connect holds it too, until disconnect, which ends it for all', async () => {
+  test('connect holds it until disconnect, which ends all holds', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     client.acquire('ada')();
@@ -305,7 +303,7 @@ describe('several users of one connection', () => {
 });
 
 describe('reconnect and disconnect', () => {
-  test('reconnect opens a new socket; without a user it is rejected', async () => {
+  test('reconnect opens a new socket; without a user it rejects', async () => {
     const { server, client } = setUp();
     await expect(client.reconnect()).rejects.toThrow('No userId available for reconnection');
     void client.connect('ada');
@@ -316,7 +314,7 @@ describe('reconnect and disconnect', () => {
     expect(server.sockets.map(({ connected }) => connected)).toEqual([false, true]);
   });
 
-  test('an impatient button opens few sockets', async () => {
+  test('repeated reconnect calls open few sockets', async () => {
     const { server, client } = setUp();
     void client.connect('ada');
     for (let click = 0; click < 20; click += 1) {
@@ -340,20 +338,20 @@ describe('reconnect and disconnect', () => {
   });
 });
 
-test('an answer of the API that comes after disconnect opens nothing', async () => {
+test('an API response after disconnect opens no socket', async () => {
   const { server, client } = setUp();
-  let answer: (response: Response) => void = () => undefined;
-  server.intercept = () => new Promise((resolve) => (answer = resolve));
+  let respond: (response: Response) => void = () => undefined;
+  server.intercept = () => new Promise((resolve) => (respond = resolve));
   client.connect('ada').catch(() => undefined);
   await server.clock.advance(50);
   client.disconnect();
-  answer(json({ auth: false, gateway: { url: null, port: 3001 }, epoch: 'e1', version: '0' }));
+  respond(json({ auth: false, gateway: { url: null, port: 3001 }, epoch: 'e1', version: '0' }));
   await server.clock.advance(1_000);
   expect(server.sockets).toHaveLength(0);
   expect(client.connectionState).toBe(ConnectionState.DISCONNECTED);
 });
 
-test('a handler that throws harms neither the others nor the client', async () => {
+test('a handler that throws affects neither other handlers nor the client', async () => {
   const { server, client } = setUp();
   const uncaught: unknown[] = [];
   const collect = (error: unknown): void => void uncaught.push(error);
@@ -361,7 +359,7 @@ test('a handler that throws harms neither the others nor the client', async () =
   onTestFinished(() => void process.off('uncaughtException', collect));
   const second = vi.fn();
   client.on('connect', () => {
-    throw new Error('mine');
+    throw new Error('from the handler');
   });
   client.on('connect', second);
   void client.connect('ada');
@@ -371,7 +369,7 @@ test('a handler that throws harms neither the others nor the client', async () =
   expect(client.isConnected).toBe(true);
 });
 
-test('the token is asked for at each connection and never part of a URL', async () => {
+test('the token is requested for each connection and is never part of a URL', async () => {
   const server = new FakeServer();
   let version = 0;
   const client = createClient({ runtime: server.runtime, getToken: () => Promise.resolve(`token-${(version += 1)}`) });

@@ -1,4 +1,4 @@
-/** Whatever the network does to the events, a client ends up showing what the server has: all of it, once, in order. */
+/** Property: with any faults of the network, a client finally shows all messages of the server, once and in order. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createClient } from '../src/index.ts';
@@ -12,7 +12,7 @@ const fault = fc.constantFrom<Fault>('none', 'none', 'none', 'drop', 'repeat', '
 const action = fc.oneof(
   { weight: 8, arbitrary: fc.record({ do: fc.constant('post' as const), fault }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('unknown' as const), fault }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), lostAnswer: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('send' as const), lostResponse: fc.boolean() }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 4_000 }) }) },
   { weight: 2, arbitrary: fc.constant({ do: 'cut' as const }) },
   { weight: 1, arbitrary: fc.constant({ do: 'restart' as const }) },
@@ -24,8 +24,8 @@ const action = fc.oneof(
 
 type Step = typeof action extends fc.Arbitrary<infer T> ? T : never;
 
-/** Found once: an older copy of the data is restored while something of the lost history is still held. */
-const FOUND: [Step[], number][] = [
+/** Former counterexamples: an older copy of the data is restored while the client holds events of the lost history. */
+const COUNTEREXAMPLES: [Step[], number][] = [
   [
     [
       { do: 'api-fails', times: 2 },
@@ -40,16 +40,16 @@ const FOUND: [Step[], number][] = [
   [
     [
       { do: 'post', fault: 'none' },
-      { do: 'send', lostAnswer: false },
+      { do: 'send', lostResponse: false },
       { do: 'leave-and-return' },
-      { do: 'send', lostAnswer: false },
+      { do: 'send', lostResponse: false },
       { do: 'restore', keep: 1 },
     ],
     0,
   ],
 ];
 
-test('the final list equals the truth of the server', async () => {
+test('the final list equals the log of the server', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(action, { maxLength: 40 }),
@@ -63,14 +63,14 @@ test('the final list equals the truth of the server', async () => {
         let leave = chat.subscribe(() => undefined);
         let counter = 0;
         let failures = 0;
-        let lostAnswers = 0;
+        let lostResponses = 0;
         server.intercept = (method, _url, body) => {
           if (failures > 0) {
             failures -= 1;
             return failures % 2 === 0 ? problem(503, 'unavailable') : Promise.reject(new TypeError('failed to fetch'));
           }
-          if (method === 'POST' && lostAnswers > 0) {
-            lostAnswers -= 1;
+          if (method === 'POST' && lostResponses > 0) {
+            lostResponses -= 1;
             const { chatId, content, ...rest } = body as { chatId: string; content: string };
             server.post(chatId, content, rest);
             return Promise.reject(new TypeError('connection reset'));
@@ -112,7 +112,7 @@ test('the final list equals the truth of the server', async () => {
               server.postUnknown(CHAT);
               break;
             case 'send':
-              if (step.lostAnswer) lostAnswers += 1;
+              if (step.lostResponse) lostResponses += 1;
               void chat.send(`own${(counter += 1)}`);
               break;
             case 'wait':
@@ -143,7 +143,7 @@ test('the final list equals the truth of the server', async () => {
           }
           next = 'none';
         }
-        // What no gap shows (a lost last event) the gateway's comparison of heads would say.
+        // A lost last event leaves no gap; the gateway would detect it by comparing heads and send a resync.
         await server.clock.advance(40_000);
         server.sockets
           .at(-1)
@@ -152,7 +152,7 @@ test('the final list equals the truth of the server', async () => {
 
         const { messages, synced, status } = chat.getSnapshot();
         expect({ contents: messages.map(({ content }) => content), synced, status }).toEqual({
-          contents: server.truth(CHAT),
+          contents: server.contents(CHAT),
           synced: true,
           status: 'ready',
         });
@@ -163,11 +163,11 @@ test('the final list equals the truth of the server', async () => {
         client.close();
       },
     ),
-    { numRuns: 300, examples: FOUND },
+    { numRuns: 300, examples: COUNTEREXAMPLES },
   );
 }, 60_000);
 
-test('handlers of new-msg get each message at most once, in order, while the history is one', async () => {
+test('new-msg handlers receive each message once and in order while the history is not reset', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(fault, fc.boolean()), { maxLength: 30 }), async (posts) => {
       const server = new FakeServer();
@@ -201,7 +201,7 @@ test('handlers of new-msg get each message at most once, in order, while the his
   );
 }, 60_000);
 
-test('a server that lies about its head is believed at last', async () => {
+test('a resync beyond the actual head is given up after repeated empty pages', async () => {
   const server = new FakeServer();
   const client = createClient({ runtime: server.runtime });
   const chat = client.chat(CHAT);

@@ -7,7 +7,7 @@ import {
   INITIAL_FEED,
   isSynced,
   type SequencedEvent,
-  step,
+  transition,
 } from '../src/feed-machine.ts';
 import type { EventPage, JoinChatAck, MessagePage } from '../src/generated/contract.ts';
 
@@ -20,7 +20,7 @@ class Machine {
   send(...inputs: FeedInput[]): this {
     this.effects = [];
     for (const input of inputs) {
-      const [state, effects] = step(this.state, input);
+      const [state, effects] = transition(this.state, input);
       this.state = state;
       this.effects.push(...effects);
     }
@@ -68,12 +68,12 @@ function event(seq: number): SequencedEvent {
   return { seq, epoch: EPOCH, event: 'new-msg', data: {} };
 }
 
-/** A shown chat, live, with everything up to `seq`. */
+/** A shown, joined chat with all events up to `seq`. */
 function live(seq: number): Machine {
   return new Machine().send({ type: 'opened' }, { type: 'start', shown: true }).loaded(seq).joined(seq);
 }
 
-const away = new NetworkError('away');
+const unreachable = new NetworkError('unreachable');
 const forbidden = new RefusedError({ code: 'forbidden' });
 
 describe('the order of joining', () => {
@@ -89,20 +89,20 @@ describe('the order of joining', () => {
     expect(isSynced(machine.joined(7).state)).toBe(true);
   });
 
-  test('shows the snapshot without a connection and joins when there is one', () => {
+  test('applies the snapshot without a connection and joins once connected', () => {
     const machine = new Machine().send({ type: 'start', shown: true }).loaded(3);
     expect(machine.kinds).toEqual(['replace']);
     expect(machine.send({ type: 'opened' }).kinds).toEqual(['join']);
   });
 
-  test('is a bare join for a chat that nobody shows', () => {
+  test('is a join without a cursor for a chat without views', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false });
     expect(machine.effects).toEqual([{ type: 'join', op: machine.op, since: null }]);
     machine.joined(4);
     expect(machine.live(5).delivered).toEqual([5]);
   });
 
-  test('events that came before the snapshot and the ack are merged after them, once', () => {
+  test('events that arrive before the snapshot and the ack are delivered once, after them', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true });
     expect(machine.live(3, 4).delivered).toEqual([]);
     expect(machine.loaded(3).delivered).toEqual([4]);
@@ -111,7 +111,7 @@ describe('the order of joining', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('a chat that becomes shown loads, and keeps its place in the room', () => {
+  test('a joined chat that becomes shown loads and stays joined', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4);
     expect(machine.send({ type: 'start', shown: true }).kinds).toEqual(['load']);
     expect(machine.live(5).delivered).toEqual([]);
@@ -119,7 +119,7 @@ describe('the order of joining', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('a second view asks for nothing, neither while the chat loads nor after', () => {
+  test('a second view starts no activity, neither during the load nor after it', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true });
     expect(machine.send({ type: 'start', shown: true }).kinds).toEqual([]);
     machine.loaded(3);
@@ -128,7 +128,7 @@ describe('the order of joining', () => {
     expect(machine.send({ type: 'start', shown: true }, { type: 'start', shown: false }).kinds).toEqual([]);
   });
 
-  test('a snapshot older than what was delivered is completed', () => {
+  test('a snapshot older than the delivered events is completed by a backfill', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4).live(5);
     machine.send({ type: 'start', shown: true }).loaded(3);
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 3 } });
@@ -140,7 +140,7 @@ describe('live events', () => {
     expect(live(5).live(5, 4, 6, 6).delivered).toEqual([6]);
   });
 
-  test('a jump starts a backfill, and what came meanwhile follows it', () => {
+  test('a gap starts a backfill, after which buffered events are delivered', () => {
     const machine = live(5).live(8);
     expect(machine.effects).toEqual([{ type: 'backfill', op: machine.op, after: { epoch: EPOCH, seq: 5 } }]);
     expect(machine.live(9).delivered).toEqual([]);
@@ -155,7 +155,7 @@ describe('live events', () => {
     expect(machine.state.cursor).toEqual({ epoch: 'e2', seq: 6 });
   });
 
-  test('too many to hold are fetched instead', () => {
+  test('beyond the buffer limit are fetched instead', () => {
     const machine = live(0).live(2);
     machine.live(...Array.from({ length: 1_500 }, (_, index) => index + 3));
     expect(machine.state.buffer).toHaveLength(1_000);
@@ -164,18 +164,18 @@ describe('live events', () => {
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_001 } });
   });
 
-  test('that were held when the connection broke are fetched from the next one, not kept', () => {
+  test('that were buffered when the connection closed are fetched again after the next join', () => {
     const machine = live(5).live(7).send({ type: 'closed' }, { type: 'opened' });
-    machine.failed(new NetworkError('away')).send({ type: 'wake' });
+    machine.failed(new NetworkError('unreachable')).send({ type: 'wake' });
     expect(machine.effects.at(-1)).toMatchObject({ type: 'join', since: { epoch: EPOCH, seq: 5 } });
     machine.joined(6);
     expect(machine.delivered).toEqual([]);
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 5 } });
-    // The history ends before 7 by now: what was held of the former one is not shown behind it.
+    // The history now ends before 7: the buffered event of the former one is not delivered.
     expect(machine.paged([6]).delivered).toEqual([6]);
   });
 
-  test('that were held by a chat whose join was not answered say where it begins', () => {
+  test('that were buffered without an ack define the cursor of the chat', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).live(8, 9);
     machine.send({ type: 'closed' }, { type: 'opened' });
     expect(machine.effects).toEqual([{ type: 'backfill', op: machine.op, after: { epoch: EPOCH, seq: 7 } }]);
@@ -184,7 +184,7 @@ describe('live events', () => {
     expect(machine.effects.at(-1)).toMatchObject({ type: 'join', since: { epoch: EPOCH, seq: 9 } });
   });
 
-  test('are ignored by a chat that was stopped', () => {
+  test('are ignored by a stopped chat', () => {
     const machine = live(5).send({ type: 'stop' });
     expect(machine.kinds).toEqual(['leave']);
     expect(machine.live(6).effects).toEqual([]);
@@ -194,20 +194,20 @@ describe('live events', () => {
   });
 });
 
-describe('an ack', () => {
-  test('that did not recover starts a backfill', () => {
+describe('a join ack', () => {
+  test('without recovery starts a backfill', () => {
     const machine = live(5).send({ type: 'closed' }, { type: 'opened' });
     expect(machine.joined(9, { recovered: false }).kinds).toEqual(['backfill']);
   });
 
-  test('that claims more than came starts a backfill, whatever it says', () => {
+  test('that names a seq beyond the replayed events starts a backfill, even if it claims recovery', () => {
     const machine = live(5).send({ type: 'closed' }, { type: 'opened' }).live(6);
     machine.joined(9, { recovered: true });
     expect(machine.delivered).toEqual([6]);
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 6 } });
   });
 
-  test('of another history forgets everything and loads again', () => {
+  test('of another history discards the state and loads again', () => {
     const machine = live(5).send({ type: 'closed' }, { type: 'opened' });
     machine.joined(2, { recovered: false, reset: true, epoch: 'e9' });
     expect(machine.kinds).toEqual(['load']);
@@ -218,18 +218,18 @@ describe('an ack', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('of another history moves the cursor of a chat that nobody shows', () => {
+  test('of another history moves the cursor of a chat without views', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(5);
     machine.send({ type: 'closed' }, { type: 'opened' }).joined(2, { recovered: false, reset: true, epoch: 'e9' });
     expect(machine.state.cursor).toEqual({ epoch: 'e9', seq: 2 });
   });
 
-  test('with nothing missing renews the epoch of the cursor', () => {
+  test('without missing events renews the epoch of the cursor', () => {
     const machine = live(5).send({ type: 'closed' }, { type: 'opened' }).joined(5, { epoch: 'e2' });
     expect(machine.state.cursor).toEqual({ epoch: 'e2', seq: 5 });
   });
 
-  test('that comes late, after the connection broke, is ignored', () => {
+  test('of a closed connection is ignored', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false });
     const late = machine.op;
     machine.send({ type: 'closed' }, { type: 'opened' });
@@ -237,7 +237,7 @@ describe('an ack', () => {
     expect(machine.send({ type: 'joined', op: late, ack }).state.joined).toBe(false);
   });
 
-  test('that never comes from a server without acks counts, for the guide’s joins', () => {
+  test('that times out counts as joined for a join of the guide’s form', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false });
     expect(machine.failed(new AckTimeoutError('join-chat')).kinds).toEqual([]);
     expect(machine.state.joined).toBe(true);
@@ -251,12 +251,12 @@ describe('resync', () => {
     resync: { chatId: 'c', epoch: EPOCH, seq, reset },
   });
 
-  test('fetches what is beyond the cursor, and nothing else', () => {
+  test('fetches only events beyond the cursor', () => {
     expect(live(5).send(resync(5, false)).kinds).toEqual([]);
     expect(live(5).send(resync(6, false)).kinds).toEqual(['backfill']);
   });
 
-  test('with reset loads again, even when a snapshot of the old history is on its way', () => {
+  test('with reset loads again, even during the load of the old history', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true });
     machine.send(resync(2, true));
     expect(machine.kinds).toEqual([]);
@@ -269,7 +269,7 @@ describe('resync', () => {
 });
 
 describe('backfill', () => {
-  test('goes page by page', () => {
+  test('fetches page by page', () => {
     const machine = live(0).live(5);
     expect(machine.paged([1, 2], { seq: 5, more: true }).kinds).toEqual(['deliver', 'backfill']);
     machine.paged([3, 4, 5]);
@@ -282,7 +282,7 @@ describe('backfill', () => {
     expect(machine.state).toMatchObject({ cursor: null, reset: true, buffer: [] });
   });
 
-  test('that is too long starts again from the newest page', () => {
+  test('of a large gap is replaced by a new snapshot', () => {
     const machine = live(1).send({ type: 'behind', seq: 5_000 });
     expect(machine.kinds).toEqual(['load']);
     machine.loaded(5_000);
@@ -290,7 +290,7 @@ describe('backfill', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('that brings nothing waits, and gives up by loading again', () => {
+  test('without new events backs off, and finally loads a new snapshot', () => {
     const machine = live(1).send({ type: 'behind', seq: 3 });
     for (const expected of [['wait'], ['wait'], ['load']]) {
       expect(machine.paged([]).kinds).toEqual(expected);
@@ -300,7 +300,7 @@ describe('backfill', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('that is refused to a chat that nobody shows is said and skipped', () => {
+  test('that is rejected for a chat without views is reported and skipped', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(1).live(4);
     machine.failed(new ProblemError(404, {}));
     expect(machine.kinds).toEqual(['skipped', 'deliver']);
@@ -308,7 +308,7 @@ describe('backfill', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('takes no page that was asked for before the chat was left', () => {
+  test('ignores a page that was requested before the chat was left', () => {
     const machine = live(0).live(2);
     const late = machine.op;
     machine.send({ type: 'stop' }, { type: 'start', shown: true });
@@ -318,32 +318,32 @@ describe('backfill', () => {
 });
 
 describe('failures', () => {
-  test('that pass are tried again, longer and longer apart, and shown meanwhile', () => {
+  test('that are temporary are retried with growing backoff, and are the error meanwhile', () => {
     const machine = new Machine().send({ type: 'start', shown: true });
-    expect(machine.failed(away).effects).toEqual([{ type: 'wait', op: machine.op, failures: 1 }]);
-    expect(machine.state.error).toBe(away);
+    expect(machine.failed(unreachable).effects).toEqual([{ type: 'wait', op: machine.op, failures: 1 }]);
+    expect(machine.state.error).toBe(unreachable);
     machine.send({ type: 'waited', op: machine.op });
     expect(machine.kinds).toEqual(['load']);
-    expect(machine.failed(away).effects).toEqual([{ type: 'wait', op: machine.op, failures: 2 }]);
+    expect(machine.failed(unreachable).effects).toEqual([{ type: 'wait', op: machine.op, failures: 2 }]);
     machine.send({ type: 'wake' });
     expect(machine.kinds).toEqual(['load']);
     expect(machine.loaded(1).state).toMatchObject({ error: null, failures: 0 });
   });
 
-  test('that do not pass end in a refusal, until the next connection', () => {
+  test('that are permanent deny the chat until the next connection', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true }).loaded(1).failed(forbidden);
     expect(machine.state.activity).toEqual({ kind: 'denied', error: forbidden });
     expect(machine.send({ type: 'wake' }).kinds).toEqual([]);
     expect(machine.send({ type: 'closed' }, { type: 'opened' }).kinds).toEqual(['join']);
   });
 
-  test('of a load are loaded again after a refusal', () => {
+  test('of a load are followed by another load after a denial', () => {
     const machine = new Machine().send({ type: 'start', shown: true }).failed(new ProblemError(403, {}));
     expect(machine.send({ type: 'opened' }).kinds).toEqual(['load']);
   });
 });
 
-test('another user starts from nothing', () => {
+test('another user starts without a cursor', () => {
   const machine = live(5).send({ type: 'closed' }, { type: 'restart' });
   expect(machine.kinds).toEqual(['load']);
   expect(machine.state.cursor).toBeNull();

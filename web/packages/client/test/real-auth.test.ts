@@ -1,10 +1,10 @@
-/** The client against a real `roomcast up` with authentication on. */
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+/** The client against a real `roomcast up` with authentication enabled. */
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type ClientOptions, ConnectionState, createClient, type WebSocketClient } from '../src/index.ts';
-import { RealServer } from './support/real-server.ts';
+import { eventually, RealServer } from './support/real-server.ts';
 
 const SHORT_TTL_S = 3;
-/** As an application would: a token is used while it is good for a while yet. */
+/** As in an application, a token is renewed some time before it expires. */
 const RENEW_AFTER_MS = 1_500;
 
 let server: RealServer;
@@ -21,37 +21,35 @@ function newClient(options: ClientOptions): WebSocketClient {
   return client;
 }
 
-async function eventually(check: () => void): Promise<void> {
-  await vi.waitFor(check, { timeout: 15_000, interval: 20 });
-}
-
-test('without a token the gateway refuses, and the client does not try again', async () => {
+test('without a token the gateway rejects the connection, and the client does not retry', async () => {
   const client = newClient({});
   await expect(client.connect('ada')).rejects.toMatchObject({ name: 'RefusedError', code: 'unauthorized' });
   expect(client.connectionState).toBe(ConnectionState.DISCONNECTED);
 });
 
-test('a member chats; one who is not is refused and told so', async () => {
+test('a member can chat; the join and the messages of another user are rejected', async () => {
   const ada = newClient({ auth: { token: server.token('ada') } });
   const eve = newClient({ auth: { token: server.token('eve') } });
   await Promise.all([ada.connect('ada'), eve.connect('eve')]);
   await ada.chats.createChat({ id: 'private' });
-  const [hers, foreign] = [ada.chat('private'), eve.chat('private')];
-  onTestFinished(hers.subscribe(() => undefined));
-  onTestFinished(foreign.subscribe(() => undefined));
-  expect(await hers.send('secret')).toMatchObject({ status: 'sent', userId: 'ada' });
-  await eventually(() => expect(hers.getSnapshot().synced).toBe(true));
-  await eventually(() => expect(foreign.getSnapshot()).toMatchObject({ status: 'error', synced: false, messages: [] }));
+  const [ofMember, ofStranger] = [ada.chat('private'), eve.chat('private')];
+  onTestFinished(ofMember.subscribe(() => undefined));
+  onTestFinished(ofStranger.subscribe(() => undefined));
+  expect(await ofMember.send('secret')).toMatchObject({ status: 'sent', userId: 'ada' });
+  await eventually(() => expect(ofMember.getSnapshot().synced).toBe(true));
+  await eventually(() =>
+    expect(ofStranger.getSnapshot()).toMatchObject({ status: 'error', synced: false, messages: [] }),
+  );
   expect(await eve.sendMessage('private', 'let me in')).toMatchObject({ status: 'failed' });
 });
 
-test('a new member is told of the chat, and of what is said there, without following it; a stranger is not', async () => {
+test('a new member receives chat-activity without joining the chat; another user does not', async () => {
   const [ada, bob, eve] = ['ada', 'bob', 'eve'].map((userId) => newClient({ auth: { token: server.token(userId) } }));
-  if (!ada || !bob || !eve) throw new Error('three clients were made');
+  if (!ada || !bob || !eve) throw new Error('expected three clients');
   await Promise.all([ada.connect('ada'), bob.connect('bob'), eve.connect('eve')]);
-  const heard: string[] = [];
-  bob.on('chat-activity', ({ chatId, userId }) => heard.push(`bob ${chatId} ${userId}`));
-  eve.on('chat-activity', ({ chatId }) => heard.push(`eve ${chatId}`));
+  const received: string[] = [];
+  bob.on('chat-activity', ({ chatId, userId }) => received.push(`bob ${chatId} ${userId}`));
+  eve.on('chat-activity', ({ chatId }) => received.push(`eve ${chatId}`));
   onTestFinished(bob.chats.subscribe(() => undefined));
   await ada.chats.createChat({ id: 'club' });
   const added = await fetch(`${server.apiUrl}/api/chats/club/members/bob`, {
@@ -63,11 +61,11 @@ test('a new member is told of the chat, and of what is said there, without follo
   expect(await ada.sendMessage('club', 'welcome')).toMatchObject({ status: 'sent' });
   await eventually(() => expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'club', lastSeq: 3 }));
   await eve.chats.createChat({ id: 'eves' });
-  await eventually(() => expect(heard).toContain('eve eves'));
-  expect(new Set(heard)).toEqual(new Set(['bob club ada', 'eve eves']));
+  await eventually(() => expect(received).toContain('eve eves'));
+  expect(new Set(received)).toEqual(new Set(['bob club ada', 'eve eves']));
 });
 
-test('a token that expires is renewed, and nothing is missed', async () => {
+test('an expired token is renewed, and no message is missed', async () => {
   let minted = 0;
   let token = '';
   let mintedAt = Number.NEGATIVE_INFINITY;
@@ -90,7 +88,7 @@ test('a token that expires is renewed, and nothing is missed', async () => {
   const limit = Date.now() + 20_000;
   for (let index = 0; closed === 0; index += 1) {
     await chat.send(`m${index}`);
-    if (Date.now() > limit) throw new Error('the socket outlives its token');
+    if (Date.now() > limit) throw new Error('the connection outlives its token');
   }
   await eventually(() => expect(client.isConnected).toBe(true));
   await chat.send('after');

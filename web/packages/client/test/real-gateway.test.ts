@@ -7,7 +7,7 @@ import {
   createClient,
   type WebSocketClient,
 } from '../src/index.ts';
-import { RealServer, Wire } from './support/real-server.ts';
+import { eventually, RealServer, TcpProxy } from './support/real-server.ts';
 
 let server: RealServer;
 
@@ -33,85 +33,81 @@ function contents(chat: ChatSession): string[] {
   return chat.getSnapshot().messages.map(({ content }) => content);
 }
 
-async function eventually(check: () => void): Promise<void> {
-  await vi.waitFor(check, { timeout: 15_000, interval: 20 });
-}
-
-function isSynced(chat: ChatSession): Promise<void> {
+function expectSynced(chat: ChatSession): Promise<void> {
   return eventually(() => expect(chat.getSnapshot()).toMatchObject({ synced: true, status: 'ready' }));
 }
 
 describe('one gateway', () => {
-  test('who wrote in a chat and follows it no more hears of what is new there, in order, without asking', async () => {
+  test('a user who wrote in a chat receives its chat-activity in order without joining it', async () => {
     const [ada, bob] = [newClient(), newClient()];
     await Promise.all([ada.connect('ada'), bob.connect('bob')]);
     const [first] = await Promise.all([bob.sendMessage('left', 'bye'), ada.sendMessage('other', 'mine')]);
     expect(first).toMatchObject({ status: 'sent', seq: 1 });
-    const heard: number[] = [];
-    bob.on('chat-activity', ({ chatId, seq }) => chatId === 'left' && heard.push(seq));
+    const received: number[] = [];
+    bob.on('chat-activity', ({ chatId, seq }) => chatId === 'left' && received.push(seq));
     onTestFinished(bob.chats.subscribe(() => undefined));
     await eventually(() => expect(bob.chats.getSnapshot().chats.map(({ id }) => id)).toContain('left'));
     for (let number = 2; number <= 30; number += 1) await ada.sendMessage('left', `m${number}`);
-    await eventually(() => expect(heard.at(-1)).toBe(30));
-    expect(heard.length).toBeLessThan(15);
-    expect(heard).toEqual([...heard].sort((a, b) => a - b));
+    await eventually(() => expect(received.at(-1)).toBe(30));
+    expect(received.length).toBeLessThan(15);
+    expect(received).toEqual([...received].sort((a, b) => a - b));
     expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'left', lastSeq: 30 });
   });
 
-  test('two people see the same messages in the same order, each once', async () => {
+  test('two users see the same messages once and in the same order', async () => {
     const [ada, bob] = [newClient(), newClient()];
     await Promise.all([ada.connect('ada'), bob.connect('bob')]);
-    const [hers, his] = [show(ada, 'two'), show(bob, 'two')];
-    await Promise.all([isSynced(hers), isSynced(his)]);
-    const sent = Array.from({ length: 20 }, (_, index) => (index % 2 ? his : hers).send(`m${index}`));
+    const [ofAda, ofBob] = [show(ada, 'two'), show(bob, 'two')];
+    await Promise.all([expectSynced(ofAda), expectSynced(ofBob)]);
+    const sent = Array.from({ length: 20 }, (_, index) => (index % 2 ? ofBob : ofAda).send(`m${index}`));
     const entries = await Promise.all(sent);
     expect(entries.map(({ status }) => status)).toEqual(entries.map(() => 'sent'));
     await eventually(() => {
-      expect(contents(hers)).toHaveLength(20);
-      expect(contents(his)).toEqual(contents(hers));
+      expect(contents(ofAda)).toHaveLength(20);
+      expect(contents(ofBob)).toEqual(contents(ofAda));
     });
-    // One in flight: a person's own messages keep their order.
-    expect(contents(hers).filter((content) => Number(content.slice(1)) % 2 === 0)).toEqual(
+    // One request at a time: the own messages of a user keep their order.
+    expect(contents(ofAda).filter((content) => Number(content.slice(1)) % 2 === 0)).toEqual(
       Array.from({ length: 10 }, (_, index) => `m${index * 2}`),
     );
-    expect(hers.getSnapshot().messages[0]?.userId).toMatch(/ada|bob/);
+    expect(ofAda.getSnapshot().messages[0]?.userId).toMatch(/ada|bob/);
   });
 
-  test('what is sent while the network is cut arrives after it', async () => {
-    const wire = await Wire.to(server.gatewayPort);
-    const client = newClient(wire.url);
+  test('messages that are stored during a network failure arrive after it', async () => {
+    const proxy = await TcpProxy.to(server.gatewayPort);
+    const client = newClient(proxy.url);
     const states: ConnectionState[] = [];
     client.on('state', (state) => states.push(state));
     await client.connect('ada');
     const chat = show(client, 'cut');
-    await isSynced(chat);
-    wire.cut();
+    await expectSynced(chat);
+    proxy.cut();
     await eventually(() => expect(client.connectionState).toBe(ConnectionState.RECONNECTING));
-    for (let index = 0; index < 5; index += 1) await server.post('cut', `while away ${index}`);
+    for (let index = 0; index < 5; index += 1) await server.post('cut', `while offline ${index}`);
     expect(contents(chat)).toEqual([]);
-    wire.mend();
-    await eventually(() => expect(contents(chat)).toEqual([0, 1, 2, 3, 4].map((index) => `while away ${index}`)));
+    proxy.restore();
+    await eventually(() => expect(contents(chat)).toEqual([0, 1, 2, 3, 4].map((index) => `while offline ${index}`)));
     expect(states).toEqual(['connecting', 'connected', 'reconnecting', 'connected']);
   });
 
-  test('the guide’s handlers get what was missed, once, with Dates', async () => {
-    const wire = await Wire.to(server.gatewayPort);
-    const client = newClient(wire.url);
+  test('the guide’s handlers receive missed messages once, with Dates', async () => {
+    const proxy = await TcpProxy.to(server.gatewayPort);
+    const client = newClient(proxy.url);
     const seen: ChatMessage[] = [];
     client.on('new-msg', (message) => seen.push(message));
-    client.joinChat('guide'); // Before there is a connection: remembered.
+    client.joinChat('guide'); // Before the connection: joined once connected.
     await client.connect('ada');
     expect(await client.ping()).toBe('pong');
     let posted = 0;
-    // Nothing says that the join is done: posted until the first one comes.
+    // joinChat reports no completion, so messages are posted until the first one arrives.
     await vi.waitFor(async () => {
       await server.post('guide', `m${(posted += 1)}`);
       expect(seen.length).toBeGreaterThan(0);
     });
-    wire.cut();
+    proxy.cut();
     await eventually(() => expect(client.isConnected).toBe(false));
     await server.post('guide', `m${(posted += 1)}`);
-    wire.mend();
+    proxy.restore();
     await eventually(() => expect(seen.at(-1)?.content).toBe(`m${posted}`));
     const first = Number(seen[0]?.content.slice(1));
     expect(seen.map(({ content }) => content)).toEqual(seen.map((_, index) => `m${first + index}`));
@@ -132,7 +128,7 @@ describe('one gateway', () => {
     expect(chat.getSnapshot().hasOlder).toBe(false);
   });
 
-  test('chats are created, listed by activity, and an id is taken once', async () => {
+  test('chats are created and listed by activity; a used id is rejected', async () => {
     const client = newClient();
     onTestFinished(client.chats.subscribe(() => undefined));
     const chat = await client.chats.createChat({ id: 'listed', title: 'Listed' });
@@ -146,7 +142,7 @@ describe('one gateway', () => {
     expect(client.chats.getSnapshot().chats[0]?.id).toBe('listed');
   });
 
-  test('a message that the server refuses fails at once, says why, and the next one is sent', async () => {
+  test('a message that the server rejects fails at once with its error, and the next one is sent', async () => {
     const client = newClient();
     await client.connect('ada');
     const chat = show(client, 'refused');
@@ -159,12 +155,12 @@ describe('one gateway', () => {
   });
 });
 
-describe('a process that goes away', () => {
-  test('a kill loses nothing that was acknowledged, and deleted data shows as deleted', async () => {
+describe('a server that stops', () => {
+  test('a kill loses no acknowledged message, and deleted data disappears', async () => {
     const client = newClient();
     await client.connect('ada');
     const chat = show(client, 'restart');
-    await isSynced(chat);
+    await expectSynced(chat);
     await chat.send('before');
     await server.down('SIGKILL');
     await eventually(() => expect(client.connectionState).toBe(ConnectionState.RECONNECTING));
@@ -172,16 +168,16 @@ describe('a process that goes away', () => {
     expect(chat.getSnapshot().messages.at(-1)).toMatchObject({ content: 'during', status: 'sending' });
     await server.up();
     expect((await during).status).toBe('sent');
-    await isSynced(chat);
+    await expectSynced(chat);
     await eventually(() => expect(contents(chat)).toEqual(['before', 'during']));
 
     await server.down();
     server.deleteData();
     await server.up();
-    await server.post('restart', 'a new world');
-    await eventually(() => expect(contents(chat)).toEqual(['a new world']));
-    await isSynced(chat);
-    await server.post('restart', 'goes on');
-    await eventually(() => expect(contents(chat)).toEqual(['a new world', 'goes on']));
+    await server.post('restart', 'first again');
+    await eventually(() => expect(contents(chat)).toEqual(['first again']));
+    await expectSynced(chat);
+    await server.post('restart', 'second again');
+    await eventually(() => expect(contents(chat)).toEqual(['first again', 'second again']));
   }, 60_000);
 });

@@ -1,4 +1,4 @@
-/** The guide's way: `joinChat` and `on('new-msg')`. */
+/** The guide's API: `joinChat` and `on('new-msg')`. */
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { type ChatMessage, createClient, type WebSocketClient, websocket, websocketClient } from '../src/index.ts';
 import { FakeServer, json, problem } from './support/fake-server.ts';
@@ -12,7 +12,7 @@ function setUp(): { server: FakeServer; client: WebSocketClient; seen: ChatMessa
   return { server, client, seen };
 }
 
-test('a chat that was joined before there was a connection is joined with it, by the guide’s own payload', async () => {
+test('joinChat before connect takes effect once connected, with the guide’s payload', async () => {
   const { server, client, seen } = setUp();
   client.joinChat('c');
   client.joinChat('c');
@@ -27,7 +27,7 @@ test('a chat that was joined before there was a connection is joined with it, by
   expect(seen[0]?.time).toBeInstanceOf(Date);
 });
 
-test('it is joined again after a reconnect, and what was missed comes first', async () => {
+test('a chat is joined again after a reconnect, and missed messages are delivered first', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');
   client.joinChat('c');
@@ -40,7 +40,7 @@ test('it is joined again after a reconnect, and what was missed comes first', as
   expect(seen.map(({ content }) => content)).toEqual(['one', 'two', 'three']);
 });
 
-test('what cannot be fetched is said as an error, and the chat goes on', async () => {
+test('events that cannot be fetched are reported as an error, and later ones are delivered', async () => {
   const { server, client, seen } = setUp();
   const errors: string[] = [];
   client.on('error', ({ message }) => errors.push(message));
@@ -57,7 +57,7 @@ test('what cannot be fetched is said as an error, and the chat goes on', async (
   expect(seen.map(({ content }) => content)).toEqual(['next']);
 });
 
-test('a message is announced once, even if a snapshot from a replica that lags brings it again', async () => {
+test('a message is announced once, even if a lagging snapshot causes a backfill of it', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');
   client.joinChat('c');
@@ -74,7 +74,7 @@ test('a message is announced once, even if a snapshot from a replica that lags b
   expect(seen).toHaveLength(2);
 });
 
-test('an unknown event moves the cursor and is handed to nobody', async () => {
+test('an unknown event moves the cursor and reaches no handler', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');
   client.joinChat('c');
@@ -85,7 +85,7 @@ test('an unknown event moves the cursor and is handed to nobody', async () => {
   expect(server.requests.filter(({ path }) => path.includes('/events'))).toEqual([]);
 });
 
-test('a message of a publisher that knows no seq, as the guide’s, is handed on', async () => {
+test('a message without a seq, as the guide’s server publishes it, reaches the handlers', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');
   await server.clock.advance(50);
@@ -93,7 +93,7 @@ test('a message of a publisher that knows no seq, as the guide’s, is handed on
   expect(seen).toEqual([{ id: '1', role: 'AI', content: 'hi', time: new Date('2026-01-02T03:04:05.000Z') }]);
 });
 
-test('leaveChat and disconnect end it', async () => {
+test('leaveChat and disconnect end joinChat', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');
   client.joinChat('a');
@@ -106,11 +106,11 @@ test('leaveChat and disconnect end it', async () => {
   void client.connect('ada');
   await server.clock.advance(1_000);
   expect(server.socket.rooms.size).toBe(0);
-  server.post('b', 'unheard');
+  server.post('b', 'after leaving');
   expect(seen).toEqual([]);
 });
 
-test('errors of the server reach the handlers of error', async () => {
+test('error events of the server reach the error handlers', async () => {
   const { server, client } = setUp();
   const onError = vi.fn();
   client.on('error', onError);
@@ -121,7 +121,7 @@ test('errors of the server reach the handlers of error', async () => {
   expect(onError.mock.calls).toEqual([[{ code: 'invalid', message: 'no' }], [{ message: 'error' }]]);
 });
 
-test('the singleton and its convenience object are one client', () => {
+test('the convenience object delegates to the singleton', () => {
   expect(websocket.isConnected).toBe(false);
   expect(websocket.connectionState).toBe(websocketClient.connectionState);
   const handler = vi.fn();

@@ -1,7 +1,8 @@
 /**
- * The guide's hooks, with its call shapes.
+ * The guide's hooks, with its signatures.
  *
- * Source: guide, Step 2.4. Here the state renders, two components share one connection, and handlers may be inline.
+ * Source: guide, Step 2.4. Unlike the guide's, a state change renders, components share one connection, and handlers may
+ * be inline functions.
  */
 import type { ChatMessage, ConnectionState, WebSocketClient, WebSocketEvents } from '@roomcast/client';
 import { useEffect, useMemo } from 'react';
@@ -11,6 +12,7 @@ import { useMessageListener } from './use-message-listener.ts';
 
 type On = <Name extends keyof WebSocketEvents>(event: Name, handler: WebSocketEvents[Name]) => () => void;
 
+/** Result of `useWebSocket`; the functions are those of the client, and stable. */
 export interface UseWebSocketResult {
   connectionState: ConnectionState;
   isConnected: boolean;
@@ -20,12 +22,17 @@ export interface UseWebSocketResult {
   on: On;
 }
 
+/** Result of `useChatWebSocket`. */
 export interface UseChatWebSocketResult extends Omit<UseWebSocketResult, 'joinChat'> {
-  /** A hook: calls the handler of the last render with each new message. */
+  /** A hook that calls the latest handler for each new message of all joined chats. */
   useMessageListener: (handler: (message: ChatMessage) => void) => void;
 }
 
-/** Connects as a user while mounted. */
+/**
+ * Connects as a user while mounted.
+ *
+ * @param userId - Null or undefined: does not connect.
+ */
 export function useWebSocket(userId?: string | null): UseWebSocketResult {
   const client = useRoomcastClient();
   useHeldConnection(client, userId);
@@ -34,11 +41,15 @@ export function useWebSocket(userId?: string | null): UseWebSocketResult {
   return { connectionState, isConnected: client.isConnected, ...methods };
 }
 
-/** Connects as a user and joins a chat while mounted. */
+/**
+ * Connects as a user and joins a chat while mounted.
+ *
+ * @param chatId - Null or undefined: joins no chat.
+ */
 export function useChatWebSocket(userId?: string | null, chatId?: string | null): UseChatWebSocketResult {
   const client = useRoomcastClient();
   const { connectionState, isConnected, reconnect, ping, on } = useWebSocket(userId);
-  // Followed, not `joinChat`: that one lasts, and here the chat is left with the component.
+  // `follow`, because `joinChat` would outlast the component.
   useEffect(() => (chatId ? client.chat(chatId).follow() : undefined), [client, chatId]);
   return { connectionState, isConnected, reconnect, ping, on, useMessageListener };
 }

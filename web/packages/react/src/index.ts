@@ -1,9 +1,9 @@
-/** React hooks for Roomcast chats; everything of `@roomcast/client` comes along, so that one import is enough. */
+/** React hooks for Roomcast chats; re-exports `@roomcast/client`. */
 export * from '@roomcast/client';
 export { RoomcastProvider, type RoomcastProviderProps, useRoomcastClient } from './provider.ts';
 export { useConnection, useConnectionState } from './use-connection.ts';
 export { useChat, type UseChatOptions, type UseChatResult } from './use-chat.ts';
 export { useChats, type UseChatsResult } from './use-chats.ts';
-export { usePresence, useTyping } from './use-people.ts';
+export { usePresence, useTyping } from './use-participants.ts';
 export { useMessageListener } from './use-message-listener.ts';
 export { useChatWebSocket, type UseChatWebSocketResult, useWebSocket, type UseWebSocketResult } from './guide-hooks.ts';

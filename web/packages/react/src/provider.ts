@@ -1,28 +1,29 @@
-/** Hands the client to the hooks, and holds the connection while it is mounted. */
+/** Provides the client to the hooks, and holds the connection while mounted. */
 import { type WebSocketClient, websocketClient } from '@roomcast/client';
 import { createContext, createElement, type ReactElement, type ReactNode, useContext, useEffect } from 'react';
 
 const ClientContext = createContext<WebSocketClient | null>(null);
 
 export interface RoomcastProviderProps {
-  /** Default: the guide's singleton. */
+  /** Default: the guide's singleton `websocketClient`. */
   client?: WebSocketClient;
-  /** Whom to connect as, for as long as the provider is mounted. Without it something else connects. */
+  /** Connects as this user while the provider is mounted. Null or undefined: the provider does not connect. */
   userId?: string | null | undefined;
   children?: ReactNode;
 }
 
+/** Provides a client to the hooks below it. */
 export function RoomcastProvider({ client = websocketClient, userId, children }: RoomcastProviderProps): ReactElement {
   useHeldConnection(client, userId);
   return createElement(ClientContext.Provider, { value: client }, children);
 }
 
-/** The provider's client; without a provider the guide's singleton. */
+/** The client of the nearest provider; without a provider the guide's singleton. */
 export function useRoomcastClient(): WebSocketClient {
   return useContext(ClientContext) ?? websocketClient;
 }
 
-/** Keeps the connection while mounted. Several components share it; the last to unmount closes it. */
+/** Holds the connection while mounted. Components share it; the last one that unmounts closes it. */
 export function useHeldConnection(client: WebSocketClient, userId: string | null | undefined): void {
   useEffect(() => (userId ? client.acquire(userId) : undefined), [client, userId]);
 }

@@ -1,59 +1,55 @@
-/** One chat: what it shows, and what can be done to it. */
-import type { ChatEntry, ChatSession, ChatSnapshot, PresenceSnapshot } from '@roomcast/client';
+/** One chat: its state and its actions. */
+import {
+  type ChatEntry,
+  type ChatSession,
+  type ChatSnapshot,
+  INITIAL_CHAT,
+  type PresenceSnapshot,
+} from '@roomcast/client';
 import { useMemo, useSyncExternalStore } from 'react';
-import { useRoomcastClient } from './provider.ts';
-import { usePresence, useTyping } from './use-people.ts';
+import { subscribeToNothing, useChatSession } from './use-chat-session.ts';
+import { usePresence, useTyping } from './use-participants.ts';
 
 export interface UseChatOptions {
-  /** Show nothing and ask for nothing, for now. */
+  /** Returns the initial state and sends no request while true. */
   skip?: boolean;
 }
 
+/** State and actions of `useChat`; the actions are stable while the chat is the same. */
 export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
-  /** Others who write at the moment, the longest first. */
+  /** Ids of other users who are typing, in the order in which they started. */
   typingUsers: readonly string[];
-  /** Who is there, oneself included; `stale` while that is only as last known. */
+  /** Users who are online, including the own user; `stale` while the list may be outdated. */
   presence: PresenceSnapshot;
-  /** Sends a message, which shows at once. Never rejects: see the entry's `status`. */
+  /** Sends a message, whose entry is in `messages` at once. Never rejects: the entry's `status` shows the outcome. */
   sendMessage: (content: string) => Promise<ChatEntry>;
   /** Sends a failed entry again. */
   retry: (key: string) => void;
-  /** Forgets a failed entry. */
+  /** Removes a failed entry. */
   discard: (key: string) => void;
-  /** Loads the page before the first message. Never rejects: see `error`. */
+  /** Loads the page before the first message. Never rejects: a failure is set as `error`. */
   loadOlder: () => Promise<void>;
-  /** Tells the others that one writes: true with each keystroke, false when the field is empty. Never fails. */
+  /** Sends typing notifications: call it with true for each keystroke, false when the field is empty. Never throws. */
   setTyping: (typing: boolean) => void;
 }
 
-const NOTHING: ChatSnapshot = {
-  chatId: '',
-  messages: [],
-  status: 'idle',
-  error: null,
-  synced: false,
-  hasOlder: false,
-  loadingOlder: false,
-};
-const subscribeToNothing = (): (() => void) => () => undefined;
-const getNothing = (): ChatSnapshot => NOTHING;
+const getInitialChat = (): Omit<ChatSnapshot, 'chatId'> => INITIAL_CHAT;
 
 /**
- * Shows a chat while mounted: loads it, joins it, keeps it up to date, leaves it.
+ * Loads and joins a chat while mounted, and keeps it up to date.
  *
- * @param chatId null: none yet
+ * @param chatId - Null or undefined: no chat. Then `sendMessage` throws.
  */
 export function useChat(chatId: string | null | undefined, { skip = false }: UseChatOptions = {}): UseChatResult {
-  const client = useRoomcastClient();
-  const session = useMemo(() => (chatId && !skip ? client.chat(chatId) : null), [client, chatId, skip]);
+  const id = skip ? null : chatId;
+  const session = useChatSession(id);
   const { messages, status, error, synced, hasOlder, loadingOlder } = useSyncExternalStore(
     session?.subscribe ?? subscribeToNothing,
-    session?.getSnapshot ?? getNothing,
-    getNothing,
+    session?.getSnapshot ?? getInitialChat,
+    getInitialChat,
   );
-  const shown = session?.chatId;
-  const typingUsers = useTyping(shown);
-  const presence = usePresence(shown);
+  const typingUsers = useTyping(id);
+  const presence = usePresence(id);
   const actions = useMemo(() => actionsOf(session), [session]);
   return { messages, status, error, synced, hasOlder, loadingOlder, typingUsers, presence, ...actions };
 }
@@ -63,11 +59,11 @@ function actionsOf(
 ): Pick<UseChatResult, 'sendMessage' | 'retry' | 'discard' | 'loadOlder' | 'setTyping'> {
   return {
     sendMessage: (content) => {
-      if (session === null) throw new Error('useChat has no chat: it was given none, or told to skip');
+      if (session === null) throw new Error('useChat has no chat: pass a chat id and do not set `skip`');
       return session.send(content);
     },
     retry: (key) => {
-      session?.retry(key).catch(() => undefined); // Retried already, by a second click.
+      session?.retry(key).catch(() => undefined); // A double click: the first call already retries it.
     },
     discard: (key) => session?.discard(key),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),

@@ -1,28 +1,32 @@
-/** The list of chats. */
-import type { ChatListSnapshot, ChatSummary } from '@roomcast/client';
+/** The chat list. */
+import { type ChatListSnapshot, type ChatSummary, INITIAL_CHAT_LIST } from '@roomcast/client';
 import { useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
+import { subscribeToNothing } from './use-chat-session.ts';
 
+/** State and actions of `useChats`; the actions are stable. */
 export interface UseChatsResult extends ChatListSnapshot {
-  /** Reads the next page. Never rejects: see `error`. */
+  /** Reads the next page. Never rejects: a failure is set as `error`. */
   loadMore: () => Promise<void>;
-  /** Reads the first page again. Never rejects: see `error`. */
+  /** Reads the first page again. Never rejects: a failure is set as `error`. */
   refresh: () => Promise<void>;
-  /** Creates a chat; rejects with a `RoomcastError`. */
+  /** Creates a chat; rejects with a `RoomcastError`, for example a `ProblemError` with code `chat-exists`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
 }
 
-const NOTHING: ChatListSnapshot = { chats: [], status: 'idle', error: null, hasMore: false };
-const subscribeToNothing = (): (() => void) => () => undefined;
-const getNothing = (): ChatListSnapshot => NOTHING;
+const getInitialChatList = (): ChatListSnapshot => INITIAL_CHAT_LIST;
 
-/** Lists chats while mounted, newest activity first, and keeps the list up to date. */
+/**
+ * Chats of the user, newest activity first; kept up to date while mounted.
+ *
+ * @param options - `skip: true` returns the initial state and sends no request.
+ */
 export function useChats({ skip = false }: { skip?: boolean } = {}): UseChatsResult {
   const { chats } = useRoomcastClient();
   const snapshot = useSyncExternalStore(
     skip ? subscribeToNothing : chats.subscribe,
-    skip ? getNothing : chats.getSnapshot,
-    getNothing,
+    skip ? getInitialChatList : chats.getSnapshot,
+    getInitialChatList,
   );
   return { ...snapshot, loadMore: chats.loadMore, refresh: chats.refresh, createChat: chats.createChat };
 }

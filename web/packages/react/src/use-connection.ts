@@ -1,22 +1,20 @@
-/** The connection's state, as React sees it. */
-import { type ConnectionSnapshot, ConnectionState } from '@roomcast/client';
+/** The state of the connection. */
+import { type ConnectionSnapshot, type ConnectionState, INITIAL_CONNECTION } from '@roomcast/client';
 import { useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
 
-const ON_SERVER: ConnectionSnapshot = { state: ConnectionState.DISCONNECTED, userId: null, error: null, lost: false };
-
-/** State, user, last error, and whether the connection has been lost for long enough to say so. */
+/** State, user, last error, and whether an established connection has been down for at least 2 s. */
 export function useConnection(): ConnectionSnapshot {
   const client = useRoomcastClient();
-  return useSyncExternalStore(client.subscribeConnection, client.getConnection, () => ON_SERVER);
+  return useSyncExternalStore(client.subscribeConnection, client.getConnection, () => INITIAL_CONNECTION);
 }
 
-/** The state alone: renders again only when it changes. */
+/** The state alone; renders only when it changes. */
 export function useConnectionState(): ConnectionState {
   const client = useRoomcastClient();
   return useSyncExternalStore(
     client.subscribeConnection,
     () => client.connectionState,
-    () => ON_SERVER.state,
+    () => INITIAL_CONNECTION.state,
   );
 }

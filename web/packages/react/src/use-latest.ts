@@ -1,10 +1,10 @@
-/** Callbacks that may change with every render without anything being subscribed anew. */
+/** Access to the latest callback without a new subscription per render. */
 import { useEffect, useLayoutEffect, useRef } from 'react';
 
-// On a server there is no layout, and React warns about the effect.
+// React warns about useLayoutEffect during server rendering.
 const useCommitEffect = typeof window === 'undefined' ? useEffect : useLayoutEffect;
 
-/** A ref that holds the value of the last committed render. (React 18 and 19 type refs differently.) */
+/** A ref to the value of the last committed render. (The ref types of React 18 and 19 differ.) */
 export function useLatest<T>(value: T): { readonly current: T } {
   const ref = useRef(value);
   useCommitEffect(() => {

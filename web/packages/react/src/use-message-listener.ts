@@ -1,10 +1,10 @@
-/** New messages as calls, never as state: React would batch two of them into one. */
+/** New messages as calls, not as state: React would batch several into one render. */
 import type { ChatMessage } from '@roomcast/client';
 import { useEffect } from 'react';
 import { useRoomcastClient } from './provider.ts';
 import { useLatest } from './use-latest.ts';
 
-/** Calls the handler of the last render with each new message of every joined chat, once and in order. */
+/** Calls the latest handler for each new message of all joined chats, once and in order of each chat's seq. */
 export function useMessageListener(handler: (message: ChatMessage) => void): void {
   const client = useRoomcastClient();
   const latest = useLatest(handler);

@@ -1,4 +1,4 @@
-/** The guide's call shapes, pinned as types: a program written after the guide compiles. */
+/** The guide's signatures as type tests: a program written for the guide compiles. */
 import { expectTypeOf, test } from 'vitest';
 import type { ConnectionState } from '../src/index.ts';
 import {
@@ -13,7 +13,7 @@ import {
 
 test('types.ts', () => {
   expectTypeOf<`${ConnectionState}`>().toEqualTypeOf<'disconnected' | 'connecting' | 'connected' | 'reconnecting'>();
-  // What a program builds by itself has the guide's four members and no more.
+  // A program constructs messages with the guide's four members only.
   expectTypeOf<{ id: string; role: 'USER' | 'AI'; content: string; time: Date }>().toExtend<ChatMessage>();
   expectTypeOf<WebSocketEvents['new-msg']>().toEqualTypeOf<(msg: ChatMessage) => void>();
   expectTypeOf<WebSocketEvents['disconnect']>().toEqualTypeOf<(reason: string) => void>();

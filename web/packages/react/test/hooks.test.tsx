@@ -1,4 +1,4 @@
-/** The hooks under StrictMode, on a client whose network and clock the test owns. */
+/** The hooks under StrictMode, on a client with a fake network and clock. */
 import { act, cleanup, render, renderHook, screen } from '@testing-library/react';
 import { type ReactNode, StrictMode, useEffect, useState } from 'react';
 import { renderToString } from 'react-dom/server';
@@ -73,11 +73,11 @@ describe('useWebSocket', () => {
     screen.getByText('reconnecting false');
     await advance(2_000);
     screen.getByText('connected true');
-    expect(server.sockets).toHaveLength(2); // One before and one after the cut: StrictMode's remount opened none.
+    expect(server.sockets).toHaveLength(2); // One before and one after the cut; the remount of StrictMode opened none.
     expect(new Set(states)).toEqual(new Set(['disconnected', 'connecting', 'connected', 'reconnecting']));
   });
 
-  test('the first of two components to unmount leaves the other connected; the last disconnects', async () => {
+  test('the connection stays open until the last of two components unmounts', async () => {
     const first = renderHook(() => useWebSocket('ada'), { wrapper: Strict });
     const second = renderHook(() => useWebSocket('ada'), { wrapper: Strict });
     await advance(50);
@@ -90,7 +90,7 @@ describe('useWebSocket', () => {
     expect(server.sockets).toHaveLength(1);
   });
 
-  test('without a user it does not connect, and follows a change of user', async () => {
+  test('does not connect without a user, and reconnects as another user', async () => {
     const { result, rerender } = renderHook(({ userId }: { userId: string | undefined }) => useWebSocket(userId), {
       wrapper: Strict,
       initialProps: { userId: undefined as string | undefined },
@@ -107,7 +107,7 @@ describe('useWebSocket', () => {
     expect(await result.current.ping()).toBe('pong');
   });
 
-  test('its functions stay the same over renders', async () => {
+  test('returns stable functions', async () => {
     const { result } = renderHook(() => useWebSocket('ada'), { wrapper: Strict });
     const { reconnect, joinChat, ping, on } = result.current;
     await advance(50);
@@ -116,14 +116,14 @@ describe('useWebSocket', () => {
 });
 
 describe('useChatWebSocket', () => {
-  test('joins, hears each message once by an inline handler, and never subscribes again', async () => {
+  test('joins, calls an inline handler once per message, and does not subscribe again', async () => {
     const seen: string[] = [];
     const on = vi.spyOn(client, 'on');
     function Listener({ chatId }: { chatId: string }): ReactNode {
       const [count, setCount] = useState(0);
       const { isConnected, useMessageListener: useListener } = useChatWebSocket('ada', chatId);
       useListener((message) => {
-        seen.push(`${count}:${message.content}`); // The count of the last render: no stale closure.
+        seen.push(`${count}:${message.content}`); // The latest count: no stale closure.
         setCount((before) => before + 1);
       });
       return <p>{isConnected ? `count ${count}` : 'away'}</p>;
@@ -139,7 +139,7 @@ describe('useChatWebSocket', () => {
     view.rerender(<Listener chatId="b" />);
     await advance(50);
     expect(server.socket.rooms).toEqual(new Set(['b']));
-    act(() => void server.post('a', 'unheard'));
+    act(() => void server.post('a', 'of a'));
     act(() => server.cut());
     server.post('b', 'missed');
     await advance(2_000);
@@ -147,7 +147,7 @@ describe('useChatWebSocket', () => {
     expect(seen).toHaveLength(4);
   });
 
-  test('messages of one turn are all heard: none is lost to batching', async () => {
+  test('messages that arrive in one turn all reach the handler, without batching', async () => {
     const seen: ChatMessage[] = [];
     renderHook(() => useChatWebSocket('ada', 'a').useMessageListener((message) => void seen.push(message)), {
       wrapper: Strict,
@@ -161,7 +161,7 @@ describe('useChatWebSocket', () => {
 });
 
 describe('useChat', () => {
-  test('shows history, live messages and own ones, and renders no more than needed', async () => {
+  test('shows stored, live and own messages, without unnecessary renders', async () => {
     server.post('a', 'before');
     let renders = 0;
     const { result } = renderHook(
@@ -195,7 +195,7 @@ describe('useChat', () => {
     expect(server.requests.filter(({ path }) => path.includes('/messages?'))).toHaveLength(1);
   });
 
-  test('switches chats without a trace of the first, and leaves it', async () => {
+  test('leaves the previous chat on a change, without showing its messages in the next one', async () => {
     server.post('a', 'of a');
     server.post('b', 'of b');
     const shown: string[][] = [];
@@ -232,7 +232,7 @@ describe('useChat', () => {
     expect(server.socket.sent.filter(([event]) => event === 'join-chat')).toHaveLength(1);
   });
 
-  test('asks for nothing while it is told to skip', async () => {
+  test('sends no request while skip is true', async () => {
     const { result } = renderHook(() => useChat('a', { skip: true }), { wrapper: StrictAsAda });
     await advance(50);
     expect(result.current.status).toBe('idle');
@@ -246,20 +246,20 @@ describe('the provider', () => {
     expect(renderHook(() => useRoomcastClient()).result.current).toBe(websocketClient);
   });
 
-  test('holds the connection of its user, and says when it is lost', async () => {
+  test('holds the connection of its user, and reports it as lost', async () => {
     const { result } = renderHook(() => ({ connection: useConnection(), state: useConnectionState() }), {
       wrapper: StrictAsAda,
     });
     await advance(50);
     expect(result.current.connection).toMatchObject({ state: 'connected', userId: 'ada', lost: false, error: null });
-    server.admission = 'unreachable';
+    server.connectionFault = 'unreachable';
     act(() => server.cut());
     await advance(3_000);
     expect(result.current.connection).toMatchObject({ state: 'reconnecting', lost: true });
     expect(result.current.state).toBe(ConnectionState.RECONNECTING);
   });
 
-  test('useMessageListener hears messages without any other hook of the component', async () => {
+  test('useMessageListener receives the messages of a chat shown by useChat', async () => {
     const seen: string[] = [];
     renderHook(
       () => {
@@ -274,14 +274,14 @@ describe('the provider', () => {
   });
 });
 
-test('useChats lists and creates', async () => {
+test('useChats reports the state of the chat list', async () => {
   const { result } = renderHook(() => useChats(), { wrapper: StrictAsAda });
   await advance(50);
   expect(result.current).toMatchObject({ chats: [], hasMore: false });
-  expect(result.current.error).toMatchObject({ status: 404 }); // The fake server has no list.
+  expect(result.current.error).toMatchObject({ status: 404 }); // The fake server has no chat list.
 });
 
-test('renders on a server: disconnected, nothing loaded, nothing asked for', () => {
+test('server rendering is disconnected, has no data and sends no request', () => {
   function Page(): ReactNode {
     const { status, messages } = useChat('a');
     const { connectionState } = useWebSocket('ada');
@@ -294,14 +294,14 @@ test('renders on a server: disconnected, nothing loaded, nothing asked for', () 
   expect(server.requests).toEqual([]);
 });
 
-describe('who is there and who writes', () => {
-  function Company({ chatId }: { chatId: string | null }): ReactNode {
+describe('presence and typing', () => {
+  function ParticipantsOf({ chatId }: { chatId: string | null }): ReactNode {
     const { online, stale } = usePresence(chatId);
     const typing = useTyping(chatId);
     return <p>{`${online.join()} ${stale ? 'stale' : 'known'} ${typing.join()}`}</p>;
   }
 
-  test('each shows in every component of the chat, and no presence renders what shows typing alone', async () => {
+  test('reach every component of the chat, and a presence change does not render a component of useTyping', async () => {
     const rendered = vi.fn();
     function Line(): ReactNode {
       const typing = useTyping('c');
@@ -310,7 +310,7 @@ describe('who is there and who writes', () => {
     }
     render(
       <>
-        <Company chatId="c" />
+        <ParticipantsOf chatId="c" />
         <Line />
       </>,
       { wrapper: StrictAsAda },
@@ -318,10 +318,10 @@ describe('who is there and who writes', () => {
     await advance(50);
     screen.getByText('stale', { normalizer: (text) => text.trim() });
     rendered.mockClear();
-    act(() => server.tell('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true }));
+    act(() => server.sendToRoom('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true }));
     screen.getByText('ada,bob known', { normalizer: (text) => text.trim() });
     expect(rendered).not.toHaveBeenCalled();
-    act(() => server.tell('c', 'typing', { userId: 'bob', typing: true }));
+    act(() => server.sendToRoom('c', 'typing', { userId: 'bob', typing: true }));
     screen.getByText('ada,bob known bob');
     screen.getByText('bob');
     await advance(6_000);
@@ -329,25 +329,25 @@ describe('who is there and who writes', () => {
     expect(server.socket.sent.filter(([event]) => event === 'join-chat')).toHaveLength(1);
   });
 
-  test('without a chat there is nobody, and on a server neither', () => {
-    render(<Company chatId={null} />, { wrapper: StrictAsAda });
+  test('are empty without a chat and in server rendering', () => {
+    render(<ParticipantsOf chatId={null} />, { wrapper: StrictAsAda });
     screen.getByText('stale', { normalizer: (text) => text.trim() });
     const html = renderToString(
       <RoomcastProvider client={client}>
-        <Company chatId="c" />
+        <ParticipantsOf chatId="c" />
       </RoomcastProvider>,
     );
     expect(html).toBe('<p> stale </p>');
     expect(server.sockets).toHaveLength(0);
   });
 
-  test('useChat has both and tells of one’s own typing; it joins once, after it has loaded', async () => {
+  test('useChat returns both and sends typing; it joins once, after the load', async () => {
     server.post('c', 'hello');
     const { result, unmount } = renderHook(() => useChat('c'), { wrapper: StrictAsAda });
     await advance(50);
     act(() => {
-      server.tell('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true });
-      server.tell('c', 'typing', { userId: 'bob', typing: true });
+      server.sendToRoom('c', 'presence', { online: ['ada', 'bob'], offline: [], reset: true });
+      server.sendToRoom('c', 'typing', { userId: 'bob', typing: true });
     });
     expect(result.current).toMatchObject({ presence: { online: ['ada', 'bob'], stale: false }, typingUsers: ['bob'] });
     result.current.setTyping(true);
@@ -358,12 +358,12 @@ describe('who is there and who writes', () => {
     expect(server.socket.rooms.has('c')).toBe(false);
   });
 
-  test('a view beside the chat’s own, mounted first and with a connection, does not join it twice', async () => {
+  test('a component that is mounted before useChat causes no second join', async () => {
     server.post('c', 'hello');
     function Both(): ReactNode {
       return (
         <>
-          <Company chatId="c" />
+          <ParticipantsOf chatId="c" />
           <p>{useChat('c').messages.length}</p>
         </>
       );
@@ -376,7 +376,7 @@ describe('who is there and who writes', () => {
     expect(server.socket.sent[1]?.[1]).toMatchObject({ since: { seq: 1 } });
   });
 
-  test('useChat that skips has nobody, and tells nothing', async () => {
+  test('useChat with skip returns neither, and sends no typing', async () => {
     const { result } = renderHook(() => useChat('c', { skip: true }), { wrapper: StrictAsAda });
     await advance(50);
     expect(result.current).toMatchObject({ presence: { online: [], stale: true }, typingUsers: [] });

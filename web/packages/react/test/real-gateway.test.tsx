@@ -2,7 +2,7 @@
 import { act, cleanup, render, screen, waitFor } from '@testing-library/react';
 import { type ReactNode, StrictMode } from 'react';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { RealServer, Wire } from '../../client/test/support/real-server.ts';
+import { RealServer, TcpProxy } from '../../client/test/support/real-server.ts';
 import { createClient, RoomcastProvider, useChat, useChatWebSocket, type WebSocketClient } from '../src/index.ts';
 
 let server: RealServer;
@@ -54,35 +54,35 @@ function linesOf(name: string): string[] {
   return [...screen.getByRole('region', { name }).querySelectorAll('li')].map((line) => line.textContent);
 }
 
-const slowly = { timeout: 10_000 };
+const slow = { timeout: 10_000 };
 
-test('two people chat, one of them through a network that breaks', async () => {
-  const wire = await Wire.to(server.gatewayPort);
-  mount(newClient(wire.url), 'ada', 'tea');
+test('two users chat, one of them through a network failure', async () => {
+  const proxy = await TcpProxy.to(server.gatewayPort);
+  mount(newClient(proxy.url), 'ada', 'tea');
   mount(newClient(), 'bob', 'tea');
-  await waitFor(() => expect(screen.getAllByText('synced')).toHaveLength(2), slowly);
+  await waitFor(() => expect(screen.getAllByText('synced')).toHaveLength(2), slow);
   act(() => screen.getByText('send as ada').click());
   act(() => screen.getByText('send as bob').click());
-  await waitFor(() => expect(linesOf('ada')).toHaveLength(2), slowly);
-  await waitFor(() => expect(linesOf('bob')).toEqual(linesOf('ada')), slowly);
+  await waitFor(() => expect(linesOf('ada')).toHaveLength(2), slow);
+  await waitFor(() => expect(linesOf('bob')).toEqual(linesOf('ada')), slow);
 
-  wire.cut();
-  await waitFor(() => screen.getByText('waiting'), slowly);
+  proxy.cut();
+  await waitFor(() => screen.getByText('waiting'), slow);
   act(() => screen.getByText('send as bob').click());
-  await waitFor(() => expect(linesOf('bob')).toHaveLength(3), slowly);
-  wire.mend();
-  await waitFor(() => expect(linesOf('ada')).toEqual(linesOf('bob')), slowly);
+  await waitFor(() => expect(linesOf('bob')).toHaveLength(3), slow);
+  proxy.restore();
+  await waitFor(() => expect(linesOf('ada')).toEqual(linesOf('bob')), slow);
   expect(linesOf('ada').at(-1)).toBe('bob: from bob (sent)');
 }, 40_000);
 
-test('the guide’s component works as the guide writes it', async () => {
+test('the guide’s component works unchanged', async () => {
   const client = newClient();
-  const heard: string[] = [];
+  const received: string[] = [];
   function ChatComponent({ chatId }: { chatId: string }): ReactNode {
     const userId = 'ada';
     const { isConnected, useMessageListener } = useChatWebSocket(userId, chatId);
     useMessageListener((message) => {
-      heard.push(message.content);
+      received.push(message.content);
     });
     return <div>{isConnected ? ' 已連接' : ' 未連接'}</div>;
   }
@@ -93,12 +93,12 @@ test('the guide’s component works as the guide writes it', async () => {
       </RoomcastProvider>
     </StrictMode>,
   );
-  await waitFor(() => screen.getByText('已連接'), slowly);
+  await waitFor(() => screen.getByText('已連接'), slow);
   let posted = 0;
   await waitFor(async () => {
     await server.post('guide', `m${(posted += 1)}`);
-    expect(heard.length).toBeGreaterThan(0);
-  }, slowly);
-  await waitFor(() => expect(heard.at(-1)).toBe(`m${posted}`), slowly);
-  expect(new Set(heard).size).toBe(heard.length);
+    expect(received.length).toBeGreaterThan(0);
+  }, slow);
+  await waitFor(() => expect(received.at(-1)).toBe(`m${posted}`), slow);
+  expect(new Set(received).size).toBe(received.length);
 }, 40_000);

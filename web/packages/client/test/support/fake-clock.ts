@@ -1,4 +1,4 @@
-/** A clock that stands still until it is told to advance. */
+/** A clock that moves only by `advance`. */
 import type { Clock, TimerHandle } from '../../src/runtime.ts';
 
 interface Timer {
@@ -30,7 +30,7 @@ export class FakeClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Runs what is due within the time, in order, with the promises that each sets off. */
+  /** Runs the timers that are due within `ms`, in order, each with the promises that it settles. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await flush();
@@ -46,7 +46,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets every promise that can settle without time passing settle. */
+/** Settles all promises that need no passage of time. */
 export async function flush(): Promise<void> {
   for (let turn = 0; turn < 30; turn += 1) await Promise.resolve();
 }

@@ -1,7 +1,7 @@
 /**
- * A Roomcast in memory: the truth of each chat, the REST API over it, and a gateway whose network a test can spoil.
+ * In-memory Roomcast server: the log of each chat, its REST API, and a gateway with a faulty network.
  *
- * Its answers follow the contract (epochs included), so that a test compares what a client shows with `truth`.
+ * It follows the contract, epochs included, so that a test can compare the state of a client with `contents`.
  */
 import type { ChatEvent, Cursor, JoinChatAck, Message } from '../../src/generated/contract.ts';
 import type { GatewaySocket, GatewaySocketOptions, Runtime, TimerHandle } from '../../src/runtime.ts';
@@ -9,21 +9,21 @@ import { FakeClock } from './fake-clock.ts';
 
 type Handler = (...args: never[]) => void;
 
-/** What becomes of an emit on its way to one socket. */
+/** Delivers, drops, delays or repeats an event for one socket. */
 export type Delivery = (socket: FakeSocket, event: string, payload: unknown) => void;
 
 export class FakeServer {
   readonly clock = new FakeClock();
   readonly sockets: FakeSocket[] = [];
   readonly requests: { method: string; path: string; body: unknown; headers: Headers }[] = [];
-  /** Answers before the API does; undefined lets it. */
+  /** Responds in place of the API, unless it returns undefined. */
   intercept: (method: string, url: URL, body: unknown) => Response | Promise<Response> | undefined = () => undefined;
-  /** Decides about the next connections: null accepts, `'unreachable'`, or a refusal. */
-  admission: null | 'unreachable' | { message: string; data?: { code: string } } = null;
-  /** Replaces the ack of a join; null: never answers. */
+  /** Outcome of the next connections: null accepts them; else they fail or are rejected. */
+  connectionFault: null | 'unreachable' | { message: string; data?: { code: string } } = null;
+  /** Replaces the ack of a join; a result of null sends no ack. */
   joinAck: ((chatId: string, since: Cursor | null) => unknown) | null = null;
   deliver: Delivery = (socket, event, payload) => socket.receive(event, payload);
-  /** Most events that the gateway replays; beyond, it says so. */
+  /** Maximum number of events that a join replays; with more, its ack has `recovered: false`. */
   replayLimit = 100;
   wake: () => void = () => undefined;
   #epoch = 1;
@@ -52,12 +52,12 @@ export class FakeServer {
 
   get socket(): FakeSocket {
     const last = this.sockets.at(-1);
-    if (!last) throw new Error('nobody connected');
+    if (!last) throw new Error('no client has connected');
     return last;
   }
 
-  /** Contents of a chat's messages in their order. */
-  truth(chatId: string): string[] {
+  /** Contents of the messages of a chat, in order. */
+  contents(chatId: string): string[] {
     return this.#chat(chatId).events.flatMap(({ event, data }) =>
       event === 'new-msg' ? [data['content'] as string] : [],
     );
@@ -67,11 +67,11 @@ export class FakeServer {
     return this.#chat(chatId).events.length;
   }
 
-  /** Stores an event and tells the room. */
+  /** Stores a message and sends it to the room; a repeated `clientMsgId` returns the stored one. */
   post(chatId: string, content: string, more: Partial<Message> = {}): Message {
     const chat = this.#chat(chatId);
-    const known = chat.events.find(({ data }) => more.clientMsgId != null && data['clientMsgId'] === more.clientMsgId);
-    if (known) return known.data as unknown as Message;
+    const stored = chat.events.find(({ data }) => more.clientMsgId != null && data['clientMsgId'] === more.clientMsgId);
+    if (stored) return stored.data as unknown as Message;
     const seq = chat.events.length + 1;
     const message: Message = {
       id: `${chatId}-${this.epoch}-${seq}`,
@@ -90,13 +90,13 @@ export class FakeServer {
     return message;
   }
 
-  /** Tells the room what is of the moment: `typing`, `presence`. */
-  tell(chatId: string, event: string, data: object): void {
+  /** Sends an ephemeral event to the room: `typing` or `presence`. */
+  sendToRoom(chatId: string, event: string, data: object): void {
     for (const socket of this.sockets) if (socket.rooms.has(chatId)) this.deliver(socket, event, { chatId, ...data });
   }
 
-  /** Tells everybody that a chat has something new. */
-  tellActivity(chatId: string, seq = this.head(chatId)): void {
+  /** Sends `chat-activity` of a chat to all sockets. */
+  sendActivity(chatId: string, seq = this.head(chatId)): void {
     const activity = {
       chatId,
       epoch: this.epoch,
@@ -107,7 +107,7 @@ export class FakeServer {
     for (const socket of this.sockets) this.deliver(socket, 'chat-activity', activity);
   }
 
-  /** Stores an event of a type that this client does not know. */
+  /** Stores an event of a type that the client does not know. */
   postUnknown(chatId: string): void {
     this.#store(chatId, 'msg-starred', { chatId, epoch: this.epoch, seq: this.head(chatId) + 1 });
   }
@@ -119,20 +119,20 @@ export class FakeServer {
     for (const socket of this.sockets) if (socket.rooms.has(chatId)) this.deliver(socket, event, data);
   }
 
-  /** An ordinary restart: a new epoch of the same history. */
+  /** A restart: a new epoch of the same history. */
   restart(): void {
     this.#epoch += 1;
     this.cut();
   }
 
-  /** The data is deleted, or an older copy of it restored: the first `keep` events of each chat remain. */
+  /** Restores an older copy: only the first `keep` events of each chat remain. */
   restore(keep: number): void {
     for (const chat of this.#chats.values()) {
       chat.events = chat.events.slice(0, keep);
       chat.epochs = chat.epochs.slice(0, keep);
     }
     const oldest = Math.max(0, ...[...this.#chats.values()].flatMap(({ epochs }) => epochs));
-    // Epochs after the copy was made are unknown to it.
+    // The copy does not know the epochs after its creation.
     this.#lostEpochs.push([oldest + 1, this.#epoch]);
     this.#epoch += 1;
     this.cut();
@@ -140,7 +140,7 @@ export class FakeServer {
 
   readonly #lostEpochs: [number, number][] = [];
 
-  /** Breaks every connection. */
+  /** Closes all connections. */
   cut(reason = 'transport close'): void {
     for (const socket of this.sockets) socket.drop(reason);
   }
@@ -160,8 +160,8 @@ export class FakeServer {
       chatId: string;
       since?: Cursor | null;
     };
-    const special = this.joinAck?.(chatId, since);
-    if (special !== undefined) return special;
+    const replaced = this.joinAck?.(chatId, since);
+    if (replaced !== undefined) return replaced;
     const { events } = this.#chat(chatId);
     const ack: JoinChatAck = { ok: true, chatId, epoch: this.epoch, seq: events.length, recovered: true };
     if (since !== null && !this.belongs(chatId, since)) {
@@ -186,16 +186,16 @@ export class FakeServer {
     const method = init.method ?? 'GET';
     const body: unknown = typeof init.body === 'string' ? JSON.parse(init.body) : undefined;
     this.requests.push({ method, path: url.pathname + url.search, body, headers: new Headers(init.headers) });
-    // A hanging answer ends with the request's own deadline.
+    // A response that never arrives is ended by the timeout of the request.
     const aborted = new Promise<never>((_, reject) => {
       init.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error));
     });
-    const answer = this.intercept(method, url, body);
-    return Promise.race([aborted, answer ?? Promise.resolve(this.#answer(method, url, body))]);
+    const intercepted = this.intercept(method, url, body);
+    return Promise.race([aborted, intercepted ?? Promise.resolve(this.#respond(method, url, body))]);
   }
 
-  #answer(method: string, url: URL, body: unknown): Response {
-    const [, , root, id, what] = url.pathname.split('/');
+  #respond(method: string, url: URL, body: unknown): Response {
+    const [, , root, id, resource] = url.pathname.split('/');
     const query = (name: string): number | null =>
       url.searchParams.has(name) ? Number(url.searchParams.get(name)) : null;
     const { epoch } = this;
@@ -207,7 +207,7 @@ export class FakeServer {
     if (root !== 'chats' || id === undefined) return problem(404, 'not-found');
     const { events } = this.#chat(id);
     const limit = query('limit') ?? 50;
-    if (what === 'messages') {
+    if (resource === 'messages') {
       const before = query('before') ?? Number.POSITIVE_INFINITY;
       const older = events.filter((event) => event.event === 'new-msg' && event.seq < before);
       const messages = older.slice(-limit).map(({ data }) => data);
@@ -271,15 +271,15 @@ export class FakeSocket implements GatewaySocket {
 
   connect(): void {
     this.#connecting = this.#server.clock.setTimeout(() => {
-      const { admission } = this.#server;
-      if (admission === null) {
+      const { connectionFault } = this.#server;
+      if (connectionFault === null) {
         this.connected = true;
         this.#fire('connect');
-      } else if (admission === 'unreachable') {
+      } else if (connectionFault === 'unreachable') {
         this.#fire('connect_error', new Error('websocket error'));
       } else {
         this.active = false;
-        this.#fire('connect_error', Object.assign(new Error(admission.message), { data: admission.data }));
+        this.#fire('connect_error', Object.assign(new Error(connectionFault.message), { data: connectionFault.data }));
       }
     }, 10);
   }

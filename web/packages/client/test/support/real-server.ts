@@ -1,15 +1,15 @@
-/** A real `roomcast up` as a process of its own, and a network in front of its gateway that can be cut. */
+/** A real `roomcast up` as a child process, and a TCP proxy that simulates network failures. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 
 const ROOMCAST = resolve(import.meta.dirname, '../../../../../.venv/bin/roomcast');
 const START_LIMIT_MS = 30_000;
-/** What jsdom calls its page's origin. */
+/** The origin of pages in jsdom. */
 const ORIGIN = 'http://localhost:3000';
 
 export class RealServer {
@@ -43,26 +43,26 @@ export class RealServer {
   }
 
   async up(): Promise<void> {
-    if (!existsSync(ROOMCAST)) throw new Error(`${ROOMCAST} is missing: run the tests by \`make test\``);
+    if (!existsSync(ROOMCAST)) throw new Error(`${ROOMCAST} is missing: run the tests with \`make test\``);
     const ports = ['--api-port', String(this.apiPort), '--gateway-port', String(this.gatewayPort)];
     const child = spawn(ROOMCAST, ['up', ...ports, '--data', this.#data], {
       env: this.#env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#process = child;
-    let said = '';
-    child.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr = (stderr + chunk.toString()).slice(-4_000)));
     const limit = Date.now() + START_LIMIT_MS;
-    while (!((await answers(`${this.apiUrl}/health`)) && (await answers(`${this.gatewayUrl}/health`)))) {
+    while (!((await responds(`${this.apiUrl}/health`)) && (await responds(`${this.gatewayUrl}/health`)))) {
       if (child.exitCode !== null || Date.now() > limit) {
         await this.stop();
-        throw new Error(`roomcast up did not start: ${said}`);
+        throw new Error(`roomcast up did not start: ${stderr}`);
       }
       await new Promise((next) => setTimeout(next, 50));
     }
   }
 
-  /** What `roomcast token` prints. */
+  /** The output of `roomcast token`. */
   token(userId: string, ttlS = 3_600): string {
     const options = { env: this.#env, encoding: 'utf8' } as const;
     return execFileSync(ROOMCAST, ['token', '--ttl', String(ttlS), userId], options).trim();
@@ -75,7 +75,7 @@ export class RealServer {
     await once(child, 'exit');
   }
 
-  /** Deletes the database while it is down. */
+  /** Deletes the database; only while the server is stopped. */
   deleteData(): void {
     rmSync(this.#data, { recursive: true, force: true });
   }
@@ -85,29 +85,29 @@ export class RealServer {
     this.deleteData();
   }
 
-  /** Stores a message as some other person. */
-  async post(chatId: string, content: string, userId = 'somebody'): Promise<void> {
-    const answer = await fetch(`${this.apiUrl}/api/chat/messages`, {
+  /** Stores a message, by default as another user. */
+  async post(chatId: string, content: string, userId = 'other'): Promise<void> {
+    const response = await fetch(`${this.apiUrl}/api/chat/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ chatId, role: 'USER', content, userId }),
     });
-    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
   }
 }
 
-/** A TCP proxy that can be cut; ends with the test. */
-export class Wire {
+/** A TCP proxy whose connections a test can cut; closed at the end of the test. */
+export class TcpProxy {
   readonly #sockets = new Set<Socket>();
-  readonly #server = createServer((near) => {
+  readonly #server = createServer((client) => {
     if (this.#isCut) {
-      near.destroy();
+      client.destroy();
       return;
     }
-    const far = connect(this.#target, '127.0.0.1');
+    const upstream = connect(this.#target, '127.0.0.1');
     for (const [from, to] of [
-      [near, far],
-      [far, near],
+      [client, upstream],
+      [upstream, client],
     ] as const) {
       this.#sockets.add(from);
       from.on('data', (data) => to.write(data));
@@ -125,15 +125,15 @@ export class Wire {
     this.#target = target;
   }
 
-  static async to(port: number): Promise<Wire> {
-    const wire = new Wire(port);
-    wire.#server.listen(0, '127.0.0.1');
-    await once(wire.#server, 'listening');
+  static async to(port: number): Promise<TcpProxy> {
+    const proxy = new TcpProxy(port);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
     onTestFinished(() => {
-      wire.cut();
-      wire.#server.close();
+      proxy.cut();
+      proxy.#server.close();
     });
-    return wire;
+    return proxy;
   }
 
   get url(): string {
@@ -145,14 +145,19 @@ export class Wire {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  mend(): void {
+  restore(): void {
     this.#isCut = false;
   }
 }
 
+/** Waits until a check passes, at most 15 s. */
+export async function eventually(check: () => void): Promise<void> {
+  await vi.waitFor(check, { timeout: 15_000, interval: 20 });
+}
+
 /**
- * Below the range from which the system gives ports to connections: one from there can be taken while its server is down,
- * even by a client that calls that server and so meets itself. Each worker of a run has its own thousand.
+ * A free port below the ephemeral range: an ephemeral port could be taken while the server is stopped, even by a client
+ * that connects to itself. Each test worker has its own range of 1,000 ports.
  */
 async function freePort(): Promise<number> {
   const first = 20_000 + (Number(process.env['VITEST_POOL_ID'] ?? 0) % 10) * 1_000;
@@ -167,7 +172,7 @@ async function isFree(port: number, host: string): Promise<boolean> {
   try {
     await once(probe, 'listening');
   } catch (error) {
-    // Without IPv6 nobody has it there.
+    // Without IPv6 the port cannot be in use there.
     return (error as NodeJS.ErrnoException).code !== 'EADDRINUSE';
   }
   probe.close();
@@ -175,7 +180,7 @@ async function isFree(port: number, host: string): Promise<boolean> {
   return true;
 }
 
-async function answers(url: string): Promise<boolean> {
+async function responds(url: string): Promise<boolean> {
   try {
     return (await fetch(url)).ok;
   } catch {

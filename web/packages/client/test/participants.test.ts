@@ -1,4 +1,4 @@
-/** Who is there and who writes, as one client sees it and tells it. */
+/** Presence and typing of one chat. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type ChatSession, createClient, type WebSocketClient } from '../src/index.ts';
 import { FakeServer } from './support/fake-server.ts';
@@ -17,52 +17,52 @@ async function setUp(): Promise<{ server: FakeServer; client: WebSocketClient; c
   return { server, client, chat, leave };
 }
 
-function types(server: FakeServer, userId: string, typing = true): void {
-  server.tell(CHAT, 'typing', { userId, typing });
+function receiveTyping(server: FakeServer, userId: string, typing = true): void {
+  server.sendToRoom(CHAT, 'typing', { userId, typing });
 }
 
-function presence(server: FakeServer, online: string[], offline: string[] = [], reset = false): void {
-  server.tell(CHAT, 'presence', { online, offline, reset });
+function receivePresence(server: FakeServer, online: string[], offline: string[] = [], reset = false): void {
+  server.sendToRoom(CHAT, 'presence', { online, offline, reset });
 }
 
-/** What the others were told of one's typing. */
-function told(server: FakeServer): unknown[] {
+/** Typing notifications that the client sent. */
+function sentTyping(server: FakeServer): unknown[] {
   return server.sockets
     .flatMap(({ sent }) => sent)
     .flatMap(([event, payload]) => (event === 'typing' ? [payload] : []));
 }
 
-const YES = { chatId: CHAT, typing: true };
-const NO = { chatId: CHAT, typing: false };
+const STARTED = { chatId: CHAT, typing: true };
+const STOPPED = { chatId: CHAT, typing: false };
 
-describe('who is there', () => {
-  test('is a full picture first, then changes', async () => {
+describe('presence', () => {
+  test('is a full list first, then changes', async () => {
     const { server, chat } = await setUp();
     expect(chat.getPresence()).toEqual({ online: [], stale: true });
-    presence(server, ['bob', 'ada'], [], true);
+    receivePresence(server, ['bob', 'ada'], [], true);
     expect(chat.getPresence()).toEqual({ online: ['ada', 'bob'], stale: false });
-    presence(server, ['cleo'], ['bob']);
+    receivePresence(server, ['cleo'], ['bob']);
     expect(chat.getPresence()).toEqual({ online: ['ada', 'cleo'], stale: false });
-    presence(server, ['dave'], [], true);
+    receivePresence(server, ['dave'], [], true);
     expect(chat.getPresence().online).toEqual(['dave']);
   });
 
-  test('is taken from a server that means something else by these names as it is: handed on, not shown', async () => {
+  test('and typing events of another shape are emitted but not applied', async () => {
     const { server, client, chat } = await setUp();
-    const heard: unknown[] = [];
-    onTestFinished(client.on('presence', (data) => heard.push(data)));
-    onTestFinished(client.on('typing', (data) => heard.push(data)));
-    server.tell(CHAT, 'presence', { status: 'away' });
-    server.tell(CHAT, 'presence', { online: [1], offline: [] });
-    server.tell(CHAT, 'typing', { who: 'bob', typing: true });
-    expect(heard).toHaveLength(3);
+    const received: unknown[] = [];
+    onTestFinished(client.on('presence', (data) => received.push(data)));
+    onTestFinished(client.on('typing', (data) => received.push(data)));
+    server.sendToRoom(CHAT, 'presence', { status: 'away' });
+    server.sendToRoom(CHAT, 'presence', { online: [1], offline: [] });
+    server.sendToRoom(CHAT, 'typing', { who: 'bob', typing: true });
+    expect(received).toHaveLength(3);
     expect(chat.getPresence()).toEqual({ online: [], stale: true });
     expect(chat.getTyping()).toEqual([]);
   });
 
-  test('is bounded, whatever the server says', async () => {
+  test('is bounded against a misbehaving gateway', async () => {
     const { server, chat } = await setUp();
-    presence(
+    receivePresence(
       server,
       Array.from({ length: 6_000 }, (_, index) => `u${index}`),
       [],
@@ -71,43 +71,43 @@ describe('who is there', () => {
     expect(chat.getPresence().online).toHaveLength(5_000);
   });
 
-  test('stays the same object while nothing changes', async () => {
+  test('remains the same object while it is unchanged', async () => {
     const { server, chat } = await setUp();
-    presence(server, ['ada'], [], true);
+    receivePresence(server, ['ada'], [], true);
     const before = chat.getPresence();
-    presence(server, ['ada'], ['nobody']);
-    presence(server, ['ada'], [], true);
+    receivePresence(server, ['ada'], ['absent']);
+    receivePresence(server, ['ada'], [], true);
     expect(chat.getPresence()).toBe(before);
   });
 
-  test('is kept as last known while the connection is away, and whole again with the next full picture', async () => {
+  test('is stale after the connection closed, until the next full list', async () => {
     const { server, chat } = await setUp();
-    presence(server, ['ada', 'bob'], [], true);
+    receivePresence(server, ['ada', 'bob'], [], true);
     server.cut();
     expect(chat.getPresence()).toEqual({ online: ['ada', 'bob'], stale: true });
     await server.clock.advance(2_000);
-    presence(server, ['cleo']); // a change that came ahead of it
+    receivePresence(server, ['cleo']); // a change before the full list
     expect(chat.getPresence()).toEqual({ online: ['ada', 'bob', 'cleo'], stale: true });
-    presence(server, ['ada', 'cleo'], [], true);
+    receivePresence(server, ['ada', 'cleo'], [], true);
     expect(chat.getPresence()).toEqual({ online: ['ada', 'cleo'], stale: false });
   });
 
-  test('is not shown to the next person of this client', async () => {
+  test('is not shown to the next user of the client', async () => {
     const { server, client, chat } = await setUp();
-    presence(server, ['ada', 'bob'], [], true);
-    types(server, 'bob');
+    receivePresence(server, ['ada', 'bob'], [], true);
+    receiveTyping(server, 'bob');
     client.acquire('eve');
     await server.clock.advance(1_000);
     expect(chat.getPresence()).toEqual({ online: [], stale: true });
     expect(chat.getTyping()).toEqual([]);
   });
 
-  test('is told to whoever asks for it alone: the chat is then followed without being loaded', async () => {
+  test('can be subscribed alone: the chat is then joined without being loaded', async () => {
     const { server, client } = await setUp();
     const other = client.chat('other');
     const leave = other.subscribePresence(() => undefined);
     await server.clock.advance(10);
-    server.tell('other', 'presence', { online: ['bob'], offline: [], reset: true });
+    server.sendToRoom('other', 'presence', { online: ['bob'], offline: [], reset: true });
     expect(other.getPresence().online).toEqual(['bob']);
     expect(server.requests.filter(({ path }) => path.includes('/other/'))).toEqual([]);
     leave();
@@ -116,17 +116,17 @@ describe('who is there', () => {
   });
 });
 
-describe('who writes', () => {
-  test('is shown in the order of beginning, without oneself, and forgotten after 6 s without a repeat', async () => {
+describe('typing users', () => {
+  test('are listed in the order in which they started, without the own user, and expire after 6 s', async () => {
     const { server, chat } = await setUp();
-    types(server, 'bob');
+    receiveTyping(server, 'bob');
     await server.clock.advance(1_000);
-    types(server, 'cleo');
-    types(server, 'ada');
+    receiveTyping(server, 'cleo');
+    receiveTyping(server, 'ada');
     expect(chat.getTyping()).toEqual(['bob', 'cleo']);
     const before = chat.getTyping();
     await server.clock.advance(3_000);
-    types(server, 'bob');
+    receiveTyping(server, 'bob');
     expect(chat.getTyping()).toBe(before);
     await server.clock.advance(2_999);
     expect(chat.getTyping()).toEqual(['bob', 'cleo']);
@@ -136,59 +136,59 @@ describe('who writes', () => {
     expect(chat.getTyping()).toEqual([]);
   });
 
-  test('ends when they say so, when their message comes, when they go, and when the connection is lost', async () => {
+  test('are removed by typing: false, their message, their going offline, and a closed connection', async () => {
     const { server, chat } = await setUp();
-    presence(server, ['ada', 'bob', 'cleo', 'dave', 'eve'], [], true);
-    for (const userId of ['bob', 'cleo', 'dave', 'eve', 'fay']) types(server, userId);
-    types(server, 'bob', false);
+    receivePresence(server, ['ada', 'bob', 'cleo', 'dave', 'eve'], [], true);
+    for (const userId of ['bob', 'cleo', 'dave', 'eve', 'fay']) receiveTyping(server, userId);
+    receiveTyping(server, 'bob', false);
     expect(chat.getTyping()).toEqual(['cleo', 'dave', 'eve', 'fay']);
     server.post(CHAT, 'hello', { userId: 'cleo' });
     expect(chat.getTyping()).toEqual(['dave', 'eve', 'fay']);
-    presence(server, [], ['dave']);
+    receivePresence(server, [], ['dave']);
     expect(chat.getTyping()).toEqual(['eve', 'fay']);
-    presence(server, ['ada', 'eve'], [], true);
+    receivePresence(server, ['ada', 'eve'], [], true);
     expect(chat.getTyping()).toEqual(['eve']);
     server.cut();
     expect(chat.getTyping()).toEqual([]);
   });
 
-  test('is bounded, whatever the gateway tells', async () => {
+  test('are bounded against a misbehaving gateway', async () => {
     const { server, chat } = await setUp();
-    for (let number = 0; number < 1_000; number += 1) types(server, `u${number}`);
+    for (let number = 0; number < 1_000; number += 1) receiveTyping(server, `u${number}`);
     expect(chat.getTyping()).toHaveLength(50);
     await server.clock.advance(6_000);
     expect(chat.getTyping()).toEqual([]);
   });
 
-  test('is handed on as it came, too', async () => {
+  test('and presence changes are also emitted unchanged', async () => {
     const { server, client } = await setUp();
-    const heard: unknown[] = [];
-    client.on('typing', (typing) => heard.push(typing));
-    client.on('presence', (change) => heard.push(change));
-    types(server, 'bob');
-    presence(server, ['bob']);
-    expect(heard).toEqual([
+    const received: unknown[] = [];
+    client.on('typing', (typing) => received.push(typing));
+    client.on('presence', (change) => received.push(change));
+    receiveTyping(server, 'bob');
+    receivePresence(server, ['bob']);
+    expect(received).toEqual([
       { chatId: CHAT, userId: 'bob', typing: true },
       { chatId: CHAT, online: ['bob'], offline: [], reset: false },
     ]);
   });
 });
 
-describe('one’s own typing', () => {
-  test('is told at once, then every 3 s at most, and its end after 4 s without a keystroke', async () => {
+describe('own typing', () => {
+  test('is sent at once, then at most every 3 s, and ends 4 s after the last keystroke', async () => {
     const { server, chat } = await setUp();
     for (let keystroke = 0; keystroke < 70; keystroke += 1) {
       chat.setTyping(true);
       await server.clock.advance(100);
     }
-    expect(told(server)).toEqual([YES, YES, YES]);
+    expect(sentTyping(server)).toEqual([STARTED, STARTED, STARTED]);
     await server.clock.advance(3_900);
-    expect(told(server)).toEqual([YES, YES, YES, NO]);
+    expect(sentTyping(server)).toEqual([STARTED, STARTED, STARTED, STOPPED]);
     await server.clock.advance(10_000);
-    expect(told(server)).toHaveLength(4);
+    expect(sentTyping(server)).toHaveLength(4);
   });
 
-  test('ends with the message, and with an empty field, once', async () => {
+  test('ends once, with the message or an empty field', async () => {
     const { server, chat } = await setUp();
     chat.setTyping(false);
     chat.setTyping(true);
@@ -197,10 +197,10 @@ describe('one’s own typing', () => {
     chat.setTyping(true);
     chat.setTyping(false);
     await server.clock.advance(5_000);
-    expect(told(server)).toEqual([YES, NO, YES, NO]);
+    expect(sentTyping(server)).toEqual([STARTED, STOPPED, STARTED, STOPPED]);
   });
 
-  test('is told to nobody while there is no connection, and again once there is', async () => {
+  test('is not sent without a connection, and again after the reconnect', async () => {
     const { server, chat } = await setUp();
     chat.setTyping(true);
     server.cut();
@@ -208,22 +208,22 @@ describe('one’s own typing', () => {
     chat.setTyping(false);
     chat.setTyping(true);
     await server.clock.advance(2_000);
-    expect(told(server)).toEqual([YES]);
+    expect(sentTyping(server)).toEqual([STARTED]);
     chat.setTyping(true);
-    expect(told(server)).toEqual([YES, YES]);
+    expect(sentTyping(server)).toEqual([STARTED, STARTED]);
   });
 
-  test('ends with the chat that is left', async () => {
+  test('ends when the chat is left', async () => {
     const { server, chat, leave } = await setUp();
     chat.setTyping(true);
     leave();
     await server.clock.advance(10);
     expect(server.socket.sent.slice(-2)).toEqual([
-      ['typing', NO],
+      ['typing', STOPPED],
       ['leave-chat', CHAT],
     ]);
     chat.setTyping(true);
     await server.clock.advance(10_000);
-    expect(told(server)).toEqual([YES, NO]);
+    expect(sentTyping(server)).toEqual([STARTED, STOPPED]);
   });
 });

@@ -1,0 +1,37 @@
+/** Presence and typing of a chat, as separate subscriptions, so that a change of one does not render users of the other. */
+import { INITIAL_PRESENCE, type PresenceSnapshot } from '@roomcast/client';
+import { useSyncExternalStore } from 'react';
+import { subscribeToNothing, useChatSession } from './use-chat-session.ts';
+
+const NO_USERS: readonly string[] = [];
+const getInitialPresence = (): PresenceSnapshot => INITIAL_PRESENCE;
+const getNoUsers = (): readonly string[] => NO_USERS;
+
+/**
+ * Users who are online in a chat, including the own user. Follows the chat while mounted, without loading it.
+ *
+ * @param chatId - Null or undefined: no chat.
+ */
+export function usePresence(chatId: string | null | undefined): PresenceSnapshot {
+  const session = useChatSession(chatId);
+  return useSyncExternalStore(
+    session?.subscribePresence ?? subscribeToNothing,
+    session?.getPresence ?? getInitialPresence,
+    getInitialPresence,
+  );
+}
+
+/**
+ * Ids of other users who are typing, in the order in which they started. Follows the chat while mounted, without loading
+ * it.
+ *
+ * @param chatId - Null or undefined: no chat.
+ */
+export function useTyping(chatId: string | null | undefined): readonly string[] {
+  const session = useChatSession(chatId);
+  return useSyncExternalStore(
+    session?.subscribeTyping ?? subscribeToNothing,
+    session?.getTyping ?? getNoUsers,
+    getNoUsers,
+  );
+}
