@@ -1,4 +1,4 @@
-"""What every `roomcast.realtime.adapters.Adapter` guarantees."""
+"""The contract of `core.cluster.Adapter`, over every implementation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(params=["memory", "redis"])
 def new_adapter(request: pytest.FixtureRequest) -> Callable[[], Adapter]:
-    """Makes adapters of one cluster."""
+    """A function that makes adapters of one cluster."""
     if request.param == "memory":
         bus = MemoryBus()
         return lambda: MemoryAdapter(bus)
@@ -103,18 +103,18 @@ async def test_an_event_arrives_with_its_binary_parts(new_adapter: Callable[[], 
         await adapter.stop()
 
 
-async def test_a_command_for_nobody_reaches_nobody(new_adapter: Callable[[], Adapter]) -> None:
+async def test_an_empty_selection_reaches_no_socket(new_adapter: Callable[[], Adapter]) -> None:
     adapters, nodes = await cluster(new_adapter, 2)
     adapters[0].publish(Broadcast(Selection("/", ()), EncodedEvent.from_args("e")))
     adapters[0].publish(leave(1))
     await settled(lambda: nodes[1].commands)
-    # What a port without sockets of that selection is told must not have become everybody.
+    # An adapter may deliver the command, but not with a selection of all sockets.
     assert all(not isinstance(command, Broadcast) or command.to.rooms == () for command in nodes[1].commands)
     for adapter in adapters:
         await adapter.stop()
 
 
-async def test_a_namespace_that_gets_its_first_socket_is_heard_and_later_forgotten(
+async def test_a_namespace_is_received_from_its_first_socket_on_until_its_last(
     new_adapter: Callable[[], Adapter],
 ) -> None:
     adapters, nodes = await cluster(new_adapter, 2)
@@ -132,7 +132,7 @@ async def test_a_namespace_that_gets_its_first_socket_is_heard_and_later_forgott
         await adapter.stop()
 
 
-async def test_a_stopped_node_is_told_nothing_and_tells_nothing(new_adapter: Callable[[], Adapter]) -> None:
+async def test_a_stopped_node_receives_and_publishes_nothing(new_adapter: Callable[[], Adapter]) -> None:
     adapters, nodes = await cluster(new_adapter, 3)
     await adapters[1].stop()
     await adapters[1].stop()

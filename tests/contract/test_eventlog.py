@@ -28,7 +28,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(params=["memory", "redis"])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
-    """Every engine, empty."""
+    """Every implementation, empty."""
     if request.param == "memory":
         yield MemoryEventLog()
         return
@@ -39,21 +39,21 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
 
 
 class Sink:
-    """Keeps what it is fed; `reached` waits without sleeping."""
+    """Records entries; `reached` waits without sleeping."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, int]] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, epoch: str, entries: Sequence[LogEntry]) -> None:
         self.entries.extend((epoch, entry.seq) for entry in entries)
-        self._news.set()
+        self._changed.set()
 
     async def reached(self, seq: int) -> list[int]:
         async with asyncio.timeout(5):
             while not self.entries or self.entries[-1][1] < seq:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return [seq for _, seq in self.entries]
 
 
@@ -63,7 +63,7 @@ def entries(first: int, last: int) -> list[LogEntry]:
     ]
 
 
-async def test_an_absent_log_has_no_head_and_says_that_it_cannot_replay(log: EventLog) -> None:
+async def test_an_absent_log_has_no_head_and_cannot_replay(log: EventLog) -> None:
     assert await log.head(CHAT) is None
     assert await log.read(CHAT, EPOCH, 0, 10) == CannotReplay(None)
 
@@ -80,36 +80,36 @@ async def test_entries_come_back_as_they_were_given(log: EventLog) -> None:
     assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(given), Head(EPOCH, 3))
 
 
-async def test_what_the_log_has_is_skipped_and_the_rest_appended(log: EventLog) -> None:
+async def test_known_entries_are_skipped_and_the_rest_appended(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 3))
     assert await log.append(CHAT, EPOCH, entries(2, 5)) == Appended(Head(EPOCH, 5))
     assert await log.append(CHAT, EPOCH, entries(1, 2)) == Appended(Head(EPOCH, 5))
     assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 5)), Head(EPOCH, 5))
 
 
-async def test_a_gap_writes_nothing_and_tells_the_end(log: EventLog) -> None:
+async def test_an_append_beyond_a_gap_writes_nothing_and_returns_the_head(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 2))
     assert await log.append(CHAT, EPOCH, entries(4, 5)) == Gap(Head(EPOCH, 2))
     assert await log.head(CHAT) == Head(EPOCH, 2)
 
 
 @pytest.mark.parametrize("first", [1, 3, 6])
-async def test_an_append_leaves_a_log_of_another_epoch_as_it_is(log: EventLog, first: int) -> None:
+async def test_an_append_does_not_change_a_log_of_another_epoch(log: EventLog, first: int) -> None:
     await log.append(CHAT, EPOCH, entries(1, 5))
-    # Which of the two is the newer epoch, whoever appends need not know.
+    # The relay need not know which of the two epochs is the newer one.
     assert await log.append(CHAT, OTHER_EPOCH, entries(first, 7)) == Gap(None)
     assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 5)), Head(EPOCH, 5))
     assert await log.read(CHAT, OTHER_EPOCH, 0, 10) == CannotReplay(Head(EPOCH, 5))
 
 
-async def test_a_read_stops_at_its_limit_and_says_that_there_is_more(log: EventLog) -> None:
+async def test_a_read_stops_at_its_limit_and_reports_more(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 5))
     assert await log.read(CHAT, EPOCH, 1, 2) == Replay(tuple(entries(2, 3)), Head(EPOCH, 5), more=True)
     assert await log.read(CHAT, EPOCH, 3, 2) == Replay(tuple(entries(4, 5)), Head(EPOCH, 5))
     assert await log.read(CHAT, EPOCH, 5, 2) == Replay((), Head(EPOCH, 5))
 
 
-async def test_a_reader_that_is_ahead_of_the_log_is_told_so(log: EventLog) -> None:
+async def test_a_read_after_the_head_cannot_replay(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 2))
     assert await log.read(CHAT, EPOCH, 3, 10) == CannotReplay(Head(EPOCH, 2))
 
@@ -132,14 +132,14 @@ async def test_a_seed_of_an_empty_chat_makes_a_log_that_accepts_its_first_event(
     assert await log.append(CHAT, EPOCH, entries(1, 1)) == Appended(Head(EPOCH, 1))
 
 
-async def test_a_seed_leaves_a_log_that_reaches_as_far_and_extends_one_that_does_not(log: EventLog) -> None:
+async def test_a_seed_extends_a_shorter_log_and_does_not_change_a_longer_one(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 5))
     assert await log.seed(CHAT, Head(EPOCH, 4), entries(3, 4)) == Head(EPOCH, 5)
     assert await log.seed(CHAT, Head(EPOCH, 7), entries(4, 7)) == Head(EPOCH, 7)
     assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 7)), Head(EPOCH, 7))
 
 
-async def test_a_seed_beyond_a_hole_never_makes_a_partial_replay(log: EventLog) -> None:
+async def test_a_seed_beyond_a_gap_never_causes_a_partial_replay(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 2))
     assert await log.seed(CHAT, Head(EPOCH, 8), entries(6, 8)) == Head(EPOCH, 8)
     assert await log.read(CHAT, EPOCH, 2, 10) == CannotReplay(Head(EPOCH, 8))
@@ -151,7 +151,7 @@ async def test_a_seed_replaces_a_log_of_another_epoch(log: EventLog) -> None:
     assert await log.seed(CHAT, Head(OTHER_EPOCH, 3), entries(1, 3)) == Head(OTHER_EPOCH, 3)
 
 
-async def test_a_confirmed_subscription_is_fed_in_order_and_once(log: EventLog) -> None:
+async def test_a_confirmed_subscription_gets_every_entry_in_order_and_once(log: EventLog) -> None:
     await log.append(CHAT, EPOCH, entries(1, 2))
     sink = Sink()
     subscription = await log.subscribe(CHAT, sink)
@@ -163,7 +163,7 @@ async def test_a_confirmed_subscription_is_fed_in_order_and_once(log: EventLog) 
     await subscription.close()
 
 
-async def test_a_seed_feeds_what_the_log_did_not_have(log: EventLog) -> None:
+async def test_subscriptions_get_the_seeded_entries_that_the_log_did_not_have(log: EventLog) -> None:
     sink = Sink()
     subscription = await log.subscribe(CHAT, sink)
     await log.seed(CHAT, Head(EPOCH, 3), entries(2, 3))
@@ -172,7 +172,7 @@ async def test_a_seed_feeds_what_the_log_did_not_have(log: EventLog) -> None:
     await subscription.close()
 
 
-async def test_a_closed_subscription_gets_nothing_and_closes_twice_without_harm(log: EventLog) -> None:
+async def test_a_closed_subscription_gets_nothing_and_may_be_closed_twice(log: EventLog) -> None:
     closed, other = Sink(), Sink()
     subscription = await log.subscribe(CHAT, closed)
     kept = await log.subscribe(CHAT, other)
@@ -184,7 +184,7 @@ async def test_a_closed_subscription_gets_nothing_and_closes_twice_without_harm(
     await kept.close()
 
 
-async def test_chats_do_not_hear_each_other(log: EventLog) -> None:
+async def test_subscriptions_get_only_entries_of_their_chat(log: EventLog) -> None:
     here, there = Sink(), Sink()
     subscriptions = [await log.subscribe("here", here), await log.subscribe("there", there)]
     await log.append("there", EPOCH, entries(1, 1))
@@ -195,7 +195,7 @@ async def test_chats_do_not_hear_each_other(log: EventLog) -> None:
         await subscription.close()
 
 
-async def test_a_sink_that_raises_harms_nobody_else(log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_sink_that_raises_does_not_affect_other_sinks(log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_epoch: str, _entries: Sequence[LogEntry]) -> None:
         raise RuntimeError("broken sink")
 
@@ -209,7 +209,9 @@ async def test_a_sink_that_raises_harms_nobody_else(log: EventLog, caplog: pytes
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_racing_publishers_that_retry_at_a_gap_feed_every_seq_once_in_order(log: EventLog, seed: int) -> None:
+async def test_concurrent_publishers_that_retry_at_a_gap_deliver_every_seq_once_in_order(
+    log: EventLog, seed: int
+) -> None:
     chance = random.Random(seed)
     total = 60
     sink = Sink()
@@ -217,7 +219,7 @@ async def test_racing_publishers_that_retry_at_a_gap_feed_every_seq_once_in_orde
 
     async def publish(seq: int) -> None:
         first = seq
-        await asyncio.sleep(chance.random() / 200)  # racing is what is tested: who comes first is drawn
+        await asyncio.sleep(chance.random() / 200)  # the test is about racing publishers: their order is random
         while True:
             match await log.append(CHAT, EPOCH, entries(first, seq)):
                 case Gap(head):
@@ -231,21 +233,21 @@ async def test_racing_publishers_that_retry_at_a_gap_feed_every_seq_once_in_orde
 
 
 class Signals:
-    """Keeps the signals that it is given."""
+    """Records signals."""
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, payload: bytes) -> None:
         self.payloads.append(payload)
-        self._news.set()
+        self._changed.set()
 
     async def reached(self, payload: bytes) -> list[bytes]:
         async with asyncio.timeout(5):
             while payload not in self.payloads:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return self.payloads
 
 
@@ -254,21 +256,21 @@ async def test_a_signal_reaches_every_subscription_of_its_chat_once_and_no_other
     await log.subscribe(CHAT, sinks[0], signals[0])
     await log.subscribe(CHAT, sinks[1], signals[1])
     await log.subscribe("other", sinks[2], signals[2])
-    deaf = Sink()
-    await log.subscribe(CHAT, deaf)
+    without_signals = Sink()
+    await log.subscribe(CHAT, without_signals)
     payloads = [b"", b"{}", bytes(range(256)), b"RC1 x\n", b"x" * MAX_SIGNAL_BYTES, b"last"]
     for payload in payloads:
         await log.signal(CHAT, payload)
     await log.signal("other", b"last")
-    for heard in signals[:2]:
-        assert await heard.reached(b"last") == payloads
+    for received in signals[:2]:
+        assert await received.reached(b"last") == payloads
     assert await signals[2].reached(b"last") == [b"last"]
     await log.append(CHAT, EPOCH, entries(1, 1))
-    assert [await sink.reached(1) for sink in (sinks[0], sinks[1], deaf)] == [[1]] * 3
+    assert [await sink.reached(1) for sink in (sinks[0], sinks[1], without_signals)] == [[1]] * 3
 
 
 async def test_a_signal_is_not_stored_and_an_absent_log_stays_absent(log: EventLog) -> None:
-    await log.signal(CHAT, b"nobody hears this")
+    await log.signal(CHAT, b"not delivered")
     signals = Signals()
     await log.subscribe(CHAT, Sink(), signals)
     await log.signal(CHAT, b"this")
@@ -276,20 +278,22 @@ async def test_a_signal_is_not_stored_and_an_absent_log_stays_absent(log: EventL
     assert await log.head(CHAT) is None
 
 
-async def test_a_signal_that_is_too_large_is_refused(log: EventLog) -> None:
+async def test_a_signal_that_is_too_large_is_rejected(log: EventLog) -> None:
     with pytest.raises(ValueError, match="at most"):
         await log.signal(CHAT, b"x" * (MAX_SIGNAL_BYTES + 1))
 
 
-async def test_a_closed_subscription_hears_no_signal_and_one_that_raises_spoils_nothing(log: EventLog) -> None:
+async def test_a_closed_subscription_gets_no_signal_and_a_sink_that_raises_does_not_affect_others(
+    log: EventLog,
+) -> None:
     def broken(_payload: bytes) -> None:
-        raise RuntimeError("a sink that breaks its port")
+        raise RuntimeError("broken sink")
 
-    closed, heard = Signals(), Signals()
+    closed, open_ = Signals(), Signals()
     subscription = await log.subscribe(CHAT, Sink(), closed)
     await log.subscribe(CHAT, Sink(), broken)
-    await log.subscribe(CHAT, Sink(), heard)
+    await log.subscribe(CHAT, Sink(), open_)
     await subscription.close()
     await log.signal(CHAT, b"one")
-    assert await heard.reached(b"one") == [b"one"]
+    assert await open_.reached(b"one") == [b"one"]
     assert closed.payloads == []

@@ -1,4 +1,4 @@
-"""What tests of an event log's live feed share: entries, a sink that can be awaited, a loop watch."""
+"""Helpers for tests of event logs: entries, a sink that can be awaited, a measure of blocked loops."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ def entries(first: int, last: int, *, size: int = 0) -> list[LogEntry]:
 
 
 class Sink:
-    """Keeps the seqs that it is fed; `reached` waits without sleeping."""
+    """Records seqs; `reached` waits without sleeping."""
 
     def __init__(self) -> None:
         self.seqs: list[int] = []
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __call__(self, epoch: str, entries: Sequence[LogEntry]) -> None:
         self.seqs.extend(entry.seq for entry in entries)
-        self._news.set()
+        self._changed.set()
 
     async def reached(self, seq: int, *, limit_s: float = 10.0) -> list[int]:
         """The seqs, once ``seq`` is the newest."""
         async with asyncio.timeout(limit_s):
             while not self.seqs or self.seqs[-1] < seq:
-                self._news.clear()
-                await self._news.wait()
+                self._changed.clear()
+                await self._changed.wait()
         return self.seqs
 
 
 async def publish(log: EventLog, chat_id: str, epoch: str, seq: int) -> None:
-    """Bring entry ``seq`` in as the relay does: what the log lacks is given again; it waits while Redis is away."""
+    """Append entry ``seq`` as the relay does: fill gaps, and retry while Redis is unreachable."""
     first = seq
     while True:
         try:
@@ -54,14 +54,14 @@ async def publish(log: EventLog, chat_id: str, epoch: str, seq: int) -> None:
                 case Appended():
                     return
         except LogUnavailable:
-            await asyncio.sleep(0.02)  # the relay pauses too
+            await asyncio.sleep(0.02)  # as the relay pauses
 
 
 async def publish_until_heard(log: EventLog, chat_id: str, epoch: str, sink: Sink, seq: int) -> int:
-    """Publish entries from ``seq`` on until one is heard, and return its seq.
+    """Publish entries from ``seq`` on until one is delivered, and return its seq.
 
-    While masters change, commands and feed may lead to different ones for a moment: what is published then is heard
-    only because the owner compares heads and appends again (`on_reconnect`), which no log does by itself.
+    During a failover, commands and subscriptions may use different masters for a moment. Entries of that time are
+    delivered only because gateways compare heads after `on_reconnect`, which a log alone does not do.
     """
     async with asyncio.timeout(20):
         while True:
@@ -74,9 +74,9 @@ async def publish_until_heard(log: EventLog, chat_id: str, epoch: str, sink: Sin
 
 @dataclass
 class LoopWatch:
-    """How long the loop was held by what runs in it, at worst.
+    """The longest time that callbacks have blocked the loop.
 
-    Neither what it waited for a processor counts, nor the collector's walks through what other tests left.
+    Waiting for a processor does not count, nor does garbage that other tests left.
     """
 
     worst_s: float = 0.0
@@ -84,7 +84,7 @@ class LoopWatch:
 
 @contextlib.asynccontextmanager
 async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
-    """Measure the loop's lag meanwhile."""
+    """Measure how long the loop is blocked."""
     watch = LoopWatch()
 
     async def tick() -> None:
@@ -106,7 +106,7 @@ async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
 
 
 def _waited_for_processor_s() -> float:
-    """How long this thread could run and did not, so far, and what the host took from this machine; 0 if untold."""
+    """The time that this thread has waited for a processor, and the host's steal time; 0 if unknown."""
     try:
         queued_ns = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
         with Path("/proc/stat").open() as stat:

@@ -1,4 +1,4 @@
-"""A node for adapters under test: notes what it is told."""
+"""A node for tests of adapters."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from roomcast.realtime.core.cluster import Command, Selection
 
 
 class RecordingNode:
-    """Behind `adapters.Node`; claims to have sockets everywhere, so that nothing is passed over.
+    """A `core.cluster.Node` that records commands; it claims sockets in every room, so that none is skipped.
 
     Attributes:
-        commands: What it was told, in order.
+        commands: The applied commands, in order.
     """
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
 
     def apply_command(self, command: Command) -> None:
-        """See `adapters.Node`."""
+        """See `core.cluster.Node`."""
         self.commands.append(command)
 
     def namespaces(self) -> Collection[str]:
-        """See `adapters.Node`."""
+        """See `core.cluster.Node`."""
         return ("/", "/x")
 
     def occupied(self, namespace: str, room: str | None) -> bool:
-        """See `adapters.Node`."""
+        """See `core.cluster.Node`."""
         return True
 
     def rooms(self, namespace: str) -> Collection[str]:
-        """See `adapters.Node`."""
+        """See `core.cluster.Node`."""
         return ()
 
     def members(self, who: Selection) -> Sequence[Socket]:
-        """See `adapters.Node`."""
+        """See `core.cluster.Node`."""
         return ()

@@ -1,4 +1,4 @@
-"""Real Redis servers for tests: on free loopback ports, in directories of their own, ended by their ids."""
+"""Redis servers for tests, each on a free loopback port and in its own directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_LIMIT_S = 10.0
 
 
 def find_redis_server() -> str | None:
-    """Path of the program: ``REDIS_SERVER`` if set, else what the PATH has."""
+    """Path of the program: ``REDIS_SERVER`` if set, else the one in the PATH."""
     return os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
 
 
@@ -30,7 +30,7 @@ def require_redis_server() -> str:
     """The program's path; without it the test is skipped loudly, and fails under ``CI=true``."""
     path = find_redis_server()
     if path is None:
-        reason = "no redis-server here: apt-get install redis-server, or set REDIS_SERVER to its path"
+        reason = "redis-server is not installed: apt-get install redis-server, or set REDIS_SERVER to its path"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -58,9 +58,18 @@ class RedisServer:
         """Start it; returns once it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
         options = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory))
-        # A replica need not wait for others that may want to follow too.
-        ours = ("--save", "", "--appendonly", "no", "--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0")
-        plain = () if self.sentinel else ours
+        # Replication starts without waiting for more replicas.
+        defaults = (
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--enable-debug-command",
+            "yes",
+            "--repl-diskless-sync-delay",
+            "0",
+        )
+        plain = () if self.sentinel else defaults
         command = [require_redis_server(), *self.arguments, *options, *plain]
         if self.sentinel:
             command.append("--sentinel")
@@ -75,10 +84,10 @@ class RedisServer:
                     return
             if time.monotonic() > deadline:
                 raise RuntimeError("redis-server does not answer")
-            time.sleep(0.01)  # nothing tells when another process listens
+            time.sleep(0.01)  # there is no event for a port of another process
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """SIGKILL; returns when it has ended."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
@@ -86,12 +95,12 @@ class RedisServer:
             self.process = None
 
     def restart(self) -> None:
-        """Kill it and start it anew on the same port; without persistence it is empty."""
+        """Kill it and start it again on the same port; it is empty then."""
         self.kill()
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
+        """SIGSTOP: connections stay open and nothing is answered."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -101,7 +110,7 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     def command(self, *words: str | bytes) -> bytes:
-        """Send one command on a connection of its own; the raw reply without its last line end."""
+        """Send one command on a new connection and return the raw reply without its last line end."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             encoded = [word.encode() if isinstance(word, str) else word for word in words]
             head = b"*%d\r\n" % len(encoded)
@@ -126,7 +135,7 @@ def _one_reply(reader: BinaryIO) -> bytes:
 
 @contextlib.contextmanager
 def running(server: RedisServer) -> Iterator[RedisServer]:
-    """The server, started, and killed at the end."""
+    """Start the server, and kill it at the end."""
     server.start()
     try:
         yield server
@@ -135,5 +144,5 @@ def running(server: RedisServer) -> Iterator[RedisServer]:
 
 
 def environment(server: RedisServer, **more: str) -> dict[str, str]:
-    """What a `roomcast` process that uses this server is started with; nothing answers for an AI."""
+    """The environment of a `roomcast` process that uses this server, without AI answers."""
     return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port), "ROOMCAST_RESPONDER": "none", **more}

@@ -23,7 +23,7 @@ def _wait(condition: object, what: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"did not happen: {what}")
-        time.sleep(0.02)  # nothing tells
+        time.sleep(0.02)  # there is no event to wait for
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SentinelGroup:
     """A master, a replica and sentinels.
 
     Attributes:
-        servers: The two servers; who of them is master changes.
+        servers: The two servers; either may be the master.
         sentinels: The sentinels.
     """
 
@@ -39,7 +39,7 @@ class SentinelGroup:
     sentinels: tuple[RedisServer, ...]
 
     def master(self) -> RedisServer:
-        """Who is master, as the first sentinel says."""
+        """The current master, according to the first sentinel."""
         answer = self.sentinels[0].command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
         port = int(re.findall(rb"\d+", answer)[-1])
         return next(server for server in self.servers if server.port == port)
@@ -47,7 +47,7 @@ class SentinelGroup:
 
 @contextlib.contextmanager
 def sentinel_group(directory: Path, *, sentinels_wanted: int = 3) -> Iterator[SentinelGroup]:
-    """Start the group; sentinels act, by majority, after half a second of silence."""
+    """Start the group; a majority of sentinels starts a failover after half a second without replies."""
     master = RedisServer(directory / "a")
     replica = RedisServer(directory / "b", arguments=("--replicaof", f"127.0.0.1 {master.port}"))
     sentinels = []
@@ -66,7 +66,7 @@ def sentinel_group(directory: Path, *, sentinels_wanted: int = 3) -> Iterator[Se
             sentinel = RedisServer(folder, arguments=(str(configuration),), sentinel=True)
             sentinels.append(sentinel)
             sentinel.start()
-        _wait(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "the replica follows")
+        _wait(lambda: b"master_link_status:up" in replica.command("INFO", "replication"), "the replica is connected")
         settled = f"slaves=1,sentinels={sentinels_wanted}".encode()
         for sentinel in sentinels:
             _wait(
@@ -86,7 +86,7 @@ class ClusterNodes:
     servers: tuple[RedisServer, ...]
 
     def owner(self, key: str) -> RedisServer:
-        """The node that takes commands for the key, as the first living one says."""
+        """The node that owns the key's slot, according to the first running one."""
         alive = next(server for server in self.servers if server.process is not None)
         slot = int(alive.command("CLUSTER", "KEYSLOT", key)[1:])
         for line in alive.command("CLUSTER", "NODES").decode().splitlines():
@@ -101,13 +101,13 @@ class ClusterNodes:
         raise LookupError(key)
 
     def node_id(self, server: RedisServer) -> str:
-        """The cluster's name of a node."""
+        """The id of a node in the cluster."""
         return server.command("CLUSTER", "MYID").decode().splitlines()[-1]
 
 
 @contextlib.contextmanager
 def redis_cluster(directory: Path, *, replicas: bool = True) -> Iterator[ClusterNodes]:
-    """Start a cluster of three masters; nodes count as failed after a second of silence."""
+    """Start a cluster of three masters; nodes count as failed after a second without replies."""
     servers = []
     try:
         for number in range(6 if replicas else 3):
@@ -130,21 +130,27 @@ def redis_cluster(directory: Path, *, replicas: bool = True) -> Iterator[Cluster
         nodes = ClusterNodes(tuple(servers))
         for server in servers:
             known = f"cluster_known_nodes:{len(servers)}".encode()
-            _wait(lambda server=server, known=known: known in server.command("CLUSTER", "INFO"), "the nodes meet")
+            _wait(
+                lambda server=server, known=known: known in server.command("CLUSTER", "INFO"),
+                "the nodes know each other",
+            )
         for replica, master in zip(servers[3:], masters, strict=False):
             master_id = nodes.node_id(master)
             _wait(
                 lambda replica=replica, master_id=master_id: (
                     replica.command("CLUSTER", "REPLICATE", master_id) == b"+OK"
                 ),
-                "a replica is taken on",
+                "a master accepts its replica",
             )
         for server in servers:
-            _wait(lambda server=server: b"cluster_state:ok" in server.command("CLUSTER", "INFO"), "the cluster is well")
+            _wait(
+                lambda server=server: b"cluster_state:ok" in server.command("CLUSTER", "INFO"),
+                "the cluster state is ok",
+            )
         for replica in servers[3:]:
             _wait(
                 lambda replica=replica: b"master_link_status:up" in replica.command("INFO", "replication"),
-                "the replicas follow",
+                "the replicas are connected",
             )
         yield nodes
     finally:

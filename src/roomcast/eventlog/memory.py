@@ -1,7 +1,7 @@
-"""The event log of one process: what `roomcast up` runs on, and the reference for every other engine.
+"""The event log of one process, for `roomcast up`; also the reference implementation of the port.
 
-Everything happens inside one loop turn: an append trims, stores and feeds the sinks before it returns, so entries reach
-every sink in the order of the appends and a subscription that is confirmed misses nothing after it.
+An append stores, trims and calls the sinks within one loop turn: entries reach every sink in the order of the appends,
+and a confirmed subscription misses none.
 
 Layer: eventlog.
 """
@@ -31,19 +31,19 @@ from roomcast.chat.ports import (
 
 logger = logging.getLogger(__name__)
 
-#: Followed chats that one look for something to drop passes over: a bound on the work of one call.
-_MAX_PASSED_OVER: Final = 16
+#: Subscribed chats that one search for an unused log skips: a bound on the work of one call.
+_MAX_SKIPPED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryLogOptions:
-    """How much of the recent past is kept. What is not kept is read from the database instead.
+    """How much the log keeps. Older events are read from the database.
 
     Attributes:
-        max_entries: Entries of one chat: what a client can miss and still be replayed without a query.
+        max_entries: Entries of one chat; a client that missed more is served from the database.
         max_bytes: Argument bytes of one chat.
-        max_chats: Chats with a log at one time; the longest unused one goes first. One that somebody follows stays, so
-            that many live chats may be a few more.
+        max_chats: Chats with a log at one time; the least recently used one is dropped first. Chats with subscriptions
+            are kept, and may exceed the limit.
         idle_ttl_s: Seconds without use after which a chat's log is dropped.
     """
 
@@ -54,7 +54,7 @@ class MemoryLogOptions:
 
 
 class _ChatLog:
-    """One chat's tail: contiguous entries that end at ``last``."""
+    """The contiguous newest entries of one chat, up to the seq ``last``."""
 
     __slots__ = ("entries", "epoch", "last", "size_bytes", "used_at")
 
@@ -130,7 +130,7 @@ class MemoryEventLog:
         if log is None or log.epoch != head.epoch:
             log = self._create(chat_id, Head(head.epoch, head.seq - len(entries)))
         elif entries and entries[0].seq > log.last + 1:
-            # The past that is kept would have a hole: start anew from what was given.
+            # The kept entries would have a gap: start over with the given ones.
             log = self._create(chat_id, Head(head.epoch, entries[0].seq - 1))
         elif not entries and head.seq > log.last:
             log = self._create(chat_id, head)
@@ -164,7 +164,7 @@ class MemoryEventLog:
             try:
                 subscription.signals(payload)
             except Exception:
-                logger.exception("a sink of signals raised", extra={"chat_id": chat_id})
+                logger.exception("event log sink raised", extra={"chat_id": chat_id})
 
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
         """See the port."""
@@ -173,7 +173,7 @@ class MemoryEventLog:
         return subscription
 
     def unsubscribe(self, chat_id: str, subscription: _Subscription) -> None:
-        """Forget one subscription; called once by its ``close``."""
+        """Drop one subscription; called once by its ``close``."""
         left = [other for other in self._sinks[chat_id] if other is not subscription]
         if left:
             self._sinks[chat_id] = left
@@ -203,15 +203,15 @@ class MemoryEventLog:
             pass
 
     def _drop_oldest(self, used_before: float, *, keep: str | None = None) -> bool:
-        """Drop the longest unused log that nobody follows, if it was last used by then; whether one was dropped."""
-        for _ in range(_MAX_PASSED_OVER):
+        """Drop the least recently used log without subscriptions, if it was unused since then; whether one was."""
+        for _ in range(_MAX_SKIPPED):
             chat_id, log = next(iter(self._chats.items()), (None, None))
             if chat_id is None or log is None or chat_id == keep or log.used_at > used_before:
                 return False
             if chat_id not in self._sinks:
                 del self._chats[chat_id]
                 return True
-            # Being followed is being used.
+            # A subscription counts as use.
             log.used_at = self._clock()
             self._chats.move_to_end(chat_id)
         return False
@@ -226,5 +226,5 @@ class MemoryEventLog:
             try:
                 subscription.sink(log.epoch, entries)
             except Exception:
-                # A sink that raises breaks its port; the log and the other sinks must not pay for it.
-                logger.exception("a sink of the event log raised", extra={"chat_id": chat_id})
+                # A sink must not raise; if it does, the other sinks still get the entries.
+                logger.exception("event log sink raised", extra={"chat_id": chat_id})

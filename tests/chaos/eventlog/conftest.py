@@ -1,4 +1,4 @@
-"""Chaos runs on the product's loop."""
+"""Chaos tests run on uvloop, as in production."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ import uvloop
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
-    """The product's loop."""
+    """uvloop."""
     return {"uvloop": uvloop.new_event_loop}

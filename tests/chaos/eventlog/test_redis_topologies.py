@@ -1,4 +1,4 @@
-"""The log behind Sentinel and in a cluster, through failovers."""
+"""The log with Sentinel and in a cluster, through failovers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def address(port: int) -> RedisAddress:
 FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
 
 
-async def test_a_master_that_is_killed_is_followed_by_its_successor(tmp_path: Path) -> None:
+async def test_after_a_killed_master_the_log_uses_the_promoted_one(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
         options = RedisOptions(
             addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
             sentinel_master=MASTER_NAME,
             **FAST,
         )
-        told = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=told.set) as log:
+        reconnected = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             for seq in range(1, 51):
@@ -44,7 +44,7 @@ async def test_a_master_that_is_killed_is_followed_by_its_successor(tmp_path: Pa
             for seq in range(51, 101):
                 await publish(log, "chat", EPOCH, seq)
             async with asyncio.timeout(10):
-                await told.wait()
+                await reconnected.wait()
             last = await publish_until_heard(log, "chat", EPOCH, sink, 101)
             assert sink.seqs[:50] == list(range(1, 51))
             assert sink.seqs == sorted(set(sink.seqs))
@@ -52,15 +52,15 @@ async def test_a_master_that_is_killed_is_followed_by_its_successor(tmp_path: Pa
             await until(lambda: log.healthy)
 
 
-async def test_a_master_that_wakes_after_its_failover_is_left(tmp_path: Path) -> None:
+async def test_a_former_master_that_resumes_is_not_used(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
         options = RedisOptions(
             addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
             sentinel_master=MASTER_NAME,
             **FAST,
         )
-        told = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=told.set) as log:
+        reconnected = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             await publish(log, "chat", EPOCH, 1)
@@ -69,15 +69,15 @@ async def test_a_master_that_wakes_after_its_failover_is_left(tmp_path: Path) ->
             await publish(log, "chat", EPOCH, 2)
             await until(lambda: group.master() is not old, limit_s=20)
             async with asyncio.timeout(10):
-                await told.wait()
+                await reconnected.wait()
             old.resume()
-            # Whatever the old master took meanwhile, the log goes on where its heir ends.
+            # Whatever the former master accepted meanwhile, the log continues from the new master's head.
             last = await publish_until_heard(log, "chat", EPOCH, sink, 3)
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
 
 
-async def test_a_lost_tail_is_answered_as_a_gap(tmp_path: Path) -> None:
+async def test_entries_that_a_failover_lost_are_reported_as_a_gap(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
         options = RedisOptions(
             addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
@@ -90,7 +90,7 @@ async def test_a_lost_tail_is_answered_as_a_gap(tmp_path: Path) -> None:
             replica = next(server for server in group.servers if server is not master)
             await until(lambda: b"5" in replica.command("HGET", "roomcast:{chat}:meta", "last"))
             replica.pause()
-            master.command("CLIENT", "KILL", "TYPE", "replica")  # what lies in its socket would still be read
+            master.command("CLIENT", "KILL", "TYPE", "replica")  # else it would still read what is in its socket
             await log.append("chat", EPOCH, entries(6, 9))
             master.kill()
             replica.resume()
@@ -107,8 +107,8 @@ async def test_a_lost_tail_is_answered_as_a_gap(tmp_path: Path) -> None:
 async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as nodes:
         options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
-        told = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=told.set) as log:
+        reconnected = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
             chats = [f"chat-{number}" for number in range(60)]
             sinks = {chat: Sink() for chat in chats}
             await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in sinks.items()))
@@ -121,7 +121,7 @@ async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp
             nodes.owner("{chat-0}").kill()
             await asyncio.gather(*(publish(log, chat, EPOCH, 6) for chat in chats))
             async with asyncio.timeout(15):
-                await told.wait()
+                await reconnected.wait()
             await until(lambda: log.healthy)
             await asyncio.gather(*(publish(log, chat, EPOCH, 7) for chat in chats))
             for sink in sinks.values():
@@ -129,7 +129,7 @@ async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp
                 assert sink.seqs == sorted(set(sink.seqs))
 
 
-async def test_many_questions_at_once_lose_no_sentinel(tmp_path: Path) -> None:
+async def test_concurrent_look_ups_keep_every_sentinel(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
         options = RedisOptions(
             addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),

@@ -1,4 +1,4 @@
-"""A mixed cluster: one Node server and servers of ours on one real Redis, and clients of all of them."""
+"""A mixed cluster: a Node server and servers of this package on one Redis, with clients of all of them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ NODE = Path(__file__).parent / "node"
 UNDEFINED = {"$undefined": True}
 
 
-class Peer:
-    """The Node server, as a process that takes orders."""
+class NodeServer:
+    """The Node server, a process that executes commands from its standard input."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.port = port
@@ -57,7 +57,7 @@ class Peer:
                 answer.set_result(message["result"])
 
     async def end(self) -> None:
-        # Its input's end is its end. A signal would reach a launcher only, where Node comes out of a wheel.
+        # It exits at the end of its input. A signal would reach only the launcher if Node comes from a wheel.
         assert self._process.stdin is not None
         self._process.stdin.close()
         async with asyncio.timeout(5):
@@ -87,7 +87,7 @@ def require_node_peers() -> str:
 
 
 @asynccontextmanager
-async def node_peer(redis_port: int) -> AsyncIterator[Peer]:
+async def node_peer(redis_port: int) -> AsyncIterator[NodeServer]:
     process = await asyncio.create_subprocess_exec(
         require_node_peers(),
         str(NODE / "peer.mjs"),
@@ -99,7 +99,7 @@ async def node_peer(redis_port: int) -> AsyncIterator[Peer]:
     assert process.stdout is not None
     async with asyncio.timeout(20):
         first = await process.stdout.readline()
-    peer = Peer(process, json.loads(first)["port"])
+    peer = NodeServer(process, json.loads(first)["port"])
     try:
         yield peer
     finally:
@@ -107,7 +107,7 @@ async def node_peer(redis_port: int) -> AsyncIterator[Peer]:
 
 
 class Client:
-    """A client of any of the servers, that keeps the events it gets."""
+    """A client of any of the servers."""
 
     def __init__(self, websocket: ClientConnection, sid: str) -> None:
         self.sid = sid
@@ -144,13 +144,13 @@ class Client:
 
 
 class Cluster:
-    """Servers ``a`` and ``b`` of ours, ``node``, and Redis.
+    """Servers ``a`` and ``b`` of this package, ``node``, and Redis.
 
     Attributes:
         ports: Of every server by name.
     """
 
-    def __init__(self, redis: RedisServer, node: Peer, stack: AsyncExitStack) -> None:
+    def __init__(self, redis: RedisServer, node: NodeServer, stack: AsyncExitStack) -> None:
         self.redis = redis
         self.node = node
         self.ports = {"node": node.port}

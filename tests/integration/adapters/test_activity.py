@@ -1,4 +1,4 @@
-"""``chat-activity`` from a process that serves nobody, to servers of ours and Node's, over every kind of Redis."""
+"""``chat-activity`` from a process without clients, to this package's servers and Node's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def activity(seq: int) -> ChatActivity:
     return ChatActivity(chat_id="c", epoch="e", seq=seq, user_id="ann", time=TIME)
 
 
-async def test_users_of_a_node_server_and_of_ours_are_told_once_each(cluster: Any) -> None:
+async def test_users_of_node_and_of_this_package_are_notified_once_each(cluster: Any) -> None:
     clients = {}
     for server, rooms in (("node", ["user:ann"]), ("a", ["user:ann", "user:ben"]), ("b", ["user:ben"]), ("node", [])):
         client = clients[server, *rooms] = await cluster.client(server)
@@ -40,12 +40,12 @@ async def test_users_of_a_node_server_and_of_ours_are_told_once_each(cluster: An
     async with RedisServices(settings).emitter() as emitter:
         await RoomAnnouncer(emitter).announce(users, activity(7))
         await emitter.emit("end")
-    told = ["chat-activity", activity(7).model_dump(mode="json")]
+    expected = ["chat-activity", activity(7).model_dump(mode="json")]
     for (_server, *rooms), client in clients.items():
-        assert await client.until("end") == ([told] if rooms else [])
+        assert await client.until("end") == ([expected] if rooms else [])
 
 
-async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Path, until: Any) -> None:
+async def test_servers_at_every_node_of_a_redis_cluster_are_notified(tmp_path: Path, until: Any) -> None:
     with redis_cluster(tmp_path, replicas=False) as nodes:
         listeners = []
         for server in nodes.servers:
@@ -70,7 +70,7 @@ async def test_a_redis_cluster_carries_it_to_servers_at_every_node(tmp_path: Pat
             assert {command.to.rooms for command in node.commands} == {("user:ann", "user:ben")}
 
 
-async def test_without_redis_an_announcement_is_lost_and_says_so() -> None:
+async def test_without_redis_a_notification_raises_an_error() -> None:
     async with RedisServices(RedisSettings(addresses=(("127.0.0.1", free_port()),))).emitter() as emitter:
         with pytest.raises(AnnouncementLost):
             await RoomAnnouncer(emitter).announce(["ann"], activity(1))

@@ -1,4 +1,4 @@
-"""Node's servers, Node's emitter and ours on one Redis: every message once at each client that it is for."""
+"""Node's server and emitter with this package's on one Redis: every recipient gets every message once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEMBERS = {
     ("b", 0): ("r", "7"),
     ("b", 1): (),
 }
-# Rooms, rooms left out. ``@server`` is the id of that server's first client.
+# Rooms, and excluded rooms. ``@server`` stands for the id of that server's first client.
 TARGETS: list[tuple[list[str], list[str]]] = [
     ([], []),
     (["r"], []),
@@ -96,7 +96,7 @@ async def senders(cluster: Any, publisher: Any) -> dict[str, Callable[..., Await
     }
 
 
-async def test_every_sender_reaches_every_client_that_is_meant_exactly_once(cluster: Any) -> None:
+async def test_every_sender_reaches_every_selected_client_exactly_once(cluster: Any) -> None:
     crowd = Crowd(cluster)
     await crowd.gather()
     async with redis.asyncio.Redis(port=cluster.redis.port) as publisher:
@@ -119,7 +119,7 @@ async def test_every_sender_reaches_every_client_that_is_meant_exactly_once(clus
                 assert got == wanted, (name, who)
 
 
-async def test_joins_leaves_and_disconnects_cross_over_from_every_sender(cluster: Any, until: Any) -> None:
+async def test_joins_leaves_and_disconnects_of_every_sender_apply_on_every_server(cluster: Any, until: Any) -> None:
     a, b = cluster.servers["a"], cluster.servers["b"]
     on_node, on_a, on_b = [await cluster.client(name) for name in ("node", "a", "b")]
 
@@ -156,13 +156,13 @@ async def test_joins_leaves_and_disconnects_cross_over_from_every_sender(cluster
         assert (await on_node.packet()).type == 1
         await cluster.node("disconnect", **{"from": "node"}, rooms=["e"], close=True)
         assert (await on_a.packet()).type == 1
-        # The engine's connection ends, too, behind the packet.
+        # The Engine.IO connection closes after the packet.
         async with asyncio.timeout(5):
             await on_a.websocket.wait_closed()
     await until(lambda: not a.sockets() and not b.sockets())
 
 
-async def test_node_gets_its_answers_from_every_server_and_nothing_times_out(cluster: Any) -> None:
+async def test_node_gets_responses_from_every_server_without_a_timeout(cluster: Any) -> None:
     a = cluster.servers["a"]
     on_node, on_a, on_b = [await cluster.client(name) for name in ("node", "a", "b")]
     assert await cluster.node("servers") == 3
@@ -171,7 +171,7 @@ async def test_node_gets_its_answers_from_every_server_and_nothing_times_out(clu
     fetched = {socket["id"]: socket for socket in await cluster.node("fetch")}
     assert fetched.keys() == {on_node.sid, on_a.sid, on_b.sid}
     mine, theirs = fetched[on_a.sid], fetched[on_node.sid]
-    # What cannot travel stays; the rest of the answer does not suffer.
+    # Data that cannot be encoded is left out of the response.
     cluster.servers["b"].socket(on_b.sid).data["lock"] = object()
     assert {socket["id"]: socket["data"] for socket in await cluster.node("fetch")}[on_b.sid] == {}
     assert (mine["rooms"], mine["data"]) == ([on_a.sid, "r"], {"user": "ü"})
@@ -183,12 +183,12 @@ async def test_node_gets_its_answers_from_every_server_and_nothing_times_out(clu
     assert set(await cluster.node("rooms")) == {on_node.sid, on_a.sid, on_b.sid, "r"}
     assert set(await cluster.node("sids", rooms=[], servers=3)) == fetched.keys()
     assert await cluster.node("sids", rooms=["r"], servers=3) == [on_a.sid]
-    # Nobody listens at our servers: they answer with nothing, and Node does not wait for its timeout.
+    # This package's servers have no listeners; they respond without data, so that Node does not time out.
     assert await cluster.node("serverSideEmit", args=["who"]) == [None, None]
     assert await cluster.node("rooms", nsp="/x") == []
 
 
-async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_every_server(cluster: Any) -> None:
+async def test_the_clients_of_every_server_acknowledge_a_broadcast_of_node(cluster: Any) -> None:
     clients = {name: await cluster.client(name) for name in ("node", "a", "b")}
     asking = asyncio.create_task(cluster.node("emitWithAck", args=["ask", b"\x01"], timeout=3_000))
     for name, client in clients.items():
@@ -196,7 +196,7 @@ async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_e
         assert packet.data == ["ask", b"\x01"]
         await client.websocket.send(f'43{packet.ack_id}["{name}","second"]')
     assert sorted(await asking) == ["a", "b", "node"]
-    # One that does not answer is Node's timeout; we forget it, too.
+    # A missing acknowledgement ends with Node's timeout, and the broadcast is no longer pending here.
     with pytest.raises(RuntimeError, match="timed out"):
         await cluster.node("emitWithAck", args=["ask"], timeout=100)
     assert await cluster.node("emitWithAck", rooms=["nobody"], args=["ask"], timeout=1_000) == []
@@ -204,7 +204,7 @@ async def test_an_acknowledged_broadcast_of_node_is_answered_by_the_clients_of_e
         await settled(lambda adapter=adapter: not adapter._requests._pending)
 
 
-async def test_a_namespace_that_a_client_invents_is_heard_while_it_has_sockets(cluster: Any) -> None:
+async def test_a_namespace_that_a_client_chooses_is_subscribed_while_it_has_sockets(cluster: Any) -> None:
     await cluster.add("dynamic", server_options=ServerOptions(namespaces=("*",)))
     client = await cluster.client("dynamic", "/room-[1]*")
     got = asyncio.create_task(client.packet())
@@ -239,10 +239,10 @@ async def test_namespaces_are_kept_apart_and_local_broadcasts_stay(cluster: Any)
         assert await client.until("end") == []
 
 
-async def test_a_restart_of_redis_in_the_middle_heals_by_itself_on_every_server(cluster: Any) -> None:
+async def test_every_server_recovers_from_a_restart_of_redis(cluster: Any) -> None:
     clients = {name: await cluster.client(name) for name in ("node", "a", "b")}
     cluster.redis.kill()
-    # Emitted into the outage: those of the same server get it at once, as ever.
+    # During the outage clients of the same server still get the event at once.
     await cluster.servers["a"].emit("meanwhile", to=clients["a"].sid)
     assert await clients["a"].until("meanwhile") == []
     await settled(lambda: not any(adapter.ready for adapter in cluster.adapters.values()))

@@ -1,4 +1,4 @@
-"""What Node puts on the bus, captured there, beside what we put there: the same bytes."""
+"""Node's adapter and emitter publish the same bytes on the same channels as this package."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PAYLOADS: list[list[Any]] = [
 ]
 
 
-class Ear:
-    """Hears everything on the bus, raw."""
+class RawSubscriber:
+    """Receives every message, undecoded."""
 
     def __init__(self, pubsub: Any) -> None:
         self._pubsub = pubsub
@@ -37,17 +37,17 @@ class Ear:
         async with asyncio.timeout(5):
             while True:
                 message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
-                # The proofs of life of our own servers are for nobody else.
+                # Skip the probes of this package's servers.
                 if message is not None and not re.search(rb"-response#/#.+#$", message["channel"]):
                     return message["channel"], message["data"]
 
 
 @pytest.fixture
-async def ear(cluster: Any) -> Any:
+async def subscriber(cluster: Any) -> Any:
     async with redis.asyncio.Redis(port=cluster.redis.port) as client, client.pubsub() as pubsub:
         await pubsub.psubscribe("socket.io*")
         await pubsub.get_message(timeout=5)
-        yield Ear(pubsub)
+        yield RawSubscriber(pubsub)
 
 
 def without_uid(channel: bytes, data: bytes) -> tuple[bytes, bytes]:
@@ -55,19 +55,19 @@ def without_uid(channel: bytes, data: bytes) -> tuple[bytes, bytes]:
     return channel, re.sub(rb'^\{"uid":"[A-Za-z0-9_-]{6}"', b'{"uid":"UIDUID"', data)
 
 
-async def test_broadcasts_are_the_same_bytes_on_the_same_channel(cluster: Any, ear: Ear) -> None:
+async def test_broadcasts_are_the_same_bytes_on_the_same_channel(cluster: Any, subscriber: RawSubscriber) -> None:
     a = cluster.servers["a"]
     for args in PAYLOADS:
         for rooms, skip in (([], []), (["r"], ["x", "y"]), (["r", "s"], [])):
             for volatile in (False, True):
                 target = {"rooms": rooms, "except": skip, "volatile": volatile}
                 await cluster.node("emit", **{"from": "node"}, **target, args=args)
-                theirs = without_uid(*await ear.next())
+                theirs = without_uid(*await subscriber.next())
                 await a.emit(args[0], tuple(args[1:]), to=rooms or None, skip_sid=skip, volatile=volatile)
-                assert without_uid(*await ear.next()) == theirs
+                assert without_uid(*await subscriber.next()) == theirs
 
 
-async def test_the_emitter_sends_the_same_bytes_on_the_same_channel(cluster: Any, ear: Ear) -> None:
+async def test_the_emitter_sends_the_same_bytes_on_the_same_channel(cluster: Any, subscriber: RawSubscriber) -> None:
     async with redis.asyncio.Redis(port=cluster.redis.port) as client:
         ours = Emitter(client)
         by_node = {"from": "emitter"}
@@ -92,28 +92,28 @@ async def test_the_emitter_sends_the_same_bytes_on_the_same_channel(cluster: Any
         ]
         for theirs, mine in pairs:
             await theirs()
-            expected = await ear.next()
+            expected = await subscriber.next()
             await mine()
-            assert await ear.next() == expected
+            assert await subscriber.next() == expected
 
 
-async def test_requests_are_the_same_bytes_on_the_same_channel(cluster: Any, ear: Ear) -> None:
+async def test_requests_are_the_same_bytes_on_the_same_channel(cluster: Any, subscriber: RawSubscriber) -> None:
     a = cluster.servers["a"]
     await cluster.node("join", **{"from": "node"}, rooms=["sid"], join=["j"])
-    theirs = without_uid(*await ear.next())
+    theirs = without_uid(*await subscriber.next())
     await a.enter_room("sid", "j")
-    assert without_uid(*await ear.next()) == theirs
+    assert without_uid(*await subscriber.next()) == theirs
     await cluster.node("leave", **{"from": "node"}, rooms=["sid"], leave=["j"])
-    theirs = without_uid(*await ear.next())
+    theirs = without_uid(*await subscriber.next())
     await a.leave_room("sid", "j")
-    assert without_uid(*await ear.next()) == theirs
+    assert without_uid(*await subscriber.next()) == theirs
     await cluster.node("disconnect", **{"from": "node"}, rooms=["sid"], close=False)
-    theirs = without_uid(*await ear.next())
+    theirs = without_uid(*await subscriber.next())
     await a.disconnect("sid")
-    assert without_uid(*await ear.next()) == theirs
+    assert without_uid(*await subscriber.next()) == theirs
 
 
-async def test_what_node_packs_reads_as_json_would_have_carried_it(cluster: Any) -> None:
+async def test_values_that_node_packs_are_decoded_as_from_json(cluster: Any) -> None:
     undefined = {"$undefined": True}
     moments = [
         datetime(2026, 11, 23, 1, 2, 3, 456_000, UTC),
@@ -136,9 +136,9 @@ async def test_what_node_packs_reads_as_json_would_have_carried_it(cluster: Any)
         ({"a": [1, -1, 1.5, None, "ü", {"b": []}]}, {"a": [1, -1, 1.5, None, "ü", {"b": []}]}),
         ([2**53, (1, 2)], [2**53, [1, 2]]),
         ([2**70], [2.0**70]),
-        # Between servers of ours it survives.
+        # Between servers of this package it is preserved.
         (["\ud800"], ["\ufffd\ufffd\ufffd"]),
     ],
 )
-async def test_what_we_pack_node_reads(cluster: Any, value: Any, read: Any) -> None:
+async def test_node_decodes_packed_values(cluster: Any, value: Any, read: Any) -> None:
     assert await cluster.node("unpack", data=pack(value)) == read

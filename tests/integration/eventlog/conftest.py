@@ -1,4 +1,4 @@
-"""A Redis of its own for each module, and logs that notice faults fast enough for a test."""
+"""One Redis for each module, and logs with short timeouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.redis_server import RedisServer, running
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
-    """The product's loop; the contract suite runs on asyncio's own."""
+    """uvloop, as in production; the contract suite runs on asyncio's own loop."""
     return {"uvloop": uvloop.new_event_loop}
 
 
@@ -40,7 +40,7 @@ OpenLog = Callable[..., RedisEventLog]
 
 @pytest.fixture
 def open_log(server: RedisServer) -> OpenLog:
-    """Makes a log on ``server`` (or on another port); enter it as a context."""
+    """A function that makes a log on ``server`` or another port; enter it as a context."""
 
     def make(
         port: int | None = None,

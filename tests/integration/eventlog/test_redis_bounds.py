@@ -1,4 +1,4 @@
-"""What the log may use of Redis: every key is bounded and ends by itself."""
+"""Bounds of the log in Redis: every key is bounded and expires."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_every_use_renews_the_time_to_live_of_both_keys(server: RedisServe
                 assert [raw.pttl(key) > 3_000_000 for key in raw.scan_iter()] == [True, True], name
 
 
-async def test_an_idle_log_is_gone_after_its_time_and_counts_as_absent(open_log) -> None:
+async def test_an_idle_log_expires_and_is_then_absent(open_log) -> None:
     async with open_log(log_options=RedisLogOptions(idle_ttl_s=0.05)) as log:
         await log.append(CHAT, EPOCH, entries(1, 2))
         await asyncio.sleep(0.2)  # Redis's clock cannot be moved
@@ -68,7 +68,7 @@ async def test_an_idle_log_is_gone_after_its_time_and_counts_as_absent(open_log)
         assert await log.read(CHAT, EPOCH, 0, 10) == CannotReplay(None)
 
 
-async def test_keys_that_were_evicted_apart_never_make_a_partial_replay(server: RedisServer, open_log) -> None:
+async def test_the_eviction_of_one_key_never_causes_a_partial_replay(server: RedisServer, open_log) -> None:
     async with open_log() as log:
         await log.append(CHAT, EPOCH, entries(1, 5))
         server.command("DEL", "roomcast:{chat-1}:log")
@@ -82,7 +82,7 @@ async def test_keys_that_were_evicted_apart_never_make_a_partial_replay(server: 
         assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 1)), Head(EPOCH, 1))
 
 
-async def test_large_batches_travel_in_portions_and_arrive_whole(open_log) -> None:
+async def test_large_batches_are_split_and_arrive_complete(open_log) -> None:
     bounds = RedisLogOptions(batch_entries=7, batch_bytes=3_000)
     async with open_log(log_options=bounds) as log:
         sink = Sink()
@@ -94,24 +94,24 @@ async def test_large_batches_travel_in_portions_and_arrive_whole(open_log) -> No
         assert log.counters.frames >= 12
 
 
-async def test_an_entry_that_is_too_large_travels_as_one_that_says_so(open_log) -> None:
+async def test_an_entry_that_is_too_large_is_stored_without_its_arguments(open_log) -> None:
     async with open_log(log_options=RedisLogOptions(max_entry_bytes=2_000)) as log:
-        heard: list[LogEntry] = []
+        received: list[LogEntry] = []
         sink = Sink()
-        await log.subscribe(CHAT, lambda _epoch, new: heard.extend(new))
+        await log.subscribe(CHAT, lambda _epoch, new: received.extend(new))
         await log.subscribe(CHAT, sink)
         await log.append(CHAT, EPOCH, [*entries(1, 1), *entries(2, 2, size=5_000), *entries(3, 3)])
         await sink.reached(3)
-        assert [(entry.seq, entry.version, bool(entry.args)) for entry in heard] == [
+        assert [(entry.seq, entry.version, bool(entry.args)) for entry in received] == [
             (1, 1, True),
             (2, 0, False),
             (3, 1, True),
         ]
-        assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(heard), Head(EPOCH, 3))
+        assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(received), Head(EPOCH, 3))
         assert log.counters.cut == 1
 
 
-async def test_chat_ids_of_every_kind_stay_apart(server: RedisServer, open_log) -> None:
+async def test_chat_ids_with_special_characters_do_not_collide(server: RedisServer, open_log) -> None:
     chats = ["a", "a}", "{a}", "a b", "a:log", "a%7D", "ä", "😀" * 40, "a\n", "*", "?"]
     async with open_log() as log:
         for number, chat in enumerate(chats, 1):

@@ -1,4 +1,4 @@
-"""Whoever can write to Redis can write on the bus: nothing of it runs, nothing of it ends the listener."""
+"""Hostile and malformed messages: nothing is executed, and the listener survives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHANNEL = "roomcast:{chat-1}:live"
 MUTATED_FRAMES = 10_000
 
 
-class _Bomb:
+class _PickleBomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, ("exploded",)
 
@@ -28,12 +28,14 @@ def client(server: RedisServer) -> redis.Redis:
     return redis.Redis(port=server.port, protocol=2)
 
 
-async def test_a_poisoned_bus_runs_nothing_and_is_counted(server: RedisServer, open_log, tmp_path, monkeypatch) -> None:
+async def test_malformed_messages_execute_nothing_and_are_counted(
+    server: RedisServer, open_log, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     record = b'1 1 -\n["new-msg",{}]'
     poison = {
         b"": "frame header",
-        pickle.dumps(_Bomb()): "frame header",
+        pickle.dumps(_PickleBomb()): "frame header",
         b"\x00" * 100: "frame header",
         b'{"type":"MESSAGE_CREATED"}': "frame header",
         b"RC0 e1 %d\n%b" % (len(record), record): "version",
@@ -101,7 +103,7 @@ async def test_mutated_frames_never_end_the_listener(server: RedisServer, open_l
         assert log.counters.losses.total() == 0
 
 
-async def test_a_huge_message_cuts_the_connection_and_the_feed_comes_back(server: RedisServer, open_log) -> None:
+async def test_a_huge_message_ends_the_connection_and_the_listener_reconnects(server: RedisServer, open_log) -> None:
     async with open_log(log_options=RedisLogOptions(max_message_bytes=1_000_000)) as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
@@ -113,8 +115,8 @@ async def test_a_huge_message_cuts_the_connection_and_the_feed_comes_back(server
         assert await sink.reached(1) == [1]
 
 
-async def test_what_overflows_the_output_buffer_of_redis_is_a_loss_that_is_seen(server: RedisServer, open_log) -> None:
-    # Pains 3: one huge publish, Redis cuts the subscriber.
+async def test_an_overflow_of_the_output_buffer_in_redis_is_a_counted_loss(server: RedisServer, open_log) -> None:
+    # On one huge message Redis disconnects the subscriber.
     server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
     async with open_log() as log:
         sink = Sink()
@@ -128,7 +130,7 @@ async def test_what_overflows_the_output_buffer_of_redis_is_a_loss_that_is_seen(
     server.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
 
 
-async def test_spoiled_records_are_never_replayed_in_part(server: RedisServer, open_log) -> None:
+async def test_malformed_records_never_cause_a_partial_replay(server: RedisServer, open_log) -> None:
     async with open_log() as log:
         await publish(log, CHAT, EPOCH, 5)
         with client(server) as bus:

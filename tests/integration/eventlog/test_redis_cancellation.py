@@ -20,7 +20,7 @@ async def _cancel_at_random(log: RedisEventLog, total: int) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - to repeat a failure
     chance = random.Random(seed)
-    # Every chat's head differs, so that a reply that went astray is seen.
+    # Every chat has another head, so that a misdirected reply is detected.
     for chat in range(1, CHATS + 1):
         await log.append(f"c{chat}", EPOCH, entries(1, chat))
 
@@ -33,7 +33,7 @@ async def _cancel_at_random(log: RedisEventLog, total: int) -> None:
         tasks = [asyncio.create_task(ask(chat)) for chat in chats]
         for task in chance.sample(tasks, 56):
             for _ in range(chance.randint(0, 3)):
-                await asyncio.sleep(0)  # to another of its awaits
+                await asyncio.sleep(0)  # to a random one of its awaits
             task.cancel()
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, asyncio.CancelledError):
@@ -43,13 +43,13 @@ async def _cancel_at_random(log: RedisEventLog, total: int) -> None:
     await asyncio.gather(*(ask(chat) for chat in range(1, CHATS + 1)))
 
 
-async def test_cancelled_commands_never_answer_somebody_else(open_log) -> None:
+async def test_replies_to_cancelled_commands_never_reach_other_callers(open_log) -> None:
     async with open_log(command_timeout_s=5) as log:
         await _cancel_at_random(log, 1_000)
 
 
 @pytest.mark.chaos
-async def test_ten_thousand_cancelled_commands_never_answer_somebody_else(open_log) -> None:
+async def test_replies_to_ten_thousand_cancelled_commands_never_reach_other_callers(open_log) -> None:
     async with open_log(command_timeout_s=10) as log:
         await _cancel_at_random(log, 10_000)
 

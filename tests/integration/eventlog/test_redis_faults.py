@@ -1,4 +1,4 @@
-"""The log in Redis while Redis, or the way to it, fails."""
+"""The log in Redis while Redis or the network fails."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from support.waiting import until
 EPOCH, CHAT = "e1", "chat-1"
 
 
-async def test_a_restarted_redis_is_heard_again_and_the_owner_is_told(server: RedisServer, open_log) -> None:
-    told = asyncio.Event()
-    async with open_log(on_reconnect=told.set) as log:
+async def test_after_a_restart_of_redis_the_log_reconnects_and_reports_it(server: RedisServer, open_log) -> None:
+    reconnected = asyncio.Event()
+    async with open_log(on_reconnect=reconnected.set) as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
         await publish(log, CHAT, EPOCH, 1)
@@ -39,10 +39,10 @@ async def test_a_restarted_redis_is_heard_again_and_the_owner_is_told(server: Re
             await log.append(CHAT, EPOCH, entries(2, 2))
         with pytest.raises(LogUnavailable):
             await log.subscribe("another", Sink())
-        assert not told.is_set()
+        assert not reconnected.is_set()
         server.start()
         async with asyncio.timeout(5):
-            await told.wait()
+            await reconnected.wait()
         assert log.healthy
         assert await log.head(CHAT) is None
         await publish(log, CHAT, EPOCH, 2)
@@ -50,7 +50,7 @@ async def test_a_restarted_redis_is_heard_again_and_the_owner_is_told(server: Re
         assert log.counters.losses["closed"] == 1
 
 
-async def test_a_log_that_starts_before_redis_finds_it(server: RedisServer, open_log) -> None:
+async def test_a_log_that_starts_before_redis_connects_to_it(server: RedisServer, open_log) -> None:
     server.kill()
     async with open_log() as log:
         with pytest.raises(LogUnavailable):
@@ -63,31 +63,33 @@ async def test_a_log_that_starts_before_redis_finds_it(server: RedisServer, open
         assert await sink.reached(1) == [1]
 
 
-async def in_portions(work: Iterable[Coroutine[Any, Any, Any]], size: int = 100) -> None:
-    """Do it all, so much at a time that each has its answer well within the time limit of a command."""
+async def in_batches(work: Iterable[Coroutine[Any, Any, Any]], size: int = 100) -> None:
+    """Await everything, few enough at a time that each finishes well within the time limit of a command."""
     rest = iter(work)
-    while portion := list(islice(rest, size)):
-        await asyncio.gather(*portion)
+    while batch := list(islice(rest, size)):
+        await asyncio.gather(*batch)
 
 
-async def test_a_killed_subscriber_connection_comes_back_with_all_its_channels(server: RedisServer, open_log) -> None:
-    told = asyncio.Event()
+async def test_after_a_loss_of_its_connection_a_subscriber_resubscribes_all_channels(
+    server: RedisServer, open_log
+) -> None:
+    reconnected = asyncio.Event()
     chats = [f"chat-{number}" for number in range(1_500)]
-    async with open_log(on_reconnect=told.set) as log:
+    async with open_log(on_reconnect=reconnected.set) as log:
         sinks = [Sink() for _ in chats]
-        await in_portions(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
+        await in_batches(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
         async with asyncio.timeout(5):
-            await told.wait()
-        # Told means resubscribed: nothing after it is missed.
-        await in_portions(log.append(chat, EPOCH, entries(1, 1)) for chat in chats)
+            await reconnected.wait()
+        # Everything is resubscribed now: no later entry is missed.
+        await in_batches(log.append(chat, EPOCH, entries(1, 1)) for chat in chats)
         for sink in sinks:
             assert await sink.reached(1) == [1]
 
 
-async def test_a_feed_that_is_lost_before_it_was_ever_complete_is_told_of_too(server: RedisServer, open_log) -> None:
-    told = asyncio.Event()
-    log = open_log(on_reconnect=told.set)
+async def test_a_loss_before_the_first_complete_subscription_is_reported_too(server: RedisServer, open_log) -> None:
+    reconnected = asyncio.Event()
+    log = open_log(on_reconnect=reconnected.set)
     await_confirmations = log._listener._await_confirmations
 
     async def lose(subscriber: _Subscriber) -> None:
@@ -99,17 +101,17 @@ async def test_a_feed_that_is_lost_before_it_was_ever_complete_is_told_of_too(se
     async with log:
         await log.subscribe(CHAT, Sink())
         async with asyncio.timeout(5):
-            await told.wait()
+            await reconnected.wait()
         assert log.counters.losses["deaf"] == 1
 
 
-async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(server: RedisServer, open_log) -> None:
+async def test_a_stalled_or_busy_process_does_not_drop_its_subscriber_connection(server: RedisServer, open_log) -> None:
     chats = [f"chat-{number}" for number in range(1_500)]
     async with open_log(probe_timeout_s=0.1, command_timeout_s=10) as log:
         sinks = [Sink() for _ in chats]
-        await in_portions(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
+        await in_batches(log.subscribe(chat, sink) for chat, sink in zip(chats, sinks, strict=True))
         for seq in range(1, 4):
-            # The canary waits behind all of these, and then everything sleeps for longer than a proof may take.
+            # The canary waits behind all of these, and then the process stalls for longer than the probe timeout.
             appending = asyncio.gather(*(log.append(chat, EPOCH, entries(seq, seq)) for chat in chats))
             (subscriber,) = log._listener._subscribers.values()
             await until(lambda s=subscriber: s.echo is not None and not s.echo.received.done())
@@ -121,7 +123,7 @@ async def test_a_process_that_slept_or_is_busy_does_not_take_its_feed_for_deaf(s
         assert log.counters.losses.total() == 0
 
 
-async def test_flushall_in_mid_run_is_mended_and_nobody_hears_anything_twice(server: RedisServer, open_log) -> None:
+async def test_after_flushall_the_log_is_rebuilt_and_no_entry_is_delivered_twice(server: RedisServer, open_log) -> None:
     async with open_log() as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
@@ -134,7 +136,7 @@ async def test_flushall_in_mid_run_is_mended_and_nobody_hears_anything_twice(ser
         assert await sink.reached(60) == list(range(1, 61))
 
 
-async def test_a_server_that_forgot_its_scripts_is_taught_again(server: RedisServer, open_log) -> None:
+async def test_scripts_are_loaded_again_after_script_flush(server: RedisServer, open_log) -> None:
     async with open_log() as log:
         await publish(log, CHAT, EPOCH, 1)
         server.command("SCRIPT", "FLUSH")
@@ -142,9 +144,11 @@ async def test_a_server_that_forgot_its_scripts_is_taught_again(server: RedisSer
         assert await log.head(CHAT) == Head(EPOCH, 2)
 
 
-async def test_a_stopped_redis_is_noticed_costs_no_loop_time_and_is_used_again(server: RedisServer, open_log) -> None:
-    told = asyncio.Event()
-    async with open_log(on_reconnect=told.set) as log:
+async def test_a_stopped_redis_is_detected_without_blocking_the_loop_and_used_again(
+    server: RedisServer, open_log
+) -> None:
+    reconnected = asyncio.Event()
+    async with open_log(on_reconnect=reconnected.set) as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
         server.pause()
@@ -155,24 +159,24 @@ async def test_a_stopped_redis_is_noticed_costs_no_loop_time_and_is_used_again(s
                     await log.append(CHAT, EPOCH, entries(1, 1))
                 assert time.monotonic() - began < 1.5
                 await until(lambda: not log.healthy, limit_s=3)
-                # A process that has to wait for a processor gives the server more time than the clock says.
+                # A process that waits for a processor allows more time than the clock shows.
                 await until(lambda: log.counters.losses["deaf"] == 1)
             assert watch.worst_s < 0.1
         finally:
             server.resume()
         async with asyncio.timeout(5):
-            await told.wait()
-        # The stopped server may have taken the first attempt when it woke: appending is idempotent.
+            await reconnected.wait()
+        # The server may have executed the first attempt when it resumed: appending is idempotent.
         await publish(log, CHAT, EPOCH, 2)
         assert (await sink.reached(2))[-1] == 2
 
 
-async def test_a_sleeping_redis_blocks_nobody_but_its_own_callers(server: RedisServer, open_log) -> None:
+async def test_a_stopped_redis_delays_only_the_callers_that_wait_for_it(server: RedisServer, open_log) -> None:
     async with open_log(command_timeout_s=0.3) as log:
         await publish(log, CHAT, EPOCH, 1)
-        held_s: list[float] = []
-        # What else the machine does can only make it longer: the best of a few tells.
-        while len(held_s) < 3 and min(held_s, default=1) >= 0.1:
+        blocked_s: list[float] = []
+        # Other load can only make it longer: the shortest of a few runs counts.
+        while len(blocked_s) < 3 and min(blocked_s, default=1) >= 0.1:
             server.pause()
             try:
                 async with watching_loop() as watch:
@@ -180,26 +184,26 @@ async def test_a_sleeping_redis_blocks_nobody_but_its_own_callers(server: RedisS
             finally:
                 server.resume()
             assert all(isinstance(answer, LogUnavailable) for answer in answers)
-            held_s.append(watch.worst_s)
+            blocked_s.append(watch.worst_s)
             assert await log.head(CHAT) == Head(EPOCH, 1)
-        assert min(held_s) < 0.1
+        assert min(blocked_s) < 0.1
 
 
-async def test_a_feed_that_answers_but_hears_another_server_is_found_by_the_canary(
+async def test_a_subscriber_connected_to_another_server_is_detected_by_the_canary(
     server: RedisServer, open_log, tmp_path
 ) -> None:
     other = RedisServer(tmp_path / "other")
     other.start()
-    told = asyncio.Event()
+    reconnected = asyncio.Event()
     try:
-        async with TcpProxy(server.port) as proxy, open_log(proxy.port, on_reconnect=told.set) as log:
+        async with TcpProxy(server.port) as proxy, open_log(proxy.port, on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe(CHAT, sink)
-            # The name leads elsewhere now; commands follow, the feed stays behind and still answers pings.
+            # The name resolves to another server now: commands follow, the subscriber stays and still answers pings.
             proxy.target_port = other.port
             server.command("CLIENT", "KILL", "TYPE", "normal")
             async with asyncio.timeout(5):
-                await told.wait()
+                await reconnected.wait()
             assert log.counters.losses["deaf"] == 1
             await publish(log, CHAT, EPOCH, 1)
             assert await sink.reached(1) == [1]
@@ -207,7 +211,7 @@ async def test_a_feed_that_answers_but_hears_another_server_is_found_by_the_cana
         other.kill()
 
 
-async def test_a_black_hole_is_noticed_within_its_limit(server: RedisServer, open_log) -> None:
+async def test_a_connection_without_traffic_is_detected_within_its_limit(server: RedisServer, open_log) -> None:
     async with TcpProxy(server.port) as proxy, open_log(proxy.port) as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
@@ -221,7 +225,7 @@ async def test_a_black_hole_is_noticed_within_its_limit(server: RedisServer, ope
         assert await sink.reached(1) == [1]
 
 
-async def test_the_canary_tells_the_lag(open_log) -> None:
+async def test_the_canary_measures_the_lag(open_log) -> None:
     async with open_log() as log:
         await until(lambda: log.counters.lag_s > 0)
         assert log.counters.lag_s < 0.5
@@ -239,7 +243,7 @@ async def test_a_subscription_that_failed_leaves_nothing_behind(server: RedisSer
         assert log._channels == {}
 
 
-async def test_closing_and_subscribing_in_one_turn_keeps_the_feed(open_log) -> None:
+async def test_closing_and_subscribing_in_one_turn_keeps_the_subscription(open_log) -> None:
     async with open_log() as log:
         for _ in range(20):
             first = await log.subscribe(CHAT, Sink())
@@ -261,11 +265,11 @@ async def test_the_last_close_unsubscribes(server: RedisServer, open_log) -> Non
         assert b"roomcast:{chat-1}:live" in channels
         for subscription in subscriptions:
             await subscription.close()
-        await log.subscribe("other", Sink())  # answered after the unsubscription
+        await log.subscribe("other", Sink())  # confirmed after the unsubscription
         assert server.command("PUBSUB", "SHARDCHANNELS", "roomcast:{chat-1}:live") == b"*0"
 
 
-async def test_a_password_is_used_by_commands_and_feed(tmp_path) -> None:
+async def test_the_password_is_used_by_commands_and_subscribers(tmp_path) -> None:
     server = RedisServer(tmp_path)
     server.start()
     try:
@@ -287,8 +291,8 @@ async def test_a_password_is_used_by_commands_and_feed(tmp_path) -> None:
         server.kill()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to make a certificate with")
-async def test_tls_is_checked_on_commands_and_feed(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: it makes the certificate")
+async def test_the_certificate_is_verified_for_commands_and_subscribers(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
     making = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *subject)

@@ -1,4 +1,4 @@
-"""The log behind Sentinel and in a cluster: the short runs; the failovers are in tests/chaos."""
+"""The log with Sentinel and in a cluster: short runs; more failovers are in tests/chaos."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
             sentinel_master=MASTER_NAME,
             **FAST,
         )
-        told = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=told.set) as log:
+        reconnected = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             await publish(log, "chat", EPOCH, 1)
             assert await sink.reached(1) == [1]
-            # Refused until the sentinel has had a look at the replica.
+            # The sentinel refuses until it has checked the replica.
             await until(lambda: group.sentinels[0].command("SENTINEL", "FAILOVER", MASTER_NAME) == b"+OK")
             async with asyncio.timeout(10):
-                await told.wait()
+                await reconnected.wait()
             last = await publish_until_heard(log, "chat", EPOCH, sink, 2)
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
             await until(lambda: log.healthy)
 
 
-async def test_a_slot_that_moves_takes_its_feed_along(tmp_path: Path) -> None:
+async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path) -> None:
     with redis_cluster(tmp_path, replicas=False) as nodes:
         options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
-        told = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=told.set) as log:
+        reconnected = asyncio.Event()
+        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             others = {f"chat-{number}": Sink() for number in range(30)}
@@ -67,7 +67,7 @@ async def test_a_slot_that_moves_takes_its_feed_along(tmp_path: Path) -> None:
             for server in (target, source, *nodes.servers):
                 server.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
             async with asyncio.timeout(5):
-                await told.wait()
+                await reconnected.wait()
             await publish(log, "chat", EPOCH, 2)
             assert await sink.reached(2) == [1, 2]
             assert log.counters.losses.total() == 0

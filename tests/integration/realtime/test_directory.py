@@ -1,4 +1,4 @@
-"""The directory of nodes in a real Redis: leases that end, a Redis that forgets, junk in the keys."""
+"""The directory of nodes in Redis: expiry of leases, loss of data, malformed records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def at(redis: RedisServer) -> RedisOptions:
 async def member(
     options: RedisOptions, port: int, times: DirectoryOptions = QUICK
 ) -> AsyncIterator[tuple[RedisDirectory, asyncio.Task[None]]]:
-    """A node that is announced and renews; at the end it leaves, unless its task was cancelled before."""
+    """An announced node that renews its lease; at the end it leaves, unless its task was cancelled before."""
     commands = Commands(options)
     directory = RedisDirectory(commands, times)
     directory.announce(NodeAddress("127.0.0.1", port, f"secret-{port}"))
@@ -66,14 +66,14 @@ async def member(
 
 
 async def until_alive(directory: RedisDirectory, nodes: set[str]) -> float:
-    """Seconds until the directory says that these are there."""
+    """Seconds until the directory lists exactly these nodes."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     await until(lambda: set(directory.alive()) == nodes)
     return loop.time() - began
 
 
-async def test_nodes_find_each_other_and_one_that_leaves_is_gone(redis: RedisServer) -> None:
+async def test_nodes_find_each_other_and_a_leaving_node_is_removed(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
         async with member(at(redis), 1002) as (second, _):
             await until_alive(first, {first.node_id, second.node_id})
@@ -84,7 +84,7 @@ async def test_nodes_find_each_other_and_one_that_leaves_is_gone(redis: RedisSer
         assert await first.look_up(second.node_id) is None
 
 
-async def test_a_node_that_has_left_asks_redis_no_more(redis: RedisServer) -> None:
+async def test_a_node_that_has_left_sends_no_more_queries(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
         await until_alive(first, {first.node_id})
         await first.leave()
@@ -104,7 +104,7 @@ async def test_a_node_that_has_just_started_is_found_at_once(redis: RedisServer)
                 assert await first.look_up(second.node_id) is not None
 
 
-async def test_a_killed_nodes_lease_ends(redis: RedisServer) -> None:
+async def test_the_lease_of_a_killed_node_expires(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, second_task):
         await until_alive(first, {first.node_id, second.node_id})
         second_task.cancel()
@@ -113,7 +113,7 @@ async def test_a_killed_nodes_lease_ends(redis: RedisServer) -> None:
         assert took <= QUICK.lease_s + QUICK.missing_s + 4 * QUICK.renew_s + 1
 
 
-async def test_a_redis_that_forgets_or_goes_away_buries_nobody(redis: RedisServer) -> None:
+async def test_neither_an_empty_nor_an_unreachable_redis_evicts_a_node(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
         both = {first.node_id, second.node_id}
         await until_alive(first, both)
@@ -134,7 +134,7 @@ async def test_a_redis_that_forgets_or_goes_away_buries_nobody(redis: RedisServe
         assert first.counters["gone"] + second.counters["gone"] == gone_before
 
 
-async def test_junk_in_the_keys_is_passed_over_and_counted(redis: RedisServer) -> None:
+async def test_malformed_records_are_ignored_and_counted(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _):
         await until_alive(first, {first.node_id})
         junk = {
@@ -184,7 +184,7 @@ async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
         assert not first.counters["malformed"]
 
 
-async def test_so_many_lookups_of_unknown_nodes_wait_and_no_more(redis: RedisServer) -> None:
+async def test_the_number_of_waiting_look_ups_of_unknown_nodes_is_bounded(redis: RedisServer) -> None:
     few = replace(QUICK, max_waiting=2, wait_s=5.0)
     async with member(at(redis), 1001, few) as (first, _), member(at(redis), 1002) as (second, _):
         await until_alive(first, {first.node_id, second.node_id})
@@ -217,7 +217,7 @@ async def test_every_key_has_a_time_to_live(redis: RedisServer) -> None:
             assert 0 < int(redis.command("PTTL", key)[1:]) <= 10_000
 
 
-async def test_a_cluster_has_it_too(tmp_path: Path) -> None:
+async def test_the_directory_works_in_a_redis_cluster(tmp_path: Path) -> None:
     with redis_cluster(tmp_path / "redis") as nodes:
         addresses = tuple(RedisAddress("127.0.0.1", server.port) for server in nodes.servers)
         options = RedisOptions(addresses=addresses, cluster=True)

@@ -1,4 +1,4 @@
-"""What only the memory log can show: its bounds."""
+"""Bounds of the memory log, and a model of the port."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def entry(seq: int, size: int = 10) -> LogEntry:
     return LogEntry(seq, b"x" * size)
 
 
-async def test_the_oldest_entries_go_at_the_entry_limit() -> None:
+async def test_the_oldest_entries_are_dropped_at_the_entry_limit() -> None:
     log = MemoryEventLog(MemoryLogOptions(max_entries=3))
     await log.append("a", EPOCH, [entry(seq) for seq in range(1, 6)])
     assert await log.read("a", EPOCH, 1, 10) == CannotReplay(Head(EPOCH, 5))
     assert await log.read("a", EPOCH, 2, 10) == Replay((entry(3), entry(4), entry(5)), Head(EPOCH, 5))
 
 
-async def test_the_oldest_entries_go_at_the_byte_limit_even_all_of_them() -> None:
+async def test_the_oldest_entries_are_dropped_at_the_byte_limit_even_all_of_them() -> None:
     log = MemoryEventLog(MemoryLogOptions(max_bytes=25))
     await log.append("a", EPOCH, [entry(1), entry(2), entry(3)])
     assert await log.read("a", EPOCH, 0, 10) == CannotReplay(Head(EPOCH, 3))
@@ -41,7 +41,7 @@ async def test_the_oldest_entries_go_at_the_byte_limit_even_all_of_them() -> Non
     assert await log.read("a", EPOCH, 4, 10) == Replay((), Head(EPOCH, 4))
 
 
-async def test_the_longest_unused_chat_goes_when_there_are_too_many() -> None:
+async def test_the_least_recently_used_chat_is_dropped_beyond_the_limit() -> None:
     log = MemoryEventLog(MemoryLogOptions(max_chats=2))
     await log.append("a", EPOCH, [entry(1)])
     await log.append("b", EPOCH, [entry(1)])
@@ -51,7 +51,7 @@ async def test_the_longest_unused_chat_goes_when_there_are_too_many() -> None:
     assert await log.head("b") is None
 
 
-async def test_an_idle_chat_is_dropped_after_its_time_and_not_before() -> None:
+async def test_an_idle_chat_is_dropped_at_its_time_to_live_and_not_before() -> None:
     clock = Clock()
     log = MemoryEventLog(MemoryLogOptions(idle_ttl_s=10), clock=clock)
     await log.append("a", EPOCH, [entry(1)])
@@ -61,7 +61,7 @@ async def test_an_idle_chat_is_dropped_after_its_time_and_not_before() -> None:
     assert await log.head("a") is None
 
 
-async def test_a_chat_that_somebody_follows_is_never_dropped() -> None:
+async def test_a_chat_with_a_subscription_is_never_dropped() -> None:
     clock = Clock()
     log = MemoryEventLog(MemoryLogOptions(max_chats=2, idle_ttl_s=10), clock=clock)
     followed = [await log.subscribe(chat_id, lambda _epoch, _entries: None) for chat_id in "ab"]
@@ -77,7 +77,7 @@ async def test_a_chat_that_somebody_follows_is_never_dropped() -> None:
     assert await log.head("a") is None
 
 
-async def test_passing_over_followed_chats_is_bounded_work() -> None:
+async def test_skipping_subscribed_chats_is_bounded_work() -> None:
     log = MemoryEventLog(MemoryLogOptions(max_chats=50))
     for number in range(200):
         await log.subscribe(f"c{number}", lambda _epoch, _entries: None)
@@ -86,11 +86,11 @@ async def test_passing_over_followed_chats_is_bounded_work() -> None:
 
 
 class Model:
-    """What the port promises, without bounds."""
+    """The guarantees of the port, without bounds."""
 
     def __init__(self) -> None:
         self.head: Head | None = None
-        self.start = 0  # replay is promised from here
+        self.start = 0  # replays are possible from here
 
     def append(self, epoch: str, first: int, last: int) -> Appended | Gap:
         head = self.head
@@ -120,7 +120,7 @@ SPANS = st.tuples(st.integers(1, 12), st.integers(0, 5)).map(lambda span: (span[
         st.tuples(st.sampled_from(["append", "seed", "read"]), st.sampled_from(["e1", "e2"]), SPANS), max_size=30
     )
 )
-async def test_the_log_is_what_its_port_says(steps: list[tuple[str, str, tuple[int, int]]]) -> None:
+async def test_the_log_behaves_as_its_model(steps: list[tuple[str, str, tuple[int, int]]]) -> None:
     log, model = MemoryEventLog(), Model()
     fed: list[tuple[str, int]] = []
     subscription = await log.subscribe("a", lambda epoch, entries: fed.extend((epoch, each.seq) for each in entries))
@@ -140,6 +140,6 @@ async def test_the_log_is_what_its_port_says(steps: list[tuple[str, str, tuple[i
                 assert found == Replay(wanted, head, more=first + 3 < head.seq)
         assert await log.head("a") == model.head
     await subscription.close()
-    # Within one stretch of an epoch a subscriber never sees a seq twice or out of order.
+    # While the epoch does not change a subscriber never gets a seq twice or out of order.
     for (epoch, seq), (next_epoch, next_seq) in pairwise(fed):
         assert next_epoch != epoch or next_seq > seq

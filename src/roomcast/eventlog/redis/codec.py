@@ -1,21 +1,20 @@
-r"""Layout of what lies in the log and travels on its channels.
+r"""Layout of the log's records and messages.
 
-Record, one entry: a header line, then the argument array as it came, never decoded::
+Record, one entry: a header line and the argument array, which is not decoded::
 
     <version> SP <seq> SP <trace or "-"> LF <args>
 
-Frame, one message of a channel: what one append added, in order::
+Frame, one message: the records that one append added, in order; ``lua/extend.lua`` builds it::
 
     "RC1" SP <epoch> SP <bytes of record 1> SP <bytes of record 2> … LF <record 1><record 2>…
 
-A signal travels on the same channels, and is not stored::
+Signal, a message that is not stored::
 
     "RS1" LF <payload>
 
-``RC1`` is the frame's own version; a record's version is that of its entry, and its first two fields stay where they
-are for ever, so that an older reader can tell what it cannot show. Frames are built by ``lua/extend.lua``.
-
-Whoever can write to Redis can write here, so nothing is believed: what does not parse raises `Malformed`.
+``RC1`` is the version of the frame; a record has that of its entry. Version and seq stay the first two fields of every
+record version, so that an older reader knows the seq of an entry that it cannot decode. Every client of the Redis can
+write here: whatever does not parse raises `Malformed`.
 
 Layer: eventlog.
 """
@@ -28,16 +27,16 @@ from urllib.parse import quote, unquote_to_bytes
 
 from roomcast.chat.ports import LOG_ENTRY_VERSION, MAX_SIGNAL_BYTES, LogEntry
 
-#: Version of an entry that was too large to travel; no reader can frame it, every reader can tell its seq.
+#: Version of an entry that was too large and lost its arguments; readers know only its seq.
 CUT_ENTRY_VERSION: Final = 0
 
 _FRAME_VERSION: Final = b"RC1"
 _SIGNAL: Final = b"RS1\n"
-# Longer than any header that we write: version, seq, trace.
+# More than the longest header: version, seq, trace.
 _MAX_RECORD_HEADER_BYTES: Final = 256
 # 4096 sizes of at most 8 digits and the epoch.
 _MAX_FRAME_HEADER_BYTES: Final = 40_000
-# Seqs pass through Lua, whose numbers are doubles.
+# Lua numbers are doubles.
 _MAX_SEQ: Final = 2**53
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _TRACE: Final = re.compile(r"[!-~]{2,128}|[!-,.-~]")  # printable ASCII, but not a bare "-"
@@ -45,7 +44,7 @@ _EPOCH: Final = re.compile(rb"[A-Za-z0-9._~%-]{1,256}")
 
 
 class Malformed(Exception):
-    """Not what this module writes. ``reason`` is a short constant, fit for a counter's label."""
+    """The bytes are not of this layout. ``reason`` is a short constant, usable as a metrics label."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -53,15 +52,15 @@ class Malformed(Exception):
 
 
 def encode_epoch(epoch: str) -> bytes:
-    """An epoch as one word of ASCII."""
+    """Encode an epoch as one ASCII word."""
     return quote(epoch, safe="-._~").encode()
 
 
 def decode_epoch(word: bytes) -> str:
-    """The epoch of `encode_epoch`.
+    """Decode an epoch.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not one.
     """
     if not _EPOCH.fullmatch(word):
         raise Malformed("epoch")
@@ -72,9 +71,9 @@ def decode_epoch(word: bytes) -> str:
 
 
 def encode_record(entry: LogEntry, max_bytes: int) -> bytes:
-    """One entry as a record of at most ``max_bytes``; larger ones lose their arguments (`CUT_ENTRY_VERSION`).
+    """Encode an entry in at most ``max_bytes``; a larger one loses its arguments (`CUT_ENTRY_VERSION`).
 
-    A trace that is no printable word is left out: tracing never costs a message.
+    A trace that is not a printable word is dropped.
     """
     trace = entry.trace if entry.trace is not None and _TRACE.fullmatch(entry.trace) else "-"
     if len(entry.args) + _MAX_RECORD_HEADER_BYTES > max_bytes:
@@ -83,10 +82,10 @@ def encode_record(entry: LogEntry, max_bytes: int) -> bytes:
 
 
 def decode_record(record: bytes) -> LogEntry:
-    """The entry of a record. One of another version comes without arguments.
+    """Decode a record. An entry of another version has no arguments.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not a record.
     """
     end = record.find(b"\n", 0, _MAX_RECORD_HEADER_BYTES)
     if end < 0:
@@ -102,7 +101,7 @@ def decode_record(record: bytes) -> LogEntry:
     if len(fields) != 3:  # noqa: PLR2004 - version, seq, trace
         raise Malformed("record header")
     args = record[end + 1 :]
-    # Enough to know that it can be framed as text; that it is JSON is the writer's business, as everywhere.
+    # Enough to send it as text; that it is valid JSON is the writer's responsibility.
     if args[:1] != b"[" or args[-1:] != b"]":
         raise Malformed("arguments")
     try:
@@ -117,15 +116,15 @@ def decode_record(record: bytes) -> LogEntry:
 
 
 def encode_signal(payload: bytes) -> bytes:
-    """A signal as it travels."""
+    """Encode a signal."""
     return _SIGNAL + payload
 
 
 def decode_signal(frame: bytes) -> bytes | None:
-    """The payload, if this is a signal.
+    """The payload of a signal; None: the message is not one.
 
     Raises:
-        Malformed: it is one, and too large to be ours.
+        Malformed: the signal is too large.
     """
     if not frame.startswith(_SIGNAL):
         return None
@@ -135,10 +134,10 @@ def decode_signal(frame: bytes) -> bytes | None:
 
 
 def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
-    """Epoch and entries of a message; at least one entry, seqs without gaps.
+    """Decode the epoch and the entries of a frame: at least one, with contiguous seqs.
 
     Raises:
-        Malformed: it is none, or of another version.
+        Malformed: it is not a frame, or has another version.
     """
     if frame[:4] != _FRAME_VERSION + b" ":
         raise Malformed("version" if re.match(rb"R(C[0-9]+ |S[0-9]+\n)", frame) else "frame header")

@@ -1,10 +1,10 @@
-"""`RedisDirectory`: the nodes of a cluster, each with a lease that it renews in Redis.
+"""`RedisDirectory`: the nodes of a cluster, each with a lease in Redis.
 
-One script per node and period renews its own lease and tells all others', so that a lookup is one in memory. A node
-that was killed is gone when its lease has ended and the others have looked; one that stops says so. While Redis is away
-the others stay known, and a Redis that comes back empty buries nobody: who is missing is given the time to be back.
+Every ``renew_s`` a node runs one script that renews its own lease and returns all others', so that a look-up is local.
+The lease of a killed node expires; a node that stops removes its own. While Redis is unreachable all known nodes stay
+known, and an empty Redis evicts no node for `DirectoryOptions.missing_s`.
 
-Layer: realtime.
+Layer: realtime.forwarding. Source: docs/design.md, "Processes".
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _LEAVE: Final = ""
 _RECORD_VERSION: Final = 1
 _MAX_RECORD_BYTES: Final = 1_024
 _MAX_PORT: Final = 65_535
-_LEAVE_LIMIT_S: Final = 0.5
+_LEAVE_TIMEOUT_S: Final = 0.5
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{%d}" % NODE_ID_CHARS)
-# RFC 1123 §2.1, and the underscore, which names of containers have. No name ends in a number: that is an address, or a
-# broken one.
+# RFC 1123 §2.1, and the underscore, which occurs in names of containers. The last label is not a number: such a name
+# is an IPv4 address or a malformed one.
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?")
 _MAX_NAME_CHARS: Final = 253
@@ -42,18 +42,18 @@ _MAX_NAME_CHARS: Final = 253
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryOptions:
-    """How long a node that says nothing counts as there. A killed one is gone after 18 to 22 s with these.
+    """Times of the leases. With the defaults a killed node is removed after 18 to 22 s.
 
     Attributes:
-        prefix: Begins every key; as the log's.
-        lease_s: How long a lease lasts.
-        renew_s: How often it is renewed, and the others' are looked at.
-        missing_s: How long a node may be missing in Redis before it counts as gone: a Redis that lost its data has it
-            back within ``renew_s``.
-        fresh_s: A lookup of an unknown node asks Redis unless that was asked within this time.
-        wait_s: How long a lookup waits for a node that may just have started.
-        max_waiting: How many lookups wait so at one time: anybody can ask for nodes that there never were. Beyond it
-            the directory is unavailable to them; to those that ask for a known node it never is.
+        prefix: Begins every key; the same as the log's.
+        lease_s: Duration of a lease.
+        renew_s: Longest interval between renewals, which also read the other leases.
+        missing_s: How long a lease may be missing in Redis before its node is removed: after a loss of data the node
+            writes it again within ``renew_s``.
+        fresh_s: A look-up of an unknown node queries Redis unless the last answer is newer than this.
+        wait_s: How long a look-up waits for a node that may have just started.
+        max_waiting: Look-ups that may wait at one time, since clients can invent node ids. Others fail at once with
+            `DirectoryUnavailable`; look-ups of known nodes never wait.
     """
 
     prefix: str = "roomcast"
@@ -66,12 +66,12 @@ class DirectoryOptions:
 
 
 @dataclass(slots=True)
-class _Other:
+class _KnownNode:
     """Another node.
 
     Attributes:
-        address: Where it is.
-        missing_since: Loop time of the first in an unbroken row of answers that lack it; None: the latest has it.
+        address: Its address.
+        missing_since: Loop time of the first of the latest consecutive answers without it; None: the last one has it.
     """
 
     address: NodeAddress
@@ -79,14 +79,14 @@ class _Other:
 
 
 class RedisDirectory:
-    """Behind `nodes.Directory`. Give it the own address with `announce`, run it, `leave` at the end.
+    """`core.nodes.Directory` in Redis: `announce` this node's address, `run`, and `leave` at the end.
 
     Args:
-        commands: The way to Redis; its life is the caller's.
+        commands: Connections to Redis; the caller closes them.
         options: Times.
 
     Attributes:
-        counters: ``renewals``, ``failures``, ``malformed`` records, ``joined`` and ``gone`` nodes so far.
+        counters: Totals of ``renewals``, ``failures``, ``malformed`` records, ``joined`` and ``gone`` nodes.
     """
 
     def __init__(self, commands: Commands, options: DirectoryOptions | None = None) -> None:
@@ -96,26 +96,27 @@ class RedisDirectory:
         prefix = self._options.prefix
         self._keys = (f"{prefix}:{{nodes}}:leases", f"{prefix}:{{nodes}}:records")
         self._record = _LOOK
-        self._others: dict[str, _Other] = {}
-        self._asked_at = float("-inf")
-        self._asking: asyncio.Task[bool] | None = None
-        self._renew_wanted = asyncio.Event()
+        self._others: dict[str, _KnownNode] = {}
+        self._queried_at = float("-inf")
+        self._query: asyncio.Task[bool] | None = None
+        self._renewal_requested = asyncio.Event()
         self._waiting = 0
         self._left = False
         self.counters: Counter[str] = Counter()
 
-    # -- nodes.Directory ----------------------------------------------------------------------------------------------
+    # -- core.nodes.Directory -----------------------------------------------------------------------------------------
 
     @property
     def node_id(self) -> str:
-        """See `nodes.Directory`."""
+        """See `core.nodes.Directory`."""
         return self._id
 
     async def look_up(self, node_id: str) -> NodeAddress | None:
-        """See `nodes.Directory`."""
+        """See `core.nodes.Directory`."""
         other = self._others.get(node_id)
         if other is not None:
             return other.address
+        # Counted after the local look-up, so that invented ids cannot block known nodes.
         if self._waiting >= self._options.max_waiting:
             raise DirectoryUnavailable
         self._waiting += 1
@@ -133,22 +134,22 @@ class RedisDirectory:
                 if answered:
                     return None
                 raise DirectoryUnavailable
-            pause_s = self._asked_at + self._options.fresh_s - loop.time()
+            pause_s = self._queried_at + self._options.fresh_s - loop.time()
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
-            answered = await self._ask()
+            answered = await self._query_redis()
         return other.address
 
-    # -- presence of nodes --------------------------------------------------------------------------------------------
+    # -- running nodes --------------------------------------------------------------------------------------------
 
     def alive(self) -> Collection[str]:
-        """Ids of the nodes that count as there, this one among them. While Redis is away nobody goes."""
+        """Ids of the running nodes, including this one. While Redis is unreachable none is removed."""
         return {self._id, *self._others}
 
     async def known(self, node_id: str) -> bool:
-        """Whether a node is there that `alive` may not name yet; in doubt it is."""
+        """Whether a node runs, even if `alive` does not list it yet. True while Redis is unreachable."""
         try:
-            # Who asks has the id from another node, not from a client: it need not stand in a line with those.
+            # The id comes from another node, not from a client: it does not count against ``max_waiting``.
             return node_id == self._id or await self._wait_for(node_id) is not None
         except DirectoryUnavailable:
             return True
@@ -156,85 +157,85 @@ class RedisDirectory:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def announce(self, address: NodeAddress) -> None:
-        """This node can be reached from now on: others are told, soon."""
+        """Publish this node's address with the next renewal, which is due now."""
         record = {"v": _RECORD_VERSION, "host": address.host, "port": address.port, "secret": address.secret}
         self._record = json.dumps(record, separators=(",", ":"))
-        self._renew_wanted.set()
+        self._renewal_requested.set()
 
     def renew_soon(self) -> None:
-        """Redis was away and is back, or has lost its data: say that this node is here."""
-        self._renew_wanted.set()
+        """Renew now: Redis was unreachable or has lost its data."""
+        self._renewal_requested.set()
 
     async def run(self) -> None:
-        """Renew and look until cancelled."""
+        """Renew until cancelled."""
         while True:
-            self._renew_wanted.clear()
-            await self._ask()
+            self._renewal_requested.clear()
+            await self._query_redis()
             try:
                 async with asyncio.timeout(jittered(self._options.renew_s, low=0.75)):
-                    await self._renew_wanted.wait()
+                    await self._renewal_requested.wait()
             except TimeoutError:
-                pass  # it is time
+                pass  # the next renewal is due
 
     async def leave(self) -> None:
-        """Say that this node is gone, if Redis answers at once; else its lease ends by itself."""
+        """Remove this node's lease, if Redis answers at once; else it expires."""
         self._record = _LEAVE
         try:
-            async with asyncio.timeout(_LEAVE_LIMIT_S):
-                if self._asking is not None:
-                    await asyncio.wait({self._asking})
-                await self._ask()
+            async with asyncio.timeout(_LEAVE_TIMEOUT_S):
+                if self._query is not None:
+                    await asyncio.wait({self._query})
+                await self._query_redis()
         except TimeoutError:
-            logger.info("Redis was not told that this gateway ends")
+            logger.info("node lease not removed, it will expire")
         finally:
             self._left = True
 
     # -- Redis --------------------------------------------------------------------------------------------------------
 
-    async def _ask(self) -> bool:
-        """Renew and look, once for all who want it at the same time; whether Redis answered."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._renew(), name="node-directory")
-            self._asking.add_done_callback(self._asked)
-        return await asyncio.shield(self._asking)
+    async def _query_redis(self) -> bool:
+        """Renew, in one query for all concurrent callers; return whether Redis answered."""
+        if self._query is None:
+            self._query = asyncio.create_task(self._renew(), name="node-directory")
+            self._query.add_done_callback(self._clear_query)
+        return await asyncio.shield(self._query)
 
-    def _asked(self, _task: asyncio.Task[bool]) -> None:
-        self._asking = None
+    def _clear_query(self, _task: asyncio.Task[bool]) -> None:
+        self._query = None
 
     async def _renew(self) -> bool:
         loop = asyncio.get_running_loop()
-        self._asked_at = loop.time()
+        self._queried_at = loop.time()
         if self._left:
-            return False  # the way to Redis may be closed
+            return False  # the connections may be closed
         try:
             args: list[str | bytes | float] = [round(self._options.lease_s * 1_000), self._id, self._record]
-            answer = await self._commands.run(_SCRIPT, self._keys, args)
+            leases = await self._commands.run(_SCRIPT, self._keys, args)
         except RedisUnavailable as error:
             if not self.counters["failures"]:
-                logger.warning("the other gateways cannot be looked up: %s", error)
+                logger.warning("node directory unavailable: %s", error)
             self.counters["failures"] += 1
-            # What is missing was not seen to be missing all the time.
+            # The answers without a node are no longer consecutive.
             for other in self._others.values():
                 other.missing_since = None
             return False
         self.counters["renewals"] += 1
-        self._take(answer, loop.time())
+        self._update(leases, loop.time())
         return True
 
-    def _take(self, answer: Any, now: float) -> None:
+    def _update(self, leases: Any, now: float) -> None:
         listed: dict[str, NodeAddress] = {}
-        for node_id, record in zip(answer[::2], answer[1::2], strict=False):
+        for node_id, record in zip(leases[::2], leases[1::2], strict=False):
             try:
                 listed[_read_id(node_id)] = _read_record(record)
             except (ValueError, RecursionError):
                 self.counters["malformed"] += 1
                 if self.counters["malformed"] == 1:
-                    logger.warning("a record of a gateway in Redis cannot be read: it is passed over")
+                    logger.warning("malformed node record in Redis ignored")
         listed.pop(self._id, None)
         for node_id, address in listed.items():
             if node_id not in self._others:
                 self.counters["joined"] += 1
-            self._others[node_id] = _Other(address)
+            self._others[node_id] = _KnownNode(address)
         for node_id in self._others.keys() - listed.keys():
             other = self._others[node_id]
             if other.missing_since is None:
@@ -242,39 +243,39 @@ class RedisDirectory:
             elif now - other.missing_since >= self._options.missing_s:
                 del self._others[node_id]
                 self.counters["gone"] += 1
-                logger.info("a gateway is gone", extra={"node": node_id})
+                logger.info("node removed from the directory", extra={"node": node_id})
 
 
 def _read_id(raw: bytes) -> str:
     if not _ID.fullmatch(raw):
-        raise ValueError("no node id")
+        raise ValueError("not a node id")
     return raw.decode()
 
 
 def _read_record(raw: bytes) -> NodeAddress:
-    """The address in a record. Whoever can write to Redis can write here: it is only read if it is one.
+    """Decode a record. Every client of the Redis can write one: all of its fields are validated.
 
     Raises:
-        ValueError: it is none.
-        RecursionError: it is none, and deeply nested.
+        ValueError: a field is missing or invalid.
+        RecursionError: the JSON is nested too deep.
     """
     if len(raw) > _MAX_RECORD_BYTES:
         raise ValueError("too long")
     record = json.loads(raw)
     if not isinstance(record, dict):
-        raise ValueError("no object")  # noqa: TRY004 - one error for all that it can be
+        raise ValueError("not an object")  # noqa: TRY004 - one error for every malformed record
     host, port, secret = record.get("host"), record.get("port"), record.get("secret")
     if not (isinstance(host, str) and _is_host(host)):
-        raise ValueError("no host")
+        raise ValueError("invalid host")
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port <= _MAX_PORT:
-        raise ValueError("no port")
+        raise ValueError("invalid port")
     if not (isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret):
-        raise ValueError("no secret")
+        raise ValueError("invalid secret")
     return NodeAddress(host, port, secret)
 
 
 def _is_host(text: str) -> bool:
-    """Whether it is an IP address, without a zone, or a DNS name."""
+    """Whether the text is an IP address without a zone, or a DNS name."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

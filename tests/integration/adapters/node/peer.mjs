@@ -52,7 +52,7 @@ const ops = {
     (await broadcasting(c, io).fetchSockets()).map(({ id, handshake, rooms, data }) => ({ id, handshake, rooms: [...rooms], data })),
   rooms: async (c) => [...(await io.of(c.nsp ?? "/").adapter.allRooms())],
   sids: async (c) => {
-    // Version 8 only answers this one: asked here as version 7 asks.
+    // Version 8 only responds to this request: send it as version 7 does.
     const { requestChannel, responseChannel } = io.of("/").adapter;
     const listener = pub.duplicate();
     await listener.subscribe(responseChannel);

@@ -1,4 +1,4 @@
-"""Layout of records and frames: what is written comes back, what is not ours is named."""
+"""Layout of records and frames: encoding round-trips, and malformed data has a reason."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def frame(epoch: str, records: list[bytes]) -> bytes:
 @given(seqs, args, traces)
 @example(1, b"[]", "-x")
 @example(2**53, b'["\xc3\xa4"]', None)
-def test_an_entry_comes_back_as_it_was_given(seq: int, args: bytes, trace: str | None) -> None:
+def test_an_entry_round_trips(seq: int, args: bytes, trace: str | None) -> None:
     entry = LogEntry(seq, args, trace)
     assert decode_record(encode_record(entry, MAX)) == entry
 
 
 @given(st.text(min_size=1, max_size=60))
-def test_an_epoch_is_one_word_and_comes_back(epoch: str) -> None:
+def test_an_epoch_is_encoded_as_one_word_and_round_trips(epoch: str) -> None:
     word = encode_epoch(epoch)
     assert b" " not in word
     if len(word) <= 256:
@@ -45,18 +45,18 @@ def test_an_epoch_is_one_word_and_comes_back(epoch: str) -> None:
 
 
 @given(st.lists(args, min_size=1, max_size=5), st.integers(1, 10**9))
-def test_a_frame_comes_back_whole(payloads: list[bytes], first: int) -> None:
+def test_a_frame_round_trips(payloads: list[bytes], first: int) -> None:
     given_entries = [LogEntry(first + number, payload) for number, payload in enumerate(payloads)]
     records = [encode_record(entry, MAX) for entry in given_entries]
     assert decode_frame(frame("e-1", records)) == ("e-1", given_entries)
 
 
 @pytest.mark.parametrize("trace", ["", "-", "a b", "a\nb", "ä", "x" * 129, "\x00\x01"])
-def test_a_trace_that_is_no_word_is_left_out_and_costs_nothing(trace: str) -> None:
+def test_a_trace_that_is_not_a_printable_word_is_dropped(trace: str) -> None:
     assert decode_record(encode_record(LogEntry(7, b"[]", trace), MAX)) == LogEntry(7, b"[]")
 
 
-def test_an_entry_at_the_limit_travels_and_one_beyond_it_is_cut() -> None:
+def test_an_entry_beyond_the_size_limit_loses_its_arguments_and_one_at_the_limit_does_not() -> None:
     fits = LogEntry(1, b"[" + b" " * 742 + b"]")
     assert len(fits.args) == 744
     assert decode_record(encode_record(fits, 1_000)) == fits
@@ -64,7 +64,7 @@ def test_an_entry_at_the_limit_travels_and_one_beyond_it_is_cut() -> None:
     assert (cut.seq, cut.args, cut.version) == (1, b"", CUT_ENTRY_VERSION)
 
 
-def test_an_entry_of_another_version_tells_its_seq_and_nothing_else() -> None:
+def test_an_entry_of_another_version_has_only_its_seq() -> None:
     assert decode_record(b"7 42 what ever it holds then\nanything") == LogEntry(42, b"", None, 7)
 
 
@@ -91,13 +91,13 @@ def test_an_entry_of_another_version_tells_its_seq_and_nothing_else() -> None:
         (b"1 1 -\n[\xff]", "encoding"),
     ],
 )
-def test_a_bad_record_is_named(record: bytes, reason: str) -> None:
+def test_a_malformed_record_has_a_reason(record: bytes, reason: str) -> None:
     with pytest.raises(Malformed) as caught:
         decode_record(record)
     assert caught.value.reason == reason
 
 
-def test_a_frame_with_a_hole_is_refused() -> None:
+def test_a_frame_with_a_gap_is_malformed() -> None:
     with pytest.raises(Malformed, match="seq"):
         decode_frame(frame("e", [b"1 1 -\n[]", b"1 3 -\n[]"]))
 

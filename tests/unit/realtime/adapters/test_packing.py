@@ -1,4 +1,4 @@
-"""msgpack of peers that are not trusted."""
+"""msgpack of untrusted senders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_packed_comes_back(value: Any) -> None:
+def test_packing_round_trips(value: Any) -> None:
     assert unpack(pack(value)) == value
 
 
@@ -47,13 +47,13 @@ class Size(IntEnum):
     LARGE = 3
 
 
-def test_values_that_json_takes_are_taken() -> None:
+def test_values_that_json_accepts_are_packed() -> None:
     given_ = {"c": Colour.RED, "s": Size.LARGE, "t": (1,), "big": 2**64, "b": bytearray(b"1"), "m": memoryview(b"2")}
     assert unpack(pack(given_)) == {"c": "red", "s": 3, "t": [1], "big": float(2**64), "b": b"1", "m": b"2"}
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, [lambda: None]])
-def test_values_that_json_refuses_are_refused(value: Any) -> None:
+def test_values_that_json_rejects_are_rejected(value: Any) -> None:
     with pytest.raises(EncodeError):
         pack(value)
 
@@ -62,7 +62,7 @@ def test_numbers_that_are_not_finite_become_null_as_in_javascript() -> None:
     assert unpack(msgpack.packb([nan, inf, -inf])) == [None, None, None]
 
 
-def test_dates_and_what_older_notepacks_wrote_are_read() -> None:
+def test_dates_and_extensions_of_older_notepack_versions_are_decoded() -> None:
     assert unpack(msgpack.packb(msgpack.Timestamp(1, 5_000_000))) == "1970-01-01T00:00:01.005Z"
     assert unpack(msgpack.packb(msgpack.Timestamp(2**60, 0))) is None
     assert unpack(b"\xd4\x00\x00") is None
@@ -87,11 +87,11 @@ def test_dates_and_what_older_notepacks_wrote_are_read() -> None:
     ],
     ids=repr,
 )
-def test_what_is_too_much_or_not_ours_is_malformed(data: bytes) -> None:
+def test_values_beyond_the_bounds_and_other_extensions_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessage):
         unpack(data)
 
 
-def test_the_deepest_and_the_longest_that_are_allowed() -> None:
+def test_values_at_the_bounds_are_decoded() -> None:
     assert unpack(b"\x91" * 128 + b"\xc0")
     assert len(unpack(b"\xdd\x00\x01\x00\x00" + b"\xc0" * 65_536)) == 65_536

@@ -1,4 +1,4 @@
--- Answers {1, last} or, having written nothing, {0, last} (a gap) or {0} (absent, or of another epoch).
+-- Returns {1, last}, or without writing {0, last} (a gap) or {0} (no log, or a log of another epoch).
 local last = ending()
 if not last then
   if FIRST ~= 1 or redis.call('HEXISTS', META, 'epoch') == 1 then

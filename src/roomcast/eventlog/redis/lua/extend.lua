@@ -3,8 +3,8 @@
 -- KEYS  meta, entries
 -- ARGV  channel, epoch, max entries, max bytes, ttl ms, first seq, record, record, ...
 --
--- The entries are a list whose newest element has the seq `last` of the meta: a gap cannot be expressed. The two keys
--- may part (eviction): without the meta the log is absent, without the list it is one that begins at `last`.
+-- The entries are a list whose newest element has the seq `last` of the meta: it cannot have a gap. One key may be
+-- evicted without the other: without the meta there is no log, without the list the log is empty after `last`.
 local META, ENTRIES = KEYS[1], KEYS[2]
 local CHANNEL, EPOCH, TTL_MS = ARGV[1], ARGV[2], ARGV[5]
 local MAX_ENTRIES, MAX_BYTES = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -12,13 +12,13 @@ local FIRST = tonumber(ARGV[6])
 local RECORDS = 7
 local GIVEN = #ARGV - RECORDS + 1
 
--- The seq at which this epoch's log ends, or nil.
+-- The last seq of this epoch's log, or nil.
 local function ending()
   local state = redis.call('HMGET', META, 'epoch', 'last')
   return state[1] == EPOCH and tonumber(state[2]) or nil
 end
 
--- An empty log behind `last`, whatever was there.
+-- Replaces the log by an empty one after `last`.
 local function create(last)
   redis.call('DEL', ENTRIES)
   redis.call('HSET', META, 'epoch', EPOCH, 'last', string.format('%.0f', last), 'bytes', 0)
@@ -29,7 +29,7 @@ local function keep()
   redis.call('PEXPIRE', ENTRIES, TTL_MS)
 end
 
--- Adds and publishes what lies behind `last`, which FIRST does not leave a gap to. Returns the new end.
+-- Appends and publishes the records after `last`; FIRST is at most last + 1. Returns the new last seq.
 local function extend(last)
   local from = RECORDS + math.max(last + 1 - FIRST, 0)
   if GIVEN > 0 and from <= #ARGV then

@@ -1,5 +1,5 @@
 -- KEYS  meta, entries    ARGV  ttl ms
--- Answers {epoch, last} or {} if the log is absent.
+-- Returns {epoch, last}, or {} without a log.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'last')
 if not (state[1] and state[2]) then
   return {}

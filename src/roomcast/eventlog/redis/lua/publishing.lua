@@ -1,2 +1,2 @@
--- Sharded channels since Redis 7, which is also when Lua learned its version. Subscribers decide likewise.
+-- Redis 7 added sharded channels and REDIS_VERSION_NUM. Subscribers choose by the same rule.
 local PUBLISH = redis.REDIS_VERSION_NUM and 'SPUBLISH' or 'PUBLISH'

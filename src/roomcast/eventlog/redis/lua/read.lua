@@ -1,5 +1,5 @@
 -- KEYS  meta, entries    ARGV  ttl ms, epoch, after, limit
--- Answers {} if absent, {epoch, last} if it cannot replay, else {epoch, last, records, 1 if there are more}.
+-- Returns {} without a log, {epoch, last} if it cannot replay, else {epoch, last, records, 1 if there are more}.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'last')
 if not (state[1] and state[2]) then
   return {}

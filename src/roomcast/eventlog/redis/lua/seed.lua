@@ -1,7 +1,7 @@
--- Answers {last}. Without records, FIRST is the seq after the head.
+-- Returns {last}. Without records, FIRST is the seq after the head.
 local last = ending()
 if not last or FIRST > last + 1 then
-  -- Absent, of another epoch, or one whose past would have a hole: begin anew with what was given.
+  -- No log, one of another epoch, or one that would have a gap: start over with the given records.
   last = FIRST - 1
   create(last)
 end

@@ -1,3 +1,3 @@
 -- KEYS  channel    ARGV  message
--- Publishes as the log does: whoever hears this would have heard that, which is what the canary is for.
+-- Publishes as the log does: a canary that arrives proves that entries would have arrived.
 return redis.call(PUBLISH, KEYS[1], ARGV[1])

@@ -1,6 +1,6 @@
--- KEYS  leases (sorted set: node id by the end of its lease), records (hash: node id to record)
--- ARGV  lease ms, own id, own record ("" to leave, "-" only to look)
--- Answers [id, record, id, record, ...] of the nodes whose lease stands. Time is the server's: nodes' clocks differ.
+-- KEYS  leases (sorted set: node id by the expiry of its lease), records (hash: node id to record)
+-- ARGV  lease ms, own id, own record ("" removes the lease, "-" only reads)
+-- Returns [id, record, id, record, ...] of the nodes with a valid lease. Times are the server's: nodes' clocks differ.
 local LEASES, RECORDS = KEYS[1], KEYS[2]
 local LEASE_MS, ID, RECORD = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call('TIME')
@@ -16,7 +16,7 @@ for _, ended in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', string.format
   redis.call('ZREM', LEASES, ended)
   redis.call('HDEL', RECORDS, ended)
 end
--- Both may part (eviction): who has no record is not reached, who has no lease is gone.
+-- One key may be evicted without the other: a node without a record is skipped, one without a lease is missing.
 redis.call('PEXPIRE', LEASES, 10 * LEASE_MS)
 redis.call('PEXPIRE', RECORDS, 10 * LEASE_MS)
 local answer = {}
