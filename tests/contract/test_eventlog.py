@@ -13,6 +13,7 @@ from roomcast.chat.ports import MAX_SIGNAL_BYTES, Appended, CannotReplay, EventL
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.redis_client import RedisAddress, RedisOptions
+from support.log_watch import Sink
 from support.redis_server import RedisServer, running
 
 EPOCH, OTHER_EPOCH = "epoch-a", "epoch-b"
@@ -36,25 +37,6 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[EventLog]:
     server.command("FLUSHALL")
     async with RedisEventLog(RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),))) as redis_log:
         yield redis_log
-
-
-class Sink:
-    """Records entries; `reached` waits without sleeping."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[str, int]] = []
-        self._changed = asyncio.Event()
-
-    def __call__(self, epoch: str, entries: Sequence[LogEntry]) -> None:
-        self.entries.extend((epoch, entry.seq) for entry in entries)
-        self._changed.set()
-
-    async def reached(self, seq: int) -> list[int]:
-        async with asyncio.timeout(5):
-            while not self.entries or self.entries[-1][1] < seq:
-                self._changed.clear()
-                await self._changed.wait()
-        return [seq for _, seq in self.entries]
 
 
 def entries(first: int, last: int) -> list[LogEntry]:
@@ -180,7 +162,7 @@ async def test_a_closed_subscription_gets_nothing_and_may_be_closed_twice(log: E
     await subscription.close()
     await log.append(CHAT, EPOCH, entries(1, 1))
     await other.reached(1)
-    assert closed.entries == []
+    assert closed.seqs == []
     await kept.close()
 
 

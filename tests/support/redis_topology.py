@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.ports import free_port
 from support.redis_server import RedisServer
 
 MASTER_NAME = "roomcast-master"
 SLOTS = 16_384
 _SETTLE_LIMIT_S = 30.0
+_FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
 
 
 def _wait(condition: object, what: str) -> None:
@@ -37,6 +39,11 @@ class SentinelGroup:
 
     servers: tuple[RedisServer, RedisServer]
     sentinels: tuple[RedisServer, ...]
+
+    def options(self) -> RedisOptions:
+        """Options that find the master, with short timeouts."""
+        addresses = tuple(RedisAddress("127.0.0.1", sentinel.port) for sentinel in self.sentinels)
+        return RedisOptions(addresses=addresses, sentinel_master=MASTER_NAME, **_FAST)
 
     def master(self) -> RedisServer:
         """The current master, according to the first sentinel."""
@@ -84,6 +91,10 @@ class ClusterNodes:
     """Three masters, then a replica of each."""
 
     servers: tuple[RedisServer, ...]
+
+    def options(self) -> RedisOptions:
+        """Options that start from the first node, with short timeouts."""
+        return RedisOptions(addresses=(RedisAddress("127.0.0.1", self.servers[0].port),), cluster=True, **_FAST)
 
     def owner(self, key: str) -> RedisServer:
         """The node that owns the key's slot, according to the first running one."""

@@ -14,7 +14,6 @@ from importlib.resources import files
 class Script:
     """A script and the SHA-1 digest under which Redis caches it."""
 
-    name: str
     source: str
     sha: str
 
@@ -24,4 +23,4 @@ def load_script(package: str, name: str, *modules: str) -> Script:
     folder = files(package) / "lua"
     source = "\n".join((folder / f"{module}.lua").read_text(encoding="utf-8") for module in (*modules, name))
     # Redis identifies scripts by SHA-1; nothing depends on its strength.
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -9,9 +9,8 @@ import pytest
 
 from roomcast.chat.ports import Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
-from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, entries, publish, publish_until_heard
-from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+from support.redis_topology import redis_cluster, sentinel_group
 from support.waiting import until
 
 EPOCH = "e1"
@@ -19,22 +18,10 @@ EPOCH = "e1"
 pytestmark = pytest.mark.chaos
 
 
-def address(port: int) -> RedisAddress:
-    return RedisAddress("127.0.0.1", port)
-
-
-FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
-
-
 async def test_after_a_killed_master_the_log_uses_the_promoted_one(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
-        options = RedisOptions(
-            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            **FAST,
-        )
         reconnected = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
+        async with RedisEventLog(group.options(), on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             for seq in range(1, 51):
@@ -54,13 +41,8 @@ async def test_after_a_killed_master_the_log_uses_the_promoted_one(tmp_path: Pat
 
 async def test_a_former_master_that_resumes_is_not_used(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
-        options = RedisOptions(
-            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            **FAST,
-        )
         reconnected = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
+        async with RedisEventLog(group.options(), on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             await publish(log, "chat", EPOCH, 1)
@@ -79,12 +61,7 @@ async def test_a_former_master_that_resumes_is_not_used(tmp_path: Path) -> None:
 
 async def test_entries_that_a_failover_lost_are_reported_as_a_gap(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
-        options = RedisOptions(
-            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            **FAST,
-        )
-        async with RedisEventLog(options) as log:
+        async with RedisEventLog(group.options()) as log:
             await log.append("chat", EPOCH, entries(1, 5))
             master = group.master()
             replica = next(server for server in group.servers if server is not master)
@@ -106,9 +83,8 @@ async def test_entries_that_a_failover_lost_are_reported_as_a_gap(tmp_path: Path
 
 async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp_path: Path) -> None:
     with redis_cluster(tmp_path) as nodes:
-        options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
         reconnected = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
+        async with RedisEventLog(nodes.options(), on_reconnect=reconnected.set) as log:
             chats = [f"chat-{number}" for number in range(60)]
             sinks = {chat: Sink() for chat in chats}
             await asyncio.gather(*(log.subscribe(chat, sink) for chat, sink in sinks.items()))
@@ -131,12 +107,7 @@ async def test_a_cluster_serves_every_chat_and_survives_the_loss_of_a_master(tmp
 
 async def test_concurrent_look_ups_keep_every_sentinel(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
-        options = RedisOptions(
-            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            **FAST,
-        )
-        async with RedisEventLog(options) as log:
+        async with RedisEventLog(group.options()) as log:
             commands = log._commands
             assert commands._sentinel is not None
             group.sentinels[0].kill()

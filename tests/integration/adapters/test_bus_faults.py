@@ -105,7 +105,7 @@ async def test_waiting_messages_are_bounded_and_the_newest_survive(redis: RedisS
     assert one.counters.dropped["queue-full"] > 90
     redis.start()
     await until(lambda: one.ready and two.ready)
-    assert len(one._queue) == 0
+    assert one._queue.size_bytes == 0
     one.publish(Broadcast(Selection("/", None), EncodedEvent.from_args("huge", "x" * 300_000)))
     assert one.counters.dropped["oversize"] == 1
     one.publish(leave(10))

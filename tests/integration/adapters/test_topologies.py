@@ -11,7 +11,7 @@ from roomcast.realtime.core.cluster import Command, Leave, Selection
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running
-from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
+from support.redis_topology import redis_cluster, sentinel_group
 from support.waiting import until
 
 
@@ -21,14 +21,8 @@ def leave(number: int) -> Command:
 
 async def test_after_a_failover_all_adapters_use_the_new_master(tmp_path: Path) -> None:
     with sentinel_group(tmp_path, sentinels_wanted=1) as group:
-        options = RedisOptions(
-            addresses=tuple(RedisAddress("127.0.0.1", sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            probe_interval_s=0.2,
-            probe_timeout_s=0.5,
-        )
         async with AsyncExitStack() as stack:
-            one, two, node = RedisAdapter(options), RedisAdapter(options), RecordingNode()
+            one, two, node = RedisAdapter(group.options()), RedisAdapter(group.options()), RecordingNode()
             one.bind(RecordingNode())
             two.bind(node)
             for adapter in (one, two):

@@ -7,28 +7,17 @@ from pathlib import Path
 
 from roomcast.chat.ports import Head
 from roomcast.eventlog.redis import RedisEventLog
-from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, publish, publish_until_heard
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 from support.waiting import until
 
 EPOCH = "e1"
-FAST = {"probe_interval_s": 0.2, "probe_timeout_s": 0.5, "command_timeout_s": 1.0, "topology_interval_s": 0.5}
-
-
-def address(port: int) -> RedisAddress:
-    return RedisAddress("127.0.0.1", port)
 
 
 async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
     with sentinel_group(tmp_path, sentinels_wanted=1) as group:
-        options = RedisOptions(
-            addresses=tuple(address(sentinel.port) for sentinel in group.sentinels),
-            sentinel_master=MASTER_NAME,
-            **FAST,
-        )
         reconnected = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
+        async with RedisEventLog(group.options(), on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             await publish(log, "chat", EPOCH, 1)
@@ -45,9 +34,8 @@ async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
 
 async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path) -> None:
     with redis_cluster(tmp_path, replicas=False) as nodes:
-        options = RedisOptions(addresses=(address(nodes.servers[0].port),), cluster=True, **FAST)
         reconnected = asyncio.Event()
-        async with RedisEventLog(options, on_reconnect=reconnected.set) as log:
+        async with RedisEventLog(nodes.options(), on_reconnect=reconnected.set) as log:
             sink = Sink()
             await log.subscribe("chat", sink)
             others = {f"chat-{number}": Sink() for number in range(30)}

@@ -189,20 +189,20 @@ async def test_the_number_of_waiting_look_ups_of_unknown_nodes_is_bounded(redis:
     async with member(at(redis), 1001, few) as (first, _), member(at(redis), 1002) as (second, _):
         await until_alive(first, {first.node_id, second.node_id})
         waiting = [asyncio.create_task(first.look_up(f"unknown{number}")) for number in range(2)]
-        await asyncio.sleep(0)  # they have begun
+        await asyncio.sleep(0)  # the tasks have started
         began = asyncio.get_running_loop().time()
         for _ in range(3):
             with pytest.raises(DirectoryUnavailable):
                 await first.look_up("unknown3")
             assert await first.look_up(second.node_id) is not None
         assert asyncio.get_running_loop().time() - began < 1
-        # Who asks about a node that another one told of is no stranger: it waits beside those.
+        # An id that comes from another node does not count against the limit.
         asked = asyncio.create_task(first.known("unknown3"))
         leaving = waiting.pop()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         async with member(at(redis), 1003) as (third, _):
-            assert await first.look_up(third.node_id) is not None  # there is a place again
+            assert await first.look_up(third.node_id) is not None  # a slot is free again
         for task in (*waiting, asked):
             assert not task.done()
             task.cancel()

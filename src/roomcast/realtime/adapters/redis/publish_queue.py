@@ -19,7 +19,10 @@ class PublishQueue:
 
     Args:
         options: The bounds.
-        counters: Count what is dropped.
+        counters: Count dropped messages.
+
+    Attributes:
+        size_bytes: Bytes of the waiting commands.
     """
 
     def __init__(self, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
@@ -27,10 +30,6 @@ class PublishQueue:
         self._counters = counters
         self._waiting: deque[tuple[float, bytes]] = deque()
         self.size_bytes = 0
-
-    def __len__(self) -> int:
-        """Messages that wait."""
-        return len(self._waiting)
 
     def put(self, command: bytes, now: float) -> None:
         """Add a PUBLISH.
