@@ -64,14 +64,14 @@ async def test_a_message_is_an_event_a_message_and_an_outbox_mark(store: ChatSto
     assert await store.unpublished(10) == ["c"]
 
 
-async def test_seqs_have_no_gaps_whatever_is_refused_in_between(store: ChatStore) -> None:
+async def test_a_rejected_write_leaves_no_gap_in_the_seqs(store: ChatStore) -> None:
     await store.append_message(new_message())
     with pytest.raises(NotAMember):
         await store.append_message(new_message(member="nobody"))
     assert (await store.append_message(new_message())).event.seq == 2
 
 
-async def test_a_repeat_answers_the_first_result_and_writes_nothing(store: ChatStore) -> None:
+async def test_a_repeat_returns_the_first_result_and_writes_nothing(store: ChatStore) -> None:
     first = await store.append_message(new_message(content="one", client_msg_id="x"))
     repeat = await store.append_message(new_message(content="two", client_msg_id="x"))
     assert not repeat.created
@@ -84,13 +84,13 @@ async def test_the_same_key_in_another_chat_is_another_message(store: ChatStore)
     assert (await store.append_message(new_message("d", client_msg_id="x"))).created
 
 
-async def test_repeats_that_share_one_commit_are_one_message(store: ChatStore) -> None:
+async def test_repeats_in_one_batch_are_one_message(store: ChatStore) -> None:
     outcomes = await asyncio.gather(*(store.append_message(new_message(client_msg_id="x")) for _ in range(20)))
     assert sum(outcome.created for outcome in outcomes) == 1
     assert len({outcome.event.payload for outcome in outcomes}) == 1
 
 
-async def test_one_refused_message_does_not_disturb_those_that_share_its_commit(store: ChatStore) -> None:
+async def test_a_rejected_message_does_not_affect_the_others_of_its_batch(store: ChatStore) -> None:
     outcomes = await asyncio.gather(
         store.append_message(new_message()),
         store.append_message(new_message("unknown", creates=None)),
@@ -101,10 +101,10 @@ async def test_one_refused_message_does_not_disturb_those_that_share_its_commit(
     assert [outcome.event.seq for outcome in (outcomes[0], outcomes[2])] == [1, 2]  # type: ignore[union-attr]
 
 
-async def test_one_message_that_no_database_takes_does_not_disturb_those_that_share_its_commit(
+async def test_a_message_that_violates_a_constraint_does_not_affect_the_others_of_its_batch(
     store: ChatStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # The id is taken by a message of another chat: only the database can see that.
+    # A message of another chat has this id already, which the batch does not load.
     await store.append_message(new_message("d", id="taken"))
     outcomes = await asyncio.gather(
         store.append_message(new_message()),
@@ -117,11 +117,11 @@ async def test_one_message_that_no_database_takes_does_not_disturb_those_that_sh
     assert "one by one" in caplog.text
 
 
-async def test_a_sender_that_gives_up_waiting_does_not_stop_the_others(store: ChatStore) -> None:
-    given_up = asyncio.create_task(store.append_message(new_message(client_msg_id="x")))
+async def test_a_cancelled_send_is_committed_with_the_others(store: ChatStore) -> None:
+    cancelled = asyncio.create_task(store.append_message(new_message(client_msg_id="x")))
     kept = asyncio.create_task(store.append_message(new_message()))
     await asyncio.sleep(0)
-    given_up.cancel()
+    cancelled.cancel()
     assert (await kept).event.seq == 2
     assert not (await store.append_message(new_message(client_msg_id="x"))).created
 
@@ -145,7 +145,7 @@ async def test_a_chat_is_created_with_its_members_as_its_first_events(store: Cha
     assert await store.chat("c") == chat
 
 
-async def test_a_chat_id_is_given_once(store: ChatStore) -> None:
+async def test_a_chat_id_is_used_once(store: ChatStore) -> None:
     new = NewChat("c", None, None, START)
     outcomes = await asyncio.gather(*(store.create_chat(new) for _ in range(3)), return_exceptions=True)
     assert sum(isinstance(outcome, ChatExists) for outcome in outcomes) == 2
@@ -169,7 +169,7 @@ async def test_membership_is_checked_at_the_commit(store: ChatStore) -> None:
     assert isinstance(send, NotAMember)
 
 
-async def test_member_changes_have_seqs_of_their_own_and_changing_nothing_has_none(store: ChatStore) -> None:
+async def test_a_member_change_takes_a_seq_unless_it_changes_nothing(store: ChatStore) -> None:
     await store.append_message(new_message())
     added = await store.change_member(change("bob", MemberAction.ADD))
     assert added is not None
@@ -189,12 +189,12 @@ async def test_member_changes_have_seqs_of_their_own_and_changing_nothing_has_no
     assert await store.members("c", 10) == []
 
 
-async def test_changes_of_an_unknown_chat_are_refused(store: ChatStore) -> None:
+async def test_a_member_change_in_an_unknown_chat_is_rejected(store: ChatStore) -> None:
     with pytest.raises(ChatNotFound):
         await store.change_member(change("bob", MemberAction.ADD))
 
 
-async def test_changes_of_one_member_that_share_one_commit_end_as_the_last_one_says(store: ChatStore) -> None:
+async def test_the_last_of_several_changes_of_one_member_in_a_batch_wins(store: ChatStore) -> None:
     await store.append_message(new_message())
     actions = [MemberAction.ADD, MemberAction.REMOVE, MemberAction.ADD]
     outcomes = await asyncio.gather(*(store.change_member(change("bob", action)) for action in actions))
@@ -212,21 +212,21 @@ async def test_chats_are_listed_by_latest_activity_in_pages(store: ChatStore) ->
     assert [chat.id for chat in await store.chats(9, position, None)] == ["c3", "c2", "c0"]
 
 
-async def test_chats_with_the_same_activity_are_told_apart_by_id(store: ChatStore) -> None:
+async def test_chats_with_the_same_activity_are_ordered_by_id(store: ChatStore) -> None:
     for chat_id in "abc":
         await store.append_message(new_message(chat_id))
     position = ChatPosition(round(START.timestamp() * 1000), "b")
     assert [chat.id for chat in await store.chats(9, position, None)] == ["a"]
 
 
-async def test_a_member_sees_their_own_chats(store: ChatStore) -> None:
+async def test_chats_can_be_limited_to_those_of_a_member(store: ChatStore) -> None:
     await store.create_chat(NewChat("a", None, None, START, "ann"))
     await store.create_chat(NewChat("b", None, None, START, "bob", ("ann",)))
     await store.create_chat(NewChat("x", None, None, START, "eve"))
     assert {chat.id for chat in await store.chats(9, None, "ann")} == {"a", "b"}
 
 
-async def test_activity_never_runs_backwards(store: ChatStore) -> None:
+async def test_last_activity_never_decreases(store: ChatStore) -> None:
     await store.append_message(new_message())
     await store.append_message(new_message(created_at=START - timedelta(hours=1)))
     chat = await store.chat("c")
@@ -272,7 +272,7 @@ async def test_messages_leave_out_other_events_but_the_head_counts_them(store: C
     assert ([message.seq for message in messages], head) == ([1], 2)
 
 
-async def test_marks_are_dropped_up_to_a_seq(store: ChatStore) -> None:
+async def test_outbox_marks_are_deleted_up_to_a_seq(store: ChatStore) -> None:
     for _ in range(3):
         await store.append_message(new_message("c"))
     await store.append_message(new_message("d"))
@@ -286,9 +286,9 @@ async def test_marks_are_dropped_up_to_a_seq(store: ChatStore) -> None:
     assert await store.unpublished(10) == []
 
 
-async def test_standing_tells_everything_at_once(store: ChatStore) -> None:
-    nobody = await store.standing("c", "ann", None)
-    assert (nobody.exists, nobody.last_seq, nobody.is_member, nobody.cursor_holds) == (False, 0, False, True)
+async def test_standing_returns_existence_head_membership_and_cursor_validity(store: ChatStore) -> None:
+    absent = await store.standing("c", "ann", None)
+    assert (absent.exists, absent.last_seq, absent.is_member, absent.cursor_holds) == (False, 0, False, True)
     await store.create_chat(NewChat("c", None, None, START, "ann"))
     ann = await store.standing("c", "ann", Cursor(epoch=store.epoch, seq=1))
     assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_holds) == (True, 1, True, True)
@@ -309,7 +309,7 @@ async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
     assert (await store.standing("c", None, Cursor(epoch=epoch, seq=seq))).cursor_holds is holds
 
 
-async def test_a_message_to_a_chat_with_a_responder_asks_for_a_turn(store: ChatStore) -> None:
+async def test_a_user_message_in_a_chat_with_a_responder_queues_a_turn(store: ChatStore) -> None:
     creates = NewChat("c", None, "demo", START)
     assert (await store.append_message(new_message(creates=creates))).turn_queued
     assert not (await store.append_message(new_message(role="AI"))).turn_queued
@@ -358,7 +358,7 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
             assert all(len(seqs) == 1 for seqs in by_key.values())
 
 
-async def test_a_closed_store_takes_nothing_and_loses_nothing(options: DatabaseOptions) -> None:
+async def test_a_closed_store_rejects_writes_and_has_lost_none(options: DatabaseOptions) -> None:
     async with open_store(options) as opened:
         waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
         await asyncio.sleep(0)

@@ -90,17 +90,17 @@ async def test_an_answer_ends_its_turn_in_the_same_commit(store: Store) -> None:
     assert await store.turns.next_lease_end() is None
 
 
-async def test_a_worker_that_overslept_its_lease_writes_nothing(store: Store) -> None:
+async def test_a_worker_whose_turn_was_claimed_again_writes_nothing(store: Store) -> None:
     await store.chats.append_message(question())
-    asleep = await claim_one(store)
-    awake = await claim_one(store, 99)
+    stale = await claim_one(store)
+    current = await claim_one(store, 99)
     with pytest.raises(TurnLost):
-        await store.chats.append_message(answer(asleep))
+        await store.chats.append_message(answer(stale))
     with pytest.raises(TurnLost):
-        await store.turns.extend_lease(asleep.claim, LEASE_END)
+        await store.turns.extend_lease(stale.claim, LEASE_END)
     with pytest.raises(TurnLost):
-        await store.turns.fail_turn(asleep.claim, "late")
-    assert (await store.chats.append_message(answer(awake))).event.seq == 2
+        await store.turns.fail_turn(stale.claim, "late")
+    assert (await store.chats.append_message(answer(current))).event.seq == 2
 
 
 async def test_two_answers_to_one_turn_are_one_message(store: Store) -> None:
@@ -111,7 +111,7 @@ async def test_two_answers_to_one_turn_are_one_message(store: Store) -> None:
     assert (await store.chats.events_after("c", 0, 9))[1] == 2
 
 
-async def test_a_failed_turn_is_over(store: Store) -> None:
+async def test_a_failed_turn_is_neither_claimed_nor_answered(store: Store) -> None:
     await store.chats.append_message(question())
     turn = await claim_one(store)
     await store.turns.fail_turn(turn.claim, "no model")
@@ -120,7 +120,7 @@ async def test_a_failed_turn_is_over(store: Store) -> None:
         await store.chats.append_message(answer(turn))
 
 
-async def test_turns_of_one_chat_are_claimed_one_after_the_other_and_chats_do_not_wait(store: Store) -> None:
+async def test_turns_of_one_chat_are_claimed_one_at_a_time_and_do_not_block_other_chats(store: Store) -> None:
     await store.chats.append_message(question("c", content="first"))
     await store.chats.append_message(question("c", content="second", created_at=START - timedelta(hours=1)))
     await store.chats.append_message(question("d", content="other", created_at=START + timedelta(seconds=1)))
@@ -139,14 +139,14 @@ async def test_racing_workers_claim_each_turn_once(store: Store) -> None:
     assert len(turns) == len(set(turns)) == 10
 
 
-async def test_history_ends_where_it_is_asked_to(store: Store) -> None:
+async def test_recent_messages_end_at_the_requested_seq(store: Store) -> None:
     for number in range(5):
         await store.chats.append_message(new_message(content=str(number)))
     history = await store.turns.recent_messages("c", 4, 2)
     assert [message.content for message in history] == ["2", "3"]
 
 
-async def test_turns_of_an_embedded_process_that_died_may_be_had_at_once(tmp_path: Path) -> None:
+async def test_on_sqlite_running_turns_can_be_claimed_at_once_after_a_restart(tmp_path: Path) -> None:
     async with open_store(fresh_database(tmp_path)) as store:
         await store.chats.append_message(question())
         first = await claim_one(store)

@@ -1,6 +1,6 @@
-"""Real PostgreSQL clusters for tests: on free loopback ports, in directories of their own, ended by their ids.
+"""PostgreSQL servers for tests, each on a free loopback port with a data directory of its own.
 
-PostgreSQL refuses to run as root, so a test run of root's starts it as ``postgres`` (or ``nobody``).
+PostgreSQL refuses to run as root, so tests that run as root start it as ``postgres`` (or ``nobody``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pytest
 from support.ports import free_port
 
 START_LIMIT_S = 20.0
-#: What no test needs and every start pays for.
+#: Turns off what no test needs and slows down the start.
 _SETTINGS = {
     "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 
 
 def find_postgres() -> Path | None:
-    """The directory of the server's programs: what ``pg_config`` says, else the newest of Debian's."""
+    """The directory of the server's programs: from ``pg_config``, else the newest version that Debian installed."""
     found = []
     if config := shutil.which("pg_config"):
         found.append(Path(subprocess.check_output([config, "--bindir"], text=True).strip()))
@@ -50,10 +50,10 @@ def find_postgres() -> Path | None:
 
 
 def require_postgres() -> Path:
-    """The programs' directory; without it the test is skipped loudly, and fails under ``CI=true``."""
+    """The directory of the server's programs. Without it the test is skipped, or fails under ``CI=true``."""
     path = find_postgres()
     if path is None:
-        reason = "no PostgreSQL server here: apt-get install postgresql, or put pg_config on the PATH"
+        reason = "no PostgreSQL server found: apt-get install postgresql, or put pg_config on the PATH"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -62,7 +62,7 @@ def require_postgres() -> Path:
 
 @functools.cache
 def _identity() -> dict[str, Any]:
-    """Who the server runs as, for `subprocess`; nothing to say unless we are root."""
+    """Arguments for `subprocess` that select the server's user; empty unless the tests run as root."""
     if os.geteuid() != 0:
         return {}
     names = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -72,12 +72,12 @@ def _identity() -> dict[str, Any]:
 
 @dataclass
 class PostgresServer:
-    """One cluster, which can be killed, restarted on its port, and paused.
+    """One server, which can be killed, restarted on the same port, and paused.
 
     Attributes:
         directory: Its data.
-        durable: Whether a commit waits for the disk. A server that is killed needs that as little as one that is
-            not: only the machine's power would take what the kernel holds.
+        durable: Whether a commit waits for the disk (``fsync``). A killed server loses nothing either way, since the
+            kernel keeps its writes.
         port: Where it listens.
     """
 
@@ -87,7 +87,7 @@ class PostgresServer:
     process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
-        """Make the cluster."""
+        """Create the data directory."""
         programs = require_postgres()
         self.directory.chmod(0o700)
         if identity := _identity():
@@ -97,7 +97,7 @@ class PostgresServer:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **_identity())
 
     def start(self) -> None:
-        """Start it; returns once it answers."""
+        """Start the server and wait until it answers."""
         settings = _SETTINGS | {"port": str(self.port), "fsync": "on" if self.durable else "off"}
         command = [str(require_postgres() / "postgres"), "-D", str(self.directory)]
         for name, value in settings.items():
@@ -111,66 +111,66 @@ class PostgresServer:
             except psycopg.OperationalError as error:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError((self.directory / "server.log").read_text()[-2_000:]) from error
-                time.sleep(0.01)  # nothing tells when another process listens
+                time.sleep(0.01)  # no event says when another process listens
             else:
                 return
 
     def kill(self) -> None:
-        """SIGKILL the server and every process of it; returns when they are gone."""
+        """Send SIGKILL to the server and all its processes, and wait until they have ended."""
         if self.process is None:
             return
-        family = self._family()
+        processes = self._processes()
         self.process.kill()
         self.process.wait()
         self.process = None
-        for member in family[1:]:
-            # They would notice by themselves that the server is gone, only later.
+        for member in processes[1:]:
+            # They end by themselves without the server, but later.
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
-        # A new server refuses to start before the last one has let go of the shared memory.
+        # A new server cannot start before the old processes have released the shared memory.
         deadline = time.monotonic() + START_LIMIT_S
-        while any(map(_runs, family[1:])) and time.monotonic() < deadline:
-            time.sleep(0.005)  # nothing tells when a process ends that is not ours
+        while any(map(_is_running, processes[1:])) and time.monotonic() < deadline:
+            time.sleep(0.005)  # no event says when a process ends that is not a child
 
     def pause(self) -> None:
-        """SIGSTOP everything: connections stay, nothing is answered."""
+        """Send SIGSTOP to all processes: connections stay open without an answer."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT to all processes."""
         self._signal(signal.SIGCONT)
 
     def url(self, database: str = "postgres") -> str:
-        """The address of a database."""
+        """The URL of a database."""
         return f"postgresql://roomcast@127.0.0.1:{self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run one statement on a connection of its own; its rows, if it has any."""
+        """Run one statement on a new connection and return its rows, if it has any."""
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=5) as connection:
-            cursor = connection.execute(statement)  # type: ignore[arg-type] # a test's own text
+            cursor = connection.execute(statement)  # type: ignore[arg-type] # not a LiteralString
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self, template: str = "template0") -> str:
-        """A new database, as ``template`` is; its name."""
+        """Create a database from ``template``; returns its name."""
         name = f"test_{next(_numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def _family(self) -> list[psutil.Process]:
-        """The server, and then every process of it."""
+    def _processes(self) -> list[psutil.Process]:
+        """The server, then its child processes."""
         assert self.process is not None
         first = psutil.Process(self.process.pid)
         return [first, *first.children(recursive=True)]
 
     def _signal(self, number: signal.Signals) -> None:
-        for member in self._family():
+        for member in self._processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.send_signal(number)
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
-        # One that nobody has buried yet holds nothing any more.
+        # A zombie holds no resources.
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
@@ -178,9 +178,9 @@ def _runs(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def running(*, durable: bool = False) -> Iterator[PostgresServer]:
-    """A new cluster, started; killed and removed at the end."""
+    """A new server, started; killed and removed at the end."""
     require_postgres()
-    # Not below pytest's own directories: those let nobody else in.
+    # Not below pytest's directories, which other users cannot enter.
     with tempfile.TemporaryDirectory(prefix="roomcast-pg-", ignore_cleanup_errors=True) as directory:
         server = PostgresServer(Path(directory), durable=durable)
         server.create()

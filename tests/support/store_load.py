@@ -1,6 +1,6 @@
-"""Senders that load a store, as replicas of the API would: ``python -m support.store_load URL NAME SENDERS SECONDS``.
+"""Load on a store, as from replicas of the API: ``python -m support.store_load URL NAME SENDERS SECONDS``.
 
-As a process it prints one JSON line: what was acknowledged and how long each took.
+As a program it prints its `Tally` as one JSON line.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CHAT = "busy"
 
 @dataclass
 class Tally:
-    """What senders saw.
+    """The results of a group of senders.
 
     Attributes:
         acknowledged: Seq by ``client_msg_id``.
-        seconds: How long each acknowledged send took.
-        failed: Attempts that were answered with an error.
+        seconds: Duration of each acknowledged send.
+        failed: Attempts that raised an error.
         elapsed_s: From the first send to the last answer.
     """
 
@@ -42,21 +42,21 @@ class Tally:
 
     @property
     def figures(self) -> str:
-        """Throughput and latency, for people."""
+        """Throughput and latency as text."""
         ordered = sorted(self.seconds)
         p99 = ordered[len(ordered) * 99 // 100] * 1000
         return f"{len(ordered) / self.elapsed_s:.0f} sends/s, p99 {p99:.0f} ms, {self.failed} failed attempts"
 
 
 def message(key: str, chat_id: str = CHAT) -> NewMessage:
-    """A message that anyone may send."""
+    """A message that needs no membership and creates its chat."""
     now = datetime.now(UTC)
     creates = NewChat(chat_id, None, None, now)
     return NewMessage(new_id(), chat_id, "USER", f"text of {key}", "ann", key, now, creates=creates)
 
 
 async def send_until_acknowledged(store: ChatStore, key: str, tally: Tally, chat_id: str = CHAT) -> None:
-    """One message as a client sends it: the same key again until it is answered."""
+    """Send one message as a client does: repeat the same key until it is acknowledged."""
     while True:
         started = time.perf_counter()
         try:
@@ -71,7 +71,7 @@ async def send_until_acknowledged(store: ChatStore, key: str, tally: Tally, chat
 
 
 async def load(store: ChatStore, name: str, senders: int, seconds: float, *, pause_s: float = 0.0) -> Tally:
-    """Let ``senders`` send for so long, each with random pauses of at most ``pause_s``."""
+    """Let ``senders`` senders send for ``seconds``, each with random pauses of at most ``pause_s``."""
     tally = Tally()
     started = time.perf_counter()
 
@@ -89,7 +89,7 @@ async def load(store: ChatStore, name: str, senders: int, seconds: float, *, pau
 
 
 async def load_from_processes(url: str, names: Iterable[str], senders: int, seconds: float) -> list[Tally]:
-    """The same from one process for each name, at once."""
+    """As `load`, from one process for each name at the same time."""
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable, __file__, url, name, str(senders), str(seconds), stdout=asyncio.subprocess.PIPE
@@ -102,7 +102,7 @@ async def load_from_processes(url: str, names: Iterable[str], senders: int, seco
 
 
 async def all_events(store: ChatStore, chat_id: str = CHAT) -> list[StoredEvent]:
-    """A chat's whole history, page by page."""
+    """All events of a chat, read page by page."""
     events: list[StoredEvent] = []
     while True:
         page, head = await store.events_after(chat_id, events[-1].seq if events else 0, 500)
@@ -112,7 +112,7 @@ async def all_events(store: ChatStore, chat_id: str = CHAT) -> list[StoredEvent]
 
 
 async def check_exact(store: ChatStore, tallies: Iterable[Tally], chat_id: str = CHAT) -> int:
-    """One order without a gap, which has every acknowledged message once, where its sender was told; its length."""
+    """Check that seqs have no gap and each acknowledged message is stored once, at its seq; returns the count."""
     events = await all_events(store, chat_id)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     stored = {json.loads(event.payload)["clientMsgId"]: event.seq for event in events}

@@ -1,4 +1,4 @@
-"""A commit that nobody knows of: the connection died between it and its answer, or the process that made it did."""
+"""Commits whose outcome is unknown: the connection, or the process, ends between the commit and its answer."""
 
 from __future__ import annotations
 
@@ -32,52 +32,52 @@ LIMIT_S = 10.0
 
 
 @dataclass
-class World:
-    """A back end whose database is behind a proxy; its relay sweeps when it is told to."""
+class BackendBehindProxy:
+    """A back end whose connection to the database passes a proxy. Its relay sweeps only on request."""
 
     proxy: TcpProxy
     store: ChatStore
     writer: ChatWriter
     log: MemoryEventLog
-    news: list[tuple[int, str | None]]
+    notified: list[tuple[int, str | None]]
     wakes: list[None]
-    _fed: list[int] = field(default_factory=list)
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _received: list[int] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def follow(self, chat_id: str) -> None:
         await self.log.subscribe(chat_id, self._feed)
 
     def _feed(self, _epoch: str, entries: Sequence[LogEntry]) -> None:
-        self._fed += [entry.seq for entry in entries]
-        self._moved.set()
+        self._received += [entry.seq for entry in entries]
+        self._changed.set()
 
     async def fed(self, seqs: list[int]) -> None:
-        """Returns once a follower has got just these."""
+        """Wait until the subscriber has received exactly these."""
         async with asyncio.timeout(LIMIT_S):
-            while len(self._fed) < len(seqs):
-                self._moved.clear()
-                await self._moved.wait()
-        assert self._fed == seqs
+            while len(self._received) < len(seqs):
+                self._changed.clear()
+                await self._changed.wait()
+        assert self._received == seqs
 
     async def settled(self) -> None:
-        """Returns once nothing is on its way to the log, or to the marks."""
+        """Wait until every event is published and its outbox mark deleted."""
 
-        async def nothing_is() -> bool:
+        async def outbox_is_empty() -> bool:
             return not await self.store.unpublished(1)
 
-        await until(nothing_is)
+        await until(outbox_is_empty)
 
 
 @asynccontextmanager
-async def world(server: PostgresServer) -> AsyncIterator[World]:
+async def backend_behind_proxy(server: PostgresServer) -> AsyncIterator[BackendBehindProxy]:
     name = server.create_database()
     log = MemoryEventLog()
-    news: list[tuple[int, str | None]] = []
+    notified: list[tuple[int, str | None]] = []
     wakes: list[None] = []
 
     class Listener:
         def committed(self, event: StoredEvent, actor_id: str | None) -> None:
-            news.append((event.seq, actor_id))
+            notified.append((event.seq, actor_id))
 
     async with TcpProxy(server.port) as proxy:
         url = server.url(name).replace(f":{server.port}/", f":{proxy.port}/")
@@ -91,9 +91,9 @@ async def world(server: PostgresServer) -> AsyncIterator[World]:
                 options=ChatOptions(default_responder="demo"),
             )
             await relay.start()
-            relay._sweep_wanted.clear()  # the sweep at the start would look as well
+            relay._sweep_wanted.clear()  # suppresses the sweep at the start
             try:
-                yield World(proxy, store.chats, writer, log, news, wakes)
+                yield BackendBehindProxy(proxy, store.chats, writer, log, notified, wakes)
             finally:
                 await relay.stop()
 
@@ -109,43 +109,43 @@ def message(number: int) -> SendMessage:
     return SendMessage.model_validate(fields)
 
 
-async def test_a_message_whose_commit_got_no_answer_is_published_before_anybody_repeats_it(
+async def test_a_message_whose_commit_got_no_answer_is_published_before_a_repeat(
     postgres: PostgresServer,
 ) -> None:
-    async with world(postgres) as here:
-        await here.follow("c")
-        await here.writer.send(ANYONE, message(1))
-        await here.fed([1])
-        await here.settled()
-        here.proxy.lose_answer_to(b"text of 2")
+    async with backend_behind_proxy(postgres) as backend:
+        await backend.follow("c")
+        await backend.writer.send(ANYONE, message(1))
+        await backend.fed([1])
+        await backend.settled()
+        backend.proxy.lose_answer_to(b"text of 2")
         with pytest.raises(StoreUnavailable):
-            await here.writer.send(ANYONE, message(2))
-        await here.fed([1, 2])
-        await here.settled()
-        # Who caused it is known again with the repeat: that tells the people of the chat, once, and the worker.
-        assert (here.news, len(here.wakes)) == ([(1, "ann")], 1)
+            await backend.writer.send(ANYONE, message(2))
+        await backend.fed([1, 2])
+        await backend.settled()
+        # The repeat brings back its author: the listener is notified once, and the worker is woken.
+        assert (backend.notified, len(backend.wakes)) == ([(1, "ann")], 1)
         for _ in range(2):
-            repeat = await here.writer.send(ANYONE, message(2))
+            repeat = await backend.writer.send(ANYONE, message(2))
             assert (repeat.created, repeat.event.seq) == (False, 2)
-            assert (here.news, len(here.wakes)) == ([(1, "ann"), (2, "ann")], 2)
-        await here.fed([1, 2])
+            assert (backend.notified, len(backend.wakes)) == ([(1, "ann"), (2, "ann")], 2)
+        await backend.fed([1, 2])
 
 
 async def test_members_whose_change_got_no_answer_are_published(postgres: PostgresServer) -> None:
-    async with world(postgres) as here:
-        await here.follow("c")
-        here.proxy.lose_answer_to(EventType.MEMBER_ADDED.encode())
+    async with backend_behind_proxy(postgres) as backend:
+        await backend.follow("c")
+        backend.proxy.lose_answer_to(EventType.MEMBER_ADDED.encode())
         with pytest.raises(StoreUnavailable):
-            await here.writer.create_chat(SERVICE, CreateChat(id="c", members=["ann"]))
-        await here.fed([1])
-        await here.settled()
-        here.proxy.lose_answer_to(EventType.MEMBER_REMOVED.encode())
+            await backend.writer.create_chat(SERVICE, CreateChat(id="c", members=["ann"]))
+        await backend.fed([1])
+        await backend.settled()
+        backend.proxy.lose_answer_to(EventType.MEMBER_REMOVED.encode())
         with pytest.raises(StoreUnavailable):
-            await here.writer.change_member(SERVICE, "c", "ann", MemberAction.REMOVE)
-        await here.fed([1, 2])
+            await backend.writer.change_member(SERVICE, "c", "ann", MemberAction.REMOVE)
+        await backend.fed([1, 2])
 
 
-async def test_what_another_process_left_is_published_by_one_without_redis(postgres: PostgresServer) -> None:
+async def test_without_redis_a_process_publishes_what_another_one_committed(postgres: PostgresServer) -> None:
     url = postgres.url(postgres.create_database())
     ports = free_port(), free_port()
     command = ["up", "--api-port", str(ports[0]), "--gateway-port", str(ports[1])]
@@ -155,6 +155,6 @@ async def test_what_another_process_left_is_published_by_one_without_redis(postg
             assert (await ann.join("c"))["ok"] is True
             await send(server.api_url, "c", "one")
             assert (await ann.next_message())["seq"] == 1
-            # Committed, and its process did not live to publish it.
+            # Committed, but not published, as if its process had ended.
             await other.chats.append_message(new_message(content="two"))
             assert (await ann.next_message(LIMIT_S))["content"] == "two"

@@ -1,4 +1,4 @@
-"""A new epoch while replicas run (docs/decisions/0001): two back ends on one PostgreSQL, over one log."""
+"""A new epoch while replicas run (docs/decisions/0001): two back ends with one PostgreSQL and one log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.postgres_server import PostgresServer
 
 @dataclass(frozen=True)
 class Replica:
-    """One process's back end."""
+    """The back end of one process."""
 
     store: ChatStore
     relay: Relay
@@ -36,13 +36,13 @@ class Replica:
         return Admissions(self.store, self.relay)
 
     async def send(self, chat_id: str) -> Head:
-        """Write, and publish behind it."""
+        """Write and publish a message; returns the head."""
         event = (await self.store.append_message(new_message(chat_id))).event
         assert await self.relay.publish_now(chat_id)
         return Head(event.epoch, event.seq)
 
     async def join(self, chat_id: str, since: Cursor | None = None) -> tuple[Head, bool]:
-        """What a join is told, once what it set off is done: the head, and whether the client starts anew."""
+        """Join and wait for the publishing that it causes; returns the head, and whether the client has to reset."""
         admitted = await self.admissions.admit(chat_id, None, since)
         assert await self.relay.publish_now(chat_id)
         return Head(admitted.epoch, admitted.seq), admitted.reset
@@ -60,13 +60,13 @@ async def replicas(options: DatabaseOptions, log: EventLog) -> AsyncIterator[tup
         for _ in range(2):
             store = (await stack.enter_async_context(open_store(options))).chats
             relay = Relay(store, log, RelayOptions(mark_delay_s=0))
-            # Not started: no sweep interferes with what a test looks at.
+            # Not started, so that no sweep interferes.
             stack.push_async_callback(relay.stop)
             opened.append(Replica(store, relay))
         yield opened[0], opened[1]
 
 
-async def test_a_replica_that_joins_only_ask_leaves_logs_in_the_new_epoch(options: DatabaseOptions) -> None:
+async def test_a_replica_that_only_serves_joins_keeps_logs_in_the_new_epoch(options: DatabaseOptions) -> None:
     log = MemoryEventLog()
     async with replicas(options, log) as (stale, fresh):
         old = (await stale.send("quiet")).epoch
@@ -79,57 +79,57 @@ async def test_a_replica_that_joins_only_ask_leaves_logs_in_the_new_epoch(option
                 assert await log.head("quiet") == Head(new, 1)
 
 
-async def test_no_log_of_an_old_epoch_has_an_event_of_a_new_one(options: DatabaseOptions) -> None:
+async def test_no_log_of_an_old_epoch_contains_an_event_of_a_new_one(options: DatabaseOptions) -> None:
     log = MemoryEventLog()
     async with replicas(options, log) as (stale, fresh):
         old = (await stale.send("c")).epoch
         await migrate(options, new_epoch=True)
-        # Committed there, and not published yet.
+        # Committed by the other replica and not published yet.
         new = (await fresh.store.append_message(new_message())).event.epoch
         assert await stale.relay.publish_now("c")
         assert await log.head("c") == Head(new, 2)
-        # A client that saw another event 2, which the restore lost.
+        # The cursor of a client that received another event 2, which the restore lost.
         assert await stale.join("c", Cursor(epoch=old, seq=2)) == (Head(new, 2), True)
 
 
 @pytest.mark.parametrize("chat_id", ["quiet", "unknown"])
-async def test_an_absent_log_is_filled_in_the_newest_epoch_at_once(options: DatabaseOptions, chat_id: str) -> None:
-    labels: list[str] = []
+async def test_an_absent_log_is_seeded_in_the_newest_epoch(options: DatabaseOptions, chat_id: str) -> None:
+    seeded: list[str] = []
 
-    class Watched(MemoryEventLog):
+    class RecordingLog(MemoryEventLog):
         async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
-            labels.append(head.epoch)
+            seeded.append(head.epoch)
             return await super().seed(chat_id, head, entries)
 
-    async with replicas(options, Watched()) as (stale, fresh):
+    async with replicas(options, RecordingLog()) as (stale, fresh):
         await stale.store.append_message(new_message("quiet"))
         await migrate(options, new_epoch=True)
         head, _ = await stale.join(chat_id)
-        assert labels == [head.epoch]
+        assert seeded == [head.epoch]
         await fresh.send("other")
         assert head.epoch == fresh.store.epoch
 
 
-async def test_an_epoch_that_begins_while_a_log_is_filled_is_what_the_log_ends_in(options: DatabaseOptions) -> None:
-    class Overtaken(MemoryEventLog):
-        """The first seed arrives behind everything that a new epoch brings about."""
+async def test_an_epoch_that_begins_during_a_seed_is_the_epoch_of_the_log_in_the_end(options: DatabaseOptions) -> None:
+    class DelayedSeedLog(MemoryEventLog):
+        """The first seed arrives after a new epoch and everything that follows from it."""
 
-        overtaken = False
+        delayed = False
 
         async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
-            if not self.overtaken:
-                self.overtaken = True
+            if not self.delayed:
+                self.delayed = True
                 await migrate(options, new_epoch=True)
                 await fresh.send("other")
                 await fresh.join(chat_id)
             return await super().seed(chat_id, head, entries)
 
-    log = Overtaken()
+    log = DelayedSeedLog()
     async with replicas(options, log) as (slow, fresh):
         await slow.store.append_message(new_message())
         assert await slow.relay.publish_now("c")
         assert await log.head("c") == Head(fresh.store.epoch, 1)
-        assert log.overtaken
+        assert log.delayed
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_replica_that_is_only_read_names_the_new_epoch(
             case "standing":
                 await store.chats.standing(chat_id, None, None)
             case "events":
-                # Nothing that was written since is among them.
+                # None of the events was written since.
                 assert (await reader.events(ANYONE, chat_id, 0, 9, None)).epoch == other.chats.epoch
             case "messages":
                 page = await reader.messages(ANYONE, chat_id, before=None, after=None, limit=9)
@@ -167,10 +167,10 @@ async def test_the_epochs_of_a_second_and_older_backup_replace_those_of_the_firs
         await migrate(options, new_epoch=True)
         await store.chats.standing("c", None, None)
         lost = store.chats.epoch
-        # What a second restore leaves: as many epochs, and the last is another one.
-        postgres.execute(f"UPDATE epochs SET epoch = 'another' WHERE epoch = '{lost}'", name)  # noqa: S608 - ours
+        # As after a second restore: as many epochs, with another one at the end.
+        postgres.execute(f"UPDATE epochs SET epoch = 'another' WHERE epoch = '{lost}'", name)  # noqa: S608 - a value of this test
         assert not (await store.chats.standing("c", None, Cursor(epoch=lost, seq=0))).cursor_holds
         assert store.chats.epoch == "another"
-        # And one of a backup that is older than both.
+        # As after the restore of an older backup.
         postgres.execute("DELETE FROM epochs WHERE epoch = 'another'", name)
         assert not (await store.chats.standing("c", None, Cursor(epoch="another", seq=0))).cursor_holds

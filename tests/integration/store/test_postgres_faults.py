@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL, and a server that is killed or hangs. The long loads: tests/chaos/store."""
+"""Several processes on one PostgreSQL; a server that is killed or hangs. The long versions are in tests/chaos/store."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ print(asyncio.run(migrate(DatabaseOptions(url=sys.argv[1]))))
 """
 
 
-async def test_two_processes_racing_into_one_chat_make_one_order(own_postgres: PostgresServer) -> None:
+async def test_two_processes_that_write_to_one_chat_produce_one_order(own_postgres: PostgresServer) -> None:
     url = own_postgres.url(own_postgres.create_database())
     tallies = await load_from_processes(url, ("one", "two"), senders=25, seconds=1)
     async with open_store(DatabaseOptions(url=url)) as store:
         total = await check_exact(store.chats, tallies)
     assert total == sum(len(tally.acknowledged) for tally in tallies)
     assert not any(tally.failed for tally in tallies)
-    print([tally.figures for tally in tallies])  # noqa: T201 - figures for whoever asks with -s
+    print([tally.figures for tally in tallies])  # noqa: T201 - figures for runs with -s
 
 
-async def test_a_killed_server_loses_nothing_acknowledged_and_is_found_again(own_postgres: PostgresServer) -> None:
+async def test_a_killed_server_loses_no_acknowledged_message_and_is_reconnected(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
     async with open_store(options) as first, open_store(options) as second:
         loads = [
@@ -53,20 +53,20 @@ async def test_a_killed_server_loses_nothing_acknowledged_and_is_found_again(own
         await check_exact(first.chats, tallies)
 
 
-async def test_idle_connections_that_died_are_replaced_unseen(own_postgres: PostgresServer) -> None:
+async def test_dead_idle_connections_are_replaced_without_an_error(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
     async with open_store(options) as store:
         await asyncio.gather(*(store.chats.append_message(message(f"a{number}")) for number in range(5)))
         await asyncio.gather(*(store.chats.chat("busy") for _ in range(5)))
         await asyncio.to_thread(own_postgres.kill)
         await asyncio.to_thread(own_postgres.start)
-        # Nobody is told anything: whatever was begun on a dead connection is begun again.
+        # A transaction that begins on a dead connection is retried on a new one.
         chats = await asyncio.gather(*(store.chats.chat("busy") for _ in range(5)))
         assert all(chat is not None and chat.last_seq == 5 for chat in chats)
         assert (await store.chats.append_message(message("b"))).event.seq == 6
 
 
-async def test_a_server_that_hangs_is_given_up_and_found_again(own_postgres: PostgresServer) -> None:
+async def test_calls_to_a_hanging_server_time_out_and_succeed_after_it_resumes(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(
         url=own_postgres.url(own_postgres.create_database()),
         read_timeout_s=0.4,
@@ -78,9 +78,9 @@ async def test_a_server_that_hangs_is_given_up_and_found_again(own_postgres: Pos
         await store.chats.chat("busy")
         await asyncio.to_thread(own_postgres.pause)
         started = time.perf_counter()
-        given_up = [asyncio.create_task(store.chats.chat("busy")) for _ in range(READERS)]
+        abandoned = [asyncio.create_task(store.chats.chat("busy")) for _ in range(READERS)]
         await asyncio.sleep(0)
-        for task in given_up:
+        for task in abandoned:
             task.cancel()
         tally = Tally()
         sends = [asyncio.create_task(send_until_acknowledged(store.chats, f"k{n}", tally)) for n in range(5)]
@@ -91,33 +91,33 @@ async def test_a_server_that_hangs_is_given_up_and_found_again(own_postgres: Pos
         assert time.perf_counter() - started < 2
         await asyncio.to_thread(own_postgres.resume)
         await asyncio.gather(*sends)
-        assert await check_exact(store.chats, [tally]) in {6, 7}  # the one that gave up may have been written
+        assert await check_exact(store.chats, [tally]) in {6, 7}  # the send that timed out may have been committed
 
 
-async def test_a_process_that_stops_in_mid_transaction_does_not_stop_the_others(own_postgres: PostgresServer) -> None:
+async def test_a_process_that_stops_in_mid_transaction_does_not_block_the_others(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()), statement_timeout_s=0.5)
     async with open_store(options) as store, open_store(options) as stopped:
         await store.chats.append_message(message("first"))
-        holds = asyncio.Event()
+        locked = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def hold(connection: object) -> None:
             connection.exec_driver_sql("SELECT * FROM chats FOR UPDATE")  # type: ignore[attr-defined]
-            if not holds.is_set():
-                loop.call_soon_threadsafe(holds.set)
-                time.sleep(1.2)  # this thread stands for a process that is stopped
+            if not locked.is_set():
+                loop.call_soon_threadsafe(locked.set)
+                time.sleep(1.2)  # this thread represents a stopped process
             connection.exec_driver_sql("SELECT 1")  # type: ignore[attr-defined]
 
-        asleep = asyncio.create_task(stopped.chats._database.write(hold))
-        await holds.wait()
+        stopped_write = asyncio.create_task(stopped.chats._database.write(hold))
+        await locked.wait()
         tally = Tally()
         await send_until_acknowledged(store.chats, "second", tally)
-        assert not asleep.done()
-        # It lost its connection and the lock with it, and did its work again.
-        await asleep
+        assert not stopped_write.done()
+        # The server closed its connection and released its lock; the transaction was retried.
+        await stopped_write
 
 
-async def test_several_processes_migrate_one_database_at_once(own_postgres: PostgresServer) -> None:
+async def test_several_processes_can_migrate_one_database_at_the_same_time(own_postgres: PostgresServer) -> None:
     url = own_postgres.url(own_postgres.create_database())
     processes = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", _MIGRATE, url, stdout=asyncio.subprocess.PIPE)
@@ -129,9 +129,9 @@ async def test_several_processes_migrate_one_database_at_once(own_postgres: Post
     assert own_postgres.execute("SELECT count(*) FROM epochs", name) == [(1,)]
 
 
-async def test_replicas_that_write_the_same_chats_in_any_order_never_stop_each_other(postgres: PostgresServer) -> None:
+async def test_replicas_that_write_the_same_chats_in_any_order_never_deadlock(postgres: PostgresServer) -> None:
     seed = random.randrange(1_000_000)
-    print(f"seed {seed}")  # noqa: T201 - to run it again
+    print(f"seed {seed}")  # noqa: T201 - to reproduce a failure
     chance = random.Random(seed)
     options = DatabaseOptions(url=postgres.url(postgres.create_database()))
     async with open_store(options) as first, open_store(options) as second:

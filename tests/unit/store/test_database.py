@@ -20,7 +20,7 @@ from support.backend import database_options, new_message
 
 
 async def cursor_after(directory: Path, sends: int) -> Cursor:
-    """Start, send, stop; what a client has then."""
+    """Opens the store, sends, closes it; returns the cursor of a client that has received everything."""
     async with open_store(database_options(directory)) as store:
         for _ in range(sends):
             seq = (await store.chats.append_message(new_message())).event.seq
@@ -66,7 +66,7 @@ async def test_each_start_begins_an_epoch_and_cursors_of_older_ones_hold(tmp_pat
     assert not await holds(tmp_path, Cursor(epoch=first.epoch, seq=3))
 
 
-async def test_a_deleted_directory_is_found_out(tmp_path: Path) -> None:
+async def test_a_cursor_does_not_hold_after_the_directory_was_deleted(tmp_path: Path) -> None:
     cursor = await cursor_after(tmp_path / "data", 2)
     shutil.rmtree(tmp_path / "data")
     await cursor_after(tmp_path / "data", 5)
@@ -85,7 +85,7 @@ def _replace_by_a_copy(data: Path) -> None:
 
 
 @pytest.mark.parametrize("loss", [_delete, _replace_by_a_copy])
-async def test_nothing_is_acknowledged_that_would_go_into_a_file_that_is_gone(tmp_path: Path, loss) -> None:
+async def test_a_write_to_a_deleted_or_replaced_file_is_not_acknowledged(tmp_path: Path, loss) -> None:
     data = tmp_path / "data"
     async with open_store(database_options(data)) as store:
         await store.chats.append_message(new_message())
@@ -95,7 +95,7 @@ async def test_nothing_is_acknowledged_that_would_go_into_a_file_that_is_gone(tm
                 await store.chats.append_message(new_message())
 
 
-async def test_an_older_copy_is_found_out_even_after_it_grew_past_the_cursor(tmp_path: Path) -> None:
+async def test_a_cursor_does_not_hold_after_an_older_copy_was_restored_and_grew_past_it(tmp_path: Path) -> None:
     data, copy = tmp_path / "data", tmp_path / "copy"
     early = await cursor_after(data, 2)
     shutil.copytree(data, copy)
@@ -108,20 +108,20 @@ async def test_an_older_copy_is_found_out_even_after_it_grew_past_the_cursor(tmp
     assert await holds(data, early)
 
 
-async def test_a_second_process_is_told_who_has_the_data(tmp_path: Path) -> None:
+async def test_a_second_process_fails_and_names_the_owner_of_the_data(tmp_path: Path) -> None:
     async with open_store(database_options(tmp_path)):
         with pytest.raises(DataInUse, match=r"in use by another roomcast \(process \d+\)"):
             await migrate(database_options(tmp_path))
     await migrate(database_options(tmp_path))
 
 
-async def test_a_file_that_is_no_database_is_told_plainly(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "roomcast.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(DatabaseUnreadable, match="not a database"):
         await migrate(database_options(tmp_path))
 
 
-async def test_a_directory_that_cannot_be_made_is_told_plainly(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DatabaseUnreadable, match="cannot open the database"):
         await migrate(database_options(tmp_path / "file" / "below"))
@@ -145,7 +145,7 @@ async def test_a_database_that_another_program_locks_is_unavailable_not_broken(t
         assert (await store.chats.append_message(new_message())).event.seq == 1
 
 
-async def test_a_full_disk_refuses_what_does_not_fit_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_full_disk_rejects_a_write_and_loses_nothing(tmp_path: Path) -> None:
     async with open_store(database_options(tmp_path)) as store:
         database = store.chats._database
 
@@ -157,20 +157,20 @@ async def test_a_full_disk_refuses_what_does_not_fit_and_loses_nothing(tmp_path:
             await database.write(limit)
 
         await limit_pages(20)
-        answered: list[int] = []
+        acknowledged: list[int] = []
 
         async def fill() -> None:
             while True:
                 committed = await store.chats.append_message(new_message(content="x" * 5_000))
-                answered.append(committed.event.seq)
+                acknowledged.append(committed.event.seq)
 
         with pytest.raises(StoreUnavailable, match="full"):
             await fill()
-        assert answered
+        assert acknowledged
         await limit_pages(100)
-        answered.append((await store.chats.append_message(new_message())).event.seq)
+        acknowledged.append((await store.chats.append_message(new_message())).event.seq)
         events, head = await store.chats.events_after("c", 0, 100)
-        assert answered == [event.seq for event in events] == list(range(1, head + 1))
+        assert acknowledged == [event.seq for event in events] == list(range(1, head + 1))
 
 
 async def test_a_damaged_database_is_unavailable(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
     assert (directory / "roomcast.db").is_file()
 
 
-def test_the_embedded_database_loads_no_driver_of_another() -> None:
+def test_sqlite_imports_neither_psycopg_nor_greenlet() -> None:
     code = """
 import asyncio, sys, tempfile, pathlib
 from roomcast.store.database import sqlite_url

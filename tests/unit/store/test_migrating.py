@@ -18,13 +18,13 @@ from support.backend import database_options
 from support.postgres_server import PostgresServer
 
 
-def test_the_known_head_is_the_scripts_head() -> None:
+def test_head_is_the_newest_script() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-async def test_the_migrations_make_the_schema_that_the_code_expects(tmp_path: Path) -> None:
+async def test_the_migrations_create_the_schema_that_the_code_expects(tmp_path: Path) -> None:
     await migrate(database_options(tmp_path))
     engine = create_engine(f"sqlite:///{tmp_path / 'roomcast.db'}")
     with engine.connect() as connection:
@@ -33,7 +33,7 @@ async def test_the_migrations_make_the_schema_that_the_code_expects(tmp_path: Pa
     engine.dispose()
 
 
-async def test_the_migrations_make_the_same_schema_on_postgresql(postgres: PostgresServer) -> None:
+async def test_the_migrations_create_the_same_schema_on_postgresql(postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=postgres.url(postgres.create_database()))
     await migrate(options)
     engine = create_engine(options.url.replace("postgresql", "postgresql+psycopg", 1))
@@ -47,12 +47,12 @@ async def test_the_migrations_make_the_same_schema_on_postgresql(postgres: Postg
     engine.dispose()
 
 
-async def test_the_revision_before_is_told(tmp_path: Path) -> None:
+async def test_migrate_returns_the_previous_revision(tmp_path: Path) -> None:
     assert await migrate(database_options(tmp_path)) is None
     assert await migrate(database_options(tmp_path)) == HEAD
 
 
-async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_a_database_of_a_newer_version_is_rejected_and_not_changed(tmp_path: Path) -> None:
     await migrate(database_options(tmp_path))
     connection = sqlite3.connect(tmp_path / "roomcast.db")
     connection.execute("UPDATE alembic_version SET version_num = '9999'")

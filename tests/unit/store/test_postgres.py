@@ -54,14 +54,14 @@ async def test_a_writing_connection_that_became_read_only_is_replaced(options: D
         assert (await store.chats.append_message(new_message())).event.seq == 1
 
 
-async def test_a_column_that_a_newer_version_adds_disturbs_no_older_one(
+async def test_a_column_that_a_newer_version_adds_does_not_break_an_older_one(
     postgres: PostgresServer, options: DatabaseOptions
 ) -> None:
     name = options.url.rpartition("/")[2]
     async with open_store(options) as store:
 
         async def use_everything() -> None:
-            for _ in range(8):  # more often than it takes until a statement is prepared
+            for _ in range(8):  # psycopg prepares a statement after five executions
                 await store.chats.append_message(new_message(client_msg_id="k"))
                 await store.chats.events_after("c", 0, 9)
                 await store.chats.messages("c", before=None, after=None, limit=9)
@@ -77,7 +77,7 @@ async def test_a_column_that_a_newer_version_adds_disturbs_no_older_one(
                 postgres.execute(f"ALTER TABLE {table} DROP COLUMN IF EXISTS added", name)
 
 
-async def test_a_statement_that_takes_too_long_is_ended_by_the_server(postgres: PostgresServer) -> None:
+async def test_the_server_ends_a_statement_that_takes_too_long(postgres: PostgresServer) -> None:
     database = await Database.open(DatabaseOptions(url=fresh_postgres(postgres).url, statement_timeout_s=0.1))
     with pytest.raises(StoreUnavailable, match="statement timeout"):
         await database.read(lambda connection: connection.exec_driver_sql("SELECT pg_sleep(5)"))
@@ -93,7 +93,7 @@ async def holds(store: Store, cursor: Cursor) -> bool:
     return (await store.chats.standing("c", None, cursor)).cursor_holds
 
 
-async def test_a_new_epoch_is_written_and_read_by_every_process_without_a_restart(options: DatabaseOptions) -> None:
+async def test_every_process_writes_and_reads_in_a_new_epoch_without_a_restart(options: DatabaseOptions) -> None:
     async with open_store(options) as first, open_store(options) as second:
         old = first.chats.epoch
         for _ in range(2):
@@ -110,7 +110,7 @@ async def test_a_new_epoch_is_written_and_read_by_every_process_without_a_restar
         assert second.chats.epoch == new
 
 
-async def test_a_cursor_of_an_epoch_that_began_elsewhere_is_known(options: DatabaseOptions) -> None:
+async def test_a_cursor_of_an_epoch_that_another_process_met_first_holds(options: DatabaseOptions) -> None:
     async with open_store(options) as store:
         await migrate(options, new_epoch=True)
         async with open_store(options) as other:
@@ -119,9 +119,7 @@ async def test_a_cursor_of_an_epoch_that_began_elsewhere_is_known(options: Datab
         assert await holds(store, Cursor(epoch=newest, seq=0))
 
 
-async def test_a_server_that_is_too_old_is_told_plainly(
-    options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_that_is_too_old_is_reported(options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_module, "MIN_VERSION", 99)
     with pytest.raises(ServerTooOld, match=r"is PostgreSQL \d+; roomcast needs 99 or newer"):
         await migrate(options)
@@ -129,47 +127,47 @@ async def test_a_server_that_is_too_old_is_told_plainly(
         await Database.open(options)
 
 
-async def test_a_database_of_a_newer_version_is_refused(postgres: PostgresServer, options: DatabaseOptions) -> None:
+async def test_a_database_of_a_newer_version_is_rejected(postgres: PostgresServer, options: DatabaseOptions) -> None:
     name = options.url.rpartition("/")[2]
     (before,) = postgres.execute("SELECT version_num FROM alembic_version", name)
     postgres.execute("UPDATE alembic_version SET version_num = '9999'", name)
     with pytest.raises(DatabaseTooNew, match="update roomcast"):
         await migrate(options)
-    postgres.execute(f"UPDATE alembic_version SET version_num = '{before[0]}'", name)  # noqa: S608 - what it was
+    postgres.execute(f"UPDATE alembic_version SET version_num = '{before[0]}'", name)  # noqa: S608 - the previous value
 
 
-async def test_another_encoding_is_refused(postgres: PostgresServer) -> None:
+async def test_another_encoding_is_rejected(postgres: PostgresServer) -> None:
     postgres.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with pytest.raises(DatabaseUnreadable, match="its encoding is LATIN1"):
         await migrate(DatabaseOptions(url=postgres.url("latin")))
 
 
-async def test_a_server_that_is_not_there_is_told_on_one_line_without_the_password() -> None:
+async def test_an_unreachable_server_is_reported_on_one_line_without_the_password() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://ann:secret@127.0.0.1:{taken.getsockname()[1]}/db?sslpassword=hidden"
         with pytest.raises(DatabaseUnreadable) as caught:
             await migrate(DatabaseOptions(url=url))
-    said = str(caught.value)
-    assert "connection refused" in said.lower()
-    assert "\n" not in said
-    assert "secret" not in said
-    assert "hidden" not in said
+    message = str(caught.value)
+    assert "connection refused" in message.lower()
+    assert "\n" not in message
+    assert "secret" not in message
+    assert "hidden" not in message
 
 
-async def test_an_unknown_database_is_told_plainly(postgres: PostgresServer) -> None:
+async def test_an_unknown_database_is_reported(postgres: PostgresServer) -> None:
     with pytest.raises(DatabaseUnreadable, match='database "nowhere" does not exist'):
         await migrate(DatabaseOptions(url=postgres.url("nowhere")))
 
 
-async def test_a_database_without_tables_is_unreadable_not_a_riddle(postgres: PostgresServer) -> None:
+async def test_a_database_without_tables_is_reported(postgres: PostgresServer) -> None:
     name = postgres.create_database()
     with pytest.raises(DatabaseUnreadable, match="epochs"):
         await Database.open(DatabaseOptions(url=postgres.url(name)))
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-async def test_the_usual_spellings_of_the_url_are_understood(postgres: PostgresServer, scheme: str) -> None:
+async def test_the_usual_schemes_are_accepted(postgres: PostgresServer, scheme: str) -> None:
     url = fresh_postgres(postgres).url.replace("postgresql", scheme, 1)
     async with open_store(DatabaseOptions(url=f"{url}?application_name=mine&options=-c%20work_mem%3D8MB")) as store:
 
@@ -180,18 +178,18 @@ async def test_the_usual_spellings_of_the_url_are_understood(postgres: PostgresS
 
 
 @pytest.mark.parametrize("url", ["postgresql+asyncpg://h/db", "no url", "postgresql://h:port/db"])
-async def test_other_urls_are_refused(url: str) -> None:
+async def test_other_urls_are_rejected(url: str) -> None:
     with pytest.raises(DatabaseUnreadable, match="postgresql://user:password@host"):
         await migrate(DatabaseOptions(url=url))
 
 
-def test_no_text_form_has_a_password() -> None:
+def test_neither_repr_nor_display_url_shows_a_password() -> None:
     url = "postgresql://ann:secret@host/db?password=secret&sslpassword=secret"
     assert "secret" not in repr(DatabaseOptions(url=url))
     assert display_url(make_url(url)) == "postgresql://ann:***@host/db"
 
 
-async def test_u_0000_is_refused_and_disturbs_nobody(options: DatabaseOptions) -> None:
+async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseOptions) -> None:
     async with open_store(options) as store:
         outcomes = await asyncio.gather(
             store.chats.append_message(new_message()),
@@ -203,7 +201,7 @@ async def test_u_0000_is_refused_and_disturbs_nobody(options: DatabaseOptions) -
         assert [outcome.event.seq for outcome in (outcomes[0], outcomes[2])] == [1, 2]  # type: ignore[union-attr]
 
 
-async def test_two_workers_of_two_processes_claim_each_turn_once(options: DatabaseOptions) -> None:
+async def test_workers_of_two_processes_claim_each_turn_once(options: DatabaseOptions) -> None:
     async with open_store(options) as first, open_store(options) as second:
         for number in range(10):
             chat = f"c{number}"
@@ -216,7 +214,7 @@ async def test_two_workers_of_two_processes_claim_each_turn_once(options: Databa
         assert len(turns) == len(set(turns)) == 10
 
 
-async def test_calls_that_are_given_up_leave_nothing_to_the_next_ones(options: DatabaseOptions) -> None:
+async def test_a_cancelled_read_leaves_no_result_for_the_next_one(options: DatabaseOptions) -> None:
     async with open_store(options) as store:
         for number in range(8):
             await store.chats.append_message(new_message(f"c{number}", content=f"only in {number}"))
@@ -234,22 +232,22 @@ async def test_calls_that_are_given_up_leave_nothing_to_the_next_ones(options: D
                 assert outcome is None or isinstance(outcome, asyncio.CancelledError)
 
 
-async def test_a_write_that_was_given_up_while_it_connected_is_not_carried_out(
+async def test_a_write_that_timed_out_while_connecting_is_not_executed(
     postgres: PostgresServer, options: DatabaseOptions
 ) -> None:
     database = await Database.open(dataclasses.replace(options, write_timeout_s=0.5))
-    connecting, go_on = threading.Event(), threading.Event()
+    connecting, resume = threading.Event(), threading.Event()
 
     def connect_slowly(*_connection: object) -> None:
         connecting.set()
-        go_on.wait()
+        resume.wait()
 
     event.listen(database._writer, "do_connect", connect_slowly)
     database._writer.dispose()
     with pytest.raises(StoreUnavailable, match="in time"):
         await database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE written_late (x int)"))
     assert connecting.is_set()
-    go_on.set()
+    resume.set()
     await database.close()  # waits for the thread
     name = options.url.rpartition("/")[2]
     found = postgres.execute("SELECT tablename FROM pg_tables WHERE tablename = 'written_late'", name)

@@ -1,4 +1,4 @@
-"""Every query of the store finds its rows by an index, however large the tables are."""
+"""Every query of the store finds its rows through an index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.backend import START, fresh_database, new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer
 
-#: Reads an index from its start, in the order that is asked for, and stops at the limit.
+#: Walks an index in the requested order and stops at the limit.
 ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"}
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
@@ -27,7 +27,7 @@ PAGE = {"SCAN chat", "SCAN page LEFT-JOIN"}
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
-    """Use everything that the store has."""
+    """Calls every method of both ports; ``listen`` is called when the store is open."""
     async with open_store(options) as store:
         listen(store)
         chats, turns = store.chats, store.turns
@@ -59,15 +59,15 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await turns.fail_turn(other.claim, "reason")
 
 
-async def test_no_query_reads_a_whole_table(tmp_path: Path) -> None:
+async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
     statements: list[tuple[str, Any]] = []
 
-    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+    def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         statements.append((statement, parameters[0] if many else parameters))
 
     def listen(store: Store) -> None:
         for engine in (store.chats._database._readers, store.chats._database._writer):
-            event.listen(engine, "before_cursor_execute", note)
+            event.listen(engine, "before_cursor_execute", record)
 
     await exercise(fresh_database(tmp_path), listen)
     assert len(statements) > 30
@@ -83,39 +83,39 @@ async def test_no_query_reads_a_whole_table(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def tables_read_whole(plan: Any) -> Iterator[str]:
-    """Names of the tables that a PostgreSQL plan reads from their start to their end."""
+def scanned_tables(plan: Any) -> Iterator[str]:
+    """The tables that a PostgreSQL plan scans sequentially."""
     if isinstance(plan, list):
         for part in plan:
-            yield from tables_read_whole(part)
+            yield from scanned_tables(part)
     elif isinstance(plan, dict):
         if plan.get("Node Type") == "Seq Scan":
             yield plan["Relation Name"]
-        yield from tables_read_whole(list(plan.values()))
+        yield from scanned_tables(list(plan.values()))
 
 
-async def test_no_query_reads_a_whole_table_on_postgresql(
+async def test_no_query_scans_a_whole_table_on_postgresql(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = fresh_postgres(postgres)
     statements: list[tuple[Any, Any]] = []
     execute = psycopg.Cursor.execute
 
-    def note(self: Any, query: Any, params: Any = None, **how: Any) -> Any:
+    def record(self: Any, query: Any, params: Any = None, **how: Any) -> Any:
         text = query.decode() if isinstance(query, bytes) else query
         if text.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}:
             statements.append((text, params))
         return execute(self, query, params, **how)
 
     def listen(_store: Store) -> None:
-        monkeypatch.setattr(psycopg.Cursor, "execute", note)
+        monkeypatch.setattr(psycopg.Cursor, "execute", record)
 
     await exercise(options, listen)
     monkeypatch.undo()
     assert len({text for text, _ in statements}) > 25
     with psycopg.connect(options.url) as connection:
-        # The tables are small: this makes it take an index wherever there is one.
+        # Otherwise the planner scans these small tables even where an index fits.
         connection.execute("SET enable_seqscan = off")
         for text, params in statements:
             ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {text}", params)
-            assert set(tables_read_whole(plan)) <= {"epochs"}, f"{text}: {plan}"
+            assert set(scanned_tables(plan)) <= {"epochs"}, f"{text}: {plan}"

@@ -15,8 +15,8 @@ from roomcast.store.writer import Writer, WriterOptions
 from support.backend import fresh_database, new_message
 
 
-class CountedDatabase(Database):
-    """Notes its transactions: whether each was durable."""
+class RecordingDatabase(Database):
+    """Records for each transaction whether it was durable."""
 
     commits: list[bool]
 
@@ -26,16 +26,16 @@ class CountedDatabase(Database):
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[CountedDatabase]:
-    CountedDatabase.commits = []
-    database = await CountedDatabase.open(fresh_database(tmp_path))
-    assert isinstance(database, CountedDatabase)
+async def database(tmp_path: Path) -> AsyncIterator[RecordingDatabase]:
+    RecordingDatabase.commits = []
+    database = await RecordingDatabase.open(fresh_database(tmp_path))
+    assert isinstance(database, RecordingDatabase)
     database.commits.clear()
     yield database
     await database.close()
 
 
-async def test_writes_that_come_during_a_commit_share_the_next_one(database: CountedDatabase) -> None:
+async def test_writes_that_arrive_during_a_commit_share_the_next_one(database: RecordingDatabase) -> None:
     writer = Writer(database)
     first = asyncio.create_task(writer.submit(new_message()))
     await asyncio.sleep(0)
@@ -46,14 +46,14 @@ async def test_writes_that_come_during_a_commit_share_the_next_one(database: Cou
     await writer.close()
 
 
-async def test_a_batch_is_bounded(database: CountedDatabase) -> None:
+async def test_a_batch_is_bounded(database: RecordingDatabase) -> None:
     writer = Writer(database, WriterOptions(max_batch=10))
     await asyncio.gather(*(writer.submit(new_message()) for _ in range(50)))
     assert len(database.commits) == 5
     await writer.close()
 
 
-async def test_too_many_waiting_writes_are_refused_at_once(database: CountedDatabase) -> None:
+async def test_a_write_beyond_max_waiting_is_rejected_at_once(database: RecordingDatabase) -> None:
     writer = Writer(database, WriterOptions(max_waiting=3))
     outcomes = await asyncio.gather(*(writer.submit(new_message()) for _ in range(5)), return_exceptions=True)
     assert [isinstance(outcome, StoreUnavailable) for outcome in outcomes] == [False] * 3 + [True] * 2
@@ -61,7 +61,7 @@ async def test_too_many_waiting_writes_are_refused_at_once(database: CountedData
     await writer.close()
 
 
-async def test_only_what_must_survive_the_power_waits_for_the_disk(database: CountedDatabase) -> None:
+async def test_only_durable_commands_wait_for_the_disk(database: RecordingDatabase) -> None:
     writer = Writer(database)
     for command in (
         MarkPublished({"c": 1}),
@@ -75,11 +75,13 @@ async def test_only_what_must_survive_the_power_waits_for_the_disk(database: Cou
     await writer.close()
 
 
-async def test_a_closed_writer_has_committed_what_it_took_and_takes_nothing(database: CountedDatabase) -> None:
+async def test_a_closed_writer_has_committed_the_waiting_writes_and_accepts_no_more(
+    database: RecordingDatabase,
+) -> None:
     writer = Writer(database)
-    taken = [asyncio.create_task(writer.submit(new_message())) for _ in range(5)]
+    waiting = [asyncio.create_task(writer.submit(new_message())) for _ in range(5)]
     await asyncio.sleep(0)
     await writer.close()
-    assert all(task.done() for task in taken)
+    assert all(task.done() for task in waiting)
     with pytest.raises(StoreUnavailable, match="closed"):
         await writer.submit(new_message())
