@@ -5,11 +5,14 @@ May import: the standard library only.
 | module | what |
 |---|---|
 | ``engineio`` | packets and polling payloads |
-| ``engineio_http`` | query strings, which requests are refused, with what |
+| ``engineio_http`` | query strings, and the checks of a request before it reaches a session |
+| ``engineio_refusals`` | the HTTP error codes, and the exceptions that carry them |
+| ``engineio_effects`` | what a session tells its caller to do |
 | ``engineio_session`` | one session: handshake, heartbeat, polling, upgrade, close |
 | ``socketio`` | packets, text and binary |
-| ``socketio_session`` | one connection's namespaces and acks |
+| ``socketio_session`` | the namespaces and pending acks of one connection |
 | ``websocket_frames`` | server frames as bytes |
 | ``strict_json`` | JSON in and out, bounded |
-| ``limits``, ``errors`` | every bound and time-out; what goes wrong and whose fault it is |
+| ``limits`` | every limit and timeout |
+| ``errors`` | errors of this side and of the peer; the closed list of the peer's faults |
 """

@@ -1,7 +1,7 @@
 """Engine.IO v4 packets and polling payloads.
 
-A packet travels in one of two forms, and the type tells which: ``str`` is text with the type digit in front
-(``4hello``), ``bytes`` is a binary message, sent as it is on websocket and as ``b<base64>`` on polling.
+An encoded packet is ``str`` or ``bytes``. ``str`` is text with the type digit in front (``4hello``). ``bytes`` is a
+binary message, sent unchanged over websocket and as ``b<base64>`` over polling.
 
 Layer: wire (standard library only). Source: Engine.IO protocol v4, "Packet encoding"; engine.io-parser 5.
 """
@@ -18,7 +18,7 @@ from typing import Final
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
 from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 
-# ASCII "record separator", between the packets of a polling payload.
+# "Packet encoding", "HTTP long-polling": the record separator stands between the packets of a payload.
 SEPARATOR: Final = "\x1e"
 _SEPARATOR_BYTES: Final = SEPARATOR.encode()
 
@@ -44,8 +44,8 @@ class Packet:
     """One Engine.IO packet.
 
     Attributes:
-        type: Its type.
-        data: What follows the type digit, ``""`` if nothing does; ``bytes`` only with ``MESSAGE``.
+        type: Packet type.
+        data: The text behind the type digit, which may be empty; ``bytes`` only with ``MESSAGE``.
     """
 
     type: PacketType
@@ -53,11 +53,11 @@ class Packet:
 
 
 def decode_packet(data: str | bytes) -> Packet:
-    """Read one packet: a websocket message, or a unit of a polling payload.
+    """Decode one packet: a websocket message, or one packet of a polling payload.
 
     Args:
-        data: Text, or binary as it came in a binary websocket frame. Text ``b…`` is base64, on websocket too, as Node
-            reads it.
+        data: ``str`` from a text frame or a payload, ``bytes`` from a binary frame. As in Node, text that begins with
+            ``b`` is base64, over websocket too.
 
     Raises:
         RemoteError: ``BAD_PACKET_TYPE`` or ``BAD_BASE64``.
@@ -72,11 +72,11 @@ def decode_packet(data: str | bytes) -> Packet:
             return Packet(PacketType.MESSAGE, a2b_base64(data[1:], strict_mode=True))
         except (Base64Error, ValueError):  # ValueError: not ASCII
             raise RemoteError(Fault.BAD_BASE64, f"not base64: {quote(data)}") from None
-    raise RemoteError(Fault.BAD_PACKET_TYPE, f"no Engine.IO packet: {quote(data)}")
+    raise RemoteError(Fault.BAD_PACKET_TYPE, f"not an Engine.IO packet: {quote(data)}")
 
 
 def decode_text(data: bytes) -> str:
-    """UTF-8, strictly.
+    """Decode UTF-8 and reject invalid bytes.
 
     Raises:
         RemoteError: ``BAD_UTF8``.
@@ -88,38 +88,39 @@ def decode_text(data: bytes) -> str:
 
 
 def encode_payload(packets: Iterable[str | bytes]) -> bytes:
-    """The body of a polling answer.
+    """The body of a polling response.
 
-    Payloads may themselves be joined with ``SEPARATOR``, so one made once can go to many sessions.
+    Payloads may be joined with ``SEPARATOR``, so that a part which is encoded once can go to many sessions.
 
     Args:
-        packets: Packets in websocket form, in order.
+        packets: Encoded packets, in order.
 
     Raises:
-        EncodeError: text that contains the separator (JSON escapes it; only a raw Engine.IO message can).
+        EncodeError: a text packet contains the separator. JSON escapes it, so only a raw Engine.IO message can.
     """
-    units = []
+    encoded = []
     for packet in packets:
         if isinstance(packet, str):
             if SEPARATOR in packet:
-                raise EncodeError("U+001E separates the packets of a polling payload and cannot be part of one")
-            units.append(packet.encode())
+                raise EncodeError("a packet contains U+001E, which separates the packets of a polling payload")
+            encoded.append(packet.encode())
         else:
-            units.append(b"b" + b2a_base64(packet, newline=False))
-    return _SEPARATOR_BYTES.join(units)
+            encoded.append(b"b" + b2a_base64(packet, newline=False))
+    return _SEPARATOR_BYTES.join(encoded)
 
 
 def decode_payload(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Iterator[Packet]:
-    """Read the body of a POST, packet by packet.
+    """Decode the body of a POST, packet by packet.
 
-    Lazy, because Node too has acted on the packets before a bad one.
+    Lazy, since Node also processes the packets before an invalid one.
 
     Raises:
-        RemoteError: at the packet that is wrong; ``TOO_LARGE``, ``TOO_MANY_PACKETS`` or ``BAD_UTF8`` before the first.
+        RemoteError: before the first packet ``TOO_LARGE``, ``TOO_MANY_PACKETS`` or ``BAD_UTF8``; at an invalid packet
+            the fault of `decode_packet`.
     """
     if len(body) > limits.max_payload_bytes:
         raise RemoteError(Fault.TOO_LARGE, f"{len(body)} bytes of at most {limits.max_payload_bytes}")
     if body.count(_SEPARATOR_BYTES) >= limits.max_payload_packets:
         raise RemoteError(Fault.TOO_MANY_PACKETS, f"more than {limits.max_payload_packets} packets in one payload")
-    for unit in decode_text(body).split(SEPARATOR):
-        yield decode_packet(unit)
+    for packet in decode_text(body).split(SEPARATOR):
+        yield decode_packet(packet)

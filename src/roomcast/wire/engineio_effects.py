@@ -1,4 +1,4 @@
-"""What a caller has to do after a call of `engineio_session.EngineSession`: effects as data.
+"""The effects of a call of `engineio_session.EngineSession`, as data. The caller carries them out in order.
 
 Layer: wire (standard library only).
 """
@@ -14,7 +14,7 @@ from roomcast.wire.errors import RemoteError
 
 @unique
 class CloseReason(StrEnum):
-    """Why a session ended, in Node's words."""
+    """Why a session ended; the values are those of Node."""
 
     PING_TIMEOUT = "ping timeout"
     TRANSPORT_CLOSE = "transport close"
@@ -25,52 +25,52 @@ class CloseReason(StrEnum):
 
 @dataclass(slots=True)
 class MessageReceived:
-    """A message arrived: ``str`` text, ``bytes`` binary."""
+    """The client sent a message: ``str`` is text, ``bytes`` is binary."""
 
     data: str | bytes
 
 
 @dataclass(slots=True)
 class Send:
-    """Write this control packet to the session's transport, behind what is waiting there."""
+    """Write this control packet to the session's transport, after the packets that are queued."""
 
     packet: str
 
 
 @dataclass(slots=True)
 class SendOnCandidate:
-    """Write this packet to the websocket that asks to take the session over."""
+    """Write this packet to the candidate, the websocket that requests the upgrade."""
 
     packet: str
 
 
 @dataclass(slots=True)
 class ReleasePoll:
-    """Answer the pending poll now: with what is waiting, or with one NOOP packet if nothing is."""
+    """Answer the pending poll now, with the queued packets or else with one NOOP packet."""
 
 
 @dataclass(slots=True)
 class ClosePoll:
-    """Answer the pending poll now: with what is waiting and the close packet behind it."""
+    """Answer the pending poll now, with the queued packets followed by a CLOSE packet."""
 
 
 @dataclass(slots=True)
 class Upgraded:
-    """The candidate websocket is the session's transport from here on; write what is waiting to it."""
+    """The candidate is the session's transport from now on. Write the queued packets to it."""
 
 
 @dataclass(slots=True)
 class CloseCandidate:
-    """Close the websocket that asked to take the session over; the session goes on without it."""
+    """Close the candidate. The session continues over polling."""
 
 
 @dataclass(slots=True)
 class Closed:
-    """The session has ended; forget its sid and, on websocket, write what is waiting and close the connection.
+    """The session has ended. Remove its sid; over websocket, write the queued packets and close the connection.
 
     Attributes:
-        reason: Why, for the application.
-        error: The peer's fault, if it was one: count it.
+        reason: For the application.
+        error: The violation of the protocol that caused it, if any, for logs and metrics.
     """
 
     reason: CloseReason

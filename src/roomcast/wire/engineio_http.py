@@ -1,7 +1,7 @@
-"""The HTTP face of Engine.IO: the query string, which requests are refused, and what the refusal says.
+"""Engine.IO over HTTP: the query string, the checks of a request, and the body of an error response.
 
 Layer: wire (standard library only). Source: Engine.IO protocol v4, "Query parameters"; engine.io 6 ``lib/server.ts``
-``verify`` and ``handshake``, whose order of checks decides which code a request with two faults gets.
+``verify`` and ``handshake``, whose order of checks decides the error code of a request with two faults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROTOCOL_VERSION: Final = "4"
 
 @unique
 class TransportName(StrEnum):
-    """Transports; the value is what the query and the open packet call them."""
+    """Transports; the values are those of the query string and the OPEN packet."""
 
     POLLING = "polling"
     WEBSOCKET = "websocket"
@@ -36,9 +36,9 @@ class EngineQuery:
     """The query string of an Engine.IO request.
 
     Attributes:
-        eio: Protocol version as written, ``""`` if absent.
-        transport: Transport as written, ``""`` if absent.
-        sid: Session id, ``""`` if absent or empty: a handshake.
+        eio: The protocol version, unchecked; ``""`` if absent.
+        transport: The transport, unchecked; ``""`` if absent.
+        sid: The session id; ``""`` in a handshake.
     """
 
     eio: str
@@ -47,7 +47,7 @@ class EngineQuery:
 
 
 def parse_query(query_string: str | bytes, limits: Limits = DEFAULT_LIMITS) -> EngineQuery:
-    """Read a query string. Of a repeated field the last counts; what is not UTF-8 becomes U+FFFD, as in Node.
+    """Parse a query string. As in Node, a repeated field has its last value, and invalid UTF-8 becomes U+FFFD.
 
     Raises:
         RequestRefused: ``BAD_REQUEST``: more than ``max_query_fields`` fields.
@@ -68,41 +68,44 @@ def check_request(
     session_transport: TransportName | None,
     transports: Collection[TransportName] = ALL_TRANSPORTS,
 ) -> TransportName:
-    """Decide whether a request may go on: to its session, or to a new handshake if it names none.
+    """Check a request before it reaches its session, or before a handshake creates one.
 
     Args:
         method: HTTP method in upper case.
-        query: Its query.
-        websocket: Whether it is a websocket handshake.
-        session_transport: Transport of the live session that ``query.sid`` names; None if there is no such session.
+        query: The parsed query.
+        websocket: Whether the request is a websocket handshake.
+        session_transport: Transport of the session that ``query.sid`` names; None if there is no such session.
         transports: Transports that the server offers.
 
     Returns:
-        The transport it asks for.
+        The requested transport.
 
     Raises:
-        RequestRefused: with the code that Node gives.
+        RequestRefused: with the error code that Node would answer.
     """
+    # "Query parameters": ``transport`` is mandatory.
     if query.transport not in transports:
         raise RequestRefused(HttpError.UNKNOWN_TRANSPORT, f"transport {quote(query.transport)}")
     transport = TransportName(query.transport)
     if websocket != (transport is TransportName.WEBSOCKET):
-        # Node accepts the websocket handshake of a polling request and closes it at once: the same, one step earlier.
+        # Node completes such a websocket handshake and closes the websocket at once. Refusing it has the same effect.
         raise RequestRefused(HttpError.BAD_REQUEST, "transport and request do not match")
     if query.sid:
+        # "Sending data", "Receiving data": 400 if the session id is not known.
         if session_transport is None:
             raise RequestRefused(HttpError.UNKNOWN_SID, f"session {quote(query.sid)}")
         if not websocket and session_transport is not transport:
             raise RequestRefused(HttpError.BAD_REQUEST, "the session has been upgraded to another transport")
         if method not in {"GET", "POST"}:
             raise RequestRefused(HttpError.BAD_HANDSHAKE_METHOD, f"method {quote(method)}")
-    elif method != "GET":
+    elif method != "GET":  # "Handshake": the client MUST send a GET request
         raise RequestRefused(HttpError.BAD_HANDSHAKE_METHOD, f"method {quote(method)}")
+    # "Query parameters": ``EIO`` is mandatory.
     if query.eio != PROTOCOL_VERSION:
         raise RequestRefused(HttpError.UNSUPPORTED_PROTOCOL_VERSION, f"EIO={quote(query.eio)}")
     return transport
 
 
 def error_body(error: RequestRefused) -> bytes:
-    """The JSON body of a refusal, to be sent as ``application/json`` with ``error.status``."""
+    """The JSON body of the response, to be sent as ``application/json`` with ``error.status``."""
     return json.dumps({"code": int(error.http_error), "message": error.message}, separators=(",", ":")).encode()

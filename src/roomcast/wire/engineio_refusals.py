@@ -1,4 +1,4 @@
-"""Refused Engine.IO requests: the error codes, and the exceptions that carry them.
+"""Refused Engine.IO requests: the HTTP error codes, and the exceptions that carry them.
 
 Layer: wire (standard library only). Source: engine.io 6 ``lib/server.ts`` for the codes and their messages.
 """
@@ -25,7 +25,7 @@ class HttpError(IntEnum):
     UNSUPPORTED_PROTOCOL_VERSION = 5
 
 
-# Word for word what Node answers, since clients show and match it.
+# Exactly the texts of Node, since clients display them and compare with them.
 HTTP_ERROR_MESSAGES: Final[dict[HttpError, str]] = {
     HttpError.UNKNOWN_TRANSPORT: "Transport unknown",
     HttpError.UNKNOWN_SID: "Session ID unknown",
@@ -37,13 +37,13 @@ HTTP_ERROR_MESSAGES: Final[dict[HttpError, str]] = {
 
 
 class RequestRefused(RemoteError):
-    """An HTTP request (or websocket handshake) is answered with an Engine.IO error.
+    """Answer this HTTP request or websocket handshake with an Engine.IO error.
 
     Attributes:
         http_error: The Engine.IO error code.
-        status: HTTP status: 403 for ``FORBIDDEN``, else 400.
-        message: The text that goes with the code.
-        effects: What the refusal does to the session it was meant for, in order; apply them before answering.
+        status: The HTTP status: 403 for ``FORBIDDEN``, else 400.
+        message: The text in the body: that of the code, unless another one is given.
+        effects: Effects on the session that the request names. Carry them out before the response.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class RequestRefused(RemoteError):
 
     @property
     def cause(self) -> str:
-        """One of a small set of words, for logs and counters: what is forbidden says which rule forbade it."""
+        """A label from a small set for logs and metrics: the error code, or for ``FORBIDDEN`` the rule that applied."""
         return self.detail if self.http_error is HttpError.FORBIDDEN else self.http_error.name.lower()
 
 
 class UpgradeRefused(RequestRefused):
-    """A websocket may not take a session over, which goes on untouched.
+    """A websocket may not take over the session, which continues unchanged.
 
-    Node finishes the websocket's handshake and closes it then, and the conformance suites rely on it: to their clients
-    a handshake that is answered with 400 is an error without a handler.
+    As in Node, complete the websocket handshake and then close the websocket. The conformance suites depend on that:
+    in their clients, a handshake that is answered with 400 raises an error without a handler.
     """
 
     def __init__(self, detail: str) -> None:

@@ -1,11 +1,11 @@
 """One Engine.IO v4 session, from handshake to close.
 
-Sans-I/O: holds no socket, task, clock or outbox. Callers pass in what arrived and the time, and carry out the effects
-that come back, in order. Messages to the client do not pass through here: the caller writes them to the transport that
-``transport`` names while ``state`` is not closing or closed.
+Sans-I/O: holds no socket, task, clock or queue. The caller passes in the input and the time, and carries out the
+returned effects in order. Messages to the client do not pass through here: the caller writes them to the transport
+that ``transport`` names, unless ``state`` is closing or closed.
 
-Layer: wire (standard library only). Source: Engine.IO protocol v4, "Heartbeat" and "Upgrade"; engine.io 6
-``lib/socket.ts`` and ``lib/transports/polling.ts`` for what the document leaves open.
+Layer: wire (standard library only). Source: Engine.IO protocol v4, whose sections are quoted; engine.io 6
+``lib/socket.ts`` and ``lib/transports/polling.ts`` ("Node") where the document leaves the behaviour open.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ NOOP_PACKET: Final = PacketType.NOOP.value
 PROBE: Final = "probe"
 PROBE_REPLY: Final = PacketType.PONG.value + PROBE
 
-# The share of the ping time-out by which a ping may be late at the client's expense.
+# A ping that is late by at most this share of the ping timeout leaves the client less time for its pong.
 _TIMER_SLACK: Final = 0.1
 
 
 @unique
 class State(Enum):
-    """Where a session stands."""
+    """The state of a session."""
 
     OPENING = "opening"
     OPEN = "open"
-    UPGRADING = "upgrading"  # a websocket with this sid is there and has not sent its probe
-    PROBED = "probed"  # its probe is answered; polls are released at once until the upgrade packet comes
-    CLOSING = "closing"  # closed by us on polling; the next poll fetches what is left and the close packet
+    UPGRADING = "upgrading"  # a candidate websocket has connected and not sent its probe
+    PROBED = "probed"  # its probe is answered; polls are answered at once until the UPGRADE packet arrives
+    CLOSING = "closing"  # closed by the server over polling; the next poll fetches the queue and the CLOSE packet
     CLOSED = "closed"
 
 
 @unique
 class Trigger(Enum):
-    """What moves a session."""
+    """What changes the state of a session."""
 
     OPEN = "open"
     ATTACH = "attach"
@@ -69,13 +69,13 @@ class Trigger(Enum):
     END = "end"
 
 
-# The whole machine. A pair that is missing here is illegal.
+# The whole state machine. A pair that is not listed is illegal.
 TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.OPENING, Trigger.OPEN): State.OPEN,
     (State.OPEN, Trigger.ATTACH): State.UPGRADING,
     (State.UPGRADING, Trigger.PROBE): State.PROBED,
-    (State.PROBED, Trigger.PROBE): State.PROBED,  # Node answers every probe
-    (State.UPGRADING, Trigger.UPGRADE): State.OPEN,  # Node does not insist on the probe
+    (State.PROBED, Trigger.PROBE): State.PROBED,  # Node answers each probe
+    (State.UPGRADING, Trigger.UPGRADE): State.OPEN,  # Node does not require the probe
     (State.PROBED, Trigger.UPGRADE): State.OPEN,
     (State.UPGRADING, Trigger.ABANDON): State.OPEN,
     (State.PROBED, Trigger.ABANDON): State.OPEN,
@@ -87,9 +87,9 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSING, Trigger.END): State.CLOSED,
 }
 
-# A candidate websocket is there.
+# A candidate websocket is connected.
 _ATTACHED: Final = frozenset({State.UPGRADING, State.PROBED})
-# What the client sends is for the application.
+# Messages of the client are passed to the application.
 _READING: Final = frozenset({State.OPEN, *_ATTACHED})
 
 
@@ -99,12 +99,12 @@ _NOTHING: Final[tuple[Effect, ...]] = ()
 class EngineSession:
     """The state of one session.
 
-    Every method that takes ``now`` wants monotonic seconds. None does I/O; each returns what the caller must do.
-    A method called on a session that is closed returns nothing, so late callbacks need no care.
+    ``now`` is monotonic seconds in every method. On a closed session all methods return no effects, so that callers
+    need not check for late callbacks.
 
     Attributes:
         sid: Session id.
-        transport: The transport that carries it at present.
+        transport: The current transport.
     """
 
     __slots__ = (
@@ -131,14 +131,14 @@ class EngineSession:
         limits: Limits = DEFAULT_LIMITS,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
-        """Make a session that still has to be opened.
+        """Create a session in state ``OPENING``.
 
         Args:
-            sid: Its id: not to be guessed, since it is all that a polling request shows.
+            sid: Must be unguessable, since it is the only credential of a polling request.
             transport: The transport of the handshake.
-            upgrades: What a polling session may move to; empty forbids upgrades.
-            limits: Bounds of what is read.
-            timeouts: Its times.
+            upgrades: Transports that a polling session may upgrade to; empty forbids upgrades.
+            limits: Limits of the input.
+            timeouts: Heartbeat, upgrade and close timeouts.
         """
         self.sid = sid
         self.transport = transport
@@ -155,13 +155,13 @@ class EngineSession:
 
     @property
     def state(self) -> State:
-        """Where the session stands."""
+        """The current state."""
         return self._state
 
     def open(self, now: float) -> str:
-        """The open packet; the heartbeat starts.
+        """Start the heartbeat; returns the OPEN packet.
 
-        Source: Engine.IO protocol v4, "Handshake": exactly these keys, times in milliseconds.
+        "Handshake": the packet has exactly these keys; times are in milliseconds.
         """
         self._move(Trigger.OPEN)
         self._next_ping = now + self._timeouts.ping_interval_s
@@ -179,14 +179,14 @@ class EngineSession:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def next_deadline(self) -> float:
-        """When ``check_deadlines`` has to be called next; infinity once the session is closed.
+        """When to call ``check_deadlines`` next; infinity once the session is closed.
 
-        It moves with everything that arrives: a timer that finds it later than expected sets itself anew.
+        It changes with each input. A timer that fires before it has to be set again.
         """
         return min(self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline)
 
     def check_deadlines(self, now: float) -> Sequence[Effect]:
-        """Do what is due at ``now``: ping, give up a silent peer or an unfinished upgrade, end an unfetched close."""
+        """Apply the deadlines that have passed: ping, ping timeout, upgrade timeout, close timeout."""
         if now < self.next_deadline():
             return _NOTHING
         if self._closing_deadline <= now:
@@ -198,8 +198,8 @@ class EngineSession:
             effects.append(self._abandon_upgrade())
         if self._next_ping <= now:
             timeout_s = self._timeouts.ping_timeout_s
-            # Interval plus timeout is what the client was told, and a coarse timer must not stretch it. A ping that was
-            # held up for longer leaves the client its whole time.
+            # "Heartbeat": the client expects interval plus timeout, and a coarse timer must not extend it. After a
+            # longer delay of the ping, the client gets the full timeout.
             late = now - self._next_ping > timeout_s * _TIMER_SLACK
             self._pong_deadline = (now if late else self._next_ping) + timeout_s
             self._next_ping = math.inf
@@ -209,7 +209,7 @@ class EngineSession:
     # -- websocket ----------------------------------------------------------------------------------------------------
 
     def receive(self, data: str | bytes, now: float) -> Sequence[Effect]:
-        """Take one message of the session's websocket; ``str`` from a text frame, ``bytes`` from a binary one."""
+        """Process one message of the session's websocket: ``str`` from a text frame, ``bytes`` from a binary one."""
         if self._state is not State.OPEN:
             return _NOTHING
         if not isinstance(data, str):
@@ -223,29 +223,27 @@ class EngineSession:
         return self._on_packet(packet, now)
 
     def transport_closed(self) -> Sequence[Effect]:
-        """The session's websocket was closed by the other side."""
+        """The client closed the session's websocket."""
         return self._end(CloseReason.TRANSPORT_CLOSE)
 
     def transport_failed(self, error: RemoteError | None = None) -> Sequence[Effect]:
-        """The session's websocket broke, or its frames were wrong."""
+        """The session's websocket was lost, or received an invalid frame (``error``)."""
         return self._end(CloseReason.TRANSPORT_ERROR, error)
 
     # -- polling ------------------------------------------------------------------------------------------------------
 
     def poll_started(self, now: float) -> Sequence[Effect]:
-        """A GET arrived.
+        """A GET request arrived.
 
-        Without effects it waits: answer it as soon as something is there, and call ``poll_answered``.
+        Without effects the poll is pending: answer it when a packet is queued, and call ``poll_answered``.
 
         Raises:
-            RequestRefused: answer this request with it, after its ``effects``, which are for the poll before.
+            RequestRefused: carry out its ``effects``, which may concern the earlier poll, then answer with the error.
         """
         self._require_polling(now)
         if self._poll_pending:
-            # Protocol, "Receiving data": at most one GET at a time, else 400 and the session is closed.
-            raise RequestRefused(
-                HttpError.BAD_REQUEST, "two polls at a time", effects=self._end(CloseReason.TRANSPORT_ERROR)
-            )
+            # "Receiving data": on a second active GET request, answer 400 and close the session.
+            raise RequestRefused(HttpError.BAD_REQUEST, "a second poll", effects=self._end(CloseReason.TRANSPORT_ERROR))
         self._poll_pending = True
         if self._state is State.CLOSING:
             return self._end(CloseReason.FORCED_CLOSE)
@@ -254,42 +252,41 @@ class EngineSession:
         return _NOTHING
 
     def poll_answered(self) -> None:
-        """The pending poll was answered with what was waiting."""
+        """The pending poll was answered with the queued packets."""
         self._poll_pending = False
 
     def poll_aborted(self) -> Sequence[Effect]:
-        """The connection of the pending poll went away before its answer: what it would carry cannot be trusted."""
+        """The connection of the pending poll was lost before the response."""
         if not self._poll_pending:
             return _NOTHING
         self._poll_pending = False
         return self._end(CloseReason.TRANSPORT_ERROR)
 
     def post_started(self, now: float, content_type: str = "") -> None:
-        """A POST arrived; its body is still to be read.
+        """A POST request arrived; its body has not been read.
 
         Args:
             now: Monotonic seconds.
-            content_type: The header as it stands.
+            content_type: The unparsed header.
 
         Raises:
-            RequestRefused: answer it with this, after its ``effects``.
+            RequestRefused: carry out its ``effects``, then answer with the error.
         """
         self._require_polling(now)
         if self._post_pending:
-            # Protocol, "Sending data": at most one POST at a time, else 400 and the session is closed.
-            raise RequestRefused(
-                HttpError.BAD_REQUEST, "two posts at a time", effects=self._end(CloseReason.TRANSPORT_ERROR)
-            )
+            # "Sending data": on a second active POST request, answer 400 and close the session.
+            raise RequestRefused(HttpError.BAD_REQUEST, "a second post", effects=self._end(CloseReason.TRANSPORT_ERROR))
         if content_type.partition(";")[0].strip().lower() == "application/octet-stream":
-            # Binary bodies ended with protocol version 3.
+            # "From v3 to v4": payloads are text, with binary data in base64.
             raise RequestRefused(HttpError.BAD_REQUEST, "a binary body", effects=self._end(CloseReason.TRANSPORT_ERROR))
         self._post_pending = True
 
     def post_received(self, body: bytes, now: float) -> Sequence[Effect]:
-        """The body of the POST is complete; carry out the effects, then answer ``ok``.
+        """The body of the POST is complete. Carry out the effects, then answer ``ok``.
 
         Raises:
-            RequestRefused: answer it with this, after its ``effects``: the messages before the bad packet among them.
+            RequestRefused: carry out its ``effects``, which include the messages before the invalid packet, then answer
+                with the error.
         """
         self._post_pending = False
         effects: list[Effect] = []
@@ -304,11 +301,11 @@ class EngineSession:
         return effects
 
     def post_dropped(self) -> None:
-        """The POST was answered without being read (413 to an oversize body): Node keeps the session."""
+        """The POST was answered without reading its body (413 for an oversize one). As in Node, the session stays."""
         self._post_pending = False
 
     def post_aborted(self) -> Sequence[Effect]:
-        """The connection of the POST went away before its body was complete."""
+        """The connection of the POST was lost before its body was complete."""
         if not self._post_pending:
             return _NOTHING
         self._post_pending = False
@@ -317,10 +314,12 @@ class EngineSession:
     # -- upgrade ------------------------------------------------------------------------------------------------------
 
     def candidate_attached(self, now: float) -> None:
-        """A websocket with this sid asks to take the session over.
+        """A websocket with this sid requests the upgrade and becomes the candidate.
+
+        "WebSocket": a client must not open more than one websocket per session; a further one is closed.
 
         Raises:
-            UpgradeRefused: it may not: finish its handshake, then close it. The session itself is not touched.
+            UpgradeRefused: complete the websocket handshake, then close the websocket. The session is unchanged.
         """
         offered = self.transport is TransportName.POLLING and TransportName.WEBSOCKET in self._upgrades
         if self._state is not State.OPEN or not offered:
@@ -329,34 +328,35 @@ class EngineSession:
         self._upgrade_deadline = now + self._timeouts.upgrade_timeout_s
 
     def receive_candidate(self, data: str | bytes, now: float) -> Sequence[Effect]:
-        """Take one message of the candidate websocket: the probe, then the upgrade packet; anything else ends it."""
+        """Process one message of the candidate: the probe, then UPGRADE ("Upgrade"). Any other closes the candidate."""
         if self._state not in _ATTACHED:
             return _NOTHING
         if data == PacketType.PING + PROBE:
             self._move(Trigger.PROBE)
+            # "Upgrade": send a NOOP to the pending poll, and answer the probe.
             return [SendOnCandidate(PROBE_REPLY), *self._release_poll()]
         if isinstance(data, str) and data.startswith(PacketType.UPGRADE):
             self._move(Trigger.UPGRADE)
             self._upgrade_deadline = math.inf
             self.transport = TransportName.WEBSOCKET
             if self._pong_deadline != math.inf:
-                # A ping may have gone to the transport that is now abandoned: the pong's time starts again.
+                # The ping may have been sent over the old transport, so the time for its pong starts again.
                 self._pong_deadline = now + self._timeouts.ping_timeout_s
             return [*self._release_poll(), Upgraded()]
         return (self._abandon_upgrade(),)
 
     def candidate_lost(self) -> None:
-        """The candidate websocket closed or broke; the session goes on over polling."""
+        """The candidate was closed or lost. The session continues over polling."""
         if self._state in _ATTACHED:
             self._abandon_upgrade()
 
     # -- close --------------------------------------------------------------------------------------------------------
 
     def close(self, now: float) -> Sequence[Effect]:
-        """End the session from our side.
+        """Close the session from the server's side.
 
-        On websocket, or with a poll pending, at once. On polling without one, the next poll fetches what is waiting and
-        the close packet, for at most ``close_timeout_s``.
+        Over websocket, or with a pending poll, it ends at once. Otherwise it waits at most ``close_timeout_s`` for the
+        poll that fetches the queued packets and the CLOSE packet.
         """
         if self._state in {State.CLOSING, State.CLOSED}:
             return _NOTHING
@@ -370,23 +370,23 @@ class EngineSession:
         self._closing_deadline = now + self._timeouts.close_timeout_s
         return effects
 
-    # -- inner workings -----------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
     def _move(self, trigger: Trigger) -> None:
         """The only place where the state changes."""
-        following = TRANSITIONS.get((self._state, trigger))
-        if following is None:
+        target = TRANSITIONS.get((self._state, trigger))
+        if target is None:
             raise IllegalTransition(self._state.name, trigger.name)
-        self._state = following
+        self._state = target
 
     def _on_packet(self, packet: Packet, now: float, *, polling: bool = False) -> Sequence[Effect]:
         match packet.type:
             case PacketType.MESSAGE:
                 return (MessageReceived(packet.data),)
             case PacketType.PONG:
-                if now > self._pong_deadline:  # the timer is late; the pong is later
+                if now > self._pong_deadline:  # the timer has not fired yet
                     return self._end(CloseReason.PING_TIMEOUT)
-                # As in Node any pong counts, asked for or not: it proves life, and no timer is made for it.
+                # As in Node, an unsolicited pong counts too.
                 self._pong_deadline = math.inf
                 self._next_ping = now + self._timeouts.ping_interval_s
                 return _NOTHING
@@ -394,16 +394,17 @@ class EngineSession:
                 released = self._release_poll() if polling else _NOTHING
                 return [*released, *self._end(CloseReason.TRANSPORT_CLOSE)]
             case PacketType.PING:
-                # Since version 4 only the server pings. Node: "invalid heartbeat direction".
+                # "From v3 to v4": only the server sends pings. Node: "invalid heartbeat direction".
                 return self._end(CloseReason.TRANSPORT_ERROR)
-            case _:  # open, upgrade, noop: Node ignores them
+            case _:  # OPEN, UPGRADE, NOOP: Node ignores them
                 return _NOTHING
 
     def _require_polling(self, now: float) -> None:
-        # The timer may be behind; a session that is over does not come back through a request.
+        """Refuse a request unless polling carries the session ("Sending data", "Receiving data")."""
+        # The timer may be late; a request must not revive a session whose deadline has passed.
         if self._pong_deadline < now or self._closing_deadline < now:
             effects = self.check_deadlines(now)
-            raise RequestRefused(HttpError.UNKNOWN_SID, "the session is over", effects=effects)
+            raise RequestRefused(HttpError.UNKNOWN_SID, "the session has timed out", effects=effects)
         if self._state in {State.OPENING, State.CLOSED}:
             raise RequestRefused(HttpError.UNKNOWN_SID, f"the session is {self._state.value}")
         if self.transport is not TransportName.POLLING:

@@ -1,14 +1,14 @@
-"""What can go wrong on the wire, and whose fault it is.
+"""Errors of this side of the wire, and errors of the peer.
 
     WireError
-    ├── LocalError            we broke the protocol: a bug here
-    │   ├── EncodeError       a value that JSON or the packet format cannot carry
-    │   └── IllegalTransition a session was driven out of order
-    └── RemoteError           the peer broke the protocol: close its session and count it
-        └── RequestRefused    an HTTP request that is answered with an Engine.IO error
-            └── UpgradeRefused a websocket that may not take a session over: accepted, then closed
+    ├── LocalError             a bug of the caller
+    │   ├── EncodeError        a value that JSON or the packet format cannot carry
+    │   └── IllegalTransition  a call that the session's state does not allow
+    └── RemoteError            the peer violated the protocol: close its session and count the fault
+        └── RequestRefused     (`engineio_refusals`) answer an HTTP request with an Engine.IO error
+            └── UpgradeRefused (`engineio_refusals`) complete a websocket handshake, then close the websocket
 
-Layer: wire (standard library only). Source: engine.io 6 ``lib/server.ts`` for the HTTP codes and their messages.
+Layer: wire (standard library only).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from __future__ import annotations
 from enum import StrEnum, unique
 from typing import Final
 
-# Quoted peer input is cut here, so that a message stays one short log line.
+# Longer input of the peer is truncated in messages, so that each stays one short log line.
 _QUOTE_LENGTH: Final = 40
 
 
 @unique
 class Fault(StrEnum):
-    """What the peer did wrong: a small closed set, fit for a metrics label."""
+    """How the peer violated the protocol: a small closed set, usable as a metrics label."""
 
     BAD_UTF8 = "bad-utf8"
     BAD_BASE64 = "bad-base64"
@@ -49,19 +49,19 @@ class WireError(Exception):
 
 
 class LocalError(WireError):
-    """We broke the protocol: a bug here or in the application."""
+    """The caller violated the protocol: a bug in this server or in the application."""
 
 
 class EncodeError(LocalError):
-    """A value cannot be sent: not JSON, not finite, circular, or it looks like an attachment placeholder."""
+    """A value cannot be sent: it is not JSON, not finite, circular, or looks like an attachment placeholder."""
 
 
 class IllegalTransition(LocalError):
-    """A session was asked for a step that its state does not have.
+    """A call that the session's state does not allow.
 
     Attributes:
-        state: Name of the state it was in.
-        trigger: Name of what was asked.
+        state: Name of the state.
+        trigger: Name of the transition that was requested.
     """
 
     def __init__(self, state: str, trigger: str) -> None:
@@ -71,11 +71,11 @@ class IllegalTransition(LocalError):
 
 
 class RemoteError(WireError):
-    """The peer broke the protocol: close its session and count it.
+    """The peer violated the protocol: close its session and count the fault.
 
     Attributes:
-        fault: What it did wrong.
-        detail: One line for the log; what it quotes of the peer is escaped and cut.
+        fault: Which violation.
+        detail: One line for the log. Quoted input of the peer is escaped and truncated.
     """
 
     def __init__(self, fault: Fault, detail: str) -> None:
@@ -85,7 +85,7 @@ class RemoteError(WireError):
 
 
 def quote(text: object) -> str:
-    """Peer input as one short, escaped line for a message or a log."""
+    """Input of the peer as one short, escaped line for a message or a log."""
     if isinstance(text, str | bytes) and len(text) > _QUOTE_LENGTH:
         return f"{text[:_QUOTE_LENGTH]!a}… ({len(text)} in all)"
     return ascii(text)

@@ -1,10 +1,10 @@
 """Socket.IO v5 packets: text and binary, to and from Engine.IO messages.
 
-What the ``encode_…`` functions return is ready for a transport: the Engine.IO type ``4`` is already in front, ``str``
-is text and ``bytes`` an attachment. What ``Decoder`` takes is the data of an Engine.IO message, without the ``4``.
+The ``encode_…`` functions return encoded Engine.IO packets: ``str`` is text that begins with the type ``4``, ``bytes``
+is an attachment. ``Decoder`` takes the data of an Engine.IO message, without the ``4``.
 
-Layer: wire (standard library only). Source: Socket.IO protocol v5, "Packet encoding"; socket.io-parser 4, whose
-tolerance is narrowed where an advisory shows why (each cited beside its check).
+Layer: wire (standard library only). Source: Socket.IO protocol v5, whose sections are quoted; socket.io-parser 4.
+Where this module is stricter than the latter, the advisory is cited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roomcast.wire.strict_json import reader_for, write
 
 DEFAULT_NAMESPACE: Final = "/"
 
-# Names that mean something to a Socket.IO library or to Node's emitter and so are never an event (CVE-2023-32695).
+# Names with a meaning to Socket.IO libraries or to Node's EventEmitter; never accepted as events (CVE-2023-32695).
 RESERVED_EVENTS: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -42,7 +42,7 @@ class PacketType(IntEnum):
 
 _TYPES: Final = {str(member.value): member for member in PacketType}
 
-# <type>[<attachments>-][<namespace>,][<ack id>]; each part is bounded again where it is read.
+# "Format": <packet type>[<# of binary attachments>-][<namespace>,][<acknowledgment id>]. Limits are checked later.
 _HEADER: Final = re.compile(r"(?:([0-4])|([56])([0-9]{1,10})-)(?:(/[^,]*),?)?([0-9]{0,17})")
 
 
@@ -51,11 +51,11 @@ class Packet:
     """One Socket.IO packet, its attachments in place.
 
     Attributes:
-        type: Its type; a complete binary packet has become ``EVENT`` or ``ACK``.
-        namespace: Its namespace, ``/`` if none is written.
+        type: Packet type; decoded ``BINARY_EVENT`` and ``BINARY_ACK`` packets become ``EVENT`` and ``ACK``.
+        namespace: ``/`` if the packet names none.
         data: ``CONNECT``: dict or None. ``EVENT``: list of event name and arguments. ``ACK``: list of arguments.
             ``CONNECT_ERROR``: dict or str. ``DISCONNECT``: None.
-        ack_id: The acknowledgement that is asked for or given.
+        ack_id: Id of the acknowledgement that an ``EVENT`` requests or an ``ACK`` gives.
     """
 
     type: PacketType
@@ -68,12 +68,12 @@ class Packet:
 
 
 def encode_event(namespace: str, args: Sequence[Any], ack_id: int | None = None) -> list[str | bytes]:
-    """An event: one text packet, and its attachments if it has any.
+    """EVENT or BINARY_EVENT: one text packet, then its attachments.
 
     Args:
-        namespace: Where it goes.
+        namespace: Target namespace.
         args: Event name and arguments.
-        ack_id: Set to ask for an acknowledgement.
+        ack_id: Requests an acknowledgement.
 
     Raises:
         EncodeError: an argument cannot be sent.
@@ -82,27 +82,27 @@ def encode_event(namespace: str, args: Sequence[Any], ack_id: int | None = None)
 
 
 def encode_ack(namespace: str, args: Sequence[Any], ack_id: int) -> list[str | bytes]:
-    """The acknowledgement of an event; arguments as in ``encode_event``, without an event name."""
+    """ACK or BINARY_ACK; arguments as in ``encode_event``, without an event name."""
     return _encode_args("3", "6", namespace, args, ack_id)
 
 
 def encode_event_json(namespace: str, args_json: bytes) -> bytes:
-    """An event whose argument array is JSON already, which is not read: the UTF-8 text of the packet.
+    """EVENT with arguments that are JSON already and are not validated, as UTF-8.
 
     Args:
-        namespace: Where it goes.
+        namespace: Target namespace.
         args_json: JSON array of event name and arguments, UTF-8, without binary.
     """
     return b"%b%b" % (_header("2", namespace, None).encode(), args_json)
 
 
 def encode_connect(namespace: str, sid: str) -> str:
-    """CONNECT: the server's answer to a client that it accepts, with the id of the new socket."""
+    """CONNECT: the server's response to an accepted client ("Connection to a namespace")."""
     return _header("0", namespace, None) + _text({"sid": sid})
 
 
 def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:
-    """CONNECT_ERROR, with ``data`` only if there is any, as Node sends it."""
+    """CONNECT_ERROR: the response to a rejected client. As in Node, ``data`` is left out if it is None."""
     error: dict[str, Any] = {"message": message}
     if data is not None:
         error["data"] = data
@@ -110,7 +110,7 @@ def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:
 
 
 def encode_disconnect(namespace: str) -> str:
-    """DISCONNECT from one namespace."""
+    """DISCONNECT: the server ends the connection to a namespace."""
     return _header("1", namespace, None)
 
 
@@ -138,49 +138,51 @@ def _text(value: Any) -> str:
 # -- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def _admit_all(_packet_type: PacketType, _namespace: str) -> None:
-    """Without a session every namespace is welcome."""
+def _accept_all(_packet_type: PacketType, _namespace: str) -> None:
+    """The default check: accepts every packet."""
 
 
 class Decoder:
-    """Reads the packets of one connection; holds at most one packet whose attachments are still to come."""
+    """Decodes the packets of one connection; holds at most one packet whose attachments are still missing."""
 
-    __slots__ = ("_admit", "_filled", "_limits", "_pending", "_read", "_size", "_slots")
+    __slots__ = ("_check_header", "_filled", "_limits", "_pending", "_read", "_size", "_slots")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, admit: Callable[[PacketType, str], None] = _admit_all) -> None:
-        """Start with nothing pending.
+    def __init__(
+        self, limits: Limits = DEFAULT_LIMITS, check_header: Callable[[PacketType, str], None] = _accept_all
+    ) -> None:
+        """Start without a pending packet.
 
         Args:
-            limits: Its bounds.
-            admit: Called with the type (``EVENT`` and ``ACK`` also for their binary forms) and the namespace of every
-                packet before its JSON is read and before any attachment is awaited; raises ``RemoteError`` to refuse.
+            limits: Limits of the input.
+            check_header: Called with the type (``EVENT`` and ``ACK`` also for their binary forms) and the namespace of
+                each packet before its JSON is parsed. Raises ``RemoteError`` to reject the packet.
         """
         self._limits = limits
         self._read = reader_for(limits).read
-        self._admit = admit
+        self._check_header = check_header
         self._pending: Packet | None = None
         self._slots: list[tuple[Any, Any]] = []
         self._filled = 0
         self._size = 0
 
     def add(self, data: str | bytes) -> Packet | None:
-        """Take the next Engine.IO message.
+        """Process the next Engine.IO message.
 
         Args:
-            data: ``str`` without the Engine.IO type, or ``bytes``: an attachment.
+            data: ``str`` is text without the Engine.IO type, ``bytes`` is an attachment.
 
         Returns:
-            The packet that is complete with it; None while attachments are missing.
+            The packet that this message completes; None while attachments are missing.
 
         Raises:
-            RemoteError: the message is no packet or not the one that must come now.
+            RemoteError: the message is not a valid packet, or not allowed at this point.
         """
         if not isinstance(data, str):
             return self._add_attachment(data)
         if self._pending is not None:
             raise RemoteError(Fault.UNEXPECTED_TEXT, "text while attachments are missing")
-        if data.startswith("2["):  # nearly all traffic: an event of the main namespace, no ack asked
-            self._admit(PacketType.EVENT, DEFAULT_NAMESPACE)
+        if data.startswith("2["):  # fast path: an event in the main namespace without ack
+            self._check_header(PacketType.EVENT, DEFAULT_NAMESPACE)
             args = self._read(data, 1)
             self._check_event(args)
             return Packet(PacketType.EVENT, DEFAULT_NAMESPACE, args)
@@ -190,7 +192,7 @@ class Decoder:
         header = _HEADER.match(text)
         if header is None:
             fault = Fault.BAD_ATTACHMENTS if text[:1] in {"5", "6"} else Fault.BAD_PACKET_TYPE
-            raise RemoteError(fault, f"no Socket.IO packet: {quote(text)}")
+            raise RemoteError(fault, f"not a Socket.IO packet: {quote(text)}")
         plain, binary, count, namespace, ack_digits = header.groups()
         if namespace is None:
             namespace = DEFAULT_NAMESPACE
@@ -200,16 +202,16 @@ class Decoder:
             packet_type = PacketType.EVENT if binary == "5" else PacketType.ACK
             if int(count) > self._limits.max_attachments:  # CVE-2026-33151
                 raise RemoteError(Fault.TOO_MANY_ATTACHMENTS, f"{count} of at most {self._limits.max_attachments}")
-        self._admit(packet_type, namespace)  # before any memory is spent on it: python-socketio #1574
+        self._check_header(packet_type, namespace)  # before memory is allocated: python-socketio #1574
 
         packet = Packet(packet_type, namespace, None, self._ack_id(ack_digits))
         start = header.end()
         if start < len(text):
             packet.data = self._read(text, start)
-            if packet.data is None:  # to leave the payload out is one thing, null another: it fits no type
-                raise RemoteError(Fault.BAD_PAYLOAD, "null is no payload")
+            if packet.data is None:  # a payload may be absent; null is valid for no type
+                raise RemoteError(Fault.BAD_PAYLOAD, "the payload is null")
         self._check_payload(packet)
-        # A header that announces no attachment is complete: waiting for one would never end (CVE-2026-69185).
+        # A binary header that announces no attachments is complete; no attachment would ever follow (CVE-2026-69185).
         if binary is None:
             return packet
         slots = _find_slots(packet.data, int(count))
@@ -221,7 +223,7 @@ class Decoder:
     def _add_attachment(self, data: bytes) -> Packet | None:
         packet = self._pending
         if packet is None:
-            raise RemoteError(Fault.UNEXPECTED_BINARY, "binary data that no packet announced")
+            raise RemoteError(Fault.UNEXPECTED_BINARY, "an attachment that no packet announced")
         self._size += len(data)
         if self._size > self._limits.max_reassembly_bytes:
             raise RemoteError(Fault.TOO_LARGE, f"attachments of more than {self._limits.max_reassembly_bytes} bytes")
@@ -247,38 +249,37 @@ class Decoder:
             case PacketType.EVENT:
                 self._check_event(data)
             case PacketType.ACK:
-                if not isinstance(data, list):
-                    raise RemoteError(Fault.BAD_PAYLOAD, "an ack carries an array")
+                if not isinstance(data, list):  # "Acknowledgement"
+                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of ACK is not an array")
                 if packet.ack_id is None:
-                    raise RemoteError(Fault.BAD_ACK_ID, "an ack without id")
+                    raise RemoteError(Fault.BAD_ACK_ID, "ACK without id")
             case PacketType.CONNECT:
                 if data is not None and not isinstance(data, dict):
-                    raise RemoteError(Fault.BAD_PAYLOAD, "CONNECT carries an object or nothing")
+                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT is not an object")
             case PacketType.CONNECT_ERROR:
                 if not isinstance(data, dict | str):
-                    raise RemoteError(Fault.BAD_PAYLOAD, "CONNECT_ERROR carries an object or a string")
-            case _:  # DISCONNECT: the binary types have become EVENT and ACK
+                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT_ERROR is not an object or string")
+            case _:  # DISCONNECT; the binary types have become EVENT and ACK
                 if data is not None:
-                    raise RemoteError(Fault.BAD_PAYLOAD, "DISCONNECT carries nothing")
+                    raise RemoteError(Fault.BAD_PAYLOAD, "DISCONNECT has a payload")
 
     def _check_event(self, args: Any) -> None:
-        if not isinstance(args, list) or not args:
-            raise RemoteError(Fault.BAD_PAYLOAD, "an event carries an array that is not empty")
+        if not isinstance(args, list) or not args:  # "Sending and receiving data"
+            raise RemoteError(Fault.BAD_PAYLOAD, "the payload of EVENT is not a non-empty array")
         name = args[0]
-        # A number is a name to Node; true and false are none, though Python counts them as int.
+        # Node accepts numbers as names. bool is excluded, though it is a subclass of int in Python.
         if isinstance(name, str):
             if name in RESERVED_EVENTS or len(name) > self._limits.max_event_name_length:
-                raise RemoteError(Fault.BAD_EVENT_NAME, f"no event may be named {quote(name)}")
+                raise RemoteError(Fault.BAD_EVENT_NAME, f"the event name {quote(name)} is reserved or too long")
         elif isinstance(name, bool) or not isinstance(name, int | float):  # CVE-2023-32695
-            raise RemoteError(Fault.BAD_EVENT_NAME, f"an event name is text or a number, not {type(name).__name__}")
+            raise RemoteError(Fault.BAD_EVENT_NAME, f"an event name of type {type(name).__name__}")
 
 
 def _find_slots(data: Any, count: int) -> list[tuple[Any, Any]]:
-    """Where each attachment belongs, as (container, key or index).
+    """The places of the attachments, as (container, key or index).
 
-    Checked before the first attachment is taken: each number from 0 to ``count`` - 1 stands in exactly one place, as
-    every encoder writes it. Node lets one attachment be named many times, which an echo multiplies;
-    CVE-2022-2421 was about numbers out of range.
+    Each number from 0 to ``count`` - 1 must stand in exactly one place, as every encoder writes it. Node accepts
+    several placeholders for one attachment, which an echo would multiply. CVE-2022-2421: numbers out of range.
     """
     slots: list[tuple[Any, Any] | None] = [None] * count
     found = 0

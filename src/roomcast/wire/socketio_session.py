@@ -1,9 +1,9 @@
-"""The Socket.IO side of one connection: which namespaces it is in, and what its packets mean there.
+"""The Socket.IO session of one connection: its namespaces and its pending acks.
 
-Sans-I/O. One Engine.IO message in, at most one event out; a ``RemoteError`` means: close the connection.
+Sans-I/O: each Engine.IO message returns at most one event. On ``RemoteError``, close the connection.
 
-Layer: wire (standard library only). Source: Socket.IO protocol v5, "Exchange protocol"; socket.io 4.8
-``lib/client.ts``.
+Layer: wire (standard library only). Source: Socket.IO protocol v5, "Exchange protocol", whose sections are quoted;
+socket.io 4.8 ``lib/client.ts`` ("Node").
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from roomcast.wire.socketio import (
     encode_disconnect,
 )
 
-# JavaScript writes whole numbers up to here without an exponent.
+# JavaScript writes integers below this number without an exponent.
 _PLAIN_NUMBER: Final = 1e21
 
 
 @unique
 class NamespaceState(Enum):
-    """Where the connection stands with one namespace."""
+    """The state of one namespace of a connection."""
 
     ABSENT = "absent"
-    CONNECTING = "connecting"  # CONNECT came; the application decides
+    CONNECTING = "connecting"  # CONNECT arrived; the application has not decided yet
     CONNECTED = "connected"
-    LEFT = "left"  # we disconnected it; packets that were under way are dropped until it connects again
+    LEFT = "left"  # the server disconnected it; packets in flight are dropped until the next CONNECT
 
 
 @unique
 class NamespaceTrigger(Enum):
-    """What moves it."""
+    """What changes the state of a namespace."""
 
     CONNECT = "connect"  # from the client
     ACCEPT = "accept"
@@ -48,7 +48,7 @@ class NamespaceTrigger(Enum):
     SERVER_DISCONNECT = "server disconnect"
 
 
-# The whole machine of one namespace. A pair that is missing here is illegal: from the client it ends the connection.
+# The whole state machine. A pair that is not listed is illegal; if the client causes it, the connection is closed.
 TRANSITIONS: Final[dict[tuple[NamespaceState, NamespaceTrigger], NamespaceState]] = {
     (NamespaceState.ABSENT, NamespaceTrigger.CONNECT): NamespaceState.CONNECTING,
     (NamespaceState.LEFT, NamespaceTrigger.CONNECT): NamespaceState.CONNECTING,
@@ -56,18 +56,18 @@ TRANSITIONS: Final[dict[tuple[NamespaceState, NamespaceTrigger], NamespaceState]
     (NamespaceState.CONNECTING, NamespaceTrigger.REFUSE): NamespaceState.ABSENT,
     (NamespaceState.CONNECTED, NamespaceTrigger.CLIENT_DISCONNECT): NamespaceState.ABSENT,
     (NamespaceState.CONNECTED, NamespaceTrigger.SERVER_DISCONNECT): NamespaceState.LEFT,
-    # Both sides left at the same time.
+    # Both sides disconnected at the same time.
     (NamespaceState.LEFT, NamespaceTrigger.CLIENT_DISCONNECT): NamespaceState.ABSENT,
 }
 
 
 @dataclass(slots=True)
 class ConnectRequested:
-    """The client asks for a namespace: answer with ``accept`` or ``refuse``.
+    """The client requests a namespace. Answer with ``accept`` or ``refuse``.
 
     Attributes:
-        namespace: Its name, which no check has found to exist.
-        auth: What the client gave to prove itself; ``{}`` if nothing.
+        namespace: Its name; the namespace may not exist.
+        auth: Credentials of the client; ``{}`` if it sent none.
     """
 
     namespace: str
@@ -76,13 +76,13 @@ class ConnectRequested:
 
 @dataclass(slots=True)
 class EventReceived:
-    """An event for a connected namespace.
+    """An event in a connected namespace.
 
     Attributes:
-        namespace: Where.
-        name: Event name; a number has become its text, as Node's emitter makes it.
-        args: Arguments, attachments in place as ``bytes``.
-        ack_id: Answer once with ``encode_ack(namespace, args, ack_id)``; None if no answer is asked.
+        namespace: Its namespace.
+        name: Event name; a number is converted to text as in JavaScript.
+        args: Arguments, with attachments in place as ``bytes``.
+        ack_id: Answer once with ``encode_ack(namespace, args, ack_id)``; None if no ack was requested.
     """
 
     namespace: str
@@ -93,12 +93,12 @@ class EventReceived:
 
 @dataclass(slots=True)
 class AckReceived:
-    """The answer to an event of ours.
+    """The client's ack of an event that the server sent.
 
     Attributes:
-        namespace: Where.
-        context: What ``expect_ack`` was given for it.
-        args: Its arguments.
+        namespace: Its namespace.
+        context: The ``context`` that was given to ``expect_ack``.
+        args: Arguments of the ack.
     """
 
     namespace: str
@@ -108,11 +108,11 @@ class AckReceived:
 
 @dataclass(slots=True)
 class Disconnected:
-    """A namespace ended.
+    """The connection to a namespace has ended.
 
     Attributes:
-        namespace: Which.
-        unanswered: The contexts of the acks that will not come any more.
+        namespace: Its name.
+        unanswered: Contexts of the acks that did not arrive.
     """
 
     namespace: str
@@ -132,33 +132,33 @@ class SocketSession:
         self._states: dict[str, NamespaceState] = {}
         self._acks: dict[tuple[str, int], Any] = {}
         self._next_ack = 0
-        self._decoder = Decoder(limits, self._admit)
+        self._decoder = Decoder(limits, self._check_header)
         self._closed = False
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     def state_of(self, namespace: str) -> NamespaceState:
-        """Where the connection stands with a namespace."""
+        """The state of a namespace."""
         return self._states.get(namespace, NamespaceState.ABSENT)
 
     def connected(self) -> list[str]:
-        """The namespaces it is connected to, oldest first."""
+        """The connected namespaces, oldest first."""
         return [name for name, state in self._states.items() if state is NamespaceState.CONNECTED]
 
-    # -- in -----------------------------------------------------------------------------------------------------------
+    # -- input --------------------------------------------------------------------------------------------------------
 
     def receive(self, message: str | bytes) -> SocketEvent | None:
-        """Take one Engine.IO message.
+        """Process one Engine.IO message.
 
         Args:
             message: Text without the Engine.IO type, or an attachment.
 
         Returns:
-            What it means; None while attachments are missing and for what is to be ignored: packets for a namespace
-            that we have left, acks that nobody waits for.
+            The resulting event; None while attachments are missing, and for packets that are ignored: those for a
+            namespace that the server has disconnected, and acks with an unknown id.
 
         Raises:
-            RemoteError: close the connection. What comes after it is ignored once ``close`` was called.
+            RemoteError: close the connection. Further input is ignored after `close`.
         """
         if self._closed:
             return None
@@ -173,9 +173,9 @@ class SocketSession:
             args = packet.data
             name = args.pop(0)
             return EventReceived(namespace, name if isinstance(name, str) else _number_name(name), args, packet.ack_id)
-        return self._on_rare(packet)
+        return self._on_control_packet(packet)
 
-    def _on_rare(self, packet: Packet) -> SocketEvent | None:
+    def _on_control_packet(self, packet: Packet) -> SocketEvent | None:
         namespace = packet.namespace
         if packet.type is PacketType.CONNECT:
             self._move(namespace, NamespaceTrigger.CONNECT)
@@ -184,14 +184,14 @@ class SocketSession:
             left = self._states.get(namespace) is NamespaceState.LEFT
             self._move(namespace, NamespaceTrigger.CLIENT_DISCONNECT)
             return None if left else Disconnected(namespace, self._drop_acks(namespace))
-        # ACK. An unknown id is an answer that came twice, or after we stopped waiting: Node ignores it too.
+        # ACK. An id is unknown if the ack is repeated or late. As in Node, it is ignored.
         key = (namespace, packet.ack_id)
         if key not in self._acks:
             return None
         return AckReceived(namespace, self._acks.pop(key), packet.data)
 
-    def _admit(self, packet_type: PacketType, namespace: str) -> None:
-        """The decoder's question, before it spends anything on a packet: does it belong to a namespace of ours?"""
+    def _check_header(self, packet_type: PacketType, namespace: str) -> None:
+        """Rejects packets that the state of their namespace does not allow, before the decoder parses them."""
         state = self._states.get(namespace, NamespaceState.ABSENT)
         if packet_type is PacketType.CONNECT:
             if (state, NamespaceTrigger.CONNECT) not in TRANSITIONS:
@@ -200,94 +200,92 @@ class SocketSession:
         elif packet_type is PacketType.CONNECT_ERROR or (
             state is not NamespaceState.CONNECTED and state is not NamespaceState.LEFT
         ):
+            # "Connection to a namespace": a packet that arrives before CONNECT closes the connection.
             raise RemoteError(
                 Fault.UNEXPECTED_PACKET, f"{packet_type.name} for {quote(namespace)}, which is {state.value}"
             )
 
     def _check_namespace(self, namespace: str) -> None:
-        # Names reach logs, metrics and polling payloads: no control characters, no separators.
+        # Names appear in logs, metrics and polling payloads, so control characters and separators are rejected.
         if len(namespace) > self._limits.max_namespace_length or not namespace.isprintable():
-            raise RemoteError(Fault.BAD_NAMESPACE, f"no namespace may be named {quote(namespace)}")
+            raise RemoteError(Fault.BAD_NAMESPACE, f"namespace {quote(namespace)} is too long or not printable")
         if namespace not in self._states and len(self._states) >= self._limits.max_namespaces:
             raise RemoteError(Fault.TOO_MANY_NAMESPACES, f"more than {self._limits.max_namespaces} namespaces")
 
-    # -- out ----------------------------------------------------------------------------------------------------------
+    # -- output -------------------------------------------------------------------------------------------------------
 
     def accept(self, namespace: str, sid: str) -> str:
-        """Let the client into a namespace it asked for.
+        """Accept a namespace that the client requested; returns the CONNECT packet to send.
 
         Args:
-            namespace: Which.
-            sid: Id of the socket there; not the Engine.IO session's, which is a secret of the transport.
-
-        Returns:
-            The packet to send.
+            namespace: Its name.
+            sid: Id of the socket; not that of the Engine.IO session, which is secret.
 
         Raises:
-            IllegalTransition: it is not connecting (any more): look at ``state_of`` after an await.
+            IllegalTransition: the namespace is not connecting. Check ``state_of`` after an await.
         """
-        self._move_ours(namespace, NamespaceTrigger.ACCEPT)
+        self._move_from_server(namespace, NamespaceTrigger.ACCEPT)
         return encode_connect(namespace, sid)
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> str:
-        """Keep the client out of a namespace it asked for; returns the packet to send.
+        """Refuse a namespace that the client requested; returns the CONNECT_ERROR packet to send.
 
         Raises:
-            IllegalTransition: it is not connecting (any more).
+            IllegalTransition: the namespace is not connecting.
             EncodeError: ``data`` cannot be sent.
         """
         packet = encode_connect_error(namespace, message, data)
-        self._move_ours(namespace, NamespaceTrigger.REFUSE)
+        self._move_from_server(namespace, NamespaceTrigger.REFUSE)
         return packet
 
     def disconnect(self, namespace: str) -> tuple[str, Disconnected]:
-        """Put the client out of a namespace; returns the packet to send and what ended with it.
+        """Disconnect the client from a namespace; returns the DISCONNECT packet to send, and what has ended.
 
         Raises:
-            IllegalTransition: it is not connected.
+            IllegalTransition: the namespace is not connected.
         """
-        self._move_ours(namespace, NamespaceTrigger.SERVER_DISCONNECT)
+        self._move_from_server(namespace, NamespaceTrigger.SERVER_DISCONNECT)
         return encode_disconnect(namespace), Disconnected(namespace, self._drop_acks(namespace))
 
     def expect_ack(self, namespace: str, context: Any) -> int:
-        """The id for an event that asks for an answer; ``context`` comes back in ``AckReceived`` or ``Disconnected``.
+        """An id for an event that requests an ack; ``AckReceived`` or ``Disconnected`` returns the ``context``.
 
         Raises:
-            LocalError: ``max_pending_acks`` answers are owed already.
+            LocalError: ``max_pending_acks`` acks are pending already.
             IllegalTransition: the namespace is not connected.
         """
         if self._states.get(namespace) is not NamespaceState.CONNECTED:
             raise IllegalTransition(self.state_of(namespace).name, "EXPECT_ACK")
         if len(self._acks) >= self._limits.max_pending_acks:
-            raise LocalError(f"the client owes {len(self._acks)} acks already")
+            raise LocalError(f"{len(self._acks)} acks are pending already")
         ack_id = self._next_ack
         self._next_ack += 1
         self._acks[namespace, ack_id] = context
         return ack_id
 
     def forget_ack(self, namespace: str, ack_id: int) -> None:
-        """Stop waiting, after a time-out; an answer that still comes is ignored."""
+        """Stop waiting for an ack, after a timeout. If it arrives later, it is ignored."""
         self._acks.pop((namespace, ack_id), None)
 
     def close(self) -> list[Disconnected]:
-        """The connection is gone: what it was connected to and what will not be answered. Further input is ignored."""
+        """End the session with its connection; returns what has ended. Further input is ignored."""
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
-        self._decoder = Decoder(self._limits, self._admit)  # frees attachments under reconstruction
+        self._decoder = Decoder(self._limits, self._check_header)  # releases the attachments of an incomplete packet
         return ended
 
-    # -- inner workings -----------------------------------------------------------------------------------------------
+    # -- internals ----------------------------------------------------------------------------------------------------
 
     def _move(self, namespace: str, trigger: NamespaceTrigger) -> None:
-        """The only place where a state changes."""
-        following = TRANSITIONS[self.state_of(namespace), trigger]
-        # Removed first: the order of the table is the order in which namespaces were connected.
+        """The only place where a state changes. The client's triggers are checked before, in `_check_header`."""
+        target = TRANSITIONS[self.state_of(namespace), trigger]
+        # Removed first, so that the dict keeps the order in which namespaces were connected.
         self._states.pop(namespace, None)
-        if following is not NamespaceState.ABSENT:
-            self._states[namespace] = following
+        if target is not NamespaceState.ABSENT:
+            self._states[namespace] = target
 
-    def _move_ours(self, namespace: str, trigger: NamespaceTrigger) -> None:
+    def _move_from_server(self, namespace: str, trigger: NamespaceTrigger) -> None:
         if (self.state_of(namespace), trigger) not in TRANSITIONS:
             raise IllegalTransition(self.state_of(namespace).name, trigger.name)
         self._move(namespace, trigger)
@@ -298,7 +296,7 @@ class SocketSession:
 
 
 def _number_name(number: int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits
-    """An event name that is a number, as JavaScript turns it into text."""
+    """A number as JavaScript converts it to text."""
     if isinstance(number, float) and number.is_integer() and abs(number) < _PLAIN_NUMBER:
         return str(int(number))
     return str(number)

@@ -1,7 +1,7 @@
-"""JSON as JavaScript reads and writes it, bounded.
+"""JSON as JavaScript parses and writes it, with limits.
 
-Reading refuses what ``JSON.parse`` refuses (``NaN``, ``Infinity``) and what would hurt: depth, endless digits. Writing
-escapes lone surrogates, as well-formed ``JSON.stringify`` does, and takes binary values out.
+Parsing rejects what ``JSON.parse`` rejects (``NaN``, ``Infinity``), deep nesting and long numbers. Writing escapes lone
+surrogates, as well-formed ``JSON.stringify`` does, and extracts binary values.
 
 Layer: wire (standard library only). Source: RFC 8259; ECMA-262 "JSON.stringify"; CVE-2024-27454 for the depth.
 """
@@ -19,26 +19,26 @@ from roomcast.wire.limits import Limits
 
 _CONTAINERS: Final = frozenset({dict, list})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# What an attachment leaves in the JSON text. A quote inside a JSON string is escaped, so text cannot look like it.
+# Part of each placeholder in the JSON text. It cannot occur inside a string, where quotes are escaped.
 _PLACEHOLDER_MARK: Final = '"_placeholder":true'
 
 
 class JsonReader:
-    """Reads JSON values out of packets; holds no state between calls, so all connections may share one."""
+    """Parses JSON values in packets. Keeps no state between calls, so that all connections can share one reader."""
 
     __slots__ = ("_careful", "_max_depth", "_max_digits", "_plain")
 
     def __init__(self, limits: Limits) -> None:
         self._max_depth = limits.max_json_depth
         self._max_digits = limits.max_json_digits
-        # A text that is shorter than the longest number needs no look at its integers: the C path stays whole.
+        # Integers are checked only in texts that are long enough for one beyond the limit. Others stay in C code.
         self._plain = JSONDecoder(parse_float=self._float, parse_constant=_refuse_constant).raw_decode
         self._careful = JSONDecoder(
             parse_float=self._float, parse_int=self._int, parse_constant=_refuse_constant
         ).raw_decode
 
     def read(self, text: str, start: int = 0) -> Any:
-        """The one JSON value that fills ``text`` from ``start`` on.
+        """Parse the JSON value that extends from ``start`` to the end of ``text``.
 
         Raises:
             RemoteError: ``BAD_JSON``, or ``TOO_DEEP``.
@@ -49,15 +49,15 @@ class JsonReader:
         except RecursionError:
             raise RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self._max_depth}") from None
         except ValueError:
-            raise RemoteError(Fault.BAD_JSON, f"not JSON: {quote(text[start:])}") from None
+            raise RemoteError(Fault.BAD_JSON, f"invalid JSON: {quote(text[start:])}") from None
         if end != len(text) and text[end:].strip(" \t\r\n"):
-            raise RemoteError(Fault.BAD_JSON, f"more after the JSON value: {quote(text[end:])}")
+            raise RemoteError(Fault.BAD_JSON, f"text after the JSON value: {quote(text[end:])}")
         if size > self._max_depth and text.count("[", start) + text.count("{", start) > self._max_depth:
             self._check_depth(value)
         return value
 
     def _check_depth(self, value: Any) -> None:
-        # Level by level: neither the depth that is looked for nor a wide value costs stack.
+        # Level by level, so that no input can exhaust the stack.
         level = [value] if type(value) in _CONTAINERS else []
         for _ in range(self._max_depth):
             level = [
@@ -79,14 +79,14 @@ class JsonReader:
         if len(literal) > self._max_digits:
             raise ValueError(literal)
         number = float(literal)
-        if not isfinite(number):  # 1e400: JavaScript's Infinity, which no JSON can carry back
+        if not isfinite(number):  # 1e400 is Infinity in JavaScript, which JSON cannot represent
             raise ValueError(literal)
         return number
 
 
 @lru_cache(maxsize=16)
 def reader_for(limits: Limits) -> JsonReader:
-    """The reader for these limits; one per set of limits."""
+    """The shared reader for these limits."""
     return JsonReader(limits)
 
 
@@ -95,37 +95,37 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class _BinaryFound(Exception):
-    """A value of a text packet is binary: a signal between two functions here, never seen outside."""
+    """A value is binary. Raised by `_signal_binary` and caught in `write`."""
 
 
 def _signal_binary(value: Any) -> NoReturn:
     if isinstance(value, bytes | bytearray | memoryview):
         raise _BinaryFound
-    raise _no_json(value)
+    raise _not_json(value)
 
 
-def _no_json(value: Any) -> EncodeError:
-    return EncodeError(f"a value of type {type(value).__name__} cannot be sent: give JSON types or bytes")
+def _not_json(value: Any) -> EncodeError:
+    return EncodeError(f"a value of type {type(value).__name__} cannot be sent; use JSON types or bytes")
 
 
-# Without the check for cycles: they end in RecursionError, which is caught, and the check costs on every emit.
+# Without the check for cycles, which slows down every emit. A cycle ends in RecursionError, which is caught.
 _WRITER: Final = JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_signal_binary
 )
 
 
 def write(value: Any) -> tuple[str, list[bytes]]:
-    """JSON text without blanks, and the binary values that were taken out of it.
+    """Encode a value as compact JSON and extract its binary values.
 
     Args:
-        value: JSON types, with ``bytes``, ``bytearray`` or ``memoryview`` anywhere as a value.
+        value: JSON types; ``bytes``, ``bytearray`` and ``memoryview`` are allowed as values at any depth.
 
     Returns:
-        The text, in which ``{"_placeholder":true,"num":n}`` stands for the nth binary, and the binaries in order.
+        The text, in which ``{"_placeholder":true,"num":n}`` replaces the nth binary value, and these values in order.
 
     Raises:
-        EncodeError: not JSON, not finite, circular, or, beside binaries, an object that looks like a placeholder: the
-            receiver would put somebody else's attachment in its place or break off.
+        EncodeError: the value is not JSON, not finite or circular; or it contains binary values and an object that
+            looks like a placeholder, which the receiver would replace with an attachment.
     """
     try:
         return _valid_unicode(_encode(_WRITER, value)), []
@@ -133,18 +133,18 @@ def write(value: Any) -> tuple[str, list[bytes]]:
         pass
     attachments: list[bytes] = []
 
-    def take_out(item: Any) -> dict[str, Any]:
+    def extract(item: Any) -> dict[str, Any]:
         if not isinstance(item, bytes | bytearray | memoryview):
-            raise _no_json(item)
+            raise _not_json(item)
         attachments.append(bytes(item))
         return {"_placeholder": True, "num": len(attachments) - 1}
 
     writer = JSONEncoder(
-        ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=take_out
+        ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=extract
     )
     text = _encode(writer, value)
     if text.count(_PLACEHOLDER_MARK) != len(attachments):
-        raise EncodeError("an object with _placeholder: true cannot go in one packet with binary values")
+        raise EncodeError("an object with _placeholder: true cannot be sent together with binary values")
     return _valid_unicode(text), attachments
 
 

@@ -1,7 +1,7 @@
-"""Websocket data frames from a server: built once, written to any number of clients.
+"""Websocket data frames of a server: encoded once, written to any number of clients.
 
-A server does not mask (RFC 6455 §5.1), so a frame depends on its payload alone. Control frames are not here: each
-belongs to one connection, and the protocol of ``websockets`` makes it.
+A server does not mask its frames (RFC 6455 §5.1), so a frame depends only on its payload. Control frames are encoded
+by the ``websockets`` library, since each belongs to one connection.
 
 Layer: wire (standard library only). Source: RFC 6455 §5.2.
 """
@@ -11,11 +11,11 @@ from __future__ import annotations
 from enum import IntEnum, unique
 from typing import Final
 
-# FIN and the opcode: every frame here is a whole message.
+# FIN and the opcode: each frame is a whole message.
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 
-# §5.2: up to 125 the length byte is the length; 126 and 127 announce two and eight bytes of it.
+# §5.2: a length byte up to 125 is the length itself; 126 and 127 announce a length of two or eight bytes.
 _MAX_SHORT: Final = 125
 _MAX_MEDIUM: Final = 0xFFFF
 
