@@ -1,7 +1,7 @@
-"""A server around the wire's sessions without any I/O: requests are calls, frames are lists, time is a number.
+"""A server around the wire's sessions without I/O: requests are calls, frames are lists, time is a number.
 
-It shows what a shell has to do, and lets the behaviours that the official conformance suites ask for be shown in
-microseconds. The settings are those that the suites presume.
+It runs the behaviours of the official conformance suites in microseconds, with the settings that they assume, and shows
+how a caller carries out the effects.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Handler = Callable[["Link", str | bytes], None]
 
 
 @dataclass
-class Answer:
-    """The answer to an HTTP request; ``status`` is 0 while it is pending."""
+class Response:
+    """The response to an HTTP request; ``status`` is 0 while it is pending."""
 
     status: int = 0
     body: bytes = b""
@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass
 class WebSocket:
-    """The client's end of a websocket."""
+    """The client's side of a websocket."""
 
     server: Loopback
     link: Link | None = None
@@ -78,7 +78,7 @@ class Link:
     server: Loopback
     engine: EngineSession
     waiting: list[str | bytes] = field(default_factory=list)
-    poll: Answer | None = None
+    poll: Response | None = None
     websocket: WebSocket | None = None
     candidate: WebSocket | None = None
     socket: SocketSession | None = None
@@ -114,16 +114,16 @@ class Loopback:
         self.now = 0.0
         self.ids = (f"sid{number}" for number in itertools.count())
 
-    # -- the client's side --------------------------------------------------------------------------------------------
+    # -- client side --------------------------------------------------------------------------------------------------
 
-    def get(self, query: str) -> Answer:
+    def get(self, query: str) -> Response:
         return self.request("GET", query)
 
-    def post(self, query: str, body: str | bytes = b"") -> Answer:
+    def post(self, query: str, body: str | bytes = b"") -> Response:
         return self.request("POST", query, body.encode() if isinstance(body, str) else body)
 
-    def request(self, method: str, query: str, body: bytes = b"") -> Answer:
-        answer = Answer()
+    def request(self, method: str, query: str, body: bytes = b"") -> Response:
+        response = Response()
         parsed = parse_query(query)
         link = self.links.get(parsed.sid)
         try:
@@ -133,18 +133,18 @@ class Loopback:
                 link = self.open(TransportName.POLLING)
             if method == "GET":
                 effects = link.engine.poll_started(self.now)
-                link.poll = answer
+                link.poll = response
                 self.apply(link, effects)
                 link.flush()
             else:
                 link.engine.post_started(self.now)
                 self.apply(link, link.engine.post_received(body, self.now))
-                answer.status, answer.body = 200, b"ok"
+                response.status, response.body = 200, b"ok"
         except RequestRefused as refused:
             if link is not None:
                 self.apply(link, refused.effects)
-            answer.status, answer.body = refused.status, error_body(refused)
-        return answer
+            response.status, response.body = refused.status, error_body(refused)
+        return response
 
     def websocket(self, query: str) -> WebSocket:
         websocket = WebSocket(self)
@@ -163,14 +163,14 @@ class Loopback:
             websocket.closed = True
         return websocket
 
-    def abort(self, poll: Answer) -> None:
+    def abort(self, poll: Response) -> None:
         for link in list(self.links.values()):
             if link.poll is poll:
                 link.poll = None
                 self.apply(link, link.engine.poll_aborted())
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, stopping at every deadline."""
+        """Advance the time, and check each deadline when it is reached."""
         end = self.now + seconds
         while (due := min((link.engine.next_deadline() for link in self.links.values()), default=math.inf)) <= end:
             self.now = due
@@ -178,7 +178,7 @@ class Loopback:
                 self.apply(link, link.engine.check_deadlines(self.now))
         self.now = end
 
-    # -- the server's side --------------------------------------------------------------------------------------------
+    # -- server side --------------------------------------------------------------------------------------------------
 
     def open(self, transport: TransportName, websocket: WebSocket | None = None) -> Link:
         engine = EngineSession(next(self.ids), transport, timeouts=SUITE_TIMES)
@@ -224,12 +224,12 @@ class Loopback:
 
 
 def echo_server() -> Loopback:
-    """The server that the Engine.IO suite presumes."""
+    """The server that the Engine.IO suite assumes."""
     return Loopback(lambda link: None, lambda link, data: link.send([data if isinstance(data, bytes) else f"4{data}"]))
 
 
 def socketio_server() -> Loopback:
-    """The server that the Socket.IO suite presumes."""
+    """The server that the Socket.IO suite assumes."""
 
     def opened(link: Link) -> None:
         link.socket = SocketSession()
@@ -256,7 +256,7 @@ def socketio_server() -> Loopback:
 
 
 def open_packet(text: Any) -> str:
-    """What follows the type of an open packet."""
+    """The data of an OPEN packet."""
     assert isinstance(text, str)
     assert text[0] == "0"
     return text[1:]

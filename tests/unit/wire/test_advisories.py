@@ -1,4 +1,4 @@
-"""One test per advisory that concerns the parser: each attack ends in ``RemoteError`` at the first message it can."""
+"""Advisories that concern the parser: each attack raises ``RemoteError`` at the earliest possible message."""
 
 import gc
 import time
@@ -15,7 +15,7 @@ from roomcast.wire.socketio_session import EventReceived, SocketSession
 PLACEHOLDER = '{"_placeholder":true,"num":%s}'
 
 
-def refused(decoder: Decoder, message: str | bytes) -> Fault:
+def fault_of(decoder: Decoder, message: str | bytes) -> Fault:
     with pytest.raises(RemoteError) as caught:
         decoder.add(message)
     return caught.value.fault
@@ -28,7 +28,7 @@ def connected() -> SocketSession:
     return session
 
 
-def test_python_socketio_1574_a_binary_header_before_connect_is_refused() -> None:
+def test_python_socketio_1574_a_binary_header_before_connect_is_fault_of() -> None:
     session = SocketSession()
     with pytest.raises(RemoteError, match="unexpected-packet"):
         session.receive('51-["x",{"_placeholder":true,"num":0}]')
@@ -36,13 +36,13 @@ def test_python_socketio_1574_a_binary_header_before_connect_is_refused() -> Non
         session.receive(b"x" * 1000)
 
 
-def test_python_socketio_1574_a_binary_header_for_another_namespace_is_refused() -> None:
+def test_python_socketio_1574_a_binary_header_for_another_namespace_is_fault_of() -> None:
     session = connected()
     with pytest.raises(RemoteError, match="unexpected-packet"):
         session.receive('51-/admin,["x",{"_placeholder":true,"num":0}]')
 
 
-def test_python_socketio_1574_a_binary_header_while_connecting_is_refused() -> None:
+def test_python_socketio_1574_a_binary_header_while_connecting_is_fault_of() -> None:
     session = SocketSession()
     session.receive("0")
     with pytest.raises(RemoteError, match="unexpected-packet"):
@@ -52,20 +52,20 @@ def test_python_socketio_1574_a_binary_header_while_connecting_is_refused() -> N
 @pytest.mark.parametrize("count", ["11", "999999999", "1000000000", "9999999999"])
 def test_cve_2026_33151_more_than_ten_attachments_are_refused_at_the_header(count: str) -> None:
     decoder = Decoder()
-    assert refused(decoder, f'5{count}-["x"]') is Fault.TOO_MANY_ATTACHMENTS
-    assert refused(decoder, b"x") is Fault.UNEXPECTED_BINARY
+    assert fault_of(decoder, f'5{count}-["x"]') is Fault.TOO_MANY_ATTACHMENTS
+    assert fault_of(decoder, b"x") is Fault.UNEXPECTED_BINARY
 
 
 @pytest.mark.parametrize("count", ["", "-1", "1.5", "1e1", "x", "0x1", " 1", "9" * 11, "9" * 100_000, "\u0661"])
-def test_cve_2026_33151_a_count_that_is_no_number_is_refused(count: str) -> None:
+def test_cve_2026_33151_a_count_that_is_no_number_is_fault_of(count: str) -> None:
     decoder = Decoder()
-    assert refused(decoder, f'5{count}-["x"]') is Fault.BAD_ATTACHMENTS
-    assert refused(decoder, f'6{count}-1["x"]') is Fault.BAD_ATTACHMENTS
-    assert refused(decoder, f"5{count}") is Fault.BAD_ATTACHMENTS
+    assert fault_of(decoder, f'5{count}-["x"]') is Fault.BAD_ATTACHMENTS
+    assert fault_of(decoder, f'6{count}-1["x"]') is Fault.BAD_ATTACHMENTS
+    assert fault_of(decoder, f"5{count}") is Fault.BAD_ATTACHMENTS
 
 
 def test_cve_2026_33151_the_count_of_attachments_may_be_limited_further() -> None:
-    assert refused(Decoder(Limits(max_attachments=0)), '51-["x"]') is Fault.TOO_MANY_ATTACHMENTS
+    assert fault_of(Decoder(Limits(max_attachments=0)), '51-["x"]') is Fault.TOO_MANY_ATTACHMENTS
 
 
 def test_ten_attachments_are_accepted() -> None:
@@ -79,32 +79,32 @@ def test_ten_attachments_are_accepted() -> None:
     assert packet.data == ["x", *(bytes([num]) for num in range(10))]
 
 
-def test_cve_2026_69185_a_header_without_attachments_is_complete_and_leaves_nothing_open() -> None:
+def test_cve_2026_69185_a_header_without_attachments_is_complete() -> None:
     decoder = Decoder()
     packet = decoder.add('50-["x"]')
     assert packet is not None
     assert packet.data == ["x"]
     assert decoder.add('2["y"]') is not None
-    assert refused(decoder, b"surplus") is Fault.UNEXPECTED_BINARY
+    assert fault_of(decoder, b"surplus") is Fault.UNEXPECTED_BINARY
 
 
-def test_cve_2026_69185_a_placeholder_without_attachments_is_refused() -> None:
-    assert refused(Decoder(), f'50-["x",{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
+def test_cve_2026_69185_a_placeholder_without_attachments_is_fault_of() -> None:
+    assert fault_of(Decoder(), f'50-["x",{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
 
 
-def test_missing_attachments_are_noticed_at_the_next_text() -> None:
+def test_missing_attachments_are_detected_at_the_next_text() -> None:
     decoder = Decoder()
     decoder.add(f'52-["x",{PLACEHOLDER % 0},{PLACEHOLDER % 1}]')
     decoder.add(b"one")
-    assert refused(decoder, '2["y"]') is Fault.UNEXPECTED_TEXT
-    assert refused(decoder, f'51-["x",{PLACEHOLDER % 0}]') is Fault.UNEXPECTED_TEXT
+    assert fault_of(decoder, '2["y"]') is Fault.UNEXPECTED_TEXT
+    assert fault_of(decoder, f'51-["x",{PLACEHOLDER % 0}]') is Fault.UNEXPECTED_TEXT
 
 
-def test_surplus_attachments_are_refused() -> None:
+def test_surplus_attachments_are_fault_of() -> None:
     decoder = Decoder()
     decoder.add(f'51-["x",{PLACEHOLDER % 0}]')
     decoder.add(b"one")
-    assert refused(decoder, b"two") is Fault.UNEXPECTED_BINARY
+    assert fault_of(decoder, b"two") is Fault.UNEXPECTED_BINARY
 
 
 @pytest.mark.parametrize(
@@ -129,33 +129,33 @@ def test_surplus_attachments_are_refused() -> None:
 )
 def test_cve_2022_2421_a_placeholder_number_is_an_index_of_an_attachment(num: str) -> None:
     decoder = Decoder()
-    assert refused(decoder, f'51-["x",{PLACEHOLDER % num}]') is Fault.BAD_ATTACHMENTS
-    assert refused(decoder, b"x") is Fault.UNEXPECTED_BINARY
+    assert fault_of(decoder, f'51-["x",{PLACEHOLDER % num}]') is Fault.BAD_ATTACHMENTS
+    assert fault_of(decoder, b"x") is Fault.UNEXPECTED_BINARY
 
 
 @pytest.mark.parametrize(
     "header", ['51-["x",{"_placeholder":true}]', '51-["x"]', f'52-["x",{PLACEHOLDER % 0}]', "61-1[]"]
 )
 def test_cve_2022_2421_every_attachment_needs_a_place(header: str) -> None:
-    assert refused(Decoder(), header) is Fault.BAD_ATTACHMENTS
+    assert fault_of(Decoder(), header) is Fault.BAD_ATTACHMENTS
 
 
-def test_one_attachment_cannot_be_named_twice_so_an_echo_multiplies_nothing() -> None:
-    assert refused(Decoder(), f'51-["x",{PLACEHOLDER % 0},{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
-    assert refused(Decoder(), f'52-["x",{PLACEHOLDER % 0},{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
+def test_two_placeholders_for_one_attachment_are_rejected() -> None:
+    assert fault_of(Decoder(), f'51-["x",{PLACEHOLDER % 0},{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
+    assert fault_of(Decoder(), f'52-["x",{PLACEHOLDER % 0},{PLACEHOLDER % 0}]') is Fault.BAD_ATTACHMENTS
 
 
 @pytest.mark.parametrize("name", ["{}", "[]", "null", "true", "false", '{"toString":1}', PLACEHOLDER % 0])
 def test_cve_2023_32695_an_event_name_is_text_or_a_number(name: str) -> None:
-    assert refused(Decoder(), f"2[{name}]") is Fault.BAD_EVENT_NAME
-    assert refused(Decoder(), f"51-[{name}]") is Fault.BAD_EVENT_NAME
+    assert fault_of(Decoder(), f"2[{name}]") is Fault.BAD_EVENT_NAME
+    assert fault_of(Decoder(), f"51-[{name}]") is Fault.BAD_EVENT_NAME
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_EVENTS))
-def test_cve_2023_32695_a_reserved_name_is_refused(name: str) -> None:
-    assert refused(Decoder(), f'2["{name}"]') is Fault.BAD_EVENT_NAME
-    assert refused(Decoder(), f'21["{name}"]') is Fault.BAD_EVENT_NAME
-    assert refused(Decoder(), f'51-["{name}",{PLACEHOLDER % 0}]') is Fault.BAD_EVENT_NAME
+def test_cve_2023_32695_a_reserved_name_is_fault_of(name: str) -> None:
+    assert fault_of(Decoder(), f'2["{name}"]') is Fault.BAD_EVENT_NAME
+    assert fault_of(Decoder(), f'21["{name}"]') is Fault.BAD_EVENT_NAME
+    assert fault_of(Decoder(), f'51-["{name}",{PLACEHOLDER % 0}]') is Fault.BAD_EVENT_NAME
 
 
 def test_reserved_names_are_those_of_node() -> None:
@@ -170,11 +170,11 @@ def test_reserved_names_are_those_of_node() -> None:
 
 
 @pytest.mark.parametrize("name", ["__proto__", "constructor", "hasOwnProperty", "__class__", "__init__"])
-def test_a_name_that_means_something_to_a_language_is_just_a_name(name: str) -> None:
+def test_a_name_with_a_meaning_in_a_language_is_an_ordinary_name(name: str) -> None:
     assert connected().receive(f'2["{name}"]') == EventReceived("/", name, [], None)
 
 
-def test_a_packet_under_reconstruction_holds_a_bounded_amount() -> None:
+def test_the_attachments_of_an_incomplete_packet_are_limited() -> None:
     session = connected()
     places = ",".join(PLACEHOLDER % num for num in range(10))
     session.receive(f'510-["x",{places}]')
@@ -187,8 +187,8 @@ def test_a_packet_under_reconstruction_holds_a_bounded_amount() -> None:
 
 
 @pytest.fixture
-def unburdened_gc() -> Iterator[None]:
-    """What other tests left in this process is no part of the parser's time: a collection passes over it."""
+def frozen_heap() -> Iterator[None]:
+    """Keeps objects of other tests out of garbage collections, which would count as time of the parser."""
     gc.collect()
     gc.freeze()
     yield
@@ -213,15 +213,15 @@ def unburdened_gc() -> Iterator[None]:
     ],
     ids=lambda text: text[:12],
 )
-def test_cve_2024_27454_a_megabyte_of_anything_is_over_in_a_moment(text: str, unburdened_gc: None) -> None:
+def test_cve_2024_27454_a_megabyte_of_hostile_input_takes_bounded_time(text: str, frozen_heap: None) -> None:
     started = time.thread_time()
     with suppress(RemoteError):
         Decoder().add(text)
-    # The thread's own time, so that a busy machine does not count. The bar of 100 ms is for a faster one than CI's.
+    # CPU time of the thread, so that the load of the machine does not count. Slow CI machines need more than 100 ms.
     assert time.thread_time() - started < 0.5
 
 
-def test_a_peers_text_does_not_reach_a_log_line_unescaped() -> None:
+def test_input_of_the_peer_is_escaped_in_error_messages() -> None:
     for text in ("\r\nFAKE", "2\x1b[31m", '2["\x1b[2J"]', "0/\r\n,[]", "2/x\ud800,["):
         with pytest.raises(RemoteError) as caught:
             connected().receive(text)

@@ -1,4 +1,4 @@
-"""The 25 behaviours of the official Engine.IO suite without I/O; the Socket.IO suite repeats most of them."""
+"""The 25 behaviours of the official Engine.IO suite, without I/O. The Socket.IO suite repeats most of them."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ PING_INTERVAL, PING_TIMEOUT = 0.3, 0.2
 
 @pytest.fixture(params=[echo_server, socketio_server], ids=["engine.io", "socket.io"])
 def server(request: pytest.FixtureRequest) -> Loopback:
-    """Either server: the Socket.IO suite repeats all that is not about messages."""
+    """Both servers: the Socket.IO suite repeats the tests that do not concern messages."""
     return request.param()
 
 
@@ -136,9 +136,9 @@ class TestHeartbeat:
         websocket = echo.websocket(WEBSOCKET)
         websocket.take()
         for _ in range(3):
-            server_quiet = echo.now + PING_INTERVAL
+            expected = echo.now + PING_INTERVAL
             echo.advance(PING_INTERVAL)
-            assert echo.now == server_quiet
+            assert echo.now == expected
             assert websocket.take() == ["2"]
             websocket.send("3")
         assert not websocket.closed
@@ -210,7 +210,7 @@ class TestUpgrade:
         first.send("5")
         assert not first.closed
 
-    def test_what_was_waiting_comes_over_the_new_transport_in_order(self, echo: Loopback) -> None:
+    def test_queued_packets_are_sent_over_the_new_transport_in_order(self, echo: Loopback) -> None:
         session = polling_session(echo)
         echo.post(session, "4one\x1e4two")
         websocket = echo.websocket(websocket_of(session))

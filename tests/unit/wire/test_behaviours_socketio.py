@@ -17,7 +17,7 @@ def server() -> Loopback:
 
 @pytest.fixture
 def engine(server: Loopback) -> WebSocket:
-    """Past the Engine.IO handshake."""
+    """A websocket after the Engine.IO handshake."""
     websocket = server.websocket(WEBSOCKET)
     websocket.take()
     return websocket
@@ -25,7 +25,7 @@ def engine(server: Loopback) -> WebSocket:
 
 @pytest.fixture
 def socket(engine: WebSocket) -> WebSocket:
-    """Connected to the main namespace."""
+    """A websocket that is connected to the main namespace."""
     engine.send("40")
     assert len(engine.take()) == 2
     return engine
@@ -42,16 +42,16 @@ class TestConnect:
             ('40/custom,{"token":"abc"}', "40/custom,", '42/custom,["auth",{"token":"abc"}]'),
         ],
     )
-    def test_a_namespace_lets_the_client_in(
+    def test_a_namespace_accepts_the_client(
         self, engine: WebSocket, request_packet: str, reply: str, auth: str
     ) -> None:
         engine.send(request_packet)
         connected, event = engine.take()
         assert isinstance(connected, str)
         assert connected.startswith(f"{reply}{{")
-        told = json.loads(connected.removeprefix(reply))
-        assert list(told) == ["sid"]
-        assert isinstance(told["sid"], str)
+        data = json.loads(connected.removeprefix(reply))
+        assert list(data) == ["sid"]
+        assert isinstance(data["sid"], str)
         assert event == auth
 
     def test_the_socket_id_is_not_the_session_id(self, server: Loopback) -> None:

@@ -1,4 +1,4 @@
-"""Examples: Engine.IO protocol v4, "Packet encoding"."""
+"""The examples are from the Engine.IO protocol v4, "Packet encoding"."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from roomcast.wire.engineio import (
 from roomcast.wire.errors import EncodeError, Fault, RemoteError
 from roomcast.wire.limits import Limits
 
-# What UTF-8 can carry, the separator apart.
+# Text that can be encoded as UTF-8, without the separator.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=SEPARATOR))
 packets = st.builds(Packet, st.sampled_from(PacketType), texts) | st.builds(
     Packet, st.just(PacketType.MESSAGE), st.binary()
@@ -68,12 +68,12 @@ def test_the_digits_are_those_of_the_document() -> None:
     assert "".join(PacketType) == "0123456"
 
 
-def test_binary_is_a_message_as_it_is() -> None:
+def test_binary_data_is_a_message() -> None:
     assert decode_packet(b"\x00\xff") == Packet(PacketType.MESSAGE, b"\x00\xff")
 
 
 @pytest.mark.parametrize("data", ["", "7", "abc", "a4", "-1", " 4", "\x1e", "é", "٤", "4"[:0]])
-def test_what_has_no_type_digit_is_refused(data: str) -> None:
+def test_text_without_a_type_digit_is_rejected(data: str) -> None:
     assert fault_of(data) is Fault.BAD_PACKET_TYPE
 
 
@@ -81,32 +81,32 @@ def test_what_has_no_type_digit_is_refused(data: str) -> None:
     "data",
     ["bA", "bAA", "bAAA", "bAQIDBA=", "bAQIDBA===", "bAQ ID", "bAQID\n", "b=", "b====", "bé", "b_-_-", "bAQ==AQ=="],
 )
-def test_base64_that_is_not_strict_is_refused(data: str) -> None:
+def test_base64_that_is_not_strict_is_rejected(data: str) -> None:
     assert fault_of(data) is Fault.BAD_BASE64
 
 
-def test_no_bytes_at_all_are_binary_too() -> None:
+def test_binary_data_may_be_empty() -> None:
     assert decode_packet("b") == Packet(PacketType.MESSAGE, b"")
     assert encode_payload([b""]) == b"b"
 
 
 @pytest.mark.parametrize("body", [b"4\xff", b"4\xc3", b"\x80", b"4\xed\xa0\x80", b"4\xf5\x80\x80\x80"])
-def test_a_payload_that_is_not_utf8_is_refused(body: bytes) -> None:
+def test_a_payload_that_is_not_utf8_is_rejected(body: bytes) -> None:
     assert payload_fault(body) is Fault.BAD_UTF8
     with pytest.raises(RemoteError):
         decode_text(body)
 
 
-def test_text_is_utf8() -> None:
+def test_text_is_decoded_from_utf8() -> None:
     assert decode_text("你好 👋".encode()) == "你好 👋"
 
 
-def test_an_empty_payload_is_no_payload() -> None:
+def test_an_empty_packet_in_a_payload_is_rejected() -> None:
     assert payload_fault(b"") is Fault.BAD_PACKET_TYPE
     assert payload_fault(b"4a\x1e") is Fault.BAD_PACKET_TYPE
 
 
-def test_packets_before_a_bad_one_come_out_first() -> None:
+def test_packets_before_an_invalid_one_are_decoded() -> None:
     read = decode_payload(b"4hello\x1eabc\x1e4world")
     assert next(read) == Packet(PacketType.MESSAGE, "hello")
     with pytest.raises(RemoteError):
@@ -114,30 +114,30 @@ def test_packets_before_a_bad_one_come_out_first() -> None:
     assert list(read) == []
 
 
-def test_a_payload_may_have_exactly_the_greatest_size() -> None:
+def test_a_payload_of_exactly_the_maximum_size_is_accepted() -> None:
     limits = Limits(max_payload_bytes=10)
     assert list(decode_payload(b"4" + b"x" * 9, limits)) == [Packet(PacketType.MESSAGE, "x" * 9)]
     assert payload_fault(b"4" + b"x" * 10, limits) is Fault.TOO_LARGE
 
 
-def test_a_payload_may_have_exactly_the_greatest_number_of_packets() -> None:
+def test_a_payload_of_exactly_the_maximum_number_of_packets_is_accepted() -> None:
     limits = Limits(max_payload_packets=3)
     assert len(list(decode_payload(b"6\x1e6\x1e6", limits))) == 3
     assert payload_fault(b"6\x1e6\x1e6\x1e6", limits) is Fault.TOO_MANY_PACKETS
 
 
-def test_a_separator_inside_a_packet_cannot_be_sent_by_polling() -> None:
+def test_a_packet_that_contains_the_separator_cannot_be_sent_over_polling() -> None:
     with pytest.raises(EncodeError):
         encode_payload(["4a\x1eb"])
 
 
 @given(packets)
-def test_a_packet_survives_websocket(packet: Packet) -> None:
+def test_a_packet_round_trips_over_websocket(packet: Packet) -> None:
     assert decode_packet(websocket_form(packet)) == packet
 
 
 @given(st.lists(packets, min_size=1))
-def test_packets_survive_polling(sent: list[Packet]) -> None:
+def test_packets_round_trip_over_polling(sent: list[Packet]) -> None:
     assert list(decode_payload(encode_payload(websocket_form(packet) for packet in sent))) == sent
 
 

@@ -41,7 +41,7 @@ def websocket() -> EngineSession:
 
 
 def in_state(state: State) -> EngineSession:
-    """A polling session led to a state by what happens on the wire."""
+    """A polling session that was brought to a state by its input."""
     if state is State.OPENING:
         return EngineSession("sid", POLLING, timeouts=TIMES)
     session = polling()
@@ -57,7 +57,7 @@ def in_state(state: State) -> EngineSession:
     return session
 
 
-# -- the machine ------------------------------------------------------------------------------------------------------
+# -- state machine ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("state", "trigger"), list(product(State, Trigger)))
@@ -83,7 +83,7 @@ def test_nothing_follows_closed() -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_whatever_the_state_no_input_is_an_accident(state: State) -> None:
+def test_every_pair_of_inputs_is_handled_in_every_state(state: State) -> None:
     inputs = [
         lambda session: session.receive("3", 1.0),
         lambda session: session.receive(b"x", 1.0),
@@ -141,8 +141,8 @@ def test_upgrades_may_be_forbidden() -> None:
         session.candidate_attached(0.0)
 
 
-def test_times_are_told_in_whole_milliseconds() -> None:
-    told = json.loads(
+def test_the_open_packet_has_whole_milliseconds() -> None:
+    opened = json.loads(
         EngineSession(
             "s",
             POLLING,
@@ -150,11 +150,11 @@ def test_times_are_told_in_whole_milliseconds() -> None:
             timeouts=Timeouts(ping_interval_s=0.3, ping_timeout_s=0.2),
         ).open(0.0)[1:]
     )
-    assert (told["pingInterval"], told["pingTimeout"], told["maxPayload"]) == (300, 200, 77)
-    assert isinstance(told["pingInterval"], int)
+    assert (opened["pingInterval"], opened["pingTimeout"], opened["maxPayload"]) == (300, 200, 77)
+    assert isinstance(opened["pingInterval"], int)
 
 
-def test_a_session_opens_once() -> None:
+def test_a_session_can_be_opened_once() -> None:
     with pytest.raises(IllegalTransition):
         polling().open(1.0)
 
@@ -162,7 +162,7 @@ def test_a_session_opens_once() -> None:
 # -- heartbeat --------------------------------------------------------------------------------------------------------
 
 
-def test_the_ping_comes_exactly_at_the_interval() -> None:
+def test_the_ping_is_sent_exactly_at_the_interval() -> None:
     session = websocket()
     assert session.next_deadline() == 25.0
     assert list(session.check_deadlines(24.999)) == []
@@ -170,7 +170,7 @@ def test_the_ping_comes_exactly_at_the_interval() -> None:
     assert session.next_deadline() == 45.0
 
 
-def test_a_pong_starts_the_interval_again() -> None:
+def test_a_pong_restarts_the_interval() -> None:
     session = websocket()
     session.check_deadlines(25.0)
     assert list(session.receive("3", 30.0)) == []
@@ -185,14 +185,14 @@ def test_pong_exactly_at_the_deadline_is_accepted() -> None:
     assert session.state is State.OPEN
 
 
-def test_a_pong_after_the_deadline_closes_though_the_timer_is_late() -> None:
+def test_a_pong_after_the_deadline_closes_even_if_the_timer_is_late() -> None:
     session = websocket()
     session.check_deadlines(25.0)
     assert list(session.receive("3", 45.001)) == [Closed(CloseReason.PING_TIMEOUT)]
     assert session.state is State.CLOSED
 
 
-def test_silence_closes_exactly_at_the_deadline() -> None:
+def test_a_missing_pong_closes_exactly_at_the_deadline() -> None:
     session = websocket()
     session.check_deadlines(25.0)
     assert list(session.check_deadlines(44.999)) == []
@@ -200,33 +200,33 @@ def test_silence_closes_exactly_at_the_deadline() -> None:
     assert session.next_deadline() == math.inf
 
 
-def test_a_coarse_timer_does_not_stretch_interval_and_timeout() -> None:
+def test_a_coarse_timer_does_not_extend_interval_plus_timeout() -> None:
     session = websocket()
     assert list(session.check_deadlines(27.0)) == [Send("2")]
     assert session.next_deadline() == 45.0
 
 
-def test_a_ping_that_was_held_up_gives_the_client_its_whole_time() -> None:
+def test_after_a_delayed_ping_the_client_gets_the_full_timeout() -> None:
     session = websocket()
     assert list(session.check_deadlines(27.25)) == [Send("2")]
     assert session.next_deadline() == 47.25
 
 
-def test_a_pong_that_nobody_asked_for_counts_as_life_and_makes_no_timer() -> None:
+def test_an_unsolicited_pong_counts_and_restarts_the_interval() -> None:
     session = websocket()
     for number in range(1000):
         assert list(session.receive("3", number / 100)) == []
     assert session.next_deadline() == 9.99 + 25.0
 
 
-def test_messages_do_not_stand_in_for_a_pong() -> None:
+def test_a_message_does_not_replace_a_pong() -> None:
     session = websocket()
     session.check_deadlines(25.0)
     session.receive("4hello", 30.0)
     assert session.next_deadline() == 45.0
 
 
-def test_a_polling_session_that_is_overdue_is_unknown_to_its_next_request() -> None:
+def test_a_request_after_the_ping_timeout_finds_no_session() -> None:
     session = polling()
     session.check_deadlines(25.0)
     with pytest.raises(RequestRefused) as caught:
@@ -253,7 +253,7 @@ def test_a_ping_timeout_ends_the_pending_poll() -> None:
 # -- websocket --------------------------------------------------------------------------------------------------------
 
 
-def test_messages_come_out_as_they_went_in() -> None:
+def test_messages_are_passed_on_unchanged() -> None:
     session = websocket()
     assert list(session.receive("4hello", 0.0)) == [MessageReceived("hello")]
     assert list(session.receive("4", 0.0)) == [MessageReceived("")]
@@ -272,7 +272,7 @@ def test_a_malformed_packet_is_a_parse_error_with_its_cause(data: str) -> None:
 
 
 @pytest.mark.parametrize("data", ["2", "2probe"])
-def test_a_ping_from_the_client_is_the_wrong_direction(data: str) -> None:
+def test_a_ping_from_the_client_closes(data: str) -> None:
     assert list(websocket().receive(data, 0.0)) == [Closed(CloseReason.TRANSPORT_ERROR)]
 
 
@@ -287,7 +287,7 @@ def test_the_close_packet_closes() -> None:
     assert list(websocket().receive("1", 0.0)) == [Closed(CloseReason.TRANSPORT_CLOSE)]
 
 
-def test_a_websocket_that_goes_away_closes_once() -> None:
+def test_a_closed_websocket_ends_the_session_once() -> None:
     session = websocket()
     assert list(session.transport_closed()) == [Closed(CloseReason.TRANSPORT_CLOSE)]
     assert list(session.transport_closed()) == []
@@ -295,12 +295,12 @@ def test_a_websocket_that_goes_away_closes_once() -> None:
     assert list(session.receive("4late", 0.0)) == []
 
 
-def test_a_broken_websocket_says_whose_fault_it_was() -> None:
+def test_a_failed_websocket_keeps_its_error() -> None:
     error = RemoteError(Fault.BAD_UTF8, "frame")
     assert list(websocket().transport_failed(error)) == [Closed(CloseReason.TRANSPORT_ERROR, error)]
 
 
-def test_close_on_websocket_is_at_once() -> None:
+def test_close_over_websocket_ends_at_once() -> None:
     session = websocket()
     assert list(session.close(0.0)) == [Closed(CloseReason.FORCED_CLOSE)]
     assert list(session.close(0.0)) == []
@@ -316,7 +316,7 @@ def test_a_poll_waits_until_it_is_answered() -> None:
     assert list(session.poll_started(2.0)) == []
 
 
-def test_two_polls_at_a_time_end_the_session() -> None:
+def test_a_second_poll_ends_the_session() -> None:
     session = polling()
     session.poll_started(1.0)
     with pytest.raises(RequestRefused) as caught:
@@ -334,7 +334,7 @@ def test_an_aborted_poll_ends_the_session() -> None:
     assert list(session.poll_aborted()) == [Closed(CloseReason.TRANSPORT_ERROR)]
 
 
-def test_a_poll_that_was_answered_cannot_abort() -> None:
+def test_an_answered_poll_cannot_be_aborted() -> None:
     session = polling()
     session.poll_started(1.0)
     session.poll_answered()
@@ -342,7 +342,7 @@ def test_a_poll_that_was_answered_cannot_abort() -> None:
     assert session.state is State.OPEN
 
 
-def test_a_post_brings_its_messages_in_order() -> None:
+def test_the_messages_of_a_post_keep_their_order() -> None:
     session = polling()
     session.post_started(1.0, "text/plain;charset=UTF-8")
     assert list(session.post_received("4test1\x1e4測試\x1ebAQIDBA==".encode(), 1.0)) == [
@@ -352,7 +352,7 @@ def test_a_post_brings_its_messages_in_order() -> None:
     ]
 
 
-def test_two_posts_at_a_time_end_the_session() -> None:
+def test_a_second_post_ends_the_session() -> None:
     session = polling()
     session.post_started(1.0)
     with pytest.raises(RequestRefused) as caught:
@@ -369,7 +369,7 @@ def test_a_binary_post_ends_the_session(content_type: str) -> None:
     assert list(caught.value.effects) == [Closed(CloseReason.TRANSPORT_ERROR)]
 
 
-def test_a_malformed_post_ends_the_session_after_what_was_right() -> None:
+def test_a_malformed_post_ends_the_session_after_its_valid_messages() -> None:
     session = polling()
     session.poll_started(1.0)
     session.post_started(1.0)
@@ -402,7 +402,7 @@ def test_an_aborted_post_ends_the_session() -> None:
     assert list(session.post_aborted()) == []
 
 
-def test_an_oversize_post_that_was_answered_unread_leaves_the_session() -> None:
+def test_an_oversize_post_that_was_answered_unread_keeps_the_session() -> None:
     session = polling()
     session.post_started(1.0)
     session.post_dropped()
@@ -419,7 +419,7 @@ def test_a_post_while_the_session_closes_is_not_read() -> None:
     assert session.state is State.CLOSING
 
 
-def test_close_with_a_poll_pending_is_at_once() -> None:
+def test_close_with_a_pending_poll_ends_at_once() -> None:
     session = polling()
     session.poll_started(1.0)
     assert list(session.close(1.0)) == [ClosePoll(), Closed(CloseReason.FORCED_CLOSE)]
@@ -434,14 +434,14 @@ def test_close_without_a_poll_waits_for_the_next_one() -> None:
     assert session.state is State.CLOSED
 
 
-def test_close_waits_no_longer_than_its_time() -> None:
+def test_close_waits_at_most_the_close_timeout() -> None:
     session = polling()
     session.close(1.0)
     assert list(session.check_deadlines(30.999)) == []
     assert list(session.check_deadlines(31.0)) == [Closed(CloseReason.FORCED_CLOSE)]
 
 
-def test_a_closing_session_whose_time_is_over_is_unknown() -> None:
+def test_a_request_after_the_close_timeout_finds_no_session() -> None:
     session = polling()
     session.close(1.0)
     with pytest.raises(RequestRefused) as caught:
@@ -488,7 +488,7 @@ def test_a_second_probe_is_answered_too() -> None:
     assert list(in_state(State.PROBED).receive_candidate("2probe", 1.0)) == [SendOnCandidate("3probe")]
 
 
-def test_the_upgrade_packet_moves_the_session() -> None:
+def test_the_upgrade_packet_switches_the_transport() -> None:
     session = upgraded()
     assert session.state is State.OPEN
     assert session.transport is WEBSOCKET
@@ -503,7 +503,7 @@ def test_an_upgrade_without_probe_is_accepted_as_in_node() -> None:
     assert list(session.receive_candidate("5", 1.0)) == [ReleasePoll(), Upgraded()]
 
 
-def test_messages_by_post_are_read_while_the_upgrade_is_under_way() -> None:
+def test_messages_by_post_are_accepted_during_the_upgrade() -> None:
     session = in_state(State.PROBED)
     session.post_started(1.0)
     assert list(session.post_received(b"4late", 1.0)) == [MessageReceived("late")]
@@ -535,7 +535,7 @@ def test_a_websocket_on_an_upgraded_or_websocket_session_is_refused() -> None:
         assert session.state is State.OPEN
 
 
-def test_a_ping_under_way_starts_its_time_again_with_the_upgrade() -> None:
+def test_the_upgrade_restarts_the_timeout_of_a_pending_pong() -> None:
     session = polling()
     session.check_deadlines(25.0)
     session.candidate_attached(30.0)
@@ -546,7 +546,7 @@ def test_a_ping_under_way_starts_its_time_again_with_the_upgrade() -> None:
 
 @pytest.mark.parametrize("state", [State.UPGRADING, State.PROBED])
 @pytest.mark.parametrize("data", ["2", "2prob", "4hello", "3", "1", "junk", "", b"2probe", b"5"])
-def test_anything_else_on_the_candidate_ends_it_and_not_the_session(state: State, data: str | bytes) -> None:
+def test_any_other_message_on_the_candidate_closes_it_and_keeps_the_session(state: State, data: str | bytes) -> None:
     session = in_state(state)
     assert list(session.receive_candidate(data, 1.0)) == [CloseCandidate()]
     assert session.state is State.OPEN
@@ -555,7 +555,7 @@ def test_anything_else_on_the_candidate_ends_it_and_not_the_session(state: State
 
 
 @pytest.mark.parametrize("state", [State.UPGRADING, State.PROBED])
-def test_an_upgrade_that_takes_too_long_is_given_up(state: State) -> None:
+def test_an_upgrade_that_takes_too_long_is_abandoned(state: State) -> None:
     session = in_state(state)
     assert session.next_deadline() == 10.0
     assert list(session.check_deadlines(9.999)) == []
@@ -564,7 +564,7 @@ def test_an_upgrade_that_takes_too_long_is_given_up(state: State) -> None:
     assert session.next_deadline() == 25.0
 
 
-def test_a_lost_candidate_leaves_the_session() -> None:
+def test_a_lost_candidate_keeps_the_session() -> None:
     session = in_state(State.PROBED)
     session.candidate_lost()
     assert session.state is State.OPEN
@@ -573,19 +573,19 @@ def test_a_lost_candidate_leaves_the_session() -> None:
     assert list(session.receive_candidate("5", 1.0)) == []
 
 
-def test_the_end_of_the_session_ends_the_candidate() -> None:
+def test_the_end_of_the_session_closes_the_candidate() -> None:
     session = in_state(State.PROBED)
     session.post_started(1.0)
     assert list(session.post_received(b"1", 1.0)) == [CloseCandidate(), Closed(CloseReason.TRANSPORT_CLOSE)]
 
 
-def test_a_close_while_upgrading_ends_the_candidate_and_waits_for_a_poll() -> None:
+def test_close_during_an_upgrade_closes_the_candidate_and_waits_for_a_poll() -> None:
     session = in_state(State.PROBED)
     assert list(session.close(1.0)) == [CloseCandidate()]
     assert session.state is State.CLOSING
 
 
-def test_one_tick_may_end_an_upgrade_and_ping() -> None:
+def test_one_call_may_abandon_an_upgrade_and_send_a_ping() -> None:
     session = polling()
     session.candidate_attached(14.0)
     assert list(session.check_deadlines(25.0)) == [CloseCandidate(), Send("2")]

@@ -4,7 +4,7 @@ from roomcast.wire.engineio_refusals import HTTP_ERROR_MESSAGES, HttpError, Requ
 from roomcast.wire.errors import EncodeError, Fault, IllegalTransition, LocalError, RemoteError, WireError, quote
 
 
-def test_blame_is_in_the_type() -> None:
+def test_errors_of_this_side_and_of_the_peer_have_different_types() -> None:
     assert issubclass(EncodeError, LocalError)
     assert issubclass(IllegalTransition, LocalError)
     assert issubclass(RequestRefused, RemoteError)
@@ -37,7 +37,7 @@ def test_an_illegal_transition_names_state_and_trigger() -> None:
         (HttpError.UNSUPPORTED_PROTOCOL_VERSION, 5, "Unsupported protocol version", 400),
     ],
 )
-def test_each_http_error_has_nodes_number_message_and_status(
+def test_each_http_error_has_the_code_message_and_status_of_node(
     http_error: HttpError, number: int, message: str, status: int
 ) -> None:
     error = RequestRefused(http_error, "why")
@@ -48,7 +48,7 @@ def test_every_http_error_has_a_message() -> None:
     assert set(HTTP_ERROR_MESSAGES) == set(HttpError)
 
 
-def test_a_refusal_may_say_why_in_its_own_words() -> None:
+def test_a_refusal_may_have_a_message_of_its_own() -> None:
     assert RequestRefused(HttpError.FORBIDDEN, "origin").cause == "origin"
     assert RequestRefused(HttpError.UNKNOWN_SID, "sid 'abc'").cause == "unknown_sid"  # never what the peer sent
     assert RequestRefused(HttpError.FORBIDDEN, "origin", message="Origin not allowed").message == "Origin not allowed"

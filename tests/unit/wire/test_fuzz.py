@@ -1,4 +1,4 @@
-"""Whatever a peer sends, ``RemoteError`` is the worst that comes of it."""
+"""Arbitrary input of a peer raises no error but ``RemoteError``."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from roomcast.wire.errors import RemoteError
 from roomcast.wire.socketio import Decoder
 from roomcast.wire.socketio_session import NamespaceState, SocketSession
 
-# Enough to find what a change broke; tests/chaos runs the long version.
+# Enough examples to detect a regression in a few seconds.
 FUZZ = settings(max_examples=400, deadline=None)
 
-# Pieces of packets, so that random input is often nearly right.
+# Parts of packets, so that random input is often almost valid.
 PIECES = st.sampled_from(
     [
         *"0123456",
@@ -123,7 +123,7 @@ def test_a_query_only_ever_raises_remote_errors(query: str | bytes) -> None:
         parse_query(query)
 
 
-# What a shell may do to a session, in any order; each takes the session, some data and the time.
+# The calls that a session accepts, in any order. Each takes the session, data and the time.
 ACTIONS: dict[str, Callable[[EngineSession, str | bytes, float], Sequence[Effect] | None]] = {
     "receive": lambda session, data, now: session.receive(data, now),
     "receive_candidate": lambda session, data, now: session.receive_candidate(data, now),
@@ -152,7 +152,7 @@ def as_body(data: str | bytes) -> bytes:
 
 @FUZZ
 @given(st.sampled_from(TransportName), STEPS)
-def test_a_session_driven_at_random_ends_once_and_only_raises_remote_errors(
+def test_random_calls_end_a_session_at_most_once_and_only_raise_remote_errors(
     transport: TransportName, steps: list[tuple[str, str | bytes, float]]
 ) -> None:
     session = EngineSession("sid", transport)

@@ -5,7 +5,7 @@ import pytest
 from roomcast.wire.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits
 
 
-def test_the_defaults_that_node_has_are_nodes() -> None:
+def test_defaults_equal_those_of_node() -> None:
     assert DEFAULT_LIMITS.max_payload_bytes == 1_000_000
     assert DEFAULT_LIMITS.max_attachments == 10
     assert DEFAULT_TIMEOUTS.ping_interval_s == 25
@@ -14,6 +14,6 @@ def test_the_defaults_that_node_has_are_nodes() -> None:
     assert DEFAULT_TIMEOUTS.close_timeout_s == 30
 
 
-def test_limits_do_not_change_under_a_running_server() -> None:
+def test_limits_are_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
         Limits().max_attachments = 11  # type: ignore[misc]

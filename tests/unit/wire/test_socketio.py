@@ -1,4 +1,4 @@
-"""Examples: Socket.IO protocol v5, "Packet encoding"; the document leaves the Engine.IO ``4`` out, which we add."""
+"""The examples are from the Socket.IO protocol v5, "Examples", with the Engine.IO type ``4`` added."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from roomcast.wire.socketio import (
 
 EVENT, ACK = PacketType.EVENT, PacketType.ACK
 
-# What looks like a placeholder has its own tests: it cannot be sent beside binary.
+# Objects that look like placeholders cannot be sent with binary values, and have tests of their own.
 keys = st.text().filter("_placeholder".__ne__)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.binary(max_size=20),
@@ -43,7 +43,7 @@ def strip(message: str | bytes) -> str | bytes:
 
 
 def read(*messages: str | bytes, limits: Limits | None = None) -> Packet:
-    """The packet that is complete with the last message and not before."""
+    """The packet that the last message completes, and no earlier one."""
     decoder = Decoder(limits or Limits())
     for message in messages[:-1]:
         assert decoder.add(message) is None
@@ -84,7 +84,7 @@ def fault_of(*messages: str | bytes, limits: Limits | None = None) -> Fault:
         ('2/admin,1["tellme"]', Packet(EVENT, "/admin", ["tellme"], 1)),
     ],
 )
-def test_the_text_examples_are_read(text: str, packet: Packet) -> None:
+def test_the_text_examples_are_decoded(text: str, packet: Packet) -> None:
     assert read(text) == packet
 
 
@@ -104,11 +104,11 @@ def test_the_text_examples_are_read(text: str, packet: Packet) -> None:
         (('61-/admin,1[{"_placeholder":true,"num":0}]', b""), Packet(ACK, "/admin", [b""], 1)),
     ],
 )
-def test_the_binary_examples_are_read(messages: tuple[str | bytes, ...], packet: Packet) -> None:
+def test_the_binary_examples_are_decoded(messages: tuple[str | bytes, ...], packet: Packet) -> None:
     assert read(*messages) == packet
 
 
-def test_the_examples_are_written() -> None:
+def test_the_examples_are_encoded() -> None:
     assert encode_connect("/", "wZX3oN0bSVIhsaknAAAI") == '40{"sid":"wZX3oN0bSVIhsaknAAAI"}'
     assert encode_connect("/admin", "oSO0OpakMV_3jnilAAAA") == '40/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}'
     assert encode_connect_error("/", "Not authorized") == '44{"message":"Not authorized"}'
@@ -127,30 +127,30 @@ def test_the_examples_are_written() -> None:
     assert encode_disconnect("/admin") == "41/admin,"
 
 
-def test_json_that_is_there_already_is_framed_unread() -> None:
+def test_arguments_that_are_json_are_framed_unchanged() -> None:
     assert encode_event_json("/", b'["foo","\xe4\xbd\xa0"]') == '42["foo","你"]'.encode()
     assert encode_event_json("/admin", b'["foo"]') == b'42/admin,["foo"]'
 
 
-def test_a_refusal_carries_data_only_if_there_is_any() -> None:
+def test_a_connect_error_has_data_only_if_given() -> None:
     assert encode_connect_error("/x", "no", {"code": 1}) == '44/x,{"message":"no","data":{"code":1}}'
 
 
-def test_a_refusal_carries_no_binary() -> None:
+def test_a_connect_error_carries_no_binary() -> None:
     with pytest.raises(EncodeError):
         encode_connect_error("/", "no", {"a": b"x"})
 
 
-# -- reading ----------------------------------------------------------------------------------------------------------
+# -- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_comma_behind_a_namespace_may_be_missing_at_the_end() -> None:
+def test_the_comma_after_a_namespace_is_optional_at_the_end() -> None:
     assert read("0/custom") == Packet(PacketType.CONNECT, "/custom")
     assert read("1/custom") == Packet(PacketType.DISCONNECT, "/custom")
 
 
 def test_a_namespace_keeps_its_query_string_as_in_node() -> None:
-    # Node strips it for protocol version 3 only: to version 5 it is part of an unknown name.
+    # Node strips it for Engine.IO protocol version 3 only.
     assert read("0/admin?token=1,") == Packet(PacketType.CONNECT, "/admin?token=1")
 
 
@@ -159,7 +159,7 @@ def test_a_slash_alone_is_the_main_namespace() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "7", "9[]", "abc", "-1", " 2[]", '"', "٢[]", "4abc"[1:]])
-def test_an_unknown_type_is_refused(text: str) -> None:
+def test_an_unknown_type_is_rejected(text: str) -> None:
     assert fault_of(text) is Fault.BAD_PACKET_TYPE
 
 
@@ -195,14 +195,14 @@ def test_an_unknown_type_is_refused(text: str) -> None:
         "61-{}",
     ],
 )
-def test_a_payload_that_does_not_fit_its_type_is_refused(text: str) -> None:
+def test_a_payload_that_does_not_match_its_type_is_rejected(text: str) -> None:
     assert fault_of(text) is Fault.BAD_PAYLOAD
 
 
 @pytest.mark.parametrize(
     "text", ["2abc", '2abc["x"]', "2[", '2["a"', '2,["a"]', '2-1["a"]', '2["a"]x', '21-["a"]', "2[NaN]"]
 )
-def test_what_is_not_json_is_refused(text: str) -> None:
+def test_invalid_json_is_rejected(text: str) -> None:
     assert fault_of(text) is Fault.BAD_JSON
 
 
@@ -210,19 +210,19 @@ def test_an_ack_needs_its_id() -> None:
     assert fault_of("3[]") is Fault.BAD_ACK_ID
 
 
-def test_an_ack_id_is_at_most_the_greatest_safe_integer() -> None:
+def test_an_ack_id_is_at_most_the_maximum_safe_integer() -> None:
     assert read('29007199254740991["x"]').ack_id == 2**53 - 1
     assert read('2007["x"]').ack_id == 7
     assert fault_of('29007199254740992["x"]') is Fault.BAD_ACK_ID
     assert fault_of('299999999999999999["x"]') is Fault.BAD_ACK_ID
 
 
-def test_more_digits_than_any_id_has_are_refused_without_converting_them() -> None:
+def test_an_ack_id_of_a_million_digits_is_rejected() -> None:
     assert fault_of("2" + "9" * 1_000_000 + '["x"]') is Fault.BAD_ACK_ID
     assert fault_of("2" + "0" * 1_000_000 + '1["x"]') is Fault.BAD_JSON
 
 
-def test_an_event_name_is_bounded() -> None:
+def test_the_length_of_an_event_name_is_limited() -> None:
     limits = Limits(max_event_name_length=3)
     assert read('2["abc"]', limits=limits).data == ["abc"]
     assert fault_of('2["abcd"]', limits=limits) is Fault.BAD_EVENT_NAME
@@ -233,7 +233,7 @@ def test_a_number_is_an_event_name_as_in_node(name: str) -> None:
     assert read(f"2[{name},true]").data == [float(name), True]
 
 
-def test_the_empty_name_is_a_name() -> None:
+def test_an_event_name_may_be_empty() -> None:
     assert read('2[""]').data == [""]
 
 
@@ -241,7 +241,7 @@ def test_a_placeholder_in_a_text_event_is_plain_data() -> None:
     assert read('2["x",{"_placeholder":true,"num":5}]').data == ["x", {"_placeholder": True, "num": 5}]
 
 
-def test_attachments_are_put_in_place_wherever_they_are() -> None:
+def test_attachments_are_inserted_at_any_depth() -> None:
     text = (
         '53-["x",{"_placeholder":true,"num":2},{"a":[{"_placeholder":true,"num":0}],"b":{"_placeholder":true,"num":1}}]'
     )
@@ -253,7 +253,7 @@ def test_a_placeholder_that_is_not_true_is_plain_data() -> None:
     assert read(text, b"0").data == ["x", {"_placeholder": 1, "num": 9}, b"0"]
 
 
-def test_attachments_have_a_greatest_size_together() -> None:
+def test_the_total_size_of_attachments_is_limited() -> None:
     limits = Limits(max_reassembly_bytes=10)
     text = '52-["x",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
     assert read(text, b"x" * 5, b"x" * 5, limits=limits).data == ["x", b"x" * 5, b"x" * 5]
@@ -261,18 +261,18 @@ def test_attachments_have_a_greatest_size_together() -> None:
     assert fault_of(text, b"x" * 5, b"x" * 6, limits=limits) is Fault.TOO_LARGE
 
 
-def test_the_size_starts_again_with_each_packet() -> None:
+def test_the_total_size_is_counted_per_packet() -> None:
     decoder = Decoder(Limits(max_reassembly_bytes=10))
     for _ in range(3):
         assert decoder.add('51-["x",{"_placeholder":true,"num":0}]') is None
         assert decoder.add(b"x" * 10) is not None
 
 
-def test_the_session_is_asked_before_anything_is_read() -> None:
-    asked: list[tuple[PacketType, str]] = []
+def test_the_header_is_checked_before_json_is_parsed() -> None:
+    checked: list[tuple[PacketType, str]] = []
 
     def refuse(packet_type: PacketType, namespace: str) -> None:
-        asked.append((packet_type, namespace))
+        checked.append((packet_type, namespace))
         raise RemoteError(Fault.UNEXPECTED_PACKET, "no")
 
     decoder = Decoder(Limits(), refuse)
@@ -281,19 +281,19 @@ def test_the_session_is_asked_before_anything_is_read() -> None:
             decoder.add(text)
         with pytest.raises(RemoteError, match="unexpected-binary"):
             decoder.add(b"x")
-    assert asked == [(EVENT, "/"), (EVENT, "/a"), (EVENT, "/b"), (ACK, "/c"), (PacketType.CONNECT, "/d")]
+    assert checked == [(EVENT, "/"), (EVENT, "/a"), (EVENT, "/b"), (ACK, "/c"), (PacketType.CONNECT, "/d")]
 
 
-# -- there and back ---------------------------------------------------------------------------------------------------
+# -- round trips ------------------------------------------------------------------------------------------------------
 
 
 @given(namespaces, names, st.lists(values, max_size=4), ack_ids)
-def test_an_event_survives_the_wire(namespace: str, name: str, args: list[Any], ack_id: int | None) -> None:
+def test_an_event_round_trips(namespace: str, name: str, args: list[Any], ack_id: int | None) -> None:
     messages = [strip(message) for message in encode_event(namespace, [name, *args], ack_id)]
     assert read(*messages, limits=Limits(max_attachments=1000)) == Packet(EVENT, namespace, [name, *args], ack_id)
 
 
 @given(namespaces, st.lists(values, max_size=4), st.integers(0, 2**53 - 1))
-def test_an_ack_survives_the_wire(namespace: str, args: list[Any], ack_id: int) -> None:
+def test_an_ack_round_trips(namespace: str, args: list[Any], ack_id: int) -> None:
     messages = [strip(message) for message in encode_ack(namespace, args, ack_id)]
     assert read(*messages, limits=Limits(max_attachments=1000)) == Packet(ACK, namespace, args, ack_id)

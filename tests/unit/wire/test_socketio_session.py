@@ -21,7 +21,7 @@ def new(**limits: int) -> SocketSession:
 
 
 def in_state(state: NamespaceState, namespace: str = "/") -> SocketSession:
-    """A session whose namespace was led to a state by packets and calls; ``/other`` is connected besides."""
+    """A session whose namespace was brought to a state by packets and calls; ``/other`` is connected too."""
     session = new()
     session.receive("0/other,")
     session.accept("/other", "other-sid")
@@ -42,10 +42,10 @@ def fault_of(session: SocketSession, message: str | bytes) -> Fault:
     return caught.value.fault
 
 
-# -- the machine ------------------------------------------------------------------------------------------------------
+# -- state machine ----------------------------------------------------------------------------------------------------
 
 FROM_CLIENT = {NamespaceTrigger.CONNECT: "0", NamespaceTrigger.CLIENT_DISCONNECT: "1"}
-FROM_US = {
+FROM_SERVER = {
     NamespaceTrigger.ACCEPT: lambda session: session.accept("/", "sid"),
     NamespaceTrigger.REFUSE: lambda session: session.refuse("/", "no"),
     NamespaceTrigger.SERVER_DISCONNECT: lambda session: session.disconnect("/"),
@@ -62,10 +62,10 @@ def test_only_listed_transitions_are_legal(state: NamespaceState, trigger: Names
         else:
             assert fault_of(session, FROM_CLIENT[trigger]) is Fault.UNEXPECTED_PACKET
     elif legal:
-        FROM_US[trigger](session)
+        FROM_SERVER[trigger](session)
     else:
         with pytest.raises(IllegalTransition):
-            FROM_US[trigger](session)
+            FROM_SERVER[trigger](session)
     assert session.state_of("/") is (TRANSITIONS[state, trigger] if legal else state)
     assert session.state_of("/other") is NamespaceState.CONNECTED
 
@@ -84,20 +84,20 @@ def test_a_connect_error_from_the_client_ends_the_connection(state: NamespaceSta
 
 
 @pytest.mark.parametrize("packet", ['2["x"]', '21["x"]', "31[]"])
-def test_packets_under_way_to_a_namespace_we_left_are_dropped(packet: str) -> None:
+def test_packets_in_flight_to_a_namespace_that_the_server_disconnected_are_dropped(packet: str) -> None:
     session = in_state(NamespaceState.LEFT)
     assert session.receive(packet) is None
     assert session.state_of("/") is NamespaceState.LEFT
 
 
-def test_a_binary_packet_under_way_to_a_namespace_we_left_is_dropped_with_its_attachments() -> None:
+def test_a_binary_packet_in_flight_to_a_disconnected_namespace_is_dropped_with_its_attachments() -> None:
     session = in_state(NamespaceState.LEFT)
     assert session.receive('51-["x",{"_placeholder":true,"num":0}]') is None
     assert session.receive(b"attachment") is None
     assert session.receive('2/other,["y"]') == EventReceived("/other", "y", [], None)
 
 
-def test_a_namespace_that_ends_between_header_and_attachment_gets_nothing_more() -> None:
+def test_a_namespace_that_ends_between_header_and_attachment_receives_no_event() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.receive('51-["x",{"_placeholder":true,"num":0}]')
     session.disconnect("/")
@@ -116,11 +116,11 @@ def test_a_connection_to_the_main_namespace() -> None:
     assert session.connected() == ["/"]
 
 
-def test_auth_is_handed_on() -> None:
+def test_auth_is_passed_on() -> None:
     assert new().receive('0/admin,{"token":"123"}') == ConnectRequested("/admin", {"token": "123"})
 
 
-def test_a_refusal_says_why_and_leaves_the_connection() -> None:
+def test_a_refusal_has_a_message_and_keeps_the_connection() -> None:
     session = new()
     session.receive("0/random")
     assert session.refuse("/random", "Invalid namespace") == '44/random,{"message":"Invalid namespace"}'
@@ -128,7 +128,7 @@ def test_a_refusal_says_why_and_leaves_the_connection() -> None:
     assert session.refuse("/random", "no", {"code": 7}) == '44/random,{"message":"no","data":{"code":7}}'
 
 
-def test_a_refusal_that_cannot_be_sent_is_not_made() -> None:
+def test_a_refusal_that_cannot_be_encoded_changes_nothing() -> None:
     session = new()
     session.receive("0")
     with pytest.raises(EncodeError):
@@ -136,7 +136,7 @@ def test_a_refusal_that_cannot_be_sent_is_not_made() -> None:
     assert session.state_of("/") is NamespaceState.CONNECTING
 
 
-def test_namespaces_are_counted() -> None:
+def test_the_number_of_namespaces_is_limited() -> None:
     session = new(max_namespaces=2)
     session.receive("0/a")
     session.receive("0/b")
@@ -145,7 +145,7 @@ def test_namespaces_are_counted() -> None:
     assert session.receive("0/c") == ConnectRequested("/c", {})
 
 
-def test_a_namespace_we_left_keeps_its_place_for_its_return() -> None:
+def test_a_namespace_that_the_server_disconnected_can_reconnect_at_the_limit() -> None:
     session = new(max_namespaces=1)
     session.receive("0/a")
     session.accept("/a", "sid")
@@ -154,16 +154,16 @@ def test_a_namespace_we_left_keeps_its_place_for_its_return() -> None:
 
 
 @pytest.mark.parametrize("namespace", ["/" + "a" * 256, "/a\nb", "/\x1b[31m", "/\x1e", "/\ud800", "/\u2028"])
-def test_a_namespace_that_has_no_business_in_a_log_is_refused(namespace: str) -> None:
+def test_a_namespace_name_that_is_not_printable_or_too_long_is_rejected(namespace: str) -> None:
     assert fault_of(new(), f"0{namespace},") is Fault.BAD_NAMESPACE
 
 
-def test_a_namespace_may_have_exactly_the_greatest_length() -> None:
+def test_a_namespace_name_of_exactly_the_maximum_length_is_accepted() -> None:
     name = "/" + "a" * 255
     assert new().receive(f"0{name}") == ConnectRequested(name, {})
 
 
-def test_a_thousand_refused_connects_leave_nothing_behind() -> None:
+def test_refused_connects_leave_no_state() -> None:
     session = new()
     for number in range(1000):
         session.receive(f"0/{number}")
@@ -174,7 +174,7 @@ def test_a_thousand_refused_connects_leave_nothing_behind() -> None:
 # -- events and acks --------------------------------------------------------------------------------------------------
 
 
-def test_events_come_out_with_their_arguments_and_ack() -> None:
+def test_events_have_their_arguments_and_ack_id() -> None:
     session = in_state(NamespaceState.CONNECTED)
     assert session.receive('2["message",1,"2",{"3":[true]}]') == EventReceived(
         "/", "message", [1, "2", {"3": [True]}], None
@@ -183,7 +183,7 @@ def test_events_come_out_with_their_arguments_and_ack() -> None:
     assert session.receive('2/other,7["x"]') == EventReceived("/other", "x", [], 7)
 
 
-def test_a_binary_event_comes_out_when_it_is_complete() -> None:
+def test_a_binary_event_is_returned_when_it_is_complete() -> None:
     session = in_state(NamespaceState.CONNECTED)
     assert session.receive('51-3["x",{"_placeholder":true,"num":0}]') is None
     assert session.receive(b"data") == EventReceived("/", "x", [b"data"], 3)
@@ -192,11 +192,11 @@ def test_a_binary_event_comes_out_when_it_is_complete() -> None:
 @pytest.mark.parametrize(
     ("literal", "name"), [("1", "1"), ("-1", "-1"), ("1.0", "1"), ("1.5", "1.5"), ("1e3", "1000"), ("1e21", "1e+21")]
 )
-def test_a_number_as_name_becomes_its_text_as_in_node(literal: str, name: str) -> None:
+def test_a_number_as_event_name_is_converted_as_in_javascript(literal: str, name: str) -> None:
     assert in_state(NamespaceState.CONNECTED).receive(f"2[{literal}]") == EventReceived("/", name, [], None)
 
 
-def test_an_ack_brings_its_context_back_once() -> None:
+def test_an_ack_returns_its_context_once() -> None:
     session = in_state(NamespaceState.CONNECTED)
     assert session.expect_ack("/", "first") == 0
     assert session.expect_ack("/", "second") == 1
@@ -205,21 +205,21 @@ def test_an_ack_brings_its_context_back_once() -> None:
     assert session.receive("30[]") == AckReceived("/", "first", [])
 
 
-def test_an_ack_from_another_namespace_is_not_the_one() -> None:
+def test_an_ack_from_another_namespace_is_ignored() -> None:
     session = in_state(NamespaceState.CONNECTED)
     ack_id = session.expect_ack("/", "mine")
     assert session.receive(f"3/other,{ack_id}[]") is None
     assert session.receive(f"3{ack_id}[]") == AckReceived("/", "mine", [])
 
 
-def test_a_binary_ack_comes_out_when_it_is_complete() -> None:
+def test_a_binary_ack_is_returned_when_it_is_complete() -> None:
     session = in_state(NamespaceState.CONNECTED)
     ack_id = session.expect_ack("/", "mine")
     assert session.receive(f'61-{ack_id}[{{"_placeholder":true,"num":0}}]') is None
     assert session.receive(b"data") == AckReceived("/", "mine", [b"data"])
 
 
-def test_an_ack_nobody_waits_for_is_ignored() -> None:
+def test_an_ack_with_an_unknown_id_is_ignored() -> None:
     session = in_state(NamespaceState.CONNECTED)
     assert session.receive("39007199254740991[]") is None
     ack_id = session.expect_ack("/", "timed out")
@@ -234,7 +234,7 @@ def test_a_context_may_be_none() -> None:
     assert session.receive(f"3{ack_id}[1]") == AckReceived("/", None, [1])
 
 
-def test_a_client_that_never_answers_is_bounded() -> None:
+def test_the_number_of_pending_acks_is_limited() -> None:
     session = SocketSession(Limits(max_pending_acks=2))
     session.receive("0")
     session.accept("/", "sid")
@@ -249,15 +249,15 @@ def test_a_client_that_never_answers_is_bounded() -> None:
 @pytest.mark.parametrize(
     "state", sorted(set(NamespaceState) - {NamespaceState.CONNECTED}, key=lambda state: state.value)
 )
-def test_an_ack_is_expected_of_a_connected_namespace_only(state: NamespaceState) -> None:
+def test_an_ack_can_be_requested_only_in_a_connected_namespace(state: NamespaceState) -> None:
     with pytest.raises(IllegalTransition):
         in_state(state).expect_ack("/", "x")
 
 
-# -- the end ----------------------------------------------------------------------------------------------------------
+# -- disconnect and close ---------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_leaves_one_namespace_stays_in_the_other() -> None:
+def test_a_client_that_disconnects_from_one_namespace_stays_in_the_other() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.expect_ack("/", "lost")
     session.expect_ack("/other", "kept")
@@ -266,20 +266,20 @@ def test_a_client_that_leaves_one_namespace_stays_in_the_other() -> None:
     assert session.receive('2/other,["x"]') == EventReceived("/other", "x", [], None)
 
 
-def test_we_may_put_the_client_out() -> None:
+def test_the_server_can_disconnect_the_client() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.expect_ack("/", "lost")
     assert session.disconnect("/") == ("41", Disconnected("/", ["lost"]))
     assert session.disconnect("/other") == ("41/other,", Disconnected("/other", []))
 
 
-def test_when_both_leave_at_the_same_time_it_is_told_once() -> None:
+def test_a_simultaneous_disconnect_is_reported_once() -> None:
     session = in_state(NamespaceState.LEFT)
     assert session.receive("1") is None
     assert session.state_of("/") is NamespaceState.ABSENT
 
 
-def test_a_namespace_may_be_joined_again() -> None:
+def test_a_namespace_can_be_connected_again() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.receive("1")
     assert session.receive("0") == ConnectRequested("/", {})
@@ -287,7 +287,7 @@ def test_a_namespace_may_be_joined_again() -> None:
     assert session.connected() == ["/other", "/"]
 
 
-def test_the_end_of_the_connection_ends_what_was_connected() -> None:
+def test_close_returns_the_connected_namespaces() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.receive("0/pending")
     session.expect_ack("/", "lost")
@@ -296,7 +296,7 @@ def test_the_end_of_the_connection_ends_what_was_connected() -> None:
     assert session.connected() == []
 
 
-def test_what_comes_after_the_end_is_ignored() -> None:
+def test_input_after_close_is_ignored() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.close()
     assert session.receive('2["x"]') is None

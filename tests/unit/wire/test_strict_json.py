@@ -27,18 +27,18 @@ def fault_of(text: str, limits: Limits = DEFAULT_LIMITS) -> Fault:
 
 
 @given(json_values)
-def test_what_is_written_is_read_back(value: Any) -> None:
+def test_json_values_round_trip(value: Any) -> None:
     text, attachments = write(value)
     assert attachments == []
     text.encode()
     assert READ(text) == value
 
 
-def test_a_value_is_read_from_the_middle_of_a_packet() -> None:
+def test_parsing_can_start_inside_a_packet() -> None:
     assert READ('2/admin,13["x"]', 10) == ["x"]
 
 
-def test_blanks_may_follow_and_nothing_else() -> None:
+def test_only_white_space_may_follow_the_value() -> None:
     assert READ("[1] \t\r\n") == [1]
     assert fault_of("[1] x") is Fault.BAD_JSON
     assert fault_of("[1][2]") is Fault.BAD_JSON
@@ -73,14 +73,14 @@ def test_blanks_may_follow_and_nothing_else() -> None:
         "\ufeff[1]",
     ],
 )
-def test_what_javascript_cannot_read_or_hold_is_refused(text: str) -> None:
+def test_values_that_javascript_cannot_parse_or_represent_are_rejected(text: str) -> None:
     assert fault_of(text) is Fault.BAD_JSON
-    # Once more in a text that is long enough for the careful path.
+    # Again in a text that is long enough for the careful decoder.
     assert fault_of(f'["{"x" * 400}",{text}') is Fault.BAD_JSON
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
-def test_depth_is_accepted_to_the_limit_and_no_further(opening: str, closing: str) -> None:
+def test_depth_is_accepted_exactly_up_to_the_limit(opening: str, closing: str) -> None:
     limits = Limits(max_json_depth=10)
     per_unit = opening.count("[") + opening.count("{")
     fits = 10 // per_unit
@@ -89,18 +89,18 @@ def test_depth_is_accepted_to_the_limit_and_no_further(opening: str, closing: st
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, '[{"":' * 100_000])
-def test_endless_depth_is_refused_not_crashed_into(text: str) -> None:
+def test_extreme_depth_is_rejected(text: str) -> None:
     assert fault_of(text) is Fault.TOO_DEEP
 
 
-def test_brackets_in_text_are_no_depth() -> None:
+def test_brackets_in_strings_and_in_breadth_are_not_depth() -> None:
     assert READ(json.dumps(["[" * 1000])) == ["[" * 1000]
     assert READ("[" + ",".join(["[]"] * 1000) + "]") == [[]] * 1000
     assert READ("[" + ",".join(["{}"] * 1000) + "]") == [{}] * 1000
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
-def test_a_number_may_have_exactly_the_greatest_length(sign: str) -> None:
+def test_a_number_of_exactly_the_maximum_length_is_accepted(sign: str) -> None:
     fits = sign + "9" * (DEFAULT_LIMITS.max_json_digits - len(sign))
     assert READ(f"[{fits}]") == [int(fits)]
     assert READ(f'["{"x" * 400}",{fits}]')[1] == int(fits)
@@ -110,16 +110,16 @@ def test_a_number_may_have_exactly_the_greatest_length(sign: str) -> None:
 @pytest.mark.parametrize(
     "literal", ["9" * 1_000_000, "0." + "1" * 1_000_000, "1" + "0" * 5000 + ".5", "1e" + "9" * 400]
 )
-def test_endless_digits_are_refused(literal: str) -> None:
+def test_a_number_beyond_the_maximum_length_is_rejected(literal: str) -> None:
     assert fault_of(f"[{literal}]") is Fault.BAD_JSON
 
 
-def test_lone_surrogates_are_read_and_written_escaped() -> None:
+def test_lone_surrogates_are_parsed_and_written_escaped() -> None:
     assert READ(r'["\ud800"]') == ["\ud800"]
     assert write(["\ud800é", {"\udfff": "👋"}]) == (r'["\ud800é",{"\udfff":"👋"}]', [])
 
 
-def test_text_is_written_without_blanks_and_unescaped() -> None:
+def test_text_is_written_compactly_and_unescaped() -> None:
     assert write(["你好", {"a": [1, 2.5, None, True]}]) == ('["你好",{"a":[1,2.5,null,true]}]', [])
 
 
@@ -128,7 +128,7 @@ def test_the_record_separator_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_binary_is_taken_out_in_order(kind: Any) -> None:
+def test_binary_values_are_extracted_in_order(kind: Any) -> None:
     text, attachments = write(["x", kind(b"1"), {"a": [kind(b"2")]}, (kind(b""),)])
     assert text == (
         '["x",{"_placeholder":true,"num":0},{"a":[{"_placeholder":true,"num":1}]},[{"_placeholder":true,"num":2}]]'
@@ -141,7 +141,7 @@ def test_binary_is_taken_out_in_order(kind: Any) -> None:
     "value", [math.nan, math.inf, -math.inf, {1, 2}, object(), datetime.now(UTC), 1j, {b"a": 1}, {(1,): 1}]
 )
 @pytest.mark.parametrize("beside", [None, b"binary"])
-def test_what_is_not_json_cannot_be_sent(value: object, beside: bytes | None) -> None:
+def test_a_value_that_is_not_json_cannot_be_sent(value: object, beside: bytes | None) -> None:
     with pytest.raises(EncodeError):
         write([beside, value])
     with pytest.raises(EncodeError):
@@ -157,12 +157,12 @@ def test_a_value_that_contains_itself_cannot_be_sent() -> None:
         write([b"x", ring])
 
 
-def test_an_object_that_looks_like_a_placeholder_cannot_travel_with_binary() -> None:
-    false_one = {"num": 0, "_placeholder": True}
+def test_an_object_that_looks_like_a_placeholder_cannot_be_sent_with_binary() -> None:
+    lookalike = {"num": 0, "_placeholder": True}
     with pytest.raises(EncodeError):
-        write([b"x", false_one])
-    assert write([false_one])[1] == []
-    # Text that merely looks like one is harmless.
+        write([b"x", lookalike])
+    assert write([lookalike])[1] == []
+    # A string that looks like a placeholder is allowed.
     assert write([b"x", '"_placeholder":true'])[1] == [b"x"]
 
 

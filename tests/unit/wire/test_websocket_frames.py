@@ -1,4 +1,4 @@
-"""Examples: RFC 6455 §5.7; the frames are read back by the parser of ``websockets``."""
+"""The examples are from RFC 6455 §5.7; the ``websockets`` library parses the frames."""
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def test_a_server_frame_is_final_and_not_masked() -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.binary()))
-def test_packets_come_back_as_they_were(packets: list[str | bytes]) -> None:
+def test_packets_round_trip(packets: list[str | bytes]) -> None:
     buffer = b"".join(packet_frame(packet) for packet in packets)
     assert read_back(buffer) == [
         (Opcode.TEXT, packet.encode()) if isinstance(packet, str) else (Opcode.BINARY, packet) for packet in packets
