@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,15 +22,9 @@ from support.backend import START, new_message
 from support.databases import KINDS, fresh_options
 
 
-@pytest.fixture(params=KINDS)
-def options(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseOptions:
-    """Every kind of database, empty."""
-    return fresh_options(request.param, request, tmp_path)
-
-
 @pytest.fixture
-async def store(options: DatabaseOptions) -> AsyncIterator[ChatStore]:
-    async with open_store(options) as opened:
+async def store(database_options: DatabaseOptions) -> AsyncIterator[ChatStore]:
+    async with open_store(database_options) as opened:
         yield opened.chats
 
 
@@ -358,12 +351,12 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
             assert all(len(seqs) == 1 for seqs in by_key.values())
 
 
-async def test_a_closed_store_rejects_writes_and_has_lost_none(options: DatabaseOptions) -> None:
-    async with open_store(options) as opened:
+async def test_a_closed_store_rejects_writes_and_has_lost_none(database_options: DatabaseOptions) -> None:
+    async with open_store(database_options) as opened:
         waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
         await asyncio.sleep(0)
     assert [(await task).event.seq for task in waiting] == list(range(1, 51))
     with pytest.raises(StoreUnavailable):
         await opened.chats.append_message(new_message())
-    async with open_store(options) as opened:
+    async with open_store(database_options) as opened:
         assert (await opened.chats.events_after("c", 0, 100))[1] == 50

@@ -14,20 +14,13 @@ from roomcast.chat.model import NewChat, NewMessage, Turn, TurnClaim
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, fresh_database, new_message
-from support.databases import KINDS, fresh_options
 
 LEASE_END = START + timedelta(seconds=30)
 
 
-@pytest.fixture(params=KINDS)
-def options(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseOptions:
-    """Every kind of database, empty."""
-    return fresh_options(request.param, request, tmp_path)
-
-
 @pytest.fixture
-async def store(options: DatabaseOptions) -> AsyncIterator[Store]:
-    async with open_store(options) as opened:
+async def store(database_options: DatabaseOptions) -> AsyncIterator[Store]:
+    async with open_store(database_options) as opened:
         yield opened
 
 

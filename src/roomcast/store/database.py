@@ -112,7 +112,7 @@ class _Call:
 
         Raises:
             TimeoutError: the call was abandoned while it waited for the connection. The block must not run, since its
-                effects would come after the caller was told of a failure.
+                effects would follow an error that the caller has received.
         """
         with self._guard:
             if not self.pending:
