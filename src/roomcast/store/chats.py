@@ -77,8 +77,8 @@ class SqlChatStore(Writer):
     async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
         query = select(chats).where(chats.c.id == chat_id)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else to_chat(row)
+        rows = await self._database.fetch(query)
+        return to_chat(rows[0]) if rows else None
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """See the port."""
@@ -88,14 +88,14 @@ class SqlChatStore(Writer):
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._database.fetch(query)
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_chat(row) for row in rows]
 
     async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
         """See the port."""
         parameters = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
-        row = await self._database.read(lambda connection: connection.execute(_STANDING, parameters).one())
+        (row,) = await self._database.fetch(_STANDING, parameters)
         await self._database.load_missing_epochs(newest=row.newest_epoch)
         return Standing(
             exists=row.last_seq is not None,
@@ -136,24 +136,26 @@ class SqlChatStore(Writer):
             .order_by(members.c.user_id)
             .limit(limit)
         )
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._database.fetch(query)
         return [StoredMember(row.user_id, from_ms(row.added_at)) for row in rows]
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""
         ids = outbox.c.chat_id
         query = select(ids).distinct().where(ids > after).order_by(ids).limit(limit)
-        return await self._database.read(lambda connection: connection.execute(query).scalars().all())
+        return [row.chat_id for row in await self._database.fetch(query)]
 
     async def first_unpublished(self, chat_id: str) -> int | None:
         """See the port."""
-        query = select(func.min(outbox.c.seq)).where(outbox.c.chat_id == chat_id)
-        return await self._database.read(lambda connection: connection.execute(query).scalar())
+        query = select(func.min(outbox.c.seq).label("first")).where(outbox.c.chat_id == chat_id)
+        (row,) = await self._database.fetch(query)
+        first: int | None = row.first
+        return first
 
     async def _page(
         self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
     ) -> tuple[Sequence[AnyRow], int]:
-        rows = await self._database.read(lambda connection: connection.execute(query, parameters).all())
+        rows = await self._database.fetch(query, parameters)
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch)
         return [row for row in rows if row.seq is not None], rows[0].head or 0
 

@@ -13,13 +13,13 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, make_url
+from sqlalchemy import URL, Connection, Select, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -28,6 +28,7 @@ from roomcast.store.backend import Backend, display_url
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.lineage import Lineage, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
+from roomcast.store.rows import AnyRow
 from roomcast.store.sqlite import SqliteBackend
 
 _T = TypeVar("_T")
@@ -188,6 +189,12 @@ class Database:
         known = self.lineage.epochs.keys() >= set(ids) and newest in {None, self.lineage.current}
         if not known and self.shared:
             await self.read(self._load_epochs)
+
+    async def fetch(
+        self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[AnyRow]:
+        """All rows of one query; see `read`."""
+        return await self.read(lambda connection: connection.execute(query, parameters).all())
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
         """Run ``work`` on a reading connection.

@@ -86,9 +86,9 @@ class SqlTurnStore:
 
     async def next_lease_end(self) -> datetime | None:
         """See the port."""
-        query = select(func.min(turns.c.lease_until)).where(turns.c.status == "running")
-        first = await self._database.read(lambda connection: connection.execute(query).scalar_one())
-        return None if first is None else from_ms(first)
+        query = select(func.min(turns.c.lease_until).label("first")).where(turns.c.status == "running")
+        (row,) = await self._database.fetch(query)
+        return None if row.first is None else from_ms(row.first)
 
     async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
         """See the port."""
@@ -98,7 +98,7 @@ class SqlTurnStore:
             .order_by(messages.c.seq.desc())
             .limit(limit)
         )
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._database.fetch(query)
         await self._database.load_missing_epochs([row.epoch_id for row in rows])
         return [to_message(row, self._database.lineage.epochs) for row in reversed(rows)]
 
