@@ -134,3 +134,25 @@ def test_a_bug_in_one_feed_does_not_end_the_sweep(caplog: pytest.LogCaptureFixtu
 
     run_in_virtual_time(main())
     assert "not foreseen" in caplog.text
+
+
+def test_a_sweep_of_many_feeds_lets_other_tasks_run() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        for number in range(130):
+            await world.feeds.acquire(f"c{number}")
+        turns = 0
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count_turns())
+        await world.feeds.sweep()
+        assert turns == 3  # one for each 64 feeds
+        counting.cancel()
+        await world.feeds.close()
+
+    run_in_virtual_time(main())
