@@ -1,6 +1,6 @@
 """Names of the keys and channels of a chat.
 
-The chat id stands encoded inside a hash tag, so that everything of a chat shares a cluster slot, and no id can change
+The chat id is encoded inside a hash tag, so that everything of a chat shares a cluster slot, and no id can change
 another part of a name.
 
 Layer: redis_client. Source: Redis Cluster specification, "Hash tags".

@@ -33,11 +33,11 @@ TARGETS: list[tuple[list[str], list[str]]] = [
     ([], []),
     (["r"], []),
     (["r", "s"], []),
-    (["r", "s", "nobody"], ["7"]),
+    (["r", "s", "empty"], ["7"]),
     ([], ["r"]),
     (["@b"], []),
     (["@node", "7"], ["@b"]),
-    (["nobody"], []),
+    (["empty"], []),
     ([], ["@a", "@node"]),
 ]
 PAYLOADS: list[list[Any]] = [
@@ -55,8 +55,8 @@ class Crowd:
         self.clients: dict[tuple[str, int], Any] = {}
 
     async def gather(self) -> None:
-        for who, rooms in MEMBERS.items():
-            client = self.clients[who] = await self.cluster.client(who[0])
+        for key, rooms in MEMBERS.items():
+            client = self.clients[key] = await self.cluster.client(key[0])
             for ack, room in enumerate(rooms):
                 await client.websocket.send(f"42{ack}" + json.dumps(["join", room]))
                 assert (await client.packet()).ack_id == ack
@@ -64,8 +64,8 @@ class Crowd:
     def named(self, names: list[str]) -> list[str]:
         return [self.clients[name[1:], 0].sid if name.startswith("@") else name for name in names]
 
-    def expected(self, who: tuple[str, int], rooms: list[str], skip: list[str]) -> bool:
-        own = {*MEMBERS[who], self.clients[who].sid}
+    def expected(self, key: tuple[str, int], rooms: list[str], skip: list[str]) -> bool:
+        own = {*MEMBERS[key], self.clients[key].sid}
         return (not rooms or bool(own & set(rooms))) and not own & set(skip)
 
 
@@ -76,23 +76,23 @@ async def senders(cluster: Any, publisher: Any) -> dict[str, Callable[..., Await
     async def node_emitter(rooms: list[str], skip: list[str], args: list[Any]) -> None:
         await cluster.node("emit", **{"from": "emitter"}, rooms=rooms, **{"except": skip}, args=args)
 
-    def ours(name: str) -> Callable[..., Awaitable[None]]:
+    def of_server(name: str) -> Callable[..., Awaitable[None]]:
         async def send(rooms: list[str], skip: list[str], args: list[Any]) -> None:
             event, *data = args
             await cluster.servers[name].emit(event, tuple(data), to=rooms or None, skip_sid=skip)
 
         return send
 
-    async def our_emitter(rooms: list[str], skip: list[str], args: list[Any]) -> None:
+    async def python_emitter(rooms: list[str], skip: list[str], args: list[Any]) -> None:
         event, *data = args
         await Emitter(publisher).emit(event, tuple(data), to=rooms or None, skip=skip)
 
     return {
         "node": node,
         "node emitter": node_emitter,
-        "a": ours("a"),
-        "b": ours("b"),
-        "our emitter": our_emitter,
+        "a": of_server("a"),
+        "b": of_server("b"),
+        "python emitter": python_emitter,
     }
 
 
@@ -109,14 +109,14 @@ async def test_every_sender_reaches_every_selected_client_exactly_once(cluster: 
             for event, rooms, skip, payload in cases:
                 await send(crowd.named(rooms), crowd.named(skip), [event, *payload])
             await send([], [], ["fence", name])
-            for who, client in crowd.clients.items():
+            for key, client in crowd.clients.items():
                 got = await client.until("fence", name)
                 wanted = [
                     [event, *payload]
                     for event, rooms, skip, payload in cases
-                    if crowd.expected(who, crowd.named(rooms), crowd.named(skip))
+                    if crowd.expected(key, crowd.named(rooms), crowd.named(skip))
                 ]
-                assert got == wanted, (name, who)
+                assert got == wanted, (name, key)
 
 
 async def test_joins_leaves_and_disconnects_of_every_sender_apply_on_every_server(cluster: Any, until: Any) -> None:
@@ -199,7 +199,7 @@ async def test_the_clients_of_every_server_acknowledge_a_broadcast_of_node(clust
     # A missing acknowledgement ends with Node's timeout, and the broadcast is no longer pending here.
     with pytest.raises(RuntimeError, match="timed out"):
         await cluster.node("emitWithAck", args=["ask"], timeout=100)
-    assert await cluster.node("emitWithAck", rooms=["nobody"], args=["ask"], timeout=1_000) == []
+    assert await cluster.node("emitWithAck", rooms=["empty"], args=["ask"], timeout=1_000) == []
     for adapter in cluster.adapters.values():
         await settled(lambda adapter=adapter: not adapter._requests._pending)
 

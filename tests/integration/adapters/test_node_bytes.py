@@ -69,25 +69,25 @@ async def test_broadcasts_are_the_same_bytes_on_the_same_channel(cluster: Any, s
 
 async def test_the_emitter_sends_the_same_bytes_on_the_same_channel(cluster: Any, subscriber: RawSubscriber) -> None:
     async with redis.asyncio.Redis(port=cluster.redis.port) as client:
-        ours = Emitter(client)
+        emitter = Emitter(client)
         by_node = {"from": "emitter"}
         pairs: list[tuple[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]]] = [
             (
                 lambda: cluster.node("emit", **by_node, rooms=["r"], **{"except": ["s"]}, args=["e", b"1"]),
-                lambda: ours.emit("e", b"1", to="r", skip="s"),
+                lambda: emitter.emit("e", b"1", to="r", skip="s"),
             ),
             (
                 lambda: cluster.node("emit", **by_node, nsp="/x", volatile=True, args=["e"]),
-                lambda: ours.of("x").emit("e", volatile=True),
+                lambda: emitter.of("x").emit("e", volatile=True),
             ),
-            (lambda: cluster.node("join", **by_node, rooms=["r"], join=["j"]), lambda: ours.join("j", to="r")),
+            (lambda: cluster.node("join", **by_node, rooms=["r"], join=["j"]), lambda: emitter.join("j", to="r")),
             (
                 lambda: cluster.node("leave", **by_node, rooms=["r", "s"], **{"except": ["t"]}, leave=["j", "k"]),
-                lambda: ours.leave(["j", "k"], to=["r", "s"], skip="t"),
+                lambda: emitter.leave(["j", "k"], to=["r", "s"], skip="t"),
             ),
             (
                 lambda: cluster.node("disconnect", **by_node, rooms=["ü"], close=True),
-                lambda: ours.disconnect(to="ü", close=True),
+                lambda: emitter.disconnect(to="ü", close=True),
             ),
         ]
         for theirs, mine in pairs:

@@ -18,8 +18,8 @@ class RedisLogOptions:
         max_entries: Entries of one chat; a client that missed more is served from the database.
         max_bytes: Bytes of one chat's entries.
         idle_ttl_s: TTL of every key; each use renews it.
-        max_entry_bytes: A larger entry is stored and published without its arguments; gateways then tell the clients
-            to fetch it.
+        max_entry_bytes: A larger entry is stored and published without its arguments; clients fetch
+            it from the API.
         batch_bytes: Size of one script call, and so of one published message. Redis executes no other command
             meanwhile, and disconnects subscribers whose output buffer exceeds 32 MiB.
         batch_entries: Entries of one script call. Lua's stack holds about 8,000.

@@ -46,7 +46,7 @@ def test_the_channels_of_a_namespace_and_the_escaping_of_its_pattern() -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "channel"),
+    ("selection", "channel"),
     [
         (ALL, "socket.io#/#"),
         (Selection("/x", ("r",)), "socket.io#/x#r#"),
@@ -54,14 +54,18 @@ def test_the_channels_of_a_namespace_and_the_escaping_of_its_pattern() -> None:
         (Selection("/x", ("r", "s"), ("t",)), "socket.io#/x#"),
     ],
 )
-def test_a_broadcast_to_exactly_one_room_goes_to_the_channel_of_the_room(who: Selection, channel: str) -> None:
-    encoded = encode_command("socket.io", "abcdef", Broadcast(who, EVENT, volatile=True))
+def test_a_broadcast_to_exactly_one_room_goes_to_the_channel_of_the_room(selection: Selection, channel: str) -> None:
+    encoded = encode_command("socket.io", "abcdef", Broadcast(selection, EVENT, volatile=True))
     assert encoded is not None
     assert encoded[0] == channel
     assert msgpack.unpackb(encoded[1]) == [
         "abcdef",
-        {"type": 2, "data": ["e", {"b": b"1"}], "nsp": who.namespace},
-        {"rooms": list(dict.fromkeys(who.rooms or ())), "except": list(who.skip), "flags": {"volatile": True}},
+        {"type": 2, "data": ["e", {"b": b"1"}], "nsp": selection.namespace},
+        {
+            "rooms": list(dict.fromkeys(selection.rooms or ())),
+            "except": list(selection.skip),
+            "flags": {"volatile": True},
+        },
     ]
 
 
@@ -142,7 +146,7 @@ def test_any_other_message_is_a_malformed_broadcast(message: Any) -> None:
 
 
 OPTS = {"rooms": ["r"], "except": ["x"]}
-WHO = Selection("/", ("r",), ("x",))
+SELECTION = Selection("/", ("r",), ("x",))
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["JSON", "msgpack"])
@@ -152,7 +156,7 @@ WHO = Selection("/", ("r",), ("x",))
         ({"uid": "v", "requestId": "q", "type": 0, "rooms": ["r"]}, SocketsQuery("q", "v", ("r",))),
         ({"uid": "v", "requestId": "q", "type": 0, "rooms": []}, SocketsQuery("q", "v", None)),
         ({"uid": "v", "requestId": "q", "type": 1}, RoomsQuery("q", "v")),
-        ({"uid": "v", "requestId": "q", "type": 5, "opts": OPTS}, FetchQuery("q", "v", WHO)),
+        ({"uid": "v", "requestId": "q", "type": 5, "opts": OPTS}, FetchQuery("q", "v", SELECTION)),
         ({"uid": "v", "type": 6, "data": ["e", 1]}, ServerSideEmit(None, "v", ("e", 1))),
         ({"uid": "v", "requestId": "q", "type": 6, "data": []}, ServerSideEmit("q", "v", ())),
         (
@@ -163,7 +167,7 @@ WHO = Selection("/", ("r",), ("x",))
                 "packet": PACKET,
                 "opts": OPTS | {"flags": {"timeout": 1500}},
             },
-            AcknowledgedBroadcast("q", "v", WHO, ("e", 1), 1.5),
+            AcknowledgedBroadcast("q", "v", SELECTION, ("e", 1), 1.5),
         ),
         ({"type": 8, "requestId": "q"}, None),
         ({"type": 10, "requestId": "q"}, None),

@@ -96,13 +96,13 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     Raises:
         EncodeError: an argument cannot be encoded.
     """
-    who = command.to if isinstance(command, Broadcast) else command.sockets
-    if who.rooms is not None and not who.rooms:
+    selection = command.to if isinstance(command, Broadcast) else command.sockets
+    if selection.rooms is not None and not selection.rooms:
         return None  # on the wire an empty list of rooms means all sockets
-    rooms = _unique(who.rooms or ())
-    skip = _unique(who.skip)
+    rooms = _unique(selection.rooms or ())
+    skip = _unique(selection.skip)
     if isinstance(command, Broadcast):
-        channel = f"{key}#{who.namespace}#"
+        channel = f"{key}#{selection.namespace}#"
         if len(rooms) == 1:
             channel += f"{rooms[0]}#"
         return channel, _encode_broadcast(uid, command, rooms, skip)
@@ -115,7 +115,7 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
             request |= {"type": RequestType.LEAVE.value, "opts": opts, "rooms": _unique(left)}
         case Disconnect(_, close):
             request |= {"type": RequestType.DISCONNECT.value, "opts": opts, "close": close}
-    return f"{key}-request#{who.namespace}#", encode_json(request)
+    return f"{key}-request#{selection.namespace}#", encode_json(request)
 
 
 def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], skip: list[str]) -> bytes:
@@ -188,7 +188,7 @@ class FetchQuery:
 
     request_id: str
     uid: str | None
-    who: Selection
+    selection: Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,11 +324,11 @@ def _query(
 
 
 def _command(namespace: str, kind: RequestType, request: dict[str, Any]) -> Join | Leave | Disconnect:
-    who = _selection(namespace, _opts(request))
+    selection = _selection(namespace, _opts(request))
     if kind is RequestType.DISCONNECT:
-        return Disconnect(who, close=request.get("close") is True)
+        return Disconnect(selection, close=request.get("close") is True)
     rooms = _names(request.get("rooms"))
-    return Join(who, rooms) if kind is RequestType.JOIN else Leave(who, rooms)
+    return Join(selection, rooms) if kind is RequestType.JOIN else Leave(selection, rooms)
 
 
 def _object(data: bytes) -> dict[str, Any]:

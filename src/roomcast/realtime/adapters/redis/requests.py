@@ -100,8 +100,8 @@ class RequestHandler:
                 self._respond(channels, {"requestId": request_id, "sockets": sids})
             case RoomsQuery(request_id, _):
                 self._respond(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
-            case FetchQuery(request_id, _, who):
-                self._respond_to_fetch(channels, request_id, node.members(who))
+            case FetchQuery(request_id, _, selection):
+                self._respond_to_fetch(channels, request_id, node.members(selection))
             case ServerSideEmit(request_id, _, _):
                 # This server has no listeners for them; respond at once, so that the sender need not time out.
                 if request_id is not None:
