@@ -1,4 +1,4 @@
-/** ESLint for the whole workspace: typed, strict; every rule that is off has its reason. */
+/** ESLint configuration of the workspace: strict and type-checked; each disabled rule has its reason. */
 import eslint from '@eslint/js';
 import reactHooks from 'eslint-plugin-react-hooks';
 import { defineConfig, globalIgnores } from 'eslint/config';
@@ -6,7 +6,7 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  // guide/ is the reference guide's code to the letter; generated/ comes from the Python models.
+  // guide/ is a literal copy of the reference guide's code; generated/ is generated from the Python models.
   globalIgnores(['**/node_modules', '**/dist', 'guide', 'packages/client/src/generated']),
   eslint.configs.recommended,
   {
@@ -17,7 +17,7 @@ export default defineConfig(
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
-      // An arrow function that only calls a void function reads best in one line.
+      // One-line arrow functions may call a void function.
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       eqeqeq: ['error', 'always', { null: 'ignore' }],
       'no-console': 'error',
@@ -30,7 +30,7 @@ export default defineConfig(
   {
     files: ['tools/**', '*.js', '**/*.config.ts'],
     languageOptions: { globals: globals.node },
-    // These are programs of the command line.
+    // Command-line programs.
     rules: { 'no-console': 'off' },
   },
 );

@@ -1,4 +1,4 @@
-/** All tests of the workspace; each package brings its own environment. */
+/** All tests of the workspace; each package configures its environment. */
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

@@ -1,9 +1,9 @@
-/** Fails when a package outgrows its budget: minified and gzipped, without what it depends on. */
+/** Fails if a package exceeds its size budget: minified and gzipped, without its dependencies. */
 import { resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build, defaultClientConditions } from 'vite';
 
-/** Bytes. Raise one only with a reason in the commit. */
+/** Bytes. The commit that raises a budget states the reason. */
 const BUDGETS = { client: 12_500, react: 1_500 };
 
 for (const [name, budget] of Object.entries(BUDGETS)) {

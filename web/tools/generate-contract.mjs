@@ -1,7 +1,7 @@
 /**
- * Turns the Python models of the contract into packages/client/src/generated/contract.ts.
+ * Generates packages/client/src/generated/contract.ts from the Python models of the contract.
  *
- * `--check` writes nothing and fails when that file is stale. PYTHON names another interpreter than the checkout's.
+ * `--check` writes nothing and fails if the file is outdated. PYTHON sets the interpreter; default: the checkout's .venv.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -16,10 +16,10 @@ const PYTHON = process.env['PYTHON'] ?? resolve(ROOT, '.venv/bin/python');
 const schema = JSON.parse(execFileSync(PYTHON, ['-m', 'roomcast.contract.schema'], { cwd: ROOT, encoding: 'utf8' }));
 
 /**
- * Titles of properties would each become a named type; only definitions deserve names.
+ * Removes titles, which would make each property a named type.
  *
- * @param {unknown} node a part of the schema
- * @returns {unknown} the same without titles
+ * @param {unknown} node - A part of the schema.
+ * @returns {unknown} The same part without titles.
  */
 function withoutTitles(node) {
   if (Array.isArray(node)) return node.map(withoutTitles);
@@ -31,7 +31,7 @@ function withoutTitles(node) {
   );
 }
 
-// A root that refers to every definition, so that each becomes an export.
+// The root refers to every definition, so that each becomes an export.
 const definitions = /** @type {Record<string, unknown>} */ (withoutTitles(schema.$defs));
 const root = {
   title: 'Contract',
@@ -49,7 +49,7 @@ const source = await compile(/** @type {any} */ (root), 'Contract', {
 
 if (process.argv.includes('--check')) {
   if (readFileSync(TARGET, 'utf8') !== source) {
-    console.error('contract.ts is stale: the Python models changed. Run `npm run generate` in web/ and commit it.');
+    console.error('contract.ts is outdated: the Python models changed. Run `npm run generate` in web/ and commit it.');
     process.exitCode = 1;
   }
 } else {

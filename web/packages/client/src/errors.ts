@@ -1,7 +1,7 @@
 /**
  * Errors of the client.
  *
- *     RoomcastError                 base; `retryable` tells whether the same request may succeed later
+ *     RoomcastError                 base; `retryable`: the same request may succeed later
  *     ├── NetworkError              no response: network, proxy or server is unreachable, or a timeout expired
  *     ├── ProblemError              the API responded with an error (RFC 9457)
  *     ├── RefusedError              the gateway rejected a connection or an event
