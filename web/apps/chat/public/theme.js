@@ -1,11 +1,11 @@
-/* Runs before the first paint, so that a chosen theme or language never flashes. Keys as in src/settings. */
+/* Sets the chosen theme before the first paint, to prevent a flash. Same key as src/settings/theme.ts. */
 /* global document, localStorage */
 (function () {
   try {
     var theme = localStorage.getItem('roomcast.theme');
     if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
   } catch (error) {
-    // Storage is forbidden here: the system's theme it is.
+    // Storage is blocked: the system's theme applies.
     void error;
   }
 })();

@@ -1,4 +1,4 @@
-/** What to show at all: nothing yet, who are you, or the chats. */
+/** Chooses the screen: loading, sign-in, or the chats. */
 import { RoomcastProvider } from '@roomcast/react';
 
 import { client, loadConfig } from './client.ts';
@@ -30,12 +30,12 @@ export function App() {
       </main>
     );
   }
-  // A name that was chosen while the server asked for no token is no proof now.
-  if (me === null || (config.auth && me.token === null)) return <IdentityForm byToken={config.auth} />;
+  // A name chosen while the server required no token does not authenticate.
+  if (me === null || (config.auth && me.token === null)) return <IdentityForm authEnabled={config.auth} />;
   return (
-    // By its key another person is another page: nothing of the one before stays.
+    // The key remounts the page for another user, which discards all state of the previous one.
     <RoomcastProvider key={me.userId} client={client} userId={me.userId}>
-      <Shell userId={me.userId} byToken={config.auth} />
+      <Shell userId={me.userId} authEnabled={config.auth} />
     </RoomcastProvider>
   );
 }

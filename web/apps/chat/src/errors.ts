@@ -1,9 +1,9 @@
-/** What to tell a reader of a failure: a sentence in their language, never a server's text. */
+/** Error messages for users: translated sentences, never texts from the server. */
 import { NetworkError, ProblemError, RefusedError } from '@roomcast/react';
 
 import type { Dictionary } from './i18n/en.ts';
 
-const sentences: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
+const keysByCode: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
   ['unauthorized', 'unauthorized'],
   ['forbidden', 'forbidden'],
   ['chat-not-found', 'forbidden'],
@@ -15,10 +15,10 @@ const sentences: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
 export function describeError(error: unknown, words: Dictionary['errors']): string {
   if (error instanceof NetworkError) return words.network;
   const code = error instanceof ProblemError || error instanceof RefusedError ? error.code : null;
-  return words[sentences.get(code ?? '') ?? 'unknown'];
+  return words[keysByCode.get(code ?? '') ?? 'unknown'];
 }
 
-/** The server asks for (another) proof of who this is. */
-export function asksForSignIn(error: unknown): boolean {
+/** True if the server rejected the access token, or requires one. */
+export function requiresSignIn(error: unknown): boolean {
   return (error instanceof ProblemError || error instanceof RefusedError) && error.code === 'unauthorized';
 }

@@ -1,4 +1,4 @@
-/** Entry of the chat page. */
+/** Entry point of the chat page. */
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 

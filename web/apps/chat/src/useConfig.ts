@@ -1,4 +1,4 @@
-/** What the server says of itself, asked until it answers. */
+/** The configuration of the server, requested until it responds. */
 import type { contract } from '@roomcast/react';
 import { useEffect, useState } from 'react';
 
@@ -6,11 +6,11 @@ const RETRY_MS = 2_000;
 
 export interface ConfigState {
   readonly config: contract.Config | null;
-  /** The last attempt failed; the next one comes by itself. */
+  /** The last attempt failed; another one is scheduled. */
   readonly failed: boolean;
 }
 
-/** @param load - Must stay the same function. */
+/** @param load - Must be stable between renders. */
 export function useConfig(load: () => Promise<contract.Config>): ConfigState {
   const [state, setState] = useState<ConfigState>({ config: null, failed: false });
 

@@ -2,13 +2,13 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { NetworkError, RefusedError } from '@roomcast/react';
-import type { Connection } from '../src/connection/connection.ts';
+import type { ConnectionDisplay } from '../src/connection/connection.ts';
 import { ConnectionBanner } from '../src/connection/ConnectionBanner.tsx';
 import { ConnectionIndicator } from '../src/connection/ConnectionIndicator.tsx';
 
 const onSignOut = vi.fn();
 
-function banner(connection: Connection): string | undefined {
+function banner(connection: ConnectionDisplay): string | undefined {
   cleanup();
   render(<ConnectionBanner connection={connection} onSignOut={onSignOut} />);
   return screen.queryByTestId('connection-banner')?.textContent;
@@ -16,33 +16,33 @@ function banner(connection: Connection): string | undefined {
 
 afterEach(cleanup);
 
-test('a short drop and a first connection are nothing to tell', () => {
-  expect(banner({ reach: 'connected', lost: false, overdue: false, error: null })).toBeUndefined();
-  expect(banner({ reach: 'connecting', lost: false, overdue: false, error: null })).toBeUndefined();
-  expect(banner({ reach: 'reconnecting', lost: false, overdue: false, error: new NetworkError('x') })).toBeUndefined();
+test('the banner is empty during a first connection and a short interruption', () => {
+  expect(banner({ state: 'connected', lost: false, overdue: false, error: null })).toBeUndefined();
+  expect(banner({ state: 'connecting', lost: false, overdue: false, error: null })).toBeUndefined();
+  expect(banner({ state: 'reconnecting', lost: false, overdue: false, error: new NetworkError('x') })).toBeUndefined();
 });
 
-test('a longer one is told, and so is being offline', () => {
-  expect(banner({ reach: 'reconnecting', lost: true, overdue: true, error: null })).toContain('Reconnecting');
-  expect(banner({ reach: 'reconnecting', lost: false, overdue: true, error: null })).toContain(
+test('the banner shows a longer interruption, and the offline state', () => {
+  expect(banner({ state: 'reconnecting', lost: true, overdue: true, error: null })).toContain('Reconnecting');
+  expect(banner({ state: 'reconnecting', lost: false, overdue: true, error: null })).toContain(
     'No live connection yet',
   );
-  expect(banner({ reach: 'offline', lost: false, overdue: false, error: null })).toContain('You are offline');
+  expect(banner({ state: 'offline', lost: false, overdue: false, error: null })).toContain('You are offline');
 });
 
-test('who is refused for want of a good token can sign in again', () => {
+test('a user whose token is rejected can sign in again', () => {
   const error = new RefusedError({ code: 'unauthorized', message: 'the token has expired' });
-  expect(banner({ reach: 'disconnected', lost: false, overdue: false, error })).toContain('Please sign in again.');
+  expect(banner({ state: 'disconnected', lost: false, overdue: false, error })).toContain('Please sign in again.');
   fireEvent.click(screen.getByRole('button', { name: 'Sign in' }));
   expect(onSignOut).toHaveBeenCalledTimes(1);
 });
 
 test.each(['connected', 'connecting', 'reconnecting', 'disconnected', 'offline'] as const)(
-  'the state %s is there for tests and in words',
-  (reach) => {
-    render(<ConnectionIndicator reach={reach} />);
+  'the indicator shows the state %s as an attribute and as text',
+  (state) => {
+    render(<ConnectionIndicator state={state} />);
     const indicator = screen.getByTestId('connection-state');
-    expect(indicator.dataset['state']).toBe(reach);
+    expect(indicator.dataset['state']).toBe(state);
     expect(indicator.textContent).not.toBe('');
   },
 );

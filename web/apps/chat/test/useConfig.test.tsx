@@ -13,10 +13,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test('a server that does not answer is asked again until it does', async () => {
+test('a failed request is repeated until it succeeds', async () => {
   const load = vi
     .fn<() => Promise<contract.Config>>()
-    .mockRejectedValueOnce(new Error('away'))
+    .mockRejectedValueOnce(new Error('unreachable'))
     .mockResolvedValue(CONFIG);
   const { result } = renderHook(() => useConfig(load));
   expect(result.current).toEqual({ config: null, failed: false });
@@ -28,8 +28,8 @@ test('a server that does not answer is asked again until it does', async () => {
   expect(load).toHaveBeenCalledTimes(2);
 });
 
-test('a page that is gone asks no more', async () => {
-  const load = vi.fn<() => Promise<contract.Config>>().mockRejectedValue(new Error('away'));
+test('no request is made after the unmount', async () => {
+  const load = vi.fn<() => Promise<contract.Config>>().mockRejectedValue(new Error('unreachable'));
   const { unmount } = renderHook(() => useConfig(load));
   await act(() => vi.advanceTimersByTimeAsync(0));
   unmount();

@@ -1,4 +1,4 @@
-/** One chat of the list. */
+/** One chat of the chat list. */
 import { memo } from 'react';
 
 import { useStrings } from '../i18n/language.ts';

@@ -1,4 +1,4 @@
-/** All chats, newest activity first; the open one and the way home are always among them. */
+/** The chat list, newest activity first; always includes the open chat and the home chat. */
 import type { ChatSummary, RoomcastError } from '@roomcast/react';
 
 import { describeError } from '../errors.ts';
@@ -13,7 +13,7 @@ interface Props {
   readonly loading: boolean;
   readonly hasMore: boolean;
   readonly activeId: string | null;
-  /** The chat that is always there, if there is one. */
+  /** A chat that is always listed; null if there is none. */
   readonly homeId: string | null;
   readonly marks: Marks;
   readonly onMore: () => void;
@@ -24,7 +24,7 @@ interface Props {
 export function ChatList(props: Props) {
   const { chats, failure, loading, hasMore, activeId, homeId, marks, onMore, onRetry, onOpen } = props;
   const { chats: words, app, errors } = useStrings();
-  // Nobody wrote in them yet, or they are far down the list.
+  // Chats without events, or on a page of the list that is not loaded.
   const unlisted = [...new Set([activeId, homeId])].filter(
     (id): id is string => id !== null && !loading && !chats.some((chat) => chat.id === id),
   );

@@ -1,4 +1,4 @@
-/** Starts a chat: a button that becomes a field for the title. */
+/** Creates a chat: a button that opens a form for the title. */
 import { type SubmitEvent, type KeyboardEvent, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -7,7 +7,7 @@ import { Icon } from '../ui/Icon.tsx';
 import { MAX_TITLE } from './titles.ts';
 
 interface Props {
-  /** Makes the chat and goes there; rejects with a `RoomcastError`. */
+  /** Creates the chat and opens it; rejects with a `RoomcastError`. */
   readonly onCreate: (title: string) => Promise<void>;
 }
 
@@ -40,7 +40,7 @@ export function NewChat({ onCreate }: Props) {
     if (event.key !== 'Escape' || event.nativeEvent.isComposing) return;
     event.stopPropagation();
     close();
-    // The button comes back with the next frame.
+    // The button is mounted again in the next frame.
     requestAnimationFrame(() => opener.current?.focus());
   }
 
@@ -71,7 +71,7 @@ export function NewChat({ onCreate }: Props) {
         onChange={(event) => setTitle(event.target.value)}
       />
       {state.step === 'failed' && (
-        <p className="field__fault" role="alert">
+        <p className="field__error" role="alert">
           {describeError(state.error, errors)}
         </p>
       )}

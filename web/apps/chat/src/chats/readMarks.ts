@@ -1,29 +1,29 @@
 /**
- * How far this person has read each chat, for the unread dots. Kept by the browser.
+ * The last read seq of each chat, for the unread dots; kept in the browser's storage per user.
  *
- * A chat without a mark counts as read if it was last active before this person's first visit, so that a newcomer is
- * not greeted by a list of dots.
+ * A chat without a mark counts as read if its last activity is older than the user's first visit.
  */
 import { useSyncExternalStore } from 'react';
 
+import { Listeners } from '../listeners.ts';
 import { shared } from '../storage/storage.ts';
 
-/** What of a chat is needed here. */
-export interface Progress {
+/** The members of a chat that decide whether it is unread. */
+export interface ChatProgress {
   readonly id: string;
   readonly lastSeq: number;
   readonly lastActivityAt: Date;
 }
 
 export interface Marks {
-  /** Newest activity that was seen at the first visit, in the server's milliseconds; null before it. */
+  /** Time of the newest activity at the first visit, in milliseconds of the server's clock; null before it. */
   readonly since: number | null;
-  /** Seq by chat id, the longest unused first. */
+  /** Last read seq by chat id, least recently updated first. */
   readonly seqs: Readonly<Record<string, number>>;
 }
 
 const NO_MARKS: Marks = { since: null, seqs: {} };
-// More chats than anybody follows; the oldest marks go first.
+// Bounds the stored value; the least recently updated marks are dropped.
 const MAX_MARKS = 500;
 
 export function parseMarks(text: string | null): Marks {
@@ -33,14 +33,14 @@ export function parseMarks(text: string | null): Marks {
     const valid = Object.entries(seqs ?? {}).filter(([, seq]) => Number.isSafeInteger(seq));
     return { since: typeof since === 'number' ? since : null, seqs: Object.fromEntries(valid) };
   } catch {
-    // Not ours, or from a version that wrote it otherwise: begin anew.
+    // An invalid value, or one of another version, is ignored.
     return NO_MARKS;
   }
 }
 
-export function isUnread(marks: Marks, chat: Progress): boolean {
+export function isUnread(marks: Marks, chat: ChatProgress): boolean {
   const seq = marks.seqs[chat.id];
-  // Unequal, not greater: a history that was lost and began anew is news too.
+  // Unequal, not greater: a history that was reset is unread too.
   if (seq !== undefined) return chat.lastSeq !== seq;
   return marks.since !== null && chat.lastSeq > 0 && chat.lastActivityAt.getTime() > marks.since;
 }
@@ -51,16 +51,16 @@ export function withRead(marks: Marks, chatId: string, seq: number): Marks {
   return { ...marks, seqs: Object.fromEntries([...others.slice(1 - MAX_MARKS), [chatId, seq]]) };
 }
 
-/** Remembers what was there at the first visit. */
-export function withBaseline(marks: Marks, chats: readonly Progress[]): Marks {
+/** Sets `since` at the first visit. */
+export function withBaseline(marks: Marks, chats: readonly ChatProgress[]): Marks {
   if (marks.since !== null) return marks;
   return { ...marks, since: Math.max(0, ...chats.map((chat) => chat.lastActivityAt.getTime())) };
 }
 
-/** One person's marks, with listeners. */
+/** The stored marks of one user, as an external store for React. */
 export class ReadMarks {
   readonly #key: string;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   #marks: Marks;
 
   constructor(userId: string) {
@@ -70,25 +70,22 @@ export class ReadMarks {
 
   readonly get = (): Marks => this.#marks;
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  readonly subscribe = (listener: () => void): (() => void) => this.#listeners.subscribe(listener);
 
   read(chatId: string, seq: number): void {
     this.#change((marks) => withRead(marks, chatId, seq));
   }
 
-  begin(chats: readonly Progress[]): void {
+  setBaseline(chats: readonly ChatProgress[]): void {
     this.#change((marks) => withBaseline(marks, chats));
   }
 
   #change(change: (marks: Marks) => Marks): void {
     if (change(this.#marks) === this.#marks) return;
-    // Another tab of the same person may have read on.
+    // Another tab of the same user may have stored newer marks.
     this.#marks = change(parseMarks(shared.get(this.#key)));
     shared.set(this.#key, JSON.stringify(this.#marks));
-    for (const listener of this.#listeners) listener();
+    this.#listeners.notify();
   }
 }
 

@@ -1,8 +1,8 @@
-/** What a chat is called. */
+/** Displayed titles of chats. */
 import type { Dictionary } from '../i18n/en.ts';
 import { LOBBY } from '../routing/route.ts';
 
-/** Longest title in characters, as the API takes it. */
+/** The API's maximum length of a title, in characters. */
 export const MAX_TITLE = 200;
 
 export function titleOf(
@@ -11,6 +11,6 @@ export function titleOf(
 ): string {
   if (chat.title !== null && chat.title.trim() !== '') return chat.title;
   if (chat.id === LOBBY) return words.lobby;
-  // An id that somebody chose tells something; one that a program made does not.
+  // A generated id (a UUID) is not displayed.
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(chat.id) ? words.untitled : chat.id;
 }

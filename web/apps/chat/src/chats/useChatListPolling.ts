@@ -1,20 +1,19 @@
 /**
- * Asks for the list of chats more often than the client does by itself, while somebody looks at it: what others write
- * elsewhere shows as a dot here.
+ * Refreshes the chat list more often than the client does, while the page is visible, so that unread dots are current.
  *
- * With accounts there is no need: the gateway tells each member at once (`chat-activity`). Without them it knows of a
- * chat's people only those who wrote in it of late, but everybody sees every chat.
+ * Needed without authentication only: then every user sees every chat, but the gateway sends `chat-activity` only to users
+ * who wrote in it recently. With authentication it sends it to every member.
  */
 import { useEffect } from 'react';
 
-const EVERY_MS = 5_000;
+const INTERVAL_MS = 5_000;
 
-export function useFreshChats(refresh: () => Promise<void>, wanted: boolean): void {
+export function useChatListPolling(refresh: () => Promise<void>, enabled: boolean): void {
   useEffect(() => {
-    if (!wanted) return;
+    if (!enabled) return;
     const timer = setInterval(() => {
       if (document.visibilityState === 'visible') void refresh();
-    }, EVERY_MS);
+    }, INTERVAL_MS);
     return () => clearInterval(timer);
-  }, [refresh, wanted]);
+  }, [refresh, enabled]);
 }

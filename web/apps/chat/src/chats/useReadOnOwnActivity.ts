@@ -1,10 +1,10 @@
-/** Who writes in a chat has read it, on whichever device: here too it is no news then. */
+/** Marks a chat as read when the own user writes in it, on any device. */
 import { useRoomcastClient } from '@roomcast/react';
 import { useEffect } from 'react';
 
 import type { ReadMarks } from './readMarks.ts';
 
-export function useReadElsewhere(marks: ReadMarks, me: string): void {
+export function useReadOnOwnActivity(marks: ReadMarks, me: string): void {
   const client = useRoomcastClient();
   useEffect(
     () =>

@@ -1,28 +1,28 @@
-/** Says that there is no connection, and what happens now. It goes silently when all is well again. */
+/** Shows connection problems and what happens next; empty while there is none. */
 import type { ReactNode } from 'react';
 
-import { asksForSignIn, describeError } from '../errors.ts';
+import { describeError, requiresSignIn } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
-import type { Connection } from './connection.ts';
+import type { ConnectionDisplay } from './connection.ts';
 
 interface Props {
-  readonly connection: Connection;
+  readonly connection: ConnectionDisplay;
   readonly onSignOut: () => void;
 }
 
 export function ConnectionBanner({ connection, onSignOut }: Props) {
   const { connection: words, errors, identity } = useStrings();
-  const { reach, lost, overdue, error } = connection;
+  const { state, lost, overdue, error } = connection;
 
   function content(): ReactNode {
-    if (reach === 'connected') return null;
-    if (reach === 'offline') return words.offline;
-    if (reach === 'disconnected' && error !== null) {
+    if (state === 'connected') return null;
+    if (state === 'offline') return words.offline;
+    if (state === 'disconnected' && error !== null) {
       return (
         <>
           {words.denied} {describeError(error, errors)}
-          {asksForSignIn(error) && (
+          {requiresSignIn(error) && (
             <button type="button" className="link" onClick={onSignOut}>
               {identity.signIn}
             </button>
@@ -35,7 +35,7 @@ export function ConnectionBanner({ connection, onSignOut }: Props) {
   }
 
   const shown = content();
-  // The region stays, empty: screen readers only hear of changes inside one that they know.
+  // The empty region stays mounted: screen readers only announce changes in a live region that already exists.
   return (
     <div className="banner-region" role="status">
       {shown !== null && (

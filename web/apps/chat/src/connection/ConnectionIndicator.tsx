@@ -1,14 +1,19 @@
-/** Always there, never in the way: a dot, and in words whatever is not as it should be. */
+/** A dot for the connection state, with a text unless connected. */
 import { useStrings } from '../i18n/language.ts';
-import type { Reach } from './connection.ts';
+import type { DisplayState } from './connection.ts';
 
-export function ConnectionIndicator({ reach }: { readonly reach: Reach }) {
+export function ConnectionIndicator({ state }: { readonly state: DisplayState }) {
   const { connection: words } = useStrings();
-  const label = words.short[reach];
+  const label = words.short[state];
   return (
-    <span className={`reach reach--${reach}`} data-testid="connection-state" data-state={reach} title={label}>
-      <span className="reach__dot" aria-hidden="true" />
-      <span className="reach__label">{label}</span>
+    <span
+      className={`connection-state connection-state--${state}`}
+      data-testid="connection-state"
+      data-state={state}
+      title={label}
+    >
+      <span className="connection-state__dot" aria-hidden="true" />
+      <span className="connection-state__label">{label}</span>
     </span>
   );
 }

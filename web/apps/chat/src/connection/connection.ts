@@ -1,33 +1,29 @@
-/** The connection as a reader understands it. */
+/** The connection state as the page displays it. */
 import { ConnectionState, useConnection } from '@roomcast/react';
 import { useEffect, useState, useSyncExternalStore } from 'react';
 
-/** The client's states, and `offline`: not connected, and the browser knows that there is no network. */
-export type Reach = `${ConnectionState}` | 'offline';
+import { onEvents } from '../listeners.ts';
 
-export interface Connection {
-  readonly reach: Reach;
-  /** It was there and has been gone for more than a moment: worth a banner. */
+/** A state of the client, or `offline`: not connected, and the browser reports no network. */
+export type DisplayState = `${ConnectionState}` | 'offline';
+
+export interface ConnectionDisplay {
+  readonly state: DisplayState;
+  /** An established connection has been down for at least 2 s. */
   readonly lost: boolean;
-  /** It has not been there yet, for longer than a connection takes: worth a banner, too. */
+  /** Connecting or reconnecting for longer than `OVERDUE_MS`. */
   readonly overdue: boolean;
-  /** Why the server refuses, if it does. */
+  /** Why the last attempt failed; null otherwise. */
   readonly error: Error | null;
 }
 
+/** Delay until the first connection counts as overdue. */
 const OVERDUE_MS = 5_000;
 
-function subscribe(listener: () => void): () => void {
-  window.addEventListener('online', listener);
-  window.addEventListener('offline', listener);
-  return () => {
-    window.removeEventListener('online', listener);
-    window.removeEventListener('offline', listener);
-  };
-}
+const subscribeToNetwork = onEvents(window, 'online', 'offline');
 
-function useNetwork(): boolean {
-  return useSyncExternalStore(subscribe, () => navigator.onLine);
+function useOnline(): boolean {
+  return useSyncExternalStore(subscribeToNetwork, () => navigator.onLine);
 }
 
 function useOverdue(waiting: boolean): boolean {
@@ -43,10 +39,9 @@ function useOverdue(waiting: boolean): boolean {
   return overdue;
 }
 
-export function useReach(): Connection {
+export function useConnectionDisplay(): ConnectionDisplay {
   const { state, lost, error } = useConnection();
-  const network = useNetwork();
-  const reach = state !== ConnectionState.CONNECTED && !network ? 'offline' : state;
+  const online = useOnline();
   const overdue = useOverdue(state === ConnectionState.CONNECTING || state === ConnectionState.RECONNECTING);
-  return { reach, lost, overdue, error };
+  return { state: state !== ConnectionState.CONNECTED && !online ? 'offline' : state, lost, overdue, error };
 }

@@ -1,12 +1,12 @@
-/** Reads new messages of others out to screen readers. What was there before, or is loaded from above, is not news. */
+/** Announces new messages of other users to screen readers; stored messages and loaded history are not announced. */
 import type { ChatEntry } from '@roomcast/react';
 import { useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
-import { after, isMine } from './timeline.ts';
+import { isMine, messagesAfter } from './timeline.ts';
 
-// Readers hear what is added; older lines are only kept so that nothing is said twice.
-const KEPT = 5;
+// Screen readers announce added elements; a few older ones are kept, so that none is announced twice.
+const MAX_KEPT = 5;
 
 interface Props {
   readonly messages: readonly ChatEntry[];
@@ -15,8 +15,10 @@ interface Props {
 
 export function Announcer({ messages, me }: Props) {
   const { conversation: words } = useStrings();
-  const [start] = useState(() => messages.at(-1)?.key ?? null);
-  const news = after(messages, start).filter((message) => message.status === 'sent' && !isMine(message, me));
+  const [startKey] = useState(() => messages.at(-1)?.key ?? null);
+  const newMessages = messagesAfter(messages, startKey).filter(
+    (message) => message.status === 'sent' && !isMine(message, me),
+  );
   return (
     <div
       className="visually-hidden"
@@ -25,7 +27,7 @@ export function Announcer({ messages, me }: Props) {
       aria-relevant="additions"
       aria-label={words.messages}
     >
-      {news.slice(-KEPT).map((message) => (
+      {newMessages.slice(-MAX_KEPT).map((message) => (
         <p key={message.key}>
           {words.said(message.role === 'AI' ? words.ai : (message.userId ?? words.someone), message.content)}
         </p>

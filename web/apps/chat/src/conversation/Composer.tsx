@@ -1,23 +1,23 @@
-/** Where a message is written: Enter sends, Shift + Enter makes a new line, the field grows with its text. */
+/** The message field: Enter sends, Shift + Enter inserts a line break, and the field grows with its text. */
 import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
-import { excess, toContent } from './content.ts';
+import { excessLength, toContent } from './content.ts';
 import { useDraft } from './useDraft.ts';
 
 interface Props {
   readonly userId: string;
   readonly chatId: string;
   readonly onSend: (content: string) => void;
-  /** With each change of the text: whether there is any. */
+  /** Called on each change: true if there is text. */
   readonly onTyping: (typing: boolean) => void;
 }
 
-/** Enter also accepts a candidate of an input method (Chinese, Japanese, Korean): that Enter is not ours. */
+/** True if this Enter accepts a candidate of an input method (IME), and must not send. */
 function isComposing(event: KeyboardEvent): boolean {
-  // Safari ends the composition before this event and leaves only the old key code 229 to tell.
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way in Safari
+  // Safari ends the composition before this event; only the legacy key code 229 identifies it.
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- no alternative in Safari
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
@@ -26,20 +26,20 @@ export function Composer({ userId, chatId, onSend, onTyping }: Props) {
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
-  const over = excess(draft);
+  const over = excessLength(draft);
   const content = toContent(draft);
   const sendable = content !== '' && over === 0;
 
   useLayoutEffect(() => {
     const element = field.current;
     if (element === null) return;
-    // The style sheet bounds the height; through the object model it needs no inline style in the markup.
+    // The style sheet limits the height. The Content Security Policy allows styles set through the CSSOM.
     element.style.height = 'auto';
     element.style.height = `${element.scrollHeight}px`;
   }, [draft]);
 
   useEffect(() => {
-    // Where there is a keyboard one can write at once; on a phone it would cover half of the chat.
+    // Not on touch devices, where the on-screen keyboard would cover the chat.
     if (window.matchMedia('(pointer: fine)').matches) field.current?.focus();
   }, []);
 

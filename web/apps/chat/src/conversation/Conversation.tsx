@@ -1,4 +1,4 @@
-/** One chat: its header, its messages, and the field to write in. Mounted anew for each chat. */
+/** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { useChat } from '@roomcast/react';
 
 import { describeError } from '../errors.ts';
@@ -8,7 +8,7 @@ import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Skeleton } from './Skeleton.tsx';
 import { TypingLine } from './TypingLine.tsx';
-import { useLatest } from './useLatest.ts';
+import { useScrollAnchor } from './useScrollAnchor.ts';
 
 interface Props {
   readonly chatId: string;
@@ -19,12 +19,12 @@ interface Props {
 export function Conversation({ chatId, me, online }: Props) {
   const chat = useChat(chatId);
   const { conversation: words, errors } = useStrings();
-  const [scroller, latest] = useLatest(chat.messages, me);
+  const [scroller, anchor] = useScrollAnchor(chat.messages, me);
 
   function send(content: string): void {
-    // The entry itself tells how its sending goes.
+    // The entry shows the outcome.
     void chat.sendMessage(content);
-    latest.toLatest();
+    anchor.scrollToEnd();
   }
 
   function body() {
@@ -41,7 +41,7 @@ export function Conversation({ chatId, me, online }: Props) {
           me={me}
           online={online}
           scroller={scroller}
-          latest={latest}
+          anchor={anchor}
           hasOlder={chat.hasOlder}
           olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
           loadOlder={chat.loadOlder}
@@ -57,7 +57,7 @@ export function Conversation({ chatId, me, online }: Props) {
   return (
     <>
       <div className="conversation__body">{body()}</div>
-      {/* Nothing can be said where nothing may be read. */}
+      {/* A user without read access cannot write either. */}
       {chat.status !== 'error' && (
         <>
           <TypingLine userIds={chat.typingUsers} />

@@ -1,6 +1,6 @@
 /** The messages of one day under its date. */
 import { useFormats } from '../i18n/language.ts';
-import { useNow } from '../ui/useNow.ts';
+import { useToday } from '../ui/useToday.ts';
 import { MessageGroup } from './MessageGroup.tsx';
 import type { Day } from './timeline.ts';
 
@@ -13,7 +13,7 @@ interface Props {
 
 export function DaySection({ day, online, onRetry, onDiscard }: Props) {
   const formats = useFormats();
-  const today = useNow();
+  const today = useToday();
   return (
     <section className="day">
       <h2 className="day__title">

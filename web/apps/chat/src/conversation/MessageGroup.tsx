@@ -1,4 +1,4 @@
-/** What one author said in one go: their face and name once, then their messages. */
+/** Consecutive messages of one author, with one avatar and name. */
 import { memo } from 'react';
 
 import { useStrings } from '../i18n/language.ts';

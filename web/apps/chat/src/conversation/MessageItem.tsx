@@ -1,4 +1,4 @@
-/** One message: its text, when it was said, and how its sending goes. */
+/** One message: text, time and send status. */
 import type { ChatEntry } from '@roomcast/react';
 import { memo } from 'react';
 
@@ -9,7 +9,7 @@ import { Icon } from '../ui/Icon.tsx';
 
 interface Props {
   readonly message: ChatEntry;
-  /** Told after the text of the last message of a group. */
+  /** True for the last message of a group. */
   readonly showTime: boolean;
   readonly online: boolean;
   readonly onRetry: (key: string) => void;

@@ -1,4 +1,4 @@
-/** The scrolled list of a chat's messages: stays at its end, loads history upwards, says what came meanwhile. */
+/** The scrollable message list: follows its end, loads history at its start, and counts unseen messages. */
 import type { ChatEntry } from '@roomcast/react';
 import { type RefObject, useMemo, useRef } from 'react';
 
@@ -6,18 +6,18 @@ import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { Announcer } from './Announcer.tsx';
 import { DaySection } from './DaySection.tsx';
-import { arrange } from './timeline.ts';
-import type { Latest } from './useLatest.ts';
-import { useOlder } from './useOlder.ts';
+import { groupByDay } from './timeline.ts';
+import { useLoadOlder } from './useLoadOlder.ts';
+import type { ScrollAnchor } from './useScrollAnchor.ts';
 
 interface Props {
   readonly messages: readonly ChatEntry[];
   readonly me: string;
   readonly online: boolean;
   readonly scroller: RefObject<HTMLDivElement | null>;
-  readonly latest: Latest;
+  readonly anchor: ScrollAnchor;
   readonly hasOlder: boolean;
-  /** The last attempt failed: the reader may ask for another. */
+  /** Loading history failed; the user can retry. */
   readonly olderFailed: boolean;
   readonly loadOlder: () => Promise<void>;
   readonly onRetry: (key: string) => void;
@@ -25,11 +25,11 @@ interface Props {
 }
 
 export function MessageList(props: Props) {
-  const { messages, me, online, scroller, latest, hasOlder, olderFailed, loadOlder, onRetry, onDiscard } = props;
+  const { messages, me, online, scroller, anchor, hasOlder, olderFailed, loadOlder, onRetry, onDiscard } = props;
   const { conversation: words } = useStrings();
   const sentinel = useRef<HTMLDivElement>(null);
-  const days = useMemo(() => arrange(messages, me), [messages, me]);
-  useOlder(scroller, sentinel, messages[0]?.key ?? null, hasOlder && !olderFailed ? loadOlder : null);
+  const days = useMemo(() => groupByDay(messages, me), [messages, me]);
+  useLoadOlder(scroller, sentinel, messages[0]?.key ?? null, hasOlder && !olderFailed ? loadOlder : null);
 
   return (
     <div className="messages">
@@ -37,7 +37,7 @@ export function MessageList(props: Props) {
         ref={scroller}
         className="messages__scroller"
         data-testid="message-list"
-        onScroll={latest.onScroll}
+        onScroll={anchor.onScroll}
         role="region"
         aria-label={words.messages}
         tabIndex={0}
@@ -59,17 +59,17 @@ export function MessageList(props: Props) {
           ))}
         </div>
       </div>
-      {!latest.atEnd && (
+      {!anchor.atEnd && (
         <button
           type="button"
-          className={latest.unseen > 0 ? 'pill pill--news' : 'pill'}
-          data-testid="to-latest"
-          data-unseen={latest.unseen}
-          aria-label={latest.unseen > 0 ? undefined : words.toLatest}
-          onClick={latest.toLatest}
+          className={anchor.unseen > 0 ? 'pill pill--unseen' : 'pill'}
+          data-testid="to-anchor"
+          data-unseen={anchor.unseen}
+          aria-label={anchor.unseen > 0 ? undefined : words.toLatest}
+          onClick={anchor.scrollToEnd}
         >
           <Icon name="down" />
-          {latest.unseen > 0 && words.newMessages(latest.unseen)}
+          {anchor.unseen > 0 && words.newMessages(anchor.unseen)}
         </button>
       )}
       <Announcer messages={messages} me={me} />

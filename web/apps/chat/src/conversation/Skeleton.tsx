@@ -1,4 +1,4 @@
-/** Grey shapes where messages are about to be. */
+/** Placeholder while the messages load. */
 import { useStrings } from '../i18n/language.ts';
 
 const LINES = ['other', 'other', 'mine', 'other', 'mine'] as const;
@@ -7,8 +7,8 @@ export function Skeleton() {
   const { app } = useStrings();
   return (
     <div className="skeleton" role="status" aria-label={app.loading} data-testid="skeleton">
-      {LINES.map((who, index) => (
-        <span key={index} className={`skeleton__line skeleton__line--${who}`} />
+      {LINES.map((side, index) => (
+        <span key={index} className={`skeleton__line skeleton__line--${side}`} />
       ))}
     </div>
   );

@@ -1,40 +1,40 @@
-/** Who writes at the moment. Its place is always kept, so that nothing moves when it comes and goes. */
+/** Names of typing users. The line keeps its height, so that the layout does not shift. */
 import { useEffect, useRef, useState } from 'react';
 
 import { useFormats, useStrings } from '../i18n/language.ts';
 
-/** Who types in passing is not worth hearing of. */
-const SETTLED_MS = 700;
-/** More names than this say less than their number does. */
-const NAMED = 2;
-/** Heard once in so long: in a lively chat it would drown the messages. */
-const QUIET_MS = 20_000;
+/** A text that changes sooner is not announced. */
+const ANNOUNCE_AFTER_MS = 700;
+/** With more users, no names are shown. */
+const MAX_NAMES = 2;
+/** Minimum interval between announcements, so that they do not interrupt messages. */
+const ANNOUNCE_INTERVAL_MS = 20_000;
 
-/** What is read out: a text that has stood for a moment, seldom. */
-function useSeldom(text: string): string {
-  const [said, setSaid] = useState('');
-  const saidAt = useRef(Number.NEGATIVE_INFINITY);
+/** The text for screen readers: announced once it is stable, at limited intervals. */
+function useThrottledAnnouncement(text: string): string {
+  const [announced, setAnnounced] = useState('');
+  const announcedAt = useRef(Number.NEGATIVE_INFINITY);
   useEffect(() => {
     if (text === '') return;
     const timer = setTimeout(() => {
-      if (performance.now() - saidAt.current < QUIET_MS) return;
-      saidAt.current = performance.now();
-      setSaid(text);
-    }, SETTLED_MS);
+      if (performance.now() - announcedAt.current < ANNOUNCE_INTERVAL_MS) return;
+      announcedAt.current = performance.now();
+      setAnnounced(text);
+    }, ANNOUNCE_AFTER_MS);
     return () => {
       clearTimeout(timer);
-      setSaid('');
+      setAnnounced('');
     };
   }, [text]);
-  return said;
+  return announced;
 }
 
 export function TypingLine({ userIds }: { readonly userIds: readonly string[] }) {
   const { conversation: words } = useStrings();
   const formats = useFormats();
   const count = userIds.length;
-  const text = count === 0 ? '' : count > NAMED ? words.manyTyping : words.typing(formats.list(userIds), count);
-  const said = useSeldom(text);
+  const text = count === 0 ? '' : count > MAX_NAMES ? words.manyTyping : words.typing(formats.list(userIds), count);
+  const announcement = useThrottledAnnouncement(text);
   return (
     <div className="typing" data-testid="typing" data-count={count}>
       {text !== '' && (
@@ -50,7 +50,7 @@ export function TypingLine({ userIds }: { readonly userIds: readonly string[] })
         </p>
       )}
       <p className="visually-hidden" role="status">
-        {said}
+        {announcement}
       </p>
     </div>
   );

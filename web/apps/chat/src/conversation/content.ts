@@ -1,9 +1,9 @@
-/** What may be sent as a message, as the API takes it. */
+/** Message content in the form that the API accepts. */
 
-/** Longest message in code points. */
+/** Maximum length of a message, in code points. */
 export const MAX_CONTENT = 32_768;
 
-/** The text as it is sent: without surrounding blank space and without what no database takes. */
+/** The content to send: trimmed, without U+0000, and with lone surrogates replaced. */
 export function toContent(text: string): string {
   return text
     .trim()
@@ -11,9 +11,9 @@ export function toContent(text: string): string {
     .replaceAll(/\p{Surrogate}/gu, '\u{FFFD}');
 }
 
-/** By how many code points a text is too long; 0 if it is not. */
-export function excess(text: string): number {
-  // A code point has one or two units: most texts need no counting.
+/** Number of code points beyond the maximum; 0 if there are none. */
+export function excessLength(text: string): number {
+  // The number of UTF-16 units is an upper bound, so most texts need no counting.
   if (text.length <= MAX_CONTENT) return 0;
   const pairs = text.match(/[\u{10000}-\u{10FFFF}]/gu)?.length ?? 0;
   return Math.max(0, text.length - pairs - MAX_CONTENT);

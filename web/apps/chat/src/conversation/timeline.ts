@@ -1,9 +1,9 @@
-/** Orders messages for the eye: by day, and within a day by author. Pure; the views compare groups to skip work. */
+/** Groups messages for display, by day and author. Pure; views compare groups to skip renders. */
 import type { ChatEntry } from '@roomcast/react';
 
 import { dayOf } from '../i18n/formats.ts';
 
-/** Messages of one author that follow each other closely. */
+/** Consecutive messages of one author without a long pause. */
 export interface Group {
   readonly key: string;
   readonly role: ChatEntry['role'];
@@ -18,12 +18,12 @@ export interface Day {
   readonly groups: readonly Group[];
 }
 
-// After a pause of this length the author and the time are told again.
+// A longer pause starts a new group, with author and time.
 const PAUSE_MS = 5 * 60_000;
 
 /**
- * A group ends where the seq passes a multiple of this, wherever a page of history began: else history that is added
- * above a long run of one author would build the whole run anew, and throw the reader to the end.
+ * A group also ends at each multiple of this seq, independent of page boundaries. Otherwise history loaded above a long
+ * run of one author would rerender the whole run and lose the scroll position.
  */
 const RUN_SEQS = 20;
 
@@ -40,10 +40,10 @@ export function isMine(message: ChatEntry, me: string): boolean {
 }
 
 /**
- * @param messages - In the order of the conversation. That order stands even where clocks disagree.
+ * @param messages - In order of the conversation, which is kept even if their times are not ascending.
  * @param me - The reader's user id.
  */
-export function arrange(messages: readonly ChatEntry[], me: string): Day[] {
+export function groupByDay(messages: readonly ChatEntry[], me: string): Day[] {
   const days: OpenDay[] = [];
   const seen = new Map<number, number>();
   let previous: ChatEntry | undefined;
@@ -51,11 +51,11 @@ export function arrange(messages: readonly ChatEntry[], me: string): Day[] {
     const start = dayOf(message.time);
     let day = days.at(-1);
     if (day === undefined || dayOf(day.date) !== start) {
-      // By the day itself, not by its first message: that one changes as history comes or goes above it, and the whole
-      // day would be built anew. The number tells days apart that come twice, since clocks may disagree.
-      const again = seen.get(start) ?? 0;
-      seen.set(start, again + 1);
-      day = { key: `${start}:${again}`, date: message.time, groups: [] };
+      // The key does not depend on the first message, which changes when history is loaded and would remount the day.
+      // The number distinguishes repeated days: times may not be ascending.
+      const repetition = seen.get(start) ?? 0;
+      seen.set(start, repetition + 1);
+      day = { key: `${start}:${repetition}`, date: message.time, groups: [] };
       days.push(day);
       previous = undefined;
     }
@@ -89,7 +89,7 @@ function runOf(seq: number): number {
   return Math.floor(seq / RUN_SEQS);
 }
 
-/** Whether two groups show the same, so that a view may stay as it is. */
+/** True if two groups render the same. */
 export function sameGroup(a: Group, b: Group): boolean {
   return (
     a.key === b.key &&
@@ -99,8 +99,8 @@ export function sameGroup(a: Group, b: Group): boolean {
   );
 }
 
-/** The messages after the one with `key`; none if it is not there (any more), all if `key` is null. */
-export function after(messages: readonly ChatEntry[], key: string | null): readonly ChatEntry[] {
+/** The messages after the one with `key`; none if it is missing, all if `key` is null. */
+export function messagesAfter(messages: readonly ChatEntry[], key: string | null): readonly ChatEntry[] {
   if (key === null) return messages;
   const index = messages.findLastIndex((message) => message.key === key);
   return index === -1 ? [] : messages.slice(index + 1);

@@ -1,4 +1,4 @@
-/** What is typed and not yet sent, kept for each person and chat over a reload. */
+/** The unsent text of the composer, kept per user and chat across a reload. */
 import { useCallback, useState } from 'react';
 
 import { shared } from '../storage/storage.ts';

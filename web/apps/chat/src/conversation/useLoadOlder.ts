@@ -1,15 +1,15 @@
-/** Asks for older messages as the reader comes near the beginning of what is there. */
+/** Loads older messages when the user scrolls near the first loaded one. */
 import { type RefObject, useEffect } from 'react';
 
-// Two screens ahead, so that one seldom meets the end of what is loaded.
-const AHEAD = '1600px 0px 0px 0px';
+// About two screens ahead, so that the page is usually loaded before it is needed.
+const ROOT_MARGIN = '1600px 0px 0px 0px';
 
 /**
  * @param sentinel - An element above the first message.
- * @param oldestKey - Key of the first message: once it has changed the sentinel is looked at again.
- * @param loadOlder - Null while there is nothing to load, or after it failed.
+ * @param oldestKey - Key of the first message; a change of it starts a new observation.
+ * @param loadOlder - Null if there is no older page, or after a failure.
  */
-export function useOlder(
+export function useLoadOlder(
   scroller: RefObject<HTMLElement | null>,
   sentinel: RefObject<HTMLElement | null>,
   oldestKey: string | null,
@@ -21,7 +21,7 @@ export function useOlder(
       (entries) => {
         if (entries.some((entry) => entry.isIntersecting)) void loadOlder();
       },
-      { root: scroller.current, rootMargin: AHEAD },
+      { root: scroller.current, rootMargin: ROOT_MARGIN },
     );
     observer.observe(sentinel.current);
     return () => {

@@ -1,37 +1,37 @@
 /**
- * Keeps the reader where they are: at the end if they are there, else exactly at the message they look at.
+ * Keeps the scroll position of the message list: at the end if it is there, otherwise at the visible message.
  *
- * The scroller is a reversed flex column with one child, so the browser measures `scrollTop` from the end (0, then
- * negative upwards). History that is added above, and estimated heights that turn out otherwise, then move nothing.
+ * The scroller is a reversed flex column with one child, so `scrollTop` is measured from the end (0, negative upwards).
+ * History added above, and corrected height estimates, therefore do not move the visible messages.
  */
 import type { ChatEntry } from '@roomcast/react';
 import { type RefObject, useCallback, useLayoutEffect, useRef, useState } from 'react';
 
-import { after, isMine } from './timeline.ts';
+import { isMine, messagesAfter } from './timeline.ts';
 
-// Nearer to the end than this counts as being there: about one line of text.
+// Distance that counts as the end: about one line of text.
 const AT_END_PX = 32;
 
-export interface Latest {
+export interface ScrollAnchor {
   readonly atEnd: boolean;
-  /** How many messages of others came while the reader was away from the end. */
+  /** Number of messages of other users since the user scrolled away from the end. */
   readonly unseen: number;
   readonly onScroll: () => void;
-  readonly toLatest: () => void;
+  readonly scrollToEnd: () => void;
 }
 
-function anchorsByItself(): boolean {
+function hasScrollAnchoring(): boolean {
   return typeof CSS !== 'undefined' && CSS.supports('overflow-anchor', 'auto');
 }
 
-/** @returns what goes on the element that scrolls, and where its reader is */
-export function useLatest(
+/** @returns The ref of the scrolling element, and its state. */
+export function useScrollAnchor(
   messages: readonly ChatEntry[],
   me: string,
-): readonly [RefObject<HTMLDivElement | null>, Latest] {
+): readonly [RefObject<HTMLDivElement | null>, ScrollAnchor] {
   const scroller = useRef<HTMLDivElement>(null);
   const lastKey = messages.at(-1)?.key ?? null;
-  // The last message that was there when the reader left the end; undefined while they are there.
+  // Key of the last message when the user scrolled away from the end; undefined while at the end.
   const [leftAt, setLeftAt] = useState<string | null | undefined>(undefined);
   const height = useRef(0);
   const atEnd = leftAt === undefined;
@@ -44,7 +44,7 @@ export function useLatest(
     setLeftAt((before) => (near ? undefined : before === undefined ? lastKey : before));
   }, [lastKey]);
 
-  const toLatest = useCallback(() => {
+  const scrollToEnd = useCallback(() => {
     setLeftAt(undefined);
     if (scroller.current !== null) scroller.current.scrollTop = 0;
   }, []);
@@ -53,12 +53,13 @@ export function useLatest(
     const element = scroller.current;
     if (element === null) return;
     if (atEnd) element.scrollTop = 0;
-    // Browsers without scroll anchoring would let what is appended below push the text away.
-    else if (!anchorsByItself()) element.scrollTop -= element.scrollHeight - height.current;
+    // Without scroll anchoring in the browser, appended messages would move the visible ones.
+    else if (!hasScrollAnchoring()) element.scrollTop -= element.scrollHeight - height.current;
     height.current = element.scrollHeight;
-    // By the last message alone: what comes above must not move anything.
+    // Depends on the last message only: history added above needs no correction.
   }, [lastKey, atEnd]);
 
-  const unseen = leftAt === undefined ? 0 : after(messages, leftAt).filter((message) => !isMine(message, me)).length;
-  return [scroller, { atEnd, unseen, onScroll, toLatest }];
+  const unseen =
+    leftAt === undefined ? 0 : messagesAfter(messages, leftAt).filter((message) => !isMine(message, me)).length;
+  return [scroller, { atEnd, unseen, onScroll, scrollToEnd }];
 }

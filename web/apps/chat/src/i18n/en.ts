@@ -1,4 +1,4 @@
-/** English: the dictionary whose shape every other language follows. */
+/** English; its type is the shape of every dictionary. */
 export const en = {
   languageName: 'English',
   app: {
@@ -6,10 +6,10 @@ export const en = {
     tagline: 'People and AI in one conversation.',
     loading: 'Loading…',
     unreachableTitle: 'The server does not answer',
-    unreachableText: 'It may be starting or restarting. This page tries again by itself.',
+    unreachableText: 'It may be starting or restarting. This page retries automatically.',
     tryAgain: 'Try again',
-    crashedTitle: 'Something broke in this page',
-    crashedText: 'Your messages are safe on the server. Reload to go on.',
+    crashedTitle: 'Something broke on this page',
+    crashedText: 'Your messages are safe on the server. Reload to continue.',
     reload: 'Reload',
     skipToComposer: 'Skip to the message field',
   },
@@ -61,7 +61,7 @@ export const en = {
     ai: 'Assistant',
     aiBadge: 'AI',
     emptyTitle: 'It is quiet here',
-    emptyText: 'Write the first message, or share the link of this chat.',
+    emptyText: 'Write the first message, or share the link to this chat.',
     loadingOlder: 'Loading earlier messages…',
     olderFailed: 'Earlier messages could not be loaded. Try again',
     beginning: 'This is where the conversation begins.',
@@ -77,7 +77,7 @@ export const en = {
     placeholder: 'Write a message',
     composer: 'Message',
     send: 'Send',
-    composerHint: 'Enter sends, Shift + Enter makes a new line',
+    composerHint: 'Enter to send, Shift + Enter for a new line',
     tooLong: (over: number) => (over === 1 ? '1 character too many' : `${over} characters too many`),
     typing: (names: string, count: number) => `${names} ${count === 1 ? 'is' : 'are'} typing…`,
     manyTyping: 'Several people are typing…',
@@ -87,7 +87,7 @@ export const en = {
   },
   presence: {
     title: 'Here now',
-    here: (count: number, names: string) => `${count} here: ${names}`,
+    summary: (count: number, names: string) => `${count} here: ${names}`,
     more: (count: number) => `${count} more`,
     stale: '(as last known)',
   },
@@ -100,7 +100,7 @@ export const en = {
       offline: 'Offline',
     },
     reconnecting: 'Connection lost. Reconnecting…',
-    unreachable: 'No live connection yet: new messages do not show by themselves. Still trying…',
+    unreachable: 'No live connection yet: new messages do not appear automatically. Still trying…',
     offline: 'You are offline. What you write is sent when you are back.',
     denied: 'The server refused this connection.',
   },
@@ -121,5 +121,5 @@ export const en = {
   },
 };
 
-/** Every string of the page, in one language. */
+/** All strings of the page in one language. */
 export type Dictionary = typeof en;

@@ -1,4 +1,4 @@
-/** Dates, times and lists as the reader writes them. Formatters are costly to build, so each language builds them once. */
+/** Localized dates, times and lists. Formatters are expensive to create and are cached per language. */
 import type { Dictionary } from './en';
 import { type Language, languages } from './languages';
 
@@ -7,13 +7,13 @@ export interface Formats {
   time(date: Date): string;
   /** Full date and time, for a tooltip. */
   full(date: Date): string;
-  /** The day as a heading: today, yesterday, else the date (with its year if it is not this one). */
+  /** The day as a heading: today, yesterday, or the date (with the year unless it is the current one). */
   day(date: Date, now: Date): string;
-  /** Names in a sentence, `Ann, Bob, and Cleo`. */
+  /** A conjunction of names, `Ann, Bob, and Cleo`. */
   list(names: readonly string[]): string;
 }
 
-// Dates of the page speak Taiwan's conventions in Chinese, and the reader's own region in English.
+// Chinese uses the conventions of Taiwan; English those of the user's region.
 const locales: Record<Language, string | undefined> = { en: undefined, 'zh-Hant': 'zh-Hant-TW' };
 
 function localeOf(language: Language): string {
@@ -23,7 +23,7 @@ function localeOf(language: Language): string {
   return regional.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
 }
 
-/** Midnight of the date's day in the reader's time zone, in milliseconds. */
+/** Midnight of the date in the user's time zone, in milliseconds since 1970. */
 export function dayOf(date: Date): number {
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
 }
@@ -45,7 +45,7 @@ function build(language: Language): Formats {
     day(date, now) {
       const day = dayOf(date);
       if (day === dayOf(now)) return words.today;
-      // Through the calendar, not 24 hours back: days with a clock change are shorter or longer.
+      // By calendar date, not minus 24 hours: days with a daylight saving change have another length.
       const yesterday = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
       if (day === yesterday.getTime()) return words.yesterday;
       return (date.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(date);

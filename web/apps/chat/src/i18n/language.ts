@@ -1,4 +1,4 @@
-/** The language in use: the reader's choice, else the first of the browser's languages that the page speaks. */
+/** The current language: the user's choice, or the first supported language of the browser. */
 import { useEffect, useSyncExternalStore } from 'react';
 
 import { createSetting } from '../storage/setting.ts';
@@ -12,17 +12,17 @@ export function useLanguage(): Language {
   return useSyncExternalStore(languageSetting.subscribe, languageSetting.get);
 }
 
-/** Every string of the page in the language in use. */
+/** All strings of the page in the current language. */
 export function useStrings(): Dictionary {
   return languages[useLanguage()];
 }
 
-/** Dates, times and lists in the language in use. */
+/** Dates, times and lists in the current language. */
 export function useFormats(): Formats {
   return formatsOf(useLanguage());
 }
 
-/** Tells the document its language: fonts, hyphenation and screen readers go by it. */
+/** Sets the document's `lang` attribute, which fonts, hyphenation and screen readers use. */
 export function useDocumentLanguage(): void {
   const language = useLanguage();
   useEffect(() => {

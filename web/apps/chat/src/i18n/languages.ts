@@ -1,10 +1,10 @@
-/** The languages of the page and how one is chosen. */
+/** The supported languages, and the choice of the default. */
 import { en, type Dictionary } from './en';
 import { zhHant } from './zh-Hant';
 
 export const languages = { en, 'zh-Hant': zhHant } satisfies Record<string, Dictionary>;
 
-/** BCP 47 tag of a language that the page speaks. */
+/** BCP 47 tag of a supported language. */
 export type Language = keyof typeof languages;
 
 export const languageTags = Object.keys(languages) as Language[];
@@ -14,9 +14,9 @@ export function isLanguage(value: unknown): value is Language {
 }
 
 /**
- * The first of the reader's languages that the page speaks; English if none.
+ * The first supported language of a list of preferences; English if there is none.
  *
- * Any Chinese means Traditional Chinese here: to a reader of Chinese it is nearer than English.
+ * Any variant of Chinese selects Traditional Chinese, the only supported one.
  */
 export function pickLanguage(preferred: readonly string[]): Language {
   for (const tag of preferred) {

@@ -89,9 +89,9 @@ export const zhHant: Dictionary = {
   },
   presence: {
     title: '目前在線',
-    here: (count, names) => `${count} 人在線：${names}`,
+    summary: (count, names) => `${count} 人在線：${names}`,
     more: (count) => `另外 ${count} 人`,
-    stale: '（最後得知的狀態）',
+    stale: '（最後已知的狀態）',
   },
   connection: {
     short: {

@@ -1,4 +1,4 @@
-/** The first thing that a visitor sees: a name to choose, or a token to give where the server asks for one. */
+/** The sign-in form: a name, or an access token if the server requires one. */
 import { type SubmitEvent, useId, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -6,23 +6,23 @@ import type { Dictionary } from '../i18n/en.ts';
 import { LanguageSwitch } from '../settings/LanguageSwitch.tsx';
 import { ThemeSwitch } from '../settings/ThemeSwitch.tsx';
 import { Logo } from '../ui/Logo.tsx';
-import { faultOf, identity, MAX_NAME, suggestedName } from './identity.ts';
+import { identity, MAX_NAME, suggestedName, validateName } from './identity.ts';
 import { readToken } from './token.ts';
 
-/** Takes what was typed. Returns what is wrong with it, or null once the visitor is in. */
-type Enter = (text: string, words: Dictionary['identity']) => string | null;
+/** Signs in with the text of the field. Returns an error message, or null after success. */
+type SignIn = (text: string, words: Dictionary['identity']) => string | null;
 
-const enterByName: Enter = (text, words) => {
+const signInByName: SignIn = (text, words) => {
   const name = text.trim().normalize('NFC');
-  const fault = faultOf(name);
-  if (fault === 'required') return words.nameRequired;
-  if (fault === 'too-long') return words.nameTooLong(MAX_NAME);
-  if (fault === 'invalid') return words.nameInvalid;
+  const error = validateName(name);
+  if (error === 'required') return words.nameRequired;
+  if (error === 'too-long') return words.nameTooLong(MAX_NAME);
+  if (error === 'invalid') return words.nameInvalid;
   identity.setName(name);
   return null;
 };
 
-const enterByToken: Enter = (text, words) => {
+const signInByToken: SignIn = (text, words) => {
   const token = text.trim();
   const claims = readToken(token);
   if (claims === null) return words.tokenInvalid;
@@ -31,55 +31,55 @@ const enterByToken: Enter = (text, words) => {
   return null;
 };
 
-export function IdentityForm({ byToken }: { readonly byToken: boolean }) {
+export function IdentityForm({ authEnabled }: { readonly authEnabled: boolean }) {
   const { identity: words, app } = useStrings();
-  const [text, setText] = useState(() => (byToken ? '' : suggestedName()));
-  const [fault, setFault] = useState<string | null>(null);
-  const ids = { field: useId(), hint: useId(), fault: useId() };
+  const [text, setText] = useState(() => (authEnabled ? '' : suggestedName()));
+  const [error, setError] = useState<string | null>(null);
+  const ids = { field: useId(), hint: useId(), error: useId() };
 
   function onSubmit(event: SubmitEvent): void {
     event.preventDefault();
-    setFault((byToken ? enterByToken : enterByName)(text, words));
+    setError((authEnabled ? signInByToken : signInByName)(text, words));
   }
 
   return (
     <main className="welcome">
       <form className="welcome__card" onSubmit={onSubmit} noValidate>
         <Logo />
-        <h1 className="welcome__title">{byToken ? words.tokenTitle : words.title}</h1>
+        <h1 className="welcome__title">{authEnabled ? words.tokenTitle : words.title}</h1>
         <p className="welcome__tagline">{app.tagline}</p>
         <label className="field" htmlFor={ids.field}>
-          <span className="field__label">{byToken ? words.token : words.name}</span>
+          <span className="field__label">{authEnabled ? words.token : words.name}</span>
           <input
             id={ids.field}
             className="field__input"
             data-testid="name-input"
-            type={byToken ? 'password' : 'text'}
-            autoComplete={byToken ? 'off' : 'nickname'}
+            type={authEnabled ? 'password' : 'text'}
+            autoComplete={authEnabled ? 'off' : 'nickname'}
             spellCheck={false}
             autoFocus
             value={text}
-            placeholder={byToken ? undefined : words.namePlaceholder}
-            aria-invalid={fault !== null}
-            aria-describedby={fault === null ? ids.hint : ids.fault}
+            placeholder={authEnabled ? undefined : words.namePlaceholder}
+            aria-invalid={error !== null}
+            aria-describedby={error === null ? ids.hint : ids.error}
             onFocus={(event) => event.target.select()}
             onChange={(event) => {
               setText(event.target.value);
-              setFault(null);
+              setError(null);
             }}
           />
         </label>
-        {fault === null ? (
+        {error === null ? (
           <p id={ids.hint} className="field__hint">
-            {byToken ? words.tokenHint : words.hint}
+            {authEnabled ? words.tokenHint : words.hint}
           </p>
         ) : (
-          <p id={ids.fault} className="field__fault" role="alert">
-            {fault}
+          <p id={ids.error} className="field__error" role="alert">
+            {error}
           </p>
         )}
         <button type="submit" className="button button--primary" data-testid="name-submit">
-          {byToken ? words.signIn : words.enter}
+          {authEnabled ? words.signIn : words.enter}
         </button>
       </form>
       <div className="welcome__settings">

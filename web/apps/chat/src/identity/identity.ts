@@ -1,28 +1,29 @@
 /**
- * Who speaks in this tab.
+ * The user of this tab.
  *
- * Each tab keeps its own (so that two tabs can be two people, and a reload changes nobody); the last name used in any
- * tab is only suggested. An access token never leaves the tab's storage.
+ * Each tab has its own user, kept across a reload, so that two tabs can be two users. The last name used in any tab is
+ * only suggested. An access token is kept in the tab's session storage only.
  */
 import { useSyncExternalStore } from 'react';
 
+import { Listeners } from '../listeners.ts';
 import { perTab, shared } from '../storage/storage.ts';
 import { readToken } from './token.ts';
 
 export interface Identity {
   readonly userId: string;
-  /** Null while the server asks for none. */
+  /** Access token; null after a sign-in by name. */
   readonly token: string | null;
 }
 
-/** Longest user id in characters, as the API takes it. */
+/** The API's maximum length of a user id, in code points. */
 export const MAX_NAME = 128;
 
 const TOKEN_KEY = 'token';
 const NAME_KEY = 'name';
 const SUGGESTION_KEY = 'last-name';
 
-const listeners = new Set<() => void>();
+const listeners = new Listeners();
 let snapshot: {
   readonly name: string | null;
   readonly token: string | null;
@@ -32,60 +33,53 @@ let snapshot: {
 function current(): Identity | null {
   const name = perTab.get(NAME_KEY);
   const token = perTab.get(TOKEN_KEY);
-  // React asks often and compares by identity.
+  // useSyncExternalStore needs the same object until it changes.
   if (snapshot?.name !== name || snapshot.token !== token) {
     snapshot = { name, token, identity: name === null ? null : { userId: name, token } };
   }
   return snapshot.identity;
 }
 
-function notify(): void {
-  for (const listener of listeners) listener();
-}
-
 export const identity = {
   get: current,
-  /** Enters with a name of one's own choice. */
+  /** Signs in by name. */
   setName: (name: string): void => {
     perTab.set(NAME_KEY, name);
     perTab.remove(TOKEN_KEY);
     shared.set(SUGGESTION_KEY, name);
-    notify();
+    listeners.notify();
   },
-  /** Enters with a token, which says the name. */
+  /** Signs in with an access token, whose subject is the user id. */
   setToken: (token: string): void => {
     const claims = readToken(token);
     if (claims === null) throw new TypeError('not an access token');
     perTab.set(NAME_KEY, claims.userId);
     perTab.set(TOKEN_KEY, token);
-    notify();
+    listeners.notify();
   },
   clear: (): void => {
     perTab.remove(NAME_KEY);
     perTab.remove(TOKEN_KEY);
-    notify();
+    listeners.notify();
   },
-  subscribe: (listener: () => void): (() => void) => {
-    listeners.add(listener);
-    return () => listeners.delete(listener);
-  },
+  subscribe: listeners.subscribe,
 };
 
 export function useIdentity(): Identity | null {
   return useSyncExternalStore(identity.subscribe, identity.get);
 }
 
-/** The name last used in any tab, else nothing. */
+/** The name last used in any tab, or an empty string. */
 export function suggestedName(): string {
   return shared.get(SUGGESTION_KEY) ?? '';
 }
 
-export type NameFault = 'required' | 'too-long' | 'invalid';
+export type NameError = 'required' | 'too-long' | 'invalid';
 
-/** What keeps a (trimmed) name from being one; null if it is fine. */
-export function faultOf(name: string): NameFault | null {
+/** Why a trimmed name is invalid; null if it is valid. */
+export function validateName(name: string): NameError | null {
   if (name === '') return 'required';
   if (Array.from(name).length > MAX_NAME) return 'too-long';
-  // What the API refuses, and what would turn the text around it: nobody could see whom they read.
+  // Characters that the API rejects, and bidirectional controls, which could disguise a name.
   return /[\p{Cc}\p{Zl}\p{Zp}\p{Surrogate}\p{Bidi_Control}]/u.test(name) ? 'invalid' : null;
 }

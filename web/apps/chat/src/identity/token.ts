@@ -1,8 +1,8 @@
-/** Reads what an access token says of its bearer. Whether it is genuine only the server can tell. */
+/** Decodes the claims of an access token. Only the server verifies its signature. */
 
 export interface Claims {
   readonly userId: string;
-  /** Milliseconds since 1970; null if it never ends. */
+  /** Milliseconds since 1970; null if the token does not expire. */
   readonly expiresAt: number | null;
 }
 
@@ -12,7 +12,7 @@ function decodePart(part: string): unknown {
   return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 }
 
-/** @returns null if the text is no JSON Web Token with a subject. */
+/** @returns Null if the text is not a JSON Web Token with a subject. */
 export function readToken(token: string): Claims | null {
   const parts = token.split('.');
   if (parts.length !== 3 || parts[1] === undefined) return null;
@@ -23,7 +23,7 @@ export function readToken(token: string): Claims | null {
     const seconds = 'exp' in claims && typeof claims.exp === 'number' ? claims.exp : null;
     return { userId: claims.sub, expiresAt: seconds === null ? null : seconds * 1000 };
   } catch {
-    // Bad base64, bad UTF-8 or bad JSON: all the same to the reader.
+    // Invalid base64, UTF-8 or JSON.
     return null;
   }
 }

@@ -1,13 +1,15 @@
-/** The address bar: `/` leads to a first chat, `/c/{chatId}` is a chat; anything else is told so. */
+/** Routes of the page: `/` redirects to a chat, `/c/{chatId}` is a chat, any other path is unknown. */
 import { useSyncExternalStore } from 'react';
 
-/** Where a visitor without an account lands: everybody may be in it, and the first message makes it. */
+import { Listeners, onEvents } from '../listeners.ts';
+
+/** The home chat without authentication: open to every user, created by its first message. */
 export const LOBBY = 'lobby';
 
 export type Route =
   { readonly name: 'home' } | { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
 
-// As the API takes them; a dot or two would be resolved away in a URL.
+// The API's pattern. `.` and `..` are excluded, because a URL resolves them.
 const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
 
 export function parsePath(path: string): Route {
@@ -27,33 +29,21 @@ export function chatPath(chatId: string): string {
   return `/c/${encodeURIComponent(chatId)}`;
 }
 
-const listeners = new Set<() => void>();
+const listeners = new Listeners(onEvents(window, 'popstate'));
 
-function notify(): void {
-  for (const listener of listeners) listener();
-}
-
-function subscribe(listener: () => void): () => void {
-  if (listeners.size === 0) window.addEventListener('popstate', notify);
-  listeners.add(listener);
-  return () => {
-    listeners.delete(listener);
-    if (listeners.size === 0) window.removeEventListener('popstate', notify);
-  };
-}
-
+/** Opens a chat with a new history entry. */
 export function openChat(chatId: string): void {
   const path = chatPath(chatId);
   if (path !== window.location.pathname) window.history.pushState(null, '', path);
-  notify();
+  listeners.notify();
 }
 
-/** Like `openChat`, without a step of its own to go back to. */
-export function landIn(chatId: string): void {
+/** Opens a chat without a new history entry. */
+export function redirectToChat(chatId: string): void {
   window.history.replaceState(null, '', chatPath(chatId));
-  notify();
+  listeners.notify();
 }
 
 export function usePath(): string {
-  return useSyncExternalStore(subscribe, () => window.location.pathname);
+  return useSyncExternalStore(listeners.subscribe, () => window.location.pathname);
 }

@@ -1,5 +1,5 @@
-/** Goes to the next language; the button is labelled in that language, so that its reader finds it. */
-import { useLanguage, languageSetting, useStrings } from '../i18n/language.ts';
+/** Switches to the next language; the button is labelled in that language. */
+import { languageSetting, useLanguage, useStrings } from '../i18n/language.ts';
 import { languages, languageTags } from '../i18n/languages.ts';
 import { Icon } from '../ui/Icon.tsx';
 

@@ -1,4 +1,4 @@
-/** Goes from the system's appearance to light to dark and round again. */
+/** Cycles through the system, light and dark themes. */
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { themes, themeSetting, useTheme } from './theme.ts';

@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it. The style sheet does the rest by `data-theme` on the root element. */
+/** The theme: light, dark or the system's. The style sheet reads `data-theme` of the root element. */
 import { useEffect, useSyncExternalStore } from 'react';
 
 import { createSetting } from '../storage/setting.ts';
@@ -11,14 +11,14 @@ function isTheme(value: unknown): value is Theme {
   return themes.some((theme) => theme === value);
 }
 
-// The key is also read by public/theme.js, before the first paint.
+// public/theme.js reads the same key before the first paint.
 export const themeSetting = createSetting<Theme>('theme', isTheme, () => 'system');
 
 export function useTheme(): Theme {
   return useSyncExternalStore(themeSetting.subscribe, themeSetting.get);
 }
 
-/** Keeps the root element's `data-theme` in step with the choice. */
+/** Sets `data-theme` of the root element. */
 export function useDocumentTheme(): void {
   const theme = useTheme();
   useEffect(() => {

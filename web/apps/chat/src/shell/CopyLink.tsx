@@ -1,4 +1,4 @@
-/** Copies the address of this chat, and says so for a moment. */
+/** Copies the URL of the chat, with a short confirmation. */
 import { useEffect, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -20,12 +20,12 @@ export function CopyLink({ chatId }: { readonly chatId: string }) {
   function copy(): void {
     navigator.clipboard.writeText(new URL(chatPath(chatId), window.location.origin).href).then(
       () => setCopied(true),
-      // Not allowed: the address bar has the link as well.
+      // The browser denied it; the address bar shows the URL too.
       () => setCopied(false),
     );
   }
 
-  // Browsers only offer the clipboard to pages that are served securely, or from this machine.
+  // The clipboard API exists only in secure contexts (HTTPS or localhost).
   if (!window.isSecureContext) return null;
   return (
     <button type="button" className="icon-button" aria-label={words.copyLink} title={words.copyLink} onClick={copy}>

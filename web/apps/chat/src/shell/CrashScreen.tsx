@@ -1,4 +1,4 @@
-/** Catches what breaks while rendering, and offers the only thing that helps. React logs the error itself. */
+/** Error boundary of the page, with a button to reload. React logs the error. */
 import { Component, type ReactNode } from 'react';
 
 import { languageSetting } from '../i18n/language.ts';

@@ -1,16 +1,16 @@
-/** Above the conversation: where one is, who is there, the link to share, and whether one is connected. */
+/** Header of the conversation: chat title, presence, connection state and the link to share. */
 import type { Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
-import type { Reach } from '../connection/connection.ts';
-import { Here } from '../conversation/Here.tsx';
+import type { DisplayState } from '../connection/connection.ts';
+import { PresenceMenu } from '../conversation/PresenceMenu.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { CopyLink } from './CopyLink.tsx';
 
 interface Props {
   readonly title: string;
-  readonly reach: Reach;
+  readonly connection: DisplayState;
   readonly chatId: string | null;
   readonly me: string;
   readonly sidebarId: string;
@@ -19,7 +19,7 @@ interface Props {
   readonly onOpenSidebar: () => void;
 }
 
-export function Header({ title, reach, chatId, me, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
+export function Header({ title, connection, chatId, me, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
   const { chats: words } = useStrings();
   return (
     <header className="header">
@@ -38,8 +38,8 @@ export function Header({ title, reach, chatId, me, sidebarId, sidebarOpen, opene
       <h1 className="header__title" dir="auto" data-testid="chat-title">
         {title}
       </h1>
-      {chatId !== null && <Here key={chatId} chatId={chatId} me={me} />}
-      <ConnectionIndicator reach={reach} />
+      {chatId !== null && <PresenceMenu key={chatId} chatId={chatId} me={me} />}
+      <ConnectionIndicator state={connection} />
       {chatId !== null && <CopyLink key={`link ${chatId}`} chatId={chatId} />}
     </header>
   );

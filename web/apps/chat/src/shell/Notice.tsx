@@ -1,4 +1,4 @@
-/** A whole area that has one thing to say: empty, failed, not found. */
+/** A message in place of content: empty, failed or not found. */
 import type { ReactNode } from 'react';
 
 import { Icon, type IconName } from '../ui/Icon.tsx';
@@ -7,9 +7,9 @@ interface Props {
   readonly icon: IconName;
   readonly title: string;
   readonly text?: string;
-  /** `alert` is read out at once. */
+  /** Live region role: `alert` interrupts a screen reader, `status` waits. */
   readonly role?: 'alert' | 'status';
-  /** What one can do about it. */
+  /** Actions. */
   readonly children?: ReactNode;
 }
 

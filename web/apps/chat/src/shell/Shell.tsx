@@ -1,4 +1,4 @@
-/** The page of someone who is in: chats at the side, one conversation beside them. */
+/** The page after sign-in: the sidebar with the chat list, and one conversation. */
 import { useChats } from '@roomcast/react';
 import { useEffect, useId, useState } from 'react';
 
@@ -6,14 +6,14 @@ import { ChatList } from '../chats/ChatList.tsx';
 import { NewChat } from '../chats/NewChat.tsx';
 import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
-import { useFreshChats } from '../chats/useFreshChats.ts';
-import { useReadElsewhere } from '../chats/useReadElsewhere.ts';
+import { useChatListPolling } from '../chats/useChatListPolling.ts';
+import { useReadOnOwnActivity } from '../chats/useReadOnOwnActivity.ts';
 import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
-import { useReach } from '../connection/connection.ts';
+import { useConnectionDisplay } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
-import { landIn, LOBBY, openChat, parsePath, usePath } from '../routing/route.ts';
+import { LOBBY, openChat, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
@@ -21,39 +21,39 @@ import { useDrawer } from './useDrawer.ts';
 
 interface Props {
   readonly userId: string;
-  /** Who this is was shown by a token. */
-  readonly byToken: boolean;
+  /** The server requires access tokens. */
+  readonly authEnabled: boolean;
 }
 
-export function Shell({ userId, byToken }: Props) {
+export function Shell({ userId, authEnabled }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats();
-  useFreshChats(list.refresh, !byToken);
-  // With accounts nobody is a member of a lobby by default: the newest chat of one's own then, if there is one.
-  const first = byToken ? (list.chats[0]?.id ?? null) : LOBBY;
-  const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? first : null;
-  const connection = useReach();
+  useChatListPolling(list.refresh, !authEnabled);
+  // With authentication, no user is a member of the lobby by default: the most recent chat is opened instead.
+  const homeChatId = authEnabled ? (list.chats[0]?.id ?? null) : LOBBY;
+  const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? homeChatId : null;
+  const connection = useConnectionDisplay();
   const drawer = useDrawer();
   const sidebarId = useId();
   const [readMarks] = useState(() => new ReadMarks(userId));
   const marks = useMarks(readMarks);
-  useReadElsewhere(readMarks, userId);
+  useReadOnOwnActivity(readMarks, userId);
 
   const open = list.chats.find((chat) => chat.id === chatId);
-  function titleHere(): string {
+  function currentTitle(): string {
     if (chatId !== null) return titleOf(open ?? { id: chatId, title: null }, words.chats);
     return route.name === 'home' ? words.chats.title : words.chats.notFoundTitle;
   }
-  const title = titleHere();
+  const title = currentTitle();
 
   useEffect(() => {
-    if (route.name === 'home' && first !== null) landIn(first);
-  }, [route.name, first]);
+    if (route.name === 'home' && homeChatId !== null) redirectToChat(homeChatId);
+  }, [route.name, homeChatId]);
 
   const { status, chats } = list;
   useEffect(() => {
-    if (status === 'ready') readMarks.begin(chats);
+    if (status === 'ready') readMarks.setBaseline(chats);
   }, [readMarks, status, chats]);
 
   const openId = open?.id;
@@ -66,7 +66,7 @@ export function Shell({ userId, byToken }: Props) {
     document.title = `${title} · ${words.app.name}`;
   }, [title, words.app.name]);
 
-  // While the server is away the banner says so; what is listed stays as good as it was.
+  // A temporary failure is shown by the banner; the list keeps its last state.
   const failure = list.error?.retryable === true && list.chats.length > 0 ? null : list.error;
 
   async function createChat(newTitle: string): Promise<void> {
@@ -83,7 +83,7 @@ export function Shell({ userId, byToken }: Props) {
       <Sidebar
         id={sidebarId}
         name={userId}
-        byToken={byToken}
+        authEnabled={authEnabled}
         hidden={drawer.hidden}
         onClose={drawer.hide}
         onSignOut={identity.clear}
@@ -95,7 +95,7 @@ export function Shell({ userId, byToken }: Props) {
           loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
           hasMore={list.hasMore}
           activeId={chatId}
-          homeId={byToken ? null : LOBBY}
+          homeId={authEnabled ? null : LOBBY}
           marks={marks}
           onMore={() => void list.loadMore()}
           onRetry={() => void list.refresh()}
@@ -106,7 +106,7 @@ export function Shell({ userId, byToken }: Props) {
       <main className="conversation" inert={drawer.open}>
         <Header
           title={title}
-          reach={connection.reach}
+          connection={connection.state}
           chatId={chatId}
           me={userId}
           sidebarId={sidebarId}
@@ -116,7 +116,7 @@ export function Shell({ userId, byToken }: Props) {
         />
         <ConnectionBanner connection={connection} onSignOut={identity.clear} />
         {chatId !== null ? (
-          <Conversation key={chatId} chatId={chatId} me={userId} online={connection.reach === 'connected'} />
+          <Conversation key={chatId} chatId={chatId} me={userId} online={connection.state === 'connected'} />
         ) : route.name === 'home' ? (
           list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />
         ) : (

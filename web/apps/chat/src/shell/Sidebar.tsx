@@ -1,4 +1,4 @@
-/** The page's side: chats, and who one is. On a narrow screen it slides in over the conversation. */
+/** The sidebar: chat list, own user and settings. On a narrow screen it is a drawer over the conversation. */
 import type { ReactNode } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -11,17 +11,17 @@ import { Logo } from '../ui/Logo.tsx';
 interface Props {
   readonly id: string;
   readonly name: string;
-  readonly byToken: boolean;
-  /** Off screen: out of reach for keyboard and screen readers too. */
+  readonly authEnabled: boolean;
+  /** Off screen, and therefore `inert` for keyboard and screen readers. */
   readonly hidden: boolean;
   readonly onClose: () => void;
   readonly onSignOut: () => void;
   readonly children: ReactNode;
 }
 
-export function Sidebar({ id, name, byToken, hidden, onClose, onSignOut, children }: Props) {
+export function Sidebar({ id, name, authEnabled, hidden, onClose, onSignOut, children }: Props) {
   const { app, chats, identity } = useStrings();
-  const leave = byToken ? identity.signOut : identity.change;
+  const leave = authEnabled ? identity.signOut : identity.change;
   return (
     <aside id={id} className="sidebar" data-testid="sidebar" inert={hidden} aria-label={chats.title}>
       <div className="sidebar__head">

@@ -1,19 +1,19 @@
-/** The sidebar on a narrow screen: a drawer that Escape closes and that gives the focus back. */
+/** The sidebar on a narrow screen as a drawer: Escape closes it, and the focus returns to its button. */
 import { type RefObject, useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
-// As in styles/shell.css.
+import { onEvents } from '../listeners.ts';
+
+// Same breakpoint as styles/shell.css.
 const NARROW = '(max-width: 767px)';
 
 function subscribe(listener: () => void): () => void {
-  const query = window.matchMedia(NARROW);
-  query.addEventListener('change', listener);
-  return () => query.removeEventListener('change', listener);
+  return onEvents(window.matchMedia(NARROW), 'change')(listener);
 }
 
 export interface Drawer {
-  /** The sidebar covers the conversation. */
+  /** True while the drawer covers the conversation. */
   readonly open: boolean;
-  /** The sidebar is out of sight. */
+  /** True while the sidebar is off screen. */
   readonly hidden: boolean;
   readonly opener: RefObject<HTMLButtonElement | null>;
   readonly show: () => void;
@@ -22,18 +22,18 @@ export interface Drawer {
 
 export function useDrawer(): Drawer {
   const narrow = useSyncExternalStore(subscribe, () => window.matchMedia(NARROW).matches);
-  const [wanted, setWanted] = useState(false);
+  const [requested, setRequested] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
-  const open = narrow && wanted;
+  const open = narrow && requested;
 
-  const show = useCallback(() => setWanted(true), []);
-  const hide = useCallback(() => setWanted(false), []);
+  const show = useCallback(() => setRequested(true), []);
+  const hide = useCallback(() => setRequested(false), []);
 
   useEffect(() => {
     if (!open) return;
     const button = opener.current;
     const onKeyDown = (event: KeyboardEvent): void => {
-      if (event.key === 'Escape' && !event.isComposing) setWanted(false);
+      if (event.key === 'Escape' && !event.isComposing) setRequested(false);
     };
     document.addEventListener('keydown', onKeyDown);
     return () => {
@@ -42,5 +42,5 @@ export function useDrawer(): Drawer {
     };
   }, [open]);
 
-  return { open, hidden: narrow && !wanted, opener, show, hide };
+  return { open, hidden: narrow && !requested, opener, show, hide };
 }

@@ -1,5 +1,8 @@
-/** One remembered choice, shared by all tabs: a value that React can subscribe to. */
+/** One stored setting, shared by all tabs, as an external store for React. */
+import { Listeners, onEvents } from '../listeners.ts';
 import { shared } from './storage.ts';
+
+const subscribeToStorage = onEvents(window, 'storage');
 
 export interface Setting<T extends string> {
   readonly get: () => T;
@@ -8,38 +11,30 @@ export interface Setting<T extends string> {
 }
 
 /**
- * @param key - Where it is kept.
- * @param isValid - What a stored text must be to count.
- * @param byDefault - Read while nothing valid is stored.
+ * @param key - Storage key.
+ * @param isValid - Accepts the valid values; others are ignored.
+ * @param getDefault - Value while no valid one is stored.
  */
 export function createSetting<T extends string>(
   key: string,
   isValid: (value: unknown) => value is T,
-  byDefault: () => T,
+  getDefault: () => T,
 ): Setting<T> {
-  const listeners = new Set<() => void>();
-  const notify = (): void => {
-    for (const listener of listeners) listener();
-  };
-  const onStorage = (event: StorageEvent): void => {
-    if (event.key === null || event.key.endsWith(key)) notify();
-  };
+  const listeners = new Listeners((notify) =>
+    subscribeToStorage((event) => {
+      const changedKey = (event as StorageEvent).key;
+      if (changedKey === null || changedKey.endsWith(key)) notify();
+    }),
+  );
   return {
     get() {
       const stored = shared.get(key);
-      return isValid(stored) ? stored : byDefault();
+      return isValid(stored) ? stored : getDefault();
     },
     set(value) {
       shared.set(key, value);
-      notify();
+      listeners.notify();
     },
-    subscribe(listener) {
-      if (listeners.size === 0) window.addEventListener('storage', onStorage);
-      listeners.add(listener);
-      return () => {
-        listeners.delete(listener);
-        if (listeners.size === 0) window.removeEventListener('storage', onStorage);
-      };
-    },
+    subscribe: listeners.subscribe,
   };
 }

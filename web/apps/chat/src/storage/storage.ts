@@ -1,7 +1,7 @@
 /**
- * The browser's storage as a plain key-value store that never throws.
+ * Web Storage as a key-value store that never throws.
  *
- * Storage may be forbidden (private windows, embedded pages) or full. The page then remembers for as long as it lives.
+ * If storage is blocked (private windows, embedded pages) or full, values are kept in memory.
  */
 
 export interface KeyValueStore {
@@ -25,7 +25,7 @@ export function createStore(area: () => Storage): KeyValueStore {
 
   return {
     get(key) {
-      // What could not be written is newer than what is stored.
+      // A value that could not be stored is newer than the stored one.
       const unwritten = fallback.get(key);
       return (
         unwritten ??
@@ -56,8 +56,8 @@ export function createStore(area: () => Storage): KeyValueStore {
   };
 }
 
-/** Shared by all tabs, kept for good. */
+/** Local storage: shared by all tabs, persistent. */
 export const shared = createStore(() => window.localStorage);
 
-/** This tab's own, kept over a reload. */
+/** Session storage: of this tab, kept across a reload. */
 export const perTab = createStore(() => window.sessionStorage);

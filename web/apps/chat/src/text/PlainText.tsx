@@ -1,4 +1,4 @@
-/** A message's text: plain, with its line breaks (by the style sheet) and its web addresses as links. */
+/** The text of a message, with web addresses as links. The style sheet keeps its line breaks. */
 import { memo } from 'react';
 
 import { splitLinks } from './links.ts';

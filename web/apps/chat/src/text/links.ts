@@ -1,18 +1,18 @@
-/** Finds web addresses in plain text. The text itself is never turned into markup. */
+/** Finds web addresses in plain text; the text is never interpreted as markup. */
 
 export type Piece =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'link'; readonly text: string; readonly href: string };
 
-// ASCII only on purpose: Chinese text has no space between an address and the words that follow it.
+// ASCII only: Chinese text has no space between an address and the following words.
 const ADDRESS = /https?:\/\/[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]+/gi;
 
-const CLOSES_A_SENTENCE = ".,;:!?'*";
+const TRAILING_PUNCTUATION = ".,;:!?'*";
 
 /**
- * Cuts what closes the sentence, not the address: `(see https://a.example/b).`
+ * Removes trailing punctuation and unopened brackets: `(see https://a.example/b).`
  *
- * Brackets are counted once and then only ever down: a message of 32,768 brackets must not freeze the page.
+ * Brackets are counted once, in linear time: a message of 32,768 brackets must not freeze the page.
  */
 function trim(address: string): string {
   const surplus: Record<string, number> = { ')': 0, ']': 0 };
@@ -26,7 +26,7 @@ function trim(address: string): string {
     const last = address.charAt(end - 1);
     const unopened = surplus[last] ?? 0;
     if (unopened > 0) surplus[last] = unopened - 1;
-    else if (!CLOSES_A_SENTENCE.includes(last)) break;
+    else if (!TRAILING_PUNCTUATION.includes(last)) break;
   }
   return address.slice(0, end);
 }
@@ -34,7 +34,7 @@ function trim(address: string): string {
 function hrefOf(address: string): string | null {
   if (!URL.canParse(address)) return null;
   const url = new URL(address);
-  // An address with a user name in it is a disguise more often than not.
+  // A user name in an address usually disguises its host.
   return url.username === '' && url.password === '' ? url.href : null;
 }
 

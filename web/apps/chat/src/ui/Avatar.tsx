@@ -1,16 +1,16 @@
-/** A person's initial on their own colour; the assistant has its sign instead. Decoration: the name stands beside. */
+/** The initial of a user on their colour, or the icon of the assistant. Decorative: the name is always shown too. */
 import { Icon } from './Icon.tsx';
 
 const COLOURS = 8;
 
-/** A number from 0 to 7 that is always the same for one name. */
+/** A stable number from 0 to 7 for a name. */
 export function colourOf(name: string): number {
   let hash = 0;
   for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) % 65_521;
   return hash % COLOURS;
 }
 
-/** The first thing that a reader sees as one character: an emoji of several code points counts as one. */
+/** The first grapheme; an emoji of several code points is one grapheme. */
 function initialOf(name: string): string {
   const [first] = new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(name.trim());
   return first?.segment.toLocaleUpperCase() ?? '?';

@@ -1,4 +1,4 @@
-/** The page's few icons, drawn with the text's colour. They never carry meaning alone: a label stands beside each. */
+/** The icons, in the colour of the text. Decorative: each has a label next to it. */
 import type { ReactNode } from 'react';
 
 const shapes = {

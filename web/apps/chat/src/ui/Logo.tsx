@@ -1,4 +1,4 @@
-/** The mark of the page; the same drawing as favicon.svg. */
+/** The logo; same drawing as favicon.svg. */
 export function Logo() {
   return (
     <svg className="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">

@@ -1,4 +1,4 @@
-/** Today's date; renders again when a new day begins, so that `Today` does not lie after midnight. */
+/** The current date; renders again after midnight. */
 import { useSyncExternalStore } from 'react';
 
 function startOfToday(): number {
@@ -6,7 +6,7 @@ function startOfToday(): number {
   return new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
 }
 
-// A minute's lateness is fine, and a timer for midnight would be off after the machine slept.
+// Polled, because a timer for midnight would be late after the device slept.
 const CHECK_MS = 60_000;
 
 function subscribe(listener: () => void): () => void {
@@ -14,6 +14,6 @@ function subscribe(listener: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-export function useNow(): Date {
+export function useToday(): Date {
   return new Date(useSyncExternalStore(subscribe, startOfToday));
 }

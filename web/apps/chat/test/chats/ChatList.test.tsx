@@ -34,13 +34,13 @@ afterEach(() => {
   window.history.replaceState(null, '', '/');
 });
 
-test('the open chat is marked, and listed even if the server does not list it', () => {
+test('the open chat is marked, and listed even if the server does not return it', () => {
   render(<ChatList {...props} activeId="secret-plans" />);
   expect(items()).toEqual(['secret-plans', 'b', 'a']);
   expect(screen.getByRole('link', { current: 'page' }).dataset['chatId']).toBe('secret-plans');
 });
 
-test('the lobby is there before anybody wrote in it, once', () => {
+test('the home chat is listed once, even without messages', () => {
   const { rerender } = render(<ChatList {...props} homeId="lobby" />);
   expect(items()).toEqual(['lobby', 'b', 'a']);
   rerender(<ChatList {...props} homeId="lobby" activeId="lobby" />);
@@ -49,31 +49,31 @@ test('the lobby is there before anybody wrote in it, once', () => {
   expect(items()).toEqual(['b', 'a', 'lobby']);
 });
 
-test('what came since is marked, but never in the open chat', () => {
+test('unread chats are marked, except the open one', () => {
   render(<ChatList {...props} chats={[chat('b', 'Beta', 2), chat('a', 'Alpha', 2)]} />);
   expect(screen.getAllByTestId('chat-item').map((item) => item.dataset['unread'])).toEqual(['true', 'false']);
 });
 
-test('a click opens a chat in the page, a click with a key is left to the browser', () => {
+test('a plain click opens a chat in the page; the browser handles a click with a modifier key', () => {
   render(<ChatList {...props} />);
   const [beta] = screen.getAllByTestId('chat-item');
   if (!beta) throw new Error('no item');
-  let left = false;
+  let handledByBrowser = false;
   const browser = (event: Event) => {
-    left = !event.defaultPrevented;
-    event.preventDefault(); // jsdom has nowhere to go to
+    handledByBrowser = !event.defaultPrevented;
+    event.preventDefault(); // jsdom cannot navigate
   };
   document.addEventListener('click', browser, { once: true });
   fireEvent.click(beta, { ctrlKey: true });
-  expect(left).toBe(true);
+  expect(handledByBrowser).toBe(true);
   expect(window.location.pathname).toBe('/');
   expect(fireEvent.click(beta)).toBe(false);
   expect(window.location.pathname).toBe('/c/b');
   expect(props.onOpen).toHaveBeenCalledTimes(1);
 });
 
-test('a failure is told beside what is there, with a way to try again', () => {
-  render(<ChatList {...props} failure={new NetworkError('away')} hasMore />);
+test('a failure is shown below the list, with a button to retry', () => {
+  render(<ChatList {...props} failure={new NetworkError('unreachable')} hasMore />);
   expect(items()).toHaveLength(2);
   fireEvent.click(screen.getByRole('button', { name: 'Try again' }));
   fireEvent.click(screen.getByTestId('more-chats'));
@@ -81,7 +81,7 @@ test('a failure is told beside what is there, with a way to try again', () => {
   expect(props.onMore).toHaveBeenCalledTimes(1);
 });
 
-test('while nothing is known yet, nothing is listed', () => {
+test('a loading list is empty', () => {
   render(<ChatList {...props} chats={[]} loading homeId="lobby" />);
   expect(items()).toEqual([]);
   expect(screen.getByRole('status')).toBeTruthy();

@@ -18,7 +18,7 @@ const submit = (value: string) => {
 
 afterEach(cleanup);
 
-test('the field has the focus, and the chat is made with its title', async () => {
+test('the field has the focus, and the chat is created with its trimmed title', async () => {
   const onCreate = vi.fn(() => Promise.resolve());
   open(onCreate);
   expect(document.activeElement).toBe(title());
@@ -27,7 +27,7 @@ test('the field has the focus, and the chat is made with its title', async () =>
   expect(onCreate.mock.calls).toEqual([['Plans']]);
 });
 
-test('a second press while it is being made makes no second chat', () => {
+test('a second submit during the request creates no second chat', () => {
   const onCreate = vi.fn(() => new Promise<void>(() => undefined));
   open(onCreate);
   submit('Plans');
@@ -35,14 +35,14 @@ test('a second press while it is being made makes no second chat', () => {
   expect(onCreate).toHaveBeenCalledTimes(1);
 });
 
-test('a failure is told and the title stays', async () => {
-  open(() => Promise.reject(new NetworkError('away')));
+test('a failure is shown and the title is kept', async () => {
+  open(() => Promise.reject(new NetworkError('unreachable')));
   submit('Plans');
   expect((await screen.findByRole('alert')).textContent).toBe('The server cannot be reached.');
   expect(title().value).toBe('Plans');
 });
 
-test('Escape gives up and gives the focus back, but not the Escape of an input method', async () => {
+test('Escape closes the form and restores the focus, except during an IME composition', async () => {
   open(() => Promise.resolve());
   fireEvent.keyDown(title(), { key: 'Escape', isComposing: true });
   expect(title()).toBeTruthy();

@@ -24,7 +24,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('Enter sends what was typed, once, and empties the field', () => {
+test('Enter sends the text once and clears the field', () => {
   const { onSend } = show();
   type('  hello\nworld ');
   fireEvent.keyDown(field(), { key: 'Enter' });
@@ -33,7 +33,7 @@ test('Enter sends what was typed, once, and empties the field', () => {
   expect(field().value).toBe('');
 });
 
-test('Shift + Enter is left to the field', () => {
+test('Shift + Enter keeps its default action', () => {
   const { onSend } = show();
   type('hello');
   const event = createEvent.keyDown(field(), { key: 'Enter', shiftKey: true });
@@ -44,8 +44,8 @@ test('Shift + Enter is left to the field', () => {
 
 test.each([
   ['while composing', { isComposing: true }],
-  ['in Safari, which ends the composition first', { keyCode: 229 }],
-])('the Enter that accepts a word of an input method sends nothing: %s', (_, change) => {
+  ['in Safari, where the composition ends first', { keyCode: 229 }],
+])('Enter that accepts an IME candidate does not send: %s', (_, change) => {
   const { onSend } = show();
   type('ni hao');
   const event = createEvent.keyDown(field(), { key: 'Enter', ...change });
@@ -65,7 +65,7 @@ test('blank text cannot be sent', () => {
   expect(onSend).not.toHaveBeenCalled();
 });
 
-test('text that is too long stays, with how much too long it is', () => {
+test('text that is too long is kept, and the excess is shown', () => {
   const { onSend } = show();
   type('a'.repeat(MAX_CONTENT + 3));
   fireEvent.keyDown(field(), { key: 'Enter' });
@@ -74,7 +74,7 @@ test('text that is too long stays, with how much too long it is', () => {
   expect(screen.getByRole('status').textContent).toContain('3');
 });
 
-test('the button sends too, and gives the field its focus back', () => {
+test('the button sends too, and focuses the field', () => {
   const { onSend } = show();
   type('hello');
   fireEvent.click(send());
@@ -82,20 +82,20 @@ test('the button sends too, and gives the field its focus back', () => {
   expect(document.activeElement).toBe(field());
 });
 
-test('a draft outlives a reload, for its own person and chat only', () => {
+test('a draft survives a reload, for its user and chat only', () => {
   show('lobby').unmount();
   const { unmount } = show('lobby');
-  type('half a thou');
+  type('unfinished');
   unmount();
   show('other').unmount();
   const { unmount: leave } = show('lobby');
-  expect(field().value).toBe('half a thou');
+  expect(field().value).toBe('unfinished');
   leave();
   show('lobby', 'bob');
   expect(field().value).toBe('');
 });
 
-test('nothing stays of a draft once it is sent', () => {
+test('a sent draft is removed from the storage', () => {
   show();
   type('hello');
   expect(localStorage.length).toBe(1);
@@ -103,7 +103,7 @@ test('nothing stays of a draft once it is sent', () => {
   expect(localStorage.length).toBe(0);
 });
 
-test('the field has the focus at once where there is a keyboard, and not on a phone', () => {
+test('the field is focused on mount, except on touch devices', () => {
   show().unmount();
   const { unmount } = show();
   expect(document.activeElement).toBe(field());

@@ -11,7 +11,7 @@ vi.mock(import('@roomcast/react'), async (original) => ({ ...(await original()),
 
 const observed: IntersectionObserverCallback[] = [];
 
-function come(): void {
+function scrollNearStart(): void {
   observed.at(-1)?.([{ isIntersecting: true } as IntersectionObserverEntry], {} as IntersectionObserver);
 }
 
@@ -53,7 +53,7 @@ afterEach(() => {
 
 const show = () => render(<Conversation chatId="lobby" me="me" online />);
 
-test('what is not known yet is a shape, what is empty is said', () => {
+test('a loading chat shows a skeleton, an empty one a notice', () => {
   chat = { ...chat, status: 'loading' };
   show().unmount();
   chat = { ...chat, status: 'ready' };
@@ -62,30 +62,30 @@ test('what is not known yet is a shape, what is empty is said', () => {
   expect(screen.queryByTestId('skeleton')).toBeNull();
 });
 
-test('what was written before the history is there shows at once', () => {
+test('own messages are shown before the history is loaded', () => {
   chat = { ...chat, status: 'loading', messages: [entry({ key: 'a', userId: 'me', status: 'sending' })] };
   show();
   expect(screen.getByTestId('message').dataset['status']).toBe('sending');
 });
 
-test('where one may not read, one cannot write either', () => {
+test('a user without read access has no composer', () => {
   chat = { ...chat, status: 'error', error: new ProblemError(404, { code: 'chat-not-found' }) };
   show();
   expect(screen.getByRole('alert').textContent).toContain('You have no access to this chat.');
   expect(screen.queryByTestId('composer')).toBeNull();
 });
 
-test('what is typed is sent to the chat', () => {
+test('the text of the composer is sent to the chat', () => {
   show();
   fireEvent.change(screen.getByTestId('composer'), { target: { value: 'hello' } });
   fireEvent.click(screen.getByTestId('send'));
   expect(chat.sendMessage).toHaveBeenCalledWith('hello');
 });
 
-test('coming near the beginning loads what is older, until there is no more', () => {
+test('scrolling near the start loads older messages until there are none', () => {
   chat = { ...chat, messages: [entry({ key: 'b' })], hasOlder: true };
   const { rerender } = show();
-  come();
+  scrollNearStart();
   expect(chat.loadOlder).toHaveBeenCalledTimes(1);
   const before = observed.length;
   chat = { ...chat, messages: [entry({ key: 'a' }), entry({ key: 'b' })], hasOlder: false };
@@ -94,7 +94,7 @@ test('coming near the beginning loads what is older, until there is no more', ()
   expect(screen.getByText('This is where the conversation begins.')).toBeTruthy();
 });
 
-test('after a failure older messages come when asked for, not in a loop', () => {
+test('after a failure older messages are loaded on request only', () => {
   chat = { ...chat, messages: [entry({ key: 'b' })], hasOlder: true, error: new ProblemError(500, {}) };
   show();
   expect(observed).toHaveLength(0);
@@ -102,7 +102,7 @@ test('after a failure older messages come when asked for, not in a loop', () => 
   expect(chat.loadOlder).toHaveBeenCalledTimes(1);
 });
 
-test('who writes is told above the field, and nobody where one may not write', () => {
+test('typing users are shown with the composer, and not without access', () => {
   chat = { ...chat, typingUsers: ['Bob'] };
   const { rerender } = show();
   expect(screen.getByText('Bob is typing…')).toBeTruthy();
@@ -111,7 +111,7 @@ test('who writes is told above the field, and nobody where one may not write', (
   expect(screen.queryByTestId('typing')).toBeNull();
 });
 
-test('each change of the text tells that one writes, or that there is nothing any more', () => {
+test('each change of the text calls setTyping with whether there is text', () => {
   show();
   const type = (value: string) => fireEvent.change(screen.getByTestId('composer'), { target: { value } });
   type('h');

@@ -2,7 +2,7 @@ import { cleanup, render, screen, within } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 
 import type { PresenceSnapshot } from '@roomcast/react';
-import { Here } from '../../src/conversation/Here.tsx';
+import { PresenceMenu } from '../../src/conversation/PresenceMenu.tsx';
 
 let presence: PresenceSnapshot;
 
@@ -12,22 +12,22 @@ afterEach(cleanup);
 
 function show(online: string[], stale = false) {
   presence = { online, stale };
-  render(<Here chatId="lobby" me="me" />);
+  render(<PresenceMenu chatId="lobby" me="me" />);
   return screen.queryByTestId('presence');
 }
 
-test('while nobody is known to be here there is nothing', () => {
+test('nothing is shown without online users', () => {
   expect(show([], true)).toBeNull();
 });
 
-test('faces and a number show, a label names who it is: the others first', () => {
+test('the button shows avatars and a count; its label lists the names, the own user last', () => {
   const button = show(['ann', 'me', 'zoe']);
   expect(button?.textContent).toBe('AZM3');
   expect(button?.getAttribute('aria-label')).toBe('3 here: ann, zoe, and You');
   expect(button?.getAttribute('title')).toBe('3 here: ann, zoe, and You');
 });
 
-test('the list has everybody, and says which one is oneself', () => {
+test('the list shows all users, and marks the own one', () => {
   const online = Array.from({ length: 8 }, (_, index) => `u${index}`);
   const button = show([...online, 'me']);
   expect(button?.getAttribute('aria-label')).toBe('9 here: u0, u1, u2, u3, u4, and 4 more');
@@ -41,7 +41,7 @@ test('the list has everybody, and says which one is oneself', () => {
   expect(list.textContent).toContain('You');
 });
 
-test('what is only as last known says so', () => {
+test('stale presence is marked', () => {
   const button = show(['ann', 'me'], true);
   expect(button?.dataset['stale']).toBe('true');
   expect(button?.getAttribute('aria-label')).toBe('2 here: ann and You (as last known)');

@@ -14,13 +14,13 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function pass(ms: number): void {
+function advance(ms: number): void {
   act(() => void vi.advanceTimersByTime(ms));
 }
 
-const heard = () => screen.getByRole('status').textContent;
+const announced = () => screen.getByRole('status').textContent;
 
-test('its place is kept while nobody writes', () => {
+test('the line stays mounted without typing users', () => {
   render(<TypingLine userIds={[]} />);
   expect(screen.getByTestId('typing').dataset['count']).toBe('0');
   expect(screen.getByTestId('typing').textContent).toBe('');
@@ -30,26 +30,26 @@ test.each([
   [['Bob'], 'Bob is typing…', 'Bob 正在輸入…'],
   [['Bob', 'Cleo'], 'Bob and Cleo are typing…', 'Bob和Cleo 正在輸入…'],
   [['Bob', 'Cleo', 'Dave'], 'Several people are typing…', '多人正在輸入…'],
-])('%j are told as %s', (userIds, english, chinese) => {
+])('%j is shown as %s', (userIds, english, chinese) => {
   render(<TypingLine userIds={userIds} />);
   expect(screen.getByText(english)).toBeTruthy();
   act(() => languageSetting.set('zh-Hant'));
   expect(screen.getByText(chinese)).toBeTruthy();
 });
 
-test('a screen reader hears of it once it has settled, and not again for a while', () => {
+test('a stable text is announced to screen readers, at limited intervals', () => {
   const { rerender } = render(<TypingLine userIds={['Bob']} />);
-  pass(500);
-  expect(heard()).toBe('');
-  pass(500);
-  expect(heard()).toBe('Bob is typing…');
+  advance(500);
+  expect(announced()).toBe('');
+  advance(500);
+  expect(announced()).toBe('Bob is typing…');
   for (const userIds of [['Bob', 'Cleo'], [], ['Bob'], []]) {
     rerender(<TypingLine userIds={userIds} />);
-    pass(3_000);
-    expect(heard()).toBe('');
+    advance(3_000);
+    expect(announced()).toBe('');
   }
-  pass(10_000);
+  advance(10_000);
   rerender(<TypingLine userIds={['Cleo']} />);
-  pass(1_000);
-  expect(heard()).toBe('Cleo is typing…');
+  advance(1_000);
+  expect(announced()).toBe('Cleo is typing…');
 });

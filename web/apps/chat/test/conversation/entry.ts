@@ -1,4 +1,4 @@
-/** Makes entries of a conversation for tests. */
+/** Creates chat entries for tests. */
 import type { ChatEntry } from '@roomcast/react';
 
 export function entry(change: Partial<ChatEntry> & { key: string }): ChatEntry {

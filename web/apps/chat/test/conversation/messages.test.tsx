@@ -4,14 +4,14 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { NetworkError } from '@roomcast/react';
 import { Announcer } from '../../src/conversation/Announcer.tsx';
 import { MessageGroup } from '../../src/conversation/MessageGroup.tsx';
-import { arrange } from '../../src/conversation/timeline.ts';
+import { groupByDay } from '../../src/conversation/timeline.ts';
 import { languageSetting } from '../../src/i18n/language.ts';
 import { entry } from './entry.ts';
 
 const actions = { onRetry: vi.fn(), onDiscard: vi.fn() };
 
-function show(messages: Parameters<typeof arrange>[0], online = true) {
-  const groups = arrange(messages, 'me').flatMap((day) => day.groups);
+function show(messages: Parameters<typeof groupByDay>[0], online = true) {
+  const groups = groupByDay(messages, 'me').flatMap((day) => day.groups);
   return render(
     <>
       {groups.map((group) => (
@@ -27,7 +27,7 @@ afterEach(() => {
   localStorage.clear();
 });
 
-test('each message carries what an end-to-end test needs', () => {
+test('each message has the data attributes that end-to-end tests use', () => {
   show([entry({ key: 'k', id: 'id-1', seq: 7, userId: 'ann' })]);
   expect(screen.getByTestId('message').dataset).toMatchObject({
     messageId: 'id-1',
@@ -38,16 +38,16 @@ test('each message carries what an end-to-end test needs', () => {
   });
 });
 
-test('the assistant is marked as one, whatever it is called', () => {
+test('the assistant has a badge, independent of its name', () => {
   show([entry({ key: 'a', role: 'AI', userId: null }), entry({ key: 'b', userId: 'Assistant' })]);
   const [assistant, impostor] = screen.getAllByRole('group');
-  if (!assistant || !impostor) throw new Error('two groups are expected');
+  if (!assistant || !impostor) throw new Error('expected two groups');
   expect(within(assistant).getByText('AI')).toBeTruthy();
   expect(within(impostor).queryByText('AI')).toBeNull();
 });
 
-test('a failed message says so and can be sent again or deleted', () => {
-  show([entry({ key: 'k', userId: 'me', status: 'failed', error: new NetworkError('away') })]);
+test('a failed message shows its error and can be retried or deleted', () => {
+  show([entry({ key: 'k', userId: 'me', status: 'failed', error: new NetworkError('unreachable') })]);
   const alert = screen.getByRole('alert');
   expect(within(alert).getByText('Not sent. The server cannot be reached.')).toBeTruthy();
   fireEvent.click(screen.getByTestId('retry'));
@@ -56,29 +56,31 @@ test('a failed message says so and can be sent again or deleted', () => {
   expect(actions.onDiscard).toHaveBeenCalledWith('k');
 });
 
-test('a message on its way says whether it waits for the connection', () => {
+test('a message that is being sent shows whether it waits for the connection', () => {
   const message = entry({ key: 'k', userId: 'me', status: 'sending' });
   show([message]).unmount();
   show([message], false);
   expect(screen.getByText('Will be sent when the connection is back')).toBeTruthy();
 });
 
-test('another language takes effect at once', () => {
+test('a change of the language takes effect at once', () => {
   show([entry({ key: 'k', role: 'AI', userId: null })]);
   expect(screen.getByText('Assistant')).toBeTruthy();
   act(() => languageSetting.set('zh-Hant'));
   expect(screen.getByText('助理')).toBeTruthy();
 });
 
-test('only new messages of others are announced, and the last few stay', () => {
+test('only new messages of other users are announced, and the last five are kept', () => {
   const old = [entry({ key: 'old', userId: 'ann', content: 'before' })];
   const { rerender } = render(<Announcer messages={old} me="me" />);
   const log = screen.getByRole('log');
   expect(log.textContent).toBe('');
-  const news = ['1', '2', '3', '4', '5', '6'].map((key) => entry({ key, userId: 'ann', content: `news ${key}` }));
+  const newMessages = ['1', '2', '3', '4', '5', '6'].map((key) => entry({ key, userId: 'ann', content: `new ${key}` }));
   const mine = entry({ key: 'mine', userId: 'me', content: 'my own' });
-  rerender(<Announcer messages={[entry({ key: 'older', content: 'history' }), ...old, mine, ...news]} me="me" />);
+  rerender(
+    <Announcer messages={[entry({ key: 'older', content: 'history' }), ...old, mine, ...newMessages]} me="me" />,
+  );
   expect([...log.children].map((line) => line.textContent)).toEqual(
-    ['2', '3', '4', '5', '6'].map((key) => `ann: news ${key}`),
+    ['2', '3', '4', '5', '6'].map((key) => `ann: new ${key}`),
   );
 });

@@ -2,21 +2,21 @@ import { act, cleanup, render } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import type { ChatEntry } from '@roomcast/react';
-import { type Latest, useLatest } from '../../src/conversation/useLatest.ts';
+import { type ScrollAnchor, useScrollAnchor } from '../../src/conversation/useScrollAnchor.ts';
 import { entry } from './entry.ts';
 
-let latest: Latest;
+let anchor: ScrollAnchor;
 let scroller: HTMLDivElement | null;
 let height = 1_000;
 
 function Probe({ messages }: { readonly messages: readonly ChatEntry[] }) {
-  const [ref, value] = useLatest(messages, 'me');
+  const [ref, value] = useScrollAnchor(messages, 'me');
   return (
     <div
       ref={(element) => {
         ref.current = element;
         scroller = element;
-        latest = value;
+        anchor = value;
         if (element) Object.defineProperty(element, 'scrollHeight', { configurable: true, get: () => height });
       }}
     />
@@ -28,7 +28,7 @@ const others = (...keys: string[]) => keys.map((key) => entry({ key, userId: 'an
 function scrollTo(top: number) {
   if (!scroller) throw new Error('not mounted');
   scroller.scrollTop = top;
-  act(() => latest.onScroll());
+  act(() => anchor.onScroll());
 }
 
 beforeEach(() => {
@@ -41,43 +41,43 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('a reader at the end stays at the end', () => {
+test('the position at the end follows new messages', () => {
   const { rerender } = render(<Probe messages={others('a')} />);
   scrollTo(-20);
   rerender(<Probe messages={others('a', 'b')} />);
   expect(scroller?.scrollTop).toBe(0);
-  expect(latest).toMatchObject({ atEnd: true, unseen: 0 });
+  expect(anchor).toMatchObject({ atEnd: true, unseen: 0 });
 });
 
-test('a reader further up is left alone and told how many came from others', () => {
+test('another position is kept, and unseen messages of other users are counted', () => {
   const { rerender } = render(<Probe messages={others('a')} />);
   scrollTo(-400);
   rerender(<Probe messages={[...others('a', 'b'), entry({ key: 'mine', userId: 'me' }), ...others('c')]} />);
   expect(scroller?.scrollTop).toBe(-400);
-  expect(latest).toMatchObject({ atEnd: false, unseen: 2 });
+  expect(anchor).toMatchObject({ atEnd: false, unseen: 2 });
 });
 
-test('older history is not news', () => {
+test('loaded history does not count as unseen', () => {
   const { rerender } = render(<Probe messages={others('m')} />);
   scrollTo(-400);
   rerender(<Probe messages={others('a', 'b', 'm')} />);
-  expect(latest.unseen).toBe(0);
+  expect(anchor.unseen).toBe(0);
   expect(scroller?.scrollTop).toBe(-400);
 });
 
-test('back at the end, by hand or by the button, nothing is unseen', () => {
+test('scrolling to the end, manually or by the button, resets the count', () => {
   const { rerender } = render(<Probe messages={others('a')} />);
   scrollTo(-400);
   rerender(<Probe messages={others('a', 'b')} />);
   scrollTo(-10);
-  expect(latest).toMatchObject({ atEnd: true, unseen: 0 });
+  expect(anchor).toMatchObject({ atEnd: true, unseen: 0 });
   scrollTo(-400);
-  act(() => latest.toLatest());
+  act(() => anchor.scrollToEnd());
   expect(scroller?.scrollTop).toBe(0);
-  expect(latest.atEnd).toBe(true);
+  expect(anchor.atEnd).toBe(true);
 });
 
-test('without scroll anchoring in the browser, what is appended does not push the text away', () => {
+test('without scroll anchoring in the browser, appended messages do not move the visible ones', () => {
   vi.stubGlobal('CSS', { supports: () => false });
   const { rerender } = render(<Probe messages={others('a')} />);
   scrollTo(-400);
@@ -86,9 +86,9 @@ test('without scroll anchoring in the browser, what is appended does not push th
   expect(scroller?.scrollTop).toBe(-460);
 });
 
-test('after a reset, when the known message is gone, nothing is counted', () => {
+test('after a reset of the history nothing is counted', () => {
   const { rerender } = render(<Probe messages={others('a')} />);
   scrollTo(-400);
   rerender(<Probe messages={others('x', 'y')} />);
-  expect(latest.unseen).toBe(0);
+  expect(anchor.unseen).toBe(0);
 });

@@ -10,29 +10,29 @@ test.each([
   [['en-GB', 'zh-TW'], 'en'],
   [['de'], 'en'],
   [[], 'en'],
-])('a reader of %j gets %s', (preferred, expected) => {
+])('the preferences %j select %s', (preferred, expected) => {
   expect(pickLanguage(preferred)).toBe(expected);
 });
 
-/** Every string of a dictionary by its path; functions are called with a stand-in. */
+/** All strings of a dictionary by path; functions are called with placeholder arguments. */
 function strings(node: unknown, path = ''): [string, string][] {
   if (typeof node === 'string') return [[path, node]];
   if (typeof node === 'function') return [[path, String((node as (...args: unknown[]) => unknown)(7, 'x'))]];
   return Object.entries(node as object).flatMap(([key, value]) => strings(value, `${path}.${key}`));
 }
 
-test.each(Object.entries(languages))('%s leaves no string empty and forgets no argument', (_, dictionary) => {
+test.each(Object.entries(languages))('%s has no empty string and uses no undefined argument', (_, dictionary) => {
   for (const [path, text] of strings(dictionary)) {
     expect(text, path).not.toBe('');
     expect(text, path).not.toContain('undefined');
   }
 });
 
-test('each language says everything in its own words', () => {
-  // Names and signs that are the same everywhere.
-  const shared = ['.app.name', '.conversation.aiBadge'];
+test('every string is translated', () => {
+  // Names that are not translated.
+  const untranslated = ['.app.name', '.conversation.aiBadge'];
   const english = new Map(strings(languages.en));
   for (const [path, text] of strings(languages['zh-Hant'])) {
-    if (!shared.includes(path)) expect(text, path).not.toBe(english.get(path));
+    if (!untranslated.includes(path)) expect(text, path).not.toBe(english.get(path));
   }
 });

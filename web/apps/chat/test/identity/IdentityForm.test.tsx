@@ -17,14 +17,14 @@ afterEach(() => {
   sessionStorage.clear();
 });
 
-test('a name lets one in, without its blank edges', () => {
-  render(<IdentityForm byToken={false} />);
+test('signs in by a trimmed name', () => {
+  render(<IdentityForm authEnabled={false} />);
   enter('  Ada ');
   expect(identity.get()).toEqual({ userId: 'Ada', token: null });
 });
 
-test('without a name one is told so, until one types', () => {
-  render(<IdentityForm byToken={false} />);
+test('an empty name shows an error until the next change', () => {
+  render(<IdentityForm authEnabled={false} />);
   enter('   ');
   expect(screen.getByRole('alert').textContent).toBe('Please enter a name.');
   expect(input().getAttribute('aria-invalid')).toBe('true');
@@ -33,16 +33,16 @@ test('without a name one is told so, until one types', () => {
   expect(screen.queryByRole('alert')).toBeNull();
 });
 
-test('the name used last is suggested', () => {
+test('suggests the name used last', () => {
   identity.setName('Ada');
   identity.clear();
-  render(<IdentityForm byToken={false} />);
+  render(<IdentityForm authEnabled={false} />);
   expect(input().value).toBe('Ada');
 });
 
-test('a token is not shown on the screen, and an expired or broken one is refused here', () => {
+test('a token is masked, and an invalid or expired one is rejected', () => {
   const encode = (value: unknown) => btoa(JSON.stringify(value)).replaceAll('=', '');
-  render(<IdentityForm byToken />);
+  render(<IdentityForm authEnabled />);
   expect(input().type).toBe('password');
   enter('nonsense');
   expect(screen.getByRole('alert').textContent).toBe('This is not a valid access token.');

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
 
-import { faultOf, identity, suggestedName } from '../../src/identity/identity.ts';
+import { identity, suggestedName, validateName } from '../../src/identity/identity.ts';
 import { readToken } from '../../src/identity/token.ts';
 
 const encode = (value: unknown) =>
@@ -16,7 +16,7 @@ afterEach(() => {
   localStorage.clear();
 });
 
-test('a name is kept by the tab and only suggested to others', () => {
+test('a name is kept in the tab and only suggested in others', () => {
   identity.setName('Ada');
   expect(identity.get()).toEqual({ userId: 'Ada', token: null });
   expect(sessionStorage.getItem('roomcast.name')).toBe('Ada');
@@ -25,12 +25,12 @@ test('a name is kept by the tab and only suggested to others', () => {
   expect(suggestedName()).toBe('Ada');
 });
 
-test('the same person is the same object, as React wants it', () => {
+test('the identity is the same object until it changes', () => {
   identity.setName('Ada');
   expect(identity.get()).toBe(identity.get());
 });
 
-test('a token says the name and never reaches the shared storage', () => {
+test('a token defines the user id and is not written to the shared storage', () => {
   const token = tokenOf({ sub: '小美', exp: 4_000_000_000 });
   identity.setToken(token);
   expect(identity.get()).toEqual({ userId: '小美', token });
@@ -40,13 +40,13 @@ test('a token says the name and never reaches the shared storage', () => {
 });
 
 test.each(['', 'a.b', 'a.b.c', `a.${encode('x')}.c`, tokenOf({}), tokenOf({ sub: '' }), tokenOf({ sub: 1 })])(
-  '%j is no token',
+  '%j is not a token',
   (text) => {
     expect(readToken(text)).toBeNull();
   },
 );
 
-test('a token may have no end', () => {
+test('the expiry of a token is optional', () => {
   expect(readToken(tokenOf({ sub: 'ann' }))).toEqual({ userId: 'ann', expiresAt: null });
   expect(readToken(tokenOf({ sub: 'ann', exp: 2 }))?.expiresAt).toBe(2_000);
 });
@@ -60,6 +60,6 @@ test.each([
   ['a\nb', 'invalid'],
   ['a\u202eb', 'invalid'],
   ['a\ud800', 'invalid'],
-])('the name %j is %s', (name, fault) => {
-  expect(faultOf(name)).toBe(fault);
+])('validateName(%j) returns %s', (name, error) => {
+  expect(validateName(name)).toBe(error);
 });

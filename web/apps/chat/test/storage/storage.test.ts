@@ -8,7 +8,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test('what is set is got, under a name of our own', () => {
+test('values are stored with a prefix', () => {
   const store = createStore(() => localStorage);
   store.set('a', '1');
   expect(store.get('a')).toBe('1');
@@ -17,7 +17,7 @@ test('what is set is got, under a name of our own', () => {
   expect(store.get('a')).toBeNull();
 });
 
-test('where storage is forbidden the page remembers as long as it lives', () => {
+test('values are kept in memory if storage is blocked', () => {
   const store = createStore(() => {
     throw new DOMException('denied', 'SecurityError');
   });
@@ -28,7 +28,7 @@ test('where storage is forbidden the page remembers as long as it lives', () => 
   expect(store.get('a')).toBeNull();
 });
 
-test('a full storage hides nothing that was set later', () => {
+test('a value that exceeds the quota replaces the stored one', () => {
   const store = createStore(() => localStorage);
   store.set('a', 'old');
   vi.spyOn(Storage.prototype, 'setItem').mockImplementation(() => {
@@ -38,13 +38,13 @@ test('a full storage hides nothing that was set later', () => {
   expect(store.get('a')).toBe('new');
 });
 
-test('a setting ignores what is not one of its values, and tells of changes here and in other tabs', () => {
+test('a setting ignores invalid values, and notifies of changes in this and other tabs', () => {
   const setting = createSetting(
     'colour',
     (value) => value === 'red' || value === 'blue',
     () => 'red' as const,
   );
-  localStorage.setItem('roomcast.colour', 'nonsense');
+  localStorage.setItem('roomcast.colour', 'invalid');
   expect(setting.get()).toBe('red');
   const listener = vi.fn();
   const stop = setting.subscribe(listener);

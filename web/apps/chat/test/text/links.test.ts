@@ -23,12 +23,12 @@ describe('splitLinks', () => {
     'example.org',
     'https://',
     'https://u:p@evil.example',
-  ])('makes no link of %s', (text) => {
+  ])('does not link %s', (text) => {
     expect(linksOf(text)).toEqual([]);
   });
 
   test.each(['', 'a\nb', '<b>x</b> https://example.org <i>', '((((https://example.org))))'])(
-    'loses nothing of %j',
+    'keeps the whole text of %j',
     (text) => {
       expect(
         splitLinks(text)
@@ -38,7 +38,7 @@ describe('splitLinks', () => {
     },
   );
 
-  test('takes no time over a message of closing brackets', () => {
+  test('is linear in the number of closing brackets', () => {
     const text = `https://example.org/${')'.repeat(32_000)}`;
     const started = performance.now();
     expect(linksOf(text)).toEqual(['https://example.org/']);
