@@ -155,7 +155,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         channel = redis.channel_listener(CHANNEL, ingress.emit)
         metrics.add(lambda: ingress_families(ingress.counters))
         # A failure of this channel affects all gateways alike, and no delivery guarantee depends on it.
-        readiness.add("guide's ingress", channel.subscribed.is_set, vital=False)
+        readiness.add("guide's ingress", channel.subscribed.is_set, required=False)
         tasks.start("guide's ingress", channel.run())
     return gateway
 

@@ -64,7 +64,7 @@ class Process:
         self.routes: dict[str, Route] = {"/live": self.readiness.live, "/ready": self.readiness.ready}
         self.internal: InternalSite | None = None
         if config.internal is not None:
-            routes = {**self.routes, "/metrics": self.metrics.answer}
+            routes = {**self.routes, "/metrics": self.metrics.response}
             self.internal = InternalSite(config.internal, config.settings.redis, routes)
         self.tasks.start("event loop monitor", lag.run())
         self.tasks.start("readiness", self.readiness.run())

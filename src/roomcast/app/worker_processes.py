@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from roomcast.app.errors import AppError
-from roomcast.observability.logs import label_logs
+from roomcast.observability.logs import add_log_facts
 from roomcast.realtime import ServeError
 from roomcast.realtime.serving.process import bind
 
@@ -284,7 +284,7 @@ class WorkerProcesses:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._parent_pipe[1])
             os.close(self._ready_pipe[0])
-            label_logs(worker=number)
+            add_log_facts(worker=number)
             self._run_coroutine(self._main(number))
             code = 0
         except AppError as error:

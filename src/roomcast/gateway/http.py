@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from roomcast.observability.http import Answer, PlainApp, Route, json_answer
+from roomcast.observability.http import HttpResponse, PlainApp, Route, json_response
 
 
 def health_app(connections: Callable[[], int], routes: Mapping[str, Route] | None = None) -> PlainApp:
@@ -19,8 +19,8 @@ def health_app(connections: Callable[[], int], routes: Mapping[str, Route] | Non
         routes: Further routes by path.
     """
 
-    def health() -> Answer:
+    def health() -> HttpResponse:
         body = {"status": "healthy", "service": "websocket-server", "connections": connections()}
-        return json_answer(HTTPStatus.OK, body)
+        return json_response(HTTPStatus.OK, body)
 
     return PlainApp({**(routes or {}), "/health": health})

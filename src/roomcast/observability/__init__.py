@@ -1,4 +1,12 @@
-"""Structured logs and the observers that feed them.
+"""Logs, metrics and readiness of a process, and the HTTP responses that expose them.
 
-May import: chat, realtime, contract.
+May import: realtime, backoff.
+
+| module | what |
+|---|---|
+| ``logs`` | structured logging: readable lines or JSON, escaped, without secrets |
+| ``metrics`` | ``/metrics`` for Prometheus; the lag of the event loop |
+| ``readiness`` | ``/ready`` and ``/live`` |
+| ``connections`` | the observer of the Socket.IO server: logs and counts |
+| ``http`` | responses for fixed paths |
 """

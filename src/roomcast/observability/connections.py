@@ -1,9 +1,9 @@
-"""What the Socket.IO server tells of itself, logged and counted.
+"""Logs and counts the events of the Socket.IO server.
 
 Layer: observability.
 """
 
-# ruff: noqa: ARG002 - the arguments are the port's
+# ruff: noqa: ARG002 - the port defines the arguments
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger("roomcast.gateway")
 
 
 class ConnectionLog(Observer):
-    """Logs what people look for, counts the rest.
+    """An observer that logs connections and failures, and counts the rest.
 
-    Names that peers choose (events, namespaces) are never counted by name: they would grow without bound.
+    Event names and namespaces are never keys: clients choose them, so their number is unbounded.
 
     Attributes:
-        counts: By what happened, with the reason or cause behind a colon where there is one.
+        counts: Totals by kind, or by ``kind:reason``.
     """
 
     def __init__(self) -> None:
@@ -49,20 +49,19 @@ class ConnectionLog(Observer):
         """See the port."""
         self.counts[f"malformed:{fault}"] += 1
         logger.info(
-            "a client broke the protocol", extra={"ip": connection.handshake.address, "fault": fault, "detail": detail}
+            "client violated the protocol", extra={"ip": connection.handshake.address, "fault": fault, "detail": detail}
         )
 
     def peer_slow(self, connection: ObservedConnection, waiting_bytes: int) -> None:
         """See the port."""
         self.counts["slow"] += 1
         logger.warning(
-            "a client does not read: cut",
+            "slow client disconnected",
             extra={"ip": connection.handshake.address, "waiting_bytes": waiting_bytes},
         )
 
     def socket_connected(self, socket: ObservedSocket) -> None:
         """See the port."""
-        self.counts["sockets:connected"] += 1
         handshake = socket.handshake
         facts = {
             "socketId": socket.sid,
@@ -73,12 +72,10 @@ class ConnectionLog(Observer):
 
     def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
         """See the port."""
-        self.counts["sockets:refused"] += 1
         logger.info("connection refused", extra={"ip": connection.handshake.address, "namespace": namespace})
 
     def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
         """See the port."""
-        self.counts["sockets:disconnected"] += 1
         logger.debug("Socket disconnected", extra={"socketId": socket.sid, "reason": reason.value})
 
     def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:

@@ -1,4 +1,4 @@
-"""A few plain answers over HTTP: health, readiness, metrics.
+"""A small ASGI application for fixed paths: health, readiness, metrics.
 
 Layer: observability.
 """
@@ -18,34 +18,28 @@ TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer.
-
-    Attributes:
-        status: HTTP status.
-        body: In full.
-        content_type: Of the body.
-    """
+class HttpResponse:
+    """A complete HTTP response."""
 
     status: HTTPStatus
     body: bytes
     content_type: str
 
 
-Route = Callable[[], Answer]
+Route = Callable[[], HttpResponse]
 
 
-def json_answer(status: HTTPStatus, body: Mapping[str, Any]) -> Answer:
-    """An answer in JSON."""
-    return Answer(status, json.dumps(body, separators=(",", ":")).encode(), JSON)
+def json_response(status: HTTPStatus, body: Mapping[str, Any]) -> HttpResponse:
+    """A response with a JSON body."""
+    return HttpResponse(status, json.dumps(body, separators=(",", ":")).encode(), JSON)
 
 
 class PlainApp:
-    """ASGI application: GET and HEAD of fixed paths.
+    """An ASGI application that answers GET and HEAD of fixed paths.
 
     Args:
-        routes: What answers each path.
-        fallback: Gets everything else, and the lifespan; without it everything else is 404.
+        routes: The handler of each path.
+        fallback: Receives all other requests and the lifespan; None: other requests are answered 404.
     """
 
     def __init__(self, routes: Mapping[str, Route], fallback: ASGIApp | None = None) -> None:
@@ -53,7 +47,7 @@ class PlainApp:
         self._fallback = fallback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request, or the lifespan."""
         if self._fallback is not None and (scope["type"] != "http" or scope["path"] not in self._routes):
             await self._fallback(scope, receive, send)
             return
@@ -64,13 +58,13 @@ class PlainApp:
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})  # not accepted: 403
             case _:
-                await _answer(self._find(scope["method"], scope["path"]), scope["method"], send)
+                await _send(self._respond(scope["method"], scope["path"]), scope["method"], send)
 
-    def _find(self, method: str, path: str) -> Answer:
+    def _respond(self, method: str, path: str) -> HttpResponse:
         route = self._routes.get(path)
         if route is None or method not in {"GET", "HEAD"}:
-            # The guide's server tells methods and paths apart no better.
-            return Answer(HTTPStatus.NOT_FOUND, b"Not Found", TEXT)
+            # 404 for a wrong method, too, as the guide's server answers.
+            return HttpResponse(HTTPStatus.NOT_FOUND, b"Not Found", TEXT)
         return route()
 
 
@@ -81,11 +75,11 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _answer(answer: Answer, method: str, send: Send) -> None:
+async def _send(response: HttpResponse, method: str, send: Send) -> None:
     headers = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", b"%d" % len(answer.body)),
+        (b"content-type", response.content_type.encode()),
+        (b"content-length", b"%d" % len(response.body)),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": int(answer.status), "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+    await send({"type": "http.response.start", "status": int(response.status), "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

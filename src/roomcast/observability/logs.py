@@ -1,10 +1,9 @@
-"""Structured logs of the whole process, on standard error: for people, or one JSON object a line.
+"""Structured logs on standard error: readable lines, or one JSON object per line.
 
-Every module logs through the standard library, with facts in ``extra``; here the records are put into form. Two rules
-hold whatever is logged:
+Modules log through the standard library, with facts in ``extra``; this module formats the records. Two rules hold:
 
-- Nothing that a peer sent can act on a terminal or fake a line: control characters are escaped.
-- Nothing secret is shown: facts whose name says that they are secret are withheld, and tracebacks carry no variables.
+- Control characters are escaped, so that text from a client cannot act on a terminal or forge a line.
+- Facts with a name such as ``token`` or ``password`` are withheld, and tracebacks contain no variables.
 
 Layer: observability. Source: CWE-117 (log injection), CVE-2020-7694 (escape sequences in logs).
 """
@@ -24,23 +23,23 @@ import structlog
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
 
-#: C0, DEL, C1, and what ends a line in some readers; bidirectional controls reorder what a person reads.
+#: C0, DEL, C1, line separators of Unicode, and bidirectional controls, which reorder the displayed text.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-#: In tracebacks, line ends and tabs are layout.
+#: The same without line ends and tabs, which lay out a traceback.
 _UNPRINTABLE_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SECRET: Final = re.compile(r"token|secret|password|passwd|authorization|cookie|credential|^auth$", re.IGNORECASE)
 _WITHHELD: Final = "[withheld]"
-#: One fact is cut at this length: a log is no place for payloads.
+#: Longer facts are cut: logs must not contain payloads.
 _MAX_VALUE_CHARS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class LogOptions:
-    """How a process logs.
+    """Options of logging.
 
     Attributes:
-        level: The least level that is shown.
-        format: ``console`` for people, ``json`` for collectors.
+        level: The lowest level that is written.
+        format: ``console`` for terminals, ``json`` for log collectors.
     """
 
     level: LogLevel = "info"
@@ -48,17 +47,17 @@ class LogOptions:
 
 
 def escape(text: str, *, keep_lines: bool = False) -> str:
-    """``text`` with its control characters written out, as in Python's literals, so that it can act on nothing."""
+    """Replace control characters by their escape sequences, as in a Python literal."""
     pattern = _UNPRINTABLE_IN_TEXT if keep_lines else _UNPRINTABLE
     return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None:
-    """Let everything that is logged in this process come out in one form; a repeat replaces the form.
+    """Set up logging for the whole process. A second call replaces the first.
 
     Args:
         options: Level and format.
-        stream: Where to; standard error if None.
+        stream: None: standard error.
     """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
@@ -87,21 +86,21 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     root.setLevel(options.level.upper())
     logging.captureWarnings(capture=True)
     if options.level != "debug":
-        # Every request of a client library, and every start of an application, is no news.
+        # These log every request and every start at level info.
         for chatty in ("httpx", "httpcore", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def label_logs(**facts: str | int) -> None:
-    """Let every line of this process carry these facts."""
+def add_log_facts(**facts: str | int) -> None:
+    """Add these facts to every log record of the process."""
     make = logging.getLogRecordFactory()
 
-    def labelled(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make_with_facts(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         record.__dict__.update(facts)
         return record
 
-    logging.setLogRecordFactory(labelled)
+    logging.setLogRecordFactory(make_with_facts)
 
 
 def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
@@ -109,14 +108,14 @@ def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
         return structlog.processors.JSONRenderer(sort_keys=True, default=str)
     return structlog.dev.ConsoleRenderer(
         colors=out.isatty(),
-        # Rich's tracebacks would show the variables of every frame.
+        # Tracebacks by Rich contain the variables of every frame.
         exception_formatter=structlog.dev.plain_traceback,
         pad_event_to=30,
     )
 
 
 def withhold_secrets(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Processor: show no fact whose name says that it is secret, at any depth."""
+    """Processor: withhold facts with the name of a secret, at any depth."""
     for key, value in facts.items():
         facts[key] = _WITHHELD if _SECRET.search(key) else _without_secrets(value)
     return facts
@@ -129,7 +128,7 @@ def _without_secrets(value: Any) -> Any:
 
 
 def escape_values(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Processor: let no text act on a terminal or look like another line."""
+    """Processor: escape control characters in every fact."""
     for key, value in facts.items():
         facts[key] = _escaped(value, keep_lines=key in {"exception", "stack"})
     return facts

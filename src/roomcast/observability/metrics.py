@@ -1,7 +1,6 @@
-"""Metrics for Prometheus: plain numbers that parts keep for themselves, read when somebody asks.
+"""Metrics for Prometheus. Components count in plain numbers; a scrape reads them.
 
-Nothing is counted twice and nothing on the hot path knows of metrics. Labels come from small closed sets, never from
-what a client chose.
+No hot path depends on this module. Label values come from small closed sets, never from a client.
 
 Layer: observability. Source: Prometheus, "Metric and label naming".
 """
@@ -20,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from roomcast.observability.http import Answer
+from roomcast.observability.http import HttpResponse
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +31,14 @@ _Metric = CounterMetricFamily | GaugeMetricFamily
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric.
+    """One metric family.
 
     Attributes:
         name: Without the common prefix, with its unit; a counter without ``_total``.
-        text: What it tells.
-        kind: Whether it only grows.
-        values: One number, or one for each value of ``label``.
-        label: Name of the label; "" for one number.
+        text: The help text.
+        kind: The type of the metric.
+        values: One number, or one per value of ``label``.
+        label: Name of the label; "" for a single number.
     """
 
     name: str
@@ -63,28 +62,28 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def add(self, source: Source) -> None:
-        """Ask this for its numbers, too."""
+        """Add a source, which is called at each scrape."""
         self._sources.append(source)
 
     def collect(self) -> Iterator[_Metric]:
-        """See `prometheus_client`."""
+        """See `prometheus_client.registry.Collector`."""
         for source in self._sources:
             try:
                 families = list(source())
             except Exception:
-                # What one part cannot tell must not hide the others.
+                # The other sources must still be reported.
                 logger.exception("a source of metrics failed")
                 continue
             for family in families:
                 yield _metric(family)
 
     def describe(self) -> Iterable[_Metric]:
-        """See `prometheus_client`: nothing is known before it is asked for."""
+        """See `prometheus_client.registry.Collector`; the families are known only at a scrape."""
         return ()
 
-    def answer(self) -> Answer:
+    def response(self) -> HttpResponse:
         """``GET /metrics``."""
-        return Answer(HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST)
+        return HttpResponse(HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
 
 def _metric(family: Family) -> _Metric:
@@ -99,10 +98,10 @@ def _metric(family: Family) -> _Metric:
 
 
 class LoopLag:
-    """How late the event loop is: what every client waits for on top of everything else.
+    """The lag of the event loop, which delays every client.
 
     Attributes:
-        worst_s: Since it was last read by `families`.
+        worst_s: The worst lag since the last call of `families`.
     """
 
     def __init__(self) -> None:
@@ -119,6 +118,4 @@ class LoopLag:
     def families(self) -> Iterator[Family]:
         """The worst lag since the last scrape."""
         worst_s, self.worst_s = self.worst_s, 0.0
-        yield Family(
-            "event_loop_lag_seconds", "Worst lateness of the event loop since the last scrape.", "gauge", worst_s
-        )
+        yield Family("event_loop_lag_seconds", "Worst lag of the event loop since the last scrape.", "gauge", worst_s)

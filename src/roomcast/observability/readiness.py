@@ -1,9 +1,11 @@
-"""Whether a process should be sent clients: told to load balancers, which is not the same as being alive.
+"""Readiness: whether a load balancer should send clients to this process. Liveness is a separate question.
 
-Not ready: before it serves, while it drains, and while it is deaf, since its clients would get nothing. When Redis as a
-whole is away, every gateway is in the same boat: turning all of them unready would turn an outage of one part into an
-outage of all, so that is only told, for a long while (`ReadinessOptions.away_limit_s`). Nor is a listener that nothing
-promised depends on a reason to be unready: what makes one gateway deaf to it, as a rule of access does, makes all.
+- Before it serves and while it drains, a process is not ready.
+- While a required listener receives nothing although Redis answers, the process is not ready: its clients would miss
+  events.
+- While Redis is unreachable, all gateways are affected alike, and making all of them unready would turn a partial
+  outage into a full one. The process stays ready and reports ``degraded``, up to `OUTAGE_LIMIT_S`.
+- A listener that is not required only ever degrades: no delivery guarantee depends on it.
 
 Layer: observability.
 """
@@ -12,124 +14,110 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Final
 
 from roomcast.backoff import jittered
-from roomcast.observability.http import Answer, json_answer
+from roomcast.observability.http import HttpResponse, json_response
 
 logger = logging.getLogger(__name__)
+
+#: Seconds between two samples of the listeners.
+SAMPLE_S: Final = 1.0
+#: Seconds that a required listener may receive nothing while Redis answers. Listeners report that up to 5 s late.
+SILENCE_LIMIT_S: Final = 3.0
+#: Seconds that Redis may be unreachable.
+OUTAGE_LIMIT_S: Final = 60.0
 
 Probe = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadinessOptions:
-    """When a process is not ready.
-
-    Attributes:
-        sample_s: How often it is looked.
-        deaf_limit_s: How long a listener may be deaf while Redis answers commands. It is noticed up to 5 s late.
-        away_limit_s: How long Redis may be away altogether; times 1 to 1.5, so that gateways do not go in step.
-    """
-
-    sample_s: float = 1.0
-    deaf_limit_s: float = 3.0
-    away_limit_s: float = 60.0
-
-
 class Readiness:
-    """Answers ``/ready`` and ``/live``.
+    """Answers ``/ready`` and ``/live``."""
 
-    Args:
-        listeners: By name, whether each was proven to hear of late.
-        reachable: Whether Redis answers a command now; asked only while a listener is deaf.
-        options: Times.
-    """
-
-    def __init__(
-        self,
-        listeners: Mapping[str, Probe] | None = None,
-        reachable: Callable[[], Awaitable[bool]] | None = None,
-        options: ReadinessOptions | None = None,
-    ) -> None:
-        self._listeners = dict(listeners or {})
+    def __init__(self) -> None:
+        self._listeners: dict[str, Probe] = {}
         self._optional: set[str] = set()
-        self._reachable = reachable
-        self._options = options or ReadinessOptions()
-        self._away_limit_s = jittered(self._options.away_limit_s, 1.0, 1.5)
+        self._redis_reachable: Callable[[], Awaitable[bool]] | None = None
+        # Random, so that the gateways do not become unready together.
+        self._outage_limit_s = jittered(OUTAGE_LIMIT_S, 1.0, 1.5)
         self._serving = False
         self._draining = False
-        # Since when, in loop time; None: not now.
-        self._deaf_since: dict[str, float] = {}
-        self._away_since: float | None = None
+        # Loop time since when each listener receives nothing, and since when Redis is unreachable.
+        self._silent_since: dict[str, float] = {}
+        self._outage_since: float | None = None
 
     def watch_redis(self, reachable: Callable[[], Awaitable[bool]]) -> None:
-        """Ask this whether Redis answers, while a listener is deaf."""
-        self._reachable = reachable
+        """Set the check whether Redis answers a command; it is called only while a listener receives nothing."""
+        self._redis_reachable = reachable
 
-    def add(self, name: str, listener: Probe, *, vital: bool = True) -> None:
-        """Watch another listener; one that is not vital is told of while it is deaf, and no more."""
-        self._listeners[name] = listener
-        if not vital:
+    def add(self, name: str, receives: Probe, *, required: bool = True) -> None:
+        """Add a listener.
+
+        Args:
+            name: Appears in the answer of ``/ready``.
+            receives: Whether it was recently proven to receive.
+            required: Whether the process is unready while it receives nothing.
+        """
+        self._listeners[name] = receives
+        if not required:
             self._optional.add(name)
 
     def serving(self) -> None:
-        """Every address answers."""
+        """Every address accepts connections."""
         self._serving = True
 
     def drain(self) -> None:
-        """The end begins."""
+        """The shutdown has begun."""
         self._draining = True
 
     async def run(self) -> None:
-        """Watch the listeners until cancelled."""
+        """Sample the listeners until cancelled."""
         while True:
-            await self.sample()
-            await asyncio.sleep(self._options.sample_s)
+            await self._sample()
+            await asyncio.sleep(SAMPLE_S)
 
-    async def sample(self) -> None:
-        """Look once."""
+    async def _sample(self) -> None:
         now = asyncio.get_running_loop().time()
-        deaf = [name for name, hears in self._listeners.items() if not hears()]
-        if deaf and self._reachable is not None and not await self._reachable():
-            self._deaf_since.clear()
-            if self._away_since is None:
-                self._away_since = now
-                logger.warning("Redis is away")
+        silent = [name for name, receives in self._listeners.items() if not receives()]
+        if silent and self._redis_reachable is not None and not await self._redis_reachable():
+            self._silent_since.clear()
+            if self._outage_since is None:
+                self._outage_since = now
+                logger.warning("Redis is unreachable")
             return
-        if self._away_since is not None:
-            self._away_since = None
-            logger.info("Redis is back")
-        self._deaf_since = {name: self._deaf_since.get(name, now) for name in deaf}
+        if self._outage_since is not None:
+            self._outage_since = None
+            logger.info("Redis is reachable again")
+        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
 
     @property
     def reasons(self) -> list[str]:
-        """Why it is not ready; empty: it is."""
+        """Why the process is not ready; empty if it is."""
         now = asyncio.get_running_loop().time()
         reasons = [] if self._serving else ["starting"]
         if self._draining:
             reasons.append("draining")
-        limit_s = self._options.deaf_limit_s
         reasons += [
-            f"deaf: {name}"
-            for name, since in self._deaf_since.items()
-            if now - since >= limit_s and name not in self._optional
+            f"not receiving: {name}"
+            for name, since in self._silent_since.items()
+            if now - since >= SILENCE_LIMIT_S and name not in self._optional
         ]
-        if self._away_since is not None and now - self._away_since >= self._away_limit_s:
-            reasons.append("redis is away")
+        if self._outage_since is not None and now - self._outage_since >= self._outage_limit_s:
+            reasons.append("Redis is unreachable")
         return reasons
 
-    def ready(self) -> Answer:
+    def ready(self) -> HttpResponse:
         """``GET /ready``: 200, or 503 with the reasons."""
         reasons = self.reasons
         if reasons:
-            return json_answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": reasons})
-        degraded = ["redis"] if self._away_since is not None or self._deaf_since.keys() - self._optional else []
-        degraded += [name for name in self._deaf_since if name in self._optional]
-        return json_answer(HTTPStatus.OK, {"status": "ready", "degraded": degraded})
+            return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": reasons})
+        redis = self._outage_since is not None or bool(self._silent_since.keys() - self._optional)
+        degraded = ["redis"] if redis else []
+        degraded += [name for name in self._silent_since if name in self._optional]
+        return json_response(HTTPStatus.OK, {"status": "ready", "degraded": degraded})
 
-    def live(self) -> Answer:
-        """``GET /live``: the loop turns, or nobody would answer."""
-        return json_answer(HTTPStatus.OK, {"status": "alive"})
+    def live(self) -> HttpResponse:
+        """``GET /live``: an answer proves that the event loop runs."""
+        return json_response(HTTPStatus.OK, {"status": "alive"})

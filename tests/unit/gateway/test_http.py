@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from roomcast.gateway.http import health_app
-from roomcast.observability.http import PlainApp, json_answer
+from roomcast.observability.http import PlainApp, json_response
 
 
 def client() -> httpx.AsyncClient:
     app = health_app(
-        lambda: 7, {"/ready": lambda: json_answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready"})}
+        lambda: 7, {"/ready": lambda: json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready"})}
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
 
@@ -33,7 +33,7 @@ async def test_further_routes_are_served_and_head_has_no_body() -> None:
 
 async def test_in_front_of_another_application_it_serves_only_its_own_paths() -> None:
     behind = health_app(lambda: 3)
-    app = PlainApp({"/live": lambda: json_answer(HTTPStatus.OK, {"status": "alive"})}, behind)
+    app = PlainApp({"/live": lambda: json_response(HTTPStatus.OK, {"status": "alive"})}, behind)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         answers = [(await http.get(path)).status_code for path in ("/live", "/health", "/ready")]
         assert answers == [200, 200, 404]

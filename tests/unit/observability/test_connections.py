@@ -29,7 +29,7 @@ def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
     assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
 
 
-def test_what_happens_is_counted_by_reason() -> None:
+def test_events_are_counted_by_reason() -> None:
     log = ConnectionLog()
     connection = SimpleNamespace(handshake=socket().handshake)
     log.connection_opened(connection)
@@ -47,7 +47,7 @@ def test_what_happens_is_counted_by_reason() -> None:
     assert "closed:ping timeout" in log.counts
 
 
-def test_names_that_peers_choose_are_not_counted_by_name() -> None:
+def test_event_names_chosen_by_clients_are_not_counted_by_name() -> None:
     log = ConnectionLog()
     for number in range(100):
         log.event_received(socket(), f"event-{number}", handled=False)

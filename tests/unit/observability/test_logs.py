@@ -13,7 +13,7 @@ HOSTILE = "\x1b[31mred\x07\r\n2026-01-01 [error] forged \x9b \u202e \u2028 é �
 
 @pytest.fixture
 def log():
-    """Configures logging into a text, and puts back what was there."""
+    """Configures logging into a string, and restores the previous configuration."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()
@@ -30,7 +30,7 @@ def log():
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_nothing_that_a_peer_sent_acts_on_the_terminal_or_fakes_a_line(log, form) -> None:
+def test_text_from_a_client_cannot_control_the_terminal_or_forge_a_line(log, form) -> None:
     stream = log(format=form)
     facts = {"userAgent": HOSTILE, "nested": {HOSTILE: [HOSTILE]}, "object": ValueError(HOSTILE)}
     logging.getLogger("x").warning("said %s", HOSTILE, extra=facts)
@@ -39,7 +39,7 @@ def test_nothing_that_a_peer_sent_acts_on_the_terminal_or_fakes_a_line(log, form
     assert all(character.isprintable() for character in text.rstrip("\n"))
 
 
-def test_people_read_what_was_written(log) -> None:
+def test_printable_text_is_written_unchanged(log) -> None:
     stream = log()
     logging.getLogger("x").info("hello 訊息", extra={"name_of": "zoë"})
     assert "hello 訊息" in stream.getvalue()
@@ -50,7 +50,7 @@ def test_people_read_what_was_written(log) -> None:
 @pytest.mark.parametrize(
     "name", ["token", "ROOMCAST_SECRET", "password", "Authorization", "cookie", "auth", "access_token"]
 )
-def test_facts_that_are_secret_are_withheld_at_any_depth(log, form, name) -> None:
+def test_secret_facts_are_withheld_at_any_depth(log, form, name) -> None:
     stream = log(format=form)
     logging.getLogger("x").warning("hello", extra={name: "hunter2", "headers": {"deep": {name: "hunter2"}}})
     assert "hunter2" not in stream.getvalue()
@@ -58,7 +58,7 @@ def test_facts_that_are_secret_are_withheld_at_any_depth(log, form, name) -> Non
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_a_traceback_shows_no_variables(log, form) -> None:
+def test_a_traceback_contains_no_variables(log, form) -> None:
     stream = log(format=form)
     password = "hunter2"
 
@@ -75,7 +75,7 @@ def test_a_traceback_shows_no_variables(log, form) -> None:
     assert "\x1b" not in text
 
 
-def test_json_is_one_object_a_line_with_the_usual_names(log) -> None:
+def test_json_is_one_object_per_line_with_the_usual_names(log) -> None:
     stream = log(format="json")
     logging.getLogger("roomcast.x").info("New connection", extra={"socketId": "s1", "ip": "::1"})
     entry = json.loads(stream.getvalue())
@@ -89,7 +89,7 @@ def test_json_is_one_object_a_line_with_the_usual_names(log) -> None:
     }
 
 
-def test_the_level_is_the_least_that_is_shown(log) -> None:
+def test_records_below_the_level_are_not_written(log) -> None:
     stream = log(level="warning")
     logging.getLogger("x").info("quiet")
     logging.getLogger("x").warning("loud")
@@ -97,19 +97,19 @@ def test_the_level_is_the_least_that_is_shown(log) -> None:
     assert "loud" in stream.getvalue()
 
 
-def test_configuring_twice_logs_once(log) -> None:
+def test_a_second_configuration_replaces_the_first(log) -> None:
     log()
     stream = log()
     logging.getLogger("x").info("once")
     assert stream.getvalue().count("once") == 1
 
 
-def test_a_fact_is_no_place_for_payloads(log) -> None:
+def test_a_long_fact_is_cut(log) -> None:
     stream = log()
     logging.getLogger("x").info("hello", extra={"detail": "x" * 100_000})
     assert len(stream.getvalue()) < 3_000
 
 
-def test_escaping_writes_control_characters_out() -> None:
+def test_control_characters_become_escape_sequences() -> None:
     assert escape("a\x1b[0m\n") == "a\\x1b[0m\\n"
     assert escape("a\n\tb\x00", keep_lines=True) == "a\n\tb\\x00"

@@ -12,7 +12,7 @@ from roomcast.observability.metrics import Family, LoopLag, Metrics
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
-    text = metrics.answer().body.decode()
+    text = metrics.response().body.decode()
     return {
         (sample.name, tuple(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -20,7 +20,7 @@ def read(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def test_counters_and_gauges_come_with_labels_or_without() -> None:
+def test_counters_and_gauges_have_labels_or_none() -> None:
     metrics = Metrics()
     metrics.add(
         lambda: [
@@ -37,7 +37,7 @@ def test_counters_and_gauges_come_with_labels_or_without() -> None:
     assert any(name == "python_info" for name, _ in found)
 
 
-def test_a_source_that_fails_hides_no_other() -> None:
+def test_a_failing_source_does_not_hide_the_others() -> None:
     def broken() -> Iterator[Family]:
         raise RuntimeError("no numbers")
 
@@ -47,7 +47,7 @@ def test_a_source_that_fails_hides_no_other() -> None:
     assert read(metrics)["roomcast_messages_total", ()] == 1
 
 
-def test_what_the_server_tells_is_split_by_reason() -> None:
+def test_connection_counts_are_split_by_reason() -> None:
     log = ConnectionLog()
     log.counts.update({"opened:polling": 3, "closed:ping timeout": 2, "refused:origin": 1, "upgraded": 1})
     metrics = Metrics()
@@ -59,7 +59,7 @@ def test_what_the_server_tells_is_split_by_reason() -> None:
     assert found["roomcast_connections_upgraded_total", ()] == 1
 
 
-def test_the_worst_lag_is_told_once() -> None:
+def test_the_worst_lag_is_reset_by_a_scrape() -> None:
     lag = LoopLag()
     lag.worst_s = 0.5
     assert [family.values for family in lag.families()] == [0.5]
