@@ -1,8 +1,27 @@
 """Roomcast: a real-time chat backend for Python teams.
 
-Layers, each importing only those below it (checked by import-linter, see ARCHITECTURE.md):
-cli, app, settings, the services (gateway, api, worker), their parts (store, eventlog, auth, responders,
-observability), the domain and the Socket.IO server (chat, realtime), and the contracts (contract, wire).
+A module imports only from rows below its own (checked by import-linter; see ARCHITECTURE.md):
+
+| module | what |
+|---|---|
+| ``cli`` | the `roomcast` command |
+| ``app`` | builds the services from the settings |
+| ``settings`` | the only reader of the environment |
+| ``gateway`` | the Socket.IO gateway service |
+| ``api`` | the REST API service and the chat page |
+| ``worker`` | the service that answers with AI |
+| ``store`` | the database: SQLite or PostgreSQL |
+| ``eventlog`` | the event log of each chat: in memory or in Redis |
+| ``presence`` | the presence board: in memory or in Redis |
+| ``auth`` | access tokens |
+| ``responders`` | AI responders |
+| ``observability`` | logs, metrics, readiness |
+| ``chat`` | the domain: use cases and ports |
+| ``realtime`` | a Socket.IO server, usable alone |
+| ``contract`` | typed events and payloads |
+| ``wire`` | Engine.IO and Socket.IO, sans-I/O |
+| ``redis_client`` | connections and commands to Redis |
+| ``backoff`` | pauses between attempts, with jitter |
 """
 
 __version__ = "0.1.0"

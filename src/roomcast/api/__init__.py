@@ -1,4 +1,14 @@
-"""The main API (port 3000): REST over the domain, and the chat page.
+"""The API service (port 3000): REST over the use cases of `roomcast.chat`, and the chat page.
 
-May import: chat, auth, observability, contract.
+May import: auth, chat, contract.
+
+| module | what |
+|---|---|
+| ``app`` | `create_api`: the ASGI application |
+| ``routes`` | the endpoints, from HTTP to a use case and back |
+| ``callers`` | bearer token to caller |
+| ``problems`` | errors as RFC 9457 problem details |
+| ``middleware`` | checks of the Host header, the content type and the size of a body |
+| ``page`` | the files of the chat page and their headers |
+| ``services``, ``options`` | the use cases and the options that `create_api` is given |
 """

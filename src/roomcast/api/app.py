@@ -1,4 +1,4 @@
-"""The API as one ASGI application.
+"""The ASGI application of the API.
 
 Layer: api.
 """
@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from roomcast import __version__
-from roomcast.api.middleware import BodyRules, HostCheck
+from roomcast.api.middleware import BodyCheck, HostCheck
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
@@ -31,8 +31,8 @@ from roomcast.contract.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-#: What each error of the domain is over HTTP.
-_ANSWERS: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
+#: Status and code of each error of the domain.
+_STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     ChatNotFound: (404, ErrorCode.CHAT_NOT_FOUND),
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
@@ -41,7 +41,7 @@ _ANSWERS: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
 
 
 async def _on_chat_error(_request: Request, error: Exception) -> Response:
-    found = _ANSWERS.get(type(error)) if isinstance(error, ChatError) else None
+    found = _STATUSES.get(type(error)) if isinstance(error, ChatError) else None
     if found is None:
         raise error
     status, code = found
@@ -49,16 +49,16 @@ async def _on_chat_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
-    logger.error("the store is unavailable: %s", error, extra={"path": request.scope["path"]})
+    logger.error("database unavailable: %s", error, extra={"path": request.scope["path"]})
     return problem_response(
         503,
-        "the database did not answer; repeat with the same clientMsgId and nothing is sent twice",
+        "the database is unavailable; repeat the request with the same clientMsgId, so that the message is stored once",
         headers={"Retry-After": "1"},
     )
 
 
 class _Api(FastAPI):
-    """Describes errors with the media type that they have."""
+    """FastAPI with the media type of problem details in its OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
@@ -71,23 +71,21 @@ class _Api(FastAPI):
 
 
 def create_api(services: ApiServices, options: ApiOptions | None = None) -> FastAPI:
-    """The REST API and the chat page.
-
-    It owns nothing that has to be started or stopped: whoever made the services does that.
+    """Create the REST API with the chat page. It has no lifespan: the caller starts and stops ``services``.
 
     Args:
-        services: What it runs on.
-        options: See there.
+        services: The use cases behind the routes.
+        options: None: the defaults.
     """
     options = options or ApiOptions()
-    middleware = [Middleware(BodyRules, limit_bytes=options.max_body_bytes)]
+    middleware = [Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(
         title="Roomcast",
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
-        # Their pages load scripts from a foreign host; the document itself is at /openapi.json.
+        # The interactive pages load scripts from another host; /openapi.json remains.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -100,6 +98,6 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.include_router(router)
-    # Behind the routes, and not a route: so a wrong method on one of them stays a 405.
-    app.router.default = StaticPage(options.page_directory, options.connect_sources)
+    # The default, not a route: a route for every path would turn a wrong method (405) into 404.
+    app.router.default = StaticPage(connect_sources=options.connect_sources)
     return app

@@ -1,4 +1,4 @@
-"""Who sent a request: the bearer token, or anyone while authentication is off.
+"""The caller of a request, from its bearer token; anonymous while authentication is off.
 
 Layer: api. Source: RFC 6750 (bearer tokens).
 """
@@ -17,21 +17,21 @@ from roomcast.chat.model import ANYONE, Caller
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
-def identify(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
-    """The caller behind an Authorization header.
+def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
+    """Authenticate an Authorization header.
 
     Args:
         verifier: None: authentication is off.
-        authorization: The header, if there is one.
+        authorization: The value of the header; None: absent.
 
     Raises:
-        HTTPException: 401; the header is missing or its token is not good.
+        HTTPException: 401, the header is missing or its token is invalid.
     """
     if verifier is None:
         return ANYONE
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise HTTPException(401, "send your token in the header: Authorization: Bearer …", _CHALLENGE)
+        raise HTTPException(401, "send an access token in the header: Authorization: Bearer …", _CHALLENGE)
     try:
         identity = verifier.verify(token.strip())
     except TokenRejected as error:
@@ -39,21 +39,21 @@ def identify(verifier: TokenVerifier | None, authorization: str | None) -> Calle
     return Caller(None if identity.service else identity.user_id, service=identity.service)
 
 
-#: Describes the scheme in the OpenAPI document; `identify` reads the header, and says more when it refuses.
-_SCHEME: Final = HTTPBearer(auto_error=False, description="An access token; not needed while authentication is off.")
+#: Only describes the scheme in the OpenAPI document; `authenticate` reads the header, with more precise errors.
+_SCHEME: Final = HTTPBearer(auto_error=False, description="An access token. Not required while authentication is off.")
 
 
 async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
-    return identify(request.app.state.services.verifier, request.headers.get("authorization"))
+    return authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
 
 
 async def _service(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
     if not caller.unrestricted:
-        raise HTTPException(403, "this needs a service token")
+        raise HTTPException(403, "this endpoint requires a service token")
     return caller
 
 
-#: The caller of a route.
-CallerOf = Annotated[Caller, Depends(_caller)]
-#: The caller of a route that is for other back ends only.
-ServiceOf = Annotated[Caller, Depends(_service)]
+#: A route parameter: the caller.
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+#: A route parameter: the caller, which must have a service token.
+ServiceCaller = Annotated[Caller, Depends(_service)]

@@ -1,4 +1,4 @@
-"""Options of the API; without the web framework, so that whoever plans needs not load it.
+"""Options of the API. Imports no web framework, so that a configuration can be checked without it.
 
 Layer: api.
 """
@@ -6,11 +6,6 @@ Layer: api.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
-#: Where `npm run build` in web/ leaves the page.
-PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +13,14 @@ class ApiOptions:
     """Options of the API.
 
     Attributes:
-        gateway_url: Where browsers find the gateway; None: see ``gateway_port``.
-        gateway_port: The gateway's port on the API's own host; None: it is on the API's own port.
-        allowed_hosts: Hosts that are answered to, without port, IPv6 in brackets; None: all. Needed wherever there is
-            no authentication, or a page of a rebound name could read everything.
-        connect_sources: Origins of the gateway, for the page's content security policy.
-        page_directory: Where the built page is.
-        max_body_bytes: Largest request body.
+        gateway_url: URL of the gateway for browsers; None: it is on the host of the API, at ``gateway_port``.
+        gateway_port: None: the port of the API.
+        allowed_hosts: Accepted values of the Host header, without a port, IPv6 in brackets; None: all. Required without
+            authentication, as protection against DNS rebinding.
+        connect_sources: Origins of the gateway, for the content security policy of the page.
     """
 
     gateway_url: str | None = None
     gateway_port: int | None = None
     allowed_hosts: tuple[str, ...] | None = None
     connect_sources: tuple[str, ...] = ()
-    page_directory: Path = PAGE_DIRECTORY
-    max_body_bytes: int = 1_048_576

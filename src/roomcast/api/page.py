@@ -1,8 +1,9 @@
-"""The chat page: the files that the web build made, with the headers that a page of strangers' text needs.
+"""The chat page: the files of the web build, with headers that protect against hostile chat text.
 
-Hashed assets may be kept for ever, the document never. A link to a chat is the page itself; so is what nobody knows, as
-a 404, so that people are told in their language and programs (a client on the wrong port) by the status. Where nothing
-is built, a plain text says what to do.
+- Assets have a hash in their names and are cached for ever; the document is revalidated each time.
+- Links to chats answer the document. So do unknown paths, with status 404: a person sees the page's own message, and a
+  program sees the status.
+- Without a build, a plain text says how to create one.
 
 Layer: api. Source: W3C Content Security Policy 3.
 """
@@ -16,22 +17,23 @@ from typing import Final
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from roomcast.api.options import PAGE_DIRECTORY
 from roomcast.api.problems import problem_response
 
-#: Where the page shows a chat; see web/apps/chat/src/routing/route.ts.
+#: The build output of web/apps/chat.
+PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
+#: Path prefix of a chat; see web/apps/chat/src/routing/route.ts.
 CHATS: Final = "/c/"
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
 
-In a checkout: `make run` builds it. The API is here all the same: /api/chats, /openapi.json.
+In a checkout, `make run` builds it. The API works without it: /api/chats, /openapi.json.
 """
 
 
 def content_security_policy(connect_sources: Sequence[str]) -> str:
-    """The page's policy.
+    """The Content-Security-Policy of the page.
 
     Args:
-        connect_sources: Origins beside its own that the page talks to: the gateway's, as http(s) and ws(s).
+        connect_sources: Further origins that the page connects to: those of the gateway, as http(s) and ws(s).
     """
     return "; ".join(
         (
@@ -50,10 +52,10 @@ def content_security_policy(connect_sources: Sequence[str]) -> str:
 
 
 class StaticPage:
-    """An ASGI app that serves the page's files.
+    """An ASGI application that serves the files of the page.
 
     Args:
-        directory: Where index.html and assets/ are.
+        directory: The folder with index.html and assets/.
         connect_sources: See `content_security_policy`.
     """
 
@@ -67,7 +69,7 @@ class StaticPage:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a file, the page or a problem; websockets are the gateway's."""
+        """Answer with a file, the document or a problem. WebSockets are rejected: they belong to the gateway."""
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # not accepted: 403
@@ -77,27 +79,27 @@ class StaticPage:
 
     def _answer(self, method: str, path: str) -> Response:
         if method not in {"GET", "HEAD"}:
-            return problem_response(405, "the page is only read", headers={"Allow": "GET, HEAD"})
+            return problem_response(405, "the chat page accepts GET and HEAD only", headers={"Allow": "GET, HEAD"})
         if path == "/api" or path.startswith("/api/"):
-            return problem_response(404, "there is nothing at this path")
+            return problem_response(404, "no endpoint has this path")
         file = self._file(path)
         if file is None and path.startswith("/assets/"):
-            return problem_response(404, "there is no such file; reload the page")
+            return problem_response(404, "no such file in this version; reload the page")
         status = 200
         if file is None:
             file = self._directory / "index.html"
             if not file.is_file():
                 return PlainTextResponse(NOT_BUILT, 200, headers=self._headers)
             status = 200 if path == "/" or path.startswith(CHATS) else 404
-        kept = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
-        return FileResponse(file, status, headers={**self._headers, "Cache-Control": kept})
+        caching = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
+        return FileResponse(file, status, headers={**self._headers, "Cache-Control": caching})
 
     def _file(self, path: str) -> Path | None:
-        """The file of a URL path; None if there is none inside the page's folder."""
+        """The file of a URL path; None: no such file inside the folder of the page."""
         if "\0" in path or "\\" in path:
             return None
         try:
             found = (self._directory / path.lstrip("/")).resolve()
             return found if found.is_relative_to(self._directory) and found.is_file() else None
-        except OSError:  # a name that is longer than any file's
+        except OSError:  # the name is too long for a file
             return None

@@ -1,4 +1,4 @@
-"""Errors over REST: every one is a problem document with a stable code.
+"""Errors of the API as problem details with a stable code.
 
 Layer: api. Source: RFC 9457.
 """
@@ -21,7 +21,7 @@ from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-#: The code of a status that the framework itself answers with.
+#: The codes of statuses that FastAPI and Starlette produce.
 CODES: Final[dict[int, ErrorCode]] = {
     400: ErrorCode.BAD_REQUEST,
     401: ErrorCode.UNAUTHORIZED,
@@ -36,7 +36,7 @@ CODES: Final[dict[int, ErrorCode]] = {
     500: ErrorCode.INTERNAL,
     503: ErrorCode.UNAVAILABLE,
 }
-#: A request can be wrong in as many places as it has members; more than this helps nobody.
+#: Listed errors of one request; it can have as many as it has members.
 MAX_ITEMS: Final = 20
 
 
@@ -48,13 +48,13 @@ def problem_response(
     errors: Sequence[ProblemItem] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document.
+    """Create a response with a problem document.
 
     Args:
         status: HTTP status.
-        detail: What is wrong and what to do, for a person.
-        code: For a machine; by default that of the status.
-        errors: What is wrong where, for a request with a shape.
+        detail: What is wrong and what to do, for people.
+        code: For programs; None: the code of the status.
+        errors: The invalid members of the request.
         headers: Further response headers.
     """
     problem = Problem(
@@ -68,13 +68,13 @@ def problem_response(
         ),
         errors=list(errors) if errors else None,
     )
-    # ASCII only: what a peer sent may stand in it, and a lone surrogate has no UTF-8.
+    # ASCII only: it may quote the request, and a lone surrogate cannot be encoded as UTF-8.
     body = json.dumps(problem.model_dump(mode="json", by_alias=True))
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def _pointer(location: Sequence[Any]) -> str:
-    """Where in the request: a JSON Pointer into the body, or ``?name``."""
+    """The location of an error: a JSON Pointer into the body, or ``?name`` for a query parameter."""
     source, *rest = location
     if source == "body":
         return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)
@@ -99,13 +99,13 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     return problem_response(error.status_code, str(error.detail), headers=error.headers)
 
 
-async def _on_crash(request: Request, error: Exception) -> Response:
-    logger.error("a request failed", exc_info=error, extra={"method": request.method, "path": request.scope["path"]})
-    return problem_response(500, "something went wrong here; it was logged, and trying again may help")
+async def _on_internal_error(request: Request, error: Exception) -> Response:
+    logger.error("request failed", exc_info=error, extra={"method": request.method, "path": request.scope["path"]})
+    return problem_response(500, "internal error; it was logged, and repeating the request may help")
 
 
 def install_problems(app: FastAPI) -> None:
-    """Let every error of the framework leave as a problem document."""
+    """Answer every error of the framework with a problem document."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(Exception, _on_crash)
+    app.add_exception_handler(Exception, _on_internal_error)

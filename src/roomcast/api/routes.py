@@ -1,6 +1,6 @@
-"""The routes: from HTTP to a use case and back. Nothing is decided here.
+"""The routes: from HTTP to a use case and back. They contain no business rules.
 
-Events and messages leave as the bytes that were made at their commit; they are not decoded on the way.
+Events and messages are sent as the bytes that were encoded at their commit.
 
 Layer: api.
 """
@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from roomcast import __version__
-from roomcast.api.callers import CallerOf, ServiceOf
+from roomcast.api.callers import CurrentCaller, ServiceCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
@@ -61,12 +61,12 @@ def _json(body: bytes | Output, status: int = 200) -> Response:
 
 
 def _trace(request: Request) -> str | None:
-    """The request's W3C ``traceparent``, if it is one."""
+    """The W3C ``traceparent`` header of the request; None: absent or invalid."""
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
 
 
-def _to_wire(chat: StoredChat, epoch: str) -> rest.Chat:
+def _chat_body(chat: StoredChat, epoch: str) -> rest.Chat:
     return rest.Chat(
         id=chat.id,
         title=chat.title,
@@ -78,38 +78,38 @@ def _to_wire(chat: StoredChat, epoch: str) -> rest.Chat:
 
 
 def encode_position(position: ChatPosition) -> str:
-    """A position in the list of chats as an opaque cursor."""
+    """Encode a position in the list of chats as an opaque cursor."""
     text = json.dumps([position.last_activity_ms, position.id])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_position(cursor: str) -> ChatPosition:
-    """Back from `encode_position`.
+    """Decode a cursor of `encode_position`.
 
     Raises:
-        RequestValidationError: it was not made by us.
+        RequestValidationError: the cursor is invalid.
     """
     try:
         milliseconds, chat_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        chat_id.encode()  # a lone surrogate is no text, and no database takes it
+        chat_id.encode()  # fails for a lone surrogate, which no database accepts
     except (binascii.Error, ValueError, TypeError, RecursionError, AttributeError):
         milliseconds, chat_id = None, None
     if type(milliseconds) is not int or not isinstance(chat_id, str) or abs(milliseconds) > MAX_SEQ:
         raise RequestValidationError(
-            [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Take it from nextCursor of the page before"}]
+            [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Use the nextCursor of the previous page"}]
         )
     return ChatPosition(milliseconds, chat_id)
 
 
 @router.get("/health", response_model=rest.Health, tags=["service"])
 async def health() -> Response:
-    """Whether the process answers."""
+    """Answer while the process runs."""
     return _json(rest.Health(service="roomcast-api"))
 
 
 @router.get("/api/config", response_model=rest.Config, tags=["service"])
 async def config(request: Request) -> Response:
-    """What a page needs to know before it connects."""
+    """Read what a client needs before it connects."""
     services, options = _services(request), request.app.state.options
     if not isinstance(options, ApiOptions):
         raise TypeError("app.state.options is not ApiOptions")
@@ -127,11 +127,13 @@ async def config(request: Request) -> Response:
     "/api/chat/messages",
     status_code=201,
     response_model=Message,
-    responses={200: {"model": Message, "description": "Sent before with this clientMsgId: the first result"}},
+    responses={
+        200: {"model": Message, "description": "A message with this clientMsgId exists: it is returned unchanged"}
+    },
     tags=["messages"],
 )
-async def send_message(request: Request, caller: CallerOf, command: rest.SendMessage) -> Response:
-    """Send a message. Answers once it is on disk."""
+async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
+    """Send a message. The response is sent after the commit."""
     committed = await _services(request).writer.send(caller, command, _trace(request))
     if logger.isEnabledFor(logging.DEBUG):
         event = committed.event
@@ -141,48 +143,48 @@ async def send_message(request: Request, caller: CallerOf, command: rest.SendMes
 
 
 @router.post("/api/chats", status_code=201, response_model=rest.Chat, tags=["chats"])
-async def create_chat(request: Request, caller: CallerOf, command: rest.CreateChat) -> Response:
+async def create_chat(request: Request, caller: CurrentCaller, command: rest.CreateChat) -> Response:
     """Create a chat."""
     services = _services(request)
     chat = await services.writer.create_chat(caller, command)
-    return _json(_to_wire(chat, services.reader.epoch), 201)
+    return _json(_chat_body(chat, services.reader.epoch), 201)
 
 
 @router.get("/api/chats", response_model=rest.ChatPage, tags=["chats"])
 async def list_chats(
     request: Request,
-    caller: CallerOf,
+    caller: CurrentCaller,
     limit: PageLimit = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
 ) -> Response:
-    """The caller's chats, newest activity first."""
+    """List the caller's chats, those with the latest activity first."""
     before = None if cursor is None else decode_position(cursor)
     read = await _services(request).reader.chats(caller, limit, before)
     return _json(
         rest.ChatPage(
-            chats=[_to_wire(chat, read.epoch) for chat in read.chats],
+            chats=[_chat_body(chat, read.epoch) for chat in read.chats],
             next_cursor=None if read.next is None else encode_position(read.next),
         )
     )
 
 
 @router.get("/api/chats/{chat_id}", response_model=rest.Chat, tags=["chats"])
-async def read_chat(request: Request, caller: CallerOf, chat_id: ChatId) -> Response:
-    """One chat."""
+async def read_chat(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
+    """Read one chat."""
     services = _services(request)
-    return _json(_to_wire(await services.reader.chat(caller, chat_id), services.reader.epoch))
+    return _json(_chat_body(await services.reader.chat(caller, chat_id), services.reader.epoch))
 
 
 @router.get("/api/chats/{chat_id}/events", response_model=rest.EventPage, tags=["messages"])
 async def list_events(
     request: Request,
-    caller: CallerOf,
+    caller: CurrentCaller,
     chat_id: ChatId,
     after: SeqParam = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
-    """What happened after a cursor, as the gateway would emit it: for catching up."""
+    """List the events after a cursor, as the gateway emits them. Clients use it to catch up."""
     read = await _services(request).reader.events(caller, chat_id, after, limit, epoch)
     items = b",".join(event_item(event) for event in read.events)
     return _json(
@@ -200,13 +202,13 @@ async def list_events(
 @router.get("/api/chats/{chat_id}/messages", response_model=rest.MessagePage, tags=["messages"])
 async def list_messages(
     request: Request,
-    caller: CallerOf,
+    caller: CurrentCaller,
     chat_id: ChatId,
     before: SeqParam | None = None,
     after: SeqParam | None = None,
     limit: PageLimit = DEFAULT_PAGE,
 ) -> Response:
-    """Messages to show; without ``before`` and ``after`` the newest."""
+    """List messages, oldest first; without ``before`` and ``after`` the newest page."""
     if before is not None and after is not None:
         raise RequestValidationError(
             [{"type": "conflict", "loc": ("query", "before"), "msg": "Give before or after, not both"}]
@@ -224,8 +226,8 @@ async def list_messages(
 
 
 @router.get("/api/chats/{chat_id}/members", response_model=rest.MemberPage, tags=["members"])
-async def list_members(request: Request, caller: CallerOf, chat_id: ChatId) -> Response:
-    """Who belongs to a chat."""
+async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
+    """List the members of a chat."""
     members = await _services(request).reader.members(caller, chat_id)
     return _json(
         rest.MemberPage(members=[rest.Member(user_id=member.user_id, added_at=member.added_at) for member in members])
@@ -233,25 +235,25 @@ async def list_members(request: Request, caller: CallerOf, chat_id: ChatId) -> R
 
 
 @router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
-async def add_member(request: Request, caller: CallerOf, chat_id: ChatId, user_id: UserId) -> Response:
-    """Add a member; any member may. Adding one who is there changes nothing."""
+async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
+    """Add a member. Every member may do this; adding an existing member changes nothing."""
     await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
     return Response(status_code=204)
 
 
 @router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
-async def remove_member(request: Request, caller: CallerOf, chat_id: ChatId, user_id: UserId) -> Response:
-    """Remove a member; any member may, themselves included. Removing one who is not there changes nothing."""
+async def remove_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
+    """Remove a member. Every member may do this, for themselves, too; removing a non-member changes nothing."""
     await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
     return Response(status_code=204)
 
 
 @router.post("/api/internal/admissions", response_model=rest.AdmissionAnswers, include_in_schema=False)
-async def admit(request: Request, _service: ServiceOf, asked: rest.AdmissionRequests) -> Response:
-    """A gateway asks whether users may join, and where the chats end."""
+async def admit(request: Request, _service: ServiceCaller, asked: rest.AdmissionRequests) -> Response:
+    """Decide for a gateway which users may join which chats, and return the heads of those chats."""
     services = _services(request)
     if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
-        raise HTTPException(422, "userId is needed while authentication is on")
+        raise HTTPException(422, "userId is required while authentication is on")
     answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
     return _json(rest.AdmissionAnswers(answers=answers))
 
@@ -264,18 +266,18 @@ async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.Adm
     except NotAMember:
         return rest.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
     except StoreUnavailable:
-        # One verdict among others: theirs may be known.
+        # Only this decision of the batch is unavailable.
         return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     except Exception:
-        # Likewise, and whoever asks again must not spoil every batch that they are in.
-        logger.exception("an admission failed", extra={"chat_id": ask.chat_id})
+        # A bug for one user must not fail the whole batch, now and at each retry.
+        logger.exception("admission failed", extra={"chat_id": ask.chat_id})
         return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
     return rest.AdmissionDecision(admitted=answer)
 
 
 @router.post("/api/internal/nudges", status_code=204, include_in_schema=False)
-async def request_publish(request: Request, _service: ServiceOf, asked: rest.PublishRequest) -> Response:
-    """A gateway sees a gap: bring the chat's log up to date. Answers when it was tried."""
+async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
+    """Bring the log of a chat up to date for a gateway that sees a gap. The response follows the attempt."""
     await _services(request).admissions.request_publish(asked.chat_id)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""What the API runs on, handed in by the composition.
+"""The use cases that the composition passes to the API.
 
 Layer: api.
 """

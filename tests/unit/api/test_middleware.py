@@ -1,4 +1,4 @@
-"""Hosts, content types and body sizes, before any route."""
+"""Checks of host, content type and body size before the routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from roomcast.api.middleware import BodyRules, HostCheck, host_name
+from roomcast.api.middleware import BodyCheck, HostCheck, host_name
 from roomcast.api.problems import install_problems
 
 
@@ -46,37 +46,37 @@ def test_a_host_header_names_a_host_without_its_port(header: str, name: str) -> 
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:3000", "", "[::1", "localhost@evil"]
 )
-async def test_another_host_is_misdirected(host: str) -> None:
+async def test_another_host_is_rejected_as_misdirected(host: str) -> None:
     async with client(HostCheck(application(), ["localhost", "127.0.0.1", "[::1]"])) as http:
         answer = await http.post("/echo", headers={"Host": host})
     assert (answer.status_code, answer.json()["code"]) == (421, "misdirected")
 
 
-async def test_a_named_host_is_answered() -> None:
+async def test_an_allowed_host_is_accepted() -> None:
     async with client(HostCheck(application(), ["localhost"])) as http:
         assert (await http.post("/echo", headers={"Host": "localhost:3000"})).json() == 0
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
-async def test_a_body_that_does_not_say_json_is_refused(kind: str) -> None:
-    async with client(BodyRules(application())) as http:
+async def test_a_body_without_a_json_content_type_is_rejected(kind: str) -> None:
+    async with client(BodyCheck(application())) as http:
         answer = await http.post("/echo", content="{}", headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported-media-type")
 
 
-async def test_json_with_a_charset_is_taken() -> None:
-    async with client(BodyRules(application())) as http:
+async def test_json_with_a_charset_is_accepted() -> None:
+    async with client(BodyCheck(application())) as http:
         answer = await http.post("/echo", content="{}", headers={"Content-Type": "application/json; charset=utf-8"})
     assert answer.json() == 2
 
 
 @pytest.mark.parametrize(("size", "status"), [(10, 200), (11, 413)])
-async def test_a_body_is_taken_up_to_the_limit_and_not_a_byte_more(size: int, status: int) -> None:
-    async with client(BodyRules(application(), limit_bytes=10)) as http:
+async def test_a_body_is_accepted_up_to_exactly_the_limit(size: int, status: int) -> None:
+    async with client(BodyCheck(application(), limit_bytes=10)) as http:
         assert (await http.post("/echo", content=b"x" * size, headers=JSON)).status_code == status
 
 
-async def test_a_chunked_body_is_cut_while_it_is_read() -> None:
+async def test_a_chunked_body_is_rejected_while_it_is_read() -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -85,14 +85,14 @@ async def test_a_chunked_body_is_cut_while_it_is_read() -> None:
             sent += 1
             yield b"x" * 10
 
-    async with client(BodyRules(application(), limit_bytes=100)) as http:
+    async with client(BodyCheck(application(), limit_bytes=100)) as http:
         answer = await http.post("/echo", content=endless(), headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
 
 
 @pytest.mark.parametrize("declared", ["-1", "1e9", "9" * 40, "٣"])
-async def test_a_content_length_that_is_no_number_or_too_large_is_refused(declared: str) -> None:
-    async with client(BodyRules(application())) as http:
+async def test_an_invalid_or_too_large_content_length_is_rejected(declared: str) -> None:
+    async with client(BodyCheck(application())) as http:
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", declared.encode())]
         answer = await http.post("/echo", content=b"{}", headers=headers)
     assert answer.status_code == 413

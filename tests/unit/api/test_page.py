@@ -1,4 +1,4 @@
-"""The page's files, their headers, and paths that want out of the folder."""
+"""The files of the page, their headers, and paths that try to leave the folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def client(folder: Path) -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c"])
-async def test_the_page_is_served_for_itself_and_for_every_chat_and_never_kept(page: Path, path: str) -> None:
+async def test_the_document_is_served_for_the_root_and_for_every_chat_and_not_cached(page: Path, path: str) -> None:
     async with client(page) as http:
         answer = await http.get(path)
     assert (answer.status_code, answer.text) == (200, "<!doctype html>the page")
@@ -37,13 +37,13 @@ async def test_the_page_is_served_for_itself_and_for_every_chat_and_never_kept(p
 
 
 @pytest.mark.parametrize("path", ["/socket.io/", "/favicon.ico", "/c", "/" + "a" * 300, "/" + "a/" * 3_000])
-async def test_an_unknown_path_is_the_page_for_people_and_a_404_for_programs(page: Path, path: str) -> None:
+async def test_an_unknown_path_answers_the_document_with_status_404(page: Path, path: str) -> None:
     async with client(page) as http:
         answer = await http.get(path)
     assert (answer.status_code, answer.text) == (404, "<!doctype html>the page")
 
 
-async def test_hashed_assets_are_kept_for_ever_and_missing_ones_are_not_the_page(page: Path) -> None:
+async def test_assets_are_cached_for_ever_and_a_missing_asset_is_a_404(page: Path) -> None:
     async with client(page) as http:
         assert "immutable" in (await http.get("/assets/app-1a2b.js")).headers["cache-control"]
         assert (await http.get("/assets/app-0000.js")).status_code == 404
@@ -52,24 +52,24 @@ async def test_hashed_assets_are_kept_for_ever_and_missing_ones_are_not_the_page
 @pytest.mark.parametrize(
     "path", ["/../secret.txt", "/%2e%2e/secret.txt", "/assets/..%2f..%2fsecret.txt", "/..%5csecret.txt", "/%00"]
 )
-async def test_no_path_leads_out_of_the_folder(page: Path, path: str) -> None:
+async def test_no_path_leaves_the_folder(page: Path, path: str) -> None:
     async with client(page) as http:
         assert "secret" not in (await http.get(path)).text
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/nothing"])
-async def test_an_unknown_api_path_is_a_problem_and_not_the_page(page: Path, path: str) -> None:
+async def test_an_unknown_api_path_answers_a_problem_document(page: Path, path: str) -> None:
     async with client(page) as http:
         answer = await http.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
-async def test_the_page_is_only_read(page: Path) -> None:
+async def test_only_get_and_head_are_allowed(page: Path) -> None:
     async with client(page) as http:
         assert (await http.post("/")).status_code == 405
 
 
-async def test_a_websocket_is_refused(page: Path) -> None:
+async def test_a_websocket_is_rejected(page: Path) -> None:
     received: list[Message] = [{"type": "websocket.connect"}]
     sent: list[Message] = []
 
@@ -83,13 +83,13 @@ async def test_a_websocket_is_refused(page: Path) -> None:
     assert sent == [{"type": "websocket.close", "code": 1000}]
 
 
-async def test_without_a_build_a_text_says_what_to_do(tmp_path: Path) -> None:
+async def test_without_a_build_a_text_says_how_to_create_one(tmp_path: Path) -> None:
     async with client(tmp_path) as http:
         answer = await http.get("/")
     assert "make run" in answer.text
 
 
-def test_the_policy_names_the_gateway_and_no_inline_code() -> None:
+def test_the_policy_allows_the_gateway_and_no_inline_code() -> None:
     policy = content_security_policy(["ws://localhost:3001"])
     assert "connect-src 'self' ws://localhost:3001" in policy
     assert "unsafe" not in policy

@@ -38,12 +38,12 @@ async def send(client: httpx.AsyncClient, **changes: Any) -> httpx.Response:
     return await client.post("/api/chat/messages", json=HELLO | changes)
 
 
-async def test_health_says_who_answers(client: httpx.AsyncClient) -> None:
+async def test_health_names_the_service(client: httpx.AsyncClient) -> None:
     response = await client.get("/health")
     assert (response.status_code, response.json()) == (200, {"status": "healthy", "service": "roomcast-api"})
 
 
-async def test_the_config_tells_a_page_where_to_connect(tmp_path: Path) -> None:
+async def test_the_config_contains_the_address_of_the_gateway(tmp_path: Path) -> None:
     options = ApiOptions(gateway_port=3001)
     async with open_api(tmp_path, options=options) as (client, backend):
         assert (await client.get("/api/config")).json() == {
@@ -54,7 +54,7 @@ async def test_the_config_tells_a_page_where_to_connect(tmp_path: Path) -> None:
         }
 
 
-async def test_a_message_is_answered_as_it_will_be_emitted(client: httpx.AsyncClient) -> None:
+async def test_the_response_to_a_message_is_what_the_gateway_emits(client: httpx.AsyncClient) -> None:
     response = await send(client, userId="ann", clientMsgId="k")
     assert response.status_code == 201
     message = response.json()
@@ -83,7 +83,7 @@ async def test_a_repeat_answers_200_and_the_first_result(client: httpx.AsyncClie
     assert repeat.json() == first.json()
 
 
-async def test_anyone_may_speak_as_ai_while_authentication_is_off(client: httpx.AsyncClient) -> None:
+async def test_every_caller_may_send_as_ai_while_authentication_is_off(client: httpx.AsyncClient) -> None:
     assert (await send(client, role="AI")).json()["role"] == "AI"
 
 
@@ -98,7 +98,7 @@ async def test_events_are_paged_up_to_the_head(client: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("cursor", [{"epoch": "unknown"}, {"after": 9}])
-async def test_a_cursor_of_another_history_is_told_to_start_over(
+async def test_a_cursor_of_another_history_is_answered_with_reset(
     client: httpx.AsyncClient, cursor: dict[str, Any]
 ) -> None:
     epoch = (await send(client)).json()["epoch"]
@@ -106,7 +106,7 @@ async def test_a_cursor_of_another_history_is_told_to_start_over(
     assert page == {"epoch": epoch, "events": [], "seq": 1, "more": False, "reset": True}
 
 
-async def test_large_pages_end_early_and_say_so(client: httpx.AsyncClient) -> None:
+async def test_large_pages_end_early_with_more_set(client: httpx.AsyncClient) -> None:
     await asyncio.gather(*(send(client, content="界" * 32_768) for _ in range(60)))
     page = (await client.get("/api/chats/c/events", params={"limit": 500})).json()
     assert (len(page["events"]), page["more"], page["seq"]) == (50, True, 60)
@@ -130,7 +130,7 @@ async def test_messages_are_paged_in_both_directions(client: httpx.AsyncClient) 
     assert await page(limit=2, after=3) == ([4, 5], False, 5)
 
 
-async def test_large_pages_of_messages_end_early_on_the_far_side(client: httpx.AsyncClient) -> None:
+async def test_large_pages_of_messages_omit_the_messages_farthest_from_the_cursor(client: httpx.AsyncClient) -> None:
     await asyncio.gather(*(send(client, content="界" * 32_768) for _ in range(12)))
 
     async def page(**params: int) -> tuple[int, int, bool]:
@@ -172,7 +172,7 @@ def test_a_position_survives_its_cursor() -> None:
     assert decode_position(encode_position(position)) == position
 
 
-async def test_members_come_and_go(client: httpx.AsyncClient) -> None:
+async def test_members_are_added_and_removed(client: httpx.AsyncClient) -> None:
     await send(client)
     path = "/api/chats/c/members/a%2Fb%20%E7%8E%8B"
     assert (await client.put(path)).status_code == 204
@@ -221,7 +221,7 @@ MESSAGES = "/api/chat/messages"
         pytest.param(b"x" * 1_048_577, JSON, 413, "too-large", id="huge"),
     ],
 )
-async def test_bad_bodies_get_a_clear_problem(
+async def test_an_invalid_body_is_answered_with_a_problem(
     client: httpx.AsyncClient, content: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     response = await client.post(MESSAGES, content=content, headers=headers)
@@ -229,12 +229,12 @@ async def test_bad_bodies_get_a_clear_problem(
     assert (await send(client)).status_code == 201
 
 
-async def test_the_longest_content_is_taken_and_one_more_is_not(client: httpx.AsyncClient) -> None:
+async def test_content_is_accepted_up_to_exactly_the_limit(client: httpx.AsyncClient) -> None:
     assert (await send(client, content="😀" * 32_768)).status_code == 201
     assert problem(await send(client, content="x" * 32_769))["errors"][0]["pointer"] == "/content"
 
 
-async def test_a_body_that_lies_about_its_size_is_cut_while_it_is_read(client: httpx.AsyncClient) -> None:
+async def test_a_body_without_a_declared_size_is_rejected_while_it_is_read(client: httpx.AsyncClient) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b" " * 65_536
@@ -266,18 +266,20 @@ async def test_a_body_that_lies_about_its_size_is_cut_while_it_is_read(client: h
         ("/api/chat/messages", 405),
     ],
 )
-async def test_bad_questions_get_a_clear_problem(client: httpx.AsyncClient, path: str, status: int) -> None:
+async def test_an_invalid_query_or_path_is_answered_with_a_problem(
+    client: httpx.AsyncClient, path: str, status: int
+) -> None:
     response = await client.get(path)
     assert problem(response)["status"] == status
 
 
-async def test_a_wrong_method_says_which_are_right(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(client: httpx.AsyncClient) -> None:
     response = await client.delete("/api/chats/c/events")
     assert problem(response)["code"] == "method-not-allowed"
     assert response.headers["allow"] == "GET"
 
 
-async def test_an_unavailable_store_is_503_and_worth_another_try(
+async def test_an_unavailable_database_is_503_with_retry_after(
     client: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_api(tmp_path / "other") as (other, backend):
@@ -291,7 +293,7 @@ async def test_an_unavailable_store_is_503_and_worth_another_try(
         assert "secret" not in response.text
 
 
-async def test_a_bug_is_500_without_its_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_is_500_without_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_api(tmp_path) as (client, backend):
 
         async def broken(*_args: object) -> None:
@@ -303,7 +305,7 @@ async def test_a_bug_is_500_without_its_details(tmp_path: Path, monkeypatch: pyt
         assert "secret" not in response.text
 
 
-async def test_another_host_is_refused_where_hosts_are_given(tmp_path: Path) -> None:
+async def test_another_host_is_rejected_if_hosts_are_configured(tmp_path: Path) -> None:
     async with open_api(tmp_path, options=ApiOptions(allowed_hosts=("localhost", "127.0.0.1"))) as (client, _):
         assert (await client.get("/health")).status_code == 200
         response = await client.get("/api/chats", headers={"Host": "evil.example"})
@@ -375,7 +377,7 @@ async def test_only_members_read_send_and_manage_and_others_cannot_tell_that_the
     assert len((await guarded.get("/api/chats", headers=BOB)).json()["chats"]) == 1
 
 
-async def test_membership_follows_its_changes(guarded: httpx.AsyncClient) -> None:
+async def test_access_follows_membership_changes(guarded: httpx.AsyncClient) -> None:
     await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)
     assert (await guarded.put("/api/chats/c/members/bob", headers=ANN)).status_code == 204
     assert (await guarded.post(MESSAGES, json=HELLO, headers=BOB)).json()["userId"] == "bob"
@@ -383,7 +385,7 @@ async def test_membership_follows_its_changes(guarded: httpx.AsyncClient) -> Non
     assert (await guarded.get("/api/chats/c/events", headers=BOB)).status_code == 404
 
 
-async def test_the_token_says_who_speaks(guarded: httpx.AsyncClient) -> None:
+async def test_the_token_determines_the_sender(guarded: httpx.AsyncClient) -> None:
     await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)
     assert (await guarded.post(MESSAGES, json=HELLO, headers=ANN)).json()["userId"] == "ann"
     forged = await guarded.post(MESSAGES, json=HELLO | {"userId": "bob"}, headers=ANN)
@@ -394,7 +396,7 @@ async def test_the_token_says_who_speaks(guarded: httpx.AsyncClient) -> None:
     assert (await guarded.post(MESSAGES, json=HELLO | {"userId": "bob"}, headers=SERVICE)).json()["userId"] == "bob"
 
 
-async def test_a_gateway_is_told_whether_a_user_may_join(guarded: httpx.AsyncClient) -> None:
+async def test_admissions_are_decided_in_batches(guarded: httpx.AsyncClient) -> None:
     epoch = (await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)).json()["epoch"]
 
     async def admit(*asks: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
@@ -420,7 +422,7 @@ async def test_a_gateway_is_told_whether_a_user_may_join(guarded: httpx.AsyncCli
     assert problem(await admit({"chatId": "c", "userId": "ann"}, headers=ANN))["code"] == "forbidden"
 
 
-async def test_one_admission_that_fails_spoils_no_other_of_its_batch(
+async def test_one_failed_admission_leaves_the_others_of_its_batch_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_api(tmp_path) as (client, backend):
