@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.realtime.options import ANY_ORIGIN
+
+if TYPE_CHECKING:
+    from roomcast.redis_client import RedisAddress, RedisOptions
 
 DEFAULT_GATEWAY_PORT: Final = 3001
 DEFAULT_API_PORT: Final = 3000
@@ -46,29 +49,6 @@ class SettingsError(Exception):
     def __init__(self, variable: str, problem: str) -> None:
         super().__init__(f"{variable} {problem}")
         self.variable = variable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisSettings:
-    """Address and credentials of Redis: ``REDIS_URL``, or the guide's ``REDIS_HOST``, ``REDIS_PORT``, ….
-
-    Attributes:
-        addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some of its nodes.
-        sentinel_master: Name of the master in Sentinel; None: no Sentinel.
-        cluster: Whether it is a Redis Cluster.
-        username: ACL user.
-        password: Password of that user.
-        db: Database number.
-        tls: Whether to encrypt connections and verify the certificate of the server.
-    """
-
-    addresses: tuple[tuple[str, int], ...]
-    sentinel_master: str | None = None
-    cluster: bool = False
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    db: int = 0
-    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +86,7 @@ class Settings:
     gateway_url: str | None = None
     data_dir: Path = DEFAULT_DATA_DIR
     database: Path | str | None = field(default=None, repr=False)
-    redis: RedisSettings | None = None
+    redis: RedisOptions | None = None
     internal_host: str | None = None
     internal_port: int | None = None
     unready_s: float = 0.0
@@ -158,7 +138,7 @@ def check_port(name: str, port: int) -> int:
     return port
 
 
-def _redis(environ: Mapping[str, str]) -> RedisSettings | None:
+def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
     url = environ.get("REDIS_URL", "").strip()
     if url:
@@ -169,7 +149,10 @@ def _redis(environ: Mapping[str, str]) -> RedisSettings | None:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise SettingsError("REDIS_HOST", f"is {host!r}; expected one host name or address (REDIS_URL takes several)")
     port = _port(environ, "REDIS_PORT") or DEFAULT_REDIS_PORT
-    return RedisSettings(addresses=((host, port),), password=environ.get("REDIS_PASSWORD") or None)
+    # Imported here: a process without Redis does not load redis-py.
+    from roomcast.redis_client import RedisAddress, RedisOptions
+
+    return RedisOptions(addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD") or None)
 
 
 _REDIS_HINT: Final = (
@@ -182,7 +165,9 @@ _REDIS_QUERY_HINT: Final = (
 )
 
 
-def _redis_url(url: str) -> RedisSettings:
+def _redis_url(url: str) -> RedisOptions:
+    from roomcast.redis_client import RedisOptions, RedisTls
+
     # The value may hold a password, so no error repeats it.
     scheme, separator, rest = url.partition("://")
     transport, _, kind = scheme.lower().partition("+")
@@ -200,18 +185,20 @@ def _redis_url(url: str) -> RedisSettings:
     wanted = {"": len(addresses) == 1, "cluster": number == "0", "sentinel": master is not None}
     if parts or not number.isascii() or not number.isdigit() or not wanted[kind]:
         raise SettingsError("REDIS_URL", _REDIS_HINT)
-    return RedisSettings(
+    return RedisOptions(
         addresses=addresses,
         sentinel_master=master,
         cluster=kind == "cluster",
         username=unquote(username) or None if at else None,
         password=unquote(password) or None if at else None,
         db=int(number[:4]),
-        tls=transport == "rediss",
+        tls=RedisTls() if transport == "rediss" else None,
     )
 
 
-def _redis_address(item: str) -> tuple[str, int]:
+def _redis_address(item: str) -> RedisAddress:
+    from roomcast.redis_client import RedisAddress
+
     try:
         parts = urlsplit(f"//{item}")
         host, port = parts.hostname, parts.port
@@ -219,7 +206,7 @@ def _redis_address(item: str) -> tuple[str, int]:
         host, port = None, None
     if not host or not host.isprintable():
         raise SettingsError("REDIS_URL", _REDIS_HINT)
-    return host, DEFAULT_REDIS_PORT if port is None else check_port("REDIS_URL's port", port)
+    return RedisAddress(host, DEFAULT_REDIS_PORT if port is None else check_port("REDIS_URL's port", port))
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:

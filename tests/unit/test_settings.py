@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from roomcast.observability.logs import LogOptions
-from roomcast.settings import RedisSettings, Settings, SettingsError, read_settings
+from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
+from roomcast.settings import Settings, SettingsError, read_settings
 
 SECRET = "a secret of more than thirty-two bytes"
 
@@ -80,21 +81,29 @@ def test_a_service_link_of_kubernetes_is_explained() -> None:
 
 def test_the_variables_of_the_guide_configure_redis() -> None:
     redis = read_settings({"REDIS_HOST": "cache", "REDIS_PORT": "6380", "REDIS_PASSWORD": "hidden"}).redis
-    assert redis == RedisSettings(addresses=(("cache", 6380),), password="hidden")
+    assert redis == RedisOptions(addresses=(RedisAddress("cache", 6380),), password="hidden")
     assert "hidden" not in repr(redis)
-    assert read_settings({"REDIS_HOST": "cache"}).redis == RedisSettings(addresses=(("cache", 6379),))
+    assert read_settings({"REDIS_HOST": "cache"}).redis == RedisOptions(addresses=(RedisAddress("cache", 6379),))
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("redis://cache", RedisSettings(addresses=(("cache", 6379),))),
-        ("redis://:p%40ss@[::1]:7000/2", RedisSettings(addresses=(("::1", 7000),), password="p@ss", db=2)),
-        ("rediss://u:p@cache", RedisSettings(addresses=(("cache", 6379),), username="u", password="p", tls=True)),
-        ("redis+cluster://a:1,b:2", RedisSettings(addresses=(("a", 1), ("b", 2)), cluster=True)),
+        ("redis://cache", RedisOptions(addresses=(RedisAddress("cache", 6379),))),
+        ("redis://:p%40ss@[::1]:7000/2", RedisOptions(addresses=(RedisAddress("::1", 7000),), password="p@ss", db=2)),
+        (
+            "rediss://u:p@cache",
+            RedisOptions(addresses=(RedisAddress("cache", 6379),), username="u", password="p", tls=RedisTls()),
+        ),
+        ("redis+cluster://a:1,b:2", RedisOptions(addresses=(RedisAddress("a", 1), RedisAddress("b", 2)), cluster=True)),
         (
             "redis+sentinel://:p@a:1,b/mymaster/3",
-            RedisSettings(addresses=(("a", 1), ("b", 6379)), sentinel_master="mymaster", password="p", db=3),
+            RedisOptions(
+                addresses=(RedisAddress("a", 1), RedisAddress("b", 6379)),
+                sentinel_master="mymaster",
+                password="p",
+                db=3,
+            ),
         ),
     ],
 )

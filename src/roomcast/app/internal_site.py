@@ -18,10 +18,10 @@ from roomcast.realtime import Site
 from roomcast.realtime.core.nodes import NodeAddress
 from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
 from roomcast.realtime.transports.application import Application, InternalApplication
-from roomcast.settings import RedisSettings
 
 if TYPE_CHECKING:
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
+    from roomcast.redis_client import RedisOptions
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class InternalSite:
         site: The site to serve.
     """
 
-    def __init__(self, address: InternalAddress, redis: RedisSettings | None, routes: Mapping[str, Route]) -> None:
+    def __init__(self, address: InternalAddress, redis: RedisOptions | None, routes: Mapping[str, Route]) -> None:
         self._redis = redis
         self._plain = PlainApp(routes)
         self._directory: RedisDirectory | None = None
@@ -62,7 +62,7 @@ class InternalSite:
             self._directory.announce(NodeAddress(self._announced_host, port, self._secret))
 
 
-def resolve_host(redis: RedisSettings | None) -> str:
+def resolve_host(redis: RedisOptions | None) -> str:
     """The address at which the other gateways reach this machine: the one on its route to Redis.
 
     If the name of Redis does not resolve yet, as while a platform starts its services, it is the address on the default

@@ -14,27 +14,18 @@ from roomcast.eventlog.redis.channel_listener import ChannelListener
 from roomcast.presence.redis import RedisPresenceBoard
 from roomcast.realtime.adapters.redis import Emitter, RedisAdapter
 from roomcast.realtime.forwarding.redis_directory import RedisDirectory
-from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisTls, RedisUnavailable
-from roomcast.settings import RedisSettings
+from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable
 
 
 class RedisServices:
     """Builds what one process uses of Redis.
 
     Args:
-        settings: The address and credentials of Redis.
+        options: Addresses, credentials, limits.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
-        self._options = RedisOptions(
-            addresses=tuple(RedisAddress(host, port) for host, port in settings.addresses),
-            sentinel_master=settings.sentinel_master,
-            cluster=settings.cluster,
-            username=settings.username,
-            password=settings.password,
-            db=settings.db,
-            tls=RedisTls() if settings.tls else None,
-        )
+    def __init__(self, options: RedisOptions) -> None:
+        self._options = options
 
     @asynccontextmanager
     async def event_log(self) -> AsyncIterator[RedisEventLog]:

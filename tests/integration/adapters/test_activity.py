@@ -16,7 +16,6 @@ from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.realtime.adapters.redis import RedisAdapter
 from roomcast.realtime.core.cluster import Broadcast
 from roomcast.redis_client import RedisAddress, RedisOptions
-from roomcast.settings import RedisSettings
 from support.ports import free_port
 from support.recording_node import RecordingNode
 from support.redis_topology import redis_cluster
@@ -35,7 +34,7 @@ async def test_users_of_node_and_of_this_package_are_notified_once_each(cluster:
         for ack, room in enumerate(rooms):
             await client.websocket.send(f"42{ack}" + json.dumps(["join", room]))
             assert (await client.packet()).ack_id == ack
-    settings = RedisSettings(addresses=(("127.0.0.1", cluster.redis.port),))
+    settings = RedisOptions(addresses=(RedisAddress("127.0.0.1", cluster.redis.port),))
     users = ["ann", "ben", *(f"user-{number}" for number in range(498))]
     async with RedisServices(settings).emitter() as emitter:
         await RoomAnnouncer(emitter).announce(users, activity(7))
@@ -57,7 +56,7 @@ async def test_servers_at_every_node_of_a_redis_cluster_are_notified(tmp_path: P
             await adapter.start()
             listeners.append((adapter, node))
         try:
-            settings = RedisSettings(addresses=(("127.0.0.1", nodes.servers[0].port),), cluster=True)
+            settings = RedisOptions(addresses=(RedisAddress("127.0.0.1", nodes.servers[0].port),), cluster=True)
             async with RedisServices(settings).emitter() as emitter:
                 for seq in range(5):
                     await RoomAnnouncer(emitter).announce(["ann", "ben"], activity(seq))
@@ -71,6 +70,6 @@ async def test_servers_at_every_node_of_a_redis_cluster_are_notified(tmp_path: P
 
 
 async def test_without_redis_a_notification_raises_an_error() -> None:
-    async with RedisServices(RedisSettings(addresses=(("127.0.0.1", free_port()),))).emitter() as emitter:
+    async with RedisServices(RedisOptions(addresses=(RedisAddress("127.0.0.1", free_port()),))).emitter() as emitter:
         with pytest.raises(AnnouncementLost):
             await RoomAnnouncer(emitter).announce(["ann"], activity(1))

@@ -7,10 +7,11 @@ import pytest
 
 from roomcast.app.config import api_config, gateway_config, up_config
 from roomcast.auth.tokens import AuthOptions
-from roomcast.settings import RedisSettings, Settings, SettingsError
+from roomcast.redis_client import RedisAddress, RedisOptions
+from roomcast.settings import Settings, SettingsError
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
-REDIS = RedisSettings(addresses=(("127.0.0.1", 6379),))
+REDIS = RedisOptions(addresses=(RedisAddress("127.0.0.1", 6379),))
 PAGES = ("http://localhost:3000", "http://127.0.0.1:3000")
 
 

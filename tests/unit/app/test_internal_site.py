@@ -12,12 +12,13 @@ from roomcast.app.addresses import outgoing_address
 from roomcast.app.config import ProcessConfig, api_config, gateway_config, up_config
 from roomcast.app.internal_site import resolve_host
 from roomcast.app.process import connect_shared, running_process
-from roomcast.settings import RedisSettings, Settings
+from roomcast.redis_client import RedisAddress, RedisOptions
+from roomcast.settings import Settings
 
 # No server listens there; these tests need none.
-REDIS = RedisSettings(addresses=(("127.0.0.1", 1),))
+REDIS = RedisOptions(addresses=(RedisAddress("127.0.0.1", 1),))
 FACING_REDIS = "192.0.2.9"
-UNRESOLVABLE = ("redis.invalid", 6379)
+UNRESOLVABLE = RedisAddress("redis.invalid", 6379)
 
 
 async def internal_host(config: ProcessConfig) -> str | None:
@@ -54,15 +55,15 @@ async def test_without_redis_every_process_binds_the_configured_host_or_loopback
 
 def test_a_redis_on_this_machine_means_loopback_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert resolve_host(RedisSettings(addresses=(("127.0.0.1", 6379),))) == "127.0.0.1"
+        assert resolve_host(RedisOptions(addresses=(RedisAddress("127.0.0.1", 6379),))) == "127.0.0.1"
     assert "ROOMCAST_INTERNAL_HOST" in caplog.text
 
 
 def test_the_first_redis_address_that_resolves_decides() -> None:
     # Reserved for documentation (RFC 5737); selecting a route to it sends nothing. Without a network there is no route,
     # and loopback is left.
-    outside = ("198.51.100.1", 6379)
-    redis = RedisSettings(addresses=(UNRESOLVABLE, outside), cluster=True)
+    outside = RedisAddress("198.51.100.1", 6379)
+    redis = RedisOptions(addresses=(UNRESOLVABLE, outside), cluster=True)
     assert resolve_host(redis) == (outgoing_address() or "127.0.0.1")
 
 
@@ -71,7 +72,7 @@ def test_a_redis_that_does_not_resolve_yet_means_the_address_of_the_default_rout
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, outgoing: str | None, expected: str
 ) -> None:
     monkeypatch.setattr(internal_site, "outgoing_address", lambda: outgoing)
-    assert resolve_host(RedisSettings(addresses=(UNRESOLVABLE,))) == expected
+    assert resolve_host(RedisOptions(addresses=(UNRESOLVABLE,))) == expected
     (record,) = caplog.records
     assert "ROOMCAST_INTERNAL_HOST" in record.message
     assert record.host == expected  # type: ignore[attr-defined]  # set by `extra`
