@@ -137,7 +137,7 @@ async def send_message(request: Request, caller: CurrentCaller, command: rest.Se
     committed = await _services(request).writer.send(caller, command, _trace(request))
     if logger.isEnabledFor(logging.DEBUG):
         event = committed.event
-        facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "created": committed.created}
+        facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "repeat": not committed.created}
         logger.debug("message committed", extra=facts)
     return _json(committed.event.payload, 201 if committed.created else 200)
 
