@@ -1,4 +1,4 @@
-"""The chat page in a real Chromium against a real `roomcast up`: what people see, whatever happens to the rest."""
+"""The chat page in a real Chromium against a real `roomcast up`: what users see through restarts and outages."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ async def post(server: Roomcast, chat_id: str, *contents: str, user_id: str = "p
             (await http.post("/api/chat/messages", json=body)).raise_for_status()
 
 
-async def same_for_all(*tabs: Tab) -> None:
-    """Everybody has the same messages, each once, in the order of their seq."""
+async def assert_same_messages(*tabs: Tab) -> None:
+    """Check that all tabs show the same messages, each once, in the order of their seq."""
     first, *others = [await tab.messages() for tab in tabs]
     assert [message.seq for message in first] == list(range(1, len(first) + 1))
     assert len({message.id for message in first}) == len(first)
@@ -44,7 +44,7 @@ async def same_for_all(*tabs: Tab) -> None:
         assert other == first
 
 
-async def test_two_people_chat_each_message_once_and_in_one_order(browser: Browser, tmp_path: Path) -> None:
+async def test_two_users_see_each_message_once_and_in_one_order(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "Ada") as ada, open_tab(browser, server.api_url, "小美") as mei:
             assert ada.page.url == mei.page.url == f"{server.api_url}/c/lobby"
@@ -56,12 +56,12 @@ async def test_two_people_chat_each_message_once_and_in_one_order(browser: Brows
             await asyncio.gather(talk(ada, "Ada"), talk(mei, "小美"))
             await ada.shows(20)
             await mei.shows(20)
-            await same_for_all(ada, mei)
+            await assert_same_messages(ada, mei)
             shown = await mei.messages()
             assert [message.text for message in shown if message.author == "Ada"] == [f"Ada {n}" for n in range(10)]
 
 
-async def test_who_is_here_and_who_is_typing_is_seen_and_goes_away(browser: Browser, tmp_path: Path) -> None:
+async def test_presence_and_typing_appear_and_disappear(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "Ada") as ada:
             async with open_tab(browser, server.api_url, "小美") as mei:
@@ -78,7 +78,7 @@ async def test_who_is_here_and_who_is_typing_is_seen_and_goes_away(browser: Brow
                 await mei.say("你好")
                 await ada.sees("你好")
                 await expect(ada.by("typing")).to_have_attribute("data-count", "0")
-                # A reload is not seen as leaving.
+                # A reload does not show as leaving.
                 await mei.page.reload()
                 await mei.is_connected()
                 await expect(mei.by("presence")).to_have_attribute("data-online", "2", timeout=LIMIT_MS)
@@ -105,7 +105,7 @@ async def test_the_demo_answers_and_a_reload_keeps_everything(browser: Browser, 
             await expect(ada.by("composer")).to_have_value("half a thought")
 
 
-async def test_what_was_sent_while_the_network_was_cut_arrives_both_ways(browser: Browser, tmp_path: Path) -> None:
+async def test_messages_sent_while_offline_arrive_in_both_directions(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "Ada") as ada, open_tab(browser, server.api_url, "Bob") as bob:
             await ada.say("before")
@@ -119,11 +119,11 @@ async def test_what_was_sent_while_the_network_was_cut_arrives_both_ways(browser
             await ada.restore()
             for tab in (ada, bob):
                 await tab.shows(3)
-            await same_for_all(ada, bob)
+            await assert_same_messages(ada, bob)
             await expect(ada.by("connection-banner")).to_have_count(0)
 
 
-async def test_an_unsent_message_outlives_a_reload(browser: Browser, tmp_path: Path) -> None:
+async def test_an_unsent_message_survives_a_reload(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "Ada") as ada:
             await ada.page.route("**/api/chat/messages", lambda route: route.abort("connectionrefused"))
@@ -135,7 +135,7 @@ async def test_an_unsent_message_outlives_a_reload(browser: Browser, tmp_path: P
             await ada.shows(1)
 
 
-async def test_a_restart_of_the_process_loses_nothing_and_goes_by_silently(browser: Browser, tmp_path: Path) -> None:
+async def test_a_restart_of_the_process_loses_nothing_and_shows_no_error(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with (
             open_tab(browser, server.api_url, "Ada", server_is_killed=True) as ada,
@@ -153,7 +153,7 @@ async def test_a_restart_of_the_process_loses_nothing_and_goes_by_silently(brows
                 await tab.shows(2)
             await bob.say("and on we go")
             await ada.shows(3)
-            await same_for_all(ada, bob)
+            await assert_same_messages(ada, bob)
 
 
 async def test_a_deleted_data_directory_resets_an_open_tab(browser: Browser, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ async def test_a_deleted_data_directory_resets_an_open_tab(browser: Browser, tmp
             server.stop()
             shutil.rmtree(data)
             server.start()
-            # Before the tab is back, others write over what it knew: only the epoch tells.
+            # New events take the seqs that the tab has seen, before it is back: only the epoch differs.
             await post(server, "lobby", "new 1", "new 2", "new 3", "new 4")
             await ada.sees("new 4")
             await ada.shows(4)
@@ -195,7 +195,7 @@ async def test_an_older_copy_of_the_data_resets_an_open_tab(browser: Browser, tm
             assert [message.text for message in await ada.messages()] == ["kept", "written over it"]
 
 
-async def test_chats_are_made_shared_by_link_and_marked_unread(browser: Browser, tmp_path: Path) -> None:
+async def test_chats_are_created_shared_by_link_and_marked_unread(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "Ada") as ada:
             await ada.by("new-chat").click()
@@ -222,24 +222,22 @@ async def test_chats_are_made_shared_by_link_and_marked_unread(browser: Browser,
                 await expect(unread).to_have_count(0)
 
 
-async def test_what_is_said_elsewhere_marks_its_chat_without_the_list_being_asked_for(
-    browser: Browser, tmp_path: Path
-) -> None:
+async def test_a_message_in_another_chat_marks_it_unread_without_a_request(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         await post(server, "plans", "a first thought", user_id="Ada")
         async with open_tab(browser, server.api_url, "Ada") as ada:
             plans = ada.page.locator("[data-testid=chat-item][data-chat-id=plans]")
             await expect(plans).to_have_attribute("data-unread", "false")
-            # From here on the list is never answered: what shows was pushed.
+            # From here on the list of chats gets no response: every change was pushed.
             await ada.page.route("**/api/chats?*", lambda _route: None)
             await post(server, "plans", "another one", user_id="小美")
             await expect(plans).to_have_attribute("data-unread", "true", timeout=LIMIT_MS)
-            # What she writes herself, on another device, is no news.
+            # Her own message from another device is not unread.
             await post(server, "plans", "agreed", user_id="Ada")
             await expect(plans).to_have_attribute("data-unread", "false", timeout=LIMIT_MS)
 
 
-async def test_history_loads_upwards_without_a_jump_and_news_wait_below(browser: Browser, tmp_path: Path) -> None:
+async def test_older_messages_load_without_a_jump_and_new_ones_are_counted(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         await post(server, "lobby", *(f"message {number}\nwith a second line" for number in range(1, 301)))
         async with open_tab(browser, server.api_url, "Ada") as ada:
@@ -268,7 +266,7 @@ async def test_history_loads_upwards_without_a_jump_and_news_wait_below(browser:
 
 
 async def settled_top(tab: Tab, seq: int) -> float:
-    """Where a message stands once two frames agree on it."""
+    """The position of a message once it is the same in two frames."""
     return float(
         await tab.page.evaluate(
             """async (seq) => {
@@ -295,7 +293,7 @@ async def test_the_page_works_from_every_address(
             await ada.shows(1)
 
 
-async def test_language_and_appearance_follow_the_reader_and_their_choice(browser: Browser, tmp_path: Path) -> None:
+async def test_language_and_appearance_follow_the_browser_and_the_switches(browser: Browser, tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with open_tab(browser, server.api_url, "小美", locale="zh-TW", color_scheme="dark") as mei:
             root = mei.page.locator("html")
@@ -311,7 +309,7 @@ async def test_language_and_appearance_follow_the_reader_and_their_choice(browse
             await expect(root).to_have_css("background-color", "rgb(255, 255, 255)")
 
 
-async def test_text_of_others_is_only_text(browser: Browser, tmp_path: Path) -> None:
+async def test_message_text_is_never_markup(browser: Browser, tmp_path: Path) -> None:
     attack = "<img src=x onerror=alert(1)><script>alert(2)</script> javascript:alert(3)"
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         await post(server, "lobby", attack, "see https://example.org/?q=<b>", user_id="<b>Eve</b>")
@@ -338,7 +336,7 @@ async def test_a_narrow_screen_has_the_chats_in_a_drawer(browser: Browser, tmp_p
             assert width <= narrow["width"]
 
 
-async def test_with_authentication_on_a_token_lets_in_and_a_bad_one_does_not(browser: Browser, tmp_path: Path) -> None:
+async def test_a_valid_token_is_accepted_and_a_forged_one_rejected(browser: Browser, tmp_path: Path) -> None:
     secret = {"ROOMCAST_SECRET": "a secret of the tests, long enough for HS256", **NO_ANSWERS}
     token = run_roomcast("token", "ada", env=secret).stdout.strip()
     stranger = {"ROOMCAST_SECRET": "another secret, just as long as the first one"}
@@ -365,7 +363,7 @@ async def test_with_authentication_on_a_token_lets_in_and_a_bad_one_does_not(bro
             mallory.errors.clear()  # the browser logs each refused request
 
 
-async def test_a_long_name_stays_in_its_place_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+async def test_a_long_name_stays_inside_its_column_on_a_phone(browser: Browser, tmp_path: Path) -> None:
     name = "W" * 128
     phone = {"viewport": {"width": 390, "height": 700}}
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
@@ -373,16 +371,14 @@ async def test_a_long_name_stays_in_its_place_on_a_phone(browser: Browser, tmp_p
         async with open_tab(browser, server.api_url, name, **phone) as ada:
             await ada.shows(1)
             edge = "(item) => item.getBoundingClientRect().right"
-            # The drawer is shut: nothing of it may stick out into the conversation.
+            # The drawer is closed: none of it may overlap the conversation.
             assert await ada.by("me").evaluate(edge) <= 0
             assert await ada.by("sign-out").evaluate(edge) <= 0
             author = ada.page.locator(".group__author bdi")
             assert await author.evaluate(edge) <= 390
 
 
-async def test_a_gateway_that_does_not_let_the_page_in_is_told_by_page_and_log(
-    browser: Browser, tmp_path: Path
-) -> None:
+async def test_a_page_of_a_rejected_origin_shows_it_and_the_gateway_logs_it(browser: Browser, tmp_path: Path) -> None:
     env = {**NO_ANSWERS, "ALLOWED_ORIGINS": "https://chat.example"}
     with Roomcast.up(tmp_path / "data", env=env) as server:
         context = await browser.new_context()

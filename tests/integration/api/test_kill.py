@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what was answered is there, once, in one order."""
+"""SIGKILL at any moment: every acknowledged message is stored once, in one order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHATS = 3
 
 @asynccontextmanager
 async def api(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
-    """The API as its own process, and a client of it; killed at the end, however far it got."""
+    """The API as a process, and a client of it. The process is killed at the end."""
     url = sqlite_url(directory / "roomcast.db")
     process = await asyncio.create_subprocess_exec(sys.executable, SCRIPT, url, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
@@ -48,7 +48,7 @@ async def events_of(client: httpx.AsyncClient, chat_id: str) -> list[dict[str, A
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_what_was_answered_survives_a_kill_under_load(tmp_path: Path, seed: int) -> None:
+async def test_acknowledged_messages_survive_a_kill_under_load(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     asked: set[tuple[str, str]] = set()
     answered: dict[tuple[str, str], dict[str, Any]] = {}
@@ -84,7 +84,7 @@ async def test_what_was_answered_survives_a_kill_under_load(tmp_path: Path, seed
 
     before = dict(answered)
     async with api(tmp_path) as (_, client):
-        # Whoever had no answer repeats, as our clients do.
+        # Repeat every request, as clients repeat those without a response.
         await asyncio.gather(*(send(client, chat_id, key) for chat_id, key in asked))
         for key, message in before.items():
             assert answered[key] == message
@@ -97,7 +97,7 @@ async def test_what_was_answered_survives_a_kill_under_load(tmp_path: Path, seed
         assert set(stored) == asked
 
 
-async def test_a_second_process_on_the_same_data_ends_with_one_clear_line(tmp_path: Path) -> None:
+async def test_a_second_process_on_the_same_data_exits_with_one_line(tmp_path: Path) -> None:
     async with api(tmp_path):
         url = sqlite_url(tmp_path / "roomcast.db")
         second = await asyncio.create_subprocess_exec(

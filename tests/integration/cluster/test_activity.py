@@ -40,8 +40,8 @@ def environment(redis: RedisServer) -> dict[str, str]:
     }
 
 
-class Team:
-    """An API, two gateways, and devices that follow no chat: they did ``join-user`` and nothing else."""
+class Deployment:
+    """An API, two gateways, and clients that sent ``join-user`` and join no chat."""
 
     def __init__(self, api: Roomcast, gateways: tuple[Roomcast, Roomcast], stack: AsyncExitStack) -> None:
         self.api = api
@@ -62,16 +62,16 @@ class Team:
         answer.raise_for_status()
 
     async def create(self, chat_id: str, *members: str, devices: Sequence[ChatClient] = ()) -> None:
-        """A chat whose making these devices, its members' all, have heard of: what comes next is news."""
+        """Create a chat, and wait until these devices of its members have received its last initial activity."""
         await self.ask("POST", "/api/chats", members[0], id=chat_id, members=list(members[1:]))
         for device in devices:
-            await told(device, chat_id, len(members))
+            await activities_until(device, chat_id, len(members))
 
     async def say(self, chat_id: str, user_id: str, content: str = "hello") -> int:
         return int((await send(self.api.api_url, chat_id, content, token=token(user_id)))["seq"])
 
     async def burst(self, chat_id: str, user_id: str, count: int) -> int:
-        """Many messages at once; the chat's last seq."""
+        """Send many messages at once; the last seq of the chat."""
         headers = {"Authorization": f"Bearer {token(user_id)}"}
 
         async def one(number: int) -> int:
@@ -95,13 +95,13 @@ def services(
 
 
 @pytest.fixture
-async def team(services: tuple[Roomcast, tuple[Roomcast, Roomcast]]) -> AsyncIterator[Team]:
+async def deployment(services: tuple[Roomcast, tuple[Roomcast, Roomcast]]) -> AsyncIterator[Deployment]:
     async with AsyncExitStack() as stack:
-        yield Team(*services, stack)
+        yield Deployment(*services, stack)
 
 
-async def told(client: ChatClient, chat_id: str, seq: int) -> list[int]:
-    """The seqs that a device is told of until it hears of this one; nothing else may come."""
+async def activities_until(client: ChatClient, chat_id: str, seq: int) -> list[int]:
+    """Receive ``chat-activity`` of one chat up to this seq, and nothing else; the received seqs."""
     seqs: list[int] = []
     while not seqs or seqs[-1] < seq:
         name, activity = await client.next_event(LIMIT_S)
@@ -110,43 +110,45 @@ async def told(client: ChatClient, chat_id: str, seq: int) -> list[int]:
     return seqs
 
 
-async def test_each_device_of_each_member_is_told_once_on_whichever_gateway_and_nobody_else(team: Team) -> None:
-    members = [await team.device(user_id, gateway) for user_id in ("ann", "bob") for gateway in (0, 1)]
-    eve = await team.device("eve", 1)
-    await team.create("a-team", "ann", "bob", devices=members)
-    await team.create("eves", "eve", devices=[eve])
-    seq = await team.say("a-team", "ann")
+async def test_each_device_of_each_member_is_notified_once_on_every_gateway_and_no_other_device(
+    deployment: Deployment,
+) -> None:
+    members = [await deployment.device(user_id, gateway) for user_id in ("ann", "bob") for gateway in (0, 1)]
+    eve = await deployment.device("eve", 1)
+    await deployment.create("a-team", "ann", "bob", devices=members)
+    await deployment.create("eves", "eve", devices=[eve])
+    seq = await deployment.say("a-team", "ann")
     for device in members:
         name, activity = await device.next_event(LIMIT_S)
         assert name == "chat-activity"
         assert activity.items() >= {"chatId": "a-team", "seq": seq, "userId": "ann"}.items()
         assert set(activity) == {"chatId", "epoch", "seq", "userId", "time"}
-    # What came to the members before this came to both gateways.
-    assert await told(eve, "eves", await team.say("eves", "eve")) == [2]
-    # Each was told once: the next that comes is the next message.
-    seq = await team.say("a-team", "bob")
+    # The other user receives the activity of her own chat only.
+    assert await activities_until(eve, "eves", await deployment.say("eves", "eve")) == [2]
+    # Each was notified once: the next event is that of the next message.
+    seq = await deployment.say("a-team", "bob")
     for device in members:
-        assert await told(device, "a-team", seq) == [seq]
+        assert await activities_until(device, "a-team", seq) == [seq]
 
 
-async def test_a_new_member_is_told_and_a_removed_one_is_not(team: Team) -> None:
-    ann, bob = await team.device("ann", 0), await team.device("bob", 1)
-    await team.create("b-team", "ann", devices=[ann])
-    await team.create("bobs", "bob", devices=[bob])
-    await team.ask("PUT", "/api/chats/b-team/members/bob", "ann")
-    assert await told(bob, "b-team", 2) == [2]
-    await told(ann, "b-team", 2)
-    await team.ask("DELETE", "/api/chats/b-team/members/bob", "ann")
-    await told(ann, "b-team", await team.say("b-team", "ann"))
-    assert await told(bob, "bobs", await team.say("bobs", "bob")) == [2]
+async def test_a_new_member_is_notified_and_a_removed_one_is_not(deployment: Deployment) -> None:
+    ann, bob = await deployment.device("ann", 0), await deployment.device("bob", 1)
+    await deployment.create("b-team", "ann", devices=[ann])
+    await deployment.create("bobs", "bob", devices=[bob])
+    await deployment.ask("PUT", "/api/chats/b-team/members/bob", "ann")
+    assert await activities_until(bob, "b-team", 2) == [2]
+    await activities_until(ann, "b-team", 2)
+    await deployment.ask("DELETE", "/api/chats/b-team/members/bob", "ann")
+    await activities_until(ann, "b-team", await deployment.say("b-team", "ann"))
+    assert await activities_until(bob, "bobs", await deployment.say("bobs", "bob")) == [2]
 
 
-async def test_a_burst_is_told_in_few_announcements_and_the_last_one_tells_the_end(team: Team) -> None:
-    await team.create("c-team", "ann", "bob")
-    device = await team.device("bob", 1)
+async def test_a_burst_causes_few_notifications_and_the_last_one_has_the_last_seq(deployment: Deployment) -> None:
+    await deployment.create("c-team", "ann", "bob")
+    device = await deployment.device("bob", 1)
     began = time.monotonic()
-    last = await team.burst("c-team", "ann", 200)
-    seqs = await told(device, "c-team", last)
+    last = await deployment.burst("c-team", "ann", 200)
+    seqs = await activities_until(device, "c-team", last)
     took_s = time.monotonic() - began
     assert last == 202
     assert seqs == sorted(set(seqs))
@@ -154,34 +156,36 @@ async def test_a_burst_is_told_in_few_announcements_and_the_last_one_tells_the_e
     assert len(seqs) <= took_s + 2
 
 
-async def test_sends_go_on_while_redis_is_away_and_news_after_it_are_told(team: Team, redis: RedisServer) -> None:
-    await team.create("d-team", "ann")
-    device = await team.device("ann", 0)
+async def test_sends_succeed_while_redis_is_down_and_later_activity_is_notified(
+    deployment: Deployment, redis: RedisServer
+) -> None:
+    await deployment.create("d-team", "ann")
+    device = await deployment.device("ann", 0)
     redis.kill()
     try:
         began = time.monotonic()
         for _ in range(5):
-            await team.say("d-team", "ann")
-        assert time.monotonic() - began < 2.0  # less than one command to Redis may take
+            await deployment.say("d-team", "ann")
+        assert time.monotonic() - began < 2.0  # less than the time limit of one Redis command
     finally:
         redis.start()
     async with asyncio.timeout(LIMIT_S):
         while not any(name == "chat-activity" and data["seq"] > 6 for name, data in device.received):
-            await team.say("d-team", "ann")
-            await asyncio.sleep(0.5)  # both sides come back in their own time; nothing tells of it
+            await deployment.say("d-team", "ann")
+            await asyncio.sleep(0.5)  # API and gateway reconnect independently, without an event to wait for
 
 
-async def test_everything_in_one_process_tells_the_users_of_other_gateways_too(
+async def test_one_process_with_everything_notifies_the_users_of_other_gateways(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     env = environment(redis)
     async with AsyncExitStack() as stack:
         up = stack.enter_context(Roomcast.up(tmp_path / "data", env=env))
         other = stack.enter_context(Roomcast.gateway(env=env | {"API_URL": up.api_url}))
-        team = Team(up, (up, other), stack)
-        devices = [await team.device(user_id, gateway) for user_id in ("ann", "bob") for gateway in (0, 1)]
-        await team.create("e-team", "ann", "bob", devices=devices)
+        deployment = Deployment(up, (up, other), stack)
+        devices = [await deployment.device(user_id, gateway) for user_id in ("ann", "bob") for gateway in (0, 1)]
+        await deployment.create("e-team", "ann", "bob", devices=devices)
         for _ in range(2):
-            seq = await team.say("e-team", "ann")
+            seq = await deployment.say("e-team", "ann")
             for device in devices:
-                assert await told(device, "e-team", seq) == [seq]
+                assert await activities_until(device, "e-team", seq) == [seq]

@@ -19,7 +19,7 @@ LIMIT_S = 15.0
 
 
 class Follower:
-    """Does what the SDK does: drops what it has, and fetches what it is told to or sees missing."""
+    """Follows a chat as the SDK does: drops repeats, and fetches events on a resync or a gap."""
 
     def __init__(self, client: ChatClient, api: Roomcast) -> None:
         self.client = client
@@ -67,12 +67,14 @@ class Follower:
         return self.contents
 
 
-async def truth(api: Roomcast) -> list[str]:
+async def stored_contents(api: Roomcast) -> list[str]:
     page = await get(f"{api.api_url}/api/chats/{CHAT}/messages", limit=200)
     return [message["content"] for message in page["messages"]]
 
 
-async def test_three_gateways_are_one_and_a_killed_one_loses_nothing(tmp_path: Path, redis: RedisServer) -> None:
+async def test_three_gateways_deliver_one_order_and_a_killed_one_loses_nothing(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
         env = environment(redis, API_URL=api.api_url)
         with (
@@ -96,13 +98,13 @@ async def test_three_gateways_are_one_and_a_killed_one_loses_nothing(tmp_path: P
                 async with ChatClient(third.gateway_url) as again:
                     followers[0].client = again
                     assert (await followers[0].join())["recovered"] is True
-                    expected = await truth(api)
+                    expected = await stored_contents(api)
                     assert len(expected) == 60
                     for follower in followers:
                         assert await follower.until(60) == expected
 
 
-async def test_redis_killed_in_mid_run_loses_nothing_and_sends_go_on(tmp_path: Path, redis: RedisServer) -> None:
+async def test_messages_sent_while_redis_is_down_are_delivered_afterwards(tmp_path: Path, redis: RedisServer) -> None:
     with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
         env = environment(redis, API_URL=api.api_url)
         with Roomcast.gateway(env=env) as first, Roomcast.gateway(env=env) as second:
@@ -117,10 +119,10 @@ async def test_redis_killed_in_mid_run_loses_nothing_and_sends_go_on(tmp_path: P
                     await send(api.api_url, CHAT, f"without {number}")
                 redis.start()
                 for follower in followers:
-                    assert await follower.until(20) == await truth(api)
+                    assert await follower.until(20) == await stored_contents(api)
                 await send(api.api_url, CHAT, "after")
                 for follower in followers:
-                    assert await follower.until(21) == await truth(api)
+                    assert await follower.until(21) == await stored_contents(api)
 
 
 async def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis: RedisServer) -> None:
@@ -132,10 +134,12 @@ async def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis: RedisServe
                 await send(server.api_url, CHAT, f"message {number}")
                 if number == 4:
                     redis.command("FLUSHALL")
-            assert await follower.until(10) == await truth(server)
+            assert await follower.until(10) == await stored_contents(server)
 
 
-async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_path: Path, redis: RedisServer) -> None:
+async def test_an_event_of_a_publisher_of_the_guide_reaches_each_member_once(
+    tmp_path: Path, redis: RedisServer
+) -> None:
     with Roomcast.gateway(env=environment(redis)) as first, Roomcast.gateway(env=environment(redis)) as second:
         async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
             for client in (ann, ben):
@@ -143,7 +147,7 @@ async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_p
             event = {"type": "MESSAGE_CREATED", "chatId": CHAT, "userId": "u", "messageId": "m", "data": {"n": 1}}
             for malformed in (b"\x80\x04pickle", b"{", b"[]", b'{"type":"OTHER","chatId":"team","data":1}', b"\xff"):
                 redis.command("PUBLISH", "chat:events", malformed)
-            # A gateway may not have subscribed yet; only Redis knows.
+            # PUBLISH returns the number of subscribers: wait until both gateways have subscribed.
             await until(lambda: redis.command("PUBLISH", "chat:events", json.dumps(event)) == b":2", step_s=0.05)
             for client in (ann, ben):
                 while (await client.next_message())["n"] != 1:
@@ -156,12 +160,12 @@ async def test_what_the_guides_publishers_publish_reaches_each_member_once(tmp_p
                 assert len(client.messages()) == before + 1
 
 
-async def test_the_guides_ingress_can_be_off(tmp_path: Path, redis: RedisServer) -> None:
+async def test_the_ingress_of_the_guide_can_be_off(tmp_path: Path, redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis, ROOMCAST_INGRESS="off")):
         assert redis.command("PUBLISH", "chat:events", "{}") == b":0"
 
 
-async def test_two_apis_on_postgresql_are_one_order_for_everybody(redis: RedisServer) -> None:
+async def test_two_apis_on_postgresql_deliver_one_order(redis: RedisServer) -> None:
     with postgres() as database:
         env = environment(redis, DATABASE_URL=database.url(database.create_database()))
         ports = free_port(), free_port()
@@ -177,7 +181,7 @@ async def test_two_apis_on_postgresql_are_one_order_for_everybody(redis: RedisSe
                     await follower.join()
                 apis = (first, second)
                 await asyncio.gather(*(send(apis[n % 2].api_url, CHAT, f"message {n}") for n in range(60)))
-                expected = await truth(first)
+                expected = await stored_contents(first)
                 assert sorted(expected) == sorted(f"message {n}" for n in range(60))
                 for follower in followers:
                     assert await follower.until(60) == expected

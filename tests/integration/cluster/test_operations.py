@@ -26,38 +26,38 @@ async def ask(url: str) -> tuple[int, dict[str, Any]]:
 
 
 async def until_ready(url: str, status: int) -> dict[str, Any]:
-    async def answers_so() -> dict[str, Any] | None:
+    async def has_status() -> dict[str, Any] | None:
         code, body = await ask(f"{url}/ready")
         return body if code == status else None
 
-    return await until(answers_so, limit_s=LIMIT_S, step_s=0.1)
+    return await until(has_status, limit_s=LIMIT_S, step_s=0.1)
 
 
 async def until_degraded(url: str, *what: str) -> None:
-    """Wait until a gateway lacks just that; ready it is all the time."""
+    """Wait until a process is degraded by exactly these services. It is ready all the time."""
 
-    async def lacks_it() -> bool:
+    async def is_degraded() -> bool:
         code, body = await ask(f"{url}/ready")
         assert code == 200
         return body.get("degraded") == list(what)
 
-    await until(lacks_it, limit_s=LIMIT_S, step_s=0.1)
+    await until(is_degraded, limit_s=LIMIT_S, step_s=0.1)
 
 
-async def test_a_deaf_gateway_is_not_ready_until_it_hears_and_alive_all_the_time(redis: RedisServer) -> None:
+async def test_a_gateway_that_receives_nothing_is_not_ready_and_alive_all_the_time(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
         await until_degraded(gateway.gateway_url)
-        # Commands go on; nobody may listen any more, and who listened is put out.
+        # Commands still work; Redis disconnects the subscribers, and denies new subscriptions.
         redis.command("ACL", "SETUSER", "default", "resetchannels")
         body = await until_ready(gateway.gateway_url, 503)
-        assert any(reason.startswith("deaf: ") for reason in body["reasons"])
+        assert any(reason.startswith("not receiving: ") for reason in body["reasons"])
         assert await ask(f"{gateway.gateway_url}/live") == (200, {"status": "alive"})
         assert (await ask(f"{gateway.gateway_url}/health"))[0] == 200
         redis.command("ACL", "SETUSER", "default", "allchannels")
         await until_ready(gateway.gateway_url, 200)
 
 
-async def test_gateways_that_may_not_hear_the_guides_channel_are_ready_all_the_time(redis: RedisServer) -> None:
+async def test_a_gateway_without_access_to_the_channel_of_the_guide_is_ready_all_the_time(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
         await until_degraded(gateway.gateway_url)
         redis.command("ACL", "SETUSER", "default", "resetchannels", "&roomcast*", "&socket.io#/#*", "&socket.io-*")
@@ -66,7 +66,7 @@ async def test_gateways_that_may_not_hear_the_guides_channel_are_ready_all_the_t
         await until_degraded(gateway.gateway_url)
 
 
-async def test_a_redis_that_is_away_for_a_while_makes_nobody_unready(redis: RedisServer) -> None:
+async def test_a_short_outage_of_redis_leaves_the_gateway_ready(redis: RedisServer) -> None:
     with Roomcast.gateway(env=environment(redis)) as gateway:
         await until_degraded(gateway.gateway_url)
         await asyncio.to_thread(redis.kill)
@@ -75,7 +75,7 @@ async def test_a_redis_that_is_away_for_a_while_makes_nobody_unready(redis: Redi
         await until_degraded(gateway.gateway_url)
 
 
-async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path: Path, redis: RedisServer) -> None:
+async def test_metrics_count_joins_replays_lag_and_gateways(tmp_path: Path, redis: RedisServer) -> None:
     port, api_port = free_port(), free_port()
     with Roomcast.api(tmp_path / "data", env=environment(redis, ROOMCAST_INTERNAL_PORT=str(api_port))) as api:
         env = environment(redis, API_URL=api.api_url)
@@ -92,10 +92,10 @@ async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path
                 async with ChatClient(gateway.gateway_url) as ben:
                     assert (await ben.join("team", since={"epoch": ack["epoch"], "seq": 0}))["recovered"] is True
 
-                    async def both_are_known() -> bool:
+                    async def knows_both() -> bool:
                         return (await metrics(port))["roomcast_gateways",] >= 2
 
-                    await until(both_are_known, limit_s=LIMIT_S, step_s=0.1)
+                    await until(knows_both, limit_s=LIMIT_S, step_s=0.1)
                     found = await metrics(port)
             assert found["roomcast_connections", "websocket"] == 2
             assert found["roomcast_joins_total", "recovered"] == 2
@@ -107,7 +107,7 @@ async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path
             assert (await metrics(api_port))["roomcast_relay_published_total",] >= 1
             assert (await ask(f"{api.api_url}/live"))[0] == 200
             await until_degraded(api.api_url)
-            # Not where clients are.
+            # Clients cannot read metrics, and the internal address serves no clients.
             async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - see above
                 assert (await client.get(f"{gateway.gateway_url}/metrics")).status_code == 404
                 assert (
@@ -115,14 +115,14 @@ async def test_metrics_tell_of_joins_replays_lag_and_the_other_gateways(tmp_path
                 ).status_code == 403
 
 
-async def test_a_gateway_that_is_asked_to_end_is_unready_first_and_serves_meanwhile(redis: RedisServer) -> None:
+async def test_a_stopping_gateway_is_unready_first_and_serves_meanwhile(redis: RedisServer) -> None:
     env = environment(redis, ROOMCAST_UNREADY_S="1.5", ROOMCAST_DRAIN_S="1")
     with Roomcast.gateway(env=env) as gateway:
         await until_ready(gateway.gateway_url, 200)
         async with ChatClient(gateway.gateway_url) as ann:
             stopping = asyncio.create_task(asyncio.to_thread(gateway.stop, signal.SIGTERM))
             assert await until_ready(gateway.gateway_url, 503) == {"status": "not ready", "reasons": ["draining"]}
-            # Who was sent here in the meantime is served.
+            # A client that connects meanwhile is served.
             async with ChatClient(gateway.gateway_url) as late:
                 assert await late.call("ping") == "pong"
             assert await ann.call("ping") == "pong"

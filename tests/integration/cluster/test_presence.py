@@ -24,14 +24,14 @@ def gateways(redis: RedisServer) -> Iterator[list[Roomcast]]:
         yield [first, second]
 
 
-class Person:
-    """A client that keeps the picture that it is told."""
+class PresenceClient:
+    """A client that applies presence and typing events."""
 
     def __init__(self, client: ChatClient) -> None:
         self.client = client
         self.online: set[str] | None = None
         self.typing: list[tuple[str, bool]] = []
-        self.told = 0
+        self.presence_events = 0
 
     async def step(self) -> None:
         name, data = await self.client.next_event(LIMIT_S)
@@ -40,7 +40,7 @@ class Person:
             self.typing.append((data["userId"], data["typing"]))
         elif name == "presence":
             assert data["chatId"] == CHAT
-            self.told += 1
+            self.presence_events += 1
             known = set() if data["reset"] else self.online or set()
             self.online = (known | set(data["online"])) - set(data["offline"])
 
@@ -50,24 +50,24 @@ class Person:
                 await self.step()
 
 
-async def person(stack: AsyncExitStack, gateway: Roomcast, user: str) -> Person:
+async def join_as(stack: AsyncExitStack, gateway: Roomcast, user: str) -> PresenceClient:
     client = await stack.enter_async_context(ChatClient(gateway.gateway_url))
     assert (await client.call("join-user", user))["ok"] is True
     assert (await client.join(CHAT))["ok"] is True
-    return Person(client)
+    return PresenceClient(client)
 
 
-async def test_who_is_here_is_known_on_every_gateway_and_a_redis_that_forgets_changes_nothing(
+async def test_every_gateway_has_the_same_presence_also_after_redis_lost_its_data(
     redis: RedisServer, gateways: list[Roomcast]
 ) -> None:
     async with AsyncExitStack() as stack:
-        ann = await person(stack, gateways[0], "ann")
+        ann = await join_as(stack, gateways[0], "ann")
         await ann.until({"ann"})
-        ben = await person(stack, gateways[1], "ben")
+        ben = await join_as(stack, gateways[1], "ben")
         await ben.until({"ann", "ben"})
         await ann.until({"ann", "ben"})
         for _ in range(2):
-            await person(stack, gateways[1], "ann")
+            await join_as(stack, gateways[1], "ann")
         redis.command("FLUSHALL")
         async with ChatClient(gateways[1].gateway_url) as client:
             assert (await client.call("join-user", "cleo"))["ok"] is True
@@ -76,22 +76,22 @@ async def test_who_is_here_is_known_on_every_gateway_and_a_redis_that_forgets_ch
                 await one.until({"ann", "ben", "cleo"})
         for one in (ann, ben):
             await one.until({"ann", "ben"})
-            # Each change once: a picture, two or three arrivals, one departure.
-            assert one.told <= 5
+            # Each change once: a snapshot, two or three joins, one leave.
+            assert one.presence_events <= 5
 
 
-async def test_a_gateway_that_is_stopped_takes_its_users_along(gateways: list[Roomcast]) -> None:
+async def test_the_users_of_a_stopped_gateway_leave(gateways: list[Roomcast]) -> None:
     async with AsyncExitStack() as stack:
-        ann = await person(stack, gateways[0], "ann")
-        await person(stack, gateways[1], "ben")
+        ann = await join_as(stack, gateways[0], "ann")
+        await join_as(stack, gateways[1], "ben")
         await ann.until({"ann", "ben"})
         await asyncio.to_thread(gateways[1].stop)
         await ann.until({"ann"})
 
 
-async def test_typing_reaches_the_others_and_strangers_are_refused(gateways: list[Roomcast]) -> None:
+async def test_typing_reaches_the_other_members_and_is_rejected_outside_the_chat(gateways: list[Roomcast]) -> None:
     async with AsyncExitStack() as stack:
-        ann, ben = await person(stack, gateways[0], "ann"), await person(stack, gateways[1], "ben")
+        ann, ben = await join_as(stack, gateways[0], "ann"), await join_as(stack, gateways[1], "ben")
         assert await ann.client.call("typing", CHAT) == {"ok": True, "chatId": CHAT}
         assert (await ann.client.call("typing", {"chatId": CHAT, "typing": False}))["ok"] is True
         async with asyncio.timeout(LIMIT_S):

@@ -1,4 +1,4 @@
-"""Several gateway processes on one port: one order for all, through kills; the parent's own life."""
+"""Several gateway processes on one port: one order through kills, and the life of the parent."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def workers(gateway: Roomcast) -> list[psutil.Process]:
     return sorted(psutil.Process(gateway.pid).children(), key=lambda child: child.pid)
 
 
-def serving(process: psutil.Process, port: int) -> int:
-    """Clients that a worker has on the port."""
+def client_count(process: psutil.Process, port: int) -> int:
+    """The number of clients of a worker."""
     established = psutil.CONN_ESTABLISHED
     return sum(1 for c in process.net_connections("tcp") if c.laddr.port == port and c.status == established)
 
@@ -51,9 +51,9 @@ async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
             assert port is not None
             async with AsyncExitStack() as stack:
                 clients: list[ChatClient] = []
-                # Which worker gets a connection is the kernel's choice: until both have one.
+                # The kernel chooses the worker of each connection: connect until both workers have one.
                 async with asyncio.timeout(LIMIT_S):
-                    while not all(serving(worker, port) for worker in before):
+                    while not all(client_count(worker, port) for worker in before):
                         clients.append(await stack.enter_async_context(ChatClient(gateway.gateway_url)))
                 for client in clients:
                     assert (await client.join(CHAT))["ok"] is True
@@ -77,7 +77,7 @@ async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
                     assert (ack["ok"], ack["seq"]) == (True, 21)
 
 
-async def test_one_signal_ends_them_all(redis: RedisServer) -> None:
+async def test_one_signal_stops_all_workers(redis: RedisServer) -> None:
     with Roomcast.gateway("--workers", "3", env=environment(redis)) as gateway:
         children = workers(gateway)
         async with ChatClient(gateway.gateway_url) as client:
@@ -95,15 +95,15 @@ async def test_workers_do_not_outlive_their_parent(redis: RedisServer) -> None:
         await until(lambda: not any(runs(child) for child in children), limit_s=LIMIT_S, step_s=0.05)
 
 
-async def test_polling_needs_no_luck_with_workers(redis: RedisServer) -> None:
+async def test_polling_works_across_workers(redis: RedisServer) -> None:
     with Roomcast.gateway("--workers", "3", env=environment(redis)) as gateway:
-        # Every request of this client may reach another worker.
+        # Each request of this client may reach another worker.
         async with ChatClient(gateway.gateway_url, transports=("polling",)) as client:
             for _ in range(30):
                 assert await client.call("ping") == "pong"
 
 
-def test_without_redis_it_refuses_and_says_why() -> None:
+def test_several_workers_without_redis_are_rejected() -> None:
     done = run_roomcast("gateway", "--workers", "2")
     assert done.returncode == 2
     assert "without Redis" in done.stderr
@@ -111,11 +111,11 @@ def test_without_redis_it_refuses_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("count", ["0", "65", "x"])
-def test_a_number_that_is_none_is_refused(count: str) -> None:
+def test_an_invalid_number_of_workers_is_rejected(count: str) -> None:
     assert run_roomcast("gateway", "--workers", count).returncode == 2
 
 
-def test_a_port_in_use_is_one_clear_error(redis: RedisServer) -> None:
+def test_a_port_in_use_prints_one_line(redis: RedisServer) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -126,7 +126,7 @@ def test_a_port_in_use_is_one_clear_error(redis: RedisServer) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_workers_that_cannot_start_end_the_parent(redis: RedisServer) -> None:
+def test_the_parent_exits_if_the_workers_cannot_start(redis: RedisServer) -> None:
     with contextlib.ExitStack() as stack:
         taken = stack.enter_context(socket.socket())
         internal = free_port()
@@ -135,6 +135,6 @@ def test_workers_that_cannot_start_end_the_parent(redis: RedisServer) -> None:
         env = environment(redis, ROOMCAST_INTERNAL_PORT=str(internal))
         done = run_roomcast("gateway", "--workers", "2", "--port", str(free_port()), env=env)
     assert done.returncode == 1
-    # The second worker would have the next one; somebody else may have that.
+    # The second worker uses the next port, which another program may have.
     assert re.search(f"port ({internal}|{internal + 1}) ", done.stderr)
     assert "Traceback" not in done.stderr

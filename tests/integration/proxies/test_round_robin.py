@@ -1,4 +1,4 @@
-"""Three gateways behind nginx and haproxy, round-robin for every request, and the official client: nothing sticks."""
+"""Three gateways behind nginx and HAProxy, round-robin per request, with the official client: no sticky sessions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT_S = 50.0
 
 @dataclass(frozen=True)
 class Site:
-    """An API and three gateways over one Redis, without a gateway that anybody is sent to."""
+    """An API and three gateways over one Redis."""
 
     api: Roomcast
     gateways: tuple[Roomcast, ...]

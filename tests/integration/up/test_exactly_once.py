@@ -1,4 +1,4 @@
-"""Everything once and in order, while messages flow: joins in mid-stream, kills, and ends under load."""
+"""Each message once and in order while messages flow: joins, kills, and shutdowns under load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NO_ANSWERS = {"ROOMCAST_RESPONDER": "none", "LOG_LEVEL": "warning"}
 
 
 class Follower:
-    """Keeps a chat's messages over many connections, as an SDK does, and fails on a repeat or a hole."""
+    """Collects the messages of a chat over many connections, as the SDK does, and fails on a repeat or a gap."""
 
     def __init__(self, server: Roomcast, chat_id: str) -> None:
         self.server = server
@@ -27,7 +27,7 @@ class Follower:
         self.replayed = 0
 
     async def follow(self, until: asyncio.Event, rng: random.Random) -> None:
-        """Connect, join, listen for a moment, cut; again and again."""
+        """Connect, join, receive for a moment, disconnect, and repeat."""
         while not until.is_set():
             await self.visit(rng.uniform(0.01, 0.2), by=rng.choice([ChatClient, PollingClient]))
 
@@ -62,7 +62,7 @@ class Follower:
 
 
 class Acknowledged:
-    """What senders were told is stored, and a moment to wait for."""
+    """The acknowledged contents, and an event for when there are enough of them."""
 
     def __init__(self, awaited: int = 0) -> None:
         self.contents: set[str] = set()
@@ -76,7 +76,7 @@ class Acknowledged:
 
 
 async def post(server: Roomcast, count: int, acknowledged: Acknowledged, *, name: str = "m") -> None:
-    """Send until ``count`` messages were acknowledged or the server is gone."""
+    """Send until ``count`` messages were acknowledged or the server is down."""
     async with httpx.AsyncClient(timeout=20.0) as http:
         for number in range(count):
             content = f"{name}-{number}"
@@ -91,11 +91,11 @@ async def post(server: Roomcast, count: int, acknowledged: Acknowledged, *, name
 
 
 def senders(server: Roomcast, count: int, acknowledged: Acknowledged) -> list[asyncio.Task[None]]:
-    """Four who send at the same time."""
+    """Four concurrent senders."""
     return [asyncio.create_task(post(server, count, acknowledged, name=f"sender-{n}")) for n in range(4)]
 
 
-async def test_joins_in_mid_stream_see_every_message_once_in_one_order(tmp_path) -> None:
+async def test_joins_while_messages_flow_receive_each_message_once_in_one_order(tmp_path) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         followers = [Follower(server, "c1") for _ in range(6)]
         over = asyncio.Event()
@@ -116,7 +116,7 @@ async def test_joins_in_mid_stream_see_every_message_once_in_one_order(tmp_path)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, seed) -> None:
+async def test_acknowledged_messages_survive_a_kill_at_any_moment(tmp_path, seed) -> None:
     rng = random.Random(seed)
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         follower = Follower(server, "c1")
@@ -136,7 +136,7 @@ async def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, see
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_an_end_under_load_takes_less_than_five_seconds_and_loses_nothing(tmp_path, number) -> None:
+async def test_a_shutdown_under_load_takes_less_than_five_seconds_and_loses_nothing(tmp_path, number) -> None:
     with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
         async with (
             ChatClient(server.gateway_url) as ada,
@@ -158,4 +158,4 @@ async def test_an_end_under_load_takes_less_than_five_seconds_and_loses_nothing(
             before = len(follower.contents)
             page = await get(f"{server.api_url}/api/chats/c1/messages", after=before, limit=200)
             follower.contents += [message["content"] for message in page["messages"]]
-            assert len(follower.contents) > before, "acknowledged, and gone"
+            assert len(follower.contents) > before, "acknowledged, but not stored"
