@@ -40,15 +40,10 @@ _ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5
 
 
 class SettingsError(Exception):
-    """The configuration is invalid; the text is one line that names what to change.
-
-    Attributes:
-        variable: The invalid environment variable or option.
-    """
+    """The configuration is invalid; the text is one line that names the variable or option to change."""
 
     def __init__(self, variable: str, problem: str) -> None:
         super().__init__(f"{variable} {problem}")
-        self.variable = variable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

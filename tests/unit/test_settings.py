@@ -196,9 +196,8 @@ def test_a_sqlite_url_names_the_file(url, path) -> None:
     ],
 )
 def test_the_error_of_an_unsupported_database_hides_the_password(url) -> None:
-    with pytest.raises(SettingsError) as rejected:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL ") as rejected:
         read_settings({"DATABASE_URL": url})
-    assert rejected.value.variable == "DATABASE_URL"
     assert "hidden" not in str(rejected.value)
 
 

@@ -1,4 +1,4 @@
-"""The background tasks of a process. A task that ends by itself ends the process, so that no half of a service goes on.
+"""The background tasks of a process. A task that ends by itself ends the process: it never runs with a part missing.
 
 Layer: app.
 """
