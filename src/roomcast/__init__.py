@@ -4,7 +4,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 
 | module | what |
 |---|---|
-| ``cli`` | the `roomcast` command |
+| ``cli``, ``__main__`` | the `roomcast` command |
 | ``app`` | builds the services from the settings |
 | ``settings`` | the only reader of the environment |
 | ``gateway`` | the Socket.IO gateway service |
