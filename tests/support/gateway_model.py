@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -40,6 +40,7 @@ class _UnreliableSubscription:
     def __init__(self, log: UnreliableLog) -> None:
         self._log = log
         self._due = 0.0
+        self._in_transit: deque[Callable[[], None]] = deque()
         self._open = True
         self.inner: Subscription
 
@@ -51,9 +52,12 @@ class _UnreliableSubscription:
             return
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time()) + self._log.random.choice((0, 0.001, 0.05))
-        loop.call_at(self._due, self._arrive, delivery)
+        self._in_transit.append(delivery)
+        # Timers for the same time fire in no particular order; the deliveries keep theirs.
+        loop.call_at(self._due, self._arrive)
 
-    def _arrive(self, delivery: Callable[[], None]) -> None:
+    def _arrive(self) -> None:
+        delivery = self._in_transit.popleft()
         if self._open:
             delivery()
 
