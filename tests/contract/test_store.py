@@ -280,13 +280,13 @@ async def test_outbox_marks_are_deleted_up_to_a_seq(store: ChatStore) -> None:
 
 
 async def test_standing_returns_existence_head_membership_and_cursor_validity(store: ChatStore) -> None:
-    absent = await store.standing("c", "ann", None)
-    assert (absent.exists, absent.last_seq, absent.is_member, absent.cursor_holds) == (False, 0, False, True)
+    absent = await store.access("c", "ann", None)
+    assert (absent.exists, absent.last_seq, absent.is_member, absent.cursor_valid) == (False, 0, False, True)
     await store.create_chat(NewChat("c", None, None, START, "ann"))
-    ann = await store.standing("c", "ann", Cursor(epoch=store.epoch, seq=1))
-    assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_holds) == (True, 1, True, True)
-    assert not (await store.standing("c", "eve", None)).is_member
-    assert not (await store.standing("c", None, None)).is_member
+    ann = await store.access("c", "ann", Cursor(epoch=store.epoch, seq=1))
+    assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_valid) == (True, 1, True, True)
+    assert not (await store.access("c", "eve", None)).is_member
+    assert not (await store.access("c", None, None)).is_member
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
     for _ in range(2):
         await store.append_message(new_message())
     epoch = store.epoch if cursor_epoch == "current" else "unknown"
-    assert (await store.standing("c", None, Cursor(epoch=epoch, seq=seq))).cursor_holds is holds
+    assert (await store.access("c", None, Cursor(epoch=epoch, seq=seq))).cursor_valid is holds
 
 
 async def test_a_user_message_in_a_chat_with_a_responder_queues_a_turn(store: ChatStore) -> None:

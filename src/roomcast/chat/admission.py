@@ -63,14 +63,14 @@ class Admissions:
             NotAMember: the user is not a member of the chat.
             StoreUnavailable: the database did not answer.
         """
-        standing = await self._store.standing(chat_id, user_id, since)
+        access = await self._store.access(chat_id, user_id, since)
         if user_id is not None:
-            if not standing.exists:
+            if not access.exists:
                 raise ChatNotFound(chat_id)
-            if not standing.is_member:
+            if not access.is_member:
                 raise NotAMember(chat_id, user_id)
-        await self._logs.ensure_log(chat_id, standing.last_seq)
-        return Admitted(self._store.epoch, standing.last_seq, reset=not standing.cursor_holds)
+        await self._logs.ensure_log(chat_id, access.last_seq)
+        return Admitted(self._store.epoch, access.last_seq, reset=not access.cursor_valid)
 
     async def request_publish(self, chat_id: str) -> bool:
         """Bring the chat's log up to date with the events table. Returns after the attempt: whether it succeeded."""

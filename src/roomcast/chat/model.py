@@ -199,20 +199,20 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A chat's head, a user's membership and a cursor's validity, from one query.
+class ChatAccess:
+    """What a join or a read checks: a chat's head, a user's membership and a cursor's validity, from one query.
 
     Attributes:
         exists: The chat exists.
         last_seq: Its head; 0 if it does not exist.
         is_member: The given user is a member (False without a user).
-        cursor_holds: The given cursor belongs to the chat's current history (True without a cursor).
+        cursor_valid: The given cursor belongs to the chat's current history (True without a cursor).
     """
 
     exists: bool
     last_seq: int
     is_member: bool
-    cursor_holds: bool
+    cursor_valid: bool
 
 
 @dataclass(frozen=True, slots=True)

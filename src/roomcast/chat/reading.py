@@ -12,8 +12,8 @@ from typing import Final
 from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import (
     Caller,
+    ChatAccess,
     ChatPosition,
-    Standing,
     StoredChat,
     StoredEvent,
     StoredMember,
@@ -118,9 +118,9 @@ class ChatReader:
         """
         cursor = None if epoch is None else Cursor(epoch=epoch, seq=after)
         if cursor is not None or not caller.trusted:
-            standing = await self._check_access(caller, chat_id, cursor)
-            if not standing.cursor_holds:
-                return EventsRead(self._store.epoch, (), standing.last_seq, more=False, reset=True)
+            access = await self._check_access(caller, chat_id, cursor)
+            if not access.cursor_valid:
+                return EventsRead(self._store.epoch, (), access.last_seq, more=False, reset=True)
         events: list[StoredEvent] = []
         size = 0
         while True:
@@ -165,13 +165,13 @@ class ChatReader:
         await self._check_access(caller, chat_id)
         return await self._store.members(chat_id, MAX_MEMBERS)
 
-    async def _check_access(self, caller: Caller, chat_id: str, cursor: Cursor | None = None) -> Standing:
-        """The chat's standing.
+    async def _check_access(self, caller: Caller, chat_id: str, cursor: Cursor | None = None) -> ChatAccess:
+        """Check that the caller may read the chat.
 
         Raises:
             ChatNotFound: the chat does not exist, or the caller may not know that it does.
         """
-        standing = await self._store.standing(chat_id, caller.restricted_user_id, cursor)
-        if caller.trusted or (standing.exists and (caller.service or standing.is_member)):
-            return standing
+        access = await self._store.access(chat_id, caller.restricted_user_id, cursor)
+        if caller.trusted or (access.exists and (caller.service or access.is_member)):
+            return access
         raise ChatNotFound(chat_id)

@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
+    ChatAccess,
     ChatPosition,
-    Standing,
     StoredChat,
     StoredEvent,
     StoredMember,
@@ -28,7 +28,7 @@ _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 _NEWEST_EPOCH: Final = (
     select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
 )
-_STANDING: Final = select(
+_ACCESS: Final = select(
     _NEWEST_EPOCH,
     _HEAD.scalar_subquery().label("last_seq"),
     exists().where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")).label("is_member"),
@@ -92,16 +92,16 @@ class SqlChatStore(Writer):
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_chat(row) for row in rows]
 
-    async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
+    async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """See the port."""
         parameters = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
-        (row,) = await self._database.fetch(_STANDING, parameters)
+        (row,) = await self._database.fetch(_ACCESS, parameters)
         await self._database.load_missing_epochs(newest=row.newest_epoch)
-        return Standing(
+        return ChatAccess(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
             is_member=bool(row.is_member),
-            cursor_holds=cursor is None or self._is_in_history(cursor, row.event_epoch_id),
+            cursor_valid=cursor is None or self._is_in_history(cursor, row.event_epoch_id),
         )
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:

@@ -134,7 +134,7 @@ async def test_an_epoch_that_begins_during_a_seed_is_the_epoch_of_the_log_in_the
 
 @pytest.mark.parametrize(
     ("what", "chat_id"),
-    [*product(("standing", "events", "messages"), ("c", "unknown")), ("chats", "c")],
+    [*product(("access", "events", "messages"), ("c", "unknown")), ("chats", "c")],
 )
 async def test_a_replica_that_is_only_read_names_the_new_epoch(
     options: DatabaseOptions, what: str, chat_id: str
@@ -145,8 +145,8 @@ async def test_a_replica_that_is_only_read_names_the_new_epoch(
         await other.chats.append_message(new_message("d"))
         reader = ChatReader(store.chats)
         match what:
-            case "standing":
-                await store.chats.standing(chat_id, None, None)
+            case "access":
+                await store.chats.access(chat_id, None, None)
             case "events":
                 # None of the events was written since.
                 assert (await reader.events(ANYONE, chat_id, 0, 9, None)).epoch == other.chats.epoch
@@ -165,12 +165,12 @@ async def test_the_epochs_of_a_second_and_older_backup_replace_those_of_the_firs
     async with open_store(options) as store:
         await store.chats.append_message(new_message())
         await migrate(options, new_epoch=True)
-        await store.chats.standing("c", None, None)
+        await store.chats.access("c", None, None)
         lost = store.chats.epoch
         # As after a second restore: as many epochs, with another one at the end.
         postgres.execute(f"UPDATE epochs SET epoch = 'another' WHERE epoch = '{lost}'", name)  # noqa: S608 - a value of this test
-        assert not (await store.chats.standing("c", None, Cursor(epoch=lost, seq=0))).cursor_holds
+        assert not (await store.chats.access("c", None, Cursor(epoch=lost, seq=0))).cursor_valid
         assert store.chats.epoch == "another"
         # As after the restore of an older backup.
         postgres.execute("DELETE FROM epochs WHERE epoch = 'another'", name)
-        assert not (await store.chats.standing("c", None, Cursor(epoch="another", seq=0))).cursor_holds
+        assert not (await store.chats.access("c", None, Cursor(epoch="another", seq=0))).cursor_valid

@@ -5,7 +5,7 @@ import pytest
 from roomcast.app.backend import LocalAdmission
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import Standing
+from roomcast.chat.model import ChatAccess
 from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head
 
@@ -15,13 +15,13 @@ class Store:
 
     epoch = "e1"
 
-    def __init__(self, standing: Standing | Exception) -> None:
-        self._standing = standing
+    def __init__(self, access: ChatAccess | Exception) -> None:
+        self._access = access
 
-    async def standing(self, *_asked: object) -> Standing:
-        if isinstance(self._standing, Exception):
-            raise self._standing
-        return self._standing
+    async def access(self, *_asked: object) -> ChatAccess:
+        if isinstance(self._access, Exception):
+            raise self._access
+        return self._access
 
 
 class Logs:
@@ -39,23 +39,23 @@ class Logs:
         return True
 
 
-def admission(standing: Standing | Exception) -> tuple[LocalAdmission, Logs]:
+def admission(access: ChatAccess | Exception) -> tuple[LocalAdmission, Logs]:
     logs = Logs()
-    return LocalAdmission(Admissions(Store(standing), logs)), logs  # type: ignore[arg-type]  # what is asked of it
+    return LocalAdmission(Admissions(Store(access), logs)), logs  # type: ignore[arg-type]  # what is asked of it
 
 
-def standing(*, exists: bool = True, is_member: bool = True, cursor_holds: bool = True) -> Standing:
-    return Standing(exists=exists, last_seq=7, is_member=is_member, cursor_holds=cursor_holds)
+def access(*, exists: bool = True, is_member: bool = True, cursor_valid: bool = True) -> ChatAccess:
+    return ChatAccess(exists=exists, last_seq=7, is_member=is_member, cursor_valid=cursor_valid)
 
 
 @pytest.mark.parametrize("holds", [True, False])
 async def test_the_answer_of_the_database_is_returned_and_the_log_is_prepared(holds) -> None:
-    admit, logs = admission(standing(cursor_holds=holds))
+    admit, logs = admission(access(cursor_valid=holds))
     assert await admit.admit("c1", "ada", Cursor(epoch="e0", seq=3)) == Admission(Head("e1", 7), reset=not holds)
     assert logs.ensured == [("c1", 7)]
 
 
-@pytest.mark.parametrize("found", [standing(exists=False), standing(is_member=False)])
+@pytest.mark.parametrize("found", [access(exists=False), access(is_member=False)])
 async def test_non_members_and_unknown_chats_are_denied_alike(found) -> None:
     admit, logs = admission(found)
     with pytest.raises(AdmissionDenied):
@@ -64,7 +64,7 @@ async def test_non_members_and_unknown_chats_are_denied_alike(found) -> None:
 
 
 async def test_without_authentication_every_join_is_admitted() -> None:
-    admit, _ = admission(standing(exists=False, is_member=False))
+    admit, _ = admission(access(exists=False, is_member=False))
     assert (await admit.admit("c1", None, None)).head == Head("e1", 7)
 
 
@@ -75,6 +75,6 @@ async def test_a_database_out_of_reach_makes_the_admission_unavailable() -> None
 
 
 async def test_a_request_to_publish_is_passed_to_the_relay() -> None:
-    admit, logs = admission(standing())
+    admit, logs = admission(access())
     await admit.request_publish("c1")
     assert logs.published == ["c1"]

@@ -29,7 +29,7 @@ async def cursor_after(directory: Path, sends: int) -> Cursor:
 
 async def holds(directory: Path, cursor: Cursor) -> bool:
     async with open_store(database_options(directory)) as store:
-        return (await store.chats.standing("c", None, cursor)).cursor_holds
+        return (await store.chats.access("c", None, cursor)).cursor_valid
 
 
 async def test_an_acknowledged_write_waits_for_the_disk(tmp_path: Path) -> None:

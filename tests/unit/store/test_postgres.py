@@ -90,7 +90,7 @@ async def test_a_start_begins_no_epoch(options: DatabaseOptions) -> None:
 
 
 async def holds(store: Store, cursor: Cursor) -> bool:
-    return (await store.chats.standing("c", None, cursor)).cursor_holds
+    return (await store.chats.access("c", None, cursor)).cursor_valid
 
 
 async def test_every_process_writes_and_reads_in_a_new_epoch_without_a_restart(options: DatabaseOptions) -> None:

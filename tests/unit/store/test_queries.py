@@ -40,7 +40,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before in (None, ChatPosition(0, "c")):
             for member in (None, "ann"):
                 await chats.chats(10, before, member)
-        await chats.standing("c", "ann", Cursor(epoch=chats.epoch, seq=1))
+        await chats.access("c", "ann", Cursor(epoch=chats.epoch, seq=1))
         await chats.events_after("c", 0, 10)
         await chats.recent_events("c", 10)
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):

@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Protocol
 
 from roomcast.chat.model import (
+    ChatAccess,
     ChatPosition,
     Committed,
     NewChat,
     NewMemberChange,
     NewMessage,
-    Standing,
     StoredChat,
     StoredEvent,
     StoredMember,
@@ -38,7 +38,7 @@ class ChatStore(Protocol):
     def epoch(self) -> str:
         """The current epoch, at least as new as the last write and the last read of events or chats.
 
-        After `standing`, `events_after`, `recent_events`, `messages` and `chats` it is the epoch of their snapshot.
+        After `access`, `events_after`, `recent_events`, `messages` and `chats` it is the epoch of their snapshot.
         """
 
     async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
@@ -71,7 +71,7 @@ class ChatStore(Protocol):
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """Chats by latest activity, newest first, after the position ``before``; of one member unless None."""
 
-    async def standing(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> Standing:
+    async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """The chat's head, the user's membership, and whether the cursor belongs to its current history, in one query.
 
         A cursor does if its epoch is known, and its seq is 0 or that of an event written in that epoch or an earlier
