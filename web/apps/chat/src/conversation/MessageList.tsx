@@ -63,7 +63,7 @@ export function MessageList(props: Props) {
         <button
           type="button"
           className={anchor.unseen > 0 ? 'pill pill--unseen' : 'pill'}
-          data-testid="to-anchor"
+          data-testid="to-latest"
           data-unseen={anchor.unseen}
           aria-label={anchor.unseen > 0 ? undefined : words.toLatest}
           onClick={anchor.scrollToEnd}
