@@ -84,6 +84,15 @@ async def test_what_a_gateway_left_can_be_taken_off_by_another(boards: Boards) -
     assert await here(b) == {B: {"ann"}}
 
 
+async def test_every_gateway_reads_the_same_epoch_while_no_data_is_lost(boards: Boards) -> None:
+    a, b = boards(A), boards(B)
+    epoch = (await a.here(CHAT)).epoch  # also of an empty board
+    await b.enter(CHAT, ["ann"])
+    assert (await b.here(CHAT)).epoch == epoch
+    await b.leave(CHAT, ["ann"])
+    assert (await a.here(CHAT)).epoch == epoch
+
+
 async def test_any_user_id_comes_back_as_it_was(boards: Boards) -> None:
     users = {"x", " ", "{}", "a:b", "0" * 128, "李", "😀", '"\\', "node-b00", "node-b00ann"}
     board = boards(A)
@@ -114,6 +123,27 @@ async def test_every_key_has_a_time_to_live_that_entering_renews(redis_server: R
     await board.enter("a {b} c", ["ann"])
     assert int(redis_server.command("PTTL", key)[1:]) > 1_000
     assert redis_server.command("DBSIZE") == b":1"
+    await commands.close()
+
+
+async def test_a_board_that_lost_its_data_has_another_epoch(redis_server: RedisServer) -> None:
+    commands = Commands(at(redis_server))
+    board = RedisPresenceBoard(commands, A)
+    await board.enter(CHAT, ["ann"])
+    before = await board.here(CHAT)
+    redis_server.command("FLUSHALL")
+    await board.enter(CHAT, ["ann"])
+    after = await board.here(CHAT)
+    assert after.users == before.users
+    assert after.epoch != before.epoch
+    await commands.close()
+
+
+async def test_a_chat_that_is_only_read_leaves_no_key_for_good(redis_server: RedisServer) -> None:
+    redis_server.command("FLUSHALL")
+    commands = Commands(at(redis_server))
+    assert await here(RedisPresenceBoard(commands, A, RedisPresenceOptions(ttl_s=50))) == {}
+    assert 0 < int(redis_server.command("PTTL", "roomcast:{chat-1}:here")[1:]) <= 50_000
     await commands.close()
 
 

@@ -30,6 +30,7 @@ class Cluster:
     def __init__(self, random: Random | None = None) -> None:
         self.log = UnreliableLog(random)
         self.entries: dict[str, dict[str, set[str]]] = {}
+        self.epoch = 0
         self.up: dict[str, Gateway] = {}
         self.away = False
         #: How long the board takes to answer, or to fail.
@@ -48,6 +49,11 @@ class Cluster:
 
     def gateway(self) -> Gateway:
         return Gateway(self, f"node-{next(self._numbers):03}")
+
+    def lose_data(self) -> None:
+        """As FLUSHALL: no connection ends, so no gateway notices."""
+        self.entries.clear()
+        self.epoch += 1
 
     async def pause(self) -> None:
         if self.log.random is not None:
@@ -87,7 +93,7 @@ class Board(MemoryPresenceBoard):
         refused_at = self._cluster.refused_at.get(chat_id, -math.inf)
         partial = asyncio.get_running_loop().time() - refused_at < RedisPresenceOptions().ttl_s
         await self._cluster.pause()
-        return replace(found, partial=partial)
+        return replace(found, epoch=str(self._cluster.epoch), partial=partial)
 
 
 class Gateway:

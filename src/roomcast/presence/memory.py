@@ -12,6 +12,8 @@ from roomcast.chat.ports import Listing
 
 #: Of a gateway that is alone.
 ALONE: Final = "alone000"
+#: Memory loses nothing while its process runs.
+_EPOCH: Final = "memory"
 
 
 class Alone:
@@ -54,7 +56,7 @@ class MemoryPresenceBoard:
 
     async def here(self, chat_id: str) -> Listing:
         """See the port."""
-        return Listing({node: frozenset(users) for node, users in self._chats.get(chat_id, {}).items()})
+        return Listing({node: frozenset(users) for node, users in self._chats.get(chat_id, {}).items()}, _EPOCH)
 
     async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         """See the port."""

@@ -9,6 +9,7 @@ Layer: presence.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _HERE: Final[Script] = load_script(_PACKAGE, "here", "board")
 #: Lua's stack ends at about 8,000; Redis serves nobody else meanwhile.
 _FIELDS_PER_CALL: Final = 256
 _NODE_ID_CHARS: Final = 8
+# Shorter than any entry.
+_EPOCH_FIELD: Final = b"epoch"
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
 
 
@@ -66,12 +69,13 @@ class RedisPresenceBoard:
         self._commands = commands
         self._node_id = node_id
         self._options = options or RedisPresenceOptions()
+        self._bounds = (self._options.max_entries, round(self._options.ttl_s * 1_000))
         self.counters: Counter[str] = Counter()
 
     async def enter(self, chat_id: str, users: Collection[str]) -> None:
         """See the port."""
         for fields in _portions(self._node_id, users):
-            refused = await self._run(_ENTER, chat_id, [round(self._options.ttl_s * 1_000), *fields])
+            refused = await self._run(_ENTER, chat_id, fields)
             if refused:
                 self._count("refused", int(refused))
 
@@ -82,8 +86,10 @@ class RedisPresenceBoard:
     async def here(self, chat_id: str) -> Listing:
         """See the port."""
         found: dict[str, set[str]] = {}
-        refused, fields = await self._run(_HERE, chat_id, [])
+        epoch, refused, fields = await self._run(_HERE, chat_id, [])
         for field in fields:
+            if field == _EPOCH_FIELD:
+                continue
             try:
                 text = field.decode()
                 user = _USER_ID.validate_python(text[_NODE_ID_CHARS:])
@@ -91,17 +97,19 @@ class RedisPresenceBoard:
                 self._count("malformed", 1)
                 continue
             found.setdefault(text[:_NODE_ID_CHARS], set()).add(user)
-        return Listing(found, partial=bool(refused))
+        return Listing(found, epoch.decode(errors="replace"), partial=bool(refused))
 
     async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         """See the port."""
         for fields in _portions(node_id, users):
             await self._run(_LEAVE, chat_id, fields)
 
-    async def _run(self, script: Script, chat_id: str, args: Sequence[str | bytes | float]) -> Any:
+    async def _run(self, script: Script, chat_id: str, fields: Sequence[str]) -> Any:
         key = f"{tagged(self._options.prefix, chat_id)}:here"
         try:
-            return await self._commands.run(script, [key, f"{key}-full"], [self._options.max_entries, *args])
+            return await self._commands.run(
+                script, [key, f"{key}-full"], [*self._bounds, secrets.token_hex(8), *fields]
+            )
         except RedisUnavailable as error:
             raise PresenceUnavailable(str(error)) from error
 

@@ -30,11 +30,13 @@ class Listing:
 
     Attributes:
         users: Those of each gateway, by its id.
+        epoch: Stays the same until the board loses data.
         partial: Somebody had no room, so lately that their gateway may not have written them again: who is missing may
             be there all the same.
     """
 
     users: Mapping[str, Collection[str]]
+    epoch: str
     partial: bool = False
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -83,8 +82,6 @@ class PresenceSharing:
             return
         if chat.heard is not None:
             chat.heard.append(signal)
-        for user in signal.entered:
-            chat.doubted.pop((signal.node, user), None)
         self._replace(chat, signal.node, _after(signal, chat.nodes.get(signal.node, set())))
 
     def look(self, chats: Mapping[str, ChatPresence]) -> None:
@@ -127,36 +124,35 @@ class PresenceSharing:
     async def share(self, chat: ChatPresence) -> bool:
         """Tell the board and the other gateways what they may not know; whether that could be done."""
         async with chat.turn, self._slots:
-            return await self._share(chat, chat.arrivals)
+            return await self._share(chat)
 
-    async def _share(self, chat: ChatPresence, written: Collection[str]) -> bool:
-        """Write these own users, and tell of who has come and gone."""
-        arrivals, departures = chat.arrivals, chat.departures
-        # Whether a failed attempt was carried out is not known: who leaves has to be taken off all the same.
-        chat.noted.update(arrivals)
+    async def _share(self, chat: ChatPresence, *, renew: bool = False) -> bool:
+        """Share the arrivals and departures of own users; ``renew`` writes all own users to the board."""
+        shared = {user: user in chat.devices for user in chat.unshared}
+        arrivals = [user for user, online in shared.items() if online]
+        departures = [user for user, online in shared.items() if not online]
+        written = list(chat.devices) if renew else arrivals
         done = True
         try:
             if departures:
-                chat.vouchers -= departures
                 await self._board.leave(chat.chat_id, departures)
             if written:
                 await self._board.enter(chat.chat_id, written)
         except PresenceUnavailable as error:
             done = self._fail(chat, error)
         node = self._nodes.node_id
-        # Said in any case: those who hear it need no board.
+        # Signals are sent even if the board failed: they do not depend on it.
         for users in portions(arrivals):
             done = await self._signals.send(chat.chat_id, Moved.model_construct(node=node, entered=users)) and done
         for users in portions(departures):
             done = await self._signals.send(chat.chat_id, Moved.model_construct(node=node, left=users)) and done
         if done:
-            chat.sure |= arrivals
-            chat.sure -= departures
-            chat.noted -= departures
+            # A user that changed meanwhile stays due.
+            chat.unshared -= {user for user, online in shared.items() if online == (user in chat.devices)}
             return True
         self._fail(chat)
-        if len(chat.departures) > self._options.max_owed:
-            chat.noted = chat.sure | chat.devices.keys()
+        if len(chat.unshared) > len(chat.devices) + self._options.max_owed:
+            chat.unshared &= chat.devices.keys()
         return False
 
     def _fail(self, chat: ChatPresence, error: PresenceUnavailable | None = None) -> bool:
@@ -207,22 +203,17 @@ class PresenceSharing:
 
     async def _compare(self, chat: ChatPresence) -> bool:
         async with chat.turn, self._slots:
-            if not chat.members and not chat.noted:
-                chat.behind = False
-                return True  # left since the sweep began
-            try:
-                await self._read(chat)
-            except PresenceUnavailable as error:
-                return self._fail(chat, error)
-            # What has changed until now is told here; what changes from now on starts its own telling.
+            if chat.members:
+                try:
+                    await self._read(chat)
+                except PresenceUnavailable as error:
+                    return self._fail(chat, error)
+            # A change from now on starts a share of its own.
             chat.behind = False
-            written = set(chat.devices)
-            done = await self._share(chat, written)
-            chat.vouchers = written & chat.devices.keys() if done else set()
-            return done
+            return await self._share(chat, renew=True)
 
     async def _read(self, chat: ChatPresence) -> None:
-        """Compare the table with the board.
+        """Update the table from the board.
 
         Raises:
             PresenceUnavailable: the board cannot be read now.
@@ -230,21 +221,21 @@ class PresenceSharing:
         heard = chat.heard = []
         try:
             found = await self._board.here(chat.chat_id)
-            own = set(found.users.get(self._nodes.node_id, ()))
-            whole = not chat.vouchers.isdisjoint(own)
-            # What the board has lost is said again, too: whoever read it meanwhile has missed it.
-            chat.sure &= own
-            chat.noted |= own
-            doubted, chat.doubted = chat.doubted, {}
+            now = asyncio.get_running_loop().time()
+            if chat.nodes and found.epoch != chat.epoch:
+                chat.hold_until = now + self._options.hold_s
+            chat.epoch = found.epoch
+            # The board lost an own user, lacks room for one, or lists one that has left.
+            chat.unshared |= set(found.users.get(self._nodes.node_id, ())) ^ chat.devices.keys()
+            hold = found.partial or now < chat.hold_until
             for node in {*found.users, *chat.nodes} - {self._nodes.node_id}:
                 listed = users = set(found.users.get(node, ()))
                 if node not in self._nodes.alive() and listed:
                     users = await self._of_unknown(chat, node, listed)
-                if users or not listed:  # else the gateway is gone
-                    if found.partial:
-                        users |= chat.nodes.get(node, set())
-                    else:
-                        users |= self._missing(chat, node, listed, doubted, whole=whole)
+                if hold and (users or not listed):  # else the gateway is gone
+                    missing = chat.nodes.get(node, set()) - users
+                    self.counters["doubts"] += len(missing)
+                    users |= missing
                 # A signal may have overtaken the board's answer.
                 for signal in heard:
                     if signal.node == node:
@@ -252,21 +243,6 @@ class PresenceSharing:
                 self._replace(chat, node, users)
         finally:
             chat.heard = None
-
-    def _missing(
-        self, chat: ChatPresence, node: str, listed: set[str], doubted: Mapping[tuple[str, str], float], *, whole: bool
-    ) -> set[str]:
-        """Who was there by what is known here, does not stand on the board, and counts as there still."""
-        now = asyncio.get_running_loop().time()
-        kept: set[str] = set()
-        for user in chat.nodes.get(node, set()) - listed:
-            # A board that is whole again says nothing of those that it has lost before.
-            since = doubted.get((node, user), -math.inf if whole else now)
-            if now - since < self._options.doubt_s:
-                chat.doubted[node, user] = since
-                kept.add(user)
-        self.counters["doubts"] += len(kept)
-        return kept
 
     async def _of_unknown(self, chat: ChatPresence, node: str, users: set[str]) -> set[str]:
         """What stands on the board of a gateway that the directory does not name: it has just started, or is gone.

@@ -6,6 +6,7 @@ Layer: gateway.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ class PresenceOptions:
         max_new_nodes: Such gateways at one time: whoever can publish can invent them.
         sweep_s: Longest time between two looks at the board.
         retry_s: How soon after a failure the chat is tried again.
-        doubt_s: How long who is missing on a board that may have lost its data still counts as there: longer than
+        hold_s: How long who is missing on a board that may have lost its data still counts as there: longer than
             ``sweep_s``, so that every gateway has written its users on it again. Who left unheard at the same time is
             gone after this and another sweep.
         concurrency: Chats whose board and signals are used at one time, so that joins find connections to Redis free.
@@ -46,7 +47,7 @@ class PresenceOptions:
     max_new_nodes: int = 64
     sweep_s: float = 30.0
     retry_s: float = 2.0
-    doubt_s: float = 40.0
+    hold_s: float = 40.0
     concurrency: int = 8
     max_listed: int = 1_000
     max_entries: int = 5_000
@@ -70,11 +71,9 @@ class ChatPresence:
         read: Whether the board was read, or not in time.
         telling: Will tell the members.
         behind: The board or a signal failed: a retry tells and compares.
-        noted: Own users that may stand on the board or in the tables of the other gateways.
-        sure: Those of them that do, as far as can be known.
-        vouchers: Own users that were written on the board by the latest sweep and have not left since: while one of
-            them stands there, it has not lost its data.
-        doubted: Users of other gateways that are missing on the board, and since when (loop time).
+        unshared: Own users that arrived or left since the board and the other gateways were last told.
+        epoch: The board's when it was read last; None: it was not read yet.
+        hold_until: Loop time until which users missing on the board are kept, because it lost data.
         heard: Signals since a reading of the board began; None: none is under way.
         sharing: Will tell the other gateways.
         turn: Board and gateways are told one thing after the other.
@@ -92,10 +91,9 @@ class ChatPresence:
     read: bool = False
     telling: asyncio.TimerHandle | None = None
     behind: bool = False
-    noted: set[str] = field(default_factory=set)
-    sure: set[str] = field(default_factory=set)
-    vouchers: set[str] = field(default_factory=set)
-    doubted: dict[tuple[str, str], float] = field(default_factory=dict)
+    unshared: set[str] = field(default_factory=set)
+    epoch: str | None = None
+    hold_until: float = -math.inf
     heard: list[Moved] | None = None
     sharing: asyncio.Task[None] | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -103,16 +101,6 @@ class ChatPresence:
     def present(self, user: str) -> bool:
         """Whether a gateway has the user."""
         return user in self.devices or any(user in users for users in self.nodes.values())
-
-    @property
-    def arrivals(self) -> set[str]:
-        """Own users that the other gateways may not know of."""
-        return self.devices.keys() - self.sure
-
-    @property
-    def departures(self) -> set[str]:
-        """Own users that are gone, which the other gateways may not know."""
-        return self.noted - self.devices.keys()
 
     def forget_others(self) -> None:
         """Nobody follows the chat here: what others say of it is not heard any more."""
@@ -125,10 +113,10 @@ class ChatPresence:
             self.online,
             self.offline,
             self.newcomers,
-            self.doubted,
         ):
             known.clear()
         self.read = False
+        self.epoch = None
 
     def room_for(self, node: str, users: Collection[str], max_entries: int) -> bool:
         """Whether the users of another gateway can be kept."""

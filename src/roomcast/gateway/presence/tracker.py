@@ -220,16 +220,22 @@ class Presences:
     # -- who is there -------------------------------------------------------------------------------------------------
 
     def _device_entered(self, chat: ChatPresence, sid: str, user: str) -> None:
-        chat.devices.setdefault(user, set()).add(sid)
-        self._judge(chat, user)
-        self._share_soon(chat)
+        if user in chat.devices:
+            chat.devices[user].add(sid)
+            return
+        chat.devices[user] = {sid}
+        self._own_user_changed(chat, user)
 
     def _device_left(self, chat: ChatPresence, sid: str, user: str) -> None:
         devices = chat.devices.get(user, set())
         devices.discard(sid)
         if not devices and chat.devices.pop(user, None) is not None:
-            self._judge(chat, user)
-            self._share_soon(chat)
+            self._own_user_changed(chat, user)
+
+    def _own_user_changed(self, chat: ChatPresence, user: str) -> None:
+        chat.unshared.add(user)
+        self._judge(chat, user)
+        self._share_soon(chat)
 
     def _hear(self, chat_id: str, signal: Moved) -> None:
         chat = self._chats.get(chat_id)
@@ -307,7 +313,7 @@ class Presences:
         try:
             while not chat.behind:
                 await asyncio.sleep(self._options.settle_s)
-                if not chat.arrivals and not chat.departures:
+                if not chat.unshared:
                     break
                 await self._sharing.share(chat)
         except Exception:
@@ -323,7 +329,7 @@ class Presences:
         if chat.members or chat.sharing is not None or self._chats.get(chat.chat_id) is not chat:
             return
         chat.forget_others()
-        if chat.noted and (chat.chat_id in self._owing or len(self._owing) < self._options.max_owed):
+        if chat.unshared and (chat.chat_id in self._owing or len(self._owing) < self._options.max_owed):
             self._owing.add(chat.chat_id)
             return
         self._owing.discard(chat.chat_id)

@@ -1,10 +1,14 @@
--- Shared by all scripts here, which follow it.
--- KEYS  here (hash: node id and user id to "1"), full ("1" while entries are missing that had no room)
--- ARGV  most fields, ...
--- Whoever can write to Redis can put anything under the name. What is no hash is not ours, nor is one of twice as many
--- fields as a board may have: it is taken away, since to read it would hold up Redis and us.
-local HERE, FULL, MOST = KEYS[1], KEYS[2], tonumber(ARGV[1])
+-- Precedes every script in this folder.
+-- KEYS  here (hash: node id and user id to "1", and "epoch"), full ("1" while some users have no entry for lack of room)
+-- ARGV  max entries, ttl ms, a new epoch, ...
+-- Any client of this Redis can write to the key. A value that is not a hash, or a hash with more than twice the entries
+-- that this script allows, is deleted: reading it would block Redis and the gateway.
+local HERE, FULL, MAX_ENTRIES, TTL_MS = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
 local kind = redis.call('TYPE', HERE).ok
-if kind ~= 'none' and (kind ~= 'hash' or redis.call('HLEN', HERE) > 2 * MOST) then
+if kind ~= 'none' and (kind ~= 'hash' or redis.call('HLEN', HERE) > 2 * MAX_ENTRIES) then
   redis.call('UNLINK', HERE)
+end
+-- The epoch lives and dies with the entries: a reader that finds another one knows that entries were lost.
+if redis.call('HSETNX', HERE, 'epoch', ARGV[3]) == 1 then
+  redis.call('PEXPIRE', HERE, TTL_MS)
 end

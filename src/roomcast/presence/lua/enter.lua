@@ -1,17 +1,17 @@
--- ARGV  most fields, ttl ms, field, field, ...
--- Answers how many fields had no room.
-local room = MOST - redis.call('HLEN', HERE)
+-- ARGV  max entries, ttl ms, a new epoch, field, field, ...
+-- Returns the number of fields refused for lack of room.
+local room = MAX_ENTRIES - (redis.call('HLEN', HERE) - 1)
 local refused = 0
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   if room > 0 then
     room = room - redis.call('HSET', HERE, ARGV[i], '1')
   elseif redis.call('HEXISTS', HERE, ARGV[i]) == 0 then
     refused = refused + 1
   end
 end
-redis.call('PEXPIRE', HERE, ARGV[2])
--- Whoever has no room tries again before this lapses.
+redis.call('PEXPIRE', HERE, TTL_MS)
+-- Gateways repeat their users before this expires, so it stays while there is no room.
 if refused > 0 then
-  redis.call('SET', FULL, '1', 'PX', ARGV[2])
+  redis.call('SET', FULL, '1', 'PX', TTL_MS)
 end
 return refused

@@ -114,7 +114,7 @@ def test_a_board_that_forgets_is_written_again() -> None:
         here, there = cluster.gateway(), cluster.gateway()
         await here.join("ann")
         await asyncio.sleep(SOON_S)
-        cluster.entries.clear()
+        cluster.lose_data()
         here.presences.sweep_soon()
         await asyncio.sleep(SOON_S)
         ben = await there.join("ben")
@@ -279,7 +279,7 @@ class Chance:
             case "away":
                 self.cluster.away = not self.cluster.away
             case "forget":
-                self.cluster.entries.clear()
+                self.cluster.lose_data()
             case "die" if len(self.gateways) == 3 and self.random.random() < 0.3:
                 died = self.gateways.pop(self.random.randrange(3))
                 died.die()
@@ -292,7 +292,7 @@ class Chance:
         for gateway in self.gateways:
             gateway.presences.sweep_soon()
         # Who left unheard while the board forgot everything, too, is doubted first.
-        await asyncio.sleep(OPTIONS.doubt_s + OPTIONS.sweep_s + LATER_S)
+        await asyncio.sleep(OPTIONS.hold_s + OPTIONS.sweep_s + LATER_S)
 
 
 @settings(deadline=None, max_examples=60)
