@@ -45,26 +45,26 @@ async def boards(request: pytest.FixtureRequest) -> AsyncIterator[Boards]:
 
 
 async def here(board: PresenceBoard, chat_id: str = CHAT) -> dict[str, set[str]]:
-    return {node: set(users) for node, users in (await board.here(chat_id)).users.items()}
+    return {node: set(users) for node, users in (await board.read(chat_id)).users.items()}
 
 
 async def test_nobody_is_in_a_chat_that_nobody_entered(boards: Boards) -> None:
     board = boards(A)
     assert await here(board) == {}
-    await board.leave(CHAT, ["ann"])
-    await board.enter(CHAT, [])
+    await board.remove(CHAT, ["ann"])
+    await board.add(CHAT, [])
     assert await here(board) == {}
 
 
 async def test_gateways_see_each_others_users_under_their_ids(boards: Boards) -> None:
     a, b = boards(A), boards(B)
-    await a.enter(CHAT, ["ann", "ben"])
-    await b.enter(CHAT, ["ben", "cleo"])
-    await b.enter("other", ["dan"])
+    await a.add(CHAT, ["ann", "ben"])
+    await b.add(CHAT, ["ben", "cleo"])
+    await b.add("other", ["dan"])
     assert await here(a) == await here(b) == {A: {"ann", "ben"}, B: {"ben", "cleo"}}
-    await a.leave(CHAT, ["ben", "nobody"])
+    await a.remove(CHAT, ["ben", "nobody"])
     assert await here(b) == {A: {"ann"}, B: {"ben", "cleo"}}
-    await a.leave(CHAT, ["ann"])
+    await a.remove(CHAT, ["ann"])
     assert await here(b) == {B: {"ben", "cleo"}}
     assert await here(a, "other") == {B: {"dan"}}
 
@@ -72,40 +72,40 @@ async def test_gateways_see_each_others_users_under_their_ids(boards: Boards) ->
 async def test_entering_again_is_harmless(boards: Boards) -> None:
     board = boards(A)
     for _ in range(3):
-        await board.enter(CHAT, ["ann"])
+        await board.add(CHAT, ["ann"])
     assert await here(board) == {A: {"ann"}}
 
 
 async def test_what_a_gateway_left_can_be_taken_off_by_another(boards: Boards) -> None:
     a, b = boards(A), boards(B)
-    await a.enter(CHAT, ["ann", "ben"])
-    await b.enter(CHAT, ["ann"])
-    await b.forget(CHAT, A, ["ann", "ben"])
+    await a.add(CHAT, ["ann", "ben"])
+    await b.add(CHAT, ["ann"])
+    await b.evict(CHAT, A, ["ann", "ben"])
     assert await here(b) == {B: {"ann"}}
 
 
 async def test_every_gateway_reads_the_same_epoch_while_no_data_is_lost(boards: Boards) -> None:
     a, b = boards(A), boards(B)
-    epoch = (await a.here(CHAT)).epoch  # also of an empty board
-    await b.enter(CHAT, ["ann"])
-    assert (await b.here(CHAT)).epoch == epoch
-    await b.leave(CHAT, ["ann"])
-    assert (await a.here(CHAT)).epoch == epoch
+    epoch = (await a.read(CHAT)).epoch  # also of an empty board
+    await b.add(CHAT, ["ann"])
+    assert (await b.read(CHAT)).epoch == epoch
+    await b.remove(CHAT, ["ann"])
+    assert (await a.read(CHAT)).epoch == epoch
 
 
 async def test_any_user_id_comes_back_as_it_was(boards: Boards) -> None:
     users = {"x", " ", "{}", "a:b", "0" * 128, "李", "😀", '"\\', "node-b00", "node-b00ann"}
     board = boards(A)
-    await board.enter(CHAT, users)
+    await board.add(CHAT, users)
     assert await here(boards(B)) == {A: users}
 
 
 async def test_more_users_than_one_call_carries(boards: Boards) -> None:
     users = {f"user {number}" for number in range(1_000)}
     board = boards(A)
-    await board.enter(CHAT, users)
+    await board.add(CHAT, users)
     assert await here(board) == {A: users}
-    await board.leave(CHAT, users)
+    await board.remove(CHAT, users)
     assert await here(board) == {}
 
 
@@ -116,11 +116,11 @@ async def test_every_key_has_a_time_to_live_that_entering_renews(redis_server: R
     redis_server.command("FLUSHALL")
     commands = Commands(at(redis_server))
     board = RedisPresenceBoard(commands, A, RedisPresenceOptions(ttl_s=50))
-    await board.enter("a {b} c", ["ann"])
+    await board.add("a {b} c", ["ann"])
     (key,) = ["roomcast:{a%20%7Bb%7D%20c}:here"]
     assert 0 < int(redis_server.command("PTTL", key)[1:]) <= 50_000
     redis_server.command("PEXPIRE", key, "1000")
-    await board.enter("a {b} c", ["ann"])
+    await board.add("a {b} c", ["ann"])
     assert int(redis_server.command("PTTL", key)[1:]) > 1_000
     assert redis_server.command("DBSIZE") == b":1"
     await commands.close()
@@ -129,11 +129,11 @@ async def test_every_key_has_a_time_to_live_that_entering_renews(redis_server: R
 async def test_a_board_that_lost_its_data_has_another_epoch(redis_server: RedisServer) -> None:
     commands = Commands(at(redis_server))
     board = RedisPresenceBoard(commands, A)
-    await board.enter(CHAT, ["ann"])
-    before = await board.here(CHAT)
+    await board.add(CHAT, ["ann"])
+    before = await board.read(CHAT)
     redis_server.command("FLUSHALL")
-    await board.enter(CHAT, ["ann"])
-    after = await board.here(CHAT)
+    await board.add(CHAT, ["ann"])
+    after = await board.read(CHAT)
     assert after.users == before.users
     assert after.epoch != before.epoch
     await commands.close()
@@ -151,8 +151,8 @@ async def test_a_full_chat_takes_nobody_more_and_counts_it(redis_server: RedisSe
     redis_server.command("FLUSHALL")
     commands = Commands(at(redis_server))
     board = RedisPresenceBoard(commands, A, RedisPresenceOptions(max_entries=2))
-    await board.enter(CHAT, ["ann", "ben", "cleo"])
-    await board.enter(CHAT, ["ann", "dan"])
+    await board.add(CHAT, ["ann", "ben", "cleo"])
+    await board.add(CHAT, ["ann", "dan"])
     assert await here(board) == {A: {"ann", "ben"}}
     assert board.counters["refused"] == 2
     await commands.close()
@@ -162,18 +162,18 @@ async def test_a_chat_that_had_no_room_says_so_for_as_long_as_its_entries_last(r
     redis_server.command("FLUSHALL")
     commands = Commands(at(redis_server))
     board = RedisPresenceBoard(commands, A, RedisPresenceOptions(max_entries=2, ttl_s=50))
-    await board.enter(CHAT, ["ann", "ben"])
-    await board.enter(CHAT, ["ann", "ben"])
-    assert (await board.here(CHAT)).partial is False  # all who came stand on it
-    await board.enter(CHAT, ["ann", "cleo"])
-    assert (await board.here(CHAT)).partial is True
-    await board.leave(CHAT, ["ann"])
-    await board.enter(CHAT, ["ben"])
+    await board.add(CHAT, ["ann", "ben"])
+    await board.add(CHAT, ["ann", "ben"])
+    assert (await board.read(CHAT)).partial is False  # all who came stand on it
+    await board.add(CHAT, ["ann", "cleo"])
+    assert (await board.read(CHAT)).partial is True
+    await board.remove(CHAT, ["ann"])
+    await board.add(CHAT, ["ben"])
     # There is room now, but whoever had none need not have tried again.
-    assert (await board.here(CHAT)).partial is True
+    assert (await board.read(CHAT)).partial is True
     assert 0 < int(redis_server.command("PTTL", FULL)[1:]) <= 50_000
     redis_server.command("DEL", FULL)  # as when it lapses
-    assert (await board.here(CHAT)).partial is False
+    assert (await board.read(CHAT)).partial is False
     await commands.close()
 
 
@@ -181,7 +181,7 @@ async def test_junk_is_passed_over_and_counted(redis_server: RedisServer) -> Non
     redis_server.command("FLUSHALL")
     commands = Commands(at(redis_server))
     board = RedisPresenceBoard(commands, A)
-    await board.enter(CHAT, ["ann"])
+    await board.add(CHAT, ["ann"])
     for junk in ("", "short", "8letters", b"\xff\xfe" * 8, "node-a00\x00", "node-a00" + "x" * 129):
         redis_server.command("HSET", "roomcast:{chat-1}:here", junk, "1")
     assert await here(board) == {A: {"ann"}}
@@ -194,14 +194,14 @@ async def test_what_is_no_board_is_replaced_by_whatever_comes_first(redis_server
     board = RedisPresenceBoard(commands, A)
     key = "roomcast:{chat-1}:here"
     for spoil in (("SET", key, "x"), ("RPUSH", key, "x"), ("SADD", key, "x"), ("XADD", key, "*", "x", "x")):
-        for attempt in ("enter", "leave", "here"):
+        for attempt in ("add", "remove", "read"):
             redis_server.command("DEL", key)
             redis_server.command(*spoil)
-            if attempt == "here":
+            if attempt == "read":
                 assert await here(board) == {}
             else:
                 await getattr(board, attempt)(CHAT, ["ann"])
-            assert await here(board) == ({A: {"ann"}} if attempt == "enter" else {})
+            assert await here(board) == ({A: {"ann"}} if attempt == "add" else {})
     await commands.close()
 
 
@@ -212,7 +212,7 @@ async def test_a_hash_that_is_larger_than_any_board_is_not_read(redis_server: Re
     for number in range(21):
         redis_server.command("HSET", "roomcast:{chat-1}:here", f"{A}user {number}", "1")
     assert await here(board) == {}
-    await board.enter(CHAT, ["ann"])
+    await board.add(CHAT, ["ann"])
     assert await here(board) == {A: {"ann"}}
     await commands.close()
 
@@ -221,7 +221,7 @@ async def test_a_redis_that_is_away_is_said(tmp_path: Path) -> None:
     with running(RedisServer(tmp_path)) as server:
         commands = Commands(at(server))
     board = RedisPresenceBoard(commands, A)
-    for attempt in (board.enter(CHAT, ["a"]), board.leave(CHAT, ["a"]), board.here(CHAT), board.forget(CHAT, B, ["a"])):
+    for attempt in (board.add(CHAT, ["a"]), board.remove(CHAT, ["a"]), board.read(CHAT), board.evict(CHAT, B, ["a"])):
         with pytest.raises(PresenceUnavailable):
             await attempt
     await commands.close()

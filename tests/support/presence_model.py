@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from random import Random
 
-from roomcast.chat.ports import Listing, PresenceUnavailable
+from roomcast.chat.ports import BoardSnapshot, PresenceUnavailable
 from roomcast.gateway.presence.signals import Signals
-from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.presence.tracker import PresenceOptions, PresenceTracker
 from roomcast.gateway.rooms import chat_room
 from roomcast.presence.memory import MemoryPresenceBoard
 from roomcast.presence.redis import RedisPresenceOptions
@@ -74,22 +74,22 @@ class Board(MemoryPresenceBoard):
         if self._cluster.away or chat_id in self._cluster.spoiled:
             raise PresenceUnavailable
 
-    async def enter(self, chat_id: str, users: Collection[str]) -> None:
+    async def add(self, chat_id: str, users: Collection[str]) -> None:
         await self._reach(chat_id)
         entries = self._cluster.entries.get(chat_id, {})
         new = sorted(set(users) - entries.get(self._node_id, set()))
         room = max(0, self._cluster.max_entries - sum(map(len, entries.values())))
         if new[room:]:
             self._cluster.refused_at[chat_id] = asyncio.get_running_loop().time()
-        await super().enter(chat_id, new[:room])
+        await super().add(chat_id, new[:room])
 
-    async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
+    async def evict(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         await self._reach(chat_id)
-        await super().forget(chat_id, node_id, users)
+        await super().evict(chat_id, node_id, users)
 
-    async def here(self, chat_id: str) -> Listing:
+    async def read(self, chat_id: str) -> BoardSnapshot:
         await self._reach(chat_id)
-        found = await super().here(chat_id)
+        found = await super().read(chat_id)
         refused_at = self._cluster.refused_at.get(chat_id, -math.inf)
         partial = asyncio.get_running_loop().time() - refused_at < RedisPresenceOptions().ttl_s
         await self._cluster.pause()
@@ -105,14 +105,14 @@ class Gateway:
         cluster.up[node_id] = self
         self.rooms = LocalRooms()
         self.signals = Signals(cluster.log, node_id)
-        self.presences = Presences(self.rooms, Board(cluster, node_id), self, self.signals, OPTIONS)
-        self.task = asyncio.create_task(self.presences.run())
+        self.presence = PresenceTracker(self.rooms, Board(cluster, node_id), self, self.signals, OPTIONS)
+        self.task = asyncio.create_task(self.presence.run())
         self._subscribed: set[str] = set()
 
     def alive(self) -> Collection[str]:
         return self.cluster.up.keys() - self.cluster.unnamed
 
-    async def known(self, node_id: str) -> bool:
+    async def is_alive(self, node_id: str) -> bool:
         if node_id not in self.cluster.up and self.cluster.wait_s:
             await asyncio.sleep(self.cluster.wait_s)
         return node_id in self.cluster.up
@@ -125,20 +125,20 @@ class Gateway:
             )
         socket = socket or self.rooms.socket()
         if user is not None:
-            self.presences.identify(socket.sid, user)
+            self.presence.identify(socket.sid, user)
         socket.join(chat_room(chat_id))
-        self.presences.entered(socket, chat_id)
+        self.presence.entered(socket, chat_id)
         return socket
 
     def leave(self, socket: ClientSocket, chat_id: str = CHAT) -> None:
         socket.leave(chat_room(chat_id))
-        self.presences.left(socket.sid, chat_id)
+        self.presence.left(socket.sid, chat_id)
 
     def cut(self, socket: ClientSocket) -> None:
         self.rooms.cut(socket)
-        for chat_id in list(self.presences._followed.get(socket.sid, ())):
-            self.presences.left(socket.sid, chat_id)
-        self.presences.gone(socket.sid)
+        for chat_id in list(self.presence._chats_of_socket.get(socket.sid, ())):
+            self.presence.left(socket.sid, chat_id)
+        self.presence.disconnected(socket.sid)
 
     def pause(self) -> None:
         """As by SIGSTOP, for longer than its lease."""
@@ -148,19 +148,19 @@ class Gateway:
     def resume(self) -> None:
         """As by SIGCONT."""
         self.cluster.up[self.node_id] = self
-        self.task = asyncio.create_task(self.presences.run())
+        self.task = asyncio.create_task(self.presence.run())
 
     def die(self) -> None:
         """As by SIGKILL: nobody is told."""
         del self.cluster.up[self.node_id]
         self.task.cancel()
-        self.rooms = self.presences._rooms = LocalRooms()
-        self.presences._sharing._board = Board(Cluster(), self.node_id)
+        self.rooms = self.presence._rooms = LocalRooms()
+        self.presence._sync._board = Board(Cluster(), self.node_id)
         self.signals._log = UnreliableLog()
 
     async def end(self) -> None:
         self.task.cancel()
-        await self.presences.close()
+        await self.presence.close()
         await self.signals.close()
 
 

@@ -145,7 +145,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
     metrics.add(lambda: connection_families(connections))
     metrics.add(lambda: gateway_families(gateway))
     tasks.start("gateway feeds", gateway.run())
-    tasks.start("presence", gateway.presences.run())
+    tasks.start("presence", gateway.presence.run())
     shared.on_reconnect(gateway.sweep_soon)
     if adapter is not None:
         metrics.add(lambda: adapter_families(adapter.counters))

@@ -56,7 +56,7 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
     yield Family("resyncs", "Resyncs sent to rooms.", "counter", counters.resyncs)
     yield Family("signals", "Signals between gateways.", "counter", gateway.signals.counters, "outcome")
     presence = "Presence shared between gateways: failures, doubts and rejected users."
-    yield Family("presence", presence, "counter", gateway.presences.counters, "outcome")
+    yield Family("presence", presence, "counter", gateway.presence.counters, "outcome")
     forwarder = server.engine.forwarder
     if forwarder is not None:
         forwarded = "HTTP requests forwarded to the gateway that has the session."

@@ -33,8 +33,8 @@ from roomcast.contract.gateway import (
     parse_typing,
 )
 from roomcast.gateway.delivery.joins import JoinRefused, Joins
-from roomcast.gateway.presence.tracker import Presences
-from roomcast.gateway.presence.typing import TypingNotices, TypingRefused
+from roomcast.gateway.presence.tracker import PresenceTracker
+from roomcast.gateway.presence.typing import TypingNotices, TypingRejected
 from roomcast.gateway.rooms import user_room
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
@@ -60,7 +60,7 @@ class Handlers:
     Args:
         server: The Socket.IO server.
         joins: The chats that sockets follow.
-        presences: Receives the user of each socket.
+        presence: Receives the user of each socket.
         typing: Receives typing notices.
         verifier: Verifies tokens; None: authentication is off.
         expiry_leeway_s: How long a socket may outlive its token, for clocks that differ.
@@ -71,7 +71,7 @@ class Handlers:
         self,
         server: Server,
         joins: Joins,
-        presences: Presences,
+        presence: PresenceTracker,
         typing: TypingNotices,
         verifier: TokenVerifier | None,
         *,
@@ -80,7 +80,7 @@ class Handlers:
     ) -> None:
         self._server = server
         self._joins = joins
-        self._presences = presences
+        self._presence = presence
         self._typing = typing
         self._verifier = verifier
         self._expiry_leeway_s = expiry_leeway_s
@@ -106,13 +106,13 @@ class Handlers:
         except TokenRejected as error:
             raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value}) from None
         login = self._logins[sid] = _Login(identity)
-        self._presences.identify(sid, identity.user_id)
+        self._presence.identify(sid, identity.user_id)
         self._schedule_expiry(sid, login)
 
     def disconnect(self, sid: str, _reason: str) -> None:
         """Forget a client."""
         self._joins.drop(sid)
-        self._presences.gone(sid)
+        self._presence.disconnected(sid)
         login = self._logins.pop(sid, None)
         if login is not None and login.expiry is not None:
             login.expiry.cancel()
@@ -156,7 +156,7 @@ class Handlers:
             return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
         except SocketGone:
             return None  # it has disconnected since, so there is no client to answer
-        self._presences.identify(sid, user_id)
+        self._presence.identify(sid, user_id)
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
@@ -191,10 +191,10 @@ class Handlers:
         wants_ack = socket.ack_wanted
         try:
             payload = parse_typing(_first(args))
-            self._typing.notice(sid, payload.chat_id, typing=payload.typing)
+            self._typing.set_typing(sid, payload.chat_id, typing=payload.typing)
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, typing: true or false}}")
-        except TypingRefused as error:
+        except TypingRejected as error:
             return _refuse(socket, wants_ack, error.code, str(error))
         return TypingAck(chat_id=payload.chat_id).model_dump()
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
-from roomcast.chat.ports import EventLog, Nodes, PresenceBoard
+from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, Joins
@@ -17,10 +17,10 @@ from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import health_app
 from roomcast.gateway.ports import ChatAdmission
 from roomcast.gateway.presence.signals import Signals
-from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.presence.tracker import PresenceOptions, PresenceTracker
 from roomcast.gateway.presence.typing import TypingNotices
 from roomcast.observability.http import Route
-from roomcast.presence.memory import Alone, MemoryPresenceBoard
+from roomcast.presence.memory import MemoryPresenceBoard, SingleNode
 from roomcast.realtime import Observer, Server, ServerOptions
 from roomcast.realtime.core.cluster import Adapter
 from roomcast.realtime.core.nodes import Directory
@@ -70,22 +70,22 @@ class Gateway:
         observer: Observer | None = None,
         adapter: Adapter | None = None,
         directory: Directory | None = None,
-        nodes: Nodes | None = None,
+        nodes: LiveNodes | None = None,
         board: PresenceBoard | None = None,
     ) -> None:
         options = options or GatewayOptions()
-        nodes = nodes or Alone()
+        nodes = nodes or SingleNode()
         self.server = Server(options.server, observer=observer, adapter=adapter, directory=directory)
         self.signals = Signals(log, nodes.node_id)
         self.feeds = Feeds(log, admission, self.server, options.feeds, self.signals.take)
         board = board or MemoryPresenceBoard(nodes.node_id)
-        self.presences = Presences(self.server, board, nodes, self.signals, options.presence)
-        typing = TypingNotices(self.server, self.presences, self.signals, nodes.node_id)
-        self.joins = Joins(self.feeds, admission, options.joins, observers=(typing, self.presences))
+        self.presence = PresenceTracker(self.server, board, nodes, self.signals, options.presence)
+        typing = TypingNotices(self.server, self.presence, self.signals, nodes.node_id)
+        self.joins = Joins(self.feeds, admission, options.joins, observers=(typing, self.presence))
         self._handlers = Handlers(
             self.server,
             self.joins,
-            self.presences,
+            self.presence,
             typing,
             None if options.auth is None else TokenVerifier(options.auth),
             expiry_leeway_s=0.0 if options.auth is None else options.auth.leeway_s,
@@ -101,16 +101,16 @@ class Gateway:
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 
     async def run(self) -> None:
-        """Sweep the feeds until cancelled. Run `presences` beside it."""
+        """Sweep the feeds until cancelled. Run `presence` beside it."""
         await self.feeds.run()
 
     def sweep_soon(self) -> None:
         """Compare feeds and presence with Redis now: the connection was lost, and Redis may have lost data."""
         self.feeds.sweep_soon()
-        self.presences.sweep_soon()
+        self.presence.sweep_soon()
 
     async def close(self) -> None:
         """End presence and feeds; `roomcast.realtime.serve` has closed the sockets before."""
-        await self.presences.close()
+        await self.presence.close()
         await self.signals.close()
         await self.feeds.close()

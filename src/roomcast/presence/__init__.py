@@ -1,4 +1,4 @@
-"""Who is there: the boards on which gateways note which users are in which chats, in memory and in Redis.
+"""Presence boards, in memory and in Redis: which users follow a chat, and through which gateway.
 
-May import: chat, redis_client, contract. What presence means is decided in `gateway.presence`.
+May import: chat, redis_client, contract. What members are sent is decided in `gateway.presence`.
 """

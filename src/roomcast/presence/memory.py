@@ -1,6 +1,6 @@
-"""The board of gateways in one process, and their directory; the reference for every other board.
+"""The presence board and the node list of a gateway without a cluster.
 
-Layer: presence.
+`MemoryPresenceBoard` is the reference implementation of its port. Layer: presence.
 """
 
 from __future__ import annotations
@@ -8,57 +8,57 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from roomcast.chat.ports import Listing
+from roomcast.chat.ports import BoardSnapshot
 
-#: Of a gateway that is alone.
-ALONE: Final = "alone000"
-#: Memory loses nothing while its process runs.
+SINGLE_NODE_ID: Final = "alone000"
+# A dict loses no data.
 _EPOCH: Final = "memory"
 
 
-class Alone:
-    """The `chat.ports.Nodes` of a gateway that has no others."""
+class SingleNode:
+    """`chat.ports.LiveNodes` of a gateway without a cluster."""
 
     @property
     def node_id(self) -> str:
         """See the port."""
-        return ALONE
+        return SINGLE_NODE_ID
 
     def alive(self) -> Collection[str]:
         """See the port."""
-        return {ALONE}
+        return {SINGLE_NODE_ID}
 
-    async def known(self, node_id: str) -> bool:
+    async def is_alive(self, node_id: str) -> bool:
         """See the port."""
-        return node_id == ALONE
+        return node_id == SINGLE_NODE_ID
 
 
 class MemoryPresenceBoard:
     """A `chat.ports.PresenceBoard` in memory.
 
     Args:
-        node_id: Whose entries `enter` and `leave` change.
-        shared: The entries, ``{chat: {node: users}}``; boards of one process that share it see each other's.
+        node_id: The gateway that `add` and `remove` write for.
+        shared: The entries, ``{chat: {node: users}}``; boards that share it act as one.
     """
 
-    def __init__(self, node_id: str = ALONE, shared: dict[str, dict[str, set[str]]] | None = None) -> None:
+    def __init__(self, node_id: str = SINGLE_NODE_ID, shared: dict[str, dict[str, set[str]]] | None = None) -> None:
         self._node_id = node_id
         self._chats = {} if shared is None else shared
 
-    async def enter(self, chat_id: str, users: Collection[str]) -> None:
+    async def add(self, chat_id: str, users: Collection[str]) -> None:
         """See the port."""
         if users:
             self._chats.setdefault(chat_id, {}).setdefault(self._node_id, set()).update(users)
 
-    async def leave(self, chat_id: str, users: Collection[str]) -> None:
+    async def remove(self, chat_id: str, users: Collection[str]) -> None:
         """See the port."""
-        await self.forget(chat_id, self._node_id, users)
+        await self.evict(chat_id, self._node_id, users)
 
-    async def here(self, chat_id: str) -> Listing:
+    async def read(self, chat_id: str) -> BoardSnapshot:
         """See the port."""
-        return Listing({node: frozenset(users) for node, users in self._chats.get(chat_id, {}).items()}, _EPOCH)
+        nodes = self._chats.get(chat_id, {})
+        return BoardSnapshot({node: frozenset(users) for node, users in nodes.items()}, _EPOCH)
 
-    async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
+    async def evict(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
         """See the port."""
         nodes = self._chats.get(chat_id, {})
         left = nodes.get(node_id, set())

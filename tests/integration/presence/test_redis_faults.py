@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.gateway.presence.signals import Signals
-from roomcast.gateway.presence.tracker import PresenceOptions, Presences
+from roomcast.gateway.presence.tracker import PresenceOptions, PresenceTracker
 from roomcast.gateway.rooms import chat_room
 from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
@@ -20,7 +20,7 @@ from support.waiting import until
 OPTIONS = PresenceOptions(
     settle_s=0.01,
     offline_after_s=0.3,
-    look_s=0.05,
+    node_check_s=0.05,
     sweep_s=0.5,
     hold_s=2.0,
     retry_s=0.1,
@@ -40,32 +40,32 @@ class Gateway:
         self.rooms = LocalRooms()
         self.signals = Signals(log, node_id)
         self.board = RedisPresenceBoard(commands, node_id, RedisPresenceOptions(max_entries=max_entries))
-        self.presences = Presences(self.rooms, self.board, self, self.signals, OPTIONS)
-        self.running = asyncio.create_task(self.presences.run())
-        log.on_reconnect(self.presences.sweep_soon)
+        self.presence = PresenceTracker(self.rooms, self.board, self, self.signals, OPTIONS)
+        self.running = asyncio.create_task(self.presence.run())
+        log.on_reconnect(self.presence.sweep_soon)
 
     def alive(self) -> Collection[str]:
         return self._up
 
-    async def known(self, node_id: str) -> bool:
+    async def is_alive(self, node_id: str) -> bool:
         return node_id in self._up
 
     def join(self, user: str) -> ClientSocket:
         socket = self.rooms.socket()
-        self.presences.identify(socket.sid, user)
+        self.presence.identify(socket.sid, user)
         socket.join(chat_room(CHAT))
-        self.presences.entered(socket, CHAT)
+        self.presence.entered(socket, CHAT)
         return socket
 
     def cut(self, socket: ClientSocket) -> None:
         self.rooms.cut(socket)
-        self.presences.left(socket.sid, CHAT)
-        self.presences.gone(socket.sid)
+        self.presence.left(socket.sid, CHAT)
+        self.presence.disconnected(socket.sid)
 
     async def end(self) -> None:
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
-        await self.presences.close()
+        await self.presence.close()
         await self.signals.close()
 
 
@@ -109,11 +109,11 @@ async def test_a_flush_is_seen_by_nobody_and_mended(redis: RedisServer) -> None:
         for _ in range(3):
             await until(lambda: on_board(redis) == 3)
             told = [len(socket.frames) for socket in sockets]
-            doubts = [gateway.presences.counters["doubts"] for gateway in gateways]
+            doubts = [gateway.presence.counters["doubts"] for gateway in gateways]
             redis.command("FLUSHALL")
             await until(lambda: on_board(redis) == 3)
             # Somebody has looked at the board before all had written on it again, or the test says nothing.
-            assert doubts != [gateway.presences.counters["doubts"] for gateway in gateways]
+            assert doubts != [gateway.presence.counters["doubts"] for gateway in gateways]
             late = gateways[0].join("dan")
             await all_see([*sockets, late], {"ann", "ben", "cleo", "dan"})
             gateways[0].cut(late)

@@ -197,7 +197,7 @@ async def test_the_number_of_waiting_look_ups_of_unknown_nodes_is_bounded(redis:
             assert await first.look_up(second.node_id) is not None
         assert asyncio.get_running_loop().time() - began < 1
         # An id that comes from another node does not count against the limit.
-        asked = asyncio.create_task(first.known("unknown3"))
+        asked = asyncio.create_task(first.is_alive("unknown3"))
         leaving = waiting.pop()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)

@@ -51,14 +51,14 @@ class Joins:
         self.dropped.append(sid)
 
 
-class Presences:
+class IdentityRecorder:
     def __init__(self) -> None:
         self.users: dict[str, str] = {}
 
     def identify(self, sid: str, user_id: str) -> None:
         self.users[sid] = user_id
 
-    def gone(self, sid: str) -> None:
+    def disconnected(self, sid: str) -> None:
         self.users.pop(sid, None)
 
 
@@ -67,12 +67,12 @@ class World:
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
-        self.server, self.joins, self.presences = Server(), Joins(), Presences()
+        self.server, self.joins, self.presence = Server(), Joins(), IdentityRecorder()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
             self.server,  # type: ignore[arg-type]  # only the used part
             self.joins,  # type: ignore[arg-type]  # same reason
-            self.presences,  # type: ignore[arg-type]  # same reason
+            self.presence,  # type: ignore[arg-type]  # same reason
             None,  # type: ignore[arg-type]  # unused here
             TokenVerifier(AUTH, clock=clock),
             expiry_leeway_s=AUTH.leeway_s,
@@ -106,7 +106,7 @@ def test_a_disconnected_socket_leaves_no_timer() -> None:
         socket = world.connect("s1", 60.0)
         world.handlers.disconnect("s1", "transport close")
         del world.server.sockets["s1"]
-        assert (world.joins.dropped, world.presences.users) == (["s1"], {})
+        assert (world.joins.dropped, world.presence.users) == (["s1"], {})
         await asyncio.sleep(100)
         assert not socket.ended
 

@@ -29,7 +29,7 @@ from roomcast.chat.ports.log import (
     SignalSink,
     Subscription,
 )
-from roomcast.chat.ports.presence import Listing, Nodes, PresenceBoard, PresenceUnavailable
+from roomcast.chat.ports.presence import BoardSnapshot, LiveNodes, PresenceBoard, PresenceUnavailable
 from roomcast.chat.ports.responder import Prompt, Responder
 from roomcast.chat.ports.store import ChatStore, TurnStore
 
@@ -37,6 +37,7 @@ __all__ = [
     "LOG_ENTRY_VERSION",
     "MAX_SIGNAL_BYTES",
     "Appended",
+    "BoardSnapshot",
     "CannotReplay",
     "ChatStore",
     "Clock",
@@ -44,10 +45,9 @@ __all__ = [
     "FeedSink",
     "Gap",
     "Head",
-    "Listing",
+    "LiveNodes",
     "LogEntry",
     "LogUnavailable",
-    "Nodes",
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",

@@ -1,6 +1,6 @@
-"""Who is in a chat now, over all gateways: the directory of gateways, and the board that they write on.
+"""Presence ports: the live gateways, and the board on which they list the users of each chat.
 
-Layer: chat. Contract suite: tests/contract/test_presence.py, run over every implementation.
+Layer: chat. Contract suite of the board: tests/contract/test_presence.py.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Nodes(Protocol):
-    """The gateways that are up, as one of them knows them."""
+class LiveNodes(Protocol):
+    """The gateways of the cluster that are up, as one of them knows them."""
 
     @property
     def node_id(self) -> str:
-        """Of this gateway: 8 characters, new with every start."""
+        """The id of this gateway: 8 characters, new at each start."""
 
     def alive(self) -> Collection[str]:
-        """Ids of those whose lease stands, this one among them. What cannot be asked does not die."""
+        """Ids of the gateways that are up, including this one; unchanged while the directory cannot be read."""
 
-    async def known(self, node_id: str) -> bool:
-        """Whether a gateway is up that `alive` may not name yet. In doubt it is."""
+    async def is_alive(self, node_id: str) -> bool:
+        """Whether a gateway is up that `alive` may not list yet; True if the directory cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What stands on the board of one chat.
+class BoardSnapshot:
+    """The board of one chat.
 
     Attributes:
-        users: Those of each gateway, by its id.
-        epoch: Stays the same until the board loses data.
-        partial: Somebody had no room, so lately that their gateway may not have written them again: who is missing may
-            be there all the same.
+        users: Users of each gateway, by node id.
+        epoch: Any string; it changes if the board lost data, and only then.
+        partial: The board lately had no room for some users: a user that it does not list may be online.
     """
 
     users: Mapping[str, Collection[str]]
@@ -41,42 +40,42 @@ class Listing:
 
 
 class PresenceBoard(Protocol):
-    """Which users are in which chats, and through which gateway: what a gateway reads that begins to follow a chat.
+    """Lists which users follow which chats, and through which gateway.
 
-    An entry counts while its gateway is up (`Nodes`), so nobody has to renew it. The board may lose anything; who
-    wrote on it writes again every so often.
+    An entry is valid while its gateway is up (`LiveNodes`), so entries need no lease of their own. The board may lose
+    its data; the gateways repeat their entries periodically.
     """
 
-    async def enter(self, chat_id: str, users: Collection[str]) -> None:
-        """These users are in the chat through this gateway. Repeating it renews what the board may forget.
+    async def add(self, chat_id: str, users: Collection[str]) -> None:
+        """List these users under this gateway; repeating it renews the entries.
 
-        Those for whom there is no room are left out; `here` says that there are such.
+        Users for whom the chat has no room are left out, and `BoardSnapshot.partial` is set for a while.
 
         Raises:
-            PresenceUnavailable: it is not known whether that was noted.
+            PresenceUnavailable: the outcome is unknown.
         """
 
-    async def leave(self, chat_id: str, users: Collection[str]) -> None:
-        """They are not any more. Harmless if they were not.
+    async def remove(self, chat_id: str, users: Collection[str]) -> None:
+        """Remove users of this gateway; a user that is not listed is ignored.
 
         Raises:
-            PresenceUnavailable: it is not known whether that was noted.
+            PresenceUnavailable: the outcome is unknown.
         """
 
-    async def here(self, chat_id: str) -> Listing:
-        """Who is in the chat, and through which gateways.
+    async def read(self, chat_id: str) -> BoardSnapshot:
+        """Read the entries of all gateways.
 
         Raises:
-            PresenceUnavailable: it cannot be read now.
+            PresenceUnavailable: the board cannot be read now.
         """
 
-    async def forget(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
-        """Take off what a gateway left that is gone.
+    async def evict(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
+        """Remove users that a dead gateway left behind.
 
         Raises:
-            PresenceUnavailable: it is not known whether that was done.
+            PresenceUnavailable: the outcome is unknown.
         """
 
 
 class PresenceUnavailable(Exception):
-    """The board is out of reach: presence goes on with what is known here."""
+    """The board is out of reach; presence continues with what this gateway knows."""

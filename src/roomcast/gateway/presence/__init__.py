@@ -5,7 +5,8 @@ May import: what `roomcast.gateway` may.
 | module | what |
 |---|---|
 | ``tracker`` | per-chat presence: deltas to members, a snapshot to new subscribers |
-| ``state``, ``sharing`` | the state of one chat; what gateways exchange |
+| ``state`` | the state of one chat, and the options |
+| ``sync`` | keeps presence equal on all gateways |
 | ``typing`` | typing notices and their expiry |
 | ``signals`` | ephemeral messages between gateways on a chat's channel |
 """

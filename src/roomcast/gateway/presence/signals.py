@@ -1,7 +1,7 @@
-"""What gateways tell each other about a chat in passing: who came or went, who is writing.
+"""Signals between gateways, sent on a chat's channel: users that arrived or left, and users that type.
 
-Signals travel on the chat's channel, once and unstored (`EventLog.signal`). Whoever can publish to Redis can send one,
-so that a signal is checked like a client's payload, and changes nothing but the chat that it came for.
+Signals are delivered at most once and never stored (`EventLog.signal`). Any client of the Redis can publish one, so
+each is validated like a client's payload, and it affects only the chat on whose channel it arrived.
 
 Layer: gateway.
 """
@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 
+from roomcast.backoff import should_log
 from roomcast.chat.ports import MAX_SIGNAL_BYTES, EventLog, LogUnavailable
 from roomcast.contract.model import Payload
 from roomcast.contract.text import UserId
@@ -23,19 +24,19 @@ from roomcast.contract.text import UserId
 logger = logging.getLogger(__name__)
 
 _VERSION: Final = 1
-#: Chats whose signals wait for Redis at one time, and signals of one chat; what is beyond it is dropped.
-_MAX_CHATS_WAITING: Final = 256
-_MAX_WAITING: Final = 32
-#: Bytes of the user ids in one signal; what is around them is some 100 more.
-_MAX_USERS_BYTES: Final = MAX_SIGNAL_BYTES - 512
-#: Of an id in JSON: two quotes and a comma.
-_AROUND_ID_BYTES: Final = 3
+# `Signals.send_soon` drops signals beyond these limits.
+_MAX_QUEUED_CHATS: Final = 256
+_MAX_QUEUED_SIGNALS: Final = 32
+# The rest of a signal takes about 100 bytes.
+_MAX_USER_ID_BYTES: Final = MAX_SIGNAL_BYTES - 512
+# Two quotes and a comma around each id.
+_JSON_OVERHEAD_BYTES: Final = 3
 
 NodeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8}$")]
 
 
-class Moved(Payload):
-    """Users have entered a chat through a gateway, or left it there."""
+class PresenceSignal(Payload):
+    """Users arrived in a chat through a gateway, or left it there."""
 
     v: Literal[1] = _VERSION
     type: Literal["moved"] = "moved"
@@ -44,8 +45,8 @@ class Moved(Payload):
     left: tuple[UserId, ...] = Field(default=(), strict=False)
 
 
-class Wrote(Payload):
-    """A user has begun or stopped to write, on a gateway."""
+class TypingSignal(Payload):
+    """A user of a gateway started or stopped typing."""
 
     v: Literal[1] = _VERSION
     type: Literal["wrote"] = "wrote"
@@ -54,53 +55,54 @@ class Wrote(Payload):
     typing: bool
 
 
-Signal = Annotated[Moved | Wrote, Field(discriminator="type")]
-_SIGNAL: Final[TypeAdapter[Moved | Wrote]] = TypeAdapter(Signal)
+_SIGNAL: Final[TypeAdapter[PresenceSignal | TypingSignal]] = TypeAdapter(
+    Annotated[PresenceSignal | TypingSignal, Field(discriminator="type")]
+)
 
-OnMoved = Callable[[str, Moved], None]
-OnWrote = Callable[[str, Wrote], None]
+OnPresence = Callable[[str, PresenceSignal], None]
+OnTyping = Callable[[str, TypingSignal], None]
 
 
-def portions(users: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """User ids in portions that one signal carries."""
-    portion: list[str] = []
+def user_batches(users: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Split user ids into batches that fit into one signal each."""
+    batch: list[str] = []
     size = 0
     for user in users:
-        size_of_user = len(user.encode()) + user.count('"') + user.count("\\") + _AROUND_ID_BYTES
-        if portion and size + size_of_user > _MAX_USERS_BYTES:
-            yield tuple(portion)
-            portion, size = [], 0
-        portion.append(user)
-        size += size_of_user
-    if portion:
-        yield tuple(portion)
+        user_size = len(user.encode()) + user.count('"') + user.count("\\") + _JSON_OVERHEAD_BYTES
+        if batch and size + user_size > _MAX_USER_ID_BYTES:
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(user)
+        size += user_size
+    if batch:
+        yield tuple(batch)
 
 
 class Signals:
-    """Sends signals, and hands those of other gateways on.
+    """Sends signals, and dispatches those of other gateways.
 
     Args:
-        log: What carries them.
-        node_id: Of this gateway; what it hears of itself is passed over.
+        log: Carries the signals.
+        node_id: This gateway; its own signals are ignored on arrival.
 
     Attributes:
-        on_moved: Takes ``(chat_id, signal)``; called in the turn in which it came.
-        on_wrote: Likewise.
-        counters: ``sent``, ``heard``, ``malformed`` and ``dropped`` so far.
+        on_presence: Called with ``(chat_id, signal)`` in the loop turn in which the signal arrived.
+        on_typing: Called in the same way.
+        counters: Signals ``sent``, ``heard`` from other gateways, ``malformed`` and ``dropped`` so far.
     """
 
     def __init__(self, log: EventLog, node_id: str) -> None:
         self._log = log
         self._node_id = node_id
-        # What waits in each chat, the one under way first.
-        self._waiting: dict[str, deque[Moved | Wrote]] = {}
+        # Per chat; the first one is being sent.
+        self._queues: dict[str, deque[PresenceSignal | TypingSignal]] = {}
         self._senders: set[asyncio.Task[None]] = set()
-        self.on_moved: OnMoved = lambda _chat_id, _signal: None
-        self.on_wrote: OnWrote = lambda _chat_id, _signal: None
+        self.on_presence: OnPresence = lambda _chat_id, _signal: None
+        self.on_typing: OnTyping = lambda _chat_id, _signal: None
         self.counters: Counter[str] = Counter()
 
-    async def send(self, chat_id: str, signal: Moved | Wrote) -> bool:
-        """Tell the other gateways; whether that could be done. What cannot be told now is not told."""
+    async def send(self, chat_id: str, signal: PresenceSignal | TypingSignal) -> bool:
+        """Send a signal to the other gateways; False if it was dropped because the log is unavailable."""
         try:
             await self._log.signal(chat_id, signal.model_dump_json(by_alias=True).encode())
         except LogUnavailable:
@@ -109,33 +111,33 @@ class Signals:
         self.counters["sent"] += 1
         return True
 
-    def send_soon(self, chat_id: str, signal: Moved | Wrote) -> None:
-        """See `send`, in the background; those of one chat go one after the other."""
-        waiting = self._waiting.get(chat_id)
-        if waiting is None:
-            if len(self._waiting) >= _MAX_CHATS_WAITING:
+    def send_soon(self, chat_id: str, signal: PresenceSignal | TypingSignal) -> None:
+        """Send a signal in the background, after the earlier ones of its chat."""
+        queue = self._queues.get(chat_id)
+        if queue is None:
+            if len(self._queues) >= _MAX_QUEUED_CHATS:
                 self.counters["dropped"] += 1
                 return
-            waiting = self._waiting[chat_id] = deque([signal])
-            sender = asyncio.create_task(self._send_waiting(chat_id, waiting), name="signals")
+            queue = self._queues[chat_id] = deque([signal])
+            sender = asyncio.create_task(self._send_queued(chat_id, queue), name="signals")
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
-        elif len(waiting) >= _MAX_WAITING:
+        elif len(queue) >= _MAX_QUEUED_SIGNALS:
             self.counters["dropped"] += 1
         else:
-            waiting.append(signal)
+            queue.append(signal)
 
-    async def _send_waiting(self, chat_id: str, waiting: deque[Moved | Wrote]) -> None:
+    async def _send_queued(self, chat_id: str, queue: deque[PresenceSignal | TypingSignal]) -> None:
         try:
-            while waiting:
-                told = await self.send(chat_id, waiting[0])
-                waiting.popleft()
-                if not told:
-                    # A word of the moment is none any more when Redis is back.
-                    self.counters["dropped"] += len(waiting)
+            while queue:
+                sent = await self.send(chat_id, queue[0])
+                queue.popleft()
+                if not sent:
+                    # Signals are ephemeral: none is worth sending after an outage.
+                    self.counters["dropped"] += len(queue)
                     break
         finally:
-            del self._waiting[chat_id]
+            del self._queues[chat_id]
 
     def take(self, chat_id: str, payload: bytes) -> None:
         """The `SignalSink` of a chat. Never raises."""
@@ -143,20 +145,20 @@ class Signals:
             signal = _SIGNAL.validate_json(payload)
         except ValidationError:
             self.counters["malformed"] += 1
-            count = self.counters["malformed"]
-            if count & (count - 1) == 0:
-                logger.warning("a signal cannot be read", extra={"chat_id": chat_id, "count": count})
+            if should_log(self.counters["malformed"]):
+                facts = {"chat_id": chat_id, "count": self.counters["malformed"]}
+                logger.warning("malformed signal", extra=facts)
             return
         if signal.node == self._node_id:
             return
         self.counters["heard"] += 1
-        if isinstance(signal, Moved):
-            self.on_moved(chat_id, signal)
+        if isinstance(signal, PresenceSignal):
+            self.on_presence(chat_id, signal)
         else:
-            self.on_wrote(chat_id, signal)
+            self.on_typing(chat_id, signal)
 
     async def close(self) -> None:
-        """Let go of what is under way."""
+        """Cancel the signals that are being sent."""
         senders = list(self._senders)
         for sender in senders:
             sender.cancel()

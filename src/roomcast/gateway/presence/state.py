@@ -1,4 +1,4 @@
-"""What one gateway knows of one chat's presence, and the bounds of it all.
+"""The presence of one chat, as one gateway knows it, and the options of presence.
 
 Layer: gateway.
 """
@@ -11,38 +11,36 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from roomcast.gateway.ports import RoomSocket
-from roomcast.gateway.presence.signals import Moved
+from roomcast.gateway.presence.signals import PresenceSignal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceOptions:
-    """Bounds of presence.
+    """Times and limits of presence.
 
     Attributes:
-        settle_s: How long changes of one chat are collected before they are told.
-        offline_after_s: How long a user is gone before anybody is told.
-        picture_s: How long who has just joined waits for the board; then they get what is known here, and the rest as
-            changes.
-        look_s: How often it is looked whether a gateway is gone. With its lease this is below 30 s.
-        new_node_s: How long a gateway that was heard of counts as up before the directory has to know it.
-        max_new_nodes: Such gateways at one time: whoever can publish can invent them.
-        sweep_s: Longest time between two looks at the board.
-        retry_s: How soon after a failure the chat is tried again.
-        hold_s: How long who is missing on a board that may have lost its data still counts as there: longer than
-            ``sweep_s``, so that every gateway has written its users on it again. Who left unheard at the same time is
-            gone after this and another sweep.
-        concurrency: Chats whose board and signals are used at one time, so that joins find connections to Redis free.
-        max_listed: Users that one ``presence`` event names; a picture of more ends there.
-        max_entries: Users of other gateways that are kept for one chat; as on the board.
-        max_owed: Chats that nobody follows here any more whose leavers are remembered while the board is away, and
-            leavers of one chat. Others stay on it until this gateway ends, or until nobody follows the chat for
-            `RedisPresenceOptions.ttl_s`.
+        settle_s: How long changes of a chat are collected before they are sent.
+        offline_after_s: How long a user must be gone before ``offline`` is sent.
+        snapshot_wait_s: How long a new subscriber waits for the board. After that it is sent what this gateway knows,
+            and the rest as deltas.
+        node_check_s: Interval of the check for dead gateways; with the lease of a gateway it stays below 30 s.
+        new_node_s: How long a gateway that sent a signal counts as up while the directory does not list it.
+        max_new_nodes: Such gateways at one time, since any client of the Redis can invent them.
+        sweep_s: Longest interval between two comparisons of a chat with the board.
+        retry_s: Delay before a chat is compared again after a failure.
+        hold_s: How long users are kept that a board lacks because it lost data. Longer than ``sweep_s``: by then each
+            gateway has added its users again.
+        concurrency: Chats that use the board or send signals at one time; leaves connections to Redis for joins.
+        max_listed: Users in one ``presence`` event; a larger snapshot is cut.
+        max_entries: Users of other gateways kept for one chat, the same as on the board.
+        max_unshared: Chats without members whose departures are kept until they are shared, and departures of one
+            chat. Beyond it a user stays on the board until this gateway stops, or until the chat's entries expire.
     """
 
     settle_s: float = 0.1
     offline_after_s: float = 3.0
-    picture_s: float = 1.0
-    look_s: float = 2.0
+    snapshot_wait_s: float = 1.0
+    node_check_s: float = 2.0
     new_node_s: float = 15.0
     max_new_nodes: int = 64
     sweep_s: float = 30.0
@@ -51,7 +49,7 @@ class PresenceOptions:
     concurrency: int = 8
     max_listed: int = 1_000
     max_entries: int = 5_000
-    max_owed: int = 10_000
+    max_unshared: int = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -59,65 +57,67 @@ class ChatPresence:
     """One chat, as one gateway knows it.
 
     Attributes:
-        chat_id: Which chat.
-        members: Sockets that follow it here, by id.
-        devices: Its users here, by their sockets' ids.
-        nodes: The users of the other gateways, by gateway.
-        announced: Who the members were told is there.
-        leaving: Who is gone and was not announced so yet.
-        online: Who has come since the last telling.
-        offline: Who is to be announced gone with the next telling.
-        newcomers: Sockets that wait for the picture, by id.
-        read: Whether the board was read, or not in time.
-        telling: Will tell the members.
-        behind: The board or a signal failed: a retry tells and compares.
-        unshared: Own users that arrived or left since the board and the other gateways were last told.
-        epoch: The board's when it was read last; None: it was not read yet.
-        hold_until: Loop time until which users missing on the board are kept, because it lost data.
-        heard: Signals since a reading of the board began; None: none is under way.
-        sharing: Will tell the other gateways.
-        turn: Board and gateways are told one thing after the other.
+        chat_id: The chat.
+        members: Sockets of this gateway that follow the chat, by id.
+        own_users: Users of this gateway, with the ids of their sockets.
+        other_users: Users of the other gateways, by node id.
+
+        announced: Users that members here have been sent as online, or will be with the next flush.
+        offline_timers: Announced users that are gone, until ``offline_after_s`` is over.
+        pending_online: Users to send as online with the next flush.
+        pending_offline: Users to send as offline with the next flush.
+        awaiting_snapshot: Sockets that joined and have not been sent a snapshot, by id.
+        snapshot_ready: The board was read, or did not answer within ``snapshot_wait_s``.
+        flush_timer: Runs the next flush.
+
+        unshared: Own users that arrived or left, until the board and the other gateways know it.
+        epoch: The board's epoch at the last read; None before the first.
+        hold_until: Loop time until which users that the board lacks are kept, because it lost data.
+        signals_during_read: Signals that arrived while the board is being read; None while it is not.
+        out_of_sync: The board or a signal failed; a retry compares the chat with the board.
+        share_task: Shares changes with the other gateways.
+        sync_lock: Held while the board is read or written.
     """
 
     chat_id: str
     members: dict[str, RoomSocket] = field(default_factory=dict)
-    devices: dict[str, set[str]] = field(default_factory=dict)
-    nodes: dict[str, set[str]] = field(default_factory=dict)
+    own_users: dict[str, set[str]] = field(default_factory=dict)
+    other_users: dict[str, set[str]] = field(default_factory=dict)
+
     announced: set[str] = field(default_factory=set)
-    leaving: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
-    online: set[str] = field(default_factory=set)
-    offline: set[str] = field(default_factory=set)
-    newcomers: dict[str, RoomSocket] = field(default_factory=dict)
-    read: bool = False
-    telling: asyncio.TimerHandle | None = None
-    behind: bool = False
+    offline_timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    pending_online: set[str] = field(default_factory=set)
+    pending_offline: set[str] = field(default_factory=set)
+    awaiting_snapshot: dict[str, RoomSocket] = field(default_factory=dict)
+    snapshot_ready: bool = False
+    flush_timer: asyncio.TimerHandle | None = None
+
     unshared: set[str] = field(default_factory=set)
     epoch: str | None = None
     hold_until: float = -math.inf
-    heard: list[Moved] | None = None
-    sharing: asyncio.Task[None] | None = None
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    signals_during_read: list[PresenceSignal] | None = None
+    out_of_sync: bool = False
+    share_task: asyncio.Task[None] | None = None
+    sync_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def present(self, user: str) -> bool:
-        """Whether a gateway has the user."""
-        return user in self.devices or any(user in users for users in self.nodes.values())
+    def is_online(self, user: str) -> bool:
+        """Whether any gateway has a socket of the user in the chat."""
+        return user in self.own_users or any(user in users for users in self.other_users.values())
 
-    def forget_others(self) -> None:
-        """Nobody follows the chat here: what others say of it is not heard any more."""
-        for timer in self.leaving.values():
+    def has_room(self, node: str, users: Collection[str], max_entries: int) -> bool:
+        """Whether ``users`` can replace the known users of another gateway without exceeding ``max_entries``."""
+        rest = sum(len(known) for other, known in self.other_users.items() if other != node)
+        return rest + len(users) <= max_entries
+
+    def stop_following(self) -> None:
+        """Discard what only members here need: the last one has left. ``unshared`` stays."""
+        for timer in self.offline_timers.values():
             timer.cancel()
-        for known in (
-            self.leaving,
-            self.nodes,
-            self.announced,
-            self.online,
-            self.offline,
-            self.newcomers,
-        ):
-            known.clear()
-        self.read = False
+        self.offline_timers.clear()
+        self.other_users.clear()
+        self.announced.clear()
+        self.pending_online.clear()
+        self.pending_offline.clear()
+        self.awaiting_snapshot.clear()
+        self.snapshot_ready = False
         self.epoch = None
-
-    def room_for(self, node: str, users: Collection[str], max_entries: int) -> bool:
-        """Whether the users of another gateway can be kept."""
-        return sum(len(known) for other, known in self.nodes.items() if other != node) + len(users) <= max_entries

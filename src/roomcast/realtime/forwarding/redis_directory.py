@@ -146,7 +146,7 @@ class RedisDirectory:
         """Ids of the running nodes, including this one. While Redis is unreachable none is removed."""
         return {self._id, *self._others}
 
-    async def known(self, node_id: str) -> bool:
+    async def is_alive(self, node_id: str) -> bool:
         """Whether a node runs, even if `alive` does not list it yet. True while Redis is unreachable."""
         try:
             # The id comes from another node, not from a client: it does not count against ``max_waiting``.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.chat.ports import MAX_SIGNAL_BYTES
-from roomcast.gateway.presence.signals import Moved, portions
+from roomcast.gateway.presence.signals import PresenceSignal, user_batches
 
 #: What `contract.text.UserId` allows.
 user_ids = st.text(
@@ -18,13 +18,15 @@ user_ids = st.text(
 
 
 def encoded(users: tuple[str, ...]) -> bytes:
-    return Moved.model_construct(node="node-001", entered=users, left=()).model_dump_json(by_alias=True).encode()
+    return (
+        PresenceSignal.model_construct(node="node-001", entered=users, left=()).model_dump_json(by_alias=True).encode()
+    )
 
 
 @given(st.lists(user_ids, max_size=40), st.integers(1, 60))
 def test_portions_hold_everybody_in_order_and_each_fits(users: list[str], times: int) -> None:
     many = users * times
-    found = list(portions(many))
+    found = list(user_batches(many))
     assert [user for portion in found for user in portion] == many
     for portion in found:
         assert len(encoded(portion)) <= MAX_SIGNAL_BYTES
@@ -33,9 +35,9 @@ def test_portions_hold_everybody_in_order_and_each_fits(users: list[str], times:
 
 @pytest.mark.parametrize("user", ["\U0001f600" * 128, '"' * 128, "\\" * 128, "x"])
 def test_the_longest_ids_fit_and_a_portion_is_well_filled(user: str) -> None:
-    first, *_ = portions([user] * 10_000)
+    first, *_ = user_batches([user] * 10_000)
     assert MAX_SIGNAL_BYTES * 0.9 < len(encoded(first)) <= MAX_SIGNAL_BYTES
 
 
 def test_nobody_is_no_signal() -> None:
-    assert list(portions([])) == []
+    assert list(user_batches([])) == []

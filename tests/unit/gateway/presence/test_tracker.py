@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomcast.gateway.presence.signals import Moved
+from roomcast.gateway.presence.signals import PresenceSignal
 from roomcast.gateway.presence.tracker import PresenceOptions
 from support.gateway_model import ClientSocket
 from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, Gateway, picture, run
@@ -115,7 +115,7 @@ def test_a_board_that_forgets_is_written_again() -> None:
         await here.join("ann")
         await asyncio.sleep(SOON_S)
         cluster.lose_data()
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         ben = await there.join("ben")
         await asyncio.sleep(SOON_S)
@@ -137,8 +137,8 @@ def test_while_the_board_and_the_signals_are_away_the_own_users_are_told_and_all
         assert picture(ben) == {"ann", "ben"}
         cluster.away = False
         cluster.log.available = True
-        here.presences.sweep_soon()
-        there.presences.sweep_soon()
+        here.presence.sweep_soon()
+        there.presence.sweep_soon()
         await asyncio.sleep(LATER_S + OPTIONS.sweep_s)
         assert picture(ann) == picture(ben) == picture(cleo) == {"ann", "ben", "cleo"}
 
@@ -152,13 +152,13 @@ def test_who_never_said_who_they_are_sees_the_others_and_is_not_seen() -> None:
         await here.join("ann")
         await asyncio.sleep(SOON_S)
         assert picture(nobody) == {"ann"}
-        here.presences.identify(nobody.sid, "late")
+        here.presence.identify(nobody.sid, "late")
         await asyncio.sleep(SOON_S)
         assert picture(nobody) == {"ann", "late"}
-        here.presences.identify(nobody.sid, "other")
+        here.presence.identify(nobody.sid, "other")
         await asyncio.sleep(LATER_S)
         assert picture(nobody) == {"ann", "other"}
-        assert here.presences.user_of(nobody.sid) == "other"
+        assert here.presence.user_of(nobody.sid) == "other"
 
     run(scenario)
 
@@ -169,7 +169,7 @@ def test_who_left_before_anybody_was_told_is_never_mentioned() -> None:
         watcher = await here.join("zoe")
         await asyncio.sleep(SOON_S)
         told = len(watcher.frames)
-        here.presences._options = PresenceOptions(offline_after_s=0.01)
+        here.presence._options = PresenceOptions(offline_after_s=0.01)
         here.leave(await here.join("ann"))
         await asyncio.sleep(LATER_S)
         assert len(watcher.frames) == told
@@ -185,14 +185,14 @@ def test_nothing_is_kept_of_a_chat_that_nobody_follows() -> None:
         for socket in sockets:
             here.cut(socket)
         await asyncio.sleep(LATER_S)
-        assert len(here.presences) == 0
-        assert not here.presences._users
-        assert not here.presences._followed
+        assert len(here.presence) == 0
+        assert not here.presence._user_of_socket
+        assert not here.presence._chats_of_socket
         assert cluster.entries == {}
         # Nor is one begun by what others say.
-        there.signals.send_soon(CHAT, Moved.model_construct(node=there.node_id, entered=("x",)))
+        there.signals.send_soon(CHAT, PresenceSignal.model_construct(node=there.node_id, entered=("x",)))
         await asyncio.sleep(SOON_S)
-        assert len(here.presences) == 0
+        assert len(here.presence) == 0
 
     run(scenario)
 
@@ -249,10 +249,10 @@ def test_a_gateway_that_nobody_knows_is_believed_for_a_while_only() -> None:
         await cluster.log.signal(CHAT, b'{"v":1,"type":"moved","node":"invented","entered":["ghost"]}')
         await asyncio.sleep(SOON_S)
         assert picture(ann) == {"ann", "ghost"}
-        await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.look_s + OPTIONS.offline_after_s + SOON_S)
+        await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.node_check_s + OPTIONS.offline_after_s + SOON_S)
         assert picture(ann) == {"ann"}
         await asyncio.sleep(LATER_S)
-        assert not here.presences._sharing._new_nodes
+        assert not here.presence._sync._new_nodes
 
     run(scenario)
 
@@ -290,7 +290,7 @@ class Chance:
     async def heal(self) -> None:
         self.cluster.log.drops_deliveries = self.cluster.away = False
         for gateway in self.gateways:
-            gateway.presences.sweep_soon()
+            gateway.presence.sweep_soon()
         # Who left unheard while the board forgot everything, too, is doubted first.
         await asyncio.sleep(OPTIONS.hold_s + OPTIONS.sweep_s + LATER_S)
 

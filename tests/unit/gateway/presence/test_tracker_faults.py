@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.ports import Listing
+from roomcast.chat.ports import BoardSnapshot
 from roomcast.presence.redis import RedisPresenceOptions
 from support.gateway_model import ClientSocket
 from support.presence_model import CHAT, LATER_S, OPTIONS, SOON_S, Cluster, picture, run
@@ -79,7 +79,7 @@ def test_a_chat_that_the_board_fails_of_spoils_no_other() -> None:
         await asyncio.sleep(SOON_S)
         cluster.lose_data()
         for gateway in (here, there):
-            gateway.presences.sweep_soon()
+            gateway.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         ben = await there.join("ben")
         await asyncio.sleep(SOON_S)
@@ -130,9 +130,9 @@ def test_after_an_outage_arrivals_and_departures_are_known_everywhere_within_sec
         await asyncio.sleep(LATER_S)
         cluster.away, cluster.log.available = False, True
         # The later one was the last to compare: it must not have to wait for its next turn.
-        there.presences.sweep_soon()
+        there.presence.sweep_soon()
         await asyncio.sleep(0.01)
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(OPTIONS.offline_after_s + FEW_S)
         assert picture(ann) == picture(ben) == picture(cleo) == {"ann", "ben", "cleo"}
 
@@ -204,13 +204,13 @@ def test_a_feed_that_is_lost_again_while_all_chats_are_compared_has_them_compare
             await here.join("ann", f"chat-{number}")
         await asyncio.sleep(OPTIONS.sweep_s + FEW_S)
         cluster.answer_s = 0.05
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)  # the chat is compared first
         cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(SOON_S)
         cluster.log.drops_deliveries, cluster.answer_s = False, 0.0
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
         assert picture(ann) == {"ann"}
 
@@ -235,12 +235,12 @@ def test_a_retry_that_comes_due_while_chats_are_compared_is_made_behind_them(*, 
         cluster.answer_s = 0.1
         cluster.spoiled.add(CHAT)
         if whole:
-            here.presences.sweep_soon()
+            here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         cluster.spoiled.clear()
         await here.join("dora")
         await asyncio.sleep(FEW_S)
-        assert here.presences._retry is None  # it came due
+        assert here.presence._retry_timer is None  # it came due
         assert "dora" not in (picture(ben) or ())
         cluster.answer_s = 0.0
         await asyncio.sleep(FEW_S)
@@ -280,7 +280,7 @@ def test_chats_that_a_sweep_does_not_reach_while_the_board_is_away_are_compared_
         there.cut(ben)
         await asyncio.sleep(SOON_S)
         cluster.log.drops_deliveries, cluster.away = False, True
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         cluster.away = False
         await asyncio.sleep(OPTIONS.retry_s + OPTIONS.offline_after_s + SOON_S)
@@ -314,7 +314,7 @@ def test_a_death_is_seen_in_time_although_a_sweep_takes_long() -> None:
             await here.join("ann", f"chat-{number}")
         await asyncio.sleep(LATER_S)
         cluster.answer_s = 5.0
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(FEW_S)
         there.die()
         await asyncio.sleep(LATER_S)
@@ -334,7 +334,7 @@ def test_what_a_killed_gateway_left_in_many_chats_does_not_slow_the_sweep_down()
             await there.join("ben", chat_id)
         await asyncio.sleep(SOON_S)
         there.die()
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(FEW_S)
         assert [chat_id for chat_id in chats if there.node_id in cluster.entries[chat_id]] == []
 
@@ -394,7 +394,7 @@ def test_who_has_no_room_is_there_also_while_the_directory_does_not_name_their_g
         await asyncio.sleep(SOON_S)
         await there.join("zed")
         await asyncio.sleep(SOON_S)
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(OPTIONS.offline_after_s + SOON_S)
         assert picture(ann) == {"ann", "ben", "zed"}
 
@@ -435,7 +435,7 @@ def test_whoever_can_publish_cannot_make_a_gateway_remember_without_bound() -> N
         assert len(online) <= OPTIONS.max_entries + 1
         # Those that are there are still heard.
         there = cluster.gateway()
-        await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.look_s + OPTIONS.offline_after_s + SOON_S)
+        await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.node_check_s + OPTIONS.offline_after_s + SOON_S)
         await there.join("ben")
         await asyncio.sleep(SOON_S)
         assert picture(ann) == {"ann", "ben"}
@@ -454,11 +454,11 @@ def test_while_there_are_too_many_invented_gateways_a_new_one_is_not_taken_off_t
             await cluster.log.signal(CHAT, json.dumps(signal).encode())
         await there.join("ben")
         await asyncio.sleep(SOON_S)
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         assert cluster.entries[CHAT][there.node_id] == {"ben"}
         cluster.unnamed.clear()
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(SOON_S)
         assert "ben" in (picture(ann) or ())
 
@@ -492,11 +492,11 @@ def test_a_long_outage_leaves_nothing_behind() -> None:
             if number % 100 == 0:
                 await asyncio.sleep(SOON_S)
         await asyncio.sleep(4 * OPTIONS.sweep_s)
-        assert len(here.presences) <= 101
+        assert len(here.presence) <= 101
         cluster.away, cluster.log.available = False, True
-        here.presences.sweep_soon()
+        here.presence.sweep_soon()
         await asyncio.sleep(2 * OPTIONS.sweep_s)
-        assert len(here.presences) == 1
+        assert len(here.presence) == 1
         assert cluster.entries == {CHAT: {here.node_id: {"ann"}}}
 
     run(scenario)
@@ -509,15 +509,15 @@ def test_a_bug_in_one_chats_way_ends_no_others_comparison(caplog: pytest.LogCapt
             await here.join("ann", f"chat-{number}")
         ann, ben = await here.join("ann"), await there.join("ben")
         await asyncio.sleep(2 * OPTIONS.sweep_s)
-        board = here.presences._sharing._board
-        look = board.here
+        board = here.presence._sync._board
+        look = board.read
 
-        async def fail_for_one(chat_id: str) -> Listing:
+        async def fail_for_one(chat_id: str) -> BoardSnapshot:
             if chat_id == "chat-0":
                 raise KeyError("not foreseen")
             return await look(chat_id)
 
-        board.here = fail_for_one  # type: ignore[method-assign]  # the bug
+        board.read = fail_for_one  # type: ignore[method-assign]  # the bug
         cluster.log.drops_deliveries = True
         there.cut(ben)
         await asyncio.sleep(2 * OPTIONS.sweep_s)

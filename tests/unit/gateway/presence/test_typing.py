@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from roomcast.contract.errors import ErrorCode
-from roomcast.gateway.presence.signals import Signals, Wrote
-from roomcast.gateway.presence.tracker import Presences
-from roomcast.gateway.presence.typing import TypingNotices, TypingOptions, TypingRefused
+from roomcast.gateway.presence.signals import Signals, TypingSignal
+from roomcast.gateway.presence.tracker import PresenceTracker
+from roomcast.gateway.presence.typing import TypingNotices, TypingOptions, TypingRejected
 from roomcast.gateway.rooms import chat_room
-from roomcast.presence.memory import Alone, MemoryPresenceBoard
+from roomcast.presence.memory import MemoryPresenceBoard, SingleNode
 from support.gateway_model import ClientSocket, LocalRooms, UnreliableLog
 from support.virtual_time import run_in_virtual_time
 
@@ -28,22 +28,22 @@ class Gateway:
         self.log = log
         self.rooms = LocalRooms()
         self.signals = Signals(log, node_id)
-        self.presences = Presences(self.rooms, MemoryPresenceBoard(), Alone(), self.signals)
-        self.typing = TypingNotices(self.rooms, self.presences, self.signals, node_id)
+        self.presence = PresenceTracker(self.rooms, MemoryPresenceBoard(), SingleNode(), self.signals)
+        self.typing = TypingNotices(self.rooms, self.presence, self.signals, node_id)
 
     def join(self, user: str | None, *chats: str) -> ClientSocket:
         socket = self.rooms.socket()
         if user is not None:
-            self.presences.identify(socket.sid, user)
+            self.presence.identify(socket.sid, user)
         for chat_id in chats:
             socket.join(chat_room(chat_id))
-            self.presences.entered(socket, chat_id)
+            self.presence.entered(socket, chat_id)
         return socket
 
     def leave(self, socket: ClientSocket, chat_id: str) -> None:
         socket.leave(chat_room(chat_id))
         self.typing.left(socket.sid, chat_id)
-        self.presences.left(socket.sid, chat_id)
+        self.presence.left(socket.sid, chat_id)
 
 
 def notices(socket: ClientSocket) -> list[tuple[Any, ...]]:
@@ -63,7 +63,7 @@ def run(scenario: Callable[[Gateway, Gateway], Awaitable[None]], random: Random 
                 )
         await scenario(here, there)
         for gateway in (here, there):
-            await gateway.presences.close()
+            await gateway.presence.close()
             await gateway.signals.close()
 
     run_in_virtual_time(main())
@@ -73,9 +73,9 @@ def test_the_others_in_the_chat_are_told_on_every_gateway_and_the_own_socket_is_
     async def scenario(here: Gateway, there: Gateway) -> None:
         ann, ben, cleo = here.join("ann", "a", "b"), here.join("ben", "a"), there.join("cleo", "a")
         elsewhere = there.join("dan", "b")
-        here.typing.notice(ann.sid, "a", typing=True)
+        here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(0.1)
-        here.typing.notice(ann.sid, "a", typing=False)
+        here.typing.set_typing(ann.sid, "a", typing=False)
         await asyncio.sleep(0.1)
         assert notices(ann) == notices(elsewhere) == []
         assert notices(ben) == notices(cleo) == [("a", "ann", True), ("a", "ann", False)]
@@ -87,7 +87,7 @@ def test_a_repeat_is_passed_on_once_a_second() -> None:
     async def scenario(here: Gateway, _there: Gateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for _ in range(25):
-            here.typing.notice(ann.sid, "a", typing=True)
+            here.typing.set_typing(ann.sid, "a", typing=True)
             await asyncio.sleep(0.1)
         assert notices(ben) == [("a", "ann", True)] * 3
 
@@ -98,7 +98,7 @@ def test_switching_to_and_fro_is_passed_on_a_few_times_a_second() -> None:
     async def scenario(here: Gateway, _there: Gateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for number in range(1_000):
-            here.typing.notice(ann.sid, "a", typing=number % 2 == 0)
+            here.typing.set_typing(ann.sid, "a", typing=number % 2 == 0)
             await asyncio.sleep(0.001)
         told = [typing for _, _, typing in notices(ben)]
         assert len(told) <= 8
@@ -111,14 +111,14 @@ def test_switching_to_and_fro_is_passed_on_a_few_times_a_second() -> None:
 def test_who_writes_on_right_after_an_end_is_shown_as_writing_though_the_client_does_not_say_it_again() -> None:
     async def scenario(here: Gateway, there: Gateway) -> None:
         ann, ben, cleo = here.join("ann", "a"), here.join("ben", "a"), there.join("cleo", "a")
-        here.typing.notice(ann.sid, "a", typing=True)
+        here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(1)
-        here.typing.notice(ann.sid, "a", typing=False)
+        here.typing.set_typing(ann.sid, "a", typing=False)
         for _ in range(3):
-            await asyncio.sleep(OPTIONS.switch_s / 4)
-            here.typing.notice(ann.sid, "a", typing=True)
+            await asyncio.sleep(OPTIONS.restart_s / 4)
+            here.typing.set_typing(ann.sid, "a", typing=True)
             assert [typing for _, _, typing in notices(ben)] == [True, False]
-        await asyncio.sleep(OPTIONS.switch_s / 2)
+        await asyncio.sleep(OPTIONS.restart_s / 2)
         assert notices(ben) == notices(cleo) == [("a", "ann", typing) for typing in (True, False, True)]
         await asyncio.sleep(10)
         assert len(notices(ben)) == len(notices(cleo)) == 3
@@ -131,12 +131,12 @@ def test_who_leaves_or_stops_before_a_new_beginning_was_passed_on_does_not_write
     async def scenario(here: Gateway, _there: Gateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for typing in (True, False, True):
-            here.typing.notice(ann.sid, "a", typing=typing)
+            here.typing.set_typing(ann.sid, "a", typing=typing)
         if leave:
             here.leave(ann, "a")
             assert not here.typing._notices
         else:
-            here.typing.notice(ann.sid, "a", typing=False)
+            here.typing.set_typing(ann.sid, "a", typing=False)
         await asyncio.sleep(10)
         assert notices(ben) == [("a", "ann", True), ("a", "ann", False)]
 
@@ -148,10 +148,10 @@ def test_the_last_word_is_the_last_on_every_gateway_however_long_each_takes_on_i
     async def scenario(here: Gateway, there: Gateway) -> None:
         ann, ben = here.join("ann", "a"), there.join("ben", "a")
         for number in range(10):
-            here.typing.notice(ann.sid, "a", typing=True)
+            here.typing.set_typing(ann.sid, "a", typing=True)
             await asyncio.sleep(0.001)
-            here.typing.notice(ann.sid, "a", typing=False)
-            await asyncio.sleep(OPTIONS.switch_s)
+            here.typing.set_typing(ann.sid, "a", typing=False)
+            await asyncio.sleep(OPTIONS.restart_s)
             assert [typing for _, _, typing in notices(ben)] == [True, False] * (number + 1)
 
     run(scenario, Random(seed))
@@ -165,13 +165,15 @@ def test_words_that_cannot_be_passed_on_are_dropped_and_not_kept_for_later() -> 
         for _ in range(1_000):
             for chat_id in ("a", "b"):
                 for typing in (True, False):
-                    here.signals.send_soon(chat_id, Wrote.model_construct(node="node-001", user="ann", typing=typing))
+                    here.signals.send_soon(
+                        chat_id, TypingSignal.model_construct(node="node-001", user="ann", typing=typing)
+                    )
         await asyncio.sleep(0.1)
         assert here.signals.counters["dropped"] == 4_000
         here.log.available = True
         await asyncio.sleep(10)
         assert notices(ben) == []
-        here.typing.notice(ann.sid, "a", typing=True)
+        here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(0.1)
         assert notices(ben) == [("a", "ann", True)]
 
@@ -181,9 +183,9 @@ def test_words_that_cannot_be_passed_on_are_dropped_and_not_kept_for_later() -> 
 def test_who_leaves_while_writing_does_not_write_any_more_and_who_stopped_has_nothing_to_take_back() -> None:
     async def scenario(here: Gateway, there: Gateway) -> None:
         ann, ben = here.join("ann", "a", "b"), there.join("ben", "a", "b")
-        here.typing.notice(ann.sid, "a", typing=True)
-        here.typing.notice(ann.sid, "b", typing=True)
-        here.typing.notice(ann.sid, "b", typing=False)
+        here.typing.set_typing(ann.sid, "a", typing=True)
+        here.typing.set_typing(ann.sid, "b", typing=True)
+        here.typing.set_typing(ann.sid, "b", typing=False)
         await asyncio.sleep(0.1)
         told = len(notices(ben))
         for chat_id in ("a", "b"):
@@ -198,8 +200,8 @@ def test_who_leaves_while_writing_does_not_write_any_more_and_who_stopped_has_no
 def test_a_notice_that_everybody_has_forgotten_is_not_taken_back() -> None:
     async def scenario(here: Gateway, _there: Gateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
-        here.typing.notice(ann.sid, "a", typing=True)
-        await asyncio.sleep(OPTIONS.forget_s + 0.1)
+        here.typing.set_typing(ann.sid, "a", typing=True)
+        await asyncio.sleep(OPTIONS.expire_s + 0.1)
         here.leave(ann, "a")
         assert notices(ben) == [("a", "ann", True)]
 
@@ -210,10 +212,10 @@ def test_strangers_and_those_who_never_said_who_they_are_are_refused() -> None:
     async def scenario(here: Gateway, _there: Gateway) -> None:
         ann, nobody, ben = here.join("ann", "b"), here.join(None, "a"), here.join("ben", "a")
         for socket, words in ((ann, "join the chat"), (nobody, "join-user")):
-            with pytest.raises(TypingRefused, match=words) as refused:
-                here.typing.notice(socket.sid, "a", typing=True)
+            with pytest.raises(TypingRejected, match=words) as refused:
+                here.typing.set_typing(socket.sid, "a", typing=True)
             assert refused.value.code is ErrorCode.FORBIDDEN
-        here.typing.notice(ben.sid, "a", typing=False)
+        here.typing.set_typing(ben.sid, "a", typing=False)
         assert notices(nobody) == []
 
     run(scenario)
@@ -224,12 +226,12 @@ def test_one_socket_writes_in_a_few_chats_at_a_time() -> None:
         chats = [f"chat-{number}" for number in range(OPTIONS.max_chats + 1)]
         ann = here.join("ann", *chats)
         for chat_id in chats[:-1]:
-            here.typing.notice(ann.sid, chat_id, typing=True)
-        with pytest.raises(TypingRefused) as refused:
-            here.typing.notice(ann.sid, chats[-1], typing=True)
+            here.typing.set_typing(ann.sid, chat_id, typing=True)
+        with pytest.raises(TypingRejected) as refused:
+            here.typing.set_typing(ann.sid, chats[-1], typing=True)
         assert refused.value.code is ErrorCode.LIMIT_REACHED
-        await asyncio.sleep(OPTIONS.forget_s)
-        here.typing.notice(ann.sid, chats[-1], typing=True)
+        await asyncio.sleep(OPTIONS.expire_s)
+        here.typing.set_typing(ann.sid, chats[-1], typing=True)
         assert len(here.typing._notices[ann.sid]) == 1
 
     run(scenario)

@@ -10,7 +10,7 @@ for i = 4, #ARGV do
   end
 end
 redis.call('PEXPIRE', HERE, TTL_MS)
--- Gateways repeat their users before this expires, so it stays while there is no room.
+-- The gateway repeats refused users before this expires.
 if refused > 0 then
   redis.call('SET', FULL, '1', 'PX', TTL_MS)
 end
