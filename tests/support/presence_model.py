@@ -1,4 +1,4 @@
-"""Gateways that share a board, signals and a directory, in virtual time; what their sockets are told of presence."""
+"""Presence of several gateways in virtual time: they share a board, signals and a directory, all of which can fail."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from support.virtual_time import run_in_virtual_time
 
 CHAT = "a"
 OPTIONS = PresenceOptions()
-#: Everything is told by then: settled, gone for long enough, a gateway's death noticed.
-SOON_S, LATER_S = 0.5, 10.0
+#: Seconds until deltas and snapshots are sent, and until departures and the users of dead gateways are, too.
+SETTLED_S, OFFLINE_SENT_S = 0.5, 10.0
 
 
-class Cluster:
-    """What the gateways share: the log that carries signals, the board's entries, and which gateways are up."""
+class PresenceCluster:
+    """What the gateways share: the log that carries signals, the entries on the board, and the gateways that are up."""
 
     def __init__(self, random: Random | None = None) -> None:
         self.log = UnreliableLog(random)
         self.entries: dict[str, dict[str, set[str]]] = {}
         self.epoch = 0
-        self.up: dict[str, Gateway] = {}
-        self.away = False
-        #: How long the board takes to answer, or to fail.
+        self.gateways_up: dict[str, PresenceGateway] = {}
+        self.board_down = False
+        #: Seconds until the board answers or fails.
         self.answer_s = 0.0
-        #: Chats of which the board fails.
-        self.spoiled: set[str] = set()
-        #: Users that the board takes for one chat.
+        #: Chats for which the board fails.
+        self.failing_chats: set[str] = set()
+        #: The board's limit per chat.
         self.max_entries = OPTIONS.max_entries
-        #: When it last had no room, by chat.
+        #: Loop time of the last refusal for lack of room, by chat.
         self.refused_at: dict[str, float] = {}
-        #: Gateways that have just started: the directories know them when they ask, and do not name them yet.
-        self.unnamed: set[str] = set()
-        #: How long the directory waits for a gateway that it does not know: it may just have started.
-        self.wait_s = 0.0
+        #: Gateways that have just started: the directory finds them, but does not list them yet.
+        self.unlisted: set[str] = set()
+        #: Seconds that a look-up of an unknown gateway takes.
+        self.lookup_s = 0.0
         self._numbers = itertools.count()
 
-    def gateway(self) -> Gateway:
-        return Gateway(self, f"node-{next(self._numbers):03}")
+    def gateway(self) -> PresenceGateway:
+        return PresenceGateway(self, f"node-{next(self._numbers):03}")
 
     def lose_data(self) -> None:
         """As FLUSHALL: no connection ends, so no gateway notices."""
@@ -60,22 +60,22 @@ class Cluster:
             await asyncio.sleep(self.log.random.choice((0, 0.001, 0.02)))
 
 
-class Board(MemoryPresenceBoard):
-    """A board that can be full, slow, spoiled, or out of reach."""
+class UnreliableBoard(MemoryPresenceBoard):
+    """A board that can be full, slow, or unavailable for some or all chats."""
 
-    def __init__(self, cluster: Cluster, node_id: str) -> None:
+    def __init__(self, cluster: PresenceCluster, node_id: str) -> None:
         super().__init__(node_id, cluster.entries)
         self._cluster = cluster
 
-    async def _reach(self, chat_id: str) -> None:
+    async def _respond(self, chat_id: str) -> None:
         await self._cluster.pause()
         if self._cluster.answer_s:
             await asyncio.sleep(self._cluster.answer_s)
-        if self._cluster.away or chat_id in self._cluster.spoiled:
+        if self._cluster.board_down or chat_id in self._cluster.failing_chats:
             raise PresenceUnavailable
 
     async def add(self, chat_id: str, users: Collection[str]) -> None:
-        await self._reach(chat_id)
+        await self._respond(chat_id)
         entries = self._cluster.entries.get(chat_id, {})
         new = sorted(set(users) - entries.get(self._node_id, set()))
         room = max(0, self._cluster.max_entries - sum(map(len, entries.values())))
@@ -84,11 +84,11 @@ class Board(MemoryPresenceBoard):
         await super().add(chat_id, new[:room])
 
     async def evict(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
-        await self._reach(chat_id)
+        await self._respond(chat_id)
         await super().evict(chat_id, node_id, users)
 
     async def read(self, chat_id: str) -> BoardSnapshot:
-        await self._reach(chat_id)
+        await self._respond(chat_id)
         found = await super().read(chat_id)
         refused_at = self._cluster.refused_at.get(chat_id, -math.inf)
         partial = asyncio.get_running_loop().time() - refused_at < RedisPresenceOptions().ttl_s
@@ -96,26 +96,26 @@ class Board(MemoryPresenceBoard):
         return replace(found, epoch=str(self._cluster.epoch), partial=partial)
 
 
-class Gateway:
-    """One gateway's presence, with sockets that keep what they get."""
+class PresenceGateway:
+    """Presence of one gateway; its sockets record what they are sent."""
 
-    def __init__(self, cluster: Cluster, node_id: str) -> None:
+    def __init__(self, cluster: PresenceCluster, node_id: str) -> None:
         self.cluster = cluster
         self.node_id = node_id
-        cluster.up[node_id] = self
+        cluster.gateways_up[node_id] = self
         self.rooms = LocalRooms()
         self.signals = Signals(cluster.log, node_id)
-        self.presence = PresenceTracker(self.rooms, Board(cluster, node_id), self, self.signals, OPTIONS)
+        self.presence = PresenceTracker(self.rooms, UnreliableBoard(cluster, node_id), self, self.signals, OPTIONS)
         self.task = asyncio.create_task(self.presence.run())
         self._subscribed: set[str] = set()
 
     def alive(self) -> Collection[str]:
-        return self.cluster.up.keys() - self.cluster.unnamed
+        return self.cluster.gateways_up.keys() - self.cluster.unlisted
 
     async def is_alive(self, node_id: str) -> bool:
-        if node_id not in self.cluster.up and self.cluster.wait_s:
-            await asyncio.sleep(self.cluster.wait_s)
-        return node_id in self.cluster.up
+        if node_id not in self.cluster.gateways_up and self.cluster.lookup_s:
+            await asyncio.sleep(self.cluster.lookup_s)
+        return node_id in self.cluster.gateways_up
 
     async def join(self, user: str | None, chat_id: str = CHAT, socket: ClientSocket | None = None) -> ClientSocket:
         if chat_id not in self._subscribed:
@@ -141,21 +141,21 @@ class Gateway:
         self.presence.disconnected(socket.sid)
 
     def pause(self) -> None:
-        """As by SIGSTOP, for longer than its lease."""
-        del self.cluster.up[self.node_id]
+        """As SIGSTOP, for longer than the lease."""
+        del self.cluster.gateways_up[self.node_id]
         self.task.cancel()
 
     def resume(self) -> None:
-        """As by SIGCONT."""
-        self.cluster.up[self.node_id] = self
+        """As SIGCONT."""
+        self.cluster.gateways_up[self.node_id] = self
         self.task = asyncio.create_task(self.presence.run())
 
     def die(self) -> None:
-        """As by SIGKILL: nobody is told."""
-        del self.cluster.up[self.node_id]
+        """As SIGKILL: no signal is sent, and the entries stay on the board."""
+        del self.cluster.gateways_up[self.node_id]
         self.task.cancel()
         self.rooms = self.presence._rooms = LocalRooms()
-        self.presence._sync._board = Board(Cluster(), self.node_id)
+        self.presence._sync._board = UnreliableBoard(PresenceCluster(), self.node_id)
         self.signals._log = UnreliableLog()
 
     async def end(self) -> None:
@@ -164,8 +164,8 @@ class Gateway:
         await self.signals.close()
 
 
-def picture(socket: ClientSocket, chat_id: str = CHAT) -> set[str] | None:
-    """Who the client thinks is there, by the events that it got; None before the first picture."""
+def online_users(socket: ClientSocket, chat_id: str = CHAT) -> set[str] | None:
+    """The online users by the events that the client was sent; None before the first snapshot."""
     online: set[str] | None = None
     for name, event in socket.frames:
         if name != "presence" or event["chatId"] != chat_id:
@@ -178,10 +178,10 @@ def picture(socket: ClientSocket, chat_id: str = CHAT) -> set[str] | None:
     return online
 
 
-def run(scenario: Callable[[Cluster], Awaitable[None]]) -> None:
+def run(scenario: Callable[[PresenceCluster], Awaitable[None]]) -> None:
     async def main() -> None:
-        cluster = Cluster()
+        cluster = PresenceCluster()
         await scenario(cluster)
-        await asyncio.gather(*(gateway.end() for gateway in list(cluster.up.values())))
+        await asyncio.gather(*(gateway.end() for gateway in list(cluster.gateways_up.values())))
 
     run_in_virtual_time(main())

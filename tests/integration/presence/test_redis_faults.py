@@ -1,4 +1,4 @@
-"""Presence of three gateways over a real Redis that forgets, restarts, hangs or is full; sweeps are frequent."""
+"""Presence of three gateways over a real Redis that loses data, restarts, hangs or is full; sweeps are frequent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.gateway.rooms import chat_room
 from roomcast.presence.redis import RedisPresenceBoard, RedisPresenceOptions
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.gateway_model import ClientSocket, LocalRooms
-from support.presence_model import CHAT, picture
+from support.presence_model import CHAT, online_users
 from support.redis_server import RedisServer
 from support.waiting import until
 
@@ -27,11 +27,11 @@ OPTIONS = PresenceOptions(
     new_node_s=0.5,
 )
 KEY = f"roomcast:{{{CHAT}}}:here"
-SPARE_S = 10.0
+LIMIT_S = 10.0
 
 
-class Gateway:
-    """One gateway's presence, with connections of its own."""
+class RedisPresenceGateway:
+    """Presence of one gateway, with its own connections to Redis."""
 
     def __init__(self, node_id: str, up: set[str], log: RedisEventLog, commands: Commands, max_entries: int) -> None:
         self.node_id = node_id
@@ -72,7 +72,7 @@ class Gateway:
 @asynccontextmanager
 async def three_gateways(
     redis: RedisServer, max_entries: int = OPTIONS.max_entries, command_timeout_s: float = 0.5
-) -> AsyncIterator[list[Gateway]]:
+) -> AsyncIterator[list[RedisPresenceGateway]]:
     options = RedisOptions(
         addresses=(RedisAddress("127.0.0.1", redis.port),),
         command_timeout_s=command_timeout_s,
@@ -81,12 +81,12 @@ async def three_gateways(
     )
     up: set[str] = set()
     async with AsyncExitStack() as stack:
-        gateways: list[Gateway] = []
+        gateways: list[RedisPresenceGateway] = []
         for number in range(3):
             log = await stack.enter_async_context(RedisEventLog(options))
             commands = Commands(options)
             stack.push_async_callback(commands.close)
-            gateway = Gateway(f"node-{number:03}", up, log, commands, max_entries)
+            gateway = RedisPresenceGateway(f"node-{number:03}", up, log, commands, max_entries)
             stack.push_async_callback(gateway.end)
             await log.subscribe(CHAT, lambda _epoch, _entries: None, lambda p, g=gateway: g.signals.take(CHAT, p))  # type: ignore[misc]  # bound now
             gateways.append(gateway)
@@ -94,35 +94,35 @@ async def three_gateways(
 
 
 async def all_see(sockets: Collection[ClientSocket], users: set[str]) -> None:
-    await until(lambda: all(picture(socket) == users for socket in sockets), limit_s=SPARE_S)
+    await until(lambda: all(online_users(socket) == users for socket in sockets), limit_s=LIMIT_S)
 
 
-def on_board(redis: RedisServer) -> int:
+def entries_on_board(redis: RedisServer) -> int:
     fields = int(redis.command("HLEN", KEY)[1:])
     return max(0, fields - 1)  # one is the epoch
 
 
-async def test_a_flush_is_seen_by_nobody_and_mended(redis: RedisServer) -> None:
+async def test_flushall_sends_no_event_and_the_entries_are_added_again(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         sockets = [gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True)]
         await all_see(sockets, {"ann", "ben", "cleo"})
         for _ in range(3):
-            await until(lambda: on_board(redis) == 3)
-            told = [len(socket.frames) for socket in sockets]
+            await until(lambda: entries_on_board(redis) == 3)
+            received = [len(socket.frames) for socket in sockets]
             doubts = [gateway.presence.counters["doubts"] for gateway in gateways]
             redis.command("FLUSHALL")
-            await until(lambda: on_board(redis) == 3)
-            # Somebody has looked at the board before all had written on it again, or the test says nothing.
+            await until(lambda: entries_on_board(redis) == 3)
+            # Else no gateway compared with the board before all had added their users again.
             assert doubts != [gateway.presence.counters["doubts"] for gateway in gateways]
             late = gateways[0].join("dan")
             await all_see([*sockets, late], {"ann", "ben", "cleo", "dan"})
             gateways[0].cut(late)
             await all_see(sockets, {"ann", "ben", "cleo"})
-            for socket, start in zip(sockets, told, strict=True):
+            for socket, start in zip(sockets, received, strict=True):
                 assert [event["offline"] for _, event in socket.frames[start:] if event["offline"]] == [["dan"]]
 
 
-async def test_who_came_and_went_while_redis_was_away_is_known_everywhere_when_it_is_back(redis: RedisServer) -> None:
+async def test_changes_while_redis_was_down_are_known_on_every_gateway_afterwards(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         ann, ben, cleo = (gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True))
         dan = gateways[1].join("dan")
@@ -130,7 +130,7 @@ async def test_who_came_and_went_while_redis_was_away_is_known_everywhere_when_i
         redis.kill()
         gateways[1].cut(dan)
         eve = gateways[2].join("eve")
-        # Those who are at the same gateway know at once.
+        # Members at the same gateway are notified at once.
         await all_see([ben], {"ann", "ben", "cleo"})
         await all_see([cleo, eve], {"ann", "ben", "cleo", "eve", "dan"})
         redis.start()
@@ -139,7 +139,7 @@ async def test_who_came_and_went_while_redis_was_away_is_known_everywhere_when_i
             assert {user for _, event in socket.frames for user in event["offline"]} <= {"dan"}
 
 
-async def test_a_redis_that_hangs_holds_up_nothing_that_is_told_here(redis: RedisServer) -> None:
+async def test_a_redis_that_hangs_does_not_delay_events_about_own_users(redis: RedisServer) -> None:
     command_timeout_s = 2.0
     async with three_gateways(redis, command_timeout_s=command_timeout_s) as gateways:
         ann, ben = gateways[0].join("ann"), gateways[1].join("ben")
@@ -152,48 +152,48 @@ async def test_a_redis_that_hangs_holds_up_nothing_that_is_told_here(redis: Redi
             await all_see([ann, late], {"ann", "ben", *(f"late {n}" for n in range(number + 1))})
         took_s = loop.time() - began
         redis.resume()
-        assert took_s < command_timeout_s * 0.8  # all three: less than one command may take
+        assert took_s < command_timeout_s * 0.8  # all three joins took less than one command timeout
         await all_see([ann, ben], {"ann", "ben", "late 0", "late 1", "late 2"})
 
 
-async def test_a_gateway_that_is_gone_takes_its_users_along_once_for_everybody(redis: RedisServer) -> None:
+async def test_users_of_a_dead_gateway_are_sent_as_offline_once(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         sockets = [gateway.join("ann") for gateway in gateways[:2]]
         gateways[2].join("ben")
         gateways[2].join("ann")
         await all_see(sockets, {"ann", "ben"})
-        await until(lambda: on_board(redis) == 4)
+        await until(lambda: entries_on_board(redis) == 4)
         gateways[2].running.cancel()
         gateways[0]._up.discard(gateways[2].node_id)
         await all_see(sockets, {"ann"})
-        await until(lambda: on_board(redis) == 2)
+        await until(lambda: entries_on_board(redis) == 2)
         for socket in sockets:
             assert [event["offline"] for _, event in socket.frames if event["offline"]] == [["ben"]]
 
 
-async def test_whoever_has_no_room_on_the_board_is_there_until_they_go(redis: RedisServer) -> None:
+async def test_users_without_room_on_the_board_stay_online_until_they_leave(redis: RedisServer) -> None:
     async with three_gateways(redis, max_entries=3) as gateways:
         users = ("ann", "ben", "cleo", "dan", "eve", "fay")
         sockets: list[ClientSocket] = []
         for number, user in enumerate(users):
             sockets.append(gateways[number % 3].join(user))
             await all_see(sockets, set(users[: number + 1]))
-        told = [len(socket.frames) for socket in sockets]
+        received = [len(socket.frames) for socket in sockets]
 
         async def each_has_compared(times: int) -> None:
-            # Each of them tries again with every comparison.
+            # Each gateway adds its refused users again with every comparison.
             refused = [gateway.board.counters["refused"] for gateway in gateways]
             for gateway, before in zip(gateways, refused, strict=True):
-                await until(lambda g=gateway, b=before: g.board.counters["refused"] >= b + times, limit_s=SPARE_S)  # type: ignore[misc]  # bound now
+                await until(lambda g=gateway, b=before: g.board.counters["refused"] >= b + times, limit_s=LIMIT_S)  # type: ignore[misc]  # bound now
 
-        await each_has_compared(5)  # which takes longer than it takes to announce somebody gone
-        assert on_board(redis) == 3
-        assert [len(socket.frames) for socket in sockets] == told
+        await each_has_compared(5)  # longer than `offline_after_s`
+        assert entries_on_board(redis) == 3
+        assert [len(socket.frames) for socket in sockets] == received
         gateways[0].cut(sockets[0])
         gateways[2].cut(sockets[5])
         await all_see(sockets[1:5], {"ben", "cleo", "dan", "eve"})
-        await until(lambda: on_board(redis) == 3)
+        await until(lambda: entries_on_board(redis) == 3)
         await all_see(sockets[1:5], {"ben", "cleo", "dan", "eve"})
-        for socket, start in zip(sockets[1:5], told[1:5], strict=True):
+        for socket, start in zip(sockets[1:5], received[1:5], strict=True):
             gone = [user for _, event in socket.frames[start:] for user in event["offline"]]
             assert sorted(gone) == ["ann", "fay"]

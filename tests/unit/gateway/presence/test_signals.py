@@ -1,4 +1,4 @@
-"""How many users one signal carries: as many as fit, whatever their ids are."""
+"""Batches of user ids: each fits into one signal, and is well filled."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def encoded(users: tuple[str, ...]) -> bytes:
 
 
 @given(st.lists(user_ids, max_size=40), st.integers(1, 60))
-def test_portions_hold_everybody_in_order_and_each_fits(users: list[str], times: int) -> None:
+def test_batches_hold_all_users_in_order_and_each_fits_into_a_signal(users: list[str], times: int) -> None:
     many = users * times
     found = list(user_batches(many))
-    assert [user for portion in found for user in portion] == many
-    for portion in found:
-        assert len(encoded(portion)) <= MAX_SIGNAL_BYTES
-        assert json.loads(encoded(portion))["entered"] == list(portion)
+    assert [user for batch in found for user in batch] == many
+    for batch in found:
+        assert len(encoded(batch)) <= MAX_SIGNAL_BYTES
+        assert json.loads(encoded(batch))["entered"] == list(batch)
 
 
 @pytest.mark.parametrize("user", ["\U0001f600" * 128, '"' * 128, "\\" * 128, "x"])
-def test_the_longest_ids_fit_and_a_portion_is_well_filled(user: str) -> None:
+def test_the_longest_ids_fit_and_a_batch_is_well_filled(user: str) -> None:
     first, *_ = user_batches([user] * 10_000)
     assert MAX_SIGNAL_BYTES * 0.9 < len(encoded(first)) <= MAX_SIGNAL_BYTES
 
 
-def test_nobody_is_no_signal() -> None:
+def test_no_users_make_no_batch() -> None:
     assert list(user_batches([])) == []

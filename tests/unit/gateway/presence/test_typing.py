@@ -1,4 +1,4 @@
-"""Typing notices, in virtual time: who hears them, how often, and what is taken back."""
+"""Typing notices in virtual time: which sockets receive them, how often, and when a stop follows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from support.virtual_time import run_in_virtual_time
 OPTIONS = TypingOptions()
 
 
-class Gateway:
-    """What typing needs of one gateway."""
+class TypingGateway:
+    """The parts of a gateway that typing needs."""
 
     def __init__(self, log: UnreliableLog, node_id: str) -> None:
         self.log = log
@@ -50,10 +50,10 @@ def notices(socket: ClientSocket) -> list[tuple[Any, ...]]:
     return [(data["chatId"], data["userId"], data["typing"]) for name, data in socket.frames if name == "typing"]
 
 
-def run(scenario: Callable[[Gateway, Gateway], Awaitable[None]], random: Random | None = None) -> None:
+def run(scenario: Callable[[TypingGateway, TypingGateway], Awaitable[None]], random: Random | None = None) -> None:
     async def main() -> None:
         log = UnreliableLog(random)
-        here, there = Gateway(log, "node-001"), Gateway(log, "node-002")
+        here, there = TypingGateway(log, "node-001"), TypingGateway(log, "node-002")
         for gateway in (here, there):
             for chat_id in ("a", "b"):
                 await log.subscribe(
@@ -69,22 +69,22 @@ def run(scenario: Callable[[Gateway, Gateway], Awaitable[None]], random: Random 
     run_in_virtual_time(main())
 
 
-def test_the_others_in_the_chat_are_told_on_every_gateway_and_the_own_socket_is_not() -> None:
-    async def scenario(here: Gateway, there: Gateway) -> None:
+def test_a_notice_reaches_the_other_sockets_of_the_chat_on_every_gateway() -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
         ann, ben, cleo = here.join("ann", "a", "b"), here.join("ben", "a"), there.join("cleo", "a")
-        elsewhere = there.join("dan", "b")
+        other_chat = there.join("dan", "b")
         here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(0.1)
         here.typing.set_typing(ann.sid, "a", typing=False)
         await asyncio.sleep(0.1)
-        assert notices(ann) == notices(elsewhere) == []
+        assert notices(ann) == notices(other_chat) == []
         assert notices(ben) == notices(cleo) == [("a", "ann", True), ("a", "ann", False)]
 
     run(scenario)
 
 
-def test_a_repeat_is_passed_on_once_a_second() -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
+def test_a_repeated_start_is_forwarded_once_a_second() -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for _ in range(25):
             here.typing.set_typing(ann.sid, "a", typing=True)
@@ -94,22 +94,22 @@ def test_a_repeat_is_passed_on_once_a_second() -> None:
     run(scenario)
 
 
-def test_switching_to_and_fro_is_passed_on_a_few_times_a_second() -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
+def test_alternating_notices_are_forwarded_a_few_times_a_second() -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for number in range(1_000):
             here.typing.set_typing(ann.sid, "a", typing=number % 2 == 0)
             await asyncio.sleep(0.001)
-        told = [typing for _, _, typing in notices(ben)]
-        assert len(told) <= 8
-        assert told == [number % 2 == 0 for number in range(len(told))]
-        assert told[-1] is False
+        received = [typing for _, _, typing in notices(ben)]
+        assert len(received) <= 8
+        assert received == [number % 2 == 0 for number in range(len(received))]
+        assert received[-1] is False
 
     run(scenario)
 
 
-def test_who_writes_on_right_after_an_end_is_shown_as_writing_though_the_client_does_not_say_it_again() -> None:
-    async def scenario(here: Gateway, there: Gateway) -> None:
+def test_a_start_right_after_a_stop_is_forwarded_later_without_a_repeat() -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
         ann, ben, cleo = here.join("ann", "a"), here.join("ben", "a"), there.join("cleo", "a")
         here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(1)
@@ -127,8 +127,8 @@ def test_who_writes_on_right_after_an_end_is_shown_as_writing_though_the_client_
 
 
 @pytest.mark.parametrize("leave", [True, False], ids=["leaves", "stops"])
-def test_who_leaves_or_stops_before_a_new_beginning_was_passed_on_does_not_write(*, leave: bool) -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
+def test_a_delayed_start_is_dropped_if_the_user_leaves_or_stops_first(*, leave: bool) -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         for typing in (True, False, True):
             here.typing.set_typing(ann.sid, "a", typing=typing)
@@ -144,8 +144,8 @@ def test_who_leaves_or_stops_before_a_new_beginning_was_passed_on_does_not_write
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_last_word_is_the_last_on_every_gateway_however_long_each_takes_on_its_way(seed: int) -> None:
-    async def scenario(here: Gateway, there: Gateway) -> None:
+def test_notices_keep_their_order_on_every_gateway_whatever_the_latency(seed: int) -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a"), there.join("ben", "a")
         for number in range(10):
             here.typing.set_typing(ann.sid, "a", typing=True)
@@ -157,8 +157,8 @@ def test_the_last_word_is_the_last_on_every_gateway_however_long_each_takes_on_i
     run(scenario, Random(seed))
 
 
-def test_words_that_cannot_be_passed_on_are_dropped_and_not_kept_for_later() -> None:
-    async def scenario(here: Gateway, there: Gateway) -> None:
+def test_notices_during_an_outage_are_dropped() -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a", "b"), there.join("ben", "a", "b")
         await asyncio.sleep(0.5)
         here.log.available = False
@@ -180,25 +180,25 @@ def test_words_that_cannot_be_passed_on_are_dropped_and_not_kept_for_later() -> 
     run(scenario)
 
 
-def test_who_leaves_while_writing_does_not_write_any_more_and_who_stopped_has_nothing_to_take_back() -> None:
-    async def scenario(here: Gateway, there: Gateway) -> None:
+def test_leaving_sends_a_stop_only_after_a_start() -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a", "b"), there.join("ben", "a", "b")
         here.typing.set_typing(ann.sid, "a", typing=True)
         here.typing.set_typing(ann.sid, "b", typing=True)
         here.typing.set_typing(ann.sid, "b", typing=False)
         await asyncio.sleep(0.1)
-        told = len(notices(ben))
+        received = len(notices(ben))
         for chat_id in ("a", "b"):
             here.leave(ann, chat_id)
         await asyncio.sleep(0.1)
-        assert notices(ben)[told:] == [("a", "ann", False)]
+        assert notices(ben)[received:] == [("a", "ann", False)]
         assert not here.typing._notices
 
     run(scenario)
 
 
-def test_a_notice_that_everybody_has_forgotten_is_not_taken_back() -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
+def test_leaving_after_a_notice_has_expired_sends_no_stop() -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
         ann, ben = here.join("ann", "a"), here.join("ben", "a")
         here.typing.set_typing(ann.sid, "a", typing=True)
         await asyncio.sleep(OPTIONS.expire_s + 0.1)
@@ -208,28 +208,28 @@ def test_a_notice_that_everybody_has_forgotten_is_not_taken_back() -> None:
     run(scenario)
 
 
-def test_strangers_and_those_who_never_said_who_they_are_are_refused() -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
-        ann, nobody, ben = here.join("ann", "b"), here.join(None, "a"), here.join("ben", "a")
-        for socket, words in ((ann, "join the chat"), (nobody, "join-user")):
-            with pytest.raises(TypingRejected, match=words) as refused:
+def test_sockets_that_do_not_follow_the_chat_or_are_anonymous_are_rejected() -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
+        ann, anonymous, ben = here.join("ann", "b"), here.join(None, "a"), here.join("ben", "a")
+        for socket, words in ((ann, "join the chat"), (anonymous, "join-user")):
+            with pytest.raises(TypingRejected, match=words) as rejected:
                 here.typing.set_typing(socket.sid, "a", typing=True)
-            assert refused.value.code is ErrorCode.FORBIDDEN
+            assert rejected.value.code is ErrorCode.FORBIDDEN
         here.typing.set_typing(ben.sid, "a", typing=False)
-        assert notices(nobody) == []
+        assert notices(anonymous) == []
 
     run(scenario)
 
 
-def test_one_socket_writes_in_a_few_chats_at_a_time() -> None:
-    async def scenario(here: Gateway, _there: Gateway) -> None:
+def test_the_number_of_chats_in_which_a_socket_types_is_limited() -> None:
+    async def scenario(here: TypingGateway, _there: TypingGateway) -> None:
         chats = [f"chat-{number}" for number in range(OPTIONS.max_chats + 1)]
         ann = here.join("ann", *chats)
         for chat_id in chats[:-1]:
             here.typing.set_typing(ann.sid, chat_id, typing=True)
-        with pytest.raises(TypingRejected) as refused:
+        with pytest.raises(TypingRejected) as rejected:
             here.typing.set_typing(ann.sid, chats[-1], typing=True)
-        assert refused.value.code is ErrorCode.LIMIT_REACHED
+        assert rejected.value.code is ErrorCode.LIMIT_REACHED
         await asyncio.sleep(OPTIONS.expire_s)
         here.typing.set_typing(ann.sid, chats[-1], typing=True)
         assert len(here.typing._notices[ann.sid]) == 1
