@@ -262,8 +262,6 @@ class ChatFeed:
     def _emit(self, position: Head, entries: Sequence[LogEntry]) -> None:
         """Emit the entries that follow the position; all are of its epoch."""
         for entry in entries:
-            if entry.seq > position.seq + 1:
-                break
             if entry.seq == position.seq + 1:
                 position = self.position = Head(position.epoch, entry.seq)
                 self._counters.delivered += 1

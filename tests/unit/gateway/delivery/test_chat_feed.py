@@ -292,3 +292,39 @@ def test_signals_are_passed_on_until_the_feed_is_closed() -> None:
         assert signals == [("a", b"typing")]
 
     run_in_virtual_time(main())
+
+
+def test_a_wait_for_events_that_the_relay_is_publishing_requests_no_publish() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.commit(2)
+        feed = await world.follow()
+        await world.commit(publish=False)
+        waiting = asyncio.create_task(feed.wait_for(Head("e1", 3)))
+        await asyncio.sleep(0.01)
+        await world.database.publish("a")
+        await waiting
+        assert world.database.publish_requests == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_wait_reads_the_head_with_doubling_pauses() -> None:
+    async def main() -> None:
+        world = FeedWorld(FeedOptions(catch_up_limit_s=1.0, retry_s=0.05))
+        feed = await world.follow()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reads: list[float] = []
+        real_head = world.log.head
+
+        async def head(chat_id: str) -> Head | None:
+            reads.append(round(loop.time() - began, 3))
+            return await real_head(chat_id)
+
+        world.log.head = head  # type: ignore[method-assign]  # records
+        with pytest.raises(FeedBehind):
+            await feed.wait_for(Head("e1", 5))
+        assert sorted(set(reads)) == [0.0, 0.05, 0.15, 0.35, 0.75]
+
+    run_in_virtual_time(main())

@@ -235,6 +235,21 @@ def test_leave_ends_the_join_before_it() -> None:
     run_in_virtual_time(main())
 
 
+def test_leaving_and_disconnecting_end_the_watch_on_the_membership() -> None:
+    async def main() -> None:
+        world = World()
+        world.database.members = {"ada"}
+        first, second = world.rooms.socket(), world.rooms.socket()
+        for socket in (first, second):
+            await world.join(socket, user="ada")
+        await world.joins.leave(first, "a")
+        assert list(world.feeds.memberships._kicks["a"]["ada"]) == [second.sid]
+        world.joins.drop(second.sid)
+        assert world.feeds.memberships._kicks == {}
+
+    run_in_virtual_time(main())
+
+
 def test_leaving_a_chat_that_was_not_joined_is_harmless() -> None:
     async def main() -> None:
         world = World()

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from roomcast.auth.tokens import AuthOptions
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.gateway.api.open_admission import OpenAdmission
+from roomcast.gateway.service import Gateway, GatewayOptions
+
+AUTH = AuthOptions("a secret of more than thirty-two bytes")
+
+
+@pytest.mark.parametrize(("auth", "leeway_s"), [(None, 0.0), (AUTH, AUTH.leeway_s)])
+async def test_sockets_outlive_their_tokens_by_the_leeway_of_the_verifier(auth, leeway_s) -> None:
+    log = MemoryEventLog()
+    gateway = Gateway(log, OpenAdmission(log), GatewayOptions(auth=auth))
+    assert gateway._handlers._expiry_leeway_s == leeway_s
+    await gateway.close()
