@@ -52,6 +52,7 @@ class _UnreliableSubscription:
             return
         loop = asyncio.get_running_loop()
         self._due = max(self._due, loop.time()) + self._log.random.choice((0, 0.001, 0.05))
+        self._log.last_due = max(self._log.last_due, self._due)
         self._in_transit.append(delivery)
         # Timers for the same time fire in no particular order; the deliveries keep theirs.
         loop.call_at(self._due, self._arrive)
@@ -75,6 +76,7 @@ class UnreliableLog:
         available: False: every call raises `LogUnavailable`.
         drops_deliveries: True: live entries and signals are lost.
         subscriptions: Open ones.
+        last_due: When the last delivery arrives, in the loop's time.
     """
 
     def __init__(self, random: Random | None = None, options: MemoryLogOptions | None = None) -> None:
@@ -83,6 +85,11 @@ class UnreliableLog:
         self.available = True
         self.drops_deliveries = False
         self.subscriptions = 0
+        self.last_due = 0.0
+
+    async def wait_for_deliveries(self) -> None:
+        """Wait until every delivery that is in transit now has arrived."""
+        await asyncio.sleep(max(0.0, self.last_due - asyncio.get_running_loop().time()) + 0.001)
 
     async def _pause(self) -> None:
         if self.random is not None:
