@@ -32,9 +32,9 @@ class InternalSite:
     """Builds the internal site, and announces its address to the other gateways.
 
     Args:
-        address: The configured address.
-        redis: None: the process has no Redis.
-        routes: Answers by path, open to every client of this address.
+        address: The configured host and port.
+        redis: How Redis is reached; None: the process uses no Redis.
+        routes: Handlers by path. They need no authentication.
 
     Attributes:
         site: The site to serve.
@@ -49,7 +49,7 @@ class InternalSite:
         self.site = Site(self._plain, address.host or resolve_host(redis), address.port)
 
     def accept_forwarded(self, application: Application, directory: RedisDirectory) -> None:
-        """Serve requests that other gateways forward, and announce this address in the directory once it is bound."""
+        """Serve requests that other gateways forward, and announce this address once the site is bound."""
         internal = InternalApplication(application, NodeAuthenticator(self._secret), self._plain)
         self.site = Site(internal, self.site.host, self.site.port)
         # Another machine cannot connect to a wildcard address.
@@ -57,16 +57,16 @@ class InternalSite:
         self._directory = directory
 
     def bound(self, port: int) -> None:
-        """The site is served on this port: announce it."""
+        """Announce the address. Called when the site is served on ``port``."""
         if self._directory is not None:
             self._directory.announce(NodeAddress(self._announced_host, port, self._secret))
 
 
 def resolve_host(redis: RedisOptions | None) -> str:
-    """The address at which the other gateways reach this machine: the one on its route to Redis.
+    """The address at which other gateways reach this machine: its own address on the route to Redis.
 
-    If the name of Redis does not resolve yet, as while a platform starts its services, it is the address on the default
-    route.
+    If the host name of Redis does not resolve yet, for example while a platform is starting its services, this is the
+    machine's address on the default route.
     """
     if redis is None:
         return LOOPBACK_HOST
@@ -76,15 +76,15 @@ def resolve_host(redis: RedisOptions | None) -> str:
             continue
         if ip_address(address).is_loopback:
             logger.info(
-                "Redis is on this machine, so only this machine reaches the internal address;"
+                "Redis is on this machine, so the internal address is reachable only from this machine;"
                 " set ROOMCAST_INTERNAL_HOST to change that",
                 extra={"host": address},
             )
         return address
     address = outgoing_address() or LOOPBACK_HOST
     logger.warning(
-        "the host name of Redis does not resolve; set ROOMCAST_INTERNAL_HOST if other gateways cannot reach the"
-        " internal address",
+        "the host name of Redis does not resolve, or there is no route to it; set ROOMCAST_INTERNAL_HOST if other"
+        " gateways cannot reach the internal address",
         extra={"host": address},
     )
     return address

@@ -10,14 +10,14 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Wall-clock time. Passed in, so that tests control it."""
+    """A source of wall-clock time, injected so that tests can control it."""
 
     def now(self) -> datetime:
         """The current time: aware, in UTC."""
 
 
 class SystemClock:
-    """The machine's clock, truncated to milliseconds, the precision of the wire and the database."""
+    """The system clock, truncated to milliseconds: the precision of the payloads and of the database."""
 
     def now(self) -> datetime:
         """The current time: aware, in UTC, in whole milliseconds."""

@@ -1,20 +1,20 @@
-r"""Layout of the log's records and messages.
+r"""Byte format of the log's records and messages.
 
-Record, one entry: a header line and the argument array, which is not decoded::
+A record holds one entry: a header line and the argument array, which is not decoded::
 
     <version> SP <seq> SP <trace or "-"> LF <args>
 
-Frame, one message: the records that one append added, in order; ``lua/extend.lua`` builds it::
+A frame is a message with the records that one append added, in order; ``lua/extend.lua`` builds it::
 
     "RC1" SP <epoch> SP <bytes of record 1> SP <bytes of record 2> … LF <record 1><record 2>…
 
-Signal, a message that is not stored::
+A signal is a message that is not stored::
 
     "RS1" LF <payload>
 
-``RC1`` is the version of the frame; a record has that of its entry. Version and seq stay the first two fields of every
-record version, so that an older reader knows the seq of an entry that it cannot decode. Every client of the Redis can
-write here: whatever does not parse raises `Malformed`.
+``RC1`` is the version of the frame format; each record has the version of its entry. In every version, a record starts
+with the version and the seq, so that an older reader knows the seq of an entry that it cannot decode. Any client of the
+Redis server can write these bytes, so everything is checked: invalid input raises `Malformed`.
 
 Layer: eventlog.
 """
@@ -27,16 +27,16 @@ from urllib.parse import quote, unquote_to_bytes
 
 from roomcast.chat.ports import LOG_ENTRY_VERSION, MAX_SIGNAL_BYTES, LogEntry
 
-#: Version of an entry that was too large and lost its arguments; readers know only its seq.
+#: Version of a record whose entry was too large, so that its arguments were left out; readers get only its seq.
 CUT_ENTRY_VERSION: Final = 0
 
 _FRAME_VERSION: Final = b"RC1"
 _SIGNAL: Final = b"RS1\n"
-# More than the longest header: version, seq, trace.
+# Above the longest possible header (version, seq, trace).
 _MAX_RECORD_HEADER_BYTES: Final = 256
-# 4096 sizes of at most 8 digits and the epoch.
+# Enough for the epoch and 4096 sizes of at most 8 digits.
 _MAX_FRAME_HEADER_BYTES: Final = 40_000
-# Lua numbers are doubles.
+# Lua's numbers are doubles: larger integers are not exact.
 _MAX_SEQ: Final = 2**53
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _TRACE: Final = re.compile(r"[!-~]{2,128}|[!-,.-~]")  # printable ASCII, but not a bare "-"
@@ -44,7 +44,7 @@ _EPOCH: Final = re.compile(rb"[A-Za-z0-9._~%-]{1,256}")
 
 
 class Malformed(Exception):
-    """The bytes are not of this layout. ``reason`` is a short constant, usable as a metrics label."""
+    """The bytes do not have this format. ``reason`` is a short constant, usable as a metrics label."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ def decode_epoch(word: bytes) -> str:
     """Decode an epoch.
 
     Raises:
-        Malformed: it is not one.
+        Malformed: the bytes are not an encoded epoch.
     """
     if not _EPOCH.fullmatch(word):
         raise Malformed("epoch")
@@ -71,7 +71,7 @@ def decode_epoch(word: bytes) -> str:
 
 
 def encode_record(entry: LogEntry, max_bytes: int) -> bytes:
-    """Encode an entry in at most ``max_bytes``; a larger one loses its arguments (`CUT_ENTRY_VERSION`).
+    """Encode an entry in at most ``max_bytes``; if it is larger, its arguments are left out (`CUT_ENTRY_VERSION`).
 
     A trace that is not a printable word is dropped.
     """
@@ -82,10 +82,10 @@ def encode_record(entry: LogEntry, max_bytes: int) -> bytes:
 
 
 def decode_record(record: bytes) -> LogEntry:
-    """Decode a record. An entry of another version has no arguments.
+    """Decode a record. The entry of an unknown version is returned without arguments.
 
     Raises:
-        Malformed: it is not a record.
+        Malformed: the bytes are not a record.
     """
     end = record.find(b"\n", 0, _MAX_RECORD_HEADER_BYTES)
     if end < 0:
@@ -101,7 +101,7 @@ def decode_record(record: bytes) -> LogEntry:
     if len(fields) != 3:  # noqa: PLR2004 - version, seq, trace
         raise Malformed("record header")
     args = record[end + 1 :]
-    # Enough to send it as text; that it is valid JSON is the writer's responsibility.
+    # Checked only so far that it can be sent as text: the writer ensures that it is valid JSON.
     if args[:1] != b"[" or args[-1:] != b"]":
         raise Malformed("arguments")
     try:
@@ -121,7 +121,7 @@ def encode_signal(payload: bytes) -> bytes:
 
 
 def decode_signal(frame: bytes) -> bytes | None:
-    """The payload of a signal; None: the message is not one.
+    """The payload of a signal; None: the message is not a signal.
 
     Raises:
         Malformed: the signal is too large.
@@ -137,7 +137,7 @@ def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
     """Decode the epoch and the entries of a frame: at least one, with contiguous seqs.
 
     Raises:
-        Malformed: it is not a frame, or has another version.
+        Malformed: the bytes are not a frame, or the frame has an unknown version.
     """
     if frame[:4] != _FRAME_VERSION + b" ":
         raise Malformed("version" if re.match(rb"R(C[0-9]+ |S[0-9]+\n)", frame) else "frame header")

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: The subject of the gateway's service tokens.
 SERVICE_NAME: Final = "gateway"
-#: Errors below 500 that concern the gateway's own request, not the user it asks about.
+#: Statuses below 500 that are about the gateway and not about the user in its request; raised as `ApiUnavailable`.
 _UNAVAILABLE: Final = frozenset(
     {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST}
 )
@@ -30,14 +30,14 @@ _UNAVAILABLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiClientOptions:
-    """The API's address, and bounds of requests to it.
+    """The API's address, and limits for requests to it.
 
     Attributes:
-        url: ``API_URL``.
-        timeout_s: Time for one request and its response, less than a joining client waits for its ack.
-        connect_timeout_s: Time to connect.
-        max_connections: Concurrent connections.
-        token_ttl_s: Lifetime of a service token; the client renews it after half of that.
+        url: Base URL of the API, from ``API_URL``.
+        timeout_s: Time limit for one request and its response; less than a client's timeout for the ack of a join.
+        connect_timeout_s: Time limit for connecting.
+        max_connections: Maximum number of concurrent connections.
+        token_ttl_s: Lifetime of a service token; `ApiClient` replaces it after half of that time.
     """
 
     url: str
@@ -51,8 +51,8 @@ class ApiClient:
     """Calls the API with a service token.
 
     Args:
-        options: Address and bounds.
-        issuer: Makes service tokens; None: authentication is off.
+        options: Address and limits.
+        issuer: Issues service tokens; None: authentication is off.
         transport: Replaces TCP, for tests.
         clock: Monotonic seconds.
     """
@@ -68,7 +68,8 @@ class ApiClient:
         self._options = options
         self._issuer = issuer
         self._clock = clock
-        # httpx scans every waiting request whenever a connection becomes free, which is quadratic in a storm of joins.
+        # Requests wait here and not in httpx, which scans all waiting requests whenever a connection becomes free: that
+        # takes quadratic time when many clients join at once.
         self._slots = asyncio.Semaphore(options.max_connections)
         self._token: str | None = None
         self._renew_at = 0.0
@@ -79,7 +80,7 @@ class ApiClient:
                 max_connections=options.max_connections, max_keepalive_connections=options.max_connections
             ),
             transport=transport,
-            # Only `settings` reads the environment; it has no proxy variables.
+            # Ignore proxy variables: only `settings` reads the environment.
             trust_env=False,
         )
 
@@ -91,10 +92,10 @@ class ApiClient:
         """POST a JSON body.
 
         Returns:
-            A response below 500, except those that concern the gateway itself (401, 408, 421, 429).
+            A response with a status below 500, but not 401, 408, 421 or 429, which are about the gateway itself.
 
         Raises:
-            ApiUnavailable: no such response within the time limit.
+            ApiUnavailable: there was no such response within the time limit.
         """
         try:
             async with asyncio.timeout(self._options.timeout_s), self._slots:

@@ -32,12 +32,12 @@ from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
 logger = logging.getLogger(__name__)
 
-# Timers fire up to a twentieth of the shortest interval late, and are never finer than the loop's clock.
+# Resolution of the timers, and so the longest delay of one: a twentieth of the shortest interval, within these limits.
 _RESOLUTION_SHARE: Final = 20
 _RESOLUTION_MIN_S: Final = 0.005
 _RESOLUTION_MAX_S: Final = 0.25
 
-# A handler that ignores its cancellation for longer is left to the end of the event loop.
+# How long `Engine.abort` waits for cancelled handlers. It then leaves the rest to the shutdown of the event loop.
 _CANCEL_LIMIT_S: Final = 0.5
 
 
@@ -49,12 +49,12 @@ class Engine:
         observer: Receives metrics and log events; must not raise (`observer.GuardedObserver`).
         adapter: Carries commands to the other servers.
         node_id: Id of this node in session ids; empty: there are no other nodes.
-        forwarder: Reaches sessions on other nodes; None: there are none.
+        forwarder: Forwards requests to sessions on other nodes; None: there are no other nodes.
 
     Attributes:
-        registry: The handlers.
+        registry: The registered handlers.
         connections: Open and closing sessions by Engine.IO session id.
-        tasks: Running handlers.
+        tasks: Tasks of the running handlers.
         origins: The rules for ``Origin`` and ``Host``.
         accepting: Whether new sessions are accepted; False during a drain.
     """
@@ -90,14 +90,14 @@ class Engine:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the server: the one that runs when this is first read."""
+        """The server's event loop: the one that is running at the first access."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         return self._loop
 
     @property
     def wheel(self) -> TimerWheel:
-        """The timer of all deadlines."""
+        """The timer wheel for all deadlines of the server."""
         if self._wheel is None:
             options = self.options
             shortest = min(options.ping_interval_s, options.ping_timeout_s, options.connect_timeout_s)
@@ -113,7 +113,7 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Whether a new session must be refused: ``max_connections`` is reached, or the server drains."""
+        """Whether a new session must be refused: ``max_connections`` is reached, or the server is draining."""
         limit = self.options.max_connections
         pipes = 0 if self.forwarder is None else len(self.forwarder.pipes)
         return not self.accepting or (limit is not None and len(self.connections) + pipes >= limit)
@@ -123,7 +123,7 @@ class Engine:
         return new_sid() + self._node_id
 
     def owner_of(self, sid: str) -> str | None:
-        """The id of the other node that created a session id; None: this node did, or the id has no such form."""
+        """The id of the node that created a session; None: this node created it, or ``sid`` contains no node id."""
         if not self._node_id or len(sid) != SID_CHARS + NODE_ID_CHARS:
             return None
         owner = sid[SID_CHARS:]
@@ -133,8 +133,8 @@ class Engine:
         """Open a session and send its OPEN packet.
 
         Args:
-            handshake: The request.
-            bind: Gives the transport its connection, and returns the transport.
+            handshake: The request that opens the session.
+            bind: Called with the new connection; attaches it to its transport and returns the transport.
         """
         connection = Connection(self, handshake, bind)
         self.connections[connection.sid] = connection
@@ -174,7 +174,7 @@ class Engine:
         return self._hubs.get(namespace)
 
     def _drop_hub(self, hub: Hub) -> None:
-        # With ``*`` clients choose the names of namespaces: hubs without sockets would accumulate.
+        # If the option ``namespaces`` has ``*``, clients choose the names, and hubs without sockets would accumulate.
         if self._hubs.get(hub.namespace) is hub:
             del self._hubs[hub.namespace]
             self.adapter.unserve(hub.namespace)
@@ -197,7 +197,7 @@ class Engine:
                     for room in rooms:
                         socket.leave(room)
                 case Disconnect(_, close=True):
-                    # Packets first, as Node does: a client that only sees its connection end would reconnect.
+                    # Send DISCONNECT packets first, as Node does: without them the client would reconnect.
                     for other in list(socket.connection.sockets.values()):
                         other.disconnect()
                     socket.connection.close(Reason.SERVER_DISCONNECT)
@@ -209,7 +209,7 @@ class Engine:
             for room in rooms:
                 socket.join(room)
         except RoomLimitExceeded as error:
-            logger.warning("%r cannot join: %s", socket, error)
+            logger.warning("%r cannot join a room: %s", socket, error)
 
     def namespaces(self) -> Collection[str]:
         """See `cluster.Node`."""
@@ -243,7 +243,7 @@ class Engine:
         await self.abort()
 
     async def abort(self) -> None:
-        """End the remaining connections, handlers and timers at once. The engine can be used again."""
+        """End the remaining connections, handlers and timers at once. Afterwards the engine can be used again."""
         for connection in list(self.connections.values()):
             connection.abort(Reason.SHUTDOWN)
         for task in self.tasks:

@@ -1,4 +1,4 @@
-"""What a session keeps of the request that opened it.
+"""The parts of a session's opening request that the server keeps.
 
 Layer: realtime.core.
 """
@@ -13,14 +13,15 @@ from urllib.parse import parse_qsl
 
 from roomcast.wire.engineio_http import TransportName
 
-# More fields than any client sends; a larger query is an error.
+# More than any client sends. Parsing a query with more fields raises ValueError.
 _MAX_QUERY_FIELDS = 64
 
 
 class Headers(Mapping[str, str]):
-    """Request headers by lower-case name; repeated ones are joined with a comma (RFC 9110 §5.3).
+    """Request headers by lower-case name; the values of a repeated header are joined with a comma (RFC 9110 §5.3).
 
-    Kept as bytes and parsed on access: a connection lives for hours, and its headers are read about once.
+    Stored as bytes and parsed at each access, which saves memory: a connection is open for hours, but its headers are
+    rarely read more than once.
     """
 
     __slots__ = ("_raw",)
@@ -64,12 +65,12 @@ class Handshake:
 
     Attributes:
         headers: The request headers.
-        address: The client's IP address, behind trusted proxies the one that they report; None on a Unix socket.
-        query_string: Percent-encoded, as received.
-        time: Unix seconds.
+        address: The client's IP address, as reported by trusted proxies if there are any; None on a Unix socket.
+        query_string: The query, percent-encoded as received.
+        time: Time of the handshake, in Unix seconds.
         transport: The transport of the request.
-        path: Percent-decoded.
-        secure: Whether the client uses TLS, as far as this server or a trusted proxy can tell.
+        path: The path of the request, percent-decoded.
+        secure: Whether the client uses TLS, to this server or to a trusted proxy.
         auth: The payload of the CONNECT packet, or None.
     """
 
@@ -91,7 +92,7 @@ class Handshake:
 def environ_of(handshake: Handshake) -> dict[str, Any]:
     """The handshake as the ``environ`` of python-socketio's ``connect`` handlers (PEP 3333 names).
 
-    Keys that need a request body or a server address (``wsgi.input``, ``SERVER_PORT``) are missing.
+    Keys for the request body and the server's address (``wsgi.input``, ``SERVER_PORT``) are left out.
     """
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "GET",

@@ -1,6 +1,6 @@
 /** Listener primitives: immutable snapshots in the shape of `useSyncExternalStore`, and typed named events. */
 
-/** One immutable value; listeners are called after each replacement. */
+/** Holds an immutable value, and calls its listeners each time the value is replaced. */
 export class Observable<T> {
   #value: T;
   readonly #listeners = new Set<() => void>();
@@ -31,7 +31,7 @@ export class Observable<T> {
   }
 }
 
-/** Replaces members of the value; a change without effect keeps the object and calls no listener. */
+/** Replaces properties of the value. If nothing differs, the object is kept and no listener is called. */
 export function patch<T extends object>(observable: Observable<T>, change: Partial<T>): void {
   const before = observable.value;
   if (Object.entries(change).some(([name, value]) => before[name as keyof T] !== value)) {
@@ -55,7 +55,7 @@ export class Emitter<Events extends { [Name in keyof Events]: (...args: never[])
   }
 }
 
-/** Calls a listener; an exception is reported as uncaught and does not reach the client or other listeners. */
+/** Calls a listener; its exception is reported as uncaught and does not reach the client or other listeners. */
 function callListener(listener: () => void): void {
   try {
     listener();

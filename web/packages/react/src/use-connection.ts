@@ -1,4 +1,4 @@
-/** The state of the connection. */
+/** Hooks for the state of the connection. */
 import { type ConnectionSnapshot, type ConnectionState, INITIAL_CONNECTION } from '@roomcast/client';
 import { useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
@@ -9,7 +9,7 @@ export function useConnection(): ConnectionSnapshot {
   return useSyncExternalStore(client.subscribeConnection, client.getConnection, () => INITIAL_CONNECTION);
 }
 
-/** The state alone; renders only when it changes. */
+/** Only the state; the component renders again only when the state changes. */
 export function useConnectionState(): ConnectionState {
   const client = useRoomcastClient();
   return useSyncExternalStore(

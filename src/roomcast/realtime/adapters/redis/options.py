@@ -1,4 +1,4 @@
-"""Bounds of the Redis adapter.
+"""Limits of the Redis adapter.
 
 Layer: realtime.
 """
@@ -10,16 +10,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RedisAdapterOptions:
-    """How much the adapter may use. How Redis is reached is in `redis_client.RedisOptions`.
+    """Limits of the adapter, and its channel prefix. The connection to Redis is set in `redis_client.RedisOptions`.
 
     Attributes:
-        key: Begins every channel; the ``key`` option of Node's adapter and emitter.
-        max_message_bytes: A larger message is not sent, and a connection that begins to receive one is closed: Redis
-            itself disconnects subscribers whose output buffer exceeds 32 MiB, which would be all of them at once.
-        queue_limit_bytes: Messages that may wait while Redis is unreachable or slow; the oldest is dropped first.
-        queue_limit_s: How long a message may wait.
-        max_ack_requests: Acknowledged broadcasts of other servers that may be pending here at one time.
-        max_ack_timeout_s: Longest timeout of such a broadcast, whatever the other server asks for.
+        key: Prefix of every channel name; the ``key`` option of Node's adapter and emitter.
+        max_message_bytes: Largest message. A larger one is not sent, and a connection that begins to receive one is
+            closed. Without a limit, one huge message could exceed the output buffer of every subscriber (32 MiB in
+            Redis), and Redis would disconnect them all at once.
+        queue_limit_bytes: Maximum size of all messages that wait while Redis is unreachable or slow; the oldest is
+            dropped first.
+        queue_limit_s: How long a message may wait before it is dropped.
+        max_ack_requests: Maximum number of broadcasts with acknowledgements, from other servers, that are pending here.
+        max_ack_timeout_s: Longest timeout of such a broadcast; a longer one that another server requests is shortened.
     """
 
     key: str = "socket.io"
@@ -30,8 +32,8 @@ class RedisAdapterOptions:
     max_ack_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Reject bounds that contradict each other."""
+        """Reject an empty key, and limits that contradict each other."""
         if not self.key:
-            raise ValueError("key is empty: give a prefix for the channels, as the other servers have it")
+            raise ValueError("key is empty: set the channel prefix that the other servers use")
         if self.queue_limit_bytes < self.max_message_bytes:
-            raise ValueError("queue_limit_bytes is less than max_message_bytes: the largest message could never wait")
+            raise ValueError("queue_limit_bytes is less than max_message_bytes: the largest message would not fit")

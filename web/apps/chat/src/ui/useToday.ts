@@ -1,4 +1,4 @@
-/** The current date; renders again after midnight. */
+/** Hook for the current date: the component renders again within a minute after midnight. */
 import { useSyncExternalStore } from 'react';
 
 function startOfToday(): number {
@@ -6,7 +6,7 @@ function startOfToday(): number {
   return new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
 }
 
-// Polled, because a timer for midnight would be late after the device slept.
+// Polling, because a timer set for midnight would fire late if the device had been asleep.
 const CHECK_MS = 60_000;
 
 function subscribe(listener: () => void): () => void {
