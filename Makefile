@@ -1,4 +1,4 @@
-# The two commands of the README: `make run` and `make test`. Both set up what is missing.
+# `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench test-chaos lock clean
 SHELL := /usr/bin/env bash
@@ -8,48 +8,48 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' -o -name '*.js' \) -print 2>/dev/null)
 ARGS ?=
-# Most tests wait for servers. Tests of one file share theirs, and stay together.
+# Most tests wait for servers. Tests of one file share theirs, so --dist loadfile keeps them in one process.
 TEST_PROCESSES ?= 2
 
-help: ## Show the commands.
+help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-run: .make/runtime .make/page ## Start everything in one process and print the addresses (ARGS="--one-port" etc.).
+run: .make/runtime .make/page ## Run API, gateway and worker in one process (ARGS="--one-port" etc.).
 	@exec .venv/bin/roomcast up $(ARGS)
 
-test: check .make/page .make/node-peers ## Everything that a change must pass: check, then all tests.
+test: check .make/page .make/node-peers ## Run `check`, then all tests except chaos runs.
 	@scripts/system-packages
 	@echo '== web tests' && scripts/npm run --silent test
 	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
-check: .make/dev .make/web ## Linters, types, layers, dead code, stale generated files.
+check: .make/dev .make/web ## Run linters, type checkers and the layer check; find dead code and stale generated files.
 	@echo '== ruff' && .venv/bin/ruff check && .venv/bin/ruff format --check
 	@echo '== mypy' && .venv/bin/mypy
 	@echo '== layers' && .venv/bin/lint-imports
 	@echo '== web' && scripts/npm run --silent check
 
-format: .make/dev .make/web ## Let the formatter and the safe fixes loose.
+format: .make/dev .make/web ## Format the code and apply safe lint fixes.
 	@.venv/bin/ruff format && .venv/bin/ruff check --fix && scripts/npm run --silent format
 
-bench: .make/dev .make/page ## Benchmarks beside their peers, one script for each claim.
+bench: .make/dev .make/page ## Run the benchmarks, compared with their peers.
 	@scripts/system-packages
 	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)
 
-# What cannot run fails: a run that passes has shown something, and prints its figures.
-test-chaos: .make/dev .make/page .make/node-peers ## Long fault and soak runs.
+# CI=true: a run that lacks a program fails instead of being skipped. -rP prints the figures of passed runs.
+test-chaos: .make/dev .make/page .make/node-peers ## Run the long fault and soak tests.
 	@scripts/system-packages
 	@CI=true PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 -rP $(ARGS)
 
-lock: ## Renew the lock files (needs uv).
+lock: ## Update the lock files (needs uv).
 	@scripts/lock
 
-clean: ## Remove what these commands made (not your data).
+clean: ## Remove everything that these commands created, except your data.
 	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page \
 		tests/integration/adapters/node/node_modules benchmarks/node/node_modules
 
-# Set-up, each step once, and again when its inputs change.
+# Set-up. Each step runs once, and again when its inputs change.
 .make/venv: scripts/python
-	@mkdir -p .make && python=$$(scripts/python) && echo "roomcast: making .venv with $$python" && "$$python" -m venv .venv && touch $@
+	@mkdir -p .make && python=$$(scripts/python) && echo "roomcast: creating .venv with $$python" && "$$python" -m venv .venv && touch $@
 
 .make/runtime: .make/venv requirements.lock pyproject.toml
 	@echo 'roomcast: installing the locked Python packages' && $(PIP) --require-hashes -r requirements.lock \
@@ -65,5 +65,5 @@ clean: ## Remove what these commands made (not your data).
 	@echo 'roomcast: building the chat page' && scripts/npm run --silent build && touch $@
 
 .make/node-peers: .make/dev tests/integration/adapters/node/package-lock.json
-	@echo 'roomcast: installing the Node servers that the tests run beside ours' \
+	@echo 'roomcast: installing the Node servers for the adapter tests' \
 		&& PATH="$$(scripts/node):$$PATH" npm --prefix tests/integration/adapters/node ci --silent --no-fund --no-audit && touch $@

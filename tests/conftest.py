@@ -1,4 +1,4 @@
-"""What every test run shares: the programs that some tests need, and how loudly their absence is told."""
+"""Programs that some tests need: their fixtures, and skips or failures where one is missing."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def find_chromium() -> str | None:
 
 
 def missing_for(item: pytest.Item) -> str | None:
-    """What this test needs and the machine lacks, as a sentence; None if it can run."""
+    """Why this test cannot run on this machine; None if it can."""
     if item.get_closest_marker("browser"):
         if find_chromium() is None:
-            return "no Chromium here: apt-get install chromium, or set CHROMIUM to its path"
+            return "Chromium not found: apt-get install chromium, or set CHROMIUM to its path"
         if not (ROOT / "src/roomcast/api/page/index.html").exists():
             return "the chat page is not built: make .make/page"
     if item.get_closest_marker("node"):
         if shutil.which("node") is None:
-            return "no Node on the PATH: run through `make test`"
+            return "Node not found on the PATH: run `make test`"
         if not (ROOT / "web/node_modules/socket.io-client").exists():
             return "the web packages are not installed: make .make/web"
     return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what cannot run here, loudly; under ``CI=true`` let it fail instead."""
+    """Skip tests that cannot run on this machine; fail them under ``CI=true``."""
     in_ci = os.environ.get("CI") == "true"
     for item in items:
         reason = missing_for(item)
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def fail_for_missing_program(request: pytest.FixtureRequest) -> None:
-    """Under ``CI=true`` a test that cannot run is a failure, not a skip."""
+    """Fails a test whose program is missing."""
     pytest.fail(dict(request.node.user_properties)["missing"])
 
 
@@ -70,7 +70,7 @@ def chromium_path() -> str:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of the test's own, to be killed, paused and emptied."""
+    """A Redis for one test, which may kill, pause or flush it."""
     with redis_server.running(RedisServer(tmp_path / "redis")) as server:
         yield server
 
@@ -84,6 +84,6 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One PostgreSQL server for all tests that do not kill it; it does not wait for the disk."""
+    """One PostgreSQL server for all tests that do not kill it; without fsync."""
     with running() as server:
         yield server

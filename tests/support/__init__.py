@@ -1,1 +1,1 @@
-"""What tests of several parts share: real processes on free ports, clients, and a clock that does not wait."""
+"""Shared by tests of several parts: real processes on free ports, clients, and an event loop in virtual time."""

@@ -1,4 +1,4 @@
-"""The API over httpx, without a network, on a whole back end."""
+"""The API over httpx without a network, on a complete back end."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ async def open_api(
 
 
 def bearer(user_id: str, *, service: bool = False) -> dict[str, str]:
-    """The header of a caller; good for longer than any test run, since modules make theirs at import."""
+    """The Authorization header of a caller. It outlasts any test run, since modules create theirs at import."""
     token = TokenIssuer(AUTH).issue(user_id, ttl_s=86_400, service=service)
     return {"Authorization": f"Bearer {token}"}
 
 
 def problem(response: httpx.Response) -> dict[str, Any]:
-    """The problem document of a response, checked for its shape."""
+    """The problem document (RFC 9457) of a response, whose shape is checked."""
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert set(body) >= {"type", "title", "status", "detail", "code"}

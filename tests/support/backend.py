@@ -1,4 +1,4 @@
-"""A whole back end over one SQLite file, composed as the product composes it, for tests."""
+"""A complete back end on one SQLite file, composed as the product composes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 
 
 class FixedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that only `advance` moves."""
 
     def __init__(self) -> None:
         self.time = START
@@ -44,7 +44,7 @@ class FixedClock:
 
 @dataclass(frozen=True)
 class Backend:
-    """The parts of a running back end."""
+    """The running parts."""
 
     store: Store
     log: EventLog
@@ -55,20 +55,20 @@ class Backend:
 
 
 def database_options(directory: Path) -> DatabaseOptions:
-    """A file in ``directory``; without waiting for the disk, since no test pulls the plug."""
+    """A database file in ``directory``, not synced to disk: no test cuts the power."""
     return DatabaseOptions(url=sqlite_url(directory / "roomcast.db"), synchronous="OFF")
 
 
 @functools.cache
 def _migrated() -> bytes:
-    """An empty database of the newest schema: migrating takes longer than most tests."""
+    """The file of an empty database with the newest schema; made once, since migrating takes longer than most tests."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(asyncio.run, migrate(database_options(Path(directory)))).result()
         return (Path(directory) / "roomcast.db").read_bytes()
 
 
 def fresh_database(directory: Path) -> DatabaseOptions:
-    """A migrated database in ``directory``, unless there is one."""
+    """The database in ``directory``, created and migrated if it does not exist."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "roomcast.db"
     if not file.exists():
@@ -84,7 +84,7 @@ async def open_backend(
     responder: str | None = None,
     relay_options: RelayOptions | None = None,
 ) -> AsyncIterator[Backend]:
-    """Everything but HTTP and the worker, started, and stopped at the end."""
+    """Everything except HTTP and the worker; running inside the block."""
     log = MemoryEventLog() if log is None else log
     async with open_store(fresh_database(directory)) as store:
         relay = Relay(store.chats, log, relay_options)
@@ -97,7 +97,7 @@ async def open_backend(
 
 
 def new_message(chat_id: str = "c", content: str = "hello", **changes: object) -> NewMessage:
-    """A message from anyone, which creates its chat."""
+    """A user's message, which creates its chat."""
     values: dict[str, object] = {
         "id": f"m-{next(_numbers)}",
         "chat_id": chat_id,
@@ -108,4 +108,4 @@ def new_message(chat_id: str = "c", content: str = "hello", **changes: object) -
         "created_at": START,
         "creates": NewChat(chat_id, None, None, START),
     }
-    return NewMessage(**(values | changes))  # type: ignore[arg-type] # named as the fields are
+    return NewMessage(**(values | changes))  # type: ignore[arg-type] # the keys are the fields

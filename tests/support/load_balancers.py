@@ -1,4 +1,4 @@
-"""Real nginx and haproxy in front of several gateways, round-robin for every request: no session sticks to one."""
+"""Real nginx and haproxy in front of several gateways, round-robin for each request, without sticky sessions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.ports import free_port
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0
 
-# The settings that a WebSocket service needs: HTTP/1.1 with the upgrade passed on, no buffering, long idle times.
+# The settings that WebSocket and long-polling need: HTTP/1.1 with the upgrade forwarded, no buffering, long timeouts.
 NGINX = """
 daemon off;
 pid {directory}/nginx.pid;
@@ -73,7 +73,7 @@ backend gateways
 
 @contextlib.contextmanager
 def load_balancer(kind: str, directory: Path, gateways: Sequence[int]) -> Iterator[int]:
-    """A running proxy in front of the gateways on these ports; its port. Ended by its id."""
+    """Run a proxy in front of the gateways on these ports; its port."""
     program = _program(kind)
     directory.mkdir(parents=True)
     port = free_port()

@@ -57,7 +57,7 @@ async def publish(log: EventLog, chat_id: str, epoch: str, seq: int) -> None:
             await asyncio.sleep(0.02)  # as the relay pauses
 
 
-async def publish_until_heard(log: EventLog, chat_id: str, epoch: str, sink: Sink, seq: int) -> int:
+async def publish_until_received(log: EventLog, chat_id: str, epoch: str, sink: Sink, seq: int) -> int:
     """Publish entries from ``seq`` on until one is delivered, and return its seq.
 
     During a failover, commands and subscriptions may use different masters for a moment. Entries of that time are

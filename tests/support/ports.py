@@ -1,7 +1,7 @@
-"""Ports for the servers of tests, which may be killed and started again on theirs.
+"""Ports for servers that tests may kill and start again on the same port.
 
-They lie below the range from which the system gives ports to connections: one from there can be taken while its server
-is down, even by a client that calls that server and so meets itself. Each process of a test run has its own share.
+They lie below the range of ephemeral ports. A port of that range could be taken while its server is down, even by a
+client of that server, which would then connect to itself. Each process of a test run has its own share of the ports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import socket
 from typing import Final
 
 _FIRST: Final = 10_000
-#: A node of a Redis Cluster has its bus so far above its port: up there is nothing else.
+#: A Redis Cluster node's bus port is its port plus this; nothing else uses that range.
 BUS_OFFSET: Final = 10_000
 _SHARES: Final = 4
 _SHARE: Final = BUS_OFFSET // _SHARES
@@ -26,17 +26,17 @@ def _own_share() -> range:
     return range(first, first + _SHARE)
 
 
-def _from_anywhere(share: range) -> itertools.cycle[int]:
-    # Another run may go on beside this one.
+def _from_random_start(share: range) -> itertools.cycle[int]:
+    # At random, since another test run may use the same range.
     start = random.randrange(len(share))
     return itertools.cycle([*share[start:], *share[:start]])
 
 
-_ports: Final = _from_anywhere(_own_share())
+_ports: Final = _from_random_start(_own_share())
 
 
 def free_port(*, with_bus: bool = False) -> int:
-    """A port that nobody has, on IPv4 and IPv6 loopback; if asked, with its twin for the bus of a Redis Cluster."""
+    """A port that is free on IPv4 and IPv6 loopback; ``with_bus``: together with its bus port."""
     for port in itertools.islice(_ports, _SHARE):
         if _is_free(port) and (not with_bus or _is_free(port + BUS_OFFSET)):
             return port
@@ -51,7 +51,7 @@ def _is_free(port: int) -> bool:
                 probe.bind((host, port))
                 probe.listen()
         except OSError as error:
-            # No IPv6 here, or no loopback of it: then nobody has it there.
+            # Without IPv6 loopback the port cannot be taken there.
             if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
                 return False
     return True

@@ -1,11 +1,11 @@
-"""Real `roomcast` processes for tests: started on free ports, waited for, and ended by their own id.
+"""Real `roomcast` processes on free ports.
 
     with Roomcast.up(tmp_path / "data") as server:
         httpx.get(f"{server.api_url}/health")
         server.kill()       # SIGKILL
         server.start()      # the same ports, the same data
 
-Nothing of the environment but PATH and HOME reaches the process; what a test needs it gives in ``env``.
+The process inherits only PATH, HOME and TMPDIR; a test passes other variables as ``env``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import IO, Self
 from support.ports import free_port
 
 ROOMCAST = Path(sys.executable).with_name("roomcast")
-#: The last line of what a process prints once every address answers.
+#: Last line of the start-up output, printed once every address accepts connections.
 READY = "Press Ctrl-C to stop."
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 
 
 def clean_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a process of a test sees: nothing of the developer's settings."""
+    """The environment of a test's process, without the developer's settings."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**kept, "PYTHONWARNINGS": "error::ResourceWarning", **(env or {})}
 
@@ -39,7 +39,7 @@ def clean_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 def run_roomcast(
     *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 20.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+    """Run a command to its end."""
     return subprocess.run(
         [str(ROOMCAST), *args],
         env=clean_environment(env),
@@ -52,13 +52,13 @@ def run_roomcast(
 
 
 class Roomcast:
-    """One `roomcast` process that serves. Usable as a context manager: it is ended at the end, whatever happened.
+    """One `roomcast` service process. As a context manager it is killed at the end of the block.
 
     Attributes:
         args: Its command line.
-        env: What is added to its environment.
-        api_port: None: it has no API.
-        gateway_port: None: it has no gateway. With one port both are the same.
+        env: Additions to its environment.
+        api_port: None if it has no API.
+        gateway_port: None if it has no gateway; the API's port with ``--one-port``.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Roomcast:
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
         self._ready = False
-        # Set once it is ready, or its output has ended.
+        # Set when it is ready, or when its output has ended.
         self._decided = threading.Event()
         self._readers: list[threading.Thread] = []
 
@@ -110,26 +110,26 @@ class Roomcast:
 
     @property
     def api_url(self) -> str:
-        """Where the API and the page are."""
+        """Base URL of the API and the page."""
         return f"http://127.0.0.1:{self.api_port}"
 
     @property
     def gateway_url(self) -> str:
-        """Where the gateway is."""
+        """Base URL of the gateway."""
         return f"http://127.0.0.1:{self.gateway_port}"
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """Id of the running process."""
         return self._running().pid
 
     @property
     def output(self) -> str:
-        """Everything that it has written so far, on both streams."""
+        """Its output so far, both streams."""
         return "".join(self._lines)
 
     def start(self) -> float:
-        """Start it and wait until every address answers; the seconds that took."""
+        """Start it and wait until it is ready; the seconds that took."""
         began = time.monotonic()
         self._lines.clear()
         self._ready = False
@@ -156,7 +156,7 @@ class Roomcast:
         return time.monotonic() - began
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, float]:
-        """Ask it to end and wait; its exit code and the seconds that took."""
+        """Send a signal and wait for the end; the exit code and the seconds that took."""
         process = self._running()
         began = time.monotonic()
         process.send_signal(number)
@@ -170,14 +170,14 @@ class Roomcast:
         return code, took
 
     def kill(self) -> None:
-        """End it with SIGKILL, if it runs."""
+        """Kill it, if it runs."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._finish()
 
     def wait(self, limit_s: float = STOP_LIMIT_S) -> int:
-        """Wait until it ends by itself; its exit code."""
+        """Wait until it ends; its exit code."""
         code = self._running().wait(limit_s)
         self._finish()
         return code
@@ -196,7 +196,7 @@ class Roomcast:
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:
-            raise RuntimeError("it does not run")
+            raise RuntimeError("the process does not run: call start()")
         return self._process
 
     def _read(self, stream: IO[str] | None) -> None:
@@ -208,7 +208,7 @@ class Roomcast:
                 if READY in line:
                     self._ready = True
                     self._decided.set()
-        # The end of the output is the end of the process: nobody has to wait for the limit.
+        # The end of the output is the end of the process, which `start` reports at once.
         self._decided.set()
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""A TCP proxy for tests: it can cut connections, swallow them, and lead new ones elsewhere."""
+"""A TCP proxy for tests, which can cut or stall connections and connect new ones to another port."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class TcpProxy:
     """Forwards connections on a free loopback port.
 
     Args:
-        target_port: Where new connections lead; change it at any time.
-        delay_s: Drawn anew for each piece that passes, in either direction; None: no delay.
+        target_port: Target of new connections; may be changed at any time.
+        delay_s: Called for the delay of each chunk, in either direction; None: no delay.
     """
 
     def __init__(self, target_port: int, delay_s: Callable[[], float] | None = None) -> None:
@@ -46,16 +46,16 @@ class TcpProxy:
         for pipe in self._pipes:
             pipe.cancel()
 
-    def swallow(self) -> None:
-        """From now on nothing arrives, and nobody is told: a black hole."""
+    def stall(self) -> None:
+        """Forward nothing, while all connections stay open."""
         self._open.clear()
 
-    def release(self) -> None:
-        """End `swallow`; what was held goes on."""
+    def resume(self) -> None:
+        """End `stall`: forward what has arrived since."""
         self._open.set()
 
     def lose_answer_to(self, request: bytes) -> None:
-        """Pass the next piece on that holds these bytes, and cut its connection when the answer to it comes."""
+        """Forward the next chunk that contains these bytes, and cut its connection when the answer arrives."""
         self._fatal = request
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +72,7 @@ class TcpProxy:
             finally:
                 back.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass  # a cut, from whichever side
+            pass  # cut, by either side
         finally:
             writer.close()
             self._pipes.discard(task)

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: minutes of waiting pass at once, in the right order."""
+"""An event loop whose clock jumps to the next timer, so that waiting takes no time and keeps its order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class _JumpingSelector(DefaultSelector):
-    """Instead of waiting, it moves the clock."""
+    """Moves the clock instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,13 +23,13 @@ class _JumpingSelector(DefaultSelector):
             return ready
         if timeout is None:
             raise RuntimeError("deadlock: nothing is ready and no timer is set")
-        # A little more, since adding floats may fall short of the timer.
+        # Slightly more, since a sum of floats may fall short of the timer.
         self.now += timeout + 1e-9
         return ready
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Runs what is ready; when nothing is, it is the time of the next timer. Has no use for sockets or threads."""
+    """Runs ready callbacks, then jumps to the next timer. Not for sockets or threads."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -41,6 +41,6 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, _T]) -> _T:
-    """`asyncio.run` without the waiting."""
+    """`asyncio.run` in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""Waiting for what no event tells of: a property, another process, a server's answer."""
+"""Polling for conditions without an event: a property, another process, a server's answer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
-#: Far beyond what anything here takes; whoever promises less asserts it.
+#: Far longer than any condition here takes. A test of a shorter limit asserts it.
 LIMIT_S: Final = 10.0
 
 
 async def until(condition: Callable[[], Any], *, limit_s: float = LIMIT_S, step_s: float = 0.005) -> Any:
-    """Ask again and again until the answer is true, and return it.
+    """Poll until the condition is true, and return its value.
 
     Args:
-        condition: May be a coroutine function.
-        limit_s: Seconds in all.
-        step_s: Seconds between two questions; more where each one costs something.
+        condition: A function, or a coroutine function.
+        limit_s: Time limit.
+        step_s: Pause between two calls.
 
     Raises:
         TimeoutError: it was not true within ``limit_s``.

@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.chat.ports import Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
-from support.log_watch import Sink, entries, publish, publish_until_heard
+from support.log_watch import Sink, entries, publish, publish_until_received
 from support.redis_topology import redis_cluster, sentinel_group
 from support.waiting import until
 
@@ -32,7 +32,7 @@ async def test_after_a_killed_master_the_log_uses_the_promoted_one(tmp_path: Pat
                 await publish(log, "chat", EPOCH, seq)
             async with asyncio.timeout(10):
                 await reconnected.wait()
-            last = await publish_until_heard(log, "chat", EPOCH, sink, 101)
+            last = await publish_until_received(log, "chat", EPOCH, sink, 101)
             assert sink.seqs[:50] == list(range(1, 51))
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
@@ -54,7 +54,7 @@ async def test_a_former_master_that_resumes_is_not_used(tmp_path: Path) -> None:
                 await reconnected.wait()
             old.resume()
             # Whatever the former master accepted meanwhile, the log continues from the new master's head.
-            last = await publish_until_heard(log, "chat", EPOCH, sink, 3)
+            last = await publish_until_received(log, "chat", EPOCH, sink, 3)
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
 

@@ -215,11 +215,11 @@ async def test_a_connection_without_traffic_is_detected_within_its_limit(server:
     async with TcpProxy(server.port) as proxy, open_log(proxy.port) as log:
         sink = Sink()
         await log.subscribe(CHAT, sink)
-        proxy.swallow()
+        proxy.stall()
         began = time.monotonic()
         await until(lambda: not log.healthy)
         assert time.monotonic() - began < 1.5
-        proxy.release()
+        proxy.resume()
         await until(lambda: log.healthy)
         await publish(log, CHAT, EPOCH, 1)
         assert await sink.reached(1) == [1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roomcast.chat.ports import Head
 from roomcast.eventlog.redis import RedisEventLog
-from support.log_watch import Sink, publish, publish_until_heard
+from support.log_watch import Sink, publish, publish_until_received
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 from support.waiting import until
 
@@ -26,7 +26,7 @@ async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
             await until(lambda: group.sentinels[0].command("SENTINEL", "FAILOVER", MASTER_NAME) == b"+OK")
             async with asyncio.timeout(10):
                 await reconnected.wait()
-            last = await publish_until_heard(log, "chat", EPOCH, sink, 2)
+            last = await publish_until_received(log, "chat", EPOCH, sink, 2)
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
             await until(lambda: log.healthy)
