@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from roomcast.chat.ports import Appended, EventLog, Gap, Head, LogEntry, LogUnavailable
+from support.stopwatch import Stopwatch
 
 
 def entries(first: int, last: int, *, size: int = 0) -> list[LogEntry]:
@@ -89,10 +87,9 @@ async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
 
     async def tick() -> None:
         while True:
-            before, waited_s = time.monotonic(), _waited_for_processor_s()
+            stopwatch = Stopwatch()
             await asyncio.sleep(step_s)
-            late_s = time.monotonic() - before - step_s
-            watch.worst_s = max(watch.worst_s, late_s - (_waited_for_processor_s() - waited_s))
+            watch.worst_s = max(watch.worst_s, stopwatch.elapsed_s - step_s)
 
     gc.collect()
     gc.freeze()
@@ -103,14 +100,3 @@ async def watching_loop(step_s: float = 0.005) -> AsyncIterator[LoopWatch]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         gc.unfreeze()
-
-
-def _waited_for_processor_s() -> float:
-    """The time that this thread has waited for a processor, and the host's steal time; 0 if unknown."""
-    try:
-        queued_ns = int(Path("/proc/thread-self/schedstat").read_text().split()[1])
-        with Path("/proc/stat").open() as stat:
-            stolen_ticks = int(stat.readline().split()[8])
-    except OSError:
-        return 0.0
-    return queued_ns / 1e9 + stolen_ticks / os.sysconf("SC_CLK_TCK")
