@@ -1,6 +1,6 @@
 """The public contract: typed events, payloads and errors, from which the schemas and TypeScript types are generated.
 
-May import: pydantic and the standard library.
+May import: nothing of roomcast; pydantic.
 
 | module | what |
 |---|---|

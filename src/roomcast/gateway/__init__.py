@@ -1,6 +1,6 @@
 """The gateway service (port 3001): sockets, rooms and chat events, without a database.
 
-May import: chat, realtime, presence, auth, observability, contract, wire. Never store.
+May import: chat, realtime, presence, auth, observability, contract, wire, backoff. Never store.
 
 | module | what |
 |---|---|
@@ -12,5 +12,6 @@ May import: chat, realtime, presence, auth, observability, contract, wire. Never
 | ``ingress`` | the guide's ``PUBLISH chat:events`` |
 | ``announcing`` | chat activity, to the rooms of users |
 | ``http`` | the health check |
+| ``rooms`` | names of rooms |
 | ``ports`` | the interfaces to the API and the Socket.IO server |
 """

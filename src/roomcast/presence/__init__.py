@@ -1,4 +1,9 @@
 """Presence boards, in memory and in Redis: which users follow a chat, and through which gateway.
 
 May import: chat, redis_client, contract. What members are sent is decided in `gateway.presence`.
+
+| module | what |
+|---|---|
+| ``memory`` | one process; the reference implementation |
+| ``redis`` | several processes: one hash per chat |
 """

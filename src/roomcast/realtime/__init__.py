@@ -1,6 +1,6 @@
 """A programmable Socket.IO server: sessions, namespaces, rooms, acknowledgements, fan-out, transports.
 
-Usable without the rest of Roomcast. May import: wire, redis_client.
+Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 
 | module | what |
 |---|---|

@@ -8,7 +8,7 @@
 | ``liveness`` | timeouts that tolerate a stalled event loop |
 | ``topology``, ``scripts``, ``keys``, ``errors`` | cluster slots, Lua, names of a chat's keys, `RedisUnavailable` |
 
-May import: backoff. redis-py and hiredis.
+May import: backoff; redis-py and hiredis.
 """
 
 from roomcast.redis_client.commands import Commands

@@ -3,9 +3,10 @@
 | module | what |
 |---|---|
 | ``log`` | `RedisEventLog`, behind `chat.ports.EventLog`, over the scripts in ``lua/`` |
-| ``listener`` | keeps channels subscribed on all masters, over ``subscriber_connection`` |
-| ``codec``, ``keys`` | layout of records, messages and names |
+| ``listener``, ``subscriber_connection`` | keeps channels subscribed on all masters; one connection to a master |
+| ``codec``, ``keys``, ``scripts`` | layout of records and messages; key names; the Lua scripts |
 | ``channel_listener`` | one classic channel that other programs publish to |
+| ``options``, ``counters`` | bounds, metrics |
 
 May import: backoff, chat, redis_client.
 """

@@ -1,6 +1,6 @@
 """Admission to chats for a gateway without a database.
 
-May import: what `roomcast.gateway` may.
+May import: ports, auth, chat, contract.
 
 | module | what |
 |---|---|

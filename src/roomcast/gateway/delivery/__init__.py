@@ -1,6 +1,6 @@
 """Delivery of chat events: feeds from the log to local sockets, joins with replay, membership.
 
-May import: what `roomcast.gateway` may.
+May import: ports, rooms, chat, realtime, contract, backoff.
 
 | module | what |
 |---|---|

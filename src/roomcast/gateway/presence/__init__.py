@@ -1,6 +1,6 @@
 """Presence and typing: ephemeral state of a chat, never stored in the database.
 
-May import: what `roomcast.gateway` may.
+May import: ports, rooms, chat, realtime, contract, backoff.
 
 | module | what |
 |---|---|

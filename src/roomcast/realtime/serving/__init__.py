@@ -1,6 +1,6 @@
 """The process around the applications: sockets to listen on, request limits, signals, the drain.
 
-May import: transports, forwarding, core, options, errors.
+May import: transports, core, options, errors, backoff.
 
 | module | what |
 |---|---|

@@ -11,7 +11,7 @@ Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; 
 | ``requests`` | executes other servers' requests and responds |
 | ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
 | ``publish_queue`` | messages that wait while Redis is unreachable |
-| ``options``, ``counters`` | bounds, metrics |
+| ``options``, ``counters``, ``errors`` | bounds, metrics, exceptions |
 """
 
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter
