@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 DEFAULT_GATEWAY_PORT: Final = 3001
 DEFAULT_API_PORT: Final = 3000
-#: As in the guide.
+#: The reference guide's default.
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
 DEFAULT_REDIS_PORT: Final = 6379
 MAX_PORT: Final = 65_535
-#: Longer than the grace period of any platform.
+#: Longer than the termination grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
 ResponderName = Literal["demo", "none"]
@@ -48,24 +48,24 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The environment. None: the variable is not set.
+    """The values read from the environment. None means that the variable is not set.
 
     Attributes:
         gateway_port: ``PORT``.
         api_port: ``API_PORT``.
-        allowed_origins: ``ALLOWED_ORIGINS``; empty: every cross-origin page is refused.
+        allowed_origins: ``ALLOWED_ORIGINS``; if empty, every cross-origin request is rejected.
         trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are trusted.
-        api_url: ``API_URL``: the API that admits users to chats, for a gateway without a database.
-        gateway_url: ``GATEWAY_URL``: the URL of the gateway for browsers, behind a proxy.
+        api_url: ``API_URL``: URL of the API that authorises joins, for a gateway in a process of its own.
+        gateway_url: ``GATEWAY_URL``: URL at which browsers reach the gateway, for example through a proxy.
         data_dir: ``ROOMCAST_DATA``: directory of the embedded database.
-        database: ``DATABASE_URL``: an SQLite file, or the URL of PostgreSQL, which may hold a password. It takes
+        database: ``DATABASE_URL``: path of an SQLite file, or a PostgreSQL URL, which may contain a password. Takes
             precedence over ``data_dir``.
-        redis: ``REDIS_URL`` or ``REDIS_HOST``; None: the process shares nothing with others.
-        internal_host: ``ROOMCAST_INTERNAL_HOST``: address of metrics and forwarded requests.
+        redis: ``REDIS_URL`` or ``REDIS_HOST``; None: the process runs alone, without Redis.
+        internal_host: ``ROOMCAST_INTERNAL_HOST``: listen address for metrics and for requests from other gateways.
         internal_port: ``ROOMCAST_INTERNAL_PORT``; None: a free port for a gateway with Redis, no internal address
             otherwise.
-        unready_s: ``ROOMCAST_UNREADY_S``: on SIGTERM, seconds of failing ``/ready`` before connections are closed.
-        drain_s: ``ROOMCAST_DRAIN_S``: seconds over which connections are closed.
+        unready_s: ``ROOMCAST_UNREADY_S``: on SIGTERM, seconds for which ``/ready`` fails before connections are closed.
+        drain_s: ``ROOMCAST_DRAIN_S``: time limit in seconds for closing connections.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways accept the guide's ``PUBLISH chat:events``. Turn it off
             where the guide's Node servers share the Redis: they broadcast these events themselves.
         auth: ``ROOMCAST_SECRET``; None: authentication is off.
@@ -123,7 +123,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def check_port(name: str, port: int) -> int:
-    """A TCP port that can be announced, which 0 cannot.
+    """Return the port if it is a valid TCP port. 0 is not: it means "any free port".
 
     Raises:
         SettingsError: the number is out of range.
@@ -155,15 +155,15 @@ _REDIS_HINT: Final = (
     " or redis[s]+sentinel://host:port,host:port/master[/db]"
 )
 _REDIS_QUERY_HINT: Final = (
-    "must not contain ? or #: write the database as a path (redis://host:port/3), TLS as rediss:// (it always verifies"
-    " the certificate), and in a password %3F for ? and %23 for #"
+    "must not contain ? or #: write the database as a path (redis://host:port/3), use rediss:// for TLS (certificates"
+    " are always verified), and write ? and # in a password as %3F and %23"
 )
 
 
 def _redis_url(url: str) -> RedisOptions:
     from roomcast.redis_client import RedisOptions, RedisTls
 
-    # The value may hold a password, so no error repeats it.
+    # The value may contain a password, so error messages do not repeat it.
     scheme, separator, rest = url.partition("://")
     transport, _, kind = scheme.lower().partition("+")
     if not separator or transport not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
@@ -222,7 +222,7 @@ def _seconds(environ: Mapping[str, str], name: str) -> float | None:
     if not value:
         return None
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or float(value) > MAX_WAIT_S:
-        raise SettingsError(name, f"is {value!r}; expected seconds from 0 to {MAX_WAIT_S:.0f}")
+        raise SettingsError(name, f"is {value!r}; expected a number of seconds from 0 to {MAX_WAIT_S:.0f}")
     return float(value)
 
 
@@ -242,7 +242,9 @@ def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
         if origin == ANY_ORIGIN:
             continue
         if not _ORIGIN.fullmatch(origin):
-            raise SettingsError(name, f"has {origin!r}; expected http(s)://host[:port] without a path or final slash")
+            raise SettingsError(
+                name, f"contains {origin!r}; expected http(s)://host[:port] without a path or trailing slash"
+            )
     # Browsers send origins in lower case.
     return tuple(dict.fromkeys(origin.lower() for origin in origins))
 
@@ -255,7 +257,8 @@ def _proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
         try:
             ip_network(proxy)
         except ValueError:
-            raise SettingsError(name, f"has {proxy!r}; expected addresses, networks such as 10.0.0.0/8, or *") from None
+            problem = f"contains {proxy!r}; expected addresses, networks such as 10.0.0.0/8, or *"
+            raise SettingsError(name, problem) from None
     return proxies
 
 
@@ -265,14 +268,14 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         return None
     try:
         parts = urlsplit(value)
-        # `urlsplit` removes line ends silently.
+        # `urlsplit` silently removes line breaks, so `value` itself is checked.
         usable = value.isprintable() and parts.scheme in {"http", "https"} and bool(parts.hostname)
         usable = usable and (parts.port or 1) <= MAX_PORT
     except ValueError:
         usable = False
         parts = None
     if parts is not None and (parts.username or parts.password):
-        raise SettingsError(name, "contains a user or password, which would appear in logs and pages: remove it")
+        raise SettingsError(name, "contains a user name or password, which would appear in logs and pages: remove it")
     if not usable or (parts is not None and (parts.query or parts.fragment)):
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     return value.rstrip("/")
@@ -290,7 +293,7 @@ def _database(environ: Mapping[str, str]) -> Path | str | None:
         return value
     path = rest.partition("?")[0].removeprefix("/")
     if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":
-        # The value may hold a password, so the error does not repeat it.
+        # The value may contain a password, so the error message does not repeat it.
         raise SettingsError(
             "DATABASE_URL",
             "is invalid; expected postgresql://user:password@host/name, sqlite:///relative/path.db"

@@ -1,4 +1,4 @@
-"""Each example runs as its own process, and answers the official Python client."""
+"""Each example, run in a process of its own, answers the official Python client."""
 
 from __future__ import annotations
 

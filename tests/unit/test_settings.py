@@ -63,7 +63,7 @@ def test_an_empty_list_of_origins_rejects_all(value, origins) -> None:
     ],
 )
 def test_an_invalid_origin_is_rejected(origin) -> None:
-    with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS has"):
+    with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS contains"):
         read_settings({"ALLOWED_ORIGINS": f"http://localhost:3000,{origin}"})
 
 

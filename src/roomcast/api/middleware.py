@@ -1,4 +1,4 @@
-"""Checks before the routes: the Host header, the content type of a body, and its size.
+"""Checks that run before the routes: the Host header, and the content type and size of the body.
 
 Plain ASGI: Starlette's `BaseHTTPMiddleware` would buffer bodies.
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.api.problems import problem_response
 
-#: Above the largest message: 32,768 characters, each at most 12 bytes as JSON escapes.
+#: More than the largest message: 32,768 characters of at most 12 bytes each, as JSON escapes.
 MAX_BODY_BYTES: Final = 1_048_576
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -31,11 +31,11 @@ def host_name(header: str) -> str:
 
 
 class HostCheck:
-    """Rejects requests with another Host header, as a page sends them whose name an attacker rebound to this address.
+    """Rejects requests whose Host header is not an accepted host: protection against DNS rebinding.
 
     Args:
         app: The wrapped application.
-        hosts: Accepted hosts, without a port, IPv6 in brackets.
+        hosts: Accepted hosts without ports; IPv6 addresses in brackets.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
@@ -54,13 +54,13 @@ class HostCheck:
 
 
 class BodyCheck:
-    """Rejects bodies that are not JSON, and bodies above a limit while they are read.
+    """Rejects bodies that are not JSON or exceed a size limit, which is also checked while a body is received.
 
     Browsers send text/plain to other origins without a preflight request, but not JSON.
 
     Args:
         app: The wrapped application.
-        limit_bytes: Size of the largest accepted body.
+        limit_bytes: Maximum size of a body.
     """
 
     def __init__(self, app: ASGIApp, limit_bytes: int = MAX_BODY_BYTES) -> None:
@@ -78,7 +78,7 @@ class BodyCheck:
             and "transfer-encoding" not in headers
             and headers.get("content-length", "0") == "0"
         ):
-            # Without a body there is no content type, and no HTML form can send PUT.
+            # An empty body has no content type. No check is needed: an HTML form cannot send PUT.
             await self._app(scope, receive, send)
             return
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -88,7 +88,7 @@ class BodyCheck:
         too_large = f"the body is larger than {self._limit_bytes} bytes"
         declared = headers.get("content-length", "0")
         if not declared.isascii() or not declared.isdigit() or int(declared[:20]) > self._limit_bytes:
-            # The unread body blocks the connection for further requests.
+            # The body is not read, so the connection cannot be used for another request.
             response = problem_response(413, too_large, headers={"Connection": "close"})
             await response(scope, receive, send)
             return

@@ -119,7 +119,7 @@ def decode_payload(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pac
             the fault of `decode_packet`.
     """
     if len(body) > limits.max_payload_bytes:
-        raise RemoteError(Fault.TOO_LARGE, f"{len(body)} bytes of at most {limits.max_payload_bytes}")
+        raise RemoteError(Fault.TOO_LARGE, f"{len(body)} bytes; the limit is {limits.max_payload_bytes}")
     if body.count(_SEPARATOR_BYTES) >= limits.max_payload_packets:
         raise RemoteError(Fault.TOO_MANY_PACKETS, f"more than {limits.max_payload_packets} packets in one payload")
     for packet in decode_text(body).split(SEPARATOR):

@@ -1,4 +1,4 @@
-"""Presence of three gateways over a real Redis that loses data, restarts, hangs or is full; sweeps are frequent."""
+"""Presence of three gateways over a real Redis that loses data, restarts or hangs, and with a full board."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def three_gateways(
             stack.push_async_callback(commands.close)
             gateway = RedisPresenceGateway(f"node-{number:03}", up, log, commands, max_entries)
             stack.push_async_callback(gateway.end)
-            await log.subscribe(CHAT, lambda _epoch, _entries: None, lambda p, g=gateway: g.signals.take(CHAT, p))  # type: ignore[misc]  # bound now
+            await log.subscribe(CHAT, lambda _epoch, _entries: None, lambda p, g=gateway: g.signals.take(CHAT, p))  # type: ignore[misc]  # bound per iteration
             gateways.append(gateway)
         yield gateways
 
@@ -99,10 +99,10 @@ async def all_see(sockets: Collection[ClientSocket], users: set[str]) -> None:
 
 def entries_on_board(redis: RedisServer) -> int:
     fields = int(redis.command("HLEN", KEY)[1:])
-    return max(0, fields - 1)  # one is the epoch
+    return max(0, fields - 1)  # one field holds the epoch
 
 
-async def test_flushall_sends_no_event_and_the_entries_are_added_again(redis: RedisServer) -> None:
+async def test_after_a_flushall_gateways_send_no_event_and_add_their_entries_again(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         sockets = [gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True)]
         await all_see(sockets, {"ann", "ben", "cleo"})
@@ -112,7 +112,7 @@ async def test_flushall_sends_no_event_and_the_entries_are_added_again(redis: Re
             doubts = [gateway.presence.counters["doubts"] for gateway in gateways]
             redis.command("FLUSHALL")
             await until(lambda: entries_on_board(redis) == 3)
-            # Else no gateway compared with the board before all had added their users again.
+            # Otherwise no gateway read the board while users were missing from it, and this round tested nothing.
             assert doubts != [gateway.presence.counters["doubts"] for gateway in gateways]
             late = gateways[0].join("dan")
             await all_see([*sockets, late], {"ann", "ben", "cleo", "dan"})
@@ -122,7 +122,7 @@ async def test_flushall_sends_no_event_and_the_entries_are_added_again(redis: Re
                 assert [event["offline"] for _, event in socket.frames[start:] if event["offline"]] == [["dan"]]
 
 
-async def test_changes_while_redis_was_down_are_known_on_every_gateway_afterwards(redis: RedisServer) -> None:
+async def test_changes_while_redis_is_down_reach_every_gateway_after_its_restart(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         ann, ben, cleo = (gateway.join(user) for gateway, user in zip(gateways, ("ann", "ben", "cleo"), strict=True))
         dan = gateways[1].join("dan")
@@ -130,7 +130,7 @@ async def test_changes_while_redis_was_down_are_known_on_every_gateway_afterward
         redis.kill()
         gateways[1].cut(dan)
         eve = gateways[2].join("eve")
-        # Members at the same gateway are notified at once.
+        # Members on the same gateway are notified immediately, the others after the restart.
         await all_see([ben], {"ann", "ben", "cleo"})
         await all_see([cleo, eve], {"ann", "ben", "cleo", "eve", "dan"})
         redis.start()
@@ -139,7 +139,7 @@ async def test_changes_while_redis_was_down_are_known_on_every_gateway_afterward
             assert {user for _, event in socket.frames for user in event["offline"]} <= {"dan"}
 
 
-async def test_a_redis_that_hangs_does_not_delay_events_about_own_users(redis: RedisServer) -> None:
+async def test_a_redis_that_hangs_does_not_delay_events_about_users_of_the_same_gateway(redis: RedisServer) -> None:
     command_timeout_s = 2.0
     async with three_gateways(redis, command_timeout_s=command_timeout_s) as gateways:
         ann, ben = gateways[0].join("ann"), gateways[1].join("ben")
@@ -156,7 +156,7 @@ async def test_a_redis_that_hangs_does_not_delay_events_about_own_users(redis: R
         await all_see([ann, ben], {"ann", "ben", "late 0", "late 1", "late 2"})
 
 
-async def test_users_of_a_dead_gateway_are_sent_as_offline_once(redis: RedisServer) -> None:
+async def test_users_of_a_dead_gateway_are_reported_offline_once(redis: RedisServer) -> None:
     async with three_gateways(redis) as gateways:
         sockets = [gateway.join("ann") for gateway in gateways[:2]]
         gateways[2].join("ben")
@@ -171,7 +171,7 @@ async def test_users_of_a_dead_gateway_are_sent_as_offline_once(redis: RedisServ
             assert [event["offline"] for _, event in socket.frames if event["offline"]] == [["ben"]]
 
 
-async def test_users_without_room_on_the_board_stay_online_until_they_leave(redis: RedisServer) -> None:
+async def test_users_that_do_not_fit_on_the_board_stay_online_until_they_leave(redis: RedisServer) -> None:
     async with three_gateways(redis, max_entries=3) as gateways:
         users = ("ann", "ben", "cleo", "dan", "eve", "fay")
         sockets: list[ClientSocket] = []
@@ -180,13 +180,13 @@ async def test_users_without_room_on_the_board_stay_online_until_they_leave(redi
             await all_see(sockets, set(users[: number + 1]))
         received = [len(socket.frames) for socket in sockets]
 
-        async def each_has_compared(times: int) -> None:
-            # Each gateway adds its refused users again with every comparison.
+        async def every_gateway_reads_the_board(times: int) -> None:
+            # After each read, a gateway tries again to add the users that the board refused.
             refused = [gateway.board.counters["refused"] for gateway in gateways]
             for gateway, before in zip(gateways, refused, strict=True):
-                await until(lambda g=gateway, b=before: g.board.counters["refused"] >= b + times, limit_s=LIMIT_S)  # type: ignore[misc]  # bound now
+                await until(lambda g=gateway, b=before: g.board.counters["refused"] >= b + times, limit_s=LIMIT_S)  # type: ignore[misc]  # bound per iteration
 
-        await each_has_compared(5)  # longer than `offline_after_s`
+        await every_gateway_reads_the_board(5)  # longer than `offline_after_s`
         assert entries_on_board(redis) == 3
         assert [len(socket.frames) for socket in sockets] == received
         gateways[0].cut(sockets[0])

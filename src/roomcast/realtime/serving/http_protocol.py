@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with limits: size, lines and time of the head, time of the body, progress of the response.
+"""uvicorn's HTTP protocol with limits for request heads, request bodies, and clients that do not read the response.
 
-uvicorn has no time limit for a request head (slowloris) or for a client that does not read, keeps all trailers of a
-chunked body, and buffers header lines of any length.
+uvicorn has no time limit for a request head (slowloris) or for a client that stops reading. It also stores all trailers
+of a chunked body and buffers header lines of any length.
 
 Layer: realtime.serving. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §5 for 431, RFC 9110 §15.5.9 for 408.
 """
@@ -21,11 +21,11 @@ from roomcast.realtime.options import ServeOptions
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One HTTP connection. `bounded_http_protocol` creates the subclass with the options.
+    """One HTTP connection. `bounded_http_protocol` creates a subclass that sets the attributes.
 
     Attributes:
         options: The limits.
-        wheel: The timer of the deadlines.
+        wheel: Runs the deadlines.
     """
 
     options: ClassVar[ServeOptions]
@@ -50,7 +50,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
         self._unread_deadline: Deadline = self.wheel.deadline(self._on_unread_deadline)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is a stream's
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a stream transport
         """Start the deadline of the first request head."""
         super().connection_made(transport)
         self._deadline.arm(self.options.head_deadline_s)
@@ -62,13 +62,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._ended = True
         super().connection_lost(exc)
         if self._running is not None:
-            # uvicorn notifies the newest request only; an earlier, pipelined one would write to a closed transport.
+            # uvicorn notifies only the newest request; an earlier pipelined one would write to a closed transport.
             self._running.disconnected = True
             self._running.message_event.set()
             self._running = None
 
     def eof_received(self) -> None:
-        """The client sends no more; the transport closes after the written bytes."""
+        """The client has finished sending; the transport closes once its write buffer is flushed."""
         super().eof_received()
         self._watch_unread()
 
@@ -95,7 +95,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch_unread()
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of an unfinished head."""
+        """Parse the data, and limit the size of an unfinished head, of chunk extensions and of trailers."""
         if self._ended:
             return
         was_in_head = self._in_head
@@ -103,9 +103,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().data_received(data)
         if not self._in_head:
             if self._bytes_since_body > self.options.head_limit_bytes and not self._ended:
-                self._close()  # chunk extensions and trailers have the limit of a head
+                self._close()  # chunk extensions and trailers have the same limit as a head
             return
-        # A head that ends in this data was measured in on_headers_complete; count the data of an open one.
+        # on_headers_complete has measured a head that ends in this data; an unfinished head is measured here.
         self._head_bytes += len(data) if was_in_head else 0
         if self._head_bytes > self.options.head_limit_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
@@ -152,7 +152,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection to the websocket protocol, and leave no reference cycle behind."""
+        """Hand the connection to the websocket protocol, and break the reference cycle with the parser."""
         self._deadline.cancel()
         self._unread_deadline.cancel()
         if self._ended:
@@ -162,7 +162,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._ended = True
         super().handle_websocket_upgrade()
-        self.parser = None  # type: ignore[assignment]  # as uvicorn does when a connection is lost
+        self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
 
     def send_400_response(self, msg: str) -> None:
         """Answer invalid HTTP, unless the connection is already closing."""
@@ -185,7 +185,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch_unread()
 
     def _watch_unread(self) -> None:
-        """Require progress in reading what is written, for responses and for closing connections."""
+        """Abort the connection unless the client reads some of the written data before the deadline."""
         self._unread_bytes = self.transport.get_write_buffer_size()
         self._unread_deadline.arm(self.options.unread_deadline_s)
 
@@ -210,5 +210,5 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def bounded_http_protocol(options: ServeOptions, wheel: TimerWheel) -> type[BoundedHttpProtocol]:
-    """The protocol class with these limits, for ``uvicorn.Config(http=…)``."""
+    """Return the protocol class with these limits, for ``uvicorn.Config(http=…)``."""
     return type("BoundHttpProtocol", (BoundedHttpProtocol,), {"options": options, "wheel": wheel})

@@ -1,6 +1,6 @@
-"""WebSocket over plain ASGI, for ASGI servers other than `roomcast.realtime.serve`; slower than `websocket`.
+"""WebSocket over plain ASGI, for ASGI servers other than `roomcast.realtime.serve`; slower than the `websocket` module.
 
-ASGI's ``send`` must be awaited, so each websocket has a queue and a task that writes.
+ASGI's ``send`` must be awaited, so each websocket has a queue and a writer task.
 
 Layer: realtime.transports. Source: ASGI 3, "WebSocket".
 """
@@ -35,7 +35,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     try:
         connection = find_session(engine, request)
     except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
-        # Only `serve` can pipe a websocket to another node; here the client keeps polling, which is forwarded.
+        # Only `serve` can forward a websocket to another node. Here the client keeps polling, and polls are forwarded.
         cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
         engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
         await send(_CLOSE)
@@ -102,7 +102,7 @@ class AsgiWebSocket:
                 continue
             size = len(data.encode()) if isinstance(data, str) else len(data)
             if size > limit:
-                self._end(RemoteError(Fault.TOO_LARGE, f"{size} bytes of at most {limit}"), failed=True)
+                self._end(RemoteError(Fault.TOO_LARGE, f"{size} bytes; the limit is {limit}"), failed=True)
                 return
             if self._candidate:
                 self._connection.receive_candidate(data)
@@ -117,7 +117,7 @@ class AsgiWebSocket:
                 data = self._queue[0]
                 kind = "text" if isinstance(data, str) else "bytes"
                 await send({"type": "websocket.send", kind: data})
-                # Counted until ``send`` returns: the server's write buffer makes it wait.
+                # Counted until ``send`` returns: it waits while the write buffer of the ASGI server is full.
                 self._queue.popleft()
                 self._queue_bytes -= len(data)
             if self._closing:
@@ -143,12 +143,12 @@ class AsgiWebSocket:
     # -- Transport of a connection ------------------------------------------------------------------------------------
 
     def bind(self, connection: Connection) -> Self:
-        """Carry this connection; the argument of `Engine.open`."""
+        """Become the transport of this connection; passed to `Engine.open` as a callback."""
         self._connection = connection
         return self
 
     def direct_write(self) -> Callable[[bytes], object] | None:
-        """See `Transport`; the ASGI server builds the frames."""
+        """See `Transport`; always None, since the ASGI server builds the frames."""
         return None
 
     def send(self, batch: Batch) -> None:
@@ -169,7 +169,7 @@ class AsgiWebSocket:
                 self._enqueue(attachment)
 
     def take_queue(self) -> list[OutgoingMessage]:
-        """See `Transport`; a websocket is not upgraded."""
+        """See `Transport`; always empty, since a websocket is never upgraded."""
         return []
 
     def release_poll(self, last: OutgoingMessage | None) -> None:

@@ -8,7 +8,7 @@ import type { JoinChatAck } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
 
-/** The API's maximum. */
+/** The API's maximum page size. */
 const BACKFILL_PAGE_SIZE = 500;
 
 /** Effects that the chat session handles. */
@@ -54,7 +54,7 @@ export class Feed {
     const [state, effects] = transition(this.#state, input);
     if (state === this.#state) return;
     this.#state = state;
-    // Outputs first: a snapshot is applied before anything that follows it.
+    // Outputs come first, so that a snapshot is applied before the next request starts.
     for (const effect of effects) {
       if (effect.type === 'deliver' || effect.type === 'replace' || effect.type === 'skipped') this.#onOutput(effect);
     }
@@ -75,7 +75,7 @@ export class Feed {
         }));
         return;
       case 'join': {
-        // Without a cursor the payload has the guide's form, which the guide's own server understands.
+        // Without a cursor the payload is the plain chat id, which the reference guide's server accepts too.
         const payload = effect.since === null ? chatId : { chatId, since: effect.since };
         const ack = connection.request<JoinChatAck>('join-chat', payload);
         this.#settle(effect.op, ack, (joined) => ({ type: 'joined', op: effect.op, ack: joined }));

@@ -11,6 +11,6 @@ export function titleOf(
 ): string {
   if (chat.title !== null && chat.title.trim() !== '') return chat.title;
   if (chat.id === LOBBY) return words.lobby;
-  // A generated id (a UUID) is not displayed.
+  // A UUID is a generated id, which is not displayed.
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/i.test(chat.id) ? words.untitled : chat.id;
 }

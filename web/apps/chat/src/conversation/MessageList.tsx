@@ -1,4 +1,4 @@
-/** The scrollable message list: follows its end, loads history at its start, and counts unseen messages. */
+/** The scrollable message list: stays at the newest message, loads history at the top, and counts unseen messages. */
 import type { ChatEntry } from '@roomcast/react';
 import { type RefObject, useMemo, useRef } from 'react';
 
