@@ -29,9 +29,11 @@ from roomcast.gateway.rooms import chat_room
 from roomcast.realtime import EncodedEvent
 
 
-def entry(seq: int, epoch: str = "e1", chat_id: str = "a", version: int = 1) -> LogEntry:
-    args = json.dumps(["new-msg", {"chatId": chat_id, "epoch": epoch, "seq": seq}]).encode()
-    return LogEntry(seq, args, version=version)
+def entry(seq: int, epoch: str = "e1", chat_id: str = "a", version: int = 1, removed: str | None = None) -> LogEntry:
+    """A message, or the removal of a member."""
+    payload = {"chatId": chat_id, "epoch": epoch, "seq": seq}
+    event = ["new-msg", payload] if removed is None else ["member-removed", {**payload, "userId": removed}]
+    return LogEntry(seq, json.dumps(event, separators=(",", ":")).encode(), version=version)
 
 
 class _UnreliableSubscription:
@@ -149,6 +151,9 @@ class Database:
         self.written_in: dict[str, list[int]] = defaultdict(list)  # epoch index of each event
         self.available = True
         self.members: set[str] | None = None
+        self.removals: dict[tuple[str, int], str] = {}
+        self.grants: dict[tuple[str, str | None], Head] = {}  # the cache of a gateway; empty: it has none
+        self.caches_grants = False
         self.admissions = 0
         self.publish_requests = 0
         self._seed_entries = seed_entries
@@ -161,6 +166,13 @@ class Database:
     def commit(self, chat_id: str) -> None:
         self.written_in[chat_id].append(len(self.epochs) - 1)
         self.heads[chat_id] += 1
+
+    def remove(self, chat_id: str, user_id: str) -> None:
+        """Remove a member: an event of the chat."""
+        assert self.members is not None
+        self.members.discard(user_id)
+        self.commit(chat_id)
+        self.removals[chat_id, self.heads[chat_id]] = user_id
 
     def restore(self, lose: int) -> None:
         """Restore a backup that lacks the newest events of each chat; it begins a new epoch."""
@@ -189,21 +201,39 @@ class Database:
                 head = await self.log.head(chat_id)
                 if head is None or head.epoch != epoch:
                     first = max(1, last - self._seed_entries + 1)
-                    entries = [entry(seq, epoch, chat_id) for seq in range(first, last + 1)]
+                    entries = [self._entry(chat_id, seq, epoch) for seq in range(first, last + 1)]
                     await self.log.seed(chat_id, Head(epoch, last), entries)
                     continue
                 if head.seq >= last:
                     return
-                entries = [entry(seq, epoch, chat_id) for seq in range(head.seq + 1, last + 1)]
+                entries = [self._entry(chat_id, seq, epoch) for seq in range(head.seq + 1, last + 1)]
                 await self.log.append(chat_id, epoch, entries)
+
+    def _entry(self, chat_id: str, seq: int, epoch: str) -> LogEntry:
+        return entry(seq, epoch, chat_id, removed=self.removals.get((chat_id, seq)))
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         self.admissions += 1
+        if not self.available and (chat_id, user_id) in self.grants:
+            return Admission(self.grants[chat_id, user_id], reset=False)
+        self._check(user_id)
+        head = Head(self.epoch, self.heads[chat_id])
+        if self.caches_grants:
+            self.grants[chat_id, user_id] = head
+        return Admission(head, not self.holds(chat_id, since))
+
+    async def confirm(self, chat_id: str, user_id: str) -> None:
+        self.admissions += 1
+        self._check(user_id)
+
+    def revoke(self, chat_id: str, user_id: str) -> None:
+        self.grants.pop((chat_id, user_id), None)
+
+    def _check(self, user_id: str | None) -> None:
         if not self.available:
             raise ApiUnavailable
         if self.members is not None and user_id not in self.members:
             raise AdmissionDenied
-        return Admission(Head(self.epoch, self.heads[chat_id]), not self.holds(chat_id, since))
 
     async def request_publish(self, chat_id: str) -> None:
         self.publish_requests += 1

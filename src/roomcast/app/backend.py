@@ -113,6 +113,13 @@ class LocalAdmission:
             raise ApiUnavailable(str(error)) from error
         return Admission(Head(admitted.epoch, admitted.seq), admitted.reset)
 
+    async def confirm(self, chat_id: str, user_id: str) -> None:
+        """See the port."""
+        await self.admit(chat_id, user_id, None)
+
+    def revoke(self, chat_id: str, user_id: str) -> None:
+        """See the port. Nothing is cached."""
+
     async def request_publish(self, chat_id: str) -> None:
         """See the port."""
         await self._admissions.request_publish(chat_id)

@@ -56,7 +56,9 @@ class ChatAdmission(Protocol):
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """Admit a user to a chat and check the client's cursor against the events table.
 
-        It also starts the relay, so that the chat's log exists and reaches ``head`` soon after this returns.
+        It also starts the relay, so that the chat's log exists and reaches ``head`` soon after this returns. While the
+        API is unavailable the answer may be cached: it then is of the time of its ``head``, and the caller must look
+        for a removal among the later events.
 
         Args:
             chat_id: Which chat.
@@ -67,6 +69,17 @@ class ChatAdmission(Protocol):
             AdmissionDenied: not a member, or no such chat while authentication is on.
             ApiUnavailable: no answer.
         """
+
+    async def confirm(self, chat_id: str, user_id: str) -> None:
+        """Check that a user is a member now. The answer never comes from a cache.
+
+        Raises:
+            AdmissionDenied: not a member, or no such chat.
+            ApiUnavailable: no answer.
+        """
+
+    def revoke(self, chat_id: str, user_id: str) -> None:
+        """The user was removed from the chat: delete what is cached of the user's admission."""
 
     async def request_publish(self, chat_id: str) -> None:
         """Have the relay bring the chat's log up to date with the events table; returns after its attempt.

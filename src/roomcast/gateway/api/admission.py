@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.api.batches import AdmissionBatches
@@ -55,31 +54,36 @@ class HttpAdmission:
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """See the port."""
+        try:
+            return await self._ask(chat_id, user_id, since)
+        except ApiUnavailable:
+            head = self._granted((chat_id, user_id))
+            # Only the database knows whether a cursor of another epoch is of this history.
+            if head is None or (since is not None and since.epoch != head.epoch):
+                raise
+            return Admission(head, reset=False)
+
+    async def confirm(self, chat_id: str, user_id: str) -> None:
+        """See the port."""
+        await self._ask(chat_id, user_id, None)
+
+    def revoke(self, chat_id: str, user_id: str) -> None:
+        """See the port."""
+        self._grants.pop((chat_id, user_id), None)
+
+    async def _ask(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         question = {
             "chatId": chat_id,
             "userId": user_id,
             "since": None if since is None else {"epoch": since.epoch, "seq": since.seq},
         }
-        key = (chat_id, user_id)
-        try:
-            admission = await self._ask(question)
-        except AdmissionDenied:
-            self._grants.pop(key, None)
-            raise
-        except ApiUnavailable:
-            head = self._granted(key)
-            # Only the database knows whether a cursor of another epoch is of this history.
-            if head is None or (since is not None and since.epoch != head.epoch):
-                raise
-            return Admission(head, reset=False)
-        self._remember(key, admission.head)
-        return admission
-
-    async def _ask(self, question: dict[str, Any]) -> Admission:
         decision = await self._batches.ask(question)
         if decision.admitted is not None:
-            return Admission(Head(decision.admitted.epoch, decision.admitted.seq), decision.admitted.reset)
+            head = Head(decision.admitted.epoch, decision.admitted.seq)
+            self._remember((chat_id, user_id), head)
+            return Admission(head, decision.admitted.reset)
         if decision.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
+            self._grants.pop((chat_id, user_id), None)
             raise AdmissionDenied("the API does not admit the user")
         raise ApiUnavailable("the API has no answer at the moment")
 

@@ -30,5 +30,11 @@ class OpenAdmission:
         holds = since is None or (since.epoch == head.epoch and since.seq <= head.seq)
         return Admission(head, reset=not holds)
 
+    async def confirm(self, chat_id: str, user_id: str) -> None:
+        """See the port. Every user is a member."""
+
+    def revoke(self, chat_id: str, user_id: str) -> None:
+        """See the port. Nothing is cached."""
+
     async def request_publish(self, chat_id: str) -> None:
         """See the port. There is no relay to reach."""

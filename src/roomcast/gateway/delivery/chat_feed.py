@@ -7,6 +7,7 @@
   the relay to publish. After ``gap_limit_s`` it emits ``resync`` and continues behind the gap; the client fetches the
   missing events from the API, which has them, since events are committed before they are published.
 - An entry of another epoch may belong to another history: the feed emits ``resync`` with ``reset``.
+- A resync may skip a removal: the feed emits nothing until the API has confirmed each authenticated user in the room.
 - A lost last entry leaves no visible gap: `Feeds.sweep` compares the position with the log's head.
 
 Layer: gateway. Source: docs/design.md, "Feeds".
@@ -113,6 +114,8 @@ class ChatFeed:
         # The highest known seq of the log, in the position's epoch.
         self._log_end = 0
         self._gap_task: asyncio.Task[None] | None = None
+        # Confirms the memberships in the room; until it is done, nothing is emitted.
+        self._confirming: asyncio.Task[None] | None = None
         self._recordings: list[Recording] = []
         self._moved: asyncio.Future[None] | None = None
 
@@ -144,7 +147,7 @@ class ChatFeed:
     async def close(self) -> None:
         """Unsubscribe. The feed emits nothing once this was called."""
         self._closed = True
-        tasks = [task for task in (self._opening, self._gap_task) if task is not None]
+        tasks = [task for task in (self._opening, self._gap_task, self._confirming) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -262,6 +265,8 @@ class ChatFeed:
     def _emit(self, position: Head, entries: Sequence[LogEntry]) -> None:
         """Emit the entries that follow the position; all are of its epoch."""
         for entry in entries:
+            if self._confirming is not None:
+                break
             if entry.seq == position.seq + 1:
                 position = self.position = Head(position.epoch, entry.seq)
                 self._counters.delivered += 1
@@ -284,7 +289,7 @@ class ChatFeed:
             recording.add(entry)
         user_id = removed_user(entry.args)
         if user_id is not None:
-            self._memberships.kick(self.chat_id, user_id)
+            self._memberships.remove(self.chat_id, user_id)
 
     def _note_log_head(self, head: Head) -> None:
         """The log reaches ``head``, or did: fill the gap if that is beyond the position."""
@@ -294,8 +299,11 @@ class ChatFeed:
             self._change_epoch(head)
         else:
             self._log_end = max(self._log_end, head.seq)
-            if self._is_behind() and self._gap_task is None:
-                self._gap_task = asyncio.create_task(self._fill_gap(), name=f"feed-gap-{self.chat_id}")
+            self._start_filling()
+
+    def _start_filling(self) -> None:
+        if self._is_behind() and self._gap_task is None:
+            self._gap_task = asyncio.create_task(self._fill_gap(), name=f"feed-gap-{self.chat_id}")
 
     def _start_at(self, head: Head) -> Head:
         self.position = head
@@ -316,9 +324,21 @@ class ChatFeed:
         self.complete_after = head.seq
         notice = Resync(chat_id=self.chat_id, epoch=head.epoch, seq=head.seq, reset=reset)
         self._rooms.broadcast(self._room, EncodedEvent.from_args(RESYNC, notice.model_dump()))
-        # A removal may be among the events that were skipped.
-        self._memberships.recheck(self.chat_id)
+        self._confirm_members()
         self._wake_waiters()
+
+    def _confirm_members(self) -> None:
+        """Emit nothing until every user in the room is confirmed: a removal may be among the skipped events."""
+        if self._confirming is not None:
+            self._confirming.cancel()
+            self._confirming = None
+        if self._memberships.has_users(self.chat_id):
+            self._confirming = asyncio.create_task(self._confirm(), name=f"feed-confirm-{self.chat_id}")
+
+    async def _confirm(self) -> None:
+        await self._memberships.confirm(self.chat_id)
+        self._confirming = None
+        self._start_filling()
 
     # --- gaps
 
@@ -360,7 +380,10 @@ class ChatFeed:
             return False  # the log may come back within the limit
 
     def _is_behind(self) -> bool:
-        return not self._closed and self.position is not None and self._log_end > self.position.seq
+        """Whether the log has entries that may be emitted now."""
+        if self._closed or self._confirming is not None or self.position is None:
+            return False
+        return self._log_end > self.position.seq
 
     async def _read_next(self) -> bool:
         """Emit the log's next entries; whether the position moved."""

@@ -27,7 +27,7 @@ class Feeds:
 
     Args:
         log: The log that feeds subscribe to.
-        admission: Rechecks memberships, and reaches the relay.
+        admission: Confirms memberships, and reaches the relay.
         rooms: Receives the events.
         options: Bounds of each feed, and the sweep's period.
         signals: Receives ``(chat_id, payload)`` of the signals of followed chats; must not raise.
@@ -122,7 +122,7 @@ class Feeds:
         """Close all feeds."""
         for feed in list(self._feeds.values()):
             self._end(feed)
-        await asyncio.gather(*self._closing, self.memberships.close(), return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _create(self, chat_id: str) -> ChatFeed:
         feed = self._feeds[chat_id] = ChatFeed(

@@ -27,6 +27,7 @@ from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.gateway.delivery.chat_feed import ChatFeed, EpochDiffers, FeedBehind
 from roomcast.gateway.delivery.feeds import Feeds
+from roomcast.gateway.delivery.membership import removed_user
 from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import (
     Admission,
@@ -177,15 +178,14 @@ class Joins:
             if subscription.feed is not None:
                 position = self._final_check(subscription, feed, admission)
                 return _repeated_ack(subscription, feed, position, admission, since)
-            replay = await self._replay(feed, admission, since)
+            replay = await self._replay(feed, admission, user_id, since)
             # From here to the ack nothing may suspend.
             position = self._final_check(subscription, feed, admission)
             self._follow(subscription, feed, position, since, replay)
         finally:
             self._feeds.release(feed)
         if user_id is not None:
-            # Events after the admission may include this user's removal.
-            self._watch_membership(subscription, user_id, recheck=position.seq > admission.head.seq)
+            self._watch_membership(subscription, user_id)
         for observer in self._observers:
             observer.entered(subscription.socket, subscription.chat_id)
         return _ack(feed, position, admission, recovered=replay is not None)
@@ -202,13 +202,39 @@ class Joins:
             await feed.wait_for(admission.head)
         return admission
 
-    async def _replay(self, feed: ChatFeed, admission: Admission, since: Cursor | None) -> list[LogEntry] | None:
-        """The events that the client missed; None: they cannot be replayed completely."""
-        if admission.reset:
-            return None
-        if since is None:
-            return []
-        return await feed.replay(since.seq, self._options.replay)
+    async def _replay(
+        self, feed: ChatFeed, admission: Admission, user_id: str | None, since: Cursor | None
+    ) -> list[LogEntry] | None:
+        """The events that the client missed; None: they cannot be replayed completely.
+
+        With authentication it also reads the events after the admission, which may include this user's removal.
+
+        Raises:
+            AdmissionDenied: they do.
+            FeedBehind: they cannot be read.
+        """
+        wanted = None if since is None or admission.reset else since.seq
+        checked = None if user_id is None else admission.head.seq
+        if wanted is not None:
+            entries = await feed.replay(wanted if checked is None else min(wanted, checked), self._options.replay)
+            if entries is not None:
+                self._check_removals(feed.chat_id, user_id, entries, checked)
+                return [entry for entry in entries if entry.seq > wanted]
+        if checked is not None:
+            entries = await feed.replay(checked, self._options.replay)
+            if entries is None:
+                raise FeedBehind
+            self._check_removals(feed.chat_id, user_id, entries, checked)
+        return [] if since is None and not admission.reset else None
+
+    def _check_removals(
+        self, chat_id: str, user_id: str | None, entries: Sequence[LogEntry], after: int | None
+    ) -> None:
+        if user_id is None or after is None:
+            return
+        if any(entry.seq > after and removed_user(entry.args) == user_id for entry in entries):
+            self._admission.revoke(chat_id, user_id)
+            raise AdmissionDenied("the user was removed from the chat")
 
     def _final_check(self, subscription: _ChatSubscription, feed: ChatFeed, admission: Admission) -> Head:
         """The feed's position, if the epoch has not changed and the socket is still connected."""
@@ -238,14 +264,12 @@ class Joins:
         subscription.resyncs = feed.resyncs
         subscription.complete_after = position.seq if since is None or replay is None else since.seq
 
-    def _watch_membership(self, subscription: _ChatSubscription, user_id: str, *, recheck: bool) -> None:
+    def _watch_membership(self, subscription: _ChatSubscription, user_id: str) -> None:
         """End the subscription when the user is removed from the chat."""
         chat_id = subscription.chat_id
         memberships = self._feeds.memberships
         subscription.user_id = user_id
         memberships.add(chat_id, user_id, subscription.socket.sid, partial(self._kick, subscription))
-        if recheck:
-            memberships.recheck(chat_id, user_id)
 
     # --- subscriptions
 

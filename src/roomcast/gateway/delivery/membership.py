@@ -1,7 +1,7 @@
 """Removal of members: a removed user's sockets leave the chat's room, on every gateway.
 
-A removal is an event of the chat, so each gateway that follows the chat receives it, in order. Where a feed may have
-skipped events (a resync, a join whose admission is older than the room's position) the gateway asks the API again.
+A removal is an event of the chat, so each gateway that follows the chat receives it, in order. After a resync the feed
+may have skipped a removal: it delivers nothing until the API has confirmed every user in the room.
 
 Only with authentication; without it every user may follow every chat.
 
@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from roomcast.backoff import jittered
 from roomcast.contract.events import EVENT_NAMES, EventType
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission
 
@@ -39,9 +40,9 @@ class Memberships:
     """The authenticated users in the rooms of this gateway.
 
     Args:
-        admission: Rechecks memberships.
+        admission: Confirms memberships.
         retry_s: Time between two attempts while the API is unavailable.
-        concurrency: Concurrent rechecks.
+        concurrency: Concurrent questions.
     """
 
     def __init__(self, admission: ChatAdmission, *, retry_s: float = 5.0, concurrency: int = 8) -> None:
@@ -50,7 +51,6 @@ class Memberships:
         self._slots = asyncio.Semaphore(concurrency)
         # chat → user → sid
         self._kicks: dict[str, dict[str, dict[str, Kick]]] = {}
-        self._rechecks: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     def add(self, chat_id: str, user_id: str, sid: str, kick: Kick) -> None:
         """A user's socket is in the room; ``kick`` takes it out and has to call `discard`."""
@@ -64,36 +64,37 @@ class Memberships:
         if not sockets and users.pop(user_id, None) is not None and not users:
             del self._kicks[chat_id]
 
-    def kick(self, chat_id: str, user_id: str) -> None:
-        """Take every socket of the user out of the room, in this loop turn."""
+    def remove(self, chat_id: str, user_id: str) -> None:
+        """The user was removed from the chat: take every socket of the user out of the room, in this loop turn."""
+        self._admission.revoke(chat_id, user_id)
         for kick in list(self._kicks.get(chat_id, {}).get(user_id, {}).values()):
             kick()
 
-    def recheck(self, chat_id: str, user_id: str | None = None) -> None:
-        """Ask the API whether the user, or each user in the room, is still a member; kick non-members."""
-        users = self._kicks.get(chat_id, {})
-        for user in list(users) if user_id is None else [user_id]:
-            key = (chat_id, user)
-            if user in users and key not in self._rechecks:
-                task = self._rechecks[key] = asyncio.create_task(self._recheck(*key), name=f"recheck-{chat_id}")
-                task.add_done_callback(lambda _task, key=key: self._rechecks.pop(key, None))  # type: ignore[misc]  # its default
+    def has_users(self, chat_id: str) -> bool:
+        """Whether the room has authenticated users."""
+        return chat_id in self._kicks
 
-    async def close(self) -> None:
-        """Cancel all rechecks."""
-        tasks = list(self._rechecks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def confirm(self, chat_id: str) -> None:
+        """Have the API confirm every user in the room, and remove the others. Waits until the API answers."""
+        confirmed: set[str] = set()
+        while pending := self._kicks.get(chat_id, {}).keys() - confirmed:
+            answers = await asyncio.gather(*(self._is_confirmed(chat_id, user_id) for user_id in sorted(pending)))
+            confirmed |= {user_id for user_id, answer in zip(sorted(pending), answers, strict=True) if answer}
+            if not all(answers):
+                logger.warning("memberships cannot be confirmed: delivery waits", extra={"chat_id": chat_id})
+                await asyncio.sleep(jittered(self._retry_s))
 
-    async def _recheck(self, chat_id: str, user_id: str) -> None:
-        while user_id in self._kicks.get(chat_id, {}):
-            try:
-                async with self._slots:
-                    await self._admission.admit(chat_id, user_id, None)
-            except AdmissionDenied:
-                self.kick(chat_id, user_id)
-            except ApiUnavailable as error:
-                logger.info("cannot recheck a membership", extra={"chat_id": chat_id, "error": str(error)})
-                await asyncio.sleep(self._retry_s)
-                continue
-            return
+    async def _is_confirmed(self, chat_id: str, user_id: str) -> bool:
+        """Whether the API has answered; the user of a negative answer is removed."""
+        try:
+            async with self._slots:
+                await self._admission.confirm(chat_id, user_id)
+        except AdmissionDenied:
+            self.remove(chat_id, user_id)
+        except ApiUnavailable:
+            return False
+        except Exception:
+            # A bug here must not let the room receive what it may not see: the attempt is repeated.
+            logger.exception("confirming a membership failed", extra={"chat_id": chat_id})
+            return False
+        return True

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from roomcast.chat.ports import Head
 from roomcast.gateway.delivery.membership import Memberships, removed_user
 from support.gateway_model import Database, UnreliableLog
 from support.virtual_time import run_in_virtual_time
@@ -40,57 +41,79 @@ def test_a_removal_kicks_every_socket_of_that_user_and_no_other() -> None:
     world.enter("bob", "s1")
     world.enter("bob", "s2")
     world.enter("ada", "s3")
-    world.memberships.kick("a", "bob")
-    world.memberships.kick("other", "ada")
+    world.memberships.remove("a", "bob")
+    world.memberships.remove("other", "ada")
     assert world.kicked == ["s1", "s2"]
 
 
-def test_a_recheck_kicks_the_users_that_the_api_denies_and_asks_once_for_each() -> None:
+def test_a_removal_deletes_the_cached_admission() -> None:
+    world = World()
+    world.database.grants["a", "bob"] = Head("e1", 3)
+    world.memberships.remove("a", "bob")
+    assert world.database.grants == {}
+
+
+def test_confirming_kicks_the_users_that_the_api_denies_and_asks_once_for_each() -> None:
     async def main() -> None:
         world = World()
         world.database.members = {"ada"}
-        for user_id, sid in (("ada", "s1"), ("bob", "s2"), ("eve", "s3")):
+        for user_id, sid in (("ada", "s1"), ("ada", "s2"), ("bob", "s3"), ("eve", "s4")):
             world.enter(user_id, sid)
-        world.memberships.recheck("a", "bob")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert world.kicked == ["s2"]
-        world.memberships.recheck("a")
-        world.memberships.recheck("a")
-        await asyncio.sleep(1)
-        assert world.kicked == ["s2", "s3"]
+        await world.memberships.confirm("a")
+        assert world.kicked == ["s3", "s4"]
         assert world.database.admissions == 3
 
     run_in_virtual_time(main())
 
 
-def test_a_recheck_retries_until_the_api_answers_or_the_user_has_left() -> None:
+def test_confirming_waits_for_the_api_and_for_users_that_are_still_in_the_room() -> None:
     async def main() -> None:
         world = World()
         world.database.members = set()
         world.database.available = False
         world.enter("bob", "s1")
         world.enter("eve", "s2")
-        world.memberships.recheck("a")
-        await asyncio.sleep(7)
+        confirming = asyncio.create_task(world.memberships.confirm("a"))
+        await asyncio.sleep(60)
+        assert not confirming.done()
         world.memberships.discard("a", "eve", "s2")
         world.database.available = True
-        await asyncio.sleep(4)
+        await asyncio.sleep(6)
+        assert confirming.done()
         assert world.kicked == ["s1"]
-        assert world.database.admissions == 5
-        await world.memberships.close()
 
     run_in_virtual_time(main())
 
 
-def test_closing_cancels_all_rechecks() -> None:
+def test_a_user_that_enters_while_others_are_confirmed_is_confirmed_too() -> None:
     async def main() -> None:
         world = World()
+        world.database.members = {"ada"}
         world.database.available = False
-        world.enter("bob", "s1")
-        world.memberships.recheck("a")
+        world.enter("ada", "s1")
+        confirming = asyncio.create_task(world.memberships.confirm("a"))
         await asyncio.sleep(1)
-        await world.memberships.close()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        world.enter("bob", "s2")
+        world.database.available = True
+        await confirming
+        assert world.kicked == ["s2"]
 
     run_in_virtual_time(main())
+
+
+def test_a_bug_in_confirming_a_user_is_logged_and_the_attempt_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = World()
+        world.enter("ada", "s1")
+        confirm, failures = world.database.confirm, [KeyError("a bug")]
+
+        async def fail_once(chat_id: str, user_id: str) -> None:
+            if failures:
+                raise failures.pop()
+            await confirm(chat_id, user_id)
+
+        world.database.confirm = fail_once  # type: ignore[method-assign]  # the bug
+        await world.memberships.confirm("a")
+
+    run_in_virtual_time(main())
+    assert "a bug" in caplog.text
