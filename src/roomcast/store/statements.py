@@ -5,12 +5,13 @@ Layer: store. Source: docs/design.md, "Events and seq".
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, String, Table, bindparam, delete, func, insert, select, update
 
 from roomcast.chat.model import StoredChat, StoredEvent, TurnClaim
 from roomcast.store.lineage import Lineage
@@ -103,6 +104,21 @@ _DELETE_MEMBER: Final = delete(members).where(
     members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
 )
 _DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
+# The pairs of a batch as rows of two columns. SQLite uses no index for ``(a, b) IN ((…), (…))`` with several pairs.
+_PAIRS: Final = func.json_each(bindparam("pairs")).table_valued("value", name="pairs")
+_FIRST: Final = func.json_extract(_PAIRS.c.value, "$[0]", type_=String)
+_SECOND: Final = func.json_extract(_PAIRS.c.value, "$[1]", type_=String)
+_SENT: Final = (
+    select(events, messages.c.client_msg_id)
+    .select_from(_PAIRS)
+    .join(messages, (messages.c.chat_id == _FIRST) & (messages.c.client_msg_id == _SECOND))
+    .join(events, (events.c.chat_id == messages.c.chat_id) & (events.c.seq == messages.c.seq))
+)
+_MEMBERS: Final = (
+    select(members.c.chat_id, members.c.user_id)
+    .select_from(_PAIRS)
+    .join(members, (members.c.chat_id == _FIRST) & (members.c.user_id == _SECOND))
+)
 _END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
 
 
@@ -156,19 +172,15 @@ def _load_chats(connection: Connection, ids: Collection[str]) -> dict[str, Store
 def _load_sent(connection: Connection, keys: Collection[Pair], lineage: Lineage) -> dict[Pair, StoredEvent]:
     if not keys:
         return {}
-    query = (
-        select(events, messages.c.client_msg_id)
-        .join(messages, (messages.c.chat_id == events.c.chat_id) & (messages.c.seq == events.c.seq))
-        .where(tuple_(messages.c.chat_id, messages.c.client_msg_id).in_(keys))
-    )
-    return {(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in connection.execute(query)}
+    rows = connection.execute(_SENT, {"pairs": json.dumps(list(keys))})
+    return {(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in rows}
 
 
 def _load_members(connection: Connection, pairs: Collection[Pair]) -> set[Pair]:
     if not pairs:
         return set()
-    query = select(members.c.chat_id, members.c.user_id).where(tuple_(members.c.chat_id, members.c.user_id).in_(pairs))
-    return {(row.chat_id, row.user_id) for row in connection.execute(query)}
+    rows = connection.execute(_MEMBERS, {"pairs": json.dumps(list(pairs))})
+    return {(row.chat_id, row.user_id) for row in rows}
 
 
 def _load_claims(connection: Connection, ids: Collection[str]) -> dict[str, TurnClaim]:

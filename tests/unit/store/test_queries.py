@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from support.postgres_server import PostgresServer
 ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"}
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
-#: A chat's head, which is one row, and one page of rows.
-PAGE = {"SCAN chat", "SCAN page LEFT-JOIN"}
+#: A chat's head, which is one row, one page of rows, and the keys of a batch.
+PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:"}
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
@@ -34,6 +35,9 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",)))
         for key in ("k", "k", "l"):
             await chats.append_message(new_message(client_msg_id=key, member="ann"))
+        for size in (2, 10):  # they share transactions
+            messages = [new_message(client_msg_id=f"{size}-{number}", member="ann") for number in range(size)]
+            await asyncio.gather(*map(chats.append_message, messages))
         await chats.change_member(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
         await chats.mark_published({"c": 1})
         await chats.chat("c")
