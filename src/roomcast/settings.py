@@ -133,6 +133,10 @@ def check_port(name: str, port: int) -> int:
     return port
 
 
+# A file or a Kubernetes secret often ends with a newline, which is not part of its value.
+_LINE_END: Final = "\r\n"
+
+
 def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
     url = environ.get("REDIS_URL", "").strip()
@@ -147,7 +151,9 @@ def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     # Imported here: a process without Redis does not load redis-py.
     from roomcast.redis_client import RedisAddress, RedisOptions
 
-    return RedisOptions(addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD") or None)
+    return RedisOptions(
+        addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD", "").rstrip(_LINE_END) or None
+    )
 
 
 _REDIS_HINT: Final = (
@@ -306,6 +312,7 @@ def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
     secret = environ.get("ROOMCAST_SECRET")
     if secret is None:
         return None
+    secret = secret.rstrip(_LINE_END)
     if not secret.strip():
         # An empty secret is a deployment error, and must not turn authentication off.
         raise SettingsError("ROOMCAST_SECRET", "is empty; set 32 bytes or more, or unset it")

@@ -275,3 +275,11 @@ def test_an_invalid_duration_is_rejected_by_name(name: str, value: str) -> None:
 def test_an_invalid_internal_host_is_rejected(value: str) -> None:
     with pytest.raises(SettingsError, match="ROOMCAST_INTERNAL_HOST"):
         read_settings({"ROOMCAST_INTERNAL_HOST": value})
+
+
+def test_the_line_end_of_a_secret_file_is_not_part_of_the_secret() -> None:
+    settings = read_settings({"ROOMCAST_SECRET": SECRET + "\n", "REDIS_HOST": "h", "REDIS_PASSWORD": " p \r\n"})
+    assert settings.auth is not None
+    assert settings.auth.secret == SECRET
+    assert settings.redis is not None
+    assert settings.redis.password == " p "

@@ -92,13 +92,21 @@ class SqliteBackend:
         return engine
 
     def acquire(self) -> None:
-        """See `Backend`. Creates the directory if it does not exist."""
-        directory = Path(self.location).parent
+        """See `Backend`. Creates the directory and the file if they do not exist, readable by their owner only."""
+        file = Path(self.location)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise DatabaseUnreadable(str(directory), error.strerror or str(error)) from None
+            raise DatabaseUnreadable(str(file.parent), error.strerror or str(error)) from None
         self._lock.acquire()
+        try:
+            # SQLite creates its other files with the permissions of this one.
+            file.touch(mode=0o600)
+            for each in (file, *file.parent.glob(f"{file.name}-*")):
+                each.chmod(0o600)
+        except OSError as error:
+            self._lock.release()
+            raise DatabaseUnreadable(str(file), error.strerror or str(error)) from None
 
     def release(self) -> None:
         """See `Backend`."""

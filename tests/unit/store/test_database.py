@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,18 @@ async def main():
 asyncio.run(main())
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_only_the_owner_can_read_the_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with open_store(database_options(data)) as store:
+        await store.chats.append_message(new_message())
+        assert {stat.S_IMODE(file.stat().st_mode) for file in data.iterdir()} == {0o600}
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+async def test_the_files_of_an_earlier_release_become_private(tmp_path: Path) -> None:
+    await cursor_after(tmp_path, 1)
+    (tmp_path / "roomcast.db").chmod(0o644)
+    await cursor_after(tmp_path, 1)
+    assert stat.S_IMODE((tmp_path / "roomcast.db").stat().st_mode) == 0o600
