@@ -16,6 +16,39 @@ from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.wire.engineio_http import TransportName
 
 
+class StreamTransport(asyncio.Transport):
+    """The transport of an asyncio protocol: keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+        self.aborted = False
+        self.reading = True
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
 class FakeTransport:
     """A websocket's port to a connection, and its log."""
 

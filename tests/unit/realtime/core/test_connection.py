@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import EncodedEvent, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
+from support.virtual_time import run_in_virtual_time
 
 
 async def test_what_a_connect_handler_emits_and_joins_takes_effect_behind_the_connect_packet(
@@ -271,20 +272,25 @@ async def test_the_observer_is_told_of_every_step_and_its_errors_go_no_further(
         assert f"observer failed in {name}" in caplog.text
 
 
-async def test_deadlines_follow_the_session(peer: Any, settle: Any, recording: Any) -> None:
-    options = ServerOptions(ping_interval_s=0.04, ping_timeout_s=0.04, connect_timeout_s=5)
-    server = Server(options, observer=recording)
-    client = peer(server)
-    await client.enter()
-    async with asyncio.timeout(2):
-        while "2" not in client.transport.texts:  # noqa: ASYNC110 - a real clock
-            await asyncio.sleep(0.001)
+def test_the_server_pings_after_the_interval_and_closes_a_session_without_a_pong(peer: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(ping_interval_s=25, ping_timeout_s=20))
+        client = peer(server)
+        await client.enter()
+        await asyncio.sleep(24)
+        assert client.transport.texts == []
+        await asyncio.sleep(2)
+        assert client.transport.texts == ["2"]
         client.say("3")
         client.transport.messages.clear()
-        while server.connections:  # noqa: ASYNC110 - a real clock
-            await asyncio.sleep(0.001)
-    assert client.transport.texts == ["2"]
-    assert client.transport.closed is Reason.PING_TIMEOUT
+        await asyncio.sleep(44)
+        assert client.transport.texts == ["2"]
+        assert server.connections == 1
+        await asyncio.sleep(2)
+        assert server.connections == 0
+        assert client.transport.closed is Reason.PING_TIMEOUT
+
+    run_in_virtual_time(main())
 
 
 async def test_shutdown_closes_every_connection_and_waits_for_handlers(peer: Any) -> None:

@@ -17,44 +17,12 @@ from roomcast.realtime import Server, ServerOptions
 from roomcast.realtime.transports.proxies import TrustedProxies
 from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
+from unit.realtime.conftest import StreamTransport
 
 HEAD = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\r\n"
 )
-
-
-class StreamTransport(asyncio.Transport):
-    """What a protocol writes to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.closed = False
-        self.aborted = False
-        self.reading = True
-
-    def write(self, data: Any) -> None:
-        assert not self.closed
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = self.aborted = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
 
 
 def open_protocol(server: Server) -> tuple[Any, StreamTransport]:
