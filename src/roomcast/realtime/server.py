@@ -65,13 +65,13 @@ class Server:
         adapter: Adapter | None = None,
         directory: Directory | None = None,
     ) -> None:
-        """Make a server.
+        """Create a server.
 
         Args:
             options: Defaults if None.
             observer: Receives metrics and log events.
-            adapter: Carries commands to the other servers of a cluster; None: there are none.
-            directory: Finds the other servers by node id, so that polling needs no sticky sessions; None: it does.
+            adapter: Carries commands to the other servers of a cluster; None: a single server.
+            directory: Finds the other servers by node id. None: a cluster needs sticky sessions for polling.
         """
         options = ServerOptions() if options is None else options
         guarded: Any = GuardedObserver(observer or Observer())

@@ -1,4 +1,4 @@
-"""A server on a free port, in the test's own loop, and raw peers for it."""
+"""A server on a free port in the test's event loop, and raw clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -34,13 +34,12 @@ class Recording(Observer):
 
 @dataclass
 class Running:
-    """A server that runs."""
+    """A running server."""
 
     server: Server
     port: int
     stop: asyncio.Event
     task: asyncio.Task[Any]
-    closers: list[Callable[[], Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -52,7 +51,7 @@ class Running:
         )
 
     async def open(self, **options: Any) -> ClientConnection:
-        """A websocket that is in the main namespace."""
+        """A websocket that is connected to the main namespace."""
         websocket = await self.websocket(**options)
         await websocket.recv()
         await websocket.send("40")
@@ -88,7 +87,7 @@ class Running:
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
-    """Every test here runs on the loop that is used, and on asyncio's own."""
+    """Run every test here on uvloop, the default of `serve`'s callers, and on asyncio's loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
@@ -106,7 +105,7 @@ Serving = Callable[..., AbstractAsyncContextManager[Running]]
 def serving() -> Serving:
     @asynccontextmanager
     async def run(server: Server, app: Any = None, *, plain: bool = False, **options: Any) -> AsyncIterator[Running]:
-        """``plain``: as another ASGI server would, without the fast path."""
+        """``plain``: without the fast path, as under another ASGI server."""
         stop = asyncio.Event()
         ready = asyncio.get_running_loop().create_future()
         application = server.asgi(app)

@@ -1,4 +1,4 @@
-"""A server process for test_serving: prints its port, then what happens, a word a line."""
+"""A server process for test_serving: prints its ports, then one line for each event."""
 
 from __future__ import annotations
 

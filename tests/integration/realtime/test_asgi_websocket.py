@@ -50,7 +50,9 @@ async def test_a_malformed_client_is_closed(until: Any, serving: Any, recording:
         assert len(recording.of("peer_malformed")) == 1
 
 
-async def test_a_client_that_does_not_read_is_cut_at_its_outbox_limit(until: Any, serving: Any, recording: Any) -> None:
+async def test_a_client_that_does_not_read_is_closed_at_its_outbox_limit(
+    until: Any, serving: Any, recording: Any
+) -> None:
     async with serving(Server(observer=recording), plain=True) as running:
         websocket = await running.open()
         websocket.transport.pause_reading()
@@ -62,7 +64,7 @@ async def test_a_client_that_does_not_read_is_cut_at_its_outbox_limit(until: Any
         websocket.transport.abort()
 
 
-async def test_handlers_that_are_behind_stop_the_reading(until: Any, serving: Any) -> None:
+async def test_a_full_inbox_pauses_reading(until: Any, serving: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=2, inbox_limit=2))
     gate = asyncio.Event()
     started: list[int] = []

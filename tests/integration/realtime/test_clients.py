@@ -80,7 +80,7 @@ class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
-async def test_a_burst_reaches_the_python_client_whole_and_in_order(
+async def test_a_burst_reaches_the_python_client_completely_and_in_order(
     serving: Any, http: aiohttp.ClientSession, transports: list[str]
 ) -> None:
     server, _ = example()
@@ -128,7 +128,7 @@ async def test_the_python_client_connects_joins_acknowledges_and_sends_binary(
         assert {entry[0] for entry in log[2:]} == {"disconnect"}
 
 
-async def test_connect_handlers_refuse_with_a_message_and_data(
+async def test_connect_handlers_reject_with_a_message_and_data(
     until: Any, serving: Any, http: aiohttp.ClientSession
 ) -> None:
     server = Server()
@@ -189,7 +189,7 @@ async def test_namespaces_as_classes_and_catch_alls(until: Any, serving: Any, ht
         await peer.disconnect()
 
 
-async def test_a_call_that_is_not_answered_times_out_and_one_of_a_gone_client_ends(until: Any, serving: Any) -> None:
+async def test_a_call_fails_after_its_timeout_and_when_its_client_disconnects(until: Any, serving: Any) -> None:
     server = Server()
     sids: asyncio.Queue[str] = asyncio.Queue()
 
@@ -209,7 +209,7 @@ async def test_a_call_that_is_not_answered_times_out_and_one_of_a_gone_client_en
             await waiting
 
 
-async def test_the_server_disconnects_a_client_behind_what_it_emitted(until: Any, serving: Any) -> None:
+async def test_a_disconnect_is_sent_after_earlier_emits(until: Any, serving: Any) -> None:
     server = Server()
 
     @server.on("leave-me")

@@ -1,4 +1,4 @@
-"""Two servers that share an adapter's bus."""
+"""Two servers whose adapters share a bus."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ async def test_emits_joins_and_disconnects_reach_the_other_server_and_broadcasts
         await there.close()
 
 
-async def test_a_server_alone_says_that_a_socket_is_gone(serving: Any) -> None:
+async def test_a_single_server_reports_an_unknown_socket_as_gone(serving: Any) -> None:
     server = Server()
     async with serving(server):
         with pytest.raises(SocketGone):
-            await server.enter_room("nobody", "r")
+            await server.enter_room("unknown", "r")
         with pytest.raises(KeyError):
-            server.socket("nobody")
-        await server.disconnect("nobody")
-        assert await server.emit("nothing", to="nobody") is None
+            server.socket("unknown")
+        await server.disconnect("unknown")
+        assert await server.emit("nothing", to="unknown") is None

@@ -1,4 +1,4 @@
-"""Connections to other nodes: beside an owner of a few lines that says which connection a request came by."""
+"""Connections to other nodes, against an owner that answers with the number of the connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKED = gzip.compress(b"packed")
 
 
 class Owner:
-    """Answers by the path; each connection has a number."""
+    """A node whose response depends on the path. It numbers its connections."""
 
     def __init__(self) -> None:
         self.dialled = 0
@@ -53,7 +53,7 @@ class Owner:
                     continue
                 writer.write(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (fields, len(body), body))
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # it was hung up
+            pass  # the client closed the connection
         finally:
             del self.open[number]
             writer.close()
@@ -98,14 +98,14 @@ def poll(path: str) -> EngineRequest:
     )
 
 
-async def test_connections_are_used_again_however_many_polls_wait(owner: Owner, until: Any) -> None:
-    class Page:
+async def test_idle_connections_are_reused_while_many_polls_wait(owner: Owner, until: Any) -> None:
+    class NodeDirectory:
         node_id = "AAAAAAAA"
 
         async def look_up(self, _node_id: str) -> NodeAddress:
             return owner.address
 
-    forwarder = Server(directory=Page()).engine.forwarder
+    forwarder = Server(directory=NodeDirectory()).engine.forwarder
     assert forwarder is not None
     waiting = [forwarder.request("BBBBBBBB", poll("/wait"), b"") for _ in range(120)]
     await until(lambda: owner.waiting == 120)
@@ -116,7 +116,7 @@ async def test_connections_are_used_again_however_many_polls_wait(owner: Owner, 
     await until(lambda: not owner.open)
 
 
-async def test_the_latest_idle_connection_is_taken_and_those_at_one_time_are_several(owner: Owner) -> None:
+async def test_the_most_recently_used_connection_is_reused_and_concurrent_requests_use_several(owner: Owner) -> None:
     async with connections() as pool:
         both = await asyncio.gather(ask(pool, owner.address), ask(pool, owner.address))
         assert set(both) == {b"1", b"2"}
@@ -125,7 +125,7 @@ async def test_the_latest_idle_connection_is_taken_and_those_at_one_time_are_sev
         assert {await ask(pool, owner.address) for _ in range(3)} == {latest}
 
 
-async def test_cancelling_hangs_up(owner: Owner, until: Any) -> None:
+async def test_cancelling_a_request_closes_its_connection(owner: Owner, until: Any) -> None:
     async with connections() as pool:
         waiting = asyncio.create_task(ask(pool, owner.address, WAIT))
         await until(lambda: owner.waiting)
@@ -136,7 +136,7 @@ async def test_cancelling_hangs_up(owner: Owner, until: Any) -> None:
         assert pool.idle == 0
 
 
-async def test_a_connection_that_the_other_side_closed_is_not_used(owner: Owner, until: Any) -> None:
+async def test_a_connection_that_the_other_side_closed_is_not_reused(owner: Owner, until: Any) -> None:
     async with connections() as pool:
         assert await ask(pool, owner.address, CLOSE) == b"1"
         assert pool.idle == 0
@@ -147,30 +147,30 @@ async def test_a_connection_that_the_other_side_closed_is_not_used(owner: Owner,
         assert await ask(pool, owner.address) == b"3"
 
 
-async def test_so_many_are_kept_and_no_more(owner: Owner, until: Any) -> None:
+async def test_idle_connections_above_the_limit_are_closed(owner: Owner, until: Any) -> None:
     async with connections(max_idle=3) as pool:
         await asyncio.gather(*(ask(pool, owner.address) for _ in range(10)))
         assert pool.idle == 3
         await until(lambda: len(owner.open) == 3)
 
 
-async def test_of_a_node_that_nobody_asks_any_more_nothing_is_kept(owner: Owner, until: Any) -> None:
+async def test_idle_connections_expire(owner: Owner, until: Any) -> None:
     async with connections(keep_alive_s=0.1, expiry_interval_s=0.05) as pool:
-        for _ in range(2):  # it begins again
+        for _ in range(2):  # the expiry task starts again
             await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
             assert pool.idle == 5
             await until(lambda: not owner.open)
             await until(lambda: not pool.idle)
 
 
-async def test_all_are_closed_at_the_end(owner: Owner, until: Any) -> None:
+async def test_closing_the_pool_closes_all_connections(owner: Owner, until: Any) -> None:
     async with connections() as pool:
         await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
     assert pool.idle == 0
     await until(lambda: not owner.open)
 
 
-async def test_a_body_is_passed_on_as_it_came(owner: Owner) -> None:
+async def test_a_compressed_body_is_returned_unchanged(owner: Owner) -> None:
     async with connections() as pool:
         _, headers, body = await pool.request(owner.address, "POST", ZIPPED, [(b"host", b"x")], b"")
         assert body == PACKED
@@ -178,7 +178,7 @@ async def test_a_body_is_passed_on_as_it_came(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("path", [MUCH, JUNK])
-async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any, path: bytes) -> None:
+async def test_an_invalid_or_oversize_response_closes_the_connection(owner: Owner, until: Any, path: bytes) -> None:
     async with connections(max_response_bytes=50_000) as pool:
         with pytest.raises(NodeUnreachable):
             await ask(pool, owner.address, path)
@@ -189,7 +189,7 @@ async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any,
 @pytest.mark.parametrize(
     "node",
     [
-        NodeAddress("127.0.0.1", 1, "s"),  # nobody is there
+        NodeAddress("127.0.0.1", 1, "s"),  # no listener
         NodeAddress("127.0.0.1", 70_000, "s"),
         NodeAddress("no\N{LATIN SMALL LETTER O WITH DIAERESIS}de", 80, "s"),
         NodeAddress("a..b", 80, "s"),
@@ -197,14 +197,14 @@ async def test_what_is_no_answer_closes_the_connection(owner: Owner, until: Any,
         NodeAddress("a\0b", 80, "s"),
     ],
 )
-async def test_a_node_that_cannot_be_reached_is_away(node: NodeAddress) -> None:
+async def test_an_unreachable_or_invalid_address_raises(node: NodeAddress) -> None:
     async with connections() as pool:
         with pytest.raises(NodeUnreachable):
             await ask(pool, node)
         assert pool.idle == 0
 
 
-async def test_an_environment_that_names_a_proxy_is_not_asked(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_environment_variables_are_ignored(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     async with connections() as pool:
         assert await ask(pool, owner.address) == b"1"

@@ -1,4 +1,4 @@
-"""A cluster in which any node takes any request: sessions that are elsewhere are reached from here."""
+"""A cluster in which any node accepts any request, and forwards it to the owner of the session."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from support.stopwatch import Stopwatch
 POLLING = "/socket.io/?EIO=4&transport=polling"
 
 
-class Book:
-    """A directory that all nodes of a test share."""
+class SharedDirectory:
+    """The node addresses that all nodes of a test share."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeAddress] = {}
-        self.away = False
-        #: A node that is not there is looked for until this.
-        self.slow: asyncio.Event | None = None
-        self.asked = 0
+        self.unavailable = False
+        #: Look-ups of unknown nodes wait for this event.
+        self.answer_unknown: asyncio.Event | None = None
+        self.waiting = 0
 
 
-class Page:
-    """One node's view of it."""
+class NodeDirectory:
+    """The directory of one node."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, shared: SharedDirectory) -> None:
+        self._shared = shared
         self.node_id = new_node_id()
 
     async def look_up(self, node_id: str) -> NodeAddress | None:
-        if self._book.away:
+        if self._shared.unavailable:
             raise DirectoryUnavailable
-        found = self._book.nodes.get(node_id)
-        if found is None and self._book.slow is not None:
-            self._book.asked += 1
-            await self._book.slow.wait()
+        found = self._shared.nodes.get(node_id)
+        if found is None and self._shared.answer_unknown is not None:
+            self._shared.waiting += 1
+            await self._shared.answer_unknown.wait()
         return found
 
 
@@ -72,19 +72,19 @@ class Node:
 @asynccontextmanager
 async def cluster(
     running: Any, count: int, options: ServerOptions | None = None, observer: Any = None, **process: Any
-) -> AsyncIterator[tuple[Book, list[Node]]]:
-    book = Book()
+) -> AsyncIterator[tuple[SharedDirectory, list[Node]]]:
+    shared = SharedDirectory()
     async with AsyncExitStack() as stack:
-        nodes = [node(running, book, options, observer, ServeOptions(**process)) for _ in range(count)]
-        yield book, [await stack.enter_async_context(one) for one in nodes]
+        nodes = [node(running, shared, options, observer, ServeOptions(**process)) for _ in range(count)]
+        yield shared, [await stack.enter_async_context(one) for one in nodes]
 
 
 @asynccontextmanager
 async def node(
-    running: Any, book: Book, options: ServerOptions | None, observer: Any, process: ServeOptions
+    running: Any, shared: SharedDirectory, options: ServerOptions | None, observer: Any, process: ServeOptions
 ) -> AsyncIterator[Node]:
-    page = Page(book)
-    server = Server(options, directory=page, observer=observer)
+    directory = NodeDirectory(shared)
+    server = Server(options, directory=directory, observer=observer)
 
     @server.on("echo")
     def echo(_sid: str, *args: Any) -> Any:
@@ -96,7 +96,7 @@ async def node(
             await server.emit("number", number, to=sid)
 
     application = server.asgi()
-    secret = f"secret of {page.node_id}"
+    secret = f"secret of {directory.node_id}"
     sites = [
         Site(application, "127.0.0.1", 0),
         Site(InternalApplication(application, NodeAuthenticator(secret), nothing), "127.0.0.1", 0),
@@ -105,7 +105,7 @@ async def node(
     task = asyncio.create_task(serve(sites, replace(process, on_ready=ready.set_result), stop=stop))
     try:
         (public, internal) = await ready
-        address = book.nodes[page.node_id] = NodeAddress("127.0.0.1", internal[0][1], secret)
+        address = shared.nodes[directory.node_id] = NodeAddress("127.0.0.1", internal[0][1], secret)
         yield Node(server, running(server, public[0][1], stop, task), address)
     finally:
         stop.set()
@@ -120,26 +120,26 @@ def running() -> Any:
 
 
 async def connected(here: Node, there: Node) -> str:
-    """A polling session of ``here`` whose every further request went to ``there``."""
+    """Open a polling session on ``here``, and connect to the main namespace through ``there``."""
     sid = await here.running.poll_open()
     assert (await there.running.post(sid, b"40")).body == b"ok"
     assert (await there.running.poll(sid)).body.startswith(b"40{")
     return str(sid)
 
 
-async def test_polls_and_posts_are_answered_by_the_node_that_has_the_session(running: Any) -> None:
+async def test_polls_and_posts_are_answered_by_the_owner_of_the_session(running: Any) -> None:
     async with cluster(running, 3) as (_, nodes):
         sid = await connected(nodes[0], nodes[1])
         for number in range(30):
-            door = nodes[number % 3].running
-            assert (await door.post(sid, b'42%d["echo",%d,"\xc3\xbc"]' % (number, number))).body == b"ok"
+            edge = nodes[number % 3].running
+            assert (await edge.post(sid, b'42%d["echo",%d,"\xc3\xbc"]' % (number, number))).body == b"ok"
             answer = await nodes[(number + 1) % 3].running.poll(sid)
             assert (answer.status, answer.body) == (200, b'43%d[%d,"\xc3\xbc"]' % (number, number))
             assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert [node.server.connections for node in nodes] == [1, 0, 0]
 
 
-async def test_a_waiting_poll_is_answered_when_something_comes_and_a_heartbeat_passes(running: Any, until: Any) -> None:
+async def test_a_forwarded_poll_returns_heartbeats_and_the_next_message(running: Any, until: Any) -> None:
     options = ServerOptions(ping_interval_s=0.3, ping_timeout_s=5.0)
     async with cluster(running, 2, options) as (_, (here, there)):
         sid = await connected(here, there)
@@ -151,7 +151,7 @@ async def test_a_waiting_poll_is_answered_when_something_comes_and_a_heartbeat_p
         assert (await poll).body == b'42["news",1]'
 
 
-async def test_a_client_that_hangs_up_elsewhere_ends_its_session(running: Any, until: Any) -> None:
+async def test_a_client_that_disconnects_from_another_node_ends_its_session(running: Any, until: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         _, writer = await there.running.raw(f"GET {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
@@ -160,7 +160,7 @@ async def test_a_client_that_hangs_up_elsewhere_ends_its_session(running: Any, u
         await until(lambda: not here.server.connections)
 
 
-async def test_an_upgrade_that_lands_elsewhere_takes_the_session_over(running: Any, until: Any) -> None:
+async def test_an_upgrade_through_another_node_takes_over_the_session(running: Any, until: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         async with there.running.websocket(f"EIO=4&transport=websocket&sid={sid}") as websocket:
@@ -169,14 +169,14 @@ async def test_an_upgrade_that_lands_elsewhere_takes_the_session_over(running: A
             await websocket.send("5")
             await websocket.send('42["count",500]')
             assert [await websocket.recv() for _ in range(500)] == [f'42["number",{number}]' for number in range(500)]
-            await websocket.send(b"\x00" * 100_000)  # not expected: the owner closes, and that comes through
+            await websocket.send(b"\x00" * 100_000)  # not expected: the owner closes, and the close is forwarded
             with pytest.raises(ConnectionClosed):
                 await websocket.recv()
         await until(lambda: not here.server.connections)
         await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
 
 
-async def test_a_refused_upgrade_is_refused_elsewhere_too(running: Any) -> None:
+async def test_an_upgrade_that_the_owner_refuses_is_refused_through_another_node(running: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)), here.running.websocket() as websocket:
         sid = json.loads(str(await websocket.recv())[1:])["sid"]
         async with there.running.websocket(f"EIO=4&transport=websocket&sid={sid}") as second:
@@ -188,7 +188,7 @@ async def test_a_refused_upgrade_is_refused_elsewhere_too(running: Any) -> None:
 
 @asynccontextmanager
 async def stalled(here: Node, there: Node, recording: Any, until: Any) -> AsyncIterator[asyncio.StreamWriter]:
-    """A websocket of ``here``, piped through ``there``, that reads nothing until the owner has found it slow."""
+    """A websocket of ``here``, piped through ``there``, that reads nothing until the owner has closed it as slow."""
     sid = await connected(here, there)
     reader, writer = await there.running.raw()
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
@@ -215,18 +215,20 @@ async def stalled(here: Node, there: Node, recording: Any, until: Any) -> AsyncI
         writer.transport.abort()
 
 
-async def test_a_reader_that_stalls_behind_a_pipe_is_cut_by_the_owner(running: Any, recording: Any, until: Any) -> None:
+async def test_a_client_that_stalls_behind_a_pipe_is_closed_by_the_owner(
+    running: Any, recording: Any, until: Any
+) -> None:
     options = ServerOptions(ping_interval_s=1.5, ping_timeout_s=0.5)
     async with (
         cluster(running, 2, options, recording) as (_, (here, there)),
         stalled(here, there, recording, until),
     ):
         await until(lambda: not here.server.connections)
-        # Nothing tells the edge of it: it reads as little from the owner as the client reads from it.
+        # The edge node does not see this close: it has paused reading from the owner, as the client does not read.
         await until(lambda: there.server.engine.forwarder and not there.server.engine.forwarder.pipes)
 
 
-async def test_a_reader_that_half_closes_and_stalls_keeps_no_pipe(running: Any, recording: Any, until: Any) -> None:
+async def test_the_pipe_of_a_client_that_half_closes_and_stalls_ends(running: Any, recording: Any, until: Any) -> None:
     async with (
         cluster(running, 2, observer=recording) as (_, (here, there)),
         stalled(here, there, recording, until) as writer,
@@ -236,7 +238,7 @@ async def test_a_reader_that_half_closes_and_stalls_keeps_no_pipe(running: Any, 
         await until(lambda: not here.server.connections)
 
 
-async def test_who_has_no_secret_is_not_let_in_at_the_internal_address(running: Any) -> None:
+async def test_requests_without_the_secret_are_rejected_at_the_internal_address(running: Any) -> None:
     async with cluster(running, 1) as (_, (here,)):
         inside = running(here.server, here.address.port, asyncio.Event(), None)
         sid = await here.running.poll_open()
@@ -249,44 +251,44 @@ async def test_who_has_no_secret_is_not_let_in_at_the_internal_address(running: 
         assert here.server.connections == 1
 
 
-async def test_a_client_cannot_speak_as_a_node_or_as_another_address(running: Any) -> None:
+async def test_a_client_cannot_impersonate_a_node_or_another_address(running: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await here.running.poll_open()
-        lies = {
+        forged = {
             "x-roomcast-forward": here.address.secret,
             "x-roomcast-client": "203.0.113.9",
             "x-roomcast-secure": "1",
             "connection": "x-other",
             "x-other": "hop",
         }
-        answer = await there.running.http("POST", f"{POLLING}&sid={sid}", b"40", lies)
+        answer = await there.running.http("POST", f"{POLLING}&sid={sid}", b"40", forged)
         assert answer.body == b"ok"
-        # Nor does a handshake keep what it claims to be.
-        opened = await there.running.http("GET", POLLING, headers=lies)
+        # Forged headers of a handshake are ignored too.
+        opened = await there.running.http("GET", POLLING, headers=forged)
         (connection,) = there.server.engine.connections.values()
         assert (opened.status, connection.handshake.address) == (200, "127.0.0.1")
 
 
-async def test_a_session_of_a_node_that_is_not_there_is_unknown(running: Any) -> None:
-    async with cluster(running, 2) as (book, (here, there)):
+async def test_a_session_of_an_unknown_node_is_unknown(running: Any) -> None:
+    async with cluster(running, 2) as (shared, (here, there)):
         sid = await here.running.poll_open()
         for invented in (sid[:20] + "AAAAAAAA", sid[:-1], "x" * 28, "x" * 20 + "../../..", sid[:20] + "127.0.0."):
             answer = await there.running.poll(invented)
             assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)
         with pytest.raises(Exception, match="400"):
             await there.running.websocket(f"EIO=4&transport=websocket&sid={sid[:20]}AAAAAAAA")
-        book.away = True
+        shared.unavailable = True
         assert (await there.running.poll(sid)).status == 503
         with pytest.raises(Exception, match="503"):
             await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
 
 
-async def test_a_node_that_was_killed_is_answered_for_with_503(running: Any) -> None:
-    async with cluster(running, 2) as (book, (here, there)):
+async def test_requests_to_a_killed_node_get_503(running: Any) -> None:
+    async with cluster(running, 2) as (shared, (here, there)):
         sid = await here.running.poll_open()
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
-            book.nodes = {key: NodeAddress("127.0.0.1", closed.getsockname()[1], "s") for key in book.nodes}
+            shared.nodes = {key: NodeAddress("127.0.0.1", closed.getsockname()[1], "s") for key in shared.nodes}
         assert (await there.running.poll(sid)).status == 503
         with pytest.raises(Exception, match="503"):
             await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
@@ -294,7 +296,7 @@ async def test_a_node_that_was_killed_is_answered_for_with_503(running: Any) -> 
         assert not there.server.engine.forwarder.pipes
 
 
-async def test_what_is_too_large_is_refused_at_the_edge_and_the_session_lives(running: Any) -> None:
+async def test_an_oversize_body_is_refused_by_the_edge_node_and_the_session_stays_open(running: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         reader, writer = await there.running.raw(
@@ -306,7 +308,7 @@ async def test_what_is_too_large_is_refused_at_the_edge_and_the_session_lives(ru
         assert (await there.running.poll(sid)).body == b"430[]"
 
 
-async def test_forwards_are_bounded(running: Any, until: Any) -> None:
+async def test_the_number_of_concurrent_forwards_is_limited(running: Any, until: Any) -> None:
     async with cluster(running, 2, ServerOptions(max_forwards=1)) as (_, (here, there)):
         first, second = await connected(here, there), await here.running.poll_open()
         poll = asyncio.create_task(there.running.poll(first))
@@ -316,14 +318,14 @@ async def test_forwards_are_bounded(running: Any, until: Any) -> None:
         assert (await poll).body == b'42["news"]'
 
 
-async def test_who_asks_for_a_node_that_is_not_there_takes_nobodys_place(running: Any, until: Any) -> None:
-    async with cluster(running, 2, ServerOptions(max_forwards=1)) as (book, (here, there)):
+async def test_look_ups_of_unknown_nodes_do_not_use_up_the_forward_limit(running: Any, until: Any) -> None:
+    async with cluster(running, 2, ServerOptions(max_forwards=1)) as (shared, (here, there)):
         sid = await connected(here, there)
-        book.slow = asyncio.Event()
+        shared.answer_unknown = asyncio.Event()
         waiting = [asyncio.create_task(there.running.poll(sid[:20] + f"AAAAAAA{number}")) for number in range(5)]
-        await until(lambda: book.asked == 5)
+        await until(lambda: shared.waiting == 5)
         assert (await there.running.post(sid, b'420["echo"]')).body == b"ok"
-        book.slow.set()
+        shared.answer_unknown.set()
         assert [(await poll).status for poll in waiting] == [400] * 5
 
 
@@ -331,12 +333,12 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_an_address_that_is_none_is_answered_for_with_503(
+async def test_requests_to_an_invalid_node_address_get_503(
     running: Any, until: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with cluster(running, 2) as (book, (here, there)):
+    async with cluster(running, 2) as (shared, (here, there)):
         sid = await here.running.poll_open()
-        book.nodes = {key: NodeAddress("a" * 64 + ".test", 80, "s") for key in book.nodes}
+        shared.nodes = {key: NodeAddress("a" * 64 + ".test", 80, "s") for key in shared.nodes}
         assert (await there.running.poll(sid)).status == 503
         assert not errors(caplog)
         with pytest.raises(Exception, match="503"):
@@ -346,7 +348,7 @@ async def test_an_address_that_is_none_is_answered_for_with_503(
         assert [record.exc_info is not None for record in errors(caplog)] == [True]
 
 
-async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, until: Any) -> None:
+async def test_a_draining_node_closes_the_pipes_through_it(running: Any, until: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         websocket = await there.running.websocket(f"EIO=4&transport=websocket&sid={sid}")
@@ -361,7 +363,7 @@ async def test_a_draining_node_ends_the_pipes_that_go_through_it(running: Any, u
         await until(lambda: not here.server.connections)
 
 
-async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any, until: Any) -> None:
+async def test_a_draining_node_answers_forwarded_polls_with_503(running: Any, until: Any) -> None:
     async with cluster(running, 2) as (_, (here, there)):
         sid = await connected(here, there)
         poll = asyncio.create_task(there.running.poll(sid))
@@ -374,7 +376,7 @@ async def test_a_draining_node_sends_those_away_who_wait_through_it(running: Any
         await until(lambda: not here.server.connections)
 
 
-async def test_a_draining_node_forwards_no_more_for_those_between_two_polls(running: Any, until: Any) -> None:
+async def test_a_draining_node_forwards_no_new_polls(running: Any, until: Any) -> None:
     async with cluster(running, 2, drain_batch=1, drain_pause_s=0.2) as (_, (here, there)):
         sid = await connected(here, there)
         for _ in range(4):
@@ -400,7 +402,7 @@ async def test_a_draining_node_forwards_no_more_for_those_between_two_polls(runn
         writer.close()
 
 
-async def test_a_server_without_a_directory_knows_no_elsewhere(running: Any, serving: Any) -> None:
+async def test_a_server_without_a_directory_does_not_forward(running: Any, serving: Any) -> None:
     async with serving(Server()) as alone:
         answer = await alone.poll("x" * 28)
         assert (answer.status, json.loads(answer.body)["code"]) == (400, 1)

@@ -1,4 +1,4 @@
-"""Nothing of a connection stays behind."""
+"""Closed connections leave no objects, tasks or timers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_connections_of_every_kind_leave_no_object_task_or_timer_behind(
         for round_number in range(15):
             websocket = await running.open()
             await websocket.send("40/n,")
-            await websocket.send('420["nobody-listens"]')
+            await websocket.send('420["unhandled"]')
             polling = await running.poll_open()
             await running.post(polling, b"40")
             upgrade = await running.poll_open()

@@ -54,7 +54,7 @@ def example(transports: tuple[str, ...] = ("polling", "websocket")) -> Server:
 
 async def run_node(url: str, transports: str) -> dict[str, Any]:
     node = shutil.which("node")
-    assert node is not None, "the marker `node` sees to it"
+    assert node is not None, "the marker `node` requires it"
     process = await asyncio.create_subprocess_exec(
         node,
         str(HERE / "js/client.mjs"),

@@ -1,4 +1,4 @@
-"""A pipe between two real connections: how long a side that takes nothing keeps it."""
+"""A pipe between two real connections: when it ends if a side accepts no bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = b"handshake"
 
 @dataclass
 class Piped:
-    """A pipe that has begun, and what is at its ends."""
+    """A started pipe, and the streams of both peers."""
 
     pipe: Pipe
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -49,7 +49,7 @@ async def piped(stall_limit_s: float) -> AsyncIterator[Piped]:
         client = await asyncio.open_connection(sock=narrow)
         connections, ended = set[Any](), list[Pipe]()
         pipe = Pipe(await arrived, connections, ended.append, stall_limit_s=stall_limit_s)
-        await loop.create_connection(pipe.owner_end, *node.sockets[0].getsockname())
+        await loop.create_connection(pipe.owner_side, *node.sockets[0].getsockname())
         pipe.begin(HEAD)
         owner = await called
         assert await owner[0].readexactly(len(HEAD)) == HEAD
@@ -62,9 +62,7 @@ async def piped(stall_limit_s: float) -> AsyncIterator[Piped]:
 
 
 @pytest.mark.parametrize(("idle", "busy"), [("client", "owner"), ("owner", "client")])
-async def test_a_side_that_takes_nothing_is_let_go_though_the_other_end_goes_unnoticed(
-    until: Any, idle: str, busy: str
-) -> None:
+async def test_a_pipe_ends_when_one_side_accepts_no_bytes(until: Any, idle: str, busy: str) -> None:
     async with piped(stall_limit_s=0.3) as ends:
         getattr(ends, idle)[1].transport.pause_reading()
         getattr(ends, busy)[1].write(b"x" * 8_000_000)
@@ -72,11 +70,11 @@ async def test_a_side_that_takes_nothing_is_let_go_though_the_other_end_goes_unn
         assert not ends.connections
 
 
-async def test_a_client_that_half_closes_and_takes_nothing_is_let_go(until: Any) -> None:
+async def test_a_pipe_ends_when_its_client_half_closes_and_does_not_read(until: Any) -> None:
     async with piped(stall_limit_s=3_600) as ends:
         ends.client[1].transport.pause_reading()
         ends.owner[1].write(b"x" * 8_000_000)
-        # The system takes no more: the rest waits in the edge.
+        # The kernel buffers are full: the rest waits in the edge node.
         await until(lambda: ends.pipe.transport and ends.pipe.transport.get_write_buffer_size() > 65_536)
         ends.client[1].write_eof()
         await until(lambda: ends.ended)
@@ -90,7 +88,7 @@ async def test_a_client_that_reads_slowly_keeps_its_pipe(until: Any) -> None:
         began = asyncio.get_running_loop().time()
         while taken < size:
             taken += len(await ends.client[0].readexactly(1_000_000))
-            await asyncio.sleep(limit_s / 8)  # this is its pace
+            await asyncio.sleep(limit_s / 8)  # a slow reader, not a stalled one
         assert asyncio.get_running_loop().time() - began > 2 * limit_s
         assert not ends.ended
         ends.pipe.shutdown()

@@ -77,7 +77,7 @@ async def test_a_closing_post_releases_the_poll_and_ends_the_session(until: Any,
         assert (await running.poll(sid)).status == 400
 
 
-async def test_what_handlers_emit_between_polls_comes_with_the_next_one_in_order(until: Any, serving: Any) -> None:
+async def test_emits_between_polls_are_returned_by_the_next_poll_in_order(until: Any, serving: Any) -> None:
     server = Server()
 
     @server.on("burst")
@@ -101,7 +101,7 @@ async def test_what_handlers_emit_between_polls_comes_with_the_next_one_in_order
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_an_oversize_body_is_refused_while_it_is_read_and_the_session_lives(
+async def test_an_oversize_body_is_refused_while_it_is_read_and_the_session_stays_open(
     until: Any, serving: Any, chunked: bool
 ) -> None:
     async with serving(Server(ServerOptions(max_payload_bytes=1000))) as running:
@@ -135,7 +135,7 @@ async def test_a_malformed_post_ends_that_session_only(until: Any, serving: Any,
         assert len(recording.of("peer_malformed")) == 1
 
 
-async def test_a_polling_client_that_does_not_fetch_is_cut_at_its_outbox_limit(
+async def test_a_client_that_does_not_poll_is_closed_at_its_outbox_limit(
     until: Any, serving: Any, recording: Any
 ) -> None:
     server = Server(ServerOptions(outbox_limit_bytes=10_000), observer=recording)
@@ -151,7 +151,7 @@ async def test_a_polling_client_that_does_not_fetch_is_cut_at_its_outbox_limit(
         assert (await running.poll(sid)).status == 400
 
 
-async def test_a_silent_session_ends_exactly_after_interval_and_timeout(
+async def test_a_session_without_a_pong_ends_after_interval_and_timeout(
     until: Any, serving: Any, recording: Any
 ) -> None:
     options = ServerOptions(ping_interval_s=0.05, ping_timeout_s=0.05)
@@ -165,7 +165,7 @@ async def test_a_silent_session_ends_exactly_after_interval_and_timeout(
     assert recording.of("connection_closed")[0][1].value == "ping timeout"
 
 
-async def test_an_upgrade_loses_repeats_and_reorders_nothing(until: Any, serving: Any) -> None:
+async def test_an_upgrade_neither_loses_nor_repeats_nor_reorders_messages(until: Any, serving: Any) -> None:
     server = Server()
 
     async with serving(server) as running:
@@ -218,7 +218,7 @@ async def test_a_probe_that_is_not_followed_by_an_upgrade_leaves_the_session_on_
         assert (await running.poll(sid)).body.startswith(b"40")
 
 
-async def test_handlers_that_are_behind_hold_the_post_back(until: Any, serving: Any) -> None:
+async def test_a_full_inbox_delays_the_response_to_a_post(until: Any, serving: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=2, inbox_limit=2))
     gate = asyncio.Event()
     started: list[int] = []

@@ -1,4 +1,4 @@
-"""The process around the applications: start, bounds of requests, proxies, the end."""
+"""The process around the applications: start, request limits, proxies, shutdown."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ UPGRADE = (
 
 
 class Process:
-    """The script as a process of its own."""
+    """The script in its own process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -121,7 +121,7 @@ async def test_ctrl_c_does_not_wait_for_a_handler_that_does_not_end() -> None:
         assert lines[-1] == "ended SIGINT"
 
 
-async def test_a_second_ctrl_c_leaves_at_once() -> None:
+async def test_a_second_ctrl_c_ends_the_process_at_once() -> None:
     async with process("uvloop") as running:
         websocket = await entered(running.ports[0])
         await websocket.send('42["busy",60]')
@@ -134,7 +134,7 @@ async def test_a_second_ctrl_c_leaves_at_once() -> None:
         assert time.monotonic() - began < 1.5
 
 
-async def test_a_port_in_use_is_one_clear_line() -> None:
+async def test_a_port_in_use_is_reported_in_one_line() -> None:
     with stdlib_socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         async with process("uvloop", str(port)) as running:
@@ -143,7 +143,7 @@ async def test_a_port_in_use_is_one_clear_line() -> None:
         assert line.startswith(f"AddressInUse port {port} on 127.0.0.1 is in use: ")
 
 
-async def test_an_application_that_fails_to_start_ends_the_others() -> None:
+async def test_the_process_ends_if_an_application_fails_to_start() -> None:
     async with process("broken") as running:
         (line,) = await running.rest()
         assert line.startswith("StartupFailed")
@@ -160,7 +160,7 @@ async def test_the_errors_of_an_address_carry_host_and_port() -> None:
     with pytest.raises(AddressUnavailable):
         await serve([Site(app, "no-such-host.invalid", 0)])
     with pytest.raises(AddressUnavailable):
-        await serve([Site(app, "192.0.2.1", 0)])  # TEST-NET: nobody's address
+        await serve([Site(app, "192.0.2.1", 0)])  # TEST-NET-1, RFC 5737: no host has it
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -168,7 +168,7 @@ def test_a_port_that_another_process_takes_during_the_start_is_in_use(loop: str)
     port = free_port()
 
     async def scenario() -> None:
-        # Bound by both, which is allowed as long as neither listens.
+        # Two sockets can bind the same port as long as neither listens.
         with stdlib_socket.socket() as other:
             other.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", port))
@@ -188,7 +188,7 @@ def test_a_port_that_another_process_takes_during_the_start_is_in_use(loop: str)
         runner.run(scenario())
 
 
-async def test_a_failed_startup_is_an_error_of_serve() -> None:
+async def test_serve_raises_if_an_application_fails_to_start() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "on purpose"})
@@ -237,7 +237,7 @@ async def test_an_application_on_two_addresses_has_one_lifespan() -> None:
     assert seen == ["lifespan.startup", "lifespan.shutdown"]
 
 
-async def test_half_open_heads_are_gone_after_the_deadline_and_others_are_served(serving: Any) -> None:
+async def test_incomplete_heads_get_408_at_the_deadline_and_other_clients_are_served(serving: Any) -> None:
     async with serving(Server(), head_deadline_s=0.3) as running:
         peers = [await running.raw(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ") for _ in range(50)]
         silent, silent_writer = await running.raw()
@@ -260,7 +260,7 @@ async def test_a_second_head_on_a_kept_connection_has_a_deadline_too(serving: An
         writer.close()
 
 
-async def test_a_body_that_does_not_come_ends_the_connection(serving: Any) -> None:
+async def test_a_missing_body_closes_the_connection_at_its_deadline(serving: Any) -> None:
     async with serving(Server(), body_deadline_s=0.3) as running:
         sid = await running.poll_open()
         head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n4"
@@ -270,7 +270,7 @@ async def test_a_body_that_does_not_come_ends_the_connection(serving: Any) -> No
         assert (await running.poll(sid)).status == 400
 
 
-async def test_what_stands_between_and_behind_chunks_is_bounded_and_no_header(serving: Any) -> None:
+async def test_chunk_extensions_and_trailers_are_limited_and_never_become_headers(serving: Any) -> None:
     heads: list[list[tuple[bytes, bytes]]] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -302,7 +302,7 @@ async def test_what_stands_between_and_behind_chunks_is_bounded_and_no_header(se
     ],
     ids=["junk", "websocket"],
 )
-async def test_what_must_not_be_pipelined_is_no_error_of_the_requests_before_it(
+async def test_invalid_pipelined_data_does_not_fail_earlier_requests(
     serving: Any, until: Any, behind: bytes, answer: bytes
 ) -> None:
     gate = asyncio.Event()
@@ -330,7 +330,7 @@ async def test_what_must_not_be_pipelined_is_no_error_of_the_requests_before_it(
     assert ended == ["http.disconnect"]
 
 
-async def test_an_answer_that_nobody_reads_is_cut_and_one_that_is_read_slowly_is_not(serving: Any) -> None:
+async def test_an_unread_response_is_aborted_and_a_slowly_read_one_is_not(serving: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await receive()
@@ -338,19 +338,19 @@ async def test_an_answer_that_nobody_reads_is_cut_and_one_that_is_read_slowly_is
             await send({"type": "http.response.body", "body": b"x" * 16_000_000})
 
     async with serving(Server(), app, unread_deadline_s=0.3) as running:
-        deaf, deaf_writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
-        deaf_writer.transport.pause_reading()
+        stalled, stalled_writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n")
+        stalled_writer.transport.pause_reading()
         reader, writer = await running.raw(b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         size = 0
         while data := await reader.read(1_000_000):
             size += len(data)
             await asyncio.sleep(0.02)
         assert size > 16_000_000
-        deaf_writer.transport.resume_reading()
+        stalled_writer.transport.resume_reading()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            await asyncio.wait_for(deaf.readexactly(16_000_000), 5)
+            await asyncio.wait_for(stalled.readexactly(16_000_000), 5)
         writer.close()
-        deaf_writer.close()
+        stalled_writer.close()
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ async def test_an_oversize_head_is_refused_with_431(serving: Any, head: bytes) -
         b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_once(serving: Any, data: bytes) -> None:
+async def test_invalid_http_gets_one_400(serving: Any, data: bytes) -> None:
     async with serving(Server()) as running:
         reader, writer = await running.raw(data)
         answer = await asyncio.wait_for(reader.read(), 5)
@@ -396,7 +396,7 @@ async def test_what_is_no_http_is_refused_once(serving: Any, data: bytes) -> Non
     ("trusted", "expected"),
     [((), ("127.0.0.1", False)), (("127.0.0.0/8",), ("203.0.113.7", True)), (("10.0.0.1",), ("127.0.0.1", False))],
 )
-async def test_forwarded_headers_count_on_both_transports_and_only_from_trusted_proxies(
+async def test_forwarded_headers_are_used_on_both_transports_and_only_from_trusted_proxies(
     serving: Any, trusted: tuple[str, ...], expected: tuple[str, bool]
 ) -> None:
     server = Server()
@@ -418,7 +418,7 @@ async def test_forwarded_headers_count_on_both_transports_and_only_from_trusted_
     assert seen == [expected, expected]
 
 
-async def test_what_comes_over_an_upgraded_connection_leaves_no_http_object_behind(serving: Any) -> None:
+async def test_an_upgraded_connection_keeps_no_http_protocol_object(serving: Any) -> None:
     async with serving(Server(ServerOptions())) as running:
         websocket = await running.open()
         (connection,) = running.server.engine.connections.values()

@@ -1,4 +1,4 @@
-"""The websocket protocol class against peers that do not behave, by raw bytes."""
+"""The websocket protocol class against misbehaving clients, over raw connections."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def still_serves(running: Any) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 20])
-async def test_frames_are_read_however_they_are_cut_into_pieces(until: Any, serving: Any, cut: int) -> None:
+async def test_frames_are_read_for_any_segmentation(until: Any, serving: Any, cut: int) -> None:
     async with serving(echo_server()) as running:
         reader, writer = await raw_websocket(running)
         long = "x" * 300
@@ -91,7 +91,7 @@ async def test_frames_are_read_however_they_are_cut_into_pieces(until: Any, serv
         (frame(b"4abc"), 1002),
         (frame(b'42["x"]'), 1002),  # before CONNECT
         (frame(b'451-["x",{"_placeholder":true,"num":0}]'), 1002),  # binary header before CONNECT
-        (frame(b"\x00", 2), 1002),  # binary that nobody announced
+        (frame(b"\x00", 2), 1002),  # binary without a header
         (frame(b"40") + frame(b'459999999999-["x"]'), 1002),
         (frame(b"40") + frame(b'451-["x",{"_placeholder":true,"num":-1}]'), 1002),
         (frame(b"40") + frame(b'42["disconnect"]'), 1002),
@@ -101,7 +101,7 @@ async def test_frames_are_read_however_they_are_cut_into_pieces(until: Any, serv
         (frame(b"2"), 1002),  # only the server pings
     ],
 )
-async def test_a_malformed_websocket_is_closed_and_nobody_else_is_harmed(
+async def test_a_malformed_websocket_is_closed_and_others_are_not_affected(
     until: Any, serving: Any, data: bytes, code: int
 ) -> None:
     async with serving(echo_server(max_payload_bytes=1000)) as running:
@@ -150,7 +150,7 @@ async def test_one_byte_fragments_are_bounded_and_complete(until: Any, serving: 
         ({"origin": "http://127.0.0.1.evil.example"}, {}, 403),
         ({"origin": "http://127.0.0.1:1"}, {}, 403),
         ({"origin": "http://127.0.0.1"}, {}, 200),
-        ({"origin": "https://127.0.0.1"}, {}, 200),  # a proxy may have taken the TLS off
+        ({"origin": "https://127.0.0.1"}, {}, 200),  # a proxy may have terminated TLS
         ({}, {}, 200),
         ({"origin": "https://chat.example"}, {"cors_allowed_origins": ("https://chat.example",)}, 200),
         ({"origin": "http://chat.example"}, {"cors_allowed_origins": ("https://chat.example",)}, 403),
@@ -218,7 +218,7 @@ async def test_the_full_server_answers_503_to_handshakes_and_serves_everything_e
         await still_serves(running)
 
 
-async def test_a_client_without_namespace_is_cut_after_its_connect_and_after_its_last_disconnect(
+async def test_a_client_without_a_namespace_is_closed_after_its_handshake_and_after_its_last_disconnect(
     until: Any, serving: Any, recording: Any
 ) -> None:
     options = ServerOptions(connect_timeout_s=0.1, ping_interval_s=5, ping_timeout_s=5)
@@ -232,7 +232,7 @@ async def test_a_client_without_namespace_is_cut_after_its_connect_and_after_its
     assert [reason.value for _, reason in recording.of("connection_closed")] == ["connect timeout"] * 2
 
 
-async def test_a_stalled_reader_is_cut_at_one_mebibyte_and_the_others_go_on(
+async def test_a_stalled_reader_is_closed_at_one_mebibyte_and_others_continue(
     until: Any, serving: Any, recording: Any
 ) -> None:
     server = Server(observer=recording)
@@ -265,7 +265,9 @@ async def test_a_stalled_reader_is_cut_at_one_mebibyte_and_the_others_go_on(
         await healthy.close()
 
 
-async def test_volatile_events_are_dropped_for_who_is_behind(until: Any, serving: Any, recording: Any) -> None:
+async def test_volatile_events_are_dropped_for_a_client_with_a_write_backlog(
+    until: Any, serving: Any, recording: Any
+) -> None:
     server = Server(observer=recording)
     async with serving(server) as running:
         reader, writer = await raw_websocket(running)
@@ -288,7 +290,7 @@ async def test_volatile_events_are_dropped_for_who_is_behind(until: Any, serving
         writer.close()
 
 
-async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(until: Any, serving: Any) -> None:
+async def test_pongs_to_a_client_that_does_not_read_do_not_accumulate(until: Any, serving: Any) -> None:
     async with serving(echo_server()) as running:
         reader, writer = await raw_websocket(running)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport
@@ -303,7 +305,7 @@ async def test_pings_of_a_client_that_does_not_read_pile_up_nothing(until: Any, 
         await still_serves(running)
 
 
-async def test_handlers_that_are_behind_stop_the_reading(until: Any, serving: Any) -> None:
+async def test_a_full_inbox_pauses_reading(until: Any, serving: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=4, inbox_limit=4))
     gate = asyncio.Event()
     started: list[int] = []
@@ -326,7 +328,7 @@ async def test_handlers_that_are_behind_stop_the_reading(until: Any, serving: An
         await websocket.close()
 
 
-async def test_an_acknowledgement_passes_handlers_that_wait_for_it(until: Any, serving: Any) -> None:
+async def test_an_acknowledgement_does_not_wait_for_the_handler_that_awaits_it(until: Any, serving: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=1))
 
     @server.on("ask")
@@ -346,7 +348,7 @@ async def test_an_acknowledgement_passes_handlers_that_wait_for_it(until: Any, s
         await websocket.close()
 
 
-async def test_a_handler_that_fails_is_reported_and_ends_nothing(
+async def test_a_failing_handler_is_reported_and_closes_no_connection(
     until: Any, serving: Any, recording: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server(observer=recording)

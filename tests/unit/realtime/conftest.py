@@ -1,4 +1,4 @@
-"""Connections without a network: a transport that keeps what it is given."""
+"""Connections without a network, over transports that record what is written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StreamTransport(asyncio.Transport):
 
 
 class FakeTransport:
-    """A websocket's port to a connection, and its log."""
+    """A websocket transport that records messages and calls."""
 
     def __init__(self, *, fast: bool = False) -> None:
         self.messages: list[OutgoingMessage] = []
@@ -64,7 +64,7 @@ class FakeTransport:
 
     @property
     def texts(self) -> list[str]:
-        """What the client got, the OPEN packet left out."""
+        """The packets that the client received, without OPEN."""
         return [m.text.decode() for m in self.messages if not m.text.startswith(b"0")]
 
     def bind(self, connection: Connection) -> FakeTransport:
@@ -121,7 +121,7 @@ class Peer:
             self.connection.receive(packet)
 
     async def enter(self, namespace: str = "/") -> str:
-        """Connect to a namespace; returns the socket's id there."""
+        """Connect to a namespace; returns the socket's id."""
         self.say("40" if namespace == "/" else f"40{namespace},")
         await settle()
         accepted = next(text for text in reversed(self.transport.texts) if text.startswith("40"))
@@ -130,7 +130,7 @@ class Peer:
 
 
 async def settle(turns: int = 10) -> None:
-    """Let what was scheduled happen."""
+    """Run scheduled callbacks for some loop iterations."""
     for _ in range(turns):
         await asyncio.sleep(0)
 

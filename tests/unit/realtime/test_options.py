@@ -7,7 +7,7 @@ import pytest
 from roomcast.realtime import ServerOptions
 
 
-def test_defaults_are_nodes_where_they_are_the_same() -> None:
+def test_defaults_match_node() -> None:
     options = ServerOptions()
     assert options.path == "/socket.io/"
     assert (options.ping_interval_s, options.ping_timeout_s, options.upgrade_timeout_s) == (25, 20, 10)
@@ -26,17 +26,17 @@ def test_defaults_are_nodes_where_they_are_the_same() -> None:
         {"cors_allowed_origins": ("https://chat.example/",)},
     ],
 )
-def test_options_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+def test_invalid_options_are_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"."):
         ServerOptions(**wrong)  # type: ignore[arg-type]
 
 
-def test_options_do_not_change() -> None:
+def test_options_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         ServerOptions().path = "/x"  # type: ignore[misc]
 
 
-def test_the_wire_gets_the_same_bounds() -> None:
+def test_limits_and_timeouts_carry_the_values_of_the_options() -> None:
     options = ServerOptions(max_payload_bytes=5, max_attachments=2, ping_timeout_s=3)
     assert (options.limits().max_payload_bytes, options.limits().max_attachments) == (5, 2)
     assert options.timeouts().ping_timeout_s == 3

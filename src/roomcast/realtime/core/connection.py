@@ -89,7 +89,7 @@ class Connection:
         "_deadline",
         "_host",
         "_inbox",
-        "_overflown",
+        "_overflowed",
         "handshake",
         "packets",
         "session",
@@ -113,8 +113,8 @@ class Connection:
         self._inbox = Inbox(self)
         self._candidate: Candidate | None = None
         self._close_reason: Reason | None = None
-        self._overflown = False
-        self._deadline = host.wheel.deadline(self._on_time)
+        self._overflowed = False
+        self._deadline = host.wheel.deadline(self._on_session_deadline)
         self._connect_deadline = host.wheel.deadline(self._on_connect_deadline)
 
     def __repr__(self) -> str:
@@ -189,14 +189,14 @@ class Connection:
 
         Not at once: a flush that iterates over connections may be running.
         """
-        if not self._overflown:
-            self._overflown = True
+        if not self._overflowed:
+            self._overflowed = True
             self._host.loop.call_soon(self._abort_slow, waiting_bytes)
 
     @property
-    def overflown(self) -> bool:
+    def overflowed(self) -> bool:
         """Whether it is about to be closed for a write backlog: further output may be dropped."""
-        return self._overflown
+        return self._overflowed
 
     def _abort_slow(self, waiting_bytes: int) -> None:
         if self._host.has_session(self.sid):
@@ -326,7 +326,7 @@ class Connection:
                 self._on_connect(namespace, auth, len(data))
             case Disconnected(namespace):
                 self._end_socket(self.sockets.pop(namespace), event, Reason.CLIENT_DISCONNECT)
-                self._watch_idle()
+                self._arm_connect_deadline_if_idle()
 
     def _dispatch(self, socket: Socket, name: str, args: list[Any], ack_id: int | None) -> Unfinished:
         # Events that a client sent before it disconnected are handled; after a kick or during a shutdown none is.
@@ -367,7 +367,7 @@ class Connection:
             self._send(packet)
             self.sockets.pop(socket.namespace, None)
             socket.exit()
-            self._watch_idle()
+            self._arm_connect_deadline_if_idle()
         socket.unregister()
         self._host.observer.socket_refused(self, socket.namespace)
 
@@ -379,7 +379,7 @@ class Connection:
             self._send(packet)
             self.sockets.pop(socket.namespace, None)
             self._end_socket(socket, ended, Reason.SERVER_DISCONNECT)
-            self._watch_idle()
+            self._arm_connect_deadline_if_idle()
 
     def _end_sockets(self, reason: Reason) -> None:
         """Disconnect all sockets without packets: the connection closes."""
@@ -397,7 +397,7 @@ class Connection:
         self._host.observer.socket_disconnected(socket, reason)
         self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
 
-    def _watch_idle(self) -> None:
+    def _arm_connect_deadline_if_idle(self) -> None:
         if not self.sockets:
             self._connect_deadline.arm(self.options.connect_timeout_s)
 
@@ -413,7 +413,7 @@ class Connection:
         else:
             self._deadline.arm(due - now)
 
-    def _on_time(self) -> None:
+    def _on_session_deadline(self) -> None:
         now = self._host.now()
         self.apply(self.session.check_deadlines(now))
         self._arm(now)

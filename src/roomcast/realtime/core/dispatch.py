@@ -46,7 +46,7 @@ class Dispatcher:
         environ = environ_of(socket.connection.handshake)
         try:
             result = call(found, "connect", socket.sid, environ, socket.auth or None)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; _failed reports it
+        except Exception as error:  # noqa: BLE001 - a handler may raise anything; _report_failure logs it
             self._refuse(socket, error)
             return None
         if inspect.isawaitable(result):
@@ -77,7 +77,7 @@ class Dispatcher:
         elif isinstance(error, BuiltinConnectionRefusedError):
             socket.connection.reject(socket, "Connection refused by server")
         else:
-            self._failed(socket, "connect", error)
+            self._report_failure(socket, "connect", error)
             # Details of an exception may be confidential: they go to the log only.
             socket.connection.reject(socket, "Internal server error")
 
@@ -91,7 +91,7 @@ class Dispatcher:
             socket.ack_wanted = ack_id is not None
             result = call(found, event, socket.sid, *args)
         except Exception as error:  # noqa: BLE001 - see connect
-            self._failed(socket, event, error)
+            self._report_failure(socket, event, error)
             return None
         if inspect.isawaitable(result):
             return self._finish_event(socket, event, result, ack_id)
@@ -103,7 +103,7 @@ class Dispatcher:
         try:
             value = await result
         except Exception as error:  # noqa: BLE001 - see connect
-            self._failed(socket, event, error)
+            self._report_failure(socket, event, error)
         else:
             if ack_id is not None:
                 self._acknowledge(socket, event, ack_id, value)
@@ -121,7 +121,7 @@ class Dispatcher:
         try:
             socket.acknowledge(ack_id, args)
         except Exception as error:  # noqa: BLE001 - a handler may return anything, and encoding it may fail
-            self._failed(socket, event, error)
+            self._report_failure(socket, event, error)
 
     def disconnect(self, socket: Socket, reason: Reason) -> Unfinished:
         """Call the ``disconnect`` handler, then unregister the socket."""
@@ -132,7 +132,7 @@ class Dispatcher:
         try:
             result = call(found, "disconnect", socket.sid, reason.value)
         except Exception as error:  # noqa: BLE001 - see connect
-            self._failed(socket, "disconnect", error)
+            self._report_failure(socket, "disconnect", error)
         else:
             if inspect.isawaitable(result):
                 return self._finish_disconnect(socket, result)
@@ -143,7 +143,7 @@ class Dispatcher:
         try:
             await result
         except Exception as error:  # noqa: BLE001 - see connect
-            self._failed(socket, "disconnect", error)
+            self._report_failure(socket, "disconnect", error)
         finally:
             socket.unregister()
 
@@ -158,11 +158,11 @@ class Dispatcher:
         try:
             result = callback(*args)
         except Exception as error:  # noqa: BLE001 - see connect
-            self._failed(socket, "ack", error)
+            self._report_failure(socket, "ack", error)
             return None
         return self._finish_event(socket, "ack", result, None) if inspect.isawaitable(result) else None
 
-    def _failed(self, socket: Socket, event: str, error: Exception) -> None:
+    def _report_failure(self, socket: Socket, event: str, error: Exception) -> None:
         # %r: the event name is peer input.
         logger.error("handler of %r in %r failed", event, socket.namespace, exc_info=error)
         self._observer.handler_failed(socket, event, error)

@@ -78,7 +78,7 @@ class Observer:
         """A client disconnected from a namespace."""
 
     def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
-        """An event arrived; ``handled``: it has a handler. Clients choose its name: it is no metrics label."""
+        """An event arrived; ``handled``: it has a handler. Not a metrics label: clients choose the name."""
 
     def handler_failed(self, socket: ObservedSocket, event: str, error: Exception) -> None:
         """A handler raised an exception, which is already logged."""

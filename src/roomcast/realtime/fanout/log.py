@@ -54,19 +54,20 @@ class Room(Generic[OutletT]):
     def add(self, outlet: OutletT) -> None:
         """Add a member: it receives what is emitted from now on."""
         if outlet not in self.members:
-            self._own().add(outlet)
+            self._unshared().add(outlet)
 
     def discard(self, outlet: OutletT) -> None:
         """Remove a member: it receives nothing that is emitted from now on."""
         if outlet in self.members:
-            self._own().discard(outlet)
+            self._unshared().discard(outlet)
 
     def share(self) -> set[OutletT]:
         """The current members, for an entry of the log; not changed before the next flush."""
         self._shared_in = self._log.generation
         return self.members
 
-    def _own(self) -> set[OutletT]:
+    def _unshared(self) -> set[OutletT]:
+        """The members, as a set that no entry of the log uses."""
         if self._shared_in == self._log.generation:
             self.members = self.members.copy()
             self._shared_in = -1
@@ -97,7 +98,7 @@ class _Group(Generic[OutletT]):
 
 
 class _BatchNode:
-    """A set of groups as a path in a tree: all connections in exactly these groups share its batch."""
+    """A set of groups, as a path in a tree. All connections in exactly these groups share its batch."""
 
     __slots__ = ("_batch", "children", "entries")
 

@@ -3,7 +3,7 @@
 `OutgoingMessage` is one Engine.IO message in the forms that the transports write. `Batch` is a sequence of messages for
 one write, shared by all connections that receive the same ones. `EncodedEvent` is what applications create and emit.
 
-Layer: realtime. Source: Engine.IO v4, "Packet encoding"; RFC 6455 §5.1.
+Layer: realtime.fanout. Source: Engine.IO v4, "Packet encoding"; RFC 6455 §5.1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class OutgoingMessage:
 
     def __repr__(self) -> str:
         """The first characters of the text."""
-        return f"Message({self.text[:60]!r}, attachments={len(self.attachments)})"
+        return f"OutgoingMessage({self.text[:60]!r}, attachments={len(self.attachments)})"
 
 
 class Batch:

@@ -2,7 +2,7 @@
 
 A write costs one system call, for one message or for ten. If an emit arrives while a long flush is being written, the
 next flush waits as long as that flush took, at most ``rest_limit_s``; emits of that time share its writes. A single
-message is written at once, in a room of any size.
+message is written at the end of its tick, in a room of any size.
 
 Layer: realtime.fanout. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
 """

@@ -26,7 +26,7 @@ _MAX_IDLE: Final = 1_000
 _EXPIRY_INTERVAL_S: Final = 5.0
 #: A single message may exceed the outbox limit; no node sends a larger response than this.
 _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
-#: The last two: the directory holds an invalid address, which fails in look-up or dial.
+#: The last two: an invalid address in the directory, which fails at name resolution or at connecting.
 _FAILURES: Final = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
@@ -98,10 +98,10 @@ class NodeConnectionPool:
 
     async def close(self) -> None:
         """Close the idle connections; busy ones close with their requests. The pool can be used again."""
-        tidying, self._expiry = self._expiry, None
-        if tidying is not None:
-            tidying.cancel()
-            await asyncio.gather(tidying, return_exceptions=True)
+        expiry, self._expiry = self._expiry, None
+        if expiry is not None:
+            expiry.cancel()
+            await asyncio.gather(expiry, return_exceptions=True)
         kept, self._idle = self._idle, {}
         for idle in kept.values():
             for connection in idle:

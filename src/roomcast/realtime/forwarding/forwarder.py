@@ -179,7 +179,7 @@ class Forwarder:
             node = await self._find(node_id)
             head = _head(node, request)
             async with asyncio.timeout(CONNECT_LIMIT_S):
-                await asyncio.get_running_loop().create_connection(pipe.owner_end, node.host, node.port)
+                await asyncio.get_running_loop().create_connection(pipe.owner_side, node.host, node.port)
         except RequestRefused as refused:
             self._refuse(pipe, request, HTTPStatus(refused.status), refused.cause)
         except NotForwarded as failure:

@@ -41,8 +41,8 @@ class Pipe:
         self._connections = connections
         self._on_end = on_end
         self.stall_limit_s = stall_limit_s
-        self._owner: _End | None = None
-        self._client = _End(self)
+        self._owner: _Side | None = None
+        self._client = _Side(self)
         self._client.connection_made(transport)
         self._client.pause_reading()
         transport.set_protocol(self._client)
@@ -51,11 +51,11 @@ class Pipe:
     @property
     def transport(self) -> asyncio.Transport | None:
         """The client's transport, which the server aborts at the end of a drain."""
-        return self._client.carrier
+        return self._client.transport
 
-    def owner_end(self) -> asyncio.Protocol:
+    def owner_side(self) -> asyncio.Protocol:
         """The protocol for the connection to the owner."""
-        self._owner = _End(self)
+        self._owner = _Side(self)
         return self._owner
 
     def begin(self, head: bytes) -> None:
@@ -80,69 +80,69 @@ class Pipe:
 
     def abort(self) -> None:
         """Close both sides at once."""
-        for end in (self._client, self._owner):
-            if end is not None:
-                end.abort()
+        for side in (self._client, self._owner):
+            if side is not None:
+                side.abort()
 
-    def lost(self, end: _End) -> None:
+    def lost(self, side: _Side) -> None:
         """One side has closed."""
-        if end is self._client:
+        if side is self._client:
             self._connections.discard(self)
             self._on_end(self)
-        other = self._owner if end is self._client else self._client
+        other = self._owner if side is self._client else self._client
         if other is not None:
             other.close_soon()
 
 
-class _End(asyncio.Protocol):
+class _Side(asyncio.Protocol):
     """One side of a pipe. Calls before the connection and after its end do nothing."""
 
-    __slots__ = ("_ending", "_pipe", "_stall", "carrier", "other")
+    __slots__ = ("_close_timer", "_pipe", "_stall_timer", "other", "transport")
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self._ending: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
-        self.other: _End | None = None
-        self.carrier: asyncio.Transport | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self.other: _Side | None = None
+        self.transport: asyncio.Transport | None = None
 
     @property
     def open(self) -> bool:
         """Whether it is connected and not closing."""
-        return self.carrier is not None and not self.carrier.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
         """Write bytes to this side."""
-        if self.carrier is not None and self.open:
-            self.carrier.write(data)
+        if self.transport is not None and self.open:
+            self.transport.write(data)
 
     def pause_reading(self) -> None:
         """Stop reading from this side until `resume_reading`."""
-        if self.carrier is not None and self.open:
-            self.carrier.pause_reading()
+        if self.transport is not None and self.open:
+            self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Continue reading."""
-        if self.carrier is not None and self.open:
-            self.carrier.resume_reading()
+        if self.transport is not None and self.open:
+            self.transport.resume_reading()
 
     def close_soon(self) -> None:
         """Close after the written bytes, within ``_CLOSE_LIMIT_S``."""
-        if self.carrier is not None and self._ending is None:
-            self._ending = asyncio.get_running_loop().call_later(_CLOSE_LIMIT_S, self.carrier.abort)
-            self.carrier.close()
+        if self.transport is not None and self._close_timer is None:
+            self._close_timer = asyncio.get_running_loop().call_later(_CLOSE_LIMIT_S, self.transport.abort)
+            self.transport.close()
 
     def abort(self) -> None:
         """Close at once."""
-        if self.carrier is not None:
-            self.carrier.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         # The transports of uvloop are not subclasses of asyncio.Transport.
-        self.carrier = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Write the bytes to the other side."""
@@ -169,25 +169,27 @@ class _End(asyncio.Protocol):
         """See asyncio."""
         del exc
         self._unwatch()
-        if self._ending is not None:
-            self._ending.cancel()
-        self.carrier = None
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self.transport = None
         self._pipe.lost(self)
 
     # -- stalls -------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        if self.carrier is not None:
-            waiting = self.carrier.get_write_buffer_size()
-            self._stall = asyncio.get_running_loop().call_later(self._pipe.stall_limit_s, self._check_stall, waiting)
+        if self.transport is not None:
+            waiting = self.transport.get_write_buffer_size()
+            self._stall_timer = asyncio.get_running_loop().call_later(
+                self._pipe.stall_limit_s, self._check_stall, waiting
+            )
 
     def _unwatch(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _check_stall(self, waited_bytes: int) -> None:
-        if self.carrier is not None and self.carrier.get_write_buffer_size() < waited_bytes:
+        if self.transport is not None and self.transport.get_write_buffer_size() < waited_bytes:
             self._watch()
         else:
             self._pipe.abort()

@@ -154,7 +154,7 @@ class AsgiWebSocket:
     def send(self, batch: Batch) -> None:
         """See `Transport`."""
         connection = self._connection
-        if connection is None or connection.overflown or self._closing:
+        if connection is None or connection.overflowed or self._closing:
             return
         if self._queue:
             batch = batch.non_volatile

@@ -58,7 +58,7 @@ class PollingTransport:
     def send(self, batch: Batch) -> None:
         """See `Transport`."""
         connection = self._connection
-        if connection.overflown:
+        if connection.overflowed:
             return
         if self._queue:
             batch = batch.non_volatile
@@ -192,9 +192,9 @@ class Polling:
     async def _preflight(self, request: EngineRequest, answer: _Answer) -> None:
         """Answer the preflight of a cross-origin POST (Fetch, "CORS-preflight request")."""
         answer.headers.append((b"access-control-allow-methods", b"GET,POST"))
-        asked = request.header(b"access-control-request-headers")
-        if asked is not None:
-            answer.headers.append((b"access-control-allow-headers", asked.encode("latin-1")))
+        requested = request.header(b"access-control-request-headers")
+        if requested is not None:
+            answer.headers.append((b"access-control-allow-headers", requested.encode("latin-1")))
         await answer.write(HTTPStatus.NO_CONTENT, b"")
 
     async def _open(self, request: EngineRequest, answer: _Answer) -> None:

@@ -62,10 +62,10 @@ _AWAIT_CLOSE_FRAME: Final = frozenset({CloseCode.NORMAL, CloseCode.SERVICE_RESTA
 
 _TEXT: Final = 0x81  # FIN and text
 _BINARY: Final = 0x82
-_WHOLE: Final = frozenset({_TEXT, _BINARY})
-_MASKED: Final = 0x80
-_LENGTH: Final = 0x7F
-_MEDIUM: Final = 126
+_UNFRAGMENTED: Final = frozenset({_TEXT, _BINARY})
+_MASK_BIT: Final = 0x80
+_LENGTH_BITS: Final = 0x7F
+_LENGTH_16: Final = 126  # a 16-bit length follows; 127: a 64-bit length
 
 
 class _HandshakeRefused(Exception):
@@ -78,8 +78,8 @@ class _HandshakeRefused(Exception):
         self.cause = cause
 
 
-def _accepted(opening: ServerProtocol, opened: Request) -> Response:
-    response = opening.accept(opened)
+def _accept(server_protocol: ServerProtocol, http_request: Request) -> Response:
+    response = server_protocol.accept(http_request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         raise _HandshakeRefused(HTTPStatus(response.status_code), bytes(response.body), "websocket")
     return response
@@ -132,10 +132,10 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is a stream's
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a stream transport
         """Register the connection with the HTTP server."""
         self._transport = transport
-        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own protocol classes
 
     def data_received(self, data: bytes) -> None:
         """Parse the request head, then frames."""
@@ -184,14 +184,14 @@ class WebSocketProtocol(asyncio.Protocol):
     # -- handshake ----------------------------------------------------------------------------------------------------
 
     def _handshake(self, head: bytes) -> None:
-        opening = ServerProtocol(logger=_parser_logger)
-        opening.receive_data(head)
+        server_protocol = ServerProtocol(logger=_parser_logger)
+        server_protocol.receive_data(head)
         address = None
         try:
-            opened, request = self._read_request(opening)
+            http_request, request = self._read_request(server_protocol)
             address = request.address
             connection = find_session(self.engine, request)
-            response = _accepted(opening, opened)
+            response = _accept(server_protocol, http_request)
         except SessionOnOtherNode as error:
             self._forward(error.node_id, request)
             return
@@ -217,20 +217,20 @@ class WebSocketProtocol(asyncio.Protocol):
             self._candidate = True
             self._connection = connection
 
-    def _read_request(self, opening: ServerProtocol) -> tuple[Request, EngineRequest]:
+    def _read_request(self, server_protocol: ServerProtocol) -> tuple[Request, EngineRequest]:
         """The handshake, as a request of ``websockets`` and as an `EngineRequest`.
 
         Raises:
             RequestRefused: the address is internal, and the sender is not a node.
             _HandshakeRefused: the request is not a handshake, or not for Engine.IO.
         """
-        opened = next((event for event in opening.events_received() if isinstance(event, Request)), None)
-        if opened is None:
+        http_request = next((event for event in server_protocol.events_received() if isinstance(event, Request)), None)
+        if http_request is None:
             raise _HandshakeRefused(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
-        request = self._engine_request(opened)
+        request = self._engine_request(http_request)
         if not is_engine_path(self.engine, request.path):
             raise _HandshakeRefused(HTTPStatus.NOT_FOUND, b"Not Found", "path")
-        return opened, request
+        return http_request, request
 
     def _engine_request(self, request: Request) -> EngineRequest:
         headers = [
@@ -282,12 +282,12 @@ class WebSocketProtocol(asyncio.Protocol):
         while at + 6 <= size:
             head = data[at]
             length = data[at + 1]
-            if head not in _WHOLE or not length & _MASKED:
+            if head not in _UNFRAGMENTED or not length & _MASK_BIT:
                 break
-            length &= _LENGTH
+            length &= _LENGTH_BITS
             start = at + 6
-            if length >= _MEDIUM:
-                if length > _MEDIUM or start + 2 > size:
+            if length >= _LENGTH_16:
+                if length > _LENGTH_16 or start + 2 > size:
                     break
                 length = data[at + 2] << 8 | data[at + 3]
                 start += 2
@@ -414,7 +414,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def send(self, batch: Batch) -> None:
         """See `Transport`."""
         connection = self._connection
-        if self._closing or connection is None or connection.overflown:
+        if self._closing or connection is None or connection.overflowed:
             return
         waiting_bytes = self._transport.get_write_buffer_size() if self._paused else 0
         if waiting_bytes:

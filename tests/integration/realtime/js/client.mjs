@@ -1,4 +1,4 @@
-// The official client against a server of ours; prints one JSON line of what it saw.
+// The official client against a Roomcast server; prints its observations as one line of JSON.
 // usage: node client.mjs <path of socket.io-client> <url> <transports, comma-separated>
 const [, , modulePath, url, transports] = process.argv;
 const { io } = await import(modulePath);

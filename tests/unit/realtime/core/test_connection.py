@@ -9,7 +9,7 @@ from roomcast.realtime import EncodedEvent, Reason, RoomLimitExceeded, Server, S
 from support.virtual_time import run_in_virtual_time
 
 
-async def test_what_a_connect_handler_emits_and_joins_takes_effect_behind_the_connect_packet(
+async def test_emits_and_joins_of_a_connect_handler_take_effect_after_the_connect_packet(
     peer: Any, settle: Any
 ) -> None:
     server = Server()
@@ -36,7 +36,7 @@ async def test_what_a_connect_handler_emits_and_joins_takes_effect_behind_the_co
     assert client.transport.texts[-1] == '42["now"]'
 
 
-async def test_what_a_refusing_handler_emitted_is_never_sent(peer: Any, settle: Any, recording: Any) -> None:
+async def test_emits_of_a_rejecting_connect_handler_are_never_sent(peer: Any, settle: Any, recording: Any) -> None:
     server = Server(observer=recording)
 
     @server.event
@@ -80,7 +80,7 @@ async def test_a_connection_that_ends_during_its_connect_handler_gets_its_discon
     assert not server.engine.hub("/").sockets
 
 
-async def test_a_disconnect_handler_still_sees_its_socket_and_nothing_reaches_it(peer: Any, settle: Any) -> None:
+async def test_a_disconnect_handler_can_read_its_socket_and_its_emits_are_dropped(peer: Any, settle: Any) -> None:
     server = Server()
     seen: list[Any] = []
 
@@ -109,7 +109,7 @@ async def test_a_disconnect_handler_still_sees_its_socket_and_nothing_reaches_it
     assert str(gone.value) == f"no socket {sid!r} in namespace '/'"
 
 
-async def test_events_that_came_before_the_client_left_are_handled_and_those_of_an_expelled_one_are_not(
+async def test_pending_events_are_handled_after_a_client_disconnects_but_not_after_a_kick(
     peer: Any, settle: Any
 ) -> None:
     server = Server(ServerOptions(handler_concurrency=1))
@@ -125,11 +125,11 @@ async def test_events_that_came_before_the_client_left_are_handled_and_those_of_
     def disconnect(sid: str, reason: str) -> None:
         calls.append(reason)
 
-    leaver, expelled = peer(server), peer(server)
-    await leaver.enter()
-    sid = await expelled.enter()
-    leaver.say('42["work",1]', '42["work",2]', "41")
-    expelled.say('42["work",3]', '42["work",4]')
+    leaving, kicked = peer(server), peer(server)
+    await leaving.enter()
+    sid = await kicked.enter()
+    leaving.say('42["work",1]', '42["work",2]', "41")
+    kicked.say('42["work",3]', '42["work",4]')
     await settle()
     await server.disconnect(sid)
     await settle()
@@ -148,7 +148,7 @@ async def test_namespaces_of_one_connection_are_separate(peer: Any, settle: Any)
     server.socket(main).join("r")
     await server.emit("main", room="r")
     await server.emit("other", room=other, namespace="/a")
-    await server.emit("nobody", room="r", namespace="/a")
+    await server.emit("not delivered", room="r", namespace="/a")
     await settle()
     assert client.transport.texts == ['42["main"]', '42/a,["other"]']
     client.say("41/a,")
@@ -166,7 +166,7 @@ async def test_an_unknown_namespace_is_refused(peer: Any, settle: Any) -> None:
     assert client.transport.texts == ['44/random,{"message":"Invalid namespace"}']
 
 
-async def test_a_wildcard_namespace_leaves_nothing_behind(peer: Any, settle: Any) -> None:
+async def test_wildcard_namespaces_without_sockets_are_removed(peer: Any, settle: Any) -> None:
     server = Server(ServerOptions(namespaces=("*",)))
     client = peer(server)
     for number in range(20):
@@ -176,7 +176,7 @@ async def test_a_wildcard_namespace_leaves_nothing_behind(peer: Any, settle: Any
     assert set(server.engine.namespaces()) == {"/"}
 
 
-async def test_a_socket_joins_at_most_so_many_rooms(peer: Any) -> None:
+async def test_a_socket_cannot_exceed_its_room_limit(peer: Any) -> None:
     server = Server(ServerOptions(max_rooms_per_socket=2))
     client = peer(server)
     socket = server.socket(await client.enter())
@@ -191,7 +191,9 @@ async def test_a_socket_joins_at_most_so_many_rooms(peer: Any) -> None:
     assert server.rooms(socket.sid) == [socket.sid, "b", "c"]
 
 
-async def test_a_malformed_packet_ends_the_connection_and_is_told_once(peer: Any, settle: Any, recording: Any) -> None:
+async def test_a_malformed_packet_closes_the_connection_and_is_reported_once(
+    peer: Any, settle: Any, recording: Any
+) -> None:
     server = Server(observer=recording)
     client = peer(server)
     await client.enter()
@@ -204,7 +206,7 @@ async def test_a_malformed_packet_ends_the_connection_and_is_told_once(peer: Any
     assert server.connections == 0
 
 
-async def test_a_slow_client_is_cut_after_the_flush_and_told_of(peer: Any, settle: Any, recording: Any) -> None:
+async def test_a_slow_client_is_closed_after_the_flush_and_reported(peer: Any, settle: Any, recording: Any) -> None:
     server = Server(observer=recording)
     slow, fast = peer(server), peer(server)
     for client in (slow, fast):
@@ -221,7 +223,7 @@ async def test_a_slow_client_is_cut_after_the_flush_and_told_of(peer: Any, settl
     assert len(server.sockets("r")) == 1
 
 
-async def test_what_was_emitted_before_a_close_is_written_before_it(peer: Any) -> None:
+async def test_emits_before_a_close_are_written_before_it(peer: Any) -> None:
     server = Server()
     client = peer(server)
     sid = await client.enter()
@@ -231,7 +233,7 @@ async def test_what_was_emitted_before_a_close_is_written_before_it(peer: Any) -
     assert client.transport.closed is Reason.SERVER_DISCONNECT
 
 
-async def test_an_acknowledgement_is_taken_once_and_callbacks_may_be_coroutines(peer: Any, settle: Any) -> None:
+async def test_an_acknowledgement_is_accepted_once_and_callbacks_may_be_coroutines(peer: Any, settle: Any) -> None:
     server = Server()
     got: list[Any] = []
 
@@ -252,7 +254,7 @@ async def test_an_acknowledgement_is_taken_once_and_callbacks_may_be_coroutines(
         await server.emit("c", callback=print)
 
 
-async def test_the_observer_is_told_of_every_step_and_its_errors_go_no_further(
+async def test_the_observer_receives_every_event_and_its_errors_are_only_logged(
     peer: Any, settle: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken:
@@ -311,7 +313,7 @@ async def test_shutdown_closes_every_connection_and_waits_for_handlers(peer: Any
     assert server.connections == 0
 
 
-async def test_what_waits_for_a_handler_is_not_begun_once_the_server_ends(peer: Any, settle: Any) -> None:
+async def test_waiting_events_are_not_handled_after_the_server_stops(peer: Any, settle: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=1))
     begun: list[int] = []
 

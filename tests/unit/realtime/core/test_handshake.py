@@ -38,7 +38,7 @@ def test_the_query_is_decoded(handshake: Handshake) -> None:
     assert handshake.query == {"EIO": "4", "name": "ü", "empty": ""}
 
 
-def test_secrets_do_not_show(handshake: Handshake) -> None:
+def test_reprs_contain_no_secrets(handshake: Handshake) -> None:
     assert "secret" not in repr(replace(handshake, auth="secret"))
     assert "café" not in repr(handshake.headers)
 

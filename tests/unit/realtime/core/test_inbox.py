@@ -6,7 +6,7 @@ from typing import Any
 from roomcast.realtime import Server, ServerOptions
 
 
-async def test_handlers_start_in_order_of_arrival_whatever_kind_they_are(peer: Any, settle: Any) -> None:
+async def test_functions_and_coroutines_start_in_order_of_arrival(peer: Any, settle: Any) -> None:
     server = Server()
     started: list[int] = []
 
@@ -29,7 +29,7 @@ async def test_handlers_start_in_order_of_arrival_whatever_kind_they_are(peer: A
     assert sorted(client.transport.texts) == sorted(f"43{n}[{n}]" for n in range(12))
 
 
-async def test_a_plain_function_is_answered_in_the_turn_in_which_its_event_came(peer: Any) -> None:
+async def test_the_return_value_of_a_plain_function_is_sent_in_the_loop_turn_of_its_event(peer: Any) -> None:
     server = Server()
     server.on("ping", lambda sid: "pong")
     client = peer(server)
@@ -39,7 +39,7 @@ async def test_a_plain_function_is_answered_in_the_turn_in_which_its_event_came(
     assert client.transport.texts == ['430["pong"]']
 
 
-async def test_the_acknowledgement_is_behind_what_its_handler_emitted_and_before_what_comes_later(
+async def test_an_acknowledgement_follows_the_emits_of_its_handler_and_precedes_later_ones(
     peer: Any, settle: Any
 ) -> None:
     server = Server()
@@ -67,7 +67,9 @@ async def test_the_acknowledgement_is_behind_what_its_handler_emitted_and_before
     ]
 
 
-async def test_at_most_so_many_coroutines_run_and_then_the_transport_is_not_read(peer: Any, settle: Any) -> None:
+async def test_the_number_of_running_coroutines_is_limited_and_a_full_inbox_pauses_reading(
+    peer: Any, settle: Any
+) -> None:
     server = Server(ServerOptions(handler_concurrency=2, inbox_limit=3))
     gates = [asyncio.Event() for _ in range(8)]
     running: set[int] = set()
@@ -95,7 +97,7 @@ async def test_at_most_so_many_coroutines_run_and_then_the_transport_is_not_read
     assert not client.transport.paused
 
 
-async def test_large_events_that_wait_stop_the_reading_by_their_size(peer: Any, settle: Any) -> None:
+async def test_waiting_events_pause_reading_at_their_size_limit(peer: Any, settle: Any) -> None:
     server = Server(ServerOptions(handler_concurrency=1, max_payload_bytes=1000))
     gate = asyncio.Event()
 
@@ -114,7 +116,7 @@ async def test_large_events_that_wait_stop_the_reading_by_their_size(peer: Any, 
     assert not client.transport.paused
 
 
-async def test_a_handler_that_ends_its_own_socket_runs_to_its_end_before_the_disconnect_handler(peer: Any) -> None:
+async def test_a_handler_that_disconnects_its_own_socket_finishes_before_the_disconnect_handler(peer: Any) -> None:
     server = Server()
     calls: list[str] = []
 

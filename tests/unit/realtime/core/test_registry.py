@@ -15,7 +15,7 @@ def handler(name: str) -> Any:
     return function
 
 
-def test_the_most_special_handler_wins() -> None:
+def test_the_most_specific_handler_wins() -> None:
     registry = Registry()
     for namespace, event in (("*", "*"), ("*", "a"), ("/", "*"), ("/", "a")):
         registry.add(namespace, event, handler(f"{namespace} {event}"))
@@ -29,11 +29,13 @@ def test_the_most_special_handler_wins() -> None:
     assert result("a", "/x") == ("* a", "/x", "sid")
     assert result("b", "/x") == ("* *", "b", "/x", "sid")
     assert result("connect", "/") is None
-    assert result("*", "/") == ("/ *", "*", "sid"), "a client may call its event so; it is not the catch-all's own name"
+    assert result("*", "/") == ("/ *", "*", "sid"), (
+        "a client may name an event *; the catch-all handler receives it like any other"
+    )
     assert result("*", "/x") == ("* *", "*", "/x", "sid")
 
 
-def test_functions_come_before_classes_and_named_classes_before_the_general_one() -> None:
+def test_functions_come_before_classes_and_named_classes_before_the_wildcard_class() -> None:
     class Own(Namespace):
         def on_a(self, sid: str) -> str:
             return "own"
@@ -75,7 +77,7 @@ def test_connect_may_leave_out_auth_and_disconnect_the_reason() -> None:
     assert call(found, "connect", "sid", {}, {"auth": 1}) == {"auth": 1}
 
 
-def test_an_argument_error_inside_a_handler_is_not_taken_for_its_signature() -> None:
+def test_a_type_error_inside_a_handler_is_not_mistaken_for_a_signature_mismatch() -> None:
     def connect(sid: str, environ: Any, auth: Any) -> None:
         raise TypeError("inside")
 
@@ -87,7 +89,7 @@ def test_an_argument_error_inside_a_handler_is_not_taken_for_its_signature() -> 
         call(found, "connect", "sid", {}, None)
 
 
-async def test_a_class_may_dispatch_by_itself() -> None:
+async def test_a_namespace_class_may_override_the_dispatch() -> None:
     class Own(Namespace):
         async def trigger_event(self, event: str, *args: Any) -> Any:
             return [event, *args]

@@ -10,7 +10,7 @@ from roomcast.realtime.core.timers import TimerWheel
 
 
 class Clock:
-    """The part of an event loop that the wheel uses, with a time that the test moves."""
+    """The part of an event loop that the wheel uses, with a manual clock."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -49,7 +49,7 @@ def wheel(clock: Clock) -> TimerWheel:
     return TimerWheel(clock, resolution_s=0.1)  # type: ignore[arg-type]
 
 
-def test_a_deadline_happens_once_within_one_resolution(clock: Clock, wheel: TimerWheel) -> None:
+def test_a_deadline_fires_once_within_one_resolution(clock: Clock, wheel: TimerWheel) -> None:
     fired: list[float] = []
     wheel.deadline(lambda: fired.append(clock.now)).arm(1.03)
     clock.advance(1.0)
@@ -58,7 +58,7 @@ def test_a_deadline_happens_once_within_one_resolution(clock: Clock, wheel: Time
     assert fired == [pytest.approx(1001.1)]
 
 
-def test_a_cancelled_deadline_does_not_happen(clock: Clock, wheel: TimerWheel) -> None:
+def test_a_cancelled_deadline_does_not_fire(clock: Clock, wheel: TimerWheel) -> None:
     fired: list[int] = []
     deadline = wheel.deadline(lambda: fired.append(1))
     deadline.arm(1)
@@ -102,7 +102,7 @@ def test_an_earlier_deadline_moves_the_timer(clock: Clock, wheel: TimerWheel) ->
     assert fired == ["early", "late"]
 
 
-def test_a_callback_may_cancel_another_of_the_same_moment(clock: Clock, wheel: TimerWheel) -> None:
+def test_a_callback_may_cancel_another_of_the_same_bucket(clock: Clock, wheel: TimerWheel) -> None:
     fired: list[str] = []
     first = wheel.deadline(lambda: (fired.append("first"), second.cancel()))
     second = wheel.deadline(lambda: (fired.append("second"), first.cancel()))
@@ -112,7 +112,7 @@ def test_a_callback_may_cancel_another_of_the_same_moment(clock: Clock, wheel: T
     assert len(fired) == 1
 
 
-def test_a_callback_that_arms_itself_at_once_waits_for_the_next_moment(clock: Clock, wheel: TimerWheel) -> None:
+def test_a_callback_that_rearms_without_delay_fires_in_the_next_bucket(clock: Clock, wheel: TimerWheel) -> None:
     fired: list[float] = []
 
     def again() -> None:
@@ -139,7 +139,7 @@ def test_a_callback_that_fails_does_not_stop_the_others(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_stopped_wheel_forgets_everything(clock: Clock, wheel: TimerWheel) -> None:
+def test_stopping_the_wheel_disarms_every_deadline(clock: Clock, wheel: TimerWheel) -> None:
     deadline = wheel.deadline(lambda: pytest.fail("fired"))
     deadline.arm(1)
     wheel.stop()

@@ -1,4 +1,4 @@
-"""The order of emits, against a reference that is too simple to be wrong."""
+"""The order of emits, against a simple reference model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 
 
 class Recorder:
-    """A connection that notes each write; `fast` ones get bytes, the others batches."""
+    """A connection that records each write: bytes if it is `fast`, else batches."""
 
     def __init__(self, name: str, *, fast: bool) -> None:
         self.name = name
@@ -50,7 +50,7 @@ def split_frames(data: bytes) -> list[bytes]:
 
 
 class Tick:
-    """`loop.call_soon`, by hand."""
+    """A manual `loop.call_soon`: `end` runs the callbacks."""
 
     def __init__(self) -> None:
         self.callbacks: list[Callable[[], None]] = []
@@ -113,7 +113,7 @@ def test_a_member_of_two_target_rooms_gets_the_emit_once(log: FanoutLog[Recorder
     assert a.received() == [b"x"]
 
 
-def test_who_joins_after_an_emit_does_not_get_it(log: FanoutLog[Recorder], tick: Tick) -> None:
+def test_a_connection_that_joins_after_an_emit_does_not_receive_it(log: FanoutLog[Recorder], tick: Tick) -> None:
     a, late = Recorder("a", fast=True), Recorder("late", fast=True)
     room = room_of(log, a)
     log.broadcast([room], OutgoingMessage(b"before"))
@@ -124,7 +124,7 @@ def test_who_joins_after_an_emit_does_not_get_it(log: FanoutLog[Recorder], tick:
     assert late.received() == [b"after"]
 
 
-def test_who_leaves_after_an_emit_still_gets_it(log: FanoutLog[Recorder], tick: Tick) -> None:
+def test_a_connection_that_leaves_after_an_emit_still_receives_it(log: FanoutLog[Recorder], tick: Tick) -> None:
     a = Recorder("a", fast=True)
     room = room_of(log, a)
     log.broadcast([room], OutgoingMessage(b"before"))
@@ -147,7 +147,7 @@ def test_a_room_copies_its_members_only_while_the_log_holds_them(log: FanoutLog[
     assert room.members is not members
 
 
-def test_the_log_is_written_early_when_a_tick_emits_much(tick: Tick) -> None:
+def test_the_log_is_flushed_early_above_its_size_limit(tick: Tick) -> None:
     log: FanoutLog[Recorder] = FanoutLog(tick, limit_bytes=10)
     a = Recorder("a", fast=True)
     room = room_of(log, a)
@@ -242,7 +242,7 @@ class FanoutAgainstReference(RuleBasedStateMachine):
         self.log.flush()
 
     @invariant()
-    def what_was_written_is_a_prefix(self) -> None:
+    def writes_are_a_prefix_of_the_expected_messages(self) -> None:
         for connection, expected in zip(self.connections, self.expected, strict=True):
             received = connection.received()
             assert received == expected[: len(received)]

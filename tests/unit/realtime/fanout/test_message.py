@@ -7,7 +7,7 @@ from roomcast.wire.errors import EncodeError
 from roomcast.wire.websocket_frames import binary_frame, text_frame
 
 
-def test_an_event_of_json_is_framed_without_being_read() -> None:
+def test_an_event_of_json_is_framed_without_being_parsed() -> None:
     event = EncodedEvent.from_json(b'["new-msg",{not even json}]')
     assert event.message("/").text == b'42["new-msg",{not even json}]'
     assert event.message("/room").text == b'42/room,["new-msg",{not even json}]'
@@ -28,19 +28,19 @@ def test_bytes_anywhere_become_attachments_on_both_transports() -> None:
     assert message.size_bytes == len(text) + 2
 
 
-def test_what_cannot_be_sent_fails_where_it_is_made() -> None:
+def test_arguments_that_cannot_be_encoded_fail_when_the_event_is_created() -> None:
     with pytest.raises(EncodeError):
         EncodedEvent.from_args("x", object())
     with pytest.raises(EncodeError):
         EncodedEvent.from_args("x", float("nan"))
 
 
-def test_a_batch_of_one_is_the_messages_own_frames() -> None:
+def test_a_batch_of_one_message_reuses_its_frames() -> None:
     message = OutgoingMessage(b"2")
     assert Batch([message], [False]).frames is message.frames
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])
-def test_frames_have_the_length_form_that_the_size_needs(size: int) -> None:
+def test_the_length_field_of_a_frame_matches_its_size(size: int) -> None:
     header = 2 if size < 126 else 4 if size < 65536 else 10
     assert len(OutgoingMessage(b"x" * size).frames) == header + size

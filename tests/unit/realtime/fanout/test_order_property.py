@@ -1,4 +1,4 @@
-"""The whole server against a reference: what each client gets, whatever is done in whatever tick."""
+"""The whole server against a reference model: what each client receives, for any operations in any tick."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ServerAgainstReference(RuleBasedStateMachine):
         kind, rest = packet[:2], packet[2:]
         self.expected[client].append(f"{kind}{prefix}{rest}")
 
-    # Actions are collected and done in one loop turn by `tick`.
+    # `tick` runs the collected actions in one loop turn.
 
     @rule(client=CLIENTS, namespace=NAMESPACES, room=ROOMS)
     def join(self, client: int, namespace: str, room: str) -> None:
@@ -121,7 +121,7 @@ class ServerAgainstReference(RuleBasedStateMachine):
             self.expect(client, namespace, f"43{number}[{number}]")
 
     @rule(client=CLIENTS, namespace=NAMESPACES)
-    def expel(self, client: int, namespace: str) -> None:
+    def kick(self, client: int, namespace: str) -> None:
         if (client, namespace) in self.sids:
             socket = self.socket(client, namespace)
             del self.sids[client, namespace]
@@ -138,14 +138,14 @@ class ServerAgainstReference(RuleBasedStateMachine):
         self.connect(client)
 
     def tick_with(self, last: Any) -> None:
-        """Do what was collected and ``last`` in one turn, so that it all meets in one log."""
+        """Run the collected actions and ``last`` in one loop turn, so that one log holds them all."""
         actions, self.actions = [*self.actions, last], []
 
         async def turn() -> None:
             for action in actions:
                 action()
             await settle(3)
-            while len(self.server.engine.log):  # noqa: ASYNC110 - a flush may wait for the one before it
+            while len(self.server.engine.log):  # noqa: ASYNC110 - a flush may be paced
                 await asyncio.sleep(0)
 
         self.run(turn())

@@ -1,4 +1,4 @@
-"""The pace of flushes: at once when idle, after a bounded rest when busy, never forgotten."""
+"""Flushes: immediate when idle, after a bounded pause when busy, never lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.realtime.fanout.pacing import BUSY_S, BUSY_WRITES, Pacer
 
 
 class Loop:
-    """A loop whose time passes when it is told to."""
+    """An event loop with a manual clock."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -30,7 +30,7 @@ class Loop:
         self.later.append((self.now + delay, callback))
 
     def turn(self) -> None:
-        """One turn: what is due, then what was asked for before it."""
+        """One iteration: due timers, then the callbacks scheduled before it."""
         due = [callback for at, callback in self.later if at <= self.now]
         self.later = [(at, callback) for at, callback in self.later if at > self.now]
         ready, self.soon = [*due, *self.soon], deque()
@@ -38,33 +38,33 @@ class Loop:
             callback()
 
 
-class Log:
-    """Stands for the fan-out log: asks once, and notes when it is flushed."""
+class FakeLog:
+    """Stands in for the fan-out log: requests one flush at a time, and records when each runs."""
 
     def __init__(self, loop: Loop, rest_limit_s: float, flush_takes_s: float, writes: int = BUSY_WRITES) -> None:
         self.loop = loop
         self.pacer = Pacer(rest_limit_s, loop, loop.clock)
         self.takes_s = flush_takes_s
         self.writes = writes
-        self.asked = False
+        self.requested = False
         self.flushed_at: list[float] = []
 
     def emit(self) -> None:
-        if not self.asked:
-            self.asked = True
+        if not self.requested:
+            self.requested = True
             self.pacer(self.flush)
 
     def flush(self) -> int:
-        self.asked = False
+        self.requested = False
         self.flushed_at.append(self.loop.now)
         self.loop.now += self.takes_s
         return self.writes
 
 
 @pytest.mark.parametrize("takes_s", [0.0001, 0.050])
-def test_a_message_that_comes_alone_is_flushed_in_the_next_turn_however_long_it_takes(takes_s: float) -> None:
+def test_a_single_message_is_flushed_in_the_next_iteration_regardless_of_the_flush_duration(takes_s: float) -> None:
     loop = Loop()
-    log = Log(loop, 0.005, takes_s)
+    log = FakeLog(loop, 0.005, takes_s)
     for _ in range(3):
         log.emit()
         began = loop.now
@@ -75,9 +75,9 @@ def test_a_message_that_comes_alone_is_flushed_in_the_next_turn_however_long_it_
 
 
 @pytest.mark.parametrize(("takes_s", "rest_s"), [(0.002, 0.002), (0.005, 0.005), (0.050, 0.005)])
-def test_what_is_emitted_while_a_long_flush_is_written_waits_as_long_but_bounded(takes_s: float, rest_s: float) -> None:
+def test_emits_during_a_long_flush_wait_for_its_duration_up_to_the_limit(takes_s: float, rest_s: float) -> None:
     loop = Loop()
-    log = Log(loop, 0.005, takes_s)
+    log = FakeLog(loop, 0.005, takes_s)
     log.emit()
     loop.turn()
     log.emit()
@@ -90,9 +90,9 @@ def test_what_is_emitted_while_a_long_flush_is_written_waits_as_long_but_bounded
     assert len(log.flushed_at) == 2
 
 
-def test_a_long_turn_with_few_writes_is_not_the_rooms_fault() -> None:
+def test_a_slow_flush_with_few_writes_does_not_delay_the_next() -> None:
     loop = Loop()
-    log = Log(loop, 0.005, 0.050, writes=BUSY_WRITES - 1)
+    log = FakeLog(loop, 0.005, 0.050, writes=BUSY_WRITES - 1)
     for number in range(3):
         log.emit()
         loop.turn()
@@ -101,10 +101,10 @@ def test_a_long_turn_with_few_writes_is_not_the_rooms_fault() -> None:
     assert not loop.later
 
 
-def test_the_shortest_busy_flush_is_told_from_an_idle_one() -> None:
+def test_only_a_flush_of_at_least_busy_s_is_followed_by_a_pause() -> None:
     for takes_s, rests in ((BUSY_S * 0.99, False), (BUSY_S * 1.01, True)):
         loop = Loop()
-        log = Log(loop, 0.005, takes_s)
+        log = FakeLog(loop, 0.005, takes_s)
         log.emit()
         loop.turn()
         log.emit()
@@ -114,7 +114,7 @@ def test_the_shortest_busy_flush_is_told_from_an_idle_one() -> None:
 
 def test_without_a_rest_limit_every_tick_is_flushed_at_its_end() -> None:
     loop = Loop()
-    log = Log(loop, 0.0, 0.050)
+    log = FakeLog(loop, 0.0, 0.050)
     for number in range(5):
         log.emit()
         loop.turn()
@@ -123,9 +123,9 @@ def test_without_a_rest_limit_every_tick_is_flushed_at_its_end() -> None:
 
 
 @given(st.lists(st.sampled_from(["emit", "turn", "wait"]), max_size=60), st.floats(0, 0.02), st.floats(0, 0.01))
-def test_whatever_comes_each_emit_is_flushed_within_the_rest(steps: list[str], takes_s: float, limit_s: float) -> None:
+def test_every_emit_is_flushed_within_the_rest_limit(steps: list[str], takes_s: float, limit_s: float) -> None:
     loop = Loop()
-    log = Log(loop, limit_s, takes_s)
+    log = FakeLog(loop, limit_s, takes_s)
     for step in steps:
         match step:
             case "emit":
@@ -138,4 +138,4 @@ def test_whatever_comes_each_emit_is_flushed_within_the_rest(steps: list[str], t
         loop.turn()
         loop.now += limit_s + 1e-9
     loop.turn()
-    assert not log.asked
+    assert not log.requested

@@ -1,4 +1,4 @@
-"""What of a client's request goes to the node that has its session."""
+"""The headers that are forwarded to the node that owns the session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roomcast.realtime.forwarding.forwarder import _HOP_BY_HOP, NodeAuthenticato
 from roomcast.wire.engineio_refusals import RequestRefused
 
 NODE = NodeAddress("10.0.0.2", 9000, "the secret")
-LIES = [
+FORGED = [
     (b"x-roomcast-forward", b"a guess"),
     (b"x-roomcast-client", b"203.0.113.9"),
     (b"x-roomcast-secure", b"1"),
@@ -30,8 +30,8 @@ def request(*headers: tuple[bytes, bytes]) -> EngineRequest:
 
 
 @pytest.mark.parametrize("dropped", [frozenset[bytes](), _HOP_BY_HOP], ids=["websocket", "polling"])
-def test_what_a_client_says_in_our_name_does_not_arrive(dropped: frozenset[bytes]) -> None:
-    sent = _forwarded_headers(NODE, request((b"host", b"x"), *LIES, (b"cookie", b"a=1")), dropped)
+def test_forged_internal_headers_are_replaced(dropped: frozenset[bytes]) -> None:
+    sent = _forwarded_headers(NODE, request((b"host", b"x"), *FORGED, (b"cookie", b"a=1")), dropped)
     assert sent == [
         (b"host", b"x"),
         (b"cookie", b"a=1"),
@@ -42,14 +42,14 @@ def test_what_a_client_says_in_our_name_does_not_arrive(dropped: frozenset[bytes
     assert NodeAuthenticator("the secret").client(None, True, sent) == ("198.51.100.7", False)
 
 
-def test_what_a_client_says_of_its_hop_ends_here() -> None:
+def test_hop_by_hop_headers_are_not_forwarded() -> None:
     hop = [(b"connection", b"keep-alive, X-Other"), (b"x-other", b"1"), (b"te", b"trailers"), (b"content-length", b"5")]
     sent = _forwarded_headers(NODE, request((b"host", b"x"), *hop), _HOP_BY_HOP)
     assert [name for name, _ in sent if not name.startswith(b"x-roomcast-")] == [b"host"]
-    # A websocket's upgrade is between the client and the owner.
+    # The headers of a websocket upgrade are between the client and the owner.
     assert set(hop) <= set(_forwarded_headers(NODE, request(*hop), frozenset()))
 
 
-def test_a_lie_alone_is_refused_at_the_gate() -> None:
+def test_forged_internal_headers_without_the_secret_are_rejected() -> None:
     with pytest.raises(RequestRefused):
-        NodeAuthenticator("the secret").client("10.0.0.3", False, LIES)
+        NodeAuthenticator("the secret").client("10.0.0.3", False, FORGED)

@@ -30,7 +30,7 @@ def forwarded(value: str, proto: str | None = None) -> list[tuple[bytes, bytes]]
         (("10.0.0.1",), None, "1.2.3.4", "1.2.3.4"),
     ],
 )
-def test_the_client_is_the_first_address_from_the_right_that_is_no_trusted_proxy(
+def test_the_client_is_the_rightmost_address_that_is_not_a_trusted_proxy(
     trusted: tuple[str, ...], peer: str | None, value: str, expected: str
 ) -> None:
     assert TrustedProxies(trusted).client(peer, False, forwarded(value))[0] == expected
@@ -44,7 +44,7 @@ def test_the_scheme_is_the_one_that_the_proxy_reports(proto: str | None, secure:
     assert TrustedProxies(("*",)).client("10.0.0.1", secure, forwarded("1.2.3.4", proto))[1] is expected
 
 
-def test_an_entry_that_is_no_address_is_refused() -> None:
+def test_an_invalid_proxy_address_is_rejected() -> None:
     with pytest.raises(ValueError, match="proxy"):
         TrustedProxies(("proxy.example",))
 

@@ -1,4 +1,4 @@
-"""Reading frames: the short way and the parser's way give the same messages, however the bytes are cut."""
+"""Reading frames: the fast path and the parser give the same messages for any segmentation of the bytes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ MESSAGES = st.lists(
 
 @settings(max_examples=80, deadline=None)
 @given(messages=MESSAGES, cuts=st.lists(st.integers(1, 20_000), max_size=30))
-def test_every_message_arrives_whole_and_in_order_however_the_stream_is_cut(
+def test_every_message_arrives_complete_and_in_order_for_any_segmentation(
     messages: list[tuple[int, bool, int, bool]], cuts: list[int]
 ) -> None:
     expected: list[str | bytes] = []
@@ -89,7 +89,7 @@ def test_every_message_arrives_whole_and_in_order_however_the_stream_is_cut(
 
 @settings(max_examples=200, deadline=None)
 @given(junk=st.lists(st.binary(max_size=200), max_size=5), enter=st.booleans())
-def test_junk_never_raises_and_ends_in_a_close_or_in_nothing(junk: list[bytes], enter: bool) -> None:
+def test_random_bytes_never_raise(junk: list[bytes], enter: bool) -> None:
     async def run() -> None:
         server = Server(ServerOptions(max_payload_bytes=1000))
         protocol, _ = open_protocol(server)
@@ -110,7 +110,7 @@ def test_junk_never_raises_and_ends_in_a_close_or_in_nothing(junk: list[bytes], 
     text=st.text(max_size=60)
     | st.from_regex(r"4[0-6]\d{0,3}(/[a-z]*,)?\d{0,4}[\[{\"\]}a-z0-9,:]{0,30}", fullmatch=True)
 )
-def test_odd_packets_never_raise(text: str) -> None:
+def test_malformed_packets_never_raise(text: str) -> None:
     async def run() -> None:
         server = Server(ServerOptions(namespaces=("*",)))
         protocol, _ = open_protocol(server)
@@ -134,10 +134,10 @@ async def test_a_clients_close_frame_is_answered_and_ends_the_session(recording:
     assert [reason.value for _, reason in recording.of("connection_closed")] == ["transport close"]
 
 
-async def test_a_close_frame_right_behind_a_malformed_packet_leaves_nothing_behind(recording: Any) -> None:
+async def test_a_close_frame_after_a_malformed_packet_still_ends_the_session(recording: Any) -> None:
     server = Server(observer=recording)
     protocol, transport = open_protocol(server)
-    protocol.data_received(masked(Opcode.PING, b""))  # brings in the parser, which reads the close frame ahead
+    protocol.data_received(masked(Opcode.PING, b""))  # switches to the parser, which reads ahead to the close frame
     protocol.data_received(masked(Opcode.TEXT, b"4no packet") + masked(Opcode.CLOSE, b"\x03\xe8"))
     assert transport.closed
     assert server.connections == 0
@@ -145,7 +145,7 @@ async def test_a_close_frame_right_behind_a_malformed_packet_leaves_nothing_behi
     protocol.connection_lost(None)
 
 
-async def test_our_close_waits_for_the_clients_answer(recording: Any) -> None:
+async def test_a_close_by_the_server_waits_for_the_clients_close_frame(recording: Any) -> None:
     server = Server(observer=recording)
     protocol, transport = open_protocol(server)
     protocol.shutdown()
@@ -168,12 +168,12 @@ async def test_our_close_waits_for_the_clients_answer(recording: Any) -> None:
     ],
     ids=["no packet", "no text", "too large", "close frame", "half-closed", "shutdown"],
 )
-def test_a_client_that_does_not_read_keeps_no_closed_connection_open(end: Any) -> None:
+def test_a_closing_connection_is_aborted_if_its_client_does_not_read(end: Any) -> None:
     async def run() -> None:
         server = Server()
         protocol, transport = open_protocol(server)
         protocol.pause_writing()
-        end(protocol)  # a transport that is closed stays until its buffer is empty: here for ever
+        end(protocol)  # a closed transport stays open until its buffer is empty: here forever
         assert not transport.aborted
         await asyncio.sleep(3)
         assert transport.aborted
@@ -208,7 +208,7 @@ async def test_a_paused_transport_takes_the_connection_off_the_fast_path() -> No
         b"nonsense\r\n\r\n",
     ],
 )
-async def test_a_handshake_that_is_none_is_refused(head: bytes, recording: Any) -> None:
+async def test_an_invalid_handshake_is_refused(head: bytes, recording: Any) -> None:
     server = Server(observer=recording)
     protocol = websocket_protocol(server.engine, TrustedProxies(()))(Config(lambda: None), ServerState(), {})
     transport = StreamTransport()
