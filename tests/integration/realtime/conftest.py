@@ -13,23 +13,9 @@ import pytest
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
-from roomcast.realtime import Observer, ServeOptions, Server, Site, serve
+from roomcast.realtime import ServeOptions, Server, Site, serve
+from support.recording_observer import RecordingObserver
 from support.waiting import until
-
-
-class Recording(Observer):
-    """An observer that remembers."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"calls", "of"} or name.startswith("__"):
-            return super().__getattribute__(name)
-        return lambda *args: self.calls.append((name, *args))
-
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        return [call[1:] for call in self.calls if call[0] == name]
 
 
 @dataclass
@@ -130,5 +116,5 @@ def until_() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def recording() -> Recording:
-    return Recording()
+def recording() -> RecordingObserver:
+    return RecordingObserver()

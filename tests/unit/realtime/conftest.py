@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import Observer, Reason, Server
+from roomcast.realtime import Reason, Server
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.wire.engineio_http import TransportName
+from support.recording_observer import RecordingObserver
 
 
 class StreamTransport(asyncio.Transport):
@@ -135,24 +136,9 @@ async def settle(turns: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-class Recording(Observer):
-    """An observer that remembers."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in {"calls", "of"} or name.startswith("__"):
-            return super().__getattribute__(name)
-        return lambda *args: self.calls.append((name, *args))
-
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        return [call[1:] for call in self.calls if call[0] == name]
-
-
 @pytest.fixture
-def recording() -> Recording:
-    return Recording()
+def recording() -> RecordingObserver:
+    return RecordingObserver()
 
 
 @pytest.fixture
