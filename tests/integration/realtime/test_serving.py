@@ -28,7 +28,6 @@ from roomcast.realtime import (
     serve,
 )
 from support.ports import free_port
-from support.stopwatch import Stopwatch
 
 SCRIPT = Path(__file__).with_name("serving_process.py")
 ROOT = Path(__file__).parents[3]

@@ -98,7 +98,8 @@ async def test_the_number_of_running_coroutines_is_limited_and_a_full_inbox_paus
 
 
 async def test_waiting_events_pause_reading_at_their_size_limit(peer: Any, settle: Any) -> None:
-    server = Server(ServerOptions(handler_concurrency=1, max_payload_bytes=1000))
+    event = '42["work","' + "x" * 600 + '"]'
+    server = Server(ServerOptions(handler_concurrency=1, max_payload_bytes=2 * len(event[1:])))
     gate = asyncio.Event()
 
     @server.on("work")
@@ -107,13 +108,15 @@ async def test_waiting_events_pause_reading_at_their_size_limit(peer: Any, settl
 
     client = peer(server)
     await client.enter()
-    for _ in range(3):
-        client.say('42["work","' + "x" * 600 + '"]')
+    assert not client.connection.inbox_full
+    for waiting in range(3):
+        client.say(event)
         await settle()
-    assert client.transport.paused
+        assert client.transport.paused is client.connection.inbox_full is (waiting == 2)
     gate.set()
     await settle(20)
     assert not client.transport.paused
+    assert not client.connection.inbox_full
 
 
 async def test_a_handler_that_disconnects_its_own_socket_finishes_before_the_disconnect_handler(peer: Any) -> None:

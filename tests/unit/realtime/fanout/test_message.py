@@ -20,6 +20,11 @@ def test_an_event_is_encoded_and_framed_once_for_each_namespace() -> None:
     assert event.message("/a") is not event.message("/b")
 
 
+def test_the_arguments_of_an_event_are_available_in_both_forms() -> None:
+    assert EncodedEvent.from_args("x", 1, [2]).args == ("x", 1, [2])
+    assert EncodedEvent.from_json(b'["x",1,[2]]').args == ["x", 1, [2]]
+
+
 def test_bytes_anywhere_become_attachments_on_both_transports() -> None:
     message = EncodedEvent.from_args("f", {"a": [b"\x00\xff"]}).message("/")
     text = b'451-["f",{"a":[{"_placeholder":true,"num":0}]}]'
