@@ -45,7 +45,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="Directory of the SQLite database (default: ROOMCAST_DATA, else ./data)."
-        " Cannot be combined with a DATABASE_URL of PostgreSQL.",
+        " Cannot be combined with a PostgreSQL DATABASE_URL.",
         show_default=False,
     ),
 ]
@@ -154,7 +154,7 @@ def gateway(
             min=1,
             max=64,
             help="Number of gateway processes on the port, for example one per core. More than one requires Redis."
-            " Each request to /health reaches one of them.",
+            " A request to /health is answered by one of them.",
         ),
     ] = 1,
     insecure: Insecure = False,
@@ -179,13 +179,13 @@ def migrate(
         bool,
         typer.Option(
             "--new-epoch",
-            help="Use once after PostgreSQL was restored from a backup: clients that received events missing from the"
-            " backup then load their chats again.",
+            help="Use once after PostgreSQL was restored from a backup. Clients that have received events missing from"
+            " the backup then reload their chats.",
             show_default=False,
         ),
     ] = False,
 ) -> None:
-    """Create the database or migrate it to the schema of this version. `up` and `api` do this at every start, too."""
+    """Create the database, or migrate it to the schema of this version. `up` and `api` also do this at every start."""
     with _errors_reported():
         settings = _configure()
         from roomcast.app.backend import migrate_database
@@ -202,11 +202,15 @@ def migrate(
 
 @app.command()
 def token(
-    user_id: Annotated[str, typer.Argument(help="User id that the token stands for.")],
+    user_id: Annotated[str, typer.Argument(help="Id of the user that the token authenticates.")],
     ttl: Annotated[int, typer.Option(min=1, help="Lifetime in seconds.")] = 3600,
     service: Annotated[
         bool,
-        typer.Option("--service", help="For another backend: may act for any user and send as AI.", show_default=False),
+        typer.Option(
+            "--service",
+            help="Create a token for another backend, which may act for any user and send messages as AI.",
+            show_default=False,
+        ),
     ] = False,
 ) -> None:
     """Create an access token, signed with ROOMCAST_SECRET, and print it."""
@@ -225,7 +229,7 @@ def token(
 
 
 def _configure() -> Settings:
-    """Read the environment, and set up logging as it says."""
+    """Read the settings from the environment, and configure logging."""
     from roomcast.observability.logs import configure_logging
     from roomcast.settings import read_settings
 

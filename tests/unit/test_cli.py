@@ -33,7 +33,7 @@ def test_every_command_has_a_help_text(run, command) -> None:
 @pytest.mark.parametrize("command", ["up", "api", "migrate"])
 def test_the_help_says_that_data_cannot_be_combined_with_postgresql(run, command) -> None:
     text = run(command, "--help", COLUMNS="500").stdout
-    assert "Cannot be combined with a DATABASE_URL of PostgreSQL" in text
+    assert "Cannot be combined with a PostgreSQL DATABASE_URL" in text
 
 
 def test_the_version_is_shown(run) -> None:

@@ -1,4 +1,4 @@
-"""The users that are notified of a chat's activity: its members, and recent authors while authentication is off.
+"""The users that are notified of a chat's activity: its members; while authentication is off, recent authors too.
 
 Layer: chat.
 """
@@ -46,16 +46,16 @@ class _CachedMembers:
 
 
 class MemberCache:
-    """Members per chat, cached as long as no membership change can have been missed.
+    """Caches the members of each chat until a membership change may have been missed.
 
     An entry stays valid while this process commits every later event of the chat and none of them changes the members.
-    A jump in seq means that another process committed an event, and invalidates the entry. A removed member is
-    therefore not notified of events after the removal.
+    A gap in seq means that another process committed an event, so the entry is dropped. A removed member is therefore
+    not notified of events after the removal.
 
     Args:
         store: Queried for chats without a valid entry.
-        max_members: Members returned per chat.
-        max_chats: Chats cached at the same time; beyond it the least recently used entry is dropped.
+        max_members: Maximum number of members returned per chat.
+        max_chats: Maximum number of cached chats; above it, the least recently used entry is dropped.
     """
 
     def __init__(self, store: MemberLookup, *, max_members: int, max_chats: int) -> None:
@@ -65,7 +65,7 @@ class MemberCache:
         self._entries: OrderedDict[str, _CachedMembers] = OrderedDict()
 
     def apply(self, event: StoredEvent) -> None:
-        """Advance or invalidate the chat's entry. Takes every event that this process commits."""
+        """Advance or drop the chat's entry. Call it for every event that this process commits."""
         entry = self._entries.get(event.chat_id)
         if entry is None:
             return
@@ -82,7 +82,7 @@ class MemberCache:
             StoreUnavailable: the database did not answer.
         """
         entry = self._entries.get(chat_id)
-        # An entry may lag behind the event: changes that were committed during its query are not in it.
+        # A cached entry may be older than the event: events committed while its query ran do not advance it.
         if entry is not None and entry.includes(epoch, seq):
             self._entries.move_to_end(chat_id)
         else:
@@ -98,8 +98,8 @@ class RecentAuthors:
     """The users that recently wrote to each chat through this process.
 
     Args:
-        max_chats: Chats remembered; beyond it the one written to longest ago is dropped.
-        max_authors: Authors remembered per chat, the most recent ones.
+        max_chats: Maximum number of chats; above it, the chat with the oldest last write is dropped.
+        max_authors: Maximum number of authors per chat; above it, the least recent author is dropped.
     """
 
     def __init__(self, *, max_chats: int, max_authors: int) -> None:
@@ -119,5 +119,5 @@ class RecentAuthors:
             self._chats.popitem(last=False)
 
     def of(self, chat_id: str) -> Sequence[str]:
-        """The chat's recent authors, the latest last."""
+        """The chat's recent authors; the most recent is last."""
         return tuple(self._chats.get(chat_id, ()))

@@ -1,6 +1,6 @@
-"""The gateway's plain HTTP: the guide's health check, and the routes of its process.
+"""HTTP routes of the gateway beside Socket.IO: ``GET /health`` and the routes that the caller adds.
 
-Layer: gateway. Source: the guide's ``server.ts`` (the same JSON).
+Layer: gateway. Source: the guide's ``server.ts`` (the JSON of ``/health``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from roomcast.observability.http import HttpResponse, PlainApp, Route, json_resp
 
 
 def health_app(connections: Callable[[], int], routes: Mapping[str, Route] | None = None) -> PlainApp:
-    """An application with ``GET /health`` and ``routes``; other paths answer 404.
+    """An application that serves ``GET /health`` and ``routes``, and responds to other paths with 404.
 
     Args:
         connections: Returns the number of connected clients.
-        routes: Further routes by path.
+        routes: Additional routes by path.
     """
 
     def health() -> HttpResponse:

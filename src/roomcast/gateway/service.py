@@ -95,8 +95,8 @@ class Gateway:
         """The ASGI application.
 
         Args:
-            fallback: Serves every path except Socket.IO's; None: the health check and ``routes``.
-            routes: Further routes by path.
+            fallback: Serves every path except Socket.IO's; None: serve the health check and ``routes``.
+            routes: Additional routes by path.
         """
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 

@@ -1,7 +1,7 @@
 """Engine.IO over HTTP: the query string, the checks of a request, and the body of an error response.
 
 Layer: wire (standard library only). Source: Engine.IO protocol v4, "Query parameters"; engine.io 6 ``lib/server.ts``
-``verify`` and ``handshake``, whose order of checks decides the error code of a request with two faults.
+``verify`` and ``handshake``. The order of the checks is Node's, so a request with two faults gets Node's error code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROTOCOL_VERSION: Final = "4"
 
 @unique
 class TransportName(StrEnum):
-    """Transports; the values are those of the query string and the OPEN packet."""
+    """Transports, named as in the query string and the OPEN packet."""
 
     POLLING = "polling"
     WEBSOCKET = "websocket"
@@ -47,10 +47,10 @@ class EngineQuery:
 
 
 def parse_query(query_string: str | bytes, limits: Limits = DEFAULT_LIMITS) -> EngineQuery:
-    """Parse a query string. As in Node, a repeated field has its last value, and invalid UTF-8 becomes U+FFFD.
+    """Parse a query string. As in Node, the last value of a repeated field counts, and invalid UTF-8 becomes U+FFFD.
 
     Raises:
-        RequestRefused: ``BAD_REQUEST``: more than ``max_query_fields`` fields.
+        RequestRefused: ``BAD_REQUEST``, if there are more than ``max_query_fields`` fields.
     """
     text = query_string if isinstance(query_string, str) else query_string.decode("latin-1")
     try:
@@ -81,14 +81,14 @@ def check_request(
         The requested transport.
 
     Raises:
-        RequestRefused: with the error code that Node would answer.
+        RequestRefused: a check failed; the error code is the one that Node returns.
     """
     # "Query parameters": ``transport`` is mandatory.
     if query.transport not in transports:
         raise RequestRefused(HttpError.UNKNOWN_TRANSPORT, f"transport {quote(query.transport)}")
     transport = TransportName(query.transport)
     if websocket != (transport is TransportName.WEBSOCKET):
-        # Node completes such a websocket handshake and closes the websocket at once. Refusing it has the same effect.
+        # Node completes such a websocket handshake and immediately closes the websocket. Here it is refused instead.
         raise RequestRefused(HttpError.BAD_REQUEST, "transport and request do not match")
     if query.sid:
         # "Sending data", "Receiving data": 400 if the session id is not known.
@@ -107,5 +107,5 @@ def check_request(
 
 
 def error_body(error: RequestRefused) -> bytes:
-    """The JSON body of the response, to be sent as ``application/json`` with ``error.status``."""
+    """The JSON body of the error response, to be sent as ``application/json`` with ``error.status``."""
     return json.dumps({"code": int(error.http_error), "message": error.message}, separators=(",", ":")).encode()

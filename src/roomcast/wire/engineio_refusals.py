@@ -25,7 +25,7 @@ class HttpError(IntEnum):
     UNSUPPORTED_PROTOCOL_VERSION = 5
 
 
-# Exactly the texts of Node, since clients display them and compare with them.
+# Identical to Node's texts, since clients display them and compare against them.
 HTTP_ERROR_MESSAGES: Final[dict[HttpError, str]] = {
     HttpError.UNKNOWN_TRANSPORT: "Transport unknown",
     HttpError.UNKNOWN_SID: "Session ID unknown",
@@ -37,13 +37,13 @@ HTTP_ERROR_MESSAGES: Final[dict[HttpError, str]] = {
 
 
 class RequestRefused(RemoteError):
-    """Answer this HTTP request or websocket handshake with an Engine.IO error.
+    """An HTTP request or websocket handshake must be answered with an Engine.IO error.
 
     Attributes:
         http_error: The Engine.IO error code.
         status: The HTTP status: 403 for ``FORBIDDEN``, else 400.
-        message: The text in the body: that of the code, unless another one is given.
-        effects: Effects on the session that the request names. Carry them out before the response.
+        message: The text in the response body; by default the one in `HTTP_ERROR_MESSAGES`.
+        effects: Effects on the session named in the request. The caller carries them out before it responds.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class RequestRefused(RemoteError):
 
     @property
     def cause(self) -> str:
-        """A label from a small set for logs and metrics: the error code, or for ``FORBIDDEN`` the rule that applied."""
+        """A label for logs and metrics, from a small set: the error code, or for ``FORBIDDEN`` the failed check."""
         return self.detail if self.http_error is HttpError.FORBIDDEN else self.http_error.name.lower()
 
 
 class UpgradeRefused(RequestRefused):
-    """A websocket may not take over the session, which continues unchanged.
+    """A websocket upgrade was refused; the session continues on its current transport.
 
-    As in Node, complete the websocket handshake and then close the websocket. The conformance suites depend on that:
-    in their clients, a handshake that is answered with 400 raises an error without a handler.
+    As in Node, the caller completes the websocket handshake and then closes the websocket. The conformance suites
+    depend on this: in their clients, a 400 response to the handshake raises an error that they do not handle.
     """
 
     def __init__(self, detail: str) -> None:

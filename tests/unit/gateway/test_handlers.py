@@ -1,4 +1,4 @@
-"""Token expiry. The events are tested with real clients, in tests/integration/gateway."""
+"""Token checks and token expiry. Event handlers are tested with real clients in tests/integration/gateway."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DAY_S = 86_400.0
 class Socket:
     def __init__(self) -> None:
         self.emitted: list[tuple[str, Any]] = []
-        self.ended = False
+        self.disconnected = False
 
     def emit(self, event: str, *args: Any) -> None:
         self.emitted.append((event, args[0]))
 
     def disconnect(self) -> None:
-        self.ended = True
+        self.disconnected = True
 
 
 class Server:
@@ -63,14 +63,14 @@ class IdentityRecorder:
 
 
 class World:
-    """Handlers whose wall clock is the loop's clock."""
+    """Handlers that use the event loop's clock as the wall clock."""
 
     def __init__(self) -> None:
         clock = asyncio.get_running_loop().time
         self.server, self.joins, self.presence = Server(), Joins(), IdentityRecorder()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
-            self.server,  # type: ignore[arg-type]  # only the used part
+            self.server,  # type: ignore[arg-type]  # a stub with the members that are used
             self.joins,  # type: ignore[arg-type]  # same reason
             self.presence,  # type: ignore[arg-type]  # same reason
             None,  # type: ignore[arg-type]  # unused here
@@ -91,9 +91,9 @@ def test_a_socket_is_disconnected_when_its_token_expires_and_not_before(ttl_s) -
         world = World()
         socket = world.connect("s1", ttl_s)
         await asyncio.sleep(ttl_s + AUTH.leeway_s - 0.1)
-        assert not socket.ended
+        assert not socket.disconnected
         await asyncio.sleep(0.2)
-        assert socket.ended
+        assert socket.disconnected
         (event, error) = socket.emitted[0]
         assert (event, error["code"]) == ("error", "unauthorized")
 
@@ -108,7 +108,7 @@ def test_a_disconnected_socket_leaves_no_timer() -> None:
         del world.server.sockets["s1"]
         assert (world.joins.dropped, world.presence.users) == (["s1"], {})
         await asyncio.sleep(100)
-        assert not socket.ended
+        assert not socket.disconnected
 
     run_in_virtual_time(main())
 

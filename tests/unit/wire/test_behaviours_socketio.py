@@ -1,4 +1,4 @@
-"""The behaviours of the official Socket.IO suite that go beyond Engine.IO, without I/O."""
+"""The behaviours of the official Socket.IO suite, without I/O; those of Engine.IO are in test_behaviours_engineio."""
 
 import json
 
@@ -67,37 +67,37 @@ class TestConnect:
         assert engine.take() == ['44/random,{"message":"Invalid namespace"}']
         assert not engine.closed
 
-    def test_an_invalid_handshake_closes(self, engine: WebSocket) -> None:
+    def test_an_invalid_connect_packet_closes_the_connection(self, engine: WebSocket) -> None:
         engine.send("4abc")
         assert engine.closed
 
 
 class TestDisconnect:
-    def test_leaving_the_main_namespace_keeps_the_connection(self, server: Loopback, socket: WebSocket) -> None:
+    def test_leaving_the_main_namespace_keeps_the_connection_open(self, server: Loopback, socket: WebSocket) -> None:
         socket.send("41")
         assert socket.take() == []
         server.advance(PING_INTERVAL)
         assert socket.take() == ["2"]
 
-    def test_leaving_a_custom_namespace_keeps_the_main_one(self, socket: WebSocket) -> None:
+    def test_leaving_a_custom_namespace_keeps_the_main_namespace_connected(self, socket: WebSocket) -> None:
         socket.send("40/custom")
         assert len(socket.take()) == 2
         socket.send("41/custom")
         socket.send('42["message","message to main namespace"]')
         assert socket.take() == ['42["message-back","message to main namespace"]']
 
-    def test_a_packet_for_a_namespace_that_was_left_closes(self, socket: WebSocket) -> None:
+    def test_an_event_after_leaving_the_namespace_closes_the_connection(self, socket: WebSocket) -> None:
         socket.send("41")
         socket.send('42["message"]')
         assert socket.closed
 
 
 class TestMessage:
-    def test_a_text_event(self, socket: WebSocket) -> None:
+    def test_a_text_event_is_sent_and_received(self, socket: WebSocket) -> None:
         socket.send('42["message",1,"2",{"3":[true]}]')
         assert socket.take() == ['42["message-back",1,"2",{"3":[true]}]']
 
-    def test_a_binary_event(self, socket: WebSocket) -> None:
+    def test_a_binary_event_is_sent_and_received(self, socket: WebSocket) -> None:
         socket.send('452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
         socket.send(b"\x01\x02\x03")
         socket.send(b"\x04\x05\x06")
@@ -107,11 +107,11 @@ class TestMessage:
             b"\x04\x05\x06",
         ]
 
-    def test_a_text_event_with_an_ack(self, socket: WebSocket) -> None:
+    def test_a_text_event_is_acknowledged(self, socket: WebSocket) -> None:
         socket.send('42456["message-with-ack",1,"2",{"3":[false]}]')
         assert socket.take() == ['43456[1,"2",{"3":[false]}]']
 
-    def test_a_binary_event_with_an_ack(self, socket: WebSocket) -> None:
+    def test_a_binary_event_is_acknowledged(self, socket: WebSocket) -> None:
         socket.send('452-789["message-with-ack",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]')
         socket.send(b"\x01\x02\x03")
         socket.send(b"\x04\x05\x06")
@@ -122,13 +122,13 @@ class TestMessage:
         ]
 
     @pytest.mark.parametrize("packet", ["4abc", "42{}", '42abc["message-with-ack",1,"2",{"3":[false]}]'])
-    def test_an_invalid_format_closes(self, socket: WebSocket, packet: str) -> None:
+    def test_an_invalid_packet_closes_the_connection(self, socket: WebSocket, packet: str) -> None:
         socket.send(packet)
         assert socket.closed
 
 
 class TestSampleSession:
-    def test_the_sample_session_of_the_document(self, server: Loopback) -> None:
+    def test_the_sample_session_of_the_protocol_documentation(self, server: Loopback) -> None:
         opened = server.get("EIO=4&transport=polling&t=N8hyd6w")
         sid = json.loads(opened.text[1:])["sid"]
         session = f"EIO=4&transport=polling&t=N8hyd7H&sid={sid}"

@@ -11,7 +11,7 @@ import { subscribeToNothing, useChatSession } from './use-chat-session.ts';
 import { usePresence, useTyping } from './use-participants.ts';
 
 export interface UseChatOptions {
-  /** Returns the initial state and sends no request while true. */
+  /** While true, the hook returns the initial state and sends no requests. */
   skip?: boolean;
 }
 
@@ -19,17 +19,17 @@ export interface UseChatOptions {
 export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   /** Ids of other users who are typing, in the order in which they started. */
   typingUsers: readonly string[];
-  /** Users who are online, including the own user; `stale` while the list may be outdated. */
+  /** Online users, including the current user; `stale` is true while the list may be outdated. */
   presence: PresenceSnapshot;
-  /** Sends a message, whose entry is in `messages` at once. Never rejects: the entry's `status` shows the outcome. */
+  /** Sends a message and adds its entry to `messages` immediately. Never rejects: the entry's `status` is the outcome. */
   sendMessage: (content: string) => Promise<ChatEntry>;
   /** Sends a failed entry again. */
   retry: (key: string) => void;
   /** Removes a failed entry. */
   discard: (key: string) => void;
-  /** Loads the page before the first message. Never rejects: a failure is set as `error`. */
+  /** Loads the page of messages before the oldest loaded one. Never rejects: a failure is reported in `error`. */
   loadOlder: () => Promise<void>;
-  /** Sends typing notifications: call it with true for each keystroke, false when the field is empty. Never throws. */
+  /** Sends typing notifications. Call with true on each keystroke, with false when the field is empty. Never throws. */
   setTyping: (typing: boolean) => void;
 }
 
@@ -38,7 +38,7 @@ const getInitialChat = (): Omit<ChatSnapshot, 'chatId'> => INITIAL_CHAT;
 /**
  * Loads and joins a chat while mounted, and keeps it up to date.
  *
- * @param chatId - Null or undefined: no chat. Then `sendMessage` throws.
+ * @param chatId - If null or undefined, no chat is loaded and `sendMessage` throws.
  */
 export function useChat(chatId: string | null | undefined, { skip = false }: UseChatOptions = {}): UseChatResult {
   const id = skip ? null : chatId;
@@ -63,7 +63,7 @@ function actionsOf(
       return session.send(content);
     },
     retry: (key) => {
-      session?.retry(key).catch(() => undefined); // A double click: the first call already retries it.
+      session?.retry(key).catch(() => undefined); // Rejects on a double click: the entry is no longer failed.
     },
     discard: (key) => session?.discard(key),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),

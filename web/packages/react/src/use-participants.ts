@@ -8,7 +8,7 @@ const getInitialPresence = (): PresenceSnapshot => INITIAL_PRESENCE;
 const getNoUsers = (): readonly string[] => NO_USERS;
 
 /**
- * Users who are online in a chat, including the own user. Follows the chat while mounted, without loading it.
+ * Online users of a chat, including the current user. Follows the chat while mounted, without loading it.
  *
  * @param chatId - Null or undefined: no chat.
  */

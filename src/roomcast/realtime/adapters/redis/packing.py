@@ -1,4 +1,4 @@
-"""msgpack as Node's notepack.io writes and reads it, bounded.
+"""Encodes and decodes msgpack compatibly with Node's notepack.io; limits what it decodes.
 
 Layer: realtime. Source: notepack.io 3.0 (`lib/encode.js`, `lib/decode.js`); msgpack specification, "Timestamp".
 """
@@ -16,8 +16,8 @@ from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.limits import DEFAULT_LIMITS
 
-# msgpack allocates a list when it reads its length, 8 bytes for each item, and up to 1,024 lists can be open at one
-# time: without a bound a short hostile message could allocate gigabytes.
+# The decoder allocates a list as soon as it has read the list's length: 8 bytes per item, for up to 1,024 nested lists.
+# Without this limit, a short hostile message could make it allocate gigabytes.
 _MAX_ITEMS: Final = 65_536
 _MAX_DEPTH: Final = DEFAULT_LIMITS.max_json_depth
 _MIN_INT: Final = -(2**63)
@@ -29,26 +29,26 @@ def pack(value: Any) -> bytes:
     """Encode one value.
 
     Args:
-        value: JSON types as `json` takes them, with ``bytes`` anywhere as a value.
+        value: JSON types as `json` accepts them; values at any depth may also be ``bytes``.
 
     Raises:
-        EncodeError: a value has another type.
+        EncodeError: a value has any other type.
     """
     try:
-        # Lone surrogates survive between servers of this package; Node reads them as U+FFFD.
+        # Servers of this package preserve lone surrogates; Node decodes them as U+FFFD.
         return bytes(msgpack.packb(value, strict_types=True, default=_plain, unicode_errors="surrogatepass"))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise EncodeError(f"the value cannot be encoded as msgpack: {error}") from error
 
 
 def _plain(value: Any) -> Any:
-    """Convert what ``strict_types`` rejects, as `json` would: too large numbers, and subclasses."""
+    """Convert values that ``strict_types`` rejects (subclasses, integers out of range) to plain types."""
     match value:
         case str():
             return str.__str__(value)
         case int():
             whole = int(value)
-            # Larger ones become doubles, as all of JavaScript's numbers are.
+            # Integers out of range become doubles: every JavaScript number is one.
             return whole if _MIN_INT <= whole <= _MAX_UINT else float(whole)
         case float():
             return float(value)
@@ -58,18 +58,18 @@ def _plain(value: Any) -> Any:
             return dict(value)
         case bytearray() | memoryview() | bytes():
             return bytes(value)
-    raise EncodeError(f"a value of type {type(value).__name__} cannot be sent: give JSON types or bytes")
+    raise EncodeError(f"a value of type {type(value).__name__} cannot be sent: use JSON types or bytes")
 
 
 def unpack(data: bytes) -> Any:
-    """Decode one message of an untrusted sender.
+    """Decode one message from an untrusted sender.
 
     Returns:
-        JSON types and ``bytes``; dates as ``Date.toJSON`` writes them, numbers that are not finite as None.
+        JSON types and ``bytes``. Dates are strings as from ``Date.toJSON``; non-finite numbers are None.
 
     Raises:
-        MalformedMessage: it is not exactly one msgpack value, has too many items, is nested too deep, or has an
-            extension type other than dates and those of older notepack versions.
+        MalformedMessage: ``data`` is not exactly one msgpack value, has too many items, is nested too deeply, or has
+            an extension type other than timestamps and type 0 of notepack before version 3.
     """
     try:
         value = msgpack.unpackb(
@@ -89,7 +89,7 @@ def unpack(data: bytes) -> Any:
 
 
 def _extension(code: int, data: bytes) -> Any:
-    # Written by notepack before version 3.
+    # Notepack before version 3 wrote `undefined` (1 byte), dates (8 bytes) and buffers as extension type 0.
     if code == 0:
         match len(data):
             case 1:
@@ -110,7 +110,7 @@ def _json_value(value: Any, depth: int) -> Any:
     if kind is msgpack.Timestamp:
         return _iso(value.seconds * 1_000 + value.nanoseconds // 1_000_000)
     if depth == 0:
-        raise MalformedMessage(f"nested deeper than {_MAX_DEPTH}")
+        raise MalformedMessage(f"nested deeper than {_MAX_DEPTH} levels")
     if kind is list:
         return [_json_value(item, depth - 1) for item in value]
     return {_key(key): _json_value(item, depth - 1) for key, item in value.items()}
@@ -118,7 +118,7 @@ def _json_value(value: Any, depth: int) -> Any:
 
 def _key(key: Any) -> str:
     if not isinstance(key, str):
-        raise MalformedMessage("an object key must be text")
+        raise MalformedMessage("an object key must be a string")
     return key
 
 
@@ -126,6 +126,6 @@ def _iso(milliseconds: int) -> str | None:
     try:
         moment = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
-        # Outside the years 1 to 9999. `toJSON` of an invalid date is null.
+        # `datetime` covers the years 1 to 9999. Other dates become null, as `toJSON` of an invalid date does.
         return None
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03d}Z"

@@ -1,4 +1,4 @@
-/** The messages of one day under its date. */
+/** The messages of one day, under a heading with the date. */
 import { useFormats } from '../i18n/language.ts';
 import { useToday } from '../ui/useToday.ts';
 import { MessageGroup } from './MessageGroup.tsx';

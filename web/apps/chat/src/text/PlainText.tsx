@@ -1,4 +1,4 @@
-/** The text of a message, with web addresses as links. The style sheet keeps its line breaks. */
+/** The text of a message, with web addresses as links. The style sheet preserves line breaks in the text. */
 import { memo } from 'react';
 
 import { splitLinks } from './links.ts';
