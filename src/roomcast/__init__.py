@@ -21,7 +21,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``contract`` | typed events and payloads |
 | ``wire`` | Engine.IO and Socket.IO, sans-I/O |
 | ``redis_client`` | connections and commands to Redis |
-| ``backoff`` | pauses between attempts, with jitter |
+| ``backoff`` | pauses between retries, with jitter |
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Pauses between retries, jittered intervals, and thinned-out log lines.
+"""Pauses between retries, jittered intervals, and a limit for repeated log lines.
 
 Layer: below all others (standard library only). Source: "Exponential Backoff And Jitter", AWS Architecture Blog; the
 jitter is its "equal jitter": half of a pause is fixed, the other half is random.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from typing import Final
 
-# Beyond it the cap has long been reached, and powers of two outgrow a float.
+# Limits the exponent: higher powers of two would overflow a float, and the cap is reached long before.
 _MAX_DOUBLINGS: Final = 32
 
 
 def jittered(interval_s: float, low: float = 0.5, high: float = 1.0) -> float:
-    """A random time between ``low`` and ``high`` times ``interval_s``, so that processes do not act in step."""
+    """A random time between ``low`` and ``high`` times ``interval_s``, so that processes do not act simultaneously."""
     return interval_s * random.uniform(low, high)  # noqa: S311 - not a secret
 
 
@@ -27,11 +27,11 @@ class Backoff:
     """Exponential backoff with equal jitter and a cap.
 
     Args:
-        first_s: Longest first pause.
-        max_s: Longest pause.
+        first_s: Maximum of the first pause, doubled with each failure.
+        max_s: Maximum of every pause.
 
     Attributes:
-        failures: Pauses since the last `reset`.
+        failures: Failures since the last `reset`.
     """
 
     __slots__ = ("_first_s", "_max_s", "failures")
@@ -48,5 +48,5 @@ class Backoff:
         return jittered(longest_s)
 
     def reset(self) -> None:
-        """Start over: an attempt succeeded."""
+        """Start over with the first pause, after an attempt succeeded."""
         self.failures = 0

@@ -1,7 +1,7 @@
 """The `roomcast` command.
 
 Exit codes: 0 success (Ctrl-C included), 1 failure, 2 invalid options or environment. An expected failure prints one
-line; a traceback is a bug. Each command imports what it needs when it runs, so that ``--help`` is fast.
+line; a traceback is a bug. Imports are inside the commands, so that ``--help`` is fast.
 
 Layer: cli.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-#: Ctrl-C before the servers have started; later it is an ordinary stop.
+#: Ctrl-C before the servers have started; after that, Ctrl-C is an ordinary stop.
 EXIT_INTERRUPTED: Final = 130
 
 app = typer.Typer(
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open missing standard streams, or the first sockets would get their numbers and receive printed text."""
+    """Open missing standard streams: otherwise sockets could get their descriptors and receive printed text."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
@@ -258,7 +258,7 @@ def _exit(message: str, code: int) -> None:
 
 
 def _report_ready(config: ProcessConfig) -> None:
-    """Print the addresses; all of them accept connections."""
+    """Print the addresses. Called when all of them accept connections."""
     try:
         _print_addresses(config)
     except OSError as error:

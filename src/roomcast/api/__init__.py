@@ -6,9 +6,9 @@ May import: auth, chat, contract.
 |---|---|
 | ``app`` | `create_api`: the ASGI application |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
-| ``callers`` | bearer token to caller |
+| ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
 | ``middleware`` | checks of the Host header, the content type and the size of a body |
 | ``page`` | the files of the chat page and their headers |
-| ``services``, ``options`` | the use cases and the options that `create_api` is given |
+| ``services``, ``options`` | the arguments of `create_api`: use cases and options |
 """

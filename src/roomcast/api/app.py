@@ -31,7 +31,7 @@ from roomcast.contract.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
-#: Status and code of each error of the domain.
+#: HTTP status and error code of each error of the domain.
 _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     ChatNotFound: (404, ErrorCode.CHAT_NOT_FOUND),
     NotAMember: (403, ErrorCode.FORBIDDEN),
@@ -71,11 +71,11 @@ class _Api(FastAPI):
 
 
 def create_api(services: ApiServices, options: ApiOptions | None = None) -> FastAPI:
-    """Create the REST API with the chat page. It has no lifespan: the caller starts and stops ``services``.
+    """Create the REST API with the chat page. It has no lifespan of its own: the caller starts and stops ``services``.
 
     Args:
         services: The use cases behind the routes.
-        options: None: the defaults.
+        options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
     middleware = [Middleware(BodyCheck)]
@@ -85,7 +85,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         title="Roomcast",
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
-        # The interactive pages load scripts from another host; /openapi.json remains.
+        # FastAPI's interactive pages load scripts from another host. /openapi.json is still served.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -98,6 +98,6 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.include_router(router)
-    # The default, not a route: a route for every path would turn a wrong method (405) into 404.
+    # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
     app.router.default = StaticPage(connect_sources=options.connect_sources)
     return app

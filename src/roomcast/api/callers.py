@@ -1,4 +1,4 @@
-"""The caller of a request, from its bearer token; anonymous while authentication is off.
+"""Determines the caller of a request from its bearer token. Without authentication the caller is anonymous.
 
 Layer: api. Source: RFC 6750 (bearer tokens).
 """
@@ -21,8 +21,8 @@ def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> C
     """Authenticate an Authorization header.
 
     Args:
-        verifier: None: authentication is off.
-        authorization: The value of the header; None: absent.
+        verifier: Verifies the token; None: authentication is off.
+        authorization: The value of the header; None: the header is absent.
 
     Raises:
         HTTPException: 401, the header is missing or its token is invalid.
@@ -39,7 +39,7 @@ def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> C
     return Caller(None if identity.service else identity.user_id, service=identity.service)
 
 
-#: Only describes the scheme in the OpenAPI document; `authenticate` reads the header, with more precise errors.
+#: Documents the scheme in OpenAPI only; `authenticate` reads the header and gives more precise errors.
 _SCHEME: Final = HTTPBearer(auto_error=False, description="An access token. Not required while authentication is off.")
 
 

@@ -1,4 +1,4 @@
-"""Options of the API. Imports no web framework, so that a configuration can be checked without it.
+"""Options of the API. This module imports no web framework, so that a configuration can be checked without one.
 
 Layer: api.
 """
@@ -13,8 +13,8 @@ class ApiOptions:
     """Options of the API.
 
     Attributes:
-        gateway_url: URL of the gateway for browsers; None: it is on the host of the API, at ``gateway_port``.
-        gateway_port: None: the port of the API.
+        gateway_url: URL of the gateway for browsers; None: the host of the API, at ``gateway_port``.
+        gateway_port: Port of the gateway; None: the port of the API.
         allowed_hosts: Accepted values of the Host header, without a port, IPv6 in brackets; None: all. Required without
             authentication, as protection against DNS rebinding.
         connect_sources: Origins of the gateway, for the content security policy of the page.

@@ -1,9 +1,9 @@
 """The chat page: the files of the web build, with headers that protect against hostile chat text.
 
 - Assets have a hash in their names and are cached for ever; the document is revalidated each time.
-- Links to chats answer the document. So do unknown paths, with status 404: a person sees the page's own message, and a
-  program sees the status.
-- Without a build, a plain text says how to create one.
+- The path of a chat returns the document. An unknown path returns it, too, with status 404: a person sees the page's
+  own message, and a program sees the status.
+- If the page is not built, a plain text explains how to build it.
 
 Layer: api. Source: W3C Content Security Policy 3.
 """
@@ -33,7 +33,7 @@ def content_security_policy(connect_sources: Sequence[str]) -> str:
     """The Content-Security-Policy of the page.
 
     Args:
-        connect_sources: Further origins that the page connects to: those of the gateway, as http(s) and ws(s).
+        connect_sources: Further origins that the page connects to: the gateway's, each as http(s) and as ws(s).
     """
     return "; ".join(
         (
@@ -72,7 +72,7 @@ class StaticPage:
         """Answer with a file, the document or a problem. WebSockets are rejected: they belong to the gateway."""
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1000})  # not accepted: 403
+            await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             return
         response = self._answer(scope["method"], scope["path"])
         await response(scope, receive, send)

@@ -21,7 +21,7 @@ from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
-#: The codes of statuses that FastAPI and Starlette produce.
+#: The default error code of each HTTP status.
 CODES: Final[dict[int, ErrorCode]] = {
     400: ErrorCode.BAD_REQUEST,
     401: ErrorCode.UNAUTHORIZED,
@@ -36,7 +36,7 @@ CODES: Final[dict[int, ErrorCode]] = {
     500: ErrorCode.INTERNAL,
     503: ErrorCode.UNAVAILABLE,
 }
-#: Listed errors of one request; it can have as many as it has members.
+#: Maximum number of errors that one response lists: a request can have any number of invalid members.
 MAX_ITEMS: Final = 20
 
 
@@ -52,8 +52,8 @@ def problem_response(
 
     Args:
         status: HTTP status.
-        detail: What is wrong and what to do, for people.
-        code: For programs; None: the code of the status.
+        detail: Text for people: what is wrong and what to do.
+        code: Error code for programs; None: the default code of the status.
         errors: The invalid members of the request.
         headers: Further response headers.
     """
@@ -68,7 +68,7 @@ def problem_response(
         ),
         errors=list(errors) if errors else None,
     )
-    # ASCII only: it may quote the request, and a lone surrogate cannot be encoded as UTF-8.
+    # ASCII only: the text may quote the request, and a lone surrogate cannot be encoded as UTF-8.
     body = json.dumps(problem.model_dump(mode="json", by_alias=True))
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -101,7 +101,7 @@ async def _on_http(_request: Request, error: Exception) -> Response:
 
 async def _on_internal_error(request: Request, error: Exception) -> Response:
     logger.error("request failed", exc_info=error, extra={"method": request.method, "path": request.scope["path"]})
-    return problem_response(500, "internal error; it was logged, and repeating the request may help")
+    return problem_response(500, "internal error; the cause was logged, and a retry may succeed")
 
 
 def install_problems(app: FastAPI) -> None:

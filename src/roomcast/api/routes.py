@@ -1,6 +1,6 @@
-"""The routes: from HTTP to a use case and back. They contain no business rules.
+"""The routes: each translates between HTTP and a use case. They contain no business rules.
 
-Events and messages are sent as the bytes that were encoded at their commit.
+Events are sent as the bytes that were encoded at their commit.
 
 Layer: api.
 """
@@ -61,7 +61,7 @@ def _json(body: bytes | Output, status: int = 200) -> Response:
 
 
 def _trace(request: Request) -> str | None:
-    """The W3C ``traceparent`` header of the request; None: absent or invalid."""
+    """The W3C ``traceparent`` header of the request; None if it is absent or invalid."""
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
 
@@ -103,13 +103,13 @@ def decode_position(cursor: str) -> ChatPosition:
 
 @router.get("/health", response_model=rest.Health, tags=["service"])
 async def health() -> Response:
-    """Answer while the process runs."""
+    """Confirm that the process runs."""
     return _json(rest.Health(service="roomcast-api"))
 
 
 @router.get("/api/config", response_model=rest.Config, tags=["service"])
 async def config(request: Request) -> Response:
-    """Read what a client needs before it connects."""
+    """Read the configuration that a client needs before it connects."""
     services, options = _services(request), request.app.state.options
     if not isinstance(options, ApiOptions):
         raise TypeError("app.state.options is not ApiOptions")
@@ -128,7 +128,7 @@ async def config(request: Request) -> Response:
     status_code=201,
     response_model=Message,
     responses={
-        200: {"model": Message, "description": "A message with this clientMsgId exists: it is returned unchanged"}
+        200: {"model": Message, "description": "A message with this clientMsgId exists and is returned unchanged"}
     },
     tags=["messages"],
 )
@@ -157,7 +157,7 @@ async def list_chats(
     limit: PageLimit = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
 ) -> Response:
-    """List the caller's chats, those with the latest activity first."""
+    """List the caller's chats, the most recently active first."""
     before = None if cursor is None else decode_position(cursor)
     read = await _services(request).reader.chats(caller, limit, before)
     return _json(
@@ -184,7 +184,7 @@ async def list_events(
     limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
-    """List the events after a cursor, as the gateway emits them. Clients use it to catch up."""
+    """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""
     read = await _services(request).reader.events(caller, chat_id, after, limit, epoch)
     items = b",".join(event_item(event) for event in read.events)
     return _json(
@@ -243,7 +243,7 @@ async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, u
 
 @router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
 async def remove_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
-    """Remove a member. Every member may do this, for themselves, too; removing a non-member changes nothing."""
+    """Remove a member. Every member may remove any member or leave; removing a non-member changes nothing."""
     await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
     return Response(status_code=204)
 
@@ -269,7 +269,7 @@ async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.Adm
         # Only this decision of the batch is unavailable.
         return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     except Exception:
-        # A bug for one user must not fail the whole batch, now and at each retry.
+        # A bug in one decision must not fail the whole batch, nor each retry of the batch.
         logger.exception("admission failed", extra={"chat_id": ask.chat_id})
         return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
@@ -278,6 +278,6 @@ async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.Adm
 
 @router.post("/api/internal/nudges", status_code=204, include_in_schema=False)
 async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
-    """Bring the log of a chat up to date for a gateway that sees a gap. The response follows the attempt."""
+    """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
     await _services(request).admissions.request_publish(asked.chat_id)
     return Response(status_code=204)

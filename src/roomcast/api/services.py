@@ -18,7 +18,7 @@ class ApiServices:
     """The use cases behind the routes.
 
     Attributes:
-        verifier: Reads tokens; None: authentication is off.
+        verifier: Verifies access tokens; None: authentication is off.
     """
 
     writer: ChatWriter

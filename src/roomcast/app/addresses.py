@@ -1,4 +1,4 @@
-"""The addresses of a process: what it binds, the URLs that reach it, and the origins that follow from them.
+"""The addresses that a process binds, the URLs that reach it, and the origins of its pages.
 
 Layer: app.
 """
@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from roomcast.realtime.options import ANY_ORIGIN
 
 LOOPBACK_HOST: Final = "127.0.0.1"
-#: Values of a Host header for the loopback interface, without the port.
+#: Values of the Host header that name the loopback interface, without the port.
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _HTTP_PORT: Final = 80
-#: An address outside every local network: reserved for documentation (RFC 5737), with the port of "discard".
+#: An address outside every local network, which RFC 5737 reserves for documentation, and the port of "discard".
 _OUTSIDE: Final = ("198.51.100.1", 9)
 
 
@@ -29,7 +29,7 @@ class ListenHost:
 
     Attributes:
         bind: Every address to bind, each on the same port.
-        names: Host names and addresses that reach it, best first, as a URL writes them.
+        names: Host names and addresses that reach the process, in URL syntax, the preferred one first.
         loopback: Whether only this machine can connect.
     """
 
@@ -46,7 +46,7 @@ class ListenHost:
 def listen_host(host: str) -> ListenHost:
     """Resolve the value of ``--host``.
 
-    ``127.0.0.1`` (the default) and ``localhost`` mean the same, because a browser may resolve ``localhost`` to ::1.
+    ``127.0.0.1`` (the default) and ``localhost`` both bind IPv4 and IPv6: a browser may resolve ``localhost`` to ::1.
     """
     if host in {LOOPBACK_HOST, "localhost"}:
         bind = (LOOPBACK_HOST, "::1") if _has_ipv6_loopback() else (LOOPBACK_HOST,)
@@ -72,7 +72,7 @@ def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
 
 
 def on_port(origins: Sequence[str], port: int) -> tuple[str, ...]:
-    """The hosts of these origins with another port. The origin ``*`` becomes every host."""
+    """The origins with ``port`` in place of their own. The origin ``*`` becomes every host."""
     found: list[str] = []
     for origin in origins:
         parts = urlsplit(f"http://{ANY_ORIGIN}" if origin == ANY_ORIGIN else origin)
@@ -81,12 +81,12 @@ def on_port(origins: Sequence[str], port: int) -> tuple[str, ...]:
 
 
 def outgoing_address() -> str | None:
-    """The IPv4 address of this machine on its default route; None without one."""
+    """The IPv4 address of this machine on its default route; None if there is no such route."""
     return _source_address(socket.AF_INET, socket.SOCK_DGRAM, 0, _OUTSIDE)
 
 
 def address_facing(host: str, port: int) -> str | None:
-    """The address of this machine on its route to a host; None if the name or the route is unknown."""
+    """The address of this machine on its route to a host; None if the name does not resolve or there is no route."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError:
@@ -120,7 +120,7 @@ def _has_ipv6_loopback() -> bool:
 
 
 def _machine_addresses() -> list[str]:
-    """IPv4 addresses of this machine that others may use, the most likely first."""
+    """IPv4 addresses at which other machines may reach this machine, the most likely first."""
     # Debian resolves a machine's own host name to 127.0.1.1; the default route gives the real address.
     outgoing = outgoing_address()
     addresses = [*([] if outgoing is None else [outgoing]), *_host_name_addresses()]

@@ -1,4 +1,6 @@
-"""The part of a process that has a database: store, relay, worker, use cases and API. Imported only where there is one.
+"""The services that need the database: store, relay, worker, use cases and API.
+
+A process without a database does not import this module.
 
 Layer: app.
 """
@@ -36,7 +38,7 @@ from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.worker.service import Worker
 
-#: Seconds until a relay finds a committed event whose process died or lost the answer to its commit.
+#: Longest time between two sweeps of a relay, in seconds, if other processes use the same database.
 SHARED_SWEEP_S: Final = 2.0
 
 
@@ -47,7 +49,7 @@ class Backend:
     Attributes:
         api: The REST API and the chat page.
         admissions: The use case that admits users to chats.
-        activity: Announces activity in chats once it is given an announcer.
+        activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
     """
 
     api: ASGIApp
@@ -60,8 +62,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
     """Start store, relay, worker and API. On exit every accepted write is committed."""
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     async with open_store(database_options(process.config.database)) as store:
-        # With a shared database another process may die between commit and publish, and a server may carry out a commit
-        # after its client lost the connection.
+        # Another process that shares the database may die between commit and publish, and a database server may
+        # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
         relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
@@ -75,7 +77,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         if settings.responder == "demo":
             demo = DemoResponder()
             responders[demo.name] = demo
-        # Writer and worker need each other: a message wakes the worker, and the writer stores its answer.
+        # Writer and worker depend on each other: a message wakes the worker, and the writer stores its answer.
         writer = ChatWriter(
             store.chats,
             relay,
@@ -98,7 +100,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
 
 
 class LocalAdmission:
-    """`roomcast.gateway.ports.ChatAdmission` for a gateway in the process of the database: direct calls, no HTTP."""
+    """`roomcast.gateway.ports.ChatAdmission` in the process that has the database: direct calls, no HTTP."""
 
     def __init__(self, admissions: Admissions) -> None:
         self._admissions = admissions
@@ -126,15 +128,15 @@ class LocalAdmission:
 
 
 def migrate_database(database: Path | str, *, new_epoch: bool = False) -> tuple[str | None, str]:
-    """Bring a database to the newest schema.
+    """Migrate a database to the newest schema.
 
     Args:
         database: An SQLite file, or the URL of PostgreSQL.
-        new_epoch: The database was restored from a backup: clients whose cursor lies beyond it start over
-            (docs/decisions/0001).
+        new_epoch: Start a new epoch, because the database was restored from a backup: clients whose cursor is beyond
+            the backup then load their chats again (docs/decisions/0001).
 
     Returns:
-        The revision of the schema before (None: there was no database) and after.
+        The revision of the schema before the migration (None: there was no database) and after it.
 
     Raises:
         AppError: the database cannot be used.
@@ -150,7 +152,7 @@ def database_options(database: Path | str | None) -> DatabaseOptions:
     """The options that open a configured database.
 
     Raises:
-        ValueError: no database is configured: a bug in the caller.
+        ValueError: no database is configured, which is a bug in the caller.
     """
     if database is None:
         raise ValueError("the configuration names no database")

@@ -1,7 +1,8 @@
 """The composition of each command: `roomcast up`, `api` and `gateway`. Start reading here.
 
-Each function builds its services from the bottom up, serves until a signal, and closes them in reverse order. Modules
-that only some processes need are imported in the functions: a gateway alone loads no database and no web framework.
+Each function builds its services, dependencies first, serves until a signal, and closes the services in reverse order.
+Modules that only some processes need are imported inside the functions: a gateway alone imports no database driver and
+no web framework.
 
 Layer: app.
 """
@@ -29,7 +30,7 @@ from roomcast.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds beyond their own limits after which worker processes are killed.
+#: Worker processes are killed this many seconds after their own time limits for stopping.
 _KILL_AFTER_S: Final = 5.0
 
 
@@ -37,7 +38,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run one of the coroutines below to its end.
 
     Raises:
-        AppError: it could not start, or a background task failed.
+        AppError: the process could not start, or a background task failed.
     """
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -56,7 +57,7 @@ async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
     Raises:
         StoreError: the database cannot be used.
         ServeError: an address cannot be used.
-        TaskFailed: a background task ended by itself.
+        TaskFailed: a background task ended without being stopped.
     """
     from roomcast.app.backend import LocalAdmission, running_backend
 
@@ -92,7 +93,7 @@ async def run_gateway(config: ProcessConfig, on_ready: OnReady) -> None:
     async with running_process(config, on_ready) as process:
         shared = await connect_shared(process)
         if shared.redis is None:
-            # The guide's words up to the colon.
+            # The text before the colon is the guide's.
             logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
         gateway = build_gateway(process, shared, _build_admission(process, shared))
         application = gateway.asgi(routes=process.routes)
@@ -121,10 +122,10 @@ def run_gateway_workers(config: ProcessConfig, on_ready: OnReady) -> None:
 
 
 def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmission) -> Gateway:
-    """Build a gateway, and start its background tasks; both end with the process.
+    """Build a gateway, and start its background tasks. The process closes the gateway and stops the tasks at its end.
 
     Args:
-        process: The process to run in.
+        process: The process that the gateway runs in.
         shared: Log, directory and presence board.
         admission: Decides whether a user may follow a chat.
     """
@@ -154,7 +155,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         ingress = Ingress(gateway.server)
         channel = redis.channel_listener(CHANNEL, ingress.emit)
         metrics.add(lambda: ingress_families(ingress.counters))
-        # A failure of this channel affects all gateways alike, and no delivery guarantee depends on it.
+        # A failure of this channel affects every gateway, and no delivery guarantee depends on the channel.
         readiness.add("guide's ingress", channel.subscribed.is_set, required=False)
         tasks.start("guide's ingress", channel.run())
     return gateway

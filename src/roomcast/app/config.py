@@ -34,17 +34,17 @@ from roomcast.settings import (
 )
 
 DATABASE_NAME: Final = "roomcast.db"
-#: Ctrl-C ends a process within 5 s; this is the part for clients and requests.
+#: Seconds to disconnect clients and finish requests, out of the 5 s within which Ctrl-C ends a process.
 DRAIN_LIMIT_S: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class InternalAddress:
-    """The address of readiness, metrics and forwarded requests: for machines, not for users.
+    """The address that serves readiness, metrics and forwarded requests. It is not for users.
 
     Attributes:
         host: Address to bind and to announce; None: the address of this machine on its route to Redis.
-        port: 0: any free port.
+        port: Port to bind; 0: any free port.
     """
 
     host: str | None
@@ -56,13 +56,13 @@ class ProcessConfig:
     """The configuration of one process: `roomcast up`, `api` or `gateway`.
 
     Attributes:
-        settings: The environment. Parts read from it what needs no other input.
+        settings: The settings from the environment.
         listen: The addresses to bind.
-        api_port: None: no API runs here.
-        gateway_port: None: no gateway runs here. Equal to ``api_port`` with ``--one-port``.
-        database: An SQLite file, or the URL of PostgreSQL, which may hold a password; None: a gateway has none.
-        internal: None: the process has no internal address.
-        workers: Gateway processes on ``gateway_port``.
+        api_port: Port of the API; None: the process has no API.
+        gateway_port: Port of the gateway; None: the process has no gateway. Equal to ``api_port`` with ``--one-port``.
+        database: An SQLite file, or the URL of PostgreSQL, which may contain a password; None: no database.
+        internal: The internal address; None: the process has none.
+        workers: Number of gateway processes on ``gateway_port``.
         api: Options of the API.
         gateway: Options of the gateway.
     """
@@ -78,7 +78,7 @@ class ProcessConfig:
     gateway: GatewayOptions = field(default_factory=GatewayOptions)
 
     def for_worker(self, number: int) -> ProcessConfig:
-        """The configuration of one worker process: each has an internal port of its own."""
+        """The configuration of one worker process. Each worker process has its own internal port."""
         if self.internal is None or not self.internal.port:
             return self
         return replace(self, internal=replace(self.internal, port=self.internal.port + number))
@@ -122,7 +122,7 @@ def up_config(
     """The configuration of API, worker and gateway in one process.
 
     Raises:
-        SettingsError: it is unsafe or contradictory.
+        SettingsError: the configuration is unsafe or contradictory.
     """
     listen = _listen(settings, host, insecure=insecure)
     if one_port:
@@ -154,7 +154,7 @@ def api_config(
     """The configuration of API and worker without a gateway.
 
     Raises:
-        SettingsError: it is unsafe or contradictory.
+        SettingsError: the configuration is unsafe or contradictory.
     """
     listen = _listen(settings, host, insecure=insecure)
     port = check_port("--api-port", api_port or settings.api_port or DEFAULT_API_PORT)
@@ -174,7 +174,7 @@ def gateway_config(
     """The configuration of a gateway alone, in one process or several.
 
     Raises:
-        SettingsError: it is unsafe or contradictory.
+        SettingsError: the configuration is unsafe or contradictory.
     """
     listen = _listen(settings, host, insecure=insecure)
     if settings.auth is not None and settings.api_url is None:
@@ -235,7 +235,7 @@ def _api_options(settings: Settings, listen: ListenHost, api_port: int, gateway_
     elif gateway_port is None:
         sources = ()
     else:
-        # The page looks for the gateway on its own host, which ALLOWED_ORIGINS may list under further names.
+        # The page connects to the gateway on the host of its own URL. ALLOWED_ORIGINS may list more URLs of the page.
         pages = (*listen.urls(api_port), *(settings.allowed_origins or ()))
         sources = websocket_sources(on_port(pages, gateway_port))
     return ApiOptions(
@@ -268,7 +268,7 @@ def _check_workers(settings: Settings, workers: int) -> None:
     if settings.internal_port is not None and settings.internal_port + workers - 1 > MAX_PORT:
         raise SettingsError(
             "ROOMCAST_INTERNAL_PORT",
-            f"is {settings.internal_port}: {workers} workers take one port each, which is above {MAX_PORT}",
+            f"is {settings.internal_port}: {workers} workers use one port each, and the last would be above {MAX_PORT}",
         )
 
 
@@ -283,7 +283,7 @@ def _internal(settings: Settings, listen: ListenHost, *, gateway: bool = True) -
             )
         return None
     if host is None:
-        # A process that only this machine reaches is reached by gateways of this machine only.
+        # If the process accepts connections from this machine only, the other gateways run on this machine, too.
         local = listen.loopback or settings.redis is None
         host = LOOPBACK_HOST if local else next((bind for bind in listen.bind if bind not in WILDCARDS), None)
     return InternalAddress(host, port or 0)

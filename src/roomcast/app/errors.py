@@ -7,11 +7,11 @@ from __future__ import annotations
 
 
 class AppError(Exception):
-    """The process cannot start or had to end; the text says why and what to do next."""
+    """The process cannot start or must end; the text says why and what to do next."""
 
 
 class TaskFailed(AppError):
-    """A background task ended by itself."""
+    """A background task ended without being stopped."""
 
     def __init__(self, name: str, error: BaseException | None) -> None:
         cause = "it ended without an error" if error is None else f"{type(error).__name__}: {error}"

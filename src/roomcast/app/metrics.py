@@ -1,4 +1,4 @@
-"""The metric families of each component. Names and labels are a contract with dashboards.
+"""The metric families of each component. Dashboards depend on their names and labels.
 
 Layer: app.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def build_families() -> Iterator[Family]:
-    """The version."""
+    """The running version."""
     yield Family("build_info", "The running version of Roomcast.", "gauge", {__version__: 1}, "version")
 
 
@@ -38,9 +38,9 @@ def connection_families(log: ConnectionLog) -> Iterator[Family]:
     yield Family("protocol_errors", malformed, "counter", _of(counts, "malformed:"), "fault")
     yield Family("connections_upgraded", "Polling sessions that upgraded to WebSocket.", "counter", counts["upgraded"])
     yield Family("slow_consumers_cut", "Slow clients that were disconnected.", "counter", counts["slow"])
-    events = "Events from clients, by whether a handler exists."
+    events = "Events from clients, by whether they have a handler."
     yield Family("client_events", events, "counter", _of(counts, "events:"), "outcome")
-    yield Family("handler_failures", "Event handlers that raised.", "counter", counts["handlers:failed"])
+    yield Family("handler_failures", "Event handlers that raised an exception.", "counter", counts["handlers:failed"])
 
 
 def gateway_families(gateway: Gateway) -> Iterator[Family]:
@@ -55,7 +55,7 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
     yield Family("feed_gaps", "Gaps in live feeds, bridged or left open.", "counter", counters.gaps, "outcome")
     yield Family("resyncs", "Resyncs sent to rooms.", "counter", counters.resyncs)
     yield Family("signals", "Signals between gateways.", "counter", gateway.signals.counters, "outcome")
-    presence = "Presence shared between gateways: failures, doubts and rejected users."
+    presence = "Presence shared between gateways: failures, users kept without confirmation, rejected users."
     yield Family("presence", presence, "counter", gateway.presence.counters, "outcome")
     forwarder = server.engine.forwarder
     if forwarder is not None:
@@ -67,24 +67,24 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
 def log_families(counters: RedisLogCounters) -> Iterator[Family]:
     """The event log in Redis."""
     yield Family("log_appended", "Entries appended to logs.", "counter", counters.appended)
-    yield Family("log_gaps", "Appends that met a gap or an absent log.", "counter", counters.gaps)
+    yield Family("log_gaps", "Appends that found a gap or no log.", "counter", counters.gaps)
     yield Family("log_replays", "Reads that returned every requested entry.", "counter", counters.replays)
     yield Family("log_refused_replays", "Reads that the log could not serve.", "counter", counters.refused_replays)
     yield Family("log_cut", "Entries too large for the log.", "counter", counters.cut)
     yield Family("log_frames", "Messages received by the live feed.", "counter", counters.frames)
     yield Family("log_dropped", "Messages dropped by the live feed.", "counter", counters.dropped, "reason")
-    yield Family("log_connects", "Opened connections of the live feed.", "counter", counters.connects)
-    yield Family("log_losses", "Lost connections of the live feed.", "counter", counters.losses, "cause")
+    yield Family("log_connects", "Connections opened by the live feed.", "counter", counters.connects)
+    yield Family("log_losses", "Connections lost by the live feed.", "counter", counters.losses, "cause")
     yield Family("log_lag_seconds", "Time from publishing to receiving the latest probe.", "gauge", counters.lag_s)
 
 
 def adapter_families(counters: RedisAdapterCounters) -> Iterator[Family]:
     """The adapter that is shared with Node servers."""
     yield Family("adapter_published", "Messages published to other Socket.IO servers.", "counter", counters.published)
-    yield Family("adapter_received", "Messages of other servers that were applied.", "counter", counters.received)
-    yield Family("adapter_answered", "Requests of other servers that were answered.", "counter", counters.answered)
+    yield Family("adapter_received", "Messages from other servers that were applied.", "counter", counters.received)
+    yield Family("adapter_answered", "Requests from other servers that were answered.", "counter", counters.answered)
     yield Family("adapter_dropped", "Messages that could not be sent or parsed.", "counter", counters.dropped, "reason")
-    yield Family("adapter_losses", "Lost connections of the adapter.", "counter", counters.losses, "cause")
+    yield Family("adapter_losses", "Connections lost by the adapter.", "counter", counters.losses, "cause")
     yield Family("adapter_lag_seconds", "Time from publishing to receiving the latest probe.", "gauge", counters.lag_s)
 
 
@@ -103,7 +103,9 @@ def relay_families(counters: RelayCounters) -> Iterator[Family]:
     yield Family(
         "relay_published", "Events appended to the log directly after their commit.", "counter", counters.appended
     )
-    yield Family("relay_mended", "Comparisons of a log with the events table.", "counter", counters.caught_up)
+    yield Family(
+        "relay_mended", "Times that the relay updated a log from the events table.", "counter", counters.caught_up
+    )
     yield Family("relay_put_off", "Failed attempts to publish, which are retried.", "counter", counters.deferred)
 
 

@@ -1,4 +1,4 @@
-"""One process: background tasks, readiness, metrics, internal address, shared services, and the serving of its sites.
+"""The parts of every process: background tasks, readiness, metrics, internal address, shared services, sites.
 
 Layer: app.
 """
@@ -31,22 +31,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for cancelled tasks, and for the last work of the relay. Together with the drain less than 5 s.
+#: Seconds that cancelled tasks may take to end, and again each step of the relay's stop. The drain and these limits
+#: add up to less than 5 s.
 STOP_LIMIT_S: Final = 0.75
 
 OnReady = Callable[[], None]
 
 
 class Process:
-    """What every process has, whichever services it runs.
+    """The parts of a process that do not depend on the services that it runs.
 
     Attributes:
-        config: Its configuration.
-        stack: Closed at the end, the newest entry first.
-        tasks: Its background tasks.
+        config: The configuration of the process.
+        stack: The resources to close when the process ends, the newest first.
+        tasks: The background tasks.
         readiness: Answers ``/ready`` and ``/live``.
         metrics: Answers ``/metrics``.
-        routes: Answers by path on the public addresses; none of them is secret.
+        routes: Handlers by path on the public addresses. They need no authentication.
         internal: The internal site; None: not configured.
     """
 
@@ -70,11 +71,11 @@ class Process:
         self.tasks.start("readiness", self.readiness.run())
 
     async def serve(self, apps: Sequence[tuple[ASGIApp, int | None]]) -> None:
-        """Serve each application on its port until a signal, or until a background task ends by itself.
+        """Serve each application on its port until a signal, or until a background task ends without being stopped.
 
         Raises:
             ServeError: an address cannot be used.
-            TaskFailed: a background task ended by itself.
+            TaskFailed: a background task ended without being stopped.
         """
         shared = self.config.workers > 1
         sites = [Site(app, host, port or 0, shared=shared) for app, port in apps for host in self.config.listen.bind]
@@ -93,17 +94,17 @@ class Process:
         logger.info("stopping", extra={"signal": None if reason is None else reason.name})
 
     def accept_forwarded(self, application: Application, shared: SharedServices) -> None:
-        """Let the other gateways forward requests to the sessions of this one."""
+        """Let the other gateways forward requests to the sessions of this gateway."""
         if self.internal is not None and shared.directory is not None:
             self.internal.accept_forwarded(application, shared.directory)
 
 
 @asynccontextmanager
 async def running_process(config: ProcessConfig, on_ready: OnReady) -> AsyncIterator[Process]:
-    """Start a process. On exit everything in its ``stack`` is closed.
+    """Start a process. On exit the resources in its ``stack`` are closed.
 
     Args:
-        config: Its configuration.
+        config: The configuration of the process.
         on_ready: Called once every address accepts connections.
     """
     async with AsyncExitStack() as stack:
@@ -114,14 +115,14 @@ async def running_process(config: ProcessConfig, on_ready: OnReady) -> AsyncIter
 
 @dataclass(frozen=True, slots=True)
 class SharedServices:
-    """What a process shares with other processes. Without Redis only the log exists, in memory.
+    """The services that a process shares with other processes. Without Redis there is only a log, in memory.
 
     Attributes:
         log: The event log.
-        redis: Builds further services; None: no Redis.
-        directory: The directory of gateways; None: no Redis, or no gateway here.
-        board: The presence board; None: as for ``directory``.
-        on_reconnect: Adds a callback for when the live feed of the log is back after a loss.
+        redis: Builds further services; None: Redis is not configured.
+        directory: The directory of gateways; None: Redis is not configured, or the process has no gateway.
+        board: The presence board; None in the same cases as ``directory``.
+        on_reconnect: Registers a callback, which is called each time the live feed of the log has reconnected.
     """
 
     log: EventLog
@@ -132,7 +133,7 @@ class SharedServices:
 
 
 async def connect_shared(process: Process) -> SharedServices:
-    """Build the shared services of a process; they connect in the background and are closed with it."""
+    """Build the shared services of a process. They connect in the background and are closed with the process."""
     config = process.config
     if config.settings.redis is None:
         return SharedServices(MemoryEventLog(), None, None, None, lambda _callback: None)

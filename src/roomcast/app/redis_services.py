@@ -1,4 +1,4 @@
-"""The services that processes share through Redis. Imported only where Redis is configured.
+"""The services that processes share through Redis. This module is imported only if Redis is configured.
 
 Layer: app.
 """
@@ -18,10 +18,10 @@ from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable
 
 
 class RedisServices:
-    """Builds what one process uses of Redis.
+    """Builds the services of one process that use Redis.
 
     Args:
-        options: Addresses, credentials, limits.
+        options: Addresses of Redis, credentials, limits.
     """
 
     def __init__(self, options: RedisOptions) -> None:
@@ -35,9 +35,9 @@ class RedisServices:
 
     @asynccontextmanager
     async def node_services(self) -> AsyncIterator[tuple[RedisDirectory, RedisPresenceBoard]]:
-        """The directory of nodes, whose ``run`` the caller starts, and the presence board of this node.
+        """The directory of nodes, and the presence board of this node.
 
-        On exit this node leaves the directory.
+        The caller starts ``run`` of the directory. On exit this node leaves the directory.
         """
         commands = Commands(self._options)
         directory = RedisDirectory(commands)
@@ -49,7 +49,7 @@ class RedisServices:
 
     @asynccontextmanager
     async def emitter(self) -> AsyncIterator[Emitter]:
-        """Emits to the clients of all gateways, for a process that has no clients of its own."""
+        """An emitter to the clients of all gateways, for a process without clients."""
         commands = Commands(self._options)
         try:
             yield Emitter(_Publisher(commands))
@@ -61,12 +61,12 @@ class RedisServices:
         return RedisAdapter(self._options)
 
     def channel_listener(self, channel: str, callback: Callable[[bytes], None]) -> ChannelListener:
-        """A listener to a channel that other programs publish to; the caller starts its ``run``."""
+        """A listener for a channel to which other programs publish. The caller starts its ``run``."""
         return ChannelListener(self._options, channel, callback)
 
 
 class _Publisher:
-    """Publishes within the time limit of a command."""
+    """Publishes within the time limit of a Redis command."""
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
@@ -75,7 +75,7 @@ class _Publisher:
         """Publish a message.
 
         Raises:
-            AnnouncementLost: Redis is out of reach.
+            AnnouncementLost: Redis is unreachable.
         """
         try:
             await self._commands.publish(channel, message)

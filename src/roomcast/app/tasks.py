@@ -1,4 +1,4 @@
-"""The background tasks of a process. A task that ends by itself ends the process: it never runs with a part missing.
+"""The background tasks of a process. A task that ends without being stopped ends the process: no part may be missing.
 
 Layer: app.
 """
@@ -19,7 +19,7 @@ class BackgroundTasks:
     """Runs named tasks until they are stopped.
 
     Args:
-        failed: Set when a task ends by itself.
+        failed: Set when a task ends without being stopped.
         stop_limit_s: Seconds that cancelled tasks may take to clean up.
     """
 
@@ -36,16 +36,16 @@ class BackgroundTasks:
         task.add_done_callback(self._on_done)
 
     def check(self) -> None:
-        """Fail if a task ended by itself.
+        """Fail if a task ended without being stopped.
 
         Raises:
-            TaskFailed: the first such task.
+            TaskFailed: names the first such task.
         """
         if self._failure is not None:
             raise self._failure
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait for them up to ``stop_limit_s``. May be called more than once."""
+        """Cancel all tasks, and wait up to ``stop_limit_s`` for their end. May be called more than once."""
         tasks = set(self._tasks)
         self._tasks.clear()
         for task in tasks:

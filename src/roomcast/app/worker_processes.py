@@ -1,10 +1,12 @@
 """Worker processes that share one port (``--workers``), and the parent that restarts them.
 
 - Each worker binds the port itself (``SO_REUSEPORT``), so that the kernel spreads connections evenly. Measured with
-  1,000 connections at once on two workers: 488 and 512, against 366 and 634 where both accept from one socket.
+  1,000 simultaneous connections on two workers: 488 and 512. With one listening socket for both workers: 366 and 634.
   Connections in the accept queue of a killed worker are lost, and their clients connect again.
-- The parent binds the port without listening: it reserves the port, and reports one error if the port is in use.
-- Workers hold the read end of a pipe whose write end only the parent has: when the parent dies, they stop.
+- The parent binds the port without listening. This reserves the port, and a port in use causes one error, not one per
+  worker.
+- Workers hold the read end of a pipe whose write end only the parent has. When the parent dies, the pipe closes, and
+  the workers stop.
 
 Layer: app.
 """
@@ -31,9 +33,9 @@ from roomcast.realtime.serving.process import bind
 logger = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-#: Exit code of a worker that could not start; the same as that of the command.
+#: Exit code of a worker that could not start; the command uses the same code.
 _EXIT_FAILED: Final = 1
-#: A signal may arrive just before the parent begins to wait.
+#: Longest wait of the parent in seconds: a signal may arrive just before the wait begins.
 _MAX_WAIT_S: Final = 1.0
 
 WorkerMain = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
@@ -46,11 +48,11 @@ class WorkerOptions:
 
     Attributes:
         count: Number of workers.
-        retry_min_s: Pause before the first restart, doubled with each early exit.
-        retry_max_s: Longest such pause.
-        early_s: An exit within this time of the start is early.
+        retry_min_s: Pause before a restart, doubled with each consecutive early exit.
+        retry_max_s: Longest pause before a restart.
+        early_s: An exit within this time after the start counts as early.
         give_up_after: Consecutive early exits, of any workers, after which the parent stops.
-        stop_limit_s: Time that workers have to stop before they are killed. Above their own limits.
+        stop_limit_s: Time that workers may take to stop before they are killed. Longer than their own time limits.
     """
 
     count: int
@@ -66,10 +68,10 @@ class _Worker:
     """One worker.
 
     Attributes:
-        number: From 0.
-        pid: Its process id; None: not running.
-        started_at: Monotonic seconds.
-        start_at: Monotonic seconds of the next start.
+        number: The number of the worker, from 0.
+        pid: The process id; None: the worker is not running.
+        started_at: Time of the last start, in monotonic seconds.
+        start_at: Time of the next start, in monotonic seconds.
     """
 
     number: int
@@ -85,8 +87,8 @@ class _State:
     Attributes:
         ready: Numbers of the workers that have been ready at least once.
         early_exits: Consecutive early exits.
-        stopping: The signal that stops the parent, once received.
-        forced: SIGINT was received again while stopping.
+        stopping: The signal that stops the parent; None: none was received yet.
+        forced: SIGINT was received while the parent was already stopping.
     """
 
     ready: set[int] = field(default_factory=set)
@@ -96,14 +98,15 @@ class _State:
 
 
 class WorkerProcesses:
-    """The parent process. It forks, so create it before any thread or event loop.
+    """The parent process. It forks: create it before any thread or event loop starts.
 
     Args:
         options: Number of workers, restarts, limits.
         hosts: Addresses that every worker binds.
         port: Port that every worker binds.
-        worker_main: Makes the main coroutine of worker number n, which calls the given callback once it is ready.
-        run_coroutine: Runs that coroutine in a new event loop; raises `AppError`.
+        worker_main: Creates the main coroutine of a worker from the worker's number and a callback. The coroutine calls
+            the callback when the worker is ready.
+        run_coroutine: Runs the main coroutine in a new event loop; raises `AppError`.
         on_ready: Called once every worker is ready.
     """
 
@@ -124,12 +127,12 @@ class WorkerProcesses:
         self._on_ready = on_ready
         self._workers = [_Worker(number) for number in range(options.count)]
         self._state = _State()
-        # Read and write end. The write end of the first stays in the parent.
+        # Read end and write end. Only the parent keeps the write end of the parent pipe.
         self._parent_pipe = os.pipe()
         self._ready_pipe = os.pipe()
 
     def run(self) -> None:
-        """Start the workers and restart those that exit, until a signal; then stop them.
+        """Start the workers, restart workers that exit, and stop all workers on a signal.
 
         Raises:
             AppError: the port cannot be bound, or the workers keep failing.
@@ -137,7 +140,7 @@ class WorkerProcesses:
         reserved = self._reserve_port()
         os.set_blocking(self._ready_pipe[0], False)
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
-        # Only interrupts the wait below.
+        # The handler does nothing, but with it the signal interrupts the wait below.
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         wake_r, wake_w = os.pipe()
         os.set_blocking(wake_r, False)
@@ -165,7 +168,7 @@ class WorkerProcesses:
 
     def _reserve_port(self) -> list[socket.socket]:
         try:
-            # Without SO_REUSEPORT first: another program that shares this port would receive half of the connections.
+            # First bind without SO_REUSEPORT: another program sharing the port would receive half of the connections.
             for listener in [listener for host in self._hosts for listener in bind(host, self._port)]:
                 listener.close()
             return [listener for host in self._hosts for listener in bind(host, self._port, shared=True)]
@@ -186,12 +189,12 @@ class WorkerProcesses:
                 worker.pid = self._fork(worker.number)
 
     def _next_start_s(self) -> float:
-        """Seconds until a worker is to be started."""
+        """Seconds until the next start of a worker."""
         due = min((worker.start_at for worker in self._workers if worker.pid is None), default=float("inf"))
         return due - time.monotonic()
 
     def _wait(self, wake_r: int, limit_s: float) -> None:
-        """Wait for a signal, or until a worker is ready."""
+        """Wait until a signal arrives or a worker is ready, for ``limit_s`` at most."""
         select.select([wake_r, self._ready_pipe[0]], [], [], max(0.0, min(limit_s, _MAX_WAIT_S)))
         _drain(wake_r)
 
@@ -210,7 +213,7 @@ class WorkerProcesses:
             if self._state.stopping is not None:
                 continue
             if code == _EXIT_FAILED and worker.number not in self._state.ready:
-                # The worker has printed the cause, which is the same for the others.
+                # The worker has printed the cause, which affects the other workers, too.
                 raise AppError(f"worker {worker.number} could not start; its error is printed above")
             doublings = max(self._state.early_exits - 1, 0)
             pause_s = min(self._options.retry_min_s * 2**doublings, self._options.retry_max_s)
@@ -226,7 +229,7 @@ class WorkerProcesses:
             self._on_ready()
 
     def _stop(self, wake_r: int) -> None:
-        """Stop every worker: signal it, signal again on a second SIGINT, and kill it at the limit."""
+        """Stop every worker: forward the signal and a later SIGINT, and kill remaining workers at the time limit."""
         number = self._state.stopping or signal.SIGTERM
         self._signal_all(number)
         forced = False
@@ -260,7 +263,7 @@ class WorkerProcesses:
         sys.stdout.flush()
         sys.stderr.flush()
         handled = (*_SIGNALS, signal.SIGCHLD)
-        # Blocks a signal until the worker has replaced the parent's handlers.
+        # Signals are blocked until the worker has replaced the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, handled)
         try:
             pid = os.fork()
@@ -271,13 +274,13 @@ class WorkerProcesses:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _run_worker(self, number: int, handled: Iterable[signal.Signals], mask: Iterable[int]) -> NoReturn:
-        """Run in the forked process until it exits."""
+        """Run one worker in the forked process, then exit."""
         code = _EXIT_FAILED
         try:
             # A terminal sends Ctrl-C to its whole process group. A worker in that group would receive SIGINT from the
             # terminal and from the parent, and the second SIGINT means an immediate stop.
             os.setpgid(0, 0)
-            # Undo what the parent installed.
+            # Remove the signal handling that the parent installed.
             signal.set_wakeup_fd(-1)
             for inherited in handled:
                 signal.signal(inherited, signal.SIG_DFL)
@@ -303,7 +306,7 @@ class WorkerProcesses:
 
     async def _main(self, number: int) -> None:
         loop = asyncio.get_running_loop()
-        # Readable once the parent's end is closed.
+        # The read end becomes readable when the parent's write end is closed.
         loop.add_reader(self._parent_pipe[0], self._on_parent_exit)
         await self._make_main(number, lambda: _write_number(self._ready_pipe[1], number))
         loop.remove_reader(self._parent_pipe[0])

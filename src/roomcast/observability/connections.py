@@ -1,4 +1,4 @@
-"""Logs and counts the events of the Socket.IO server.
+"""The observer that logs and counts the events of the Socket.IO server.
 
 Layer: observability.
 """
@@ -17,9 +17,9 @@ logger = logging.getLogger("roomcast.gateway")
 
 
 class ConnectionLog(Observer):
-    """An observer that logs connections and failures, and counts the rest.
+    """Logs and counts connections, failures and events.
 
-    Event names and namespaces are never keys: clients choose them, so their number is unbounded.
+    Event names and namespaces are never keys of ``counts``: clients choose them, so their number is unlimited.
 
     Attributes:
         counts: Totals by kind, or by ``kind:reason``.

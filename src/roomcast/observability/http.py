@@ -39,7 +39,7 @@ class PlainApp:
 
     Args:
         routes: The handler of each path.
-        fallback: Receives all other requests and the lifespan; None: other requests are answered 404.
+        fallback: Receives all other requests and the lifespan; None: other requests get a 404.
     """
 
     def __init__(self, routes: Mapping[str, Route], fallback: ASGIApp | None = None) -> None:
@@ -56,14 +56,14 @@ class PlainApp:
                 await _lifespan(receive, send)
             case "websocket":
                 await receive()
-                await send({"type": "websocket.close", "code": 1000})  # not accepted: 403
+                await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             case _:
                 await _send(self._respond(scope["method"], scope["path"]), scope["method"], send)
 
     def _respond(self, method: str, path: str) -> HttpResponse:
         route = self._routes.get(path)
         if route is None or method not in {"GET", "HEAD"}:
-            # 404 for a wrong method, too, as the guide's server answers.
+            # A wrong method gets a 404, too, as from the guide's server.
             return HttpResponse(HTTPStatus.NOT_FOUND, b"Not Found", TEXT)
         return route()
 

@@ -2,7 +2,7 @@
 
 Modules log through the standard library, with facts in ``extra``; this module formats the records. Two rules hold:
 
-- Control characters are escaped, so that text from a client cannot act on a terminal or forge a line.
+- Control characters are escaped, so that text from a client cannot control a terminal or forge a log line.
 - Facts with a name such as ``token`` or ``password`` are withheld, and tracebacks contain no variables.
 
 Layer: observability. Source: CWE-117 (log injection), CVE-2020-7694 (escape sequences in logs).
@@ -25,11 +25,11 @@ LogFormat = Literal["console", "json"]
 
 #: C0, DEL, C1, line separators of Unicode, and bidirectional controls, which reorder the displayed text.
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-#: The same without line ends and tabs, which lay out a traceback.
+#: The same characters, except line feeds and tabs, which format a traceback.
 _UNPRINTABLE_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SECRET: Final = re.compile(r"token|secret|password|passwd|authorization|cookie|credential|^auth$", re.IGNORECASE)
 _WITHHELD: Final = "[withheld]"
-#: Longer facts are cut: logs must not contain payloads.
+#: Longer facts are truncated: logs must not contain payloads.
 _MAX_VALUE_CHARS: Final = 2_000
 
 
@@ -47,7 +47,7 @@ class LogOptions:
 
 
 def escape(text: str, *, keep_lines: bool = False) -> str:
-    """Replace control characters by their escape sequences, as in a Python literal."""
+    """Replace control characters with their escape sequences, as in a Python literal."""
     pattern = _UNPRINTABLE_IN_TEXT if keep_lines else _UNPRINTABLE
     return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
@@ -57,7 +57,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
 
     Args:
         options: Level and format.
-        stream: None: standard error.
+        stream: Receives the log lines; None: standard error.
     """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
@@ -86,7 +86,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     root.setLevel(options.level.upper())
     logging.captureWarnings(capture=True)
     if options.level != "debug":
-        # These log every request and every start at level info.
+        # These loggers report every request and every start at level info.
         for chatty in ("httpx", "httpcore", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -108,14 +108,14 @@ def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
         return structlog.processors.JSONRenderer(sort_keys=True, default=str)
     return structlog.dev.ConsoleRenderer(
         colors=out.isatty(),
-        # Tracebacks by Rich contain the variables of every frame.
+        # Tracebacks that Rich formats contain the variables of every frame.
         exception_formatter=structlog.dev.plain_traceback,
         pad_event_to=30,
     )
 
 
 def withhold_secrets(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Processor: withhold facts with the name of a secret, at any depth."""
+    """Processor: withhold facts whose name indicates a secret, at any depth."""
     for key, value in facts.items():
         facts[key] = _WITHHELD if _SECRET.search(key) else _without_secrets(value)
     return facts

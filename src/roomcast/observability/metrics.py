@@ -1,4 +1,4 @@
-"""Metrics for Prometheus. Components count in plain numbers; a scrape reads them.
+"""Metrics for Prometheus. Components count in plain numbers, which a scrape reads.
 
 No hot path depends on this module. Label values come from small closed sets, never from a client.
 
@@ -34,7 +34,7 @@ class Family:
     """One metric family.
 
     Attributes:
-        name: Without the common prefix, with its unit; a counter without ``_total``.
+        name: Name of the family, with its unit, but without the common prefix and without the ``_total`` of a counter.
         text: The help text.
         kind: The type of the metric.
         values: One number, or one per value of ``label``.
@@ -71,7 +71,7 @@ class Metrics(Collector):
             try:
                 families = list(source())
             except Exception:
-                # The other sources must still be reported.
+                # The scrape must still report the other sources.
                 logger.exception("a source of metrics failed")
                 continue
             for family in families:
@@ -82,7 +82,7 @@ class Metrics(Collector):
         return ()
 
     def response(self) -> HttpResponse:
-        """``GET /metrics``."""
+        """The response to ``GET /metrics``."""
         return HttpResponse(HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
 
@@ -98,7 +98,7 @@ def _metric(family: Family) -> _Metric:
 
 
 class LoopLag:
-    """The lag of the event loop, which delays every client.
+    """Measures the lag of the event loop, which delays every client.
 
     Attributes:
         worst_s: The worst lag since the last call of `families`.
@@ -108,7 +108,7 @@ class LoopLag:
         self.worst_s = 0.0
 
     async def run(self) -> None:
-        """Sample until cancelled."""
+        """Sample the lag until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + _LAG_SAMPLE_S

@@ -1,11 +1,12 @@
-"""Readiness: whether a load balancer should send clients to this process. Liveness is a separate question.
+"""Readiness: whether a load balancer should send clients to this process. Liveness is separate.
 
-- Before it serves and while it drains, a process is not ready.
+- A process is not ready before it serves and while it drains.
 - While a required listener receives nothing although Redis answers, the process is not ready: its clients would miss
   events.
-- While Redis is unreachable, all gateways are affected alike, and making all of them unready would turn a partial
-  outage into a full one. The process stays ready and reports ``degraded``, up to `OUTAGE_LIMIT_S`.
-- A listener that is not required only ever degrades: no delivery guarantee depends on it.
+- While Redis is unreachable, every gateway is affected. If all of them became unready, a partial outage would become a
+  full one. Therefore the process stays ready and reports ``degraded``, for `OUTAGE_LIMIT_S` at least.
+- A listener that is not required can make the process ``degraded`` but not unready: no delivery guarantee depends on
+  such a listener.
 
 Layer: observability.
 """
@@ -25,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two samples of the listeners.
 SAMPLE_S: Final = 1.0
-#: Seconds that a required listener may receive nothing while Redis answers. Listeners report that up to 5 s late.
+#: Seconds that a required listener may receive nothing while Redis answers. Listeners report silence up to 5 s late.
 SILENCE_LIMIT_S: Final = 3.0
-#: Seconds that Redis may be unreachable.
+#: Seconds that Redis may be unreachable. Each process uses a random value between 1 and 1.5 times this.
 OUTAGE_LIMIT_S: Final = 60.0
 
 Probe = Callable[[], bool]
@@ -40,16 +41,16 @@ class Readiness:
         self._listeners: dict[str, Probe] = {}
         self._optional: set[str] = set()
         self._redis_reachable: Callable[[], Awaitable[bool]] | None = None
-        # Random, so that the gateways do not become unready together.
+        # Random, so that the gateways do not become unready simultaneously.
         self._outage_limit_s = jittered(OUTAGE_LIMIT_S, 1.0, 1.5)
         self._serving = False
         self._draining = False
-        # Loop time since when each listener receives nothing, and since when Redis is unreachable.
+        # Loop times at which each silent listener stopped receiving, and at which Redis became unreachable.
         self._silent_since: dict[str, float] = {}
         self._outage_since: float | None = None
 
     def watch_redis(self, reachable: Callable[[], Awaitable[bool]]) -> None:
-        """Set the check whether Redis answers a command; it is called only while a listener receives nothing."""
+        """Set the function that checks whether Redis answers. It is called only while a listener receives nothing."""
         self._redis_reachable = reachable
 
     def add(self, name: str, receives: Probe, *, required: bool = True) -> None:
@@ -57,19 +58,19 @@ class Readiness:
 
         Args:
             name: Appears in the answer of ``/ready``.
-            receives: Whether it was recently proven to receive.
-            required: Whether the process is unready while it receives nothing.
+            receives: Returns whether a recent probe proved that the listener receives messages.
+            required: Whether the process is unready while the listener receives nothing.
         """
         self._listeners[name] = receives
         if not required:
             self._optional.add(name)
 
     def serving(self) -> None:
-        """Every address accepts connections."""
+        """Record that every address accepts connections."""
         self._serving = True
 
     def drain(self) -> None:
-        """The shutdown has begun."""
+        """Record that the shutdown has begun."""
         self._draining = True
 
     async def run(self) -> None:
@@ -94,7 +95,7 @@ class Readiness:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the process is not ready; empty if it is."""
+        """The reasons why the process is not ready; empty if it is ready."""
         now = asyncio.get_running_loop().time()
         reasons = [] if self._serving else ["starting"]
         if self._draining:
@@ -109,7 +110,7 @@ class Readiness:
         return reasons
 
     def ready(self) -> HttpResponse:
-        """``GET /ready``: 200, or 503 with the reasons."""
+        """The response to ``GET /ready``: 200, or 503 with the reasons."""
         reasons = self.reasons
         if reasons:
             return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": reasons})
@@ -119,5 +120,5 @@ class Readiness:
         return json_response(HTTPStatus.OK, {"status": "ready", "degraded": degraded})
 
     def live(self) -> HttpResponse:
-        """``GET /live``: an answer proves that the event loop runs."""
+        """The response to ``GET /live``, which proves that the event loop runs."""
         return json_response(HTTPStatus.OK, {"status": "alive"})
