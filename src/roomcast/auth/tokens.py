@@ -1,7 +1,7 @@
 """Access tokens: signed JSON Web Tokens with a user id and an expiry.
 
-The algorithm is fixed and never read from the token. Issuer, audience, subject and expiry are required. A header that
-selects a key or an extension (``kid``, ``crit``, …) is rejected.
+The algorithm is fixed and never read from the token. Issuer, audience, subject and expiry are required. Tokens whose
+header selects a key or an extension (``kid``, ``crit``, …) are rejected.
 
 Layer: auth. Source: RFC 7519, RFC 8725 (best current practices).
 """
@@ -22,11 +22,11 @@ from roomcast.contract.text import UserId
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "roomcast"
 AUDIENCE: Final = "roomcast"
-#: Scope of a service token: another back end, which may write for any user and as AI.
+#: Scope of a service token, whose bearer is another back end that may write for any user and as AI.
 SERVICE_SCOPE: Final = "service"
-#: RFC 7518 §3.2: an HS256 key is at least as long as the hash.
+#: RFC 7518 §3.2: an HS256 key must be at least as long as the hash.
 MIN_SECRET_BYTES: Final = 32
-#: Far more than an issued token has; a longer one is rejected before it is parsed.
+#: Well above the length of issued tokens. Longer tokens are rejected without being parsed.
 MAX_TOKEN_CHARS: Final = 4_096
 
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
@@ -34,11 +34,11 @@ _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
 
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
-    """How tokens are signed and checked.
+    """Options for signing and verifying tokens.
 
     Attributes:
-        secret: The signing key, shared by all services of one installation; left out of the ``repr``.
-        leeway_s: Seconds for which a token is accepted after its expiry, since the clocks of machines differ.
+        secret: The signing key, shared by all services of one installation; excluded from the ``repr``.
+        leeway_s: Seconds for which a token is still accepted after its expiry, since the clocks of machines differ.
 
     Raises:
         WeakSecret: the secret is shorter than `MIN_SECRET_BYTES`.
@@ -58,7 +58,7 @@ class Identity:
 
     Attributes:
         user_id: The user, or the name of the service.
-        service: A back end that may write for any user and as AI.
+        service: Whether the bearer is a back end that may write for any user and as AI.
         expires_at: Unix seconds at which the token expires.
     """
 
@@ -80,7 +80,7 @@ class WeakSecret(AuthError):
 
 
 class TokenRejected(AuthError):
-    """The token is not valid. The text may be shown to its bearer: it says why, and does not repeat the token."""
+    """The token is not valid. The text gives the reason without quoting the token, so it may be shown to the bearer."""
 
 
 class TokenExpired(TokenRejected):
@@ -95,7 +95,7 @@ class TokenIssuer:
 
     Args:
         options: The signing secret.
-        clock: Unix seconds.
+        clock: Returns the current time in Unix seconds.
     """
 
     def __init__(self, options: AuthOptions, *, clock: Callable[[], float] = time.time) -> None:
@@ -127,8 +127,8 @@ class TokenVerifier:
     """Verifies tokens.
 
     Args:
-        options: The signing secret.
-        clock: Unix seconds.
+        options: The signing secret and the leeway.
+        clock: Returns the current time in Unix seconds.
     """
 
     def __init__(self, options: AuthOptions, *, clock: Callable[[], float] = time.time) -> None:
@@ -143,7 +143,7 @@ class TokenVerifier:
             TokenRejected: the token is not a valid token of this installation.
         """
         if not isinstance(token, str) or not token:
-            raise TokenRejected("a token is needed: auth {token} on the socket, Authorization: Bearer over HTTP")
+            raise TokenRejected("a token is required: send auth {token} on the socket, Authorization: Bearer over HTTP")
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
         try:

@@ -1,6 +1,6 @@
-"""The domain: chats, messages, members, events and AI turns, the use cases over them, and the ports that they need.
+"""The domain: chats, messages, members, events, AI turns, and their use cases and ports.
 
-Contains no socket, SQL or Redis code. May import: contract, backoff.
+The package contains no socket, SQL or Redis code. May import: contract, backoff.
 
 | module | what |
 |---|---|
@@ -11,5 +11,5 @@ Contains no socket, SQL or Redis code. May import: contract, backoff.
 | ``relay`` | publishes committed events to the log |
 | ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |
 | ``encoding`` | events as JSON bytes |
-| ``ports`` | what the domain needs from other packages, as protocols |
+| ``ports`` | protocols that other packages implement for the domain |
 """

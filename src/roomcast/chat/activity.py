@@ -1,11 +1,11 @@
-"""Notifies the users of a chat that it has a new event, whether or not they follow it: ``chat-activity``.
+"""Announces new events of a chat to its users, whether or not they follow the chat: ``chat-activity``.
 
-Ephemeral and at most once. A lost announcement is not repeated: the list of chats, read from the database, shows the
-same. A write hands its event over and never waits for the announcement.
+An announcement is ephemeral and delivered at most once. A lost announcement is not repeated, since the list of chats in
+the database contains the same information. A write never waits for the announcement of its event.
 
-- Throttled per chat and process: the first event is announced at once; of the events within the following
-  ``interval_s``, the newest is announced at its end.
-- An announcement reaches at most ``max_audience`` members, the first by user id.
+- Announcements are throttled per chat and process. The first event is announced at once. Of the events in the following
+  ``interval_s``, only the newest is announced, at the end of that interval.
+- An announcement reaches at most the first ``max_audience`` members by user id.
 
 Layer: chat. Source: docs/design.md, "Contract".
 """
@@ -27,21 +27,21 @@ from roomcast.contract.events import ChatActivity, EventType
 
 logger = logging.getLogger(__name__)
 
-#: A message, and an addition: the chat is new to the added member.
+#: Additions are announced because the chat is new to the added member.
 _ANNOUNCED_TYPES: Final = frozenset({EventType.MESSAGE_CREATED, EventType.MEMBER_ADDED})
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityOptions:
-    """Bounds of the announcements.
+    """Limits of the announcements.
 
     Attributes:
         interval_s: Shortest time between two announcements of one chat.
-        max_audience: Members notified per announcement.
-        max_chats: Chats throttled at the same time; beyond it the one whose interval ends first loses its pending
-            update. Only that many chats with an event within one interval reach this bound.
-        concurrency: Announcements in progress at the same time, so that their queries leave the database to the writes.
-        cached_audiences: Chats whose members are cached; 500 ids take about 40 KB.
+        max_audience: Most members notified per announcement.
+        max_chats: Most chats throttled at the same time. If more chats have an event within one interval, the chat
+            whose interval ends first loses its pending update.
+        concurrency: Most announcements in progress at the same time, so that their queries do not delay writes.
+        cached_audiences: Chats whose members are cached; the ids of 500 members take about 40 KB.
         authors_chats: Chats whose recent authors are remembered, while authentication is off.
         authors_per_chat: Recent authors remembered per chat.
     """
@@ -66,13 +66,13 @@ class Announcer(Protocol):
         """Emit once to each connection of these users. Takes a few seconds at most.
 
         Raises:
-            AnnouncementLost: it could not be published.
+            AnnouncementLost: the announcement could not be published.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """What an announcement says about an event. Without the payload, which may be large."""
+    """The fields of an event that its announcement contains. The payload is left out because it may be large."""
 
     epoch: str
     seq: int
@@ -90,18 +90,18 @@ class _Throttle:
 
 
 class ActivityNotifier:
-    """Announces the activity of chats, based on the events that this process commits.
+    """Announces the events that this process commits to the users of their chats.
 
     Args:
         store: Queried for members.
-        open_to_all: Authentication is off. Chats then often have no members, so the announcements also go to the users
-            that recently wrote through this process. With authentication they go to members only.
-        options: Bounds.
+        open_to_all: Whether authentication is off. Chats then often have no members, so the announcements also go to
+            the users that recently wrote through this process. With authentication, they go to members only.
+        options: Limits of the announcements.
 
     Attributes:
         counters: ``announced``; ``coalesced`` (replaced by a newer update); ``curtailed`` (announced, but not to all
-            members); not announced: ``dropped`` (more than ``max_chats``), ``unavailable`` (database), ``lost``
-            (announcer), ``failed`` (a bug).
+            members); not announced because of ``max_chats`` (``dropped``), the database (``unavailable``), the
+            announcer (``lost``) or a bug (``failed``).
     """
 
     def __init__(self, store: MemberLookup, *, open_to_all: bool, options: ActivityOptions | None = None) -> None:
@@ -110,22 +110,22 @@ class ActivityNotifier:
         self._authors: RecentAuthors | None = None
         if open_to_all:
             self._authors = RecentAuthors(max_chats=options.authors_chats, max_authors=options.authors_per_chat)
-        # In the order in which their intervals end.
+        # Ordered by the end of their intervals.
         self._throttles: OrderedDict[str, _Throttle] = OrderedDict()
         self._slots = asyncio.Semaphore(options.concurrency)
         self._announcer: Announcer | None = None
         self.counters: Counter[str] = Counter()
 
     def announce_through(self, announcer: Announcer) -> None:
-        """Start announcing. Events committed earlier are not announced."""
+        """Start announcing through ``announcer``. Events committed earlier are not announced."""
         self._announcer = announcer
 
     def committed(self, event: StoredEvent, actor_id: str | None) -> None:
-        """Take an event right after its commit. Returns at once and never fails.
+        """Schedule the announcement of an event that was just committed. Returns at once and never fails.
 
         Args:
             event: The stored event.
-            actor_id: The user that caused it; None for an AI or a service.
+            actor_id: The user that caused the event; None for an AI or a service.
         """
         if self._announcer is None:
             return
@@ -137,7 +137,7 @@ class ActivityNotifier:
         self._schedule(event.chat_id, _Update(event.epoch, event.seq, actor_id, event.created_at))
 
     async def close(self) -> None:
-        """Stop announcing and drop what is pending."""
+        """Stop announcing and drop pending updates."""
         self._announcer = None
         tasks = [throttle.task for throttle in self._throttles.values() if throttle.task is not None]
         self._throttles.clear()
@@ -172,7 +172,7 @@ class ActivityNotifier:
         try:
             while throttle.pending is not None:
                 async with self._slots:
-                    # Taken only now: while this waited for a slot, a newer update may have replaced it.
+                    # Read the update only now: it may have been replaced while this task waited for a slot.
                     update, throttle.pending, throttle.announcing = throttle.pending, None, True
                     await self._announce(chat_id, update)
                     throttle.announcing = False
@@ -207,7 +207,7 @@ class ActivityNotifier:
             self.counters["curtailed"] += truncated
 
     async def _audience(self, chat_id: str, update: _Update) -> tuple[Sequence[str], bool]:
-        """The users to notify, and whether the chat has more members.
+        """The users to notify, and whether some members were left out.
 
         Raises:
             StoreUnavailable: the database did not answer.

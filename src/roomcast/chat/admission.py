@@ -20,7 +20,7 @@ class Admitted:
     Attributes:
         epoch: The current epoch.
         seq: The chat's head in the database.
-        reset: The client's cursor does not belong to the chat's current history.
+        reset: Whether the client's cursor does not belong to the chat's current history.
     """
 
     epoch: str
@@ -32,10 +32,10 @@ class LogPublisher(Protocol):
     """Publishes committed events to the logs; `roomcast.chat.relay.Relay` implements it."""
 
     async def ensure_log(self, chat_id: str, seq: int) -> None:
-        """Start to bring the chat's log to ``seq``; returns without waiting for it."""
+        """Start bringing the chat's log up to ``seq``. Returns without waiting for the result."""
 
     async def publish_now(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date. Returns after the attempt: whether it succeeded."""
+        """Try to bring the chat's log up to date. Returns whether the attempt succeeded."""
 
 
 class Admissions:
@@ -51,11 +51,11 @@ class Admissions:
         self._logs = logs
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admitted:
-        """Check that a user may follow a chat, and return the chat's head. Costs one query.
+        """Check that a user may follow a chat, and return the chat's head. Runs one database query.
 
         Args:
             chat_id: The chat to follow.
-            user_id: The user that joins; None: authentication is off, and every chat id is accepted.
+            user_id: The user that joins; None while authentication is off, when every chat id is accepted.
             since: The client's cursor, if it has one.
 
         Raises:
@@ -73,5 +73,5 @@ class Admissions:
         return Admitted(self._store.epoch, access.last_seq, reset=not access.cursor_valid)
 
     async def request_publish(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date with the events table. Returns after the attempt: whether it succeeded."""
+        """Try to bring the chat's log up to date with the events table. Returns whether the attempt succeeded."""
         return await self._logs.publish_now(chat_id)

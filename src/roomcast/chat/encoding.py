@@ -1,4 +1,4 @@
-"""Encodes events as JSON: once, at the commit; no later step decodes them.
+"""Encodes events as JSON. Each event is encoded once, when it is written; no later step decodes it.
 
 Layer: chat. Source: Socket.IO protocol v5 (an event packet's payload is the JSON array ``["name",argument…]``).
 """
@@ -16,7 +16,7 @@ from roomcast.contract.events import EVENT_NAMES, EventType
 
 def encode_message(message: StoredMessage) -> bytes:
     """The ``new-msg`` object as UTF-8 JSON."""
-    # Without validation, which would double the cost of a send: the values were validated on input.
+    # `model_construct` skips validation, which would double the cost of a send; the values were validated on input.
     return (
         contract.Message.model_construct(
             id=message.id,
@@ -49,7 +49,7 @@ def encode_member_change(
 
 
 def event_name(event_type: EventType | str) -> str:
-    """The Socket.IO event name of an event type. An unknown type, of a newer version, is its own name."""
+    """The Socket.IO event name of an event type. A type that this version does not know is returned unchanged."""
     try:
         return EVENT_NAMES[EventType(event_type)]
     except ValueError:

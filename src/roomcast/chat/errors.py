@@ -3,13 +3,13 @@
 The hierarchy::
 
     ChatError
-    ├── ChatNotFound      no such chat, or the caller may not know that it exists
-    ├── NotAMember        the user is not a member; raised only where the chat's existence is no secret
+    ├── ChatNotFound      the chat does not exist or is hidden from the caller
+    ├── NotAMember        the user is not a member; raised only where the chat's existence may be disclosed
     ├── NotAllowed        the caller may not do this in any chat
     ├── ChatExists        the id is taken
     ├── TurnLost          the turn was claimed again, or has ended
-    └── StoreUnavailable  the database is unreachable or full: retry
-        └── StoreBusy     the write was not attempted: retry
+    └── StoreUnavailable  the database is unreachable or full; retry the write
+        └── StoreBusy     the write was not attempted; retry it
 
 Layer: chat.
 """
@@ -22,7 +22,7 @@ class ChatError(Exception):
 
 
 class ChatNotFound(ChatError):
-    """The chat does not exist, or the caller is not a member and must not learn that it does."""
+    """The chat does not exist, or the caller is not a member and must not learn that the chat exists."""
 
     def __init__(self, chat_id: str) -> None:
         super().__init__(f"chat {chat_id!r} does not exist, or you are not a member of it")
@@ -60,8 +60,8 @@ class TurnLost(ChatError):
 
 
 class StoreUnavailable(ChatError):
-    """The database did not answer or could not write. A write may have been committed all the same: retry."""
+    """The database did not answer or could not write. A failed write may still have been committed; retry it."""
 
 
 class StoreBusy(StoreUnavailable):
-    """The write was not attempted, so nothing was committed: too many writes are waiting, or the store is closed."""
+    """Nothing was written, because too many writes are waiting or the store is closed."""

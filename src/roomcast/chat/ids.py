@@ -14,7 +14,7 @@ _VARIANT = 0b10 << 62
 
 
 def new_id() -> str:
-    """A UUIDv7 as text: sorts by creation time, to about 0.25 µs; 62 random bits make it unique."""
+    """A UUIDv7 as text. Ids sort by creation time, with a resolution of about 0.25 µs, and have 62 random bits."""
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000

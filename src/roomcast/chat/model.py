@@ -18,8 +18,9 @@ class Caller:
 
     Attributes:
         user_id: The authenticated user; None for a service, and while authentication is off.
-        service: A back end that may read and write every chat, and write as AI.
-        trusted: Authentication is off. The caller may do anything, and a message to an unknown chat creates it.
+        service: Whether the caller is a back end, which may read and write every chat, and write as AI.
+        trusted: Whether authentication is off. The caller may then do anything, and a message to an unknown chat
+            creates the chat.
     """
 
     user_id: str | None = None
@@ -33,7 +34,7 @@ class Caller:
 
     @property
     def restricted_user_id(self) -> str | None:
-        """The user whose memberships limit the caller; None for an unrestricted one."""
+        """The user whose memberships limit the caller's access; None for an unrestricted caller."""
         return None if self.unrestricted else self.user_id
 
 
@@ -46,9 +47,9 @@ class StoredChat:
     """The current state of a chat.
 
     Attributes:
-        responder: Name of the responder that answers its USER messages; None: they are not answered.
-        last_activity_at: Time of its last event, or of its creation.
-        last_seq: Seq of its last event; 0 while it has none.
+        responder: Name of the responder that answers its USER messages; None if they are not answered.
+        last_activity_at: Time of its last event, or of its creation if it has no events.
+        last_seq: Seq of its last event; 0 if it has no events.
     """
 
     id: str
@@ -60,7 +61,7 @@ class StoredChat:
 
     @property
     def position(self) -> ChatPosition:
-        """Its position in the list of chats by latest activity."""
+        """The chat's position in the list of chats by latest activity."""
         return ChatPosition(round(self.last_activity_at.timestamp() * 1000), self.id)
 
 
@@ -69,8 +70,8 @@ class StoredMessage:
     """The current state of a message.
 
     Attributes:
-        epoch: The epoch that it was written in.
-        seq: Seq of the event that created it.
+        epoch: The epoch in which the message was written.
+        seq: Seq of the event that created the message.
     """
 
     id: str
@@ -97,10 +98,10 @@ class StoredEvent:
     """One row of the events table.
 
     Attributes:
-        epoch: The epoch that it was written in.
-        type: An `EventType`; a plain string if a newer version wrote it.
+        epoch: The epoch in which the event was written.
+        type: An `EventType`; a plain string if a newer version wrote the event.
         payload: The only argument of the emitted Socket.IO event: a JSON object in UTF-8.
-        trace: W3C ``traceparent`` of the request that caused it.
+        trace: W3C ``traceparent`` of the request that caused the event.
     """
 
     chat_id: str
@@ -126,7 +127,7 @@ class NewChat:
 
 @dataclass(frozen=True, slots=True)
 class TurnClaim:
-    """The right to end a turn. A later claim of the turn, with a higher generation, voids it."""
+    """The right to end a turn. A later claim of the turn, with a higher generation, makes this one void."""
 
     turn_id: str
     generation: int
@@ -137,10 +138,11 @@ class NewMessage:
     """A message to write.
 
     Attributes:
-        client_msg_id: Idempotency key: a repeat in the same chat returns the first result and writes nothing.
-        member: The user that must be a member of the chat at the commit; None: no check.
-        creates: The chat to create if it does not exist; None: an unknown chat is an error.
-        ends: The turn that this message answers; it ends in the same transaction.
+        client_msg_id: Idempotency key. A second write with the same key in the same chat writes nothing and returns
+            the first result.
+        member: The user that must be a member of the chat at the commit; None skips the check.
+        creates: The chat to create if ``chat_id`` does not exist; None makes an unknown chat an error.
+        ends: The turn that this message answers. The turn ends in the same transaction.
         trace: W3C ``traceparent`` of the request.
     """
 
@@ -169,8 +171,8 @@ class NewMemberChange:
     """A member to add or remove.
 
     Attributes:
-        actor_id: The user that makes the change; None for a service.
-        member: The user that must be a member of the chat at the commit; None: no check.
+        actor_id: The user that makes the change; None for a service, and while authentication is off.
+        member: The user that must be a member of the chat at the commit; None skips the check.
         trace: W3C ``traceparent`` of the request.
     """
 
@@ -189,8 +191,8 @@ class Committed:
 
     Attributes:
         event: The stored event.
-        created: This call wrote it; False: an earlier call did.
-        turn_queued: This call queued an AI turn.
+        created: Whether this call wrote the event; False if an earlier call did.
+        turn_queued: Whether this call queued an AI turn.
     """
 
     event: StoredEvent
@@ -200,13 +202,13 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class ChatAccess:
-    """What a join or a read checks: a chat's head, a user's membership and a cursor's validity, from one query.
+    """A chat's head, a user's membership and a cursor's validity, from one query, to check a join or a read.
 
     Attributes:
-        exists: The chat exists.
-        last_seq: Its head; 0 if it does not exist.
-        is_member: The given user is a member (False without a user).
-        cursor_valid: The given cursor belongs to the chat's current history (True without a cursor).
+        exists: Whether the chat exists.
+        last_seq: The chat's head; 0 if the chat does not exist.
+        is_member: Whether the given user is a member; False if no user was given.
+        cursor_valid: Whether the given cursor belongs to the chat's current history; True if no cursor was given.
     """
 
     exists: bool
@@ -217,7 +219,7 @@ class ChatAccess:
 
 @dataclass(frozen=True, slots=True)
 class ChatPosition:
-    """The end of a page of chats, which are ordered by latest activity, then by id."""
+    """A position in the list of chats, which is ordered by latest activity, then by id."""
 
     last_activity_ms: int
     id: str
@@ -239,5 +241,5 @@ class Turn:
 
     @property
     def attempt(self) -> int:
-        """Number of claims so far, this one included."""
+        """Number of claims of the turn so far, including this one."""
         return self.claim.generation

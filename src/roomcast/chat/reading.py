@@ -22,9 +22,9 @@ from roomcast.chat.model import (
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 
-#: Events per query: a few megabytes if all of them have the largest content.
+#: Events per query. If all of them have the largest content, they take a few megabytes.
 _EVENTS_PER_QUERY: Final = 50
-#: A page of events or messages ends after this many bytes of content.
+#: A page of events or messages ends at about this many bytes of content.
 MAX_PAGE_BYTES: Final = 1_048_576
 #: Members returned per chat.
 MAX_MEMBERS: Final = 1_000
@@ -32,7 +32,7 @@ MAX_MEMBERS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """Events after a cursor; the attributes are those of the contract's ``EventPage``."""
+    """Events after a cursor, as in the contract's ``EventPage``, except that ``head`` is its ``seq``."""
 
     epoch: str
     events: Sequence[StoredEvent]
@@ -43,7 +43,7 @@ class EventsRead:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead:
-    """Messages ascending by seq; the attributes are those of the contract's ``MessagePage``."""
+    """Messages ascending by seq, as in the contract's ``MessagePage``, except that ``head`` is its ``seq``."""
 
     epoch: str
     messages: Sequence[StoredMessage]
@@ -53,7 +53,7 @@ class MessagesRead:
 
 @dataclass(frozen=True, slots=True)
 class ChatsRead:
-    """Chats by latest activity. ``next`` is the position of the next page; None on the last one."""
+    """Chats by latest activity. The next page starts after the position ``next``, which is None on the last page."""
 
     epoch: str
     chats: Sequence[StoredChat]
@@ -89,7 +89,7 @@ class ChatReader:
         """One chat.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         await self._check_access(caller, chat_id)
         chat = await self._store.chat(chat_id)
@@ -104,17 +104,17 @@ class ChatReader:
         return ChatsRead(self._store.epoch, page, page[-1].position if len(found) > limit else None)
 
     async def events(self, caller: Caller, chat_id: str, after: int, limit: int, epoch: str | None) -> EventsRead:
-        """Events with seq > ``after``. While authentication is off, an unknown chat has none.
+        """Events with seq > ``after``. While authentication is off, an unknown chat has no events.
 
         Args:
             caller: The origin of the request.
             chat_id: The chat to read.
             after: The seq of the client's cursor.
             limit: Most events to return; a page also ends at `MAX_PAGE_BYTES`.
-            epoch: The epoch of the client's cursor; None: the cursor is not checked.
+            epoch: The epoch of the client's cursor; None skips the check of the cursor.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         cursor = None if epoch is None else Cursor(epoch=epoch, seq=after)
         if cursor is not None or not caller.trusted:
@@ -135,17 +135,18 @@ class ChatReader:
     async def messages(
         self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> MessagesRead:
-        """A page of messages. While authentication is off, an unknown chat has none.
+        """A page of messages. While authentication is off, an unknown chat has no messages.
 
         Args:
             caller: The origin of the request.
             chat_id: The chat to read.
-            before: Return the newest messages with a smaller seq. Not together with ``after``.
-            after: Return the oldest messages with a greater seq. With neither: the newest messages.
+            before: Return the newest messages with a smaller seq. Excludes ``after``.
+            after: Return the oldest messages with a greater seq. Without ``before`` and ``after``, the newest messages
+                are returned.
             limit: Most messages to return; a page also ends at `MAX_PAGE_BYTES`.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         if not caller.trusted:
             await self._check_access(caller, chat_id)
@@ -160,7 +161,7 @@ class ChatReader:
         """A chat's members, ascending by user id, at most `MAX_MEMBERS`.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         await self._check_access(caller, chat_id)
         return await self._store.members(chat_id, MAX_MEMBERS)
@@ -169,7 +170,7 @@ class ChatReader:
         """Check that the caller may read the chat.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         access = await self._store.access(chat_id, caller.restricted_user_id, cursor)
         if caller.trusted or (access.exists and (caller.service or access.is_member)):

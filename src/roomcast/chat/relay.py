@@ -1,8 +1,9 @@
 """Publishes committed events to the log, in order and without loss.
 
-A write offers its events right after the commit, and the relay appends them at once. If that fails (the log is absent,
-behind or unreachable, or the process dies in between), the outbox marks show which chats have unpublished events, and
-the relay appends those from the events table. One task works on a chat at a time; chats do not wait for each other.
+A write offers its events right after the commit, and the relay appends them at once. This fails if the log is absent,
+lacks earlier events or is unreachable, or if the process dies after the commit. The outbox marks then show which chats
+have unpublished events, and the relay reads these events from the events table. Each chat has at most one task, and
+chats do not wait for each other.
 
 Layer: chat. Source: docs/design.md, "The log".
 """
@@ -26,22 +27,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RelayOptions:
-    """Bounds and times of the relay.
+    """Limits and times of the relay.
 
     Attributes:
-        seed_entries: Published events that an absent log is seeded with, besides the unpublished ones.
-        max_seed_entries: Most events that a log is seeded with; as many as it keeps.
+        seed_entries: Published events with which a log is seeded, in addition to the unpublished events.
+        max_seed_entries: Most events with which a log is seeded; equals the number of entries that a log keeps.
         batch_entries: Events per query when a log is brought up to date.
-        fresh_entries: Committed events of one chat that may wait in memory; beyond it they are read from the table.
+        fresh_entries: Most committed events of one chat that wait in memory; if there are more, the table is read.
         sweep_chats: Chats per query of a sweep.
-        max_gaps: Gaps in a row after which a chat is left to the next sweep.
-        mark_delay_s: Time for which outbox marks are collected, so that many chats share one transaction.
-        retry_min_s: First pause after a sweep failed; doubled up to ``retry_max_s``.
-        retry_max_s: Longest such pause.
-        stop_limit_s: Time that `Relay.stop` waits for work in progress, and again for the outbox marks.
-        sweep_every_s: Longest time between sweeps. Needed where several relays share a database: one of them may
-            commit events and die before it publishes them. None: sweep at the start and after failures only.
-        restore_chats: Most recently active chats that `Relay.restore` checks.
+        max_gaps: Consecutive gaps after which a chat is left to the next sweep.
+        mark_delay_s: Seconds between a publication and the removal of its outbox mark, so that many chats share one
+            transaction.
+        retry_min_s: Pause after the first failed sweep; doubled after each further failure, up to ``retry_max_s``.
+        retry_max_s: Longest pause after a failed sweep.
+        stop_limit_s: Seconds for which `Relay.stop` waits for work in progress, and then for the outbox marks.
+        sweep_every_s: Longest time between sweeps. Required where several processes share a database: one of them may
+            commit events and die before it publishes them. None: sweep only at the start, after failures and on
+            request.
+        restore_chats: Number of most recently active chats that `Relay.restore` checks.
     """
 
     seed_entries: int = 200
@@ -75,12 +78,12 @@ class RelayCounters:
 
 @dataclass(slots=True)
 class _ChatQueue:
-    """The pending work of one chat; ``task`` runs until there is none.
+    """The pending work of one chat; ``task`` runs until no work is left.
 
     Attributes:
         events: Committed events to append.
-        catch_up: The log has to be compared with the events table.
-        waiters: Resolved with the success of the next run.
+        catch_up: Whether the log must be compared with the events table.
+        waiters: Resolved after the next attempt, with whether it succeeded.
     """
 
     task: asyncio.Task[None] | None = None
@@ -101,7 +104,7 @@ class Relay:
     Args:
         store: The events table and its outbox marks.
         log: The log that events are appended to.
-        options: Bounds and times.
+        options: Limits and times.
 
     Attributes:
         counters: Totals since the start.
@@ -113,7 +116,7 @@ class Relay:
         self._options = options or RelayOptions()
         self.counters = RelayCounters()
         self._queues: dict[str, _ChatQueue] = {}
-        # Per chat the seq up to which outbox marks can be dropped.
+        # For each chat, the seq up to which outbox marks can be removed.
         self._published: dict[str, int] = {}
         self._marks_waiting = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
@@ -121,7 +124,7 @@ class Relay:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the background tasks; the first sweep publishes what an earlier process left unpublished."""
+        """Start the background tasks; the first sweep publishes events that an earlier process did not publish."""
         self.request_sweep()
         self._tasks = [
             asyncio.create_task(self._sweep_forever(), name="relay-sweep"),
@@ -144,7 +147,7 @@ class Relay:
             task.cancel()
         await asyncio.gather(*self._tasks, *running, return_exceptions=True)
         self._tasks = []
-        # A task that was cancelled before its first step has not resolved its waiters.
+        # A task that is cancelled before its first step does not resolve its waiters.
         for queue in self._queues.values():
             _resolve(queue.waiters, done=False)
         self._queues.clear()
@@ -152,18 +155,24 @@ class Relay:
             async with asyncio.timeout(self._options.stop_limit_s):
                 await self._flush_marks()
         except (StoreUnavailable, TimeoutError):
-            logger.warning("outbox marks are left to the next start")
+            logger.warning("removing outbox marks is left to the next start")
 
     def request_sweep(self) -> None:
-        """Publish every chat with outbox marks soon. For when the log lost entries, or a write's outcome is unknown."""
+        """Start a sweep, which publishes every chat that has outbox marks. Returns at once.
+
+        Call it after the log has lost entries, or when the outcome of a write is unknown.
+        """
         self._sweep_wanted.set()
 
     def restore(self) -> None:
-        """Compare the logs of the most recently active chats with the table: the engine may have lost their ends."""
+        """Start to compare the logs of the most recently active chats with the events table. Returns at once.
+
+        Call it when the engine may have lost the newest entries.
+        """
         self._restore_wanted.set()
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
-        """Take events of one chat, just committed, ascending by seq. Returns at once and never fails."""
+        """Queue just committed events of one chat, ascending by seq. Returns at once and never fails."""
         queue = self._queue(events[0].chat_id)
         queue.events.extend(events)
         if len(queue.events) > self._options.fresh_entries:
@@ -171,7 +180,7 @@ class Relay:
             queue.catch_up = True
 
     async def publish_now(self, chat_id: str) -> bool:
-        """Bring the chat's log up to date with the events table. Returns after the attempt: whether it succeeded."""
+        """Try to bring the chat's log up to date with the events table. Returns whether the attempt succeeded."""
         queue = self._queue(chat_id)
         queue.catch_up = True
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -179,7 +188,7 @@ class Relay:
         return await waiter
 
     async def ensure_log(self, chat_id: str, seq: int) -> None:
-        """Start to bring the chat's log to ``seq``, unless it is there. Returns without waiting for it."""
+        """Start bringing the chat's log up to ``seq`` if it ends earlier. Returns without waiting for the result."""
         try:
             head = await self._log.head(chat_id)
         except LogUnavailable:
@@ -207,12 +216,15 @@ class Relay:
                 finally:
                     _resolve(waiters, done=done)
         finally:
-            # No await since the loop's condition: later work opens a new queue.
+            # There was no await since the loop's condition, so the queue is empty; later work gets a new queue.
             del self._queues[chat_id]
             _resolve(queue.waiters, done=False)
 
     async def _publish(self, chat_id: str, events: Sequence[StoredEvent]) -> bool:
-        """Append ``events``, or whatever the log lacks. Returns whether the log is up to date; else a sweep follows."""
+        """Append ``events``, or all missing events if the log has a gap.
+
+        Returns whether the log is up to date; if not, a sweep is requested.
+        """
         try:
             head = await self._append(chat_id, events)
             if head is None:
@@ -222,7 +234,7 @@ class Relay:
             self.counters.deferred += 1
             logger.warning("publishing is deferred: %s", error, extra={"chat_id": chat_id})
         except Exception:
-            # The outbox marks stay, so that a sweep tries the chat again.
+            # The outbox marks remain, so a sweep retries the chat.
             logger.exception("publishing failed", extra={"chat_id": chat_id})
         else:
             if head is not None:
@@ -234,12 +246,12 @@ class Relay:
                         logger.debug("event published", extra=facts)
                     logger.debug("chat log is up to date", extra={"chat_id": chat_id, "seq": head.seq})
                 return True
-            logger.warning("the log kept answering with gaps", extra={"chat_id": chat_id})
+            logger.warning("publishing is deferred: too many gaps in a row", extra={"chat_id": chat_id})
         self.request_sweep()
         return False
 
     async def _append(self, chat_id: str, events: Sequence[StoredEvent]) -> Head | None:
-        """The fast path: append without reading the table. None: the log has to catch up."""
+        """Append without reading the table (the fast path). Returns None if the log must catch up."""
         if not events or any(after.seq != before.seq + 1 for before, after in pairwise(events)):
             return None
         outcome = await self._log.append(chat_id, self._store.epoch, [log_entry(event) for event in events])
@@ -249,11 +261,11 @@ class Relay:
         return outcome.head
 
     async def _catch_up(self, chat_id: str) -> Head | None:
-        """Bring the log up to date from the table; its head, or None after too many gaps.
+        """Bring the log up to date from the table. Returns its head, or None after too many gaps.
 
-        Only the database knows which of two epochs is newer. So a log of another epoch than the store's is replaced
-        only after a query, which updates the store's epoch; and a log that was just seeded is checked again, since a
-        new epoch may have begun, which another relay may have seen first.
+        Only the database knows which of two epochs is newer. Therefore a log whose epoch differs from the store's is
+        replaced only after a query, which updates the store's epoch. A log that was just seeded is checked again, since
+        a new epoch may have begun and another relay may already have used it.
         """
         head = await self._log.head(chat_id)
         gaps = 0
@@ -274,16 +286,16 @@ class Relay:
         return None
 
     async def _seed(self, chat_id: str) -> Head:
-        """Create a log that is absent or of an older epoch; its head."""
+        """Create an absent log, or replace one of an older epoch. Returns the log's head."""
         recent = await self._recent_events(chat_id)
-        # The epoch is read after the query: none of the events is newer.
+        # Read the epoch after the query, so that no event is of a newer epoch.
         head = Head(self._store.epoch, recent[-1].seq if recent else 0)
         return await self._log.seed(chat_id, head, [log_entry(event) for event in recent])
 
     async def _recent_events(self, chat_id: str) -> Sequence[StoredEvent]:
         """The newest events: all unpublished ones and ``seed_entries`` before them, at most ``max_seed_entries``.
 
-        Gateways have received the published events, and bridge the rest from the seeded log.
+        Gateways have already received the published events, and read the unpublished ones from the seeded log.
         """
         options = self._options
         first_unpublished = await self._store.first_unpublished(chat_id)
@@ -299,7 +311,7 @@ class Relay:
             try:
                 await self._flush_marks()
             except StoreUnavailable as error:
-                logger.warning("dropping outbox marks is deferred: %s", error)
+                logger.warning("removing outbox marks is deferred: %s", error)
                 self.request_sweep()
 
     async def _flush_marks(self) -> None:
@@ -329,9 +341,9 @@ class Relay:
                 self.request_sweep()
 
     async def _sweep(self) -> bool:
-        """Publish every chat that has an outbox mark; False if one of them failed.
+        """Publish every chat that has an outbox mark. Returns False if any of them failed.
 
-        A single pass in the order of chat ids: under load, some chats always have marks.
+        Each chat is visited once, in the order of chat ids, since under load some chats always have marks.
         """
         last = ""
         while chat_ids := await self._store.unpublished(self._options.sweep_chats, last):

@@ -1,10 +1,10 @@
 """The use cases that write: send a message, create a chat, add and remove members, store an AI's answer.
 
-Each use case is one transaction of the store. After the commit, and before the caller has its result, the events are
-offered to the relay and to the listener.
+Each use case is one transaction of the store. After the commit, and before the use case returns, the events are passed
+to the relay and the listener.
 
-A write that failed may have been committed, with only its result lost. The relay finds such events by their outbox
-marks; a repeat of the write also notifies the listener and the worker.
+A failed write may have been committed, if only its result was lost. The relay finds such events by their outbox marks.
+When the client repeats the write, the listener and the worker are notified too.
 
 Layer: chat. Source: docs/design.md, "Events and seq".
 """
@@ -39,9 +39,9 @@ class ChatOptions:
     """Options of the writing use cases.
 
     Attributes:
-        default_responder: Name of the responder of new chats; None: their messages are not answered.
-        max_uncertain: Messages of unknown outcome that are remembered until they are repeated; beyond it the oldest
-            is forgotten.
+        default_responder: Name of the responder of new chats; None if their messages are not answered.
+        max_uncertain: Most messages of unknown outcome that are remembered until the client repeats them; the oldest
+            is forgotten first.
     """
 
     default_responder: str | None = None
@@ -52,7 +52,7 @@ class EventPublisher(Protocol):
     """Publishes committed events to the log; `roomcast.chat.relay.Relay` implements it."""
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
-        """Take events of one chat, just committed, ascending by seq. Returns at once and never fails."""
+        """Queue just committed events of one chat, ascending by seq. Returns at once and never fails."""
 
     def request_sweep(self) -> None:
         """Look for committed events that were not offered. Returns at once and never fails."""
@@ -62,7 +62,7 @@ class CommitListener(Protocol):
     """Is notified of every committed event; `roomcast.chat.activity.ActivityNotifier` implements it."""
 
     def committed(self, event: StoredEvent, actor_id: str | None) -> None:
-        """Take an event, just committed, and the user that caused it (None: an AI or a service).
+        """Process a just committed event and the user that caused it (None for an AI or a service).
 
         Returns at once and never fails.
         """
@@ -73,10 +73,10 @@ class ChatWriter:
 
     Args:
         store: The database.
-        publisher: Is offered every committed event.
-        listener: Is notified of every event after the publisher; None: no listener.
-        wake_worker: Called after a message that queued an AI turn; must not block.
-        options: Bounds, and the responder of new chats.
+        publisher: Receives every committed event.
+        listener: Receives every committed event after the publisher; None if there is no listener.
+        wake_worker: Called after the commit of a message that queued an AI turn; must not block.
+        options: Limits, and the responder of new chats.
         clock: Provides the creation times.
     """
 
@@ -100,12 +100,12 @@ class ChatWriter:
         self._uncertain: dict[tuple[str, str], bool] = {}
 
     async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
-        """Write a message. A repeat of its ``client_msg_id`` returns the first result.
+        """Write a message. A second call with the same ``client_msg_id`` returns the first result.
 
         Raises:
-            NotAllowed: the caller may not write as AI, or as that user.
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
-            StoreUnavailable: the message may or may not be written: repeat it with the same ``client_msg_id``.
+            NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+            StoreUnavailable: the message may or may not have been written; repeat it with the same ``client_msg_id``.
         """
         if command.role == "AI" and not caller.unrestricted:
             raise NotAllowed('role "AI" needs a service token; send role "USER"')
@@ -132,11 +132,11 @@ class ChatWriter:
     async def answer(self, turn: Turn, content: str) -> None:
         """Write an AI's answer and end its turn, in one transaction.
 
-        The idempotency key derives from the turn, so that a turn has one answer however often it is claimed.
+        The idempotency key is derived from the turn, so that a turn has one answer however often it is claimed.
 
         Raises:
             TurnLost: the turn was claimed again; nothing was written.
-            StoreUnavailable: the answer may or may not be written: retry.
+            StoreUnavailable: the answer may or may not have been written; retry.
         """
         await self._append(
             NewMessage(
@@ -156,7 +156,7 @@ class ChatWriter:
 
         Raises:
             ChatExists: the id is taken.
-            StoreUnavailable: the chat may or may not exist.
+            StoreUnavailable: the chat may or may not have been created.
         """
         new = NewChat(
             id=new_id() if command.id is None else command.id,
@@ -172,11 +172,11 @@ class ChatWriter:
         return chat
 
     async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
-        """Add or remove a member; every member may. Returns whether this changed anything.
+        """Add or remove a member, which every member may do. Returns whether the membership changed.
 
         Raises:
-            ChatNotFound: the chat does not exist, or the caller may not know that it does.
-            StoreUnavailable: the change may or may not be made: retry.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+            StoreUnavailable: the change may or may not have been made; retry.
         """
         change = NewMemberChange(
             chat_id=chat_id,
@@ -201,7 +201,7 @@ class ChatWriter:
             committed = await self._commit(self._store.append_message(new), key)
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
-        # An earlier attempt may have committed the message and then failed, before these were notified.
+        # An earlier attempt may have failed after the commit, before the listener and the worker were notified.
         was_uncertain = key is not None and self._uncertain.pop(key, False)
         if committed.created or was_uncertain:
             self._publish((committed.event,), new.user_id)
@@ -210,7 +210,7 @@ class ChatWriter:
         return committed
 
     async def _commit(self, write: Awaitable[_T], key: tuple[str, str] | None = None) -> _T:
-        """Await a write of the store; if its outcome is unknown, have the relay look for it and remember ``key``."""
+        """Await a write of the store. If its outcome is unknown, request a sweep and remember ``key``."""
         try:
             return await write
         except StoreBusy:

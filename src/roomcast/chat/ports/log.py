@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-# Layout of a log entry; readers drop and count entries of a version that they do not know.
+# Version of the entry layout. Readers drop and count entries of unknown versions.
 LOG_ENTRY_VERSION = 1
 
 
@@ -21,7 +21,7 @@ class LogEntry:
         seq: Position in the chat, from 1, without gaps.
         args: The Socket.IO argument array as UTF-8 JSON, ``["new-msg",{…}]``. Gateways frame it without decoding it.
         trace: W3C ``traceparent`` of the request that caused the event, or None.
-        version: Layout of this entry.
+        version: Layout version of this entry.
     """
 
     seq: int
@@ -32,7 +32,7 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a chat's log: its epoch and its last seq (0 if it is empty)."""
+    """The end of a chat's log: its epoch and its last seq (0 for an empty log)."""
 
     epoch: str
     seq: int
@@ -40,16 +40,17 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The log now ends at ``head``, which is beyond the given entries if another publisher appended more."""
+    """The log now ends at ``head``, which is after the given entries if another publisher appended more."""
 
     head: Head
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Nothing was written: the entries do not follow the log's end. ``head`` is None if the log is absent.
+    """Nothing was written, because the entries do not directly follow the log's end.
 
-    The caller reads the events table from ``head``, or seeds an absent log, and retries.
+    ``head`` is None if the log is absent or of another epoch. The caller reads the events table from ``head``, or seeds
+    the log, and retries.
     """
 
     head: Head | None
@@ -57,7 +58,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Every entry after the given seq, in order, up to ``head``; up to the limit if ``more``."""
+    """Every entry after the given seq, in order, up to ``head``; if ``more``, only the first ones, up to the limit."""
 
     entries: tuple[LogEntry, ...]
     head: Head
@@ -66,17 +67,20 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class CannotReplay:
-    """The log lacks entries: it is absent (``head`` is None), trimmed beyond the given seq, or ends before it."""
+    """The log lacks entries.
+
+    It is absent (``head`` is None), is of another epoch, was trimmed beyond the given seq, or ends before that seq.
+    """
 
     head: Head | None
 
 
-#: Receives a chat's live entries in log order, within one loop turn. Must not block or raise.
+#: Called synchronously with a chat's live entries, in log order. Must not block or raise.
 FeedSink = Callable[[str, Sequence[LogEntry]], None]  # (epoch, entries)
-#: Receives a chat's signals, within one loop turn. Must not block or raise, nor trust the bytes.
+#: Called synchronously with each signal of a chat. Must not block or raise, and must validate the bytes.
 SignalSink = Callable[[bytes], None]
 
-#: The largest signal. Signals carry a few user ids, not messages.
+#: The largest payload of a signal. Signals carry a few user ids, not messages.
 MAX_SIGNAL_BYTES = 16_384
 
 
@@ -84,39 +88,39 @@ class Subscription(Protocol):
     """A live feed of one chat."""
 
     async def close(self) -> None:
-        """Stop the feed. The sinks are not called after this returns. Closing twice is harmless."""
+        """Stop the feed. The sinks are not called after this returns. A second call has no effect."""
 
 
 class EventLog(Protocol):
     """The ordered log of every chat and its live feed: a bounded, rebuildable cache of the events table.
 
     Order: a sink receives a chat's entries in seq order, each at most once per subscription. It may miss entries when
-    the engine loses its connection; it then sees a jump in seq and reads the log.
-    Bounded: the engine may trim a log's oldest entries or drop a whole log. A read then returns `CannotReplay`, never a
+    the engine loses its connection. The seqs then have a gap, and the subscriber reads the missed entries from the log.
+    Size: the engine may trim a log's oldest entries or drop a whole log. A read then returns `CannotReplay`, never a
     partial replay.
     """
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
-        """Append the entries that follow the log's end, and publish those.
+        """Append the entries that follow the log's end, and publish the appended entries.
 
-        Entries at or below the log's end are skipped. ``entries`` are contiguous and not empty. An absent log accepts
-        only entries that start at seq 1; use ``seed`` otherwise. A log of another epoch counts as absent and accepts
-        none, since its epoch may be newer than the caller's.
+        ``entries`` must be contiguous and not empty. Entries at or below the log's end are skipped. An absent log
+        accepts only entries that start at seq 1; use ``seed`` otherwise. A log of another epoch accepts no entries,
+        since its epoch may be newer than the caller's.
         """
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
         """Create an absent log, or replace one of another epoch, from the events table, and publish the entries.
 
-        ``entries`` are the newest ones, contiguous, ending at ``head.seq``; if empty, the log can replay from
-        ``head.seq`` only. A log of the same epoch is extended if it ends before ``head.seq``, else left unchanged.
-        Returns the head after the call.
+        ``entries`` are the newest events, contiguous, ending at ``head.seq``. If they are empty, the log can only
+        replay events after ``head.seq``. A log of the same epoch is extended if it ends before ``head.seq``, and left
+        unchanged otherwise. Returns the head after the call.
         """
 
     async def head(self, chat_id: str) -> Head | None:
         """The end of the chat's log; None if it is absent."""
 
     async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
-        """Entries with seq > ``after``, at most ``limit``; `CannotReplay` if the log lacks one of them."""
+        """Entries with seq > ``after``, at most ``limit``; `CannotReplay` if the log lacks any of them."""
 
     async def signal(self, chat_id: str, payload: bytes) -> None:
         """Send an ephemeral signal to every subscription of the chat, in every process.
@@ -134,8 +138,8 @@ class EventLog(Protocol):
 
         Args:
             chat_id: The chat to follow.
-            sink: Receives its entries.
-            signals: Receives its signals; None: they are ignored.
+            sink: Receives the chat's entries.
+            signals: Receives the chat's signals; None ignores them.
 
         Raises:
             LogUnavailable: the engine is unreachable; nothing was subscribed.
@@ -143,4 +147,4 @@ class EventLog(Protocol):
 
 
 class LogUnavailable(Exception):
-    """The log's engine is unreachable. Sends still succeed, since they need the database only; joins are rejected."""
+    """The log's engine is unreachable. Messages are still accepted, since the database suffices; joins are rejected."""

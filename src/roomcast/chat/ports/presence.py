@@ -11,17 +11,17 @@ from typing import Protocol
 
 
 class LiveNodes(Protocol):
-    """The gateways of the cluster that are up, as one of them knows them."""
+    """The live gateways of the cluster, as known to this gateway."""
 
     @property
     def node_id(self) -> str:
         """The id of this gateway: 8 characters, new at each start."""
 
     def alive(self) -> Collection[str]:
-        """Ids of the gateways that are up, including this one; unchanged while the directory cannot be read."""
+        """Ids of the live gateways, including this one. They do not change while the directory cannot be read."""
 
     async def is_alive(self, node_id: str) -> bool:
-        """Whether a gateway is up that `alive` may not list yet; True if the directory cannot be read."""
+        """Whether a gateway is live, even if `alive` does not list it yet. True if the directory cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class BoardSnapshot:
 
     Attributes:
         users: Users of each gateway, by node id.
-        epoch: Any string; it changes if the board lost data, and only then.
-        partial: The board lately had no room for some users: a user that it does not list may be online.
+        epoch: Opaque string that changes only if the board has lost data.
+        partial: Whether the board recently had no room for some users. Users that it does not list may then be online.
     """
 
     users: Mapping[str, Collection[str]]
@@ -42,21 +42,21 @@ class BoardSnapshot:
 class PresenceBoard(Protocol):
     """Lists which users follow which chats, and through which gateway.
 
-    An entry is valid while its gateway is up (`LiveNodes`), so entries need no lease of their own. The board may lose
+    An entry is valid while its gateway is live (`LiveNodes`), so entries need no lease. The board may lose
     its data; the gateways repeat their entries periodically.
     """
 
     async def add(self, chat_id: str, users: Collection[str]) -> None:
-        """List these users under this gateway; repeating it renews the entries.
+        """List these users under this gateway. A repeated call renews the entries.
 
-        Users for whom the chat has no room are left out, and `BoardSnapshot.partial` is set for a while.
+        Users beyond the board's limit per chat are left out, and `BoardSnapshot.partial` is set for a while.
 
         Raises:
             PresenceUnavailable: the outcome is unknown.
         """
 
     async def remove(self, chat_id: str, users: Collection[str]) -> None:
-        """Remove users of this gateway; a user that is not listed is ignored.
+        """Remove users of this gateway. Users that are not listed are ignored.
 
         Raises:
             PresenceUnavailable: the outcome is unknown.
@@ -70,7 +70,7 @@ class PresenceBoard(Protocol):
         """
 
     async def evict(self, chat_id: str, node_id: str, users: Collection[str]) -> None:
-        """Remove users that a dead gateway left behind.
+        """Remove users of a gateway that is no longer live.
 
         Raises:
             PresenceUnavailable: the outcome is unknown.
@@ -78,4 +78,4 @@ class PresenceBoard(Protocol):
 
 
 class PresenceUnavailable(Exception):
-    """The board is out of reach; presence continues with what this gateway knows."""
+    """The board is unreachable. Presence continues with the state that this gateway knows."""

@@ -1,4 +1,4 @@
-"""Answers USER messages.
+"""The port of the responders, which answer USER messages.
 
 Layer: chat. Contract suite: tests/contract/test_responder.py.
 """
@@ -28,13 +28,13 @@ class Prompt:
 class Responder(Protocol):
     """Generates an answer in pieces of text.
 
-    The worker may cancel it between two pieces, and may call it again for the same message after a crash. An exception
+    The worker may cancel `respond` at any await, and may call it again for the same message after a crash. An exception
     ends the turn as failed.
     """
 
     @property
     def name(self) -> str:
-        """The name by which chats refer to it."""
+        """The name by which chats refer to this responder."""
 
     def respond(self, prompt: Prompt) -> AsyncIterator[str]:
-        """Yield the answer in pieces, none of them empty."""
+        """Yield the answer in non-empty pieces."""

@@ -69,13 +69,19 @@ class ChatStore(Protocol):
         """The chat; None if it does not exist."""
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
-        """Chats by latest activity, newest first, after the position ``before``; of one member unless None."""
+        """Chats by latest activity, newest first, at most ``limit``.
+
+        Args:
+            limit: Most chats to return.
+            before: Return the chats after this position of the list; None: start with the newest.
+            member: Return the chats of this member only; None: return all chats.
+        """
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """The chat's head, the user's membership, and whether the cursor belongs to its current history, in one query.
 
-        A cursor does if its epoch is known, and its seq is 0 or that of an event written in that epoch or an earlier
-        one.
+        A cursor belongs to the history if its epoch is known and its seq is 0, or the seq of an event that was written
+        in that epoch or an earlier one.
         """
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:
@@ -89,8 +95,8 @@ class ChatStore(Protocol):
     ) -> tuple[Sequence[StoredMessage], int]:
         """Messages ascending by seq, at most ``limit``, and the chat's head, from one snapshot.
 
-        With ``after``: the oldest ones with a greater seq. With ``before``: the newest ones with a smaller seq. With
-        neither: the newest ones. Not both.
+        With ``after``, these are the oldest messages with a greater seq; with ``before``, the newest messages with a
+        smaller seq; without either, the newest messages. ``after`` and ``before`` exclude each other.
         """
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
@@ -103,16 +109,16 @@ class ChatStore(Protocol):
         """The smallest seq with an outbox mark; None if the chat has no mark."""
 
     async def mark_published(self, up_to: Mapping[str, int]) -> None:
-        """Drop the outbox marks of each chat up to its seq, in one transaction."""
+        """Remove the outbox marks of each chat up to the given seq, in one transaction."""
 
 
 class TurnStore(Protocol):
-    """The queue of AI turns: one row each, written in the transaction of the USER message."""
+    """The queue of AI turns: one row per turn, written in the transaction of the USER message."""
 
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """Claim the oldest turn that is pending or whose lease ended before ``now``, and raise its generation.
 
-        At most one turn of a chat is claimed at a time. None: no turn can be claimed.
+        A chat never has two claimed turns at once. Returns None if no turn can be claimed.
         """
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
