@@ -4,12 +4,12 @@ May import: nothing of roomcast; pydantic.
 
 | module | what |
 |---|---|
-| ``text`` | types and bounds of ids, texts, numbers and times |
+| ``text`` | types and limits of ids, texts, numbers and times |
 | ``model`` | base classes of the payloads |
 | ``cursor`` | a client's position in a chat |
 | ``events`` | events that the gateway emits, event types |
 | ``gateway`` | events that a Socket.IO client sends, their acks |
 | ``rest`` | request and response bodies of the REST API |
 | ``errors`` | error codes, problem details, failed acks |
-| ``schema`` | prints the JSON Schema of all of it |
+| ``schema`` | prints the JSON Schema of the public payloads |
 """

@@ -10,7 +10,7 @@ from roomcast.contract.text import Epoch, Seq
 
 
 class Cursor(Payload):
-    """The last event that a client has: it has every event up to ``seq``, as they were in ``epoch``."""
+    """A client's position in a chat: it has every event up to ``seq`` of the history as of ``epoch``."""
 
     epoch: Epoch
     seq: Seq

@@ -1,4 +1,4 @@
-"""Errors: one set of codes, in problem details over REST and in acks over the socket.
+"""Errors. REST problem details and Socket.IO acks use the same codes.
 
 Layer: contract. Source: RFC 9457 (problem details).
 """
@@ -14,7 +14,7 @@ from roomcast.contract.model import Output
 
 
 class ErrorCode(StrEnum):
-    """Stable error codes for programs. The text beside a code is for people and may change."""
+    """Stable error codes for programs. The text that accompanies a code is for people and may change."""
 
     BAD_REQUEST = "bad-request"
     UNAUTHORIZED = "unauthorized"
@@ -49,11 +49,11 @@ class Problem(Output):
     """The body of every REST error, as ``application/problem+json``.
 
     Attributes:
-        type: Always ``about:blank``: use ``code``.
-        title: The phrase of the HTTP status.
+        type: Always ``about:blank``; programs use ``code``.
+        title: The reason phrase of the HTTP status.
         status: The HTTP status.
         detail: What is wrong and what to do, for people.
-        code: What is wrong, for programs.
+        code: The error code, for programs.
         errors: The invalid parts of the request; left out if there are none.
     """
 

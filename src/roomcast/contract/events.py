@@ -1,4 +1,4 @@
-"""Events: the payloads that the gateway emits, and the types in the events table.
+"""Events: the payloads that the gateway emits, and the event types in the events table.
 
 Layer: contract.
 """
@@ -12,7 +12,7 @@ from roomcast.contract.model import Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, UserId
 
 Role = Literal["USER", "AI"]
-#: A stored message is ``sent``; more values may follow.
+#: Stored messages are ``sent``; more values may be added later.
 MessageStatus = Literal["sent"]
 
 
@@ -30,16 +30,16 @@ EVENT_NAMES: Final[dict[EventType, str]] = {
     EventType.MEMBER_ADDED: "member-added",
     EventType.MEMBER_REMOVED: "member-removed",
 }
-#: Not in the events table: the log cannot fill a gap in the events.
+#: Emitted when the log cannot fill a gap in the events; not stored in the events table.
 RESYNC: Final = "resync"
-#: Ephemeral: not in the events table, without a seq, at most once.
+#: Ephemeral events: not stored in the events table, without a seq, delivered at most once.
 TYPING: Final = "typing"
 PRESENCE: Final = "presence"
 CHAT_ACTIVITY: Final = "chat-activity"
 
 
 class Message(Output):
-    """``new-msg``: one message. The first four fields are the guide's."""
+    """``new-msg``: one message. The first four fields are those of the guide."""
 
     id: str
     role: Role
@@ -54,11 +54,11 @@ class Message(Output):
 
 
 class MemberChange(Output):
-    """``member-added`` and ``member-removed``: a user is, or is no longer, a member from this seq on.
+    """``member-added`` and ``member-removed``: from this seq on, a user is, or is no longer, a member.
 
     Attributes:
         user_id: The member that was added or removed.
-        actor_id: The user that did it; null for a service.
+        actor_id: The user that made the change; null for a service, and while authentication is off.
     """
 
     chat_id: ChatId
@@ -70,7 +70,10 @@ class MemberChange(Output):
 
 
 class Resync(Output):
-    """``resync``: events were missed. Page through REST from the client's cursor; if ``reset``, refetch everything."""
+    """``resync``: the gateway could not emit some events of the chat.
+
+    The client fetches them through REST, from its cursor; if ``reset``, it discards everything and refetches.
+    """
 
     chat_id: ChatId
     epoch: Epoch
@@ -82,7 +85,6 @@ class Typing(Output):
     """``typing``: a user of the chat started or stopped typing. Expires after 6 s unless it is repeated.
 
     Attributes:
-        user_id: The user.
         typing: Whether the user is typing.
     """
 
@@ -92,14 +94,14 @@ class Typing(Output):
 
 
 class Presence(Output):
-    """``presence``: the users online in a chat, as changes. After a join the client gets a full list.
+    """``presence``: changes of the users online in a chat. After a join, the client receives the full list.
 
     A user is online while at least one of its devices follows the chat, on any gateway.
 
     Attributes:
         online: Users that came online.
         offline: Users that went offline.
-        reset: ``online`` is the full list and replaces the earlier state.
+        reset: Whether ``online`` is the full list, which replaces the earlier state.
     """
 
     chat_id: ChatId
@@ -115,7 +117,7 @@ class ChatActivity(Output):
 
     Attributes:
         seq: Seq of the event.
-        user_id: The user that wrote, or added a member; null for an AI or a service.
+        user_id: The user that wrote the message or added the member; null for an AI, a service or an unknown user.
     """
 
     chat_id: ChatId

@@ -1,6 +1,6 @@
 """The events that a Socket.IO client sends, and their acks.
 
-Layer: contract. Source: the guide's ``join-user``, ``join-chat`` and ``ping``; the acks and the rest are ours.
+Layer: contract. Source: the guide's ``join-user``, ``join-chat`` and ``ping``; the acks and the other events are ours.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PONG: Final = "pong"
 
 
 class InvalidPayload(Exception):
-    """The payload violates the contract; the text says how, for the ack's ``error.message``."""
+    """The payload violates the contract. The text says how, and is sent as the ack's ``error.message``."""
 
 
 class JoinChat(Payload):
-    """``join-chat``: follow a chat. The guide's bare ``chatId`` is read as ``{chatId}``.
+    """``join-chat``: follow a chat. A bare ``chatId``, as in the guide, is read as ``{chatId}``.
 
     Attributes:
-        since: The client's cursor. The gateway replays the events after it before it acks.
+        since: The client's cursor. The gateway replays the events after the cursor before it sends the ack.
     """
 
     chat_id: ChatId
@@ -47,7 +47,7 @@ class SetTyping(Payload):
     typing: bool = True
 
 
-#: The accepted forms: bare or as an object.
+#: Each payload is a bare chat id or an object.
 JoinChatPayload = ChatId | JoinChat
 LeaveChatPayload = ChatId | LeaveChat
 SetTypingPayload = ChatId | SetTyping
@@ -121,10 +121,10 @@ class JoinChatAck(Ack):
     Attributes:
         epoch: The current epoch.
         seq: Seq of the chat's last event; the next live event has ``seq + 1``.
-        recovered: Every event from the given cursor up to ``seq`` preceded this ack on the connection, or no cursor
-            was given. False: fetch the missing events through REST.
-        reset: The cursor does not belong to the chat's current history: discard everything and refetch. Left out when
-            false.
+        recovered: True if every event after the given cursor up to ``seq`` was sent on this connection before the
+            ack, or if no cursor was given. If false, fetch the missing events through REST.
+        reset: True if the cursor does not belong to the chat's current history; then discard everything and refetch.
+            Left out if false.
     """
 
     chat_id: ChatId

@@ -14,13 +14,13 @@ class _Model(BaseModel):
 
 
 class Input(_Model):
-    """The body of a REST request. Strict types; an unknown field is an error, so that a misspelt option is noticed."""
+    """The body of a REST request. Types are strict; unknown fields are errors, so that typos are noticed."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class Payload(_Model):
-    """The argument of a client's Socket.IO event. Strict types; fields of newer clients are ignored."""
+    """The argument of a client's Socket.IO event. Types are strict; unknown fields (of newer clients) are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -30,7 +30,7 @@ class Output(_Model):
 
     model_config = ConfigDict(
         extra="ignore",
-        # The server constructs it by field name, a reader in Python parses it by alias.
+        # The server constructs payloads by field name; a Python client parses them by alias.
         validate_by_name=True,
         json_schema_serialization_defaults_required=True,
     )

@@ -20,7 +20,7 @@ from roomcast.contract.text import UserId
 
 
 class ServerToClientEvents(Output):
-    """Name and only argument of each event that the gateway emits."""
+    """Name and single argument of each event that the gateway emits."""
 
     new_msg: events.Message = Field(alias="new-msg")
     member_added: events.MemberChange = Field(alias="member-added")
@@ -32,7 +32,7 @@ class ServerToClientEvents(Output):
 
 
 class ClientToServerEvents(Payload):
-    """Name and only argument of each event that a client sends; ``ping`` has none."""
+    """Name and single argument of each event that a client sends, except ``ping``, which has no argument."""
 
     join_user: UserId = Field(alias="join-user")
     join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
@@ -41,7 +41,7 @@ class ClientToServerEvents(Payload):
 
 
 class Acks(Output):
-    """The ack of each event that a client sends; that of ``ping`` is the bare string ``pong``."""
+    """The ack of each event that a client sends, except ``ping``, whose ack is the bare string ``pong``."""
 
     join_user: gateway.JoinUserAck | errors.AckFailure = Field(alias="join-user")
     join_chat: gateway.JoinChatAck | errors.AckFailure = Field(alias="join-chat")
@@ -49,7 +49,7 @@ class Acks(Output):
     typing: gateway.TypingAck | errors.AckFailure
 
 
-#: The roots; the models that they refer to are included.
+#: The root models. The schema also contains the models that they refer to.
 PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
     ServerToClientEvents,
     ClientToServerEvents,
@@ -87,7 +87,7 @@ def build_schema() -> dict[str, Any]:
 
 
 def _mode(model: type[BaseModel]) -> JsonSchemaMode:
-    """The server always sends fields that have a default; clients may leave them out."""
+    """The server always sends a field that has a default; clients may leave it out."""
     return "validation" if issubclass(model, (Input, Payload)) else "serialization"
 
 

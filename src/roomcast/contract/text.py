@@ -1,7 +1,7 @@
-"""The types of ids, texts, numbers and times from outside, with their bounds.
+"""The types and limits of ids, texts, numbers and times in the public payloads.
 
-The patterns are in the dialect that JSON Schema, JavaScript and Pydantic share, so that the generated schemas state the
-rules that the server enforces. Pydantic itself rejects lone surrogates.
+The patterns use only syntax that JSON Schema, JavaScript and Pydantic share, so that the generated schemas state the
+rules that the server enforces. The patterns allow lone surrogates, but Pydantic rejects them.
 
 Layer: contract.
 """
@@ -17,15 +17,15 @@ MAX_ID_CHARS: Final = 128
 MAX_CONTENT_CHARS: Final = 32_768
 MAX_TITLE_CHARS: Final = 200
 MAX_EPOCH_CHARS: Final = 64
-#: The largest integer up to which JavaScript numbers are exact.
+#: JavaScript's ``Number.MAX_SAFE_INTEGER``.
 MAX_SEQ: Final = 2**53 - 1
 
-# No control characters, nor the two separators that end a line in JavaScript and in some logs.
+# Excludes control characters, and the two separators that end a line in JavaScript and in some logs.
 _PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 
 
 def _no_dot_segment(value: str) -> str:
-    """Reject ids that URL clients resolve as dot segments, which makes the chat unreachable."""
+    """Reject ids that URL clients resolve as dot segments, which would make the chat unreachable."""
     if value in {".", ".."}:
         raise ValueError('must not be "." or ".."')
     return value
@@ -38,13 +38,13 @@ ChatId = Annotated[
     AfterValidator(_no_dot_segment),
 ]
 
-#: Id of a user. Any printable text, since it comes from another system.
+#: Id of a user. Any printable text, since user ids come from another system.
 UserId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
 ]
 
-#: Idempotency key of a message, chosen by the sender: a repeat in the same chat returns the first result.
+#: Idempotency key of a message, chosen by the sender. A repeat in the same chat returns the first result.
 ClientMsgId = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
@@ -59,7 +59,7 @@ Content = Annotated[
 #: Title of a chat: one line.
 Title = Annotated[str, StringConstraints(strict=True, max_length=MAX_TITLE_CHARS, pattern=f"^{_PRINTABLE}*$")]
 
-#: Id of a period of the database's history; opaque to clients. A restored database begins a new one.
+#: Id of a period of the database's history; opaque to clients. A restored database begins a new epoch.
 Epoch = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=MAX_EPOCH_CHARS, pattern=r"^[A-Za-z0-9._-]+$")
 ]
