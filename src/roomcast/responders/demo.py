@@ -12,18 +12,18 @@ from typing import Final
 from roomcast.chat.ports import Prompt
 
 NAME: Final = "demo"
-#: A longer quotation is cut.
+#: Longer quotations are truncated.
 MAX_QUOTE_CHARS: Final = 80
-# CJK ideographs with their extensions. Like the page, the demo speaks English and Traditional Chinese.
+# CJK ideographs and their extensions. Like the page, the demo supports English and Traditional Chinese.
 _HAN: Final = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 class DemoResponder:
-    """Answers every message immediately, in English or Chinese like the message."""
+    """Answers every message immediately, in the language of the message: English or Chinese."""
 
     @property
     def name(self) -> str:
-        """The name by which chats refer to it."""
+        """The name by which chats refer to this responder."""
         return NAME
 
     async def respond(self, prompt: Prompt) -> AsyncIterator[str]:

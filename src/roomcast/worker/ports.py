@@ -18,5 +18,5 @@ class AnswerWriter(Protocol):
 
         Raises:
             TurnLost: the turn was claimed again; nothing was written.
-            StoreUnavailable: the answer may or may not be written: retry.
+            StoreUnavailable: the answer may or may not have been written; retry.
         """

@@ -1,7 +1,8 @@
 """The worker: claims AI turns, lets a responder answer them, and stores each answer exactly once.
 
-The queue is a table of the database; `wake` only shortens the wait. Each claim raises the turn's generation, and every
-write to the turn checks it. A worker whose lease has expired therefore writes nothing.
+The queue is a database table; `Worker.wake` only shortens the wait. Each claim of a turn raises its generation, and
+every write to the turn checks the generation. A worker therefore writes nothing once another worker has claimed its
+turn.
 
 Layer: worker. Source: docs/design.md, "AI turns".
 """
@@ -26,16 +27,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """Bounds and times of the worker.
+    """Limits and times of the worker.
 
     Attributes:
-        concurrency: Turns answered at the same time.
-        lease_s: Seconds after which the turn of a dead worker can be claimed again. Renewed every third of it.
-        turn_timeout_s: Seconds that one answer may take.
-        max_attempts: Claims of a turn before it fails, so that a message that crashes workers is not retried forever.
-        history_messages: Messages before the question that the responder gets.
-        sweep_s: Longest wait between two looks at the queue: another process may have queued a turn.
-        retry_s: First pause after the database failed; doubled up to ``sweep_s``.
+        concurrency: Most turns answered at the same time.
+        lease_s: Seconds after which the turn of a dead worker can be claimed again. Leases are renewed after
+            each third of this time.
+        turn_timeout_s: Most seconds that one answer may take.
+        max_attempts: Most attempts to answer a turn, so that a message that crashes workers is not retried forever.
+        history_messages: Most messages before the USER message that the responder receives.
+        sweep_s: Longest wait between two queries of the queue, since other processes may queue turns.
+        retry_s: Pause after the first database failure; doubled after each further failure, up to ``sweep_s``.
     """
 
     concurrency: int = 8
@@ -59,7 +61,7 @@ class Worker:
         answers: Stores finished answers.
         responders: The responders by name.
         clock: Wall-clock time, for leases.
-        options: Bounds and times.
+        options: Limits and times.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Worker:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Look at the queue now: a turn was queued."""
+        """Query the queue now, because a turn was queued."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -107,7 +109,7 @@ class Worker:
                     continue
 
     async def _claim_or_wait_s(self) -> tuple[Turn | None, float]:
-        """Claim a turn; if there is none, return the seconds until the next look at the queue."""
+        """Claim a turn, or return None and the seconds until the next query of the queue."""
         try:
             now = self._clock.now()
             turn = await self._turns.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
@@ -120,7 +122,7 @@ class Worker:
         return turn, wait_s
 
     async def _until_next_lease_end_s(self) -> float:
-        """Seconds until a lease ends, the next time that a turn can be claimed without `wake`; at most ``sweep_s``."""
+        """Seconds until the next lease ends and its turn can be claimed again; at most ``sweep_s``."""
         lease_end = await self._turns.next_lease_end()
         if lease_end is None:
             return self._options.sweep_s
@@ -145,7 +147,7 @@ class Worker:
             await self._fail(turn, str(error) or type(error).__name__)
 
     async def _generate(self, turn: Turn) -> str:
-        """The responder's answer, while the lease is being renewed.
+        """Generate the responder's answer while renewing the lease.
 
         Raises:
             PermanentFailure: too many attempts, no such responder, or an empty answer.
@@ -207,7 +209,7 @@ async def _collect(responder: Responder, prompt: Prompt) -> str:
         pieces.append(piece)
         length += len(piece)
         if length >= MAX_CONTENT_CHARS:
-            logger.warning("an answer was cut at %d characters", MAX_CONTENT_CHARS)
+            logger.warning("an answer was truncated to %d characters", MAX_CONTENT_CHARS)
             break
     return "".join(pieces)
 
