@@ -1,7 +1,7 @@
 """The event log of one process, for `roomcast up`; also the reference implementation of the port.
 
-An append stores, trims and calls the sinks within one loop turn: entries reach every sink in the order of the appends,
-and a confirmed subscription misses none.
+An append stores the entries, trims the log and calls the sinks within one loop turn: entries reach every sink in the
+order of the appends, and a confirmed subscription misses no entry.
 
 Layer: eventlog.
 """
@@ -31,7 +31,7 @@ from roomcast.chat.ports import (
 
 logger = logging.getLogger(__name__)
 
-#: Subscribed chats that one search for an unused log skips: a bound on the work of one call.
+#: How many chats with subscriptions one search for an unused log skips: limits the work of one call.
 _MAX_SKIPPED: Final = 16
 
 
@@ -40,10 +40,10 @@ class MemoryLogOptions:
     """How much the log keeps. Older events are read from the database.
 
     Attributes:
-        max_entries: Entries of one chat; a client that missed more is served from the database.
-        max_bytes: Argument bytes of one chat.
-        max_chats: Chats with a log at one time; the least recently used one is dropped first. Chats with subscriptions
-            are kept, and may exceed the limit.
+        max_entries: Maximum number of entries of one chat; a client that missed more is served from the database.
+        max_bytes: Maximum size of one chat's entries, counting their arguments.
+        max_chats: Maximum number of chats with a log; the least recently used log is dropped first. Logs of chats with
+            subscriptions are kept, even above the limit.
         idle_ttl_s: Seconds without use after which a chat's log is dropped.
     """
 
@@ -96,11 +96,11 @@ class _Subscription:
 
 
 class MemoryEventLog:
-    """`chat.ports.EventLog` in memory, bounded in entries, bytes, chats and time.
+    """`chat.ports.EventLog` in memory, limited in entries, bytes, chats and time.
 
     Args:
-        options: The bounds.
-        clock: Monotonic seconds.
+        options: The limits.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, options: MemoryLogOptions | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -130,7 +130,7 @@ class MemoryEventLog:
         if log is None or log.epoch != head.epoch:
             log = self._create(chat_id, Head(head.epoch, head.seq - len(entries)))
         elif entries and entries[0].seq > log.last + 1:
-            # The kept entries would have a gap: start over with the given ones.
+            # Appending would leave a gap: replace the log with the given entries.
             log = self._create(chat_id, Head(head.epoch, entries[0].seq - 1))
         elif not entries and head.seq > log.last:
             log = self._create(chat_id, head)
@@ -157,7 +157,7 @@ class MemoryEventLog:
     async def signal(self, chat_id: str, payload: bytes) -> None:
         """See the port."""
         if len(payload) > MAX_SIGNAL_BYTES:
-            raise ValueError(f"a signal of {len(payload)} bytes; at most {MAX_SIGNAL_BYTES}")
+            raise ValueError(f"the signal has {len(payload)} bytes; the limit is {MAX_SIGNAL_BYTES}")
         for subscription in tuple(self._sinks.get(chat_id, ())):
             if subscription.sink is None or subscription.signals is None:
                 continue
@@ -173,7 +173,7 @@ class MemoryEventLog:
         return subscription
 
     def unsubscribe(self, chat_id: str, subscription: _Subscription) -> None:
-        """Drop one subscription; called once by its ``close``."""
+        """Remove a subscription; its ``close`` calls this once."""
         left = [other for other in self._sinks[chat_id] if other is not subscription]
         if left:
             self._sinks[chat_id] = left
@@ -203,7 +203,11 @@ class MemoryEventLog:
             pass
 
     def _drop_oldest(self, used_before: float, *, keep: str | None = None) -> bool:
-        """Drop the least recently used log without subscriptions, if it was unused since then; whether one was."""
+        """Drop the least recently used log without subscriptions, unless it was used after ``used_before``.
+
+        Returns:
+            Whether a log was dropped.
+        """
         for _ in range(_MAX_SKIPPED):
             chat_id, log = next(iter(self._chats.items()), (None, None))
             if chat_id is None or log is None or chat_id == keep or log.used_at > used_before:

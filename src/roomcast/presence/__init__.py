@@ -1,6 +1,6 @@
 """Presence boards, in memory and in Redis: which users follow a chat, and through which gateway.
 
-May import: chat, redis_client, contract. What members are sent is decided in `gateway.presence`.
+May import: chat, redis_client, contract. `gateway.presence` decides which presence events the members receive.
 
 | module | what |
 |---|---|

@@ -11,7 +11,7 @@ from typing import Final
 from roomcast.chat.ports import BoardSnapshot
 
 SINGLE_NODE_ID: Final = "alone000"
-# A dict loses no data.
+# The epoch never changes, since a dict loses no data.
 _EPOCH: Final = "memory"
 
 
@@ -36,8 +36,8 @@ class MemoryPresenceBoard:
     """A `chat.ports.PresenceBoard` in memory.
 
     Args:
-        node_id: The gateway that `add` and `remove` write for.
-        shared: The entries, ``{chat: {node: users}}``; boards that share it act as one.
+        node_id: The gateway whose entries `add` and `remove` change.
+        shared: The entries, ``{chat: {node: users}}``; boards with the same dict act as one board.
     """
 
     def __init__(self, node_id: str = SINGLE_NODE_ID, shared: dict[str, dict[str, set[str]]] | None = None) -> None:

@@ -1,7 +1,8 @@
 """The presence board in Redis: one hash per chat, with a field for each pair of gateway and user.
 
-The hash expires as a whole; each gateway with users in the chat renews it when it repeats its entries. The hash holds a
-random epoch, too: if Redis loses the entries it loses the epoch, and the next script draws another one.
+The hash expires as a whole; each gateway with users in the chat renews its TTL when it writes its entries again. The
+hash also holds a random epoch: if Redis loses the entries, it loses the epoch as well, and the next script sets a new
+one.
 
 Layer: presence.
 """
@@ -31,7 +32,7 @@ _READ: Final[Script] = load_script(_PACKAGE, "read", "board")
 # Lua's `unpack` fails beyond about 8,000 values, and Redis is blocked while a script runs.
 _FIELDS_PER_CALL: Final = 256
 _NODE_ID_CHARS: Final = 8
-# Shorter than a node id, so never an entry.
+# Shorter than a node id, so it cannot be an entry.
 _EPOCH_FIELD: Final = b"epoch"
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
 
@@ -42,9 +43,9 @@ class RedisPresenceOptions:
 
     Attributes:
         prefix: Prefix of every key, the same as the log's.
-        ttl_s: Seconds until a chat's entries expire after the last write, and until `BoardSnapshot.partial` ends after
-            the last refusal; several times `gateway.presence.PresenceOptions.sweep_s`.
-        max_entries: Entries per chat. Users beyond it are known by signals only.
+        ttl_s: Seconds until a chat's entries expire after the last write, and until `BoardSnapshot.partial` becomes
+            False after the last refusal. Must be several times `gateway.presence.PresenceOptions.sweep_s`.
+        max_entries: Maximum number of entries per chat. Gateways learn of further users through signals only.
     """
 
     prefix: str = "roomcast"
@@ -57,11 +58,11 @@ class RedisPresenceBoard:
 
     Args:
         commands: Runs the scripts; the caller closes it.
-        node_id: The gateway that `add` and `remove` write for.
+        node_id: The gateway whose entries `add` and `remove` change.
         options: Limits.
 
     Attributes:
-        counters: ``refused`` entries, for lack of room, and ``malformed`` ones, which are ignored.
+        counters: Totals of ``refused`` entries (the board was full) and ``malformed`` entries, which are ignored.
     """
 
     def __init__(self, commands: Commands, node_id: str, options: RedisPresenceOptions | None = None) -> None:

@@ -1,6 +1,6 @@
 """Commands to one Redis server, a master behind Sentinel, or a cluster, through redis-py.
 
-Every command has a time limit that includes waiting for a connection and its retries; every failure is
+Every command has a time limit that includes the wait for a connection and all retries; every failure raises
 `RedisUnavailable`. redis-py closes the connection of a cancelled command, so that its reply cannot reach another caller
 (CVE-2023-28858, CVE-2023-28859).
 
@@ -35,24 +35,24 @@ _T = TypeVar("_T")
 _PROTOCOL: Final = 2
 # One immediate retry: a pooled connection may have died while it was idle.
 _RETRIES: Final = 1
-# A dead socket has to fail before the command's own limit, or the cluster client would not learn of it.
+# A dead socket must fail before the command's time limit, or the cluster client would not notice the failure.
 _SOCKET_SHARE: Final = 0.45
 _CLUSTER_RETRIES: Final = 3
 _CLUSTER_BACKOFF_S: Final = 0.02
 
 
 class _Client(Protocol):
-    """What redis-py's clients have in common."""
+    """The common interface of redis-py's clients."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any: ...
     async def aclose(self) -> None: ...
 
 
 class _Sentinel(Sentinel):
-    """Looks the master up once at a time.
+    """Runs one look-up of the master after the other.
 
     redis-py 8.1 moves the sentinel that answered to the front of its list without a lock: two concurrent look-ups may
-    list one sentinel twice and drop another, which is then never asked again and never closed.
+    list one sentinel twice and drop another, which is then never queried again and never closed.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -65,7 +65,7 @@ class _Sentinel(Sentinel):
 
 
 class Commands:
-    """A bounded set of connections for commands.
+    """A limited number of connections for commands.
 
     Args:
         options: The servers and the limits.
@@ -100,7 +100,7 @@ class Commands:
         """Run a script. In a cluster its keys must share a slot.
 
         Raises:
-            RedisUnavailable: it failed, or took longer than ``command_timeout_s``.
+            RedisUnavailable: the script failed, or took longer than ``command_timeout_s``.
         """
         rest = (len(keys), *keys, *args)
         try:
@@ -108,22 +108,23 @@ class Commands:
         except RedisUnavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        # A server that was restarted or flushed, or a new master: EVAL loads the script.
+        # The server does not have the script after a restart, a failover or SCRIPT FLUSH: EVAL loads it.
         return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
 
     async def publish(self, channel: str, message: bytes, /) -> int:
         """Publish on a classic channel, which a cluster forwards to all of its nodes.
 
         Returns:
-            How many subscribers of the server, or of the node that took the command, received it.
+            The number of subscribers that received the message; in a cluster, only subscribers of the node that
+            executed the command are counted.
 
         Raises:
-            RedisUnavailable: it failed, or took longer than ``command_timeout_s``.
+            RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
         """
         return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
 
     async def topology(self) -> Topology:
-        """Ask the sentinels or the cluster which servers are masters; a single server needs no question.
+        """Ask the sentinels or the cluster which servers are masters; a single server is always the master.
 
         Raises:
             RedisUnavailable: no sentinel or cluster node answered.
@@ -131,7 +132,7 @@ class Commands:
         return await self._within_limit(self._topology())
 
     async def is_master(self, address: RedisAddress) -> bool:
-        """Whether a server is still a master. While no sentinel or cluster node answers, it counts as one."""
+        """Whether a server is still a master; True if no sentinel or cluster node answers."""
         try:
             return address in (await self.topology()).masters
         except RedisUnavailable as error:
@@ -166,7 +167,7 @@ class Commands:
             raise RedisUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task, and keep a reference until its connection is clean or closed."""
+        """Cancel a task, and keep a reference until redis-py has released or closed its connection."""
         task.cancel()
         self._abandoned.add(task)
         task.add_done_callback(self._on_abandoned_done)
@@ -183,9 +184,10 @@ class Commands:
                 try:
                     return await self._client.execute_command(*args)
                 except (RuntimeError, AttributeError) as error:
-                    # redis-py's cluster client lets these through for a lost connection: uvloop raises RuntimeError if
-                    # the server closed it while it was idle, and when a node fails, one command disconnects the
-                    # connection that another is about to write to. It is discarded now; the next may be stale too.
+                    # redis-py's cluster client does not handle these errors of a lost connection: uvloop raises
+                    # RuntimeError if the server closed the connection while it was idle, and when a node fails, one
+                    # command disconnects the connection that another command is about to write to. The client has
+                    # discarded this connection; the next one may be lost as well.
                     broken = error
         raise ConnectionError(str(broken)) from broken
 
@@ -193,13 +195,13 @@ class Commands:
         if self._cluster is not None:
             return await self._cluster_topology(self._cluster)
         if isinstance(self._pool, SentinelConnectionPool):
-            # Also points the pool to the new master after a failover.
+            # The look-up also points the pool to the new master after a failover.
             host, port = await self._pool.get_master_address()  # type: ignore[no-untyped-call]  # untyped in redis-py
             return Topology(frozenset({RedisAddress(host, int(port))}))
         return Topology(frozenset(self._options.addresses))
 
     async def _cluster_topology(self, cluster: RedisCluster) -> Topology:
-        # Not the client's own slot map: updating that blocks the loop for milliseconds.
+        # The client's own slot map is not used: updating it blocks the loop for milliseconds.
         answer: Any = await cluster.cluster_slots()
         ranges = tuple(sorted((first, last, RedisAddress(*node["primary"])) for (first, last), node in answer.items()))
         return Topology(frozenset(owner for _, _, owner in ranges), ranges)
@@ -251,7 +253,7 @@ class Commands:
                 "username": options.sentinel_username,
                 "password": options.sentinel_password,
                 "retry": Retry(NoBackoff(), _RETRIES),
-                # All of them are asked, one after the other, within one limit.
+                # redis-py queries the sentinels one after the other; all of them share one time limit.
                 "socket_timeout": options.command_timeout_s * _SOCKET_SHARE / len(options.addresses),
                 "socket_connect_timeout": options.command_timeout_s * _SOCKET_SHARE / len(options.addresses),
             },

@@ -1,8 +1,8 @@
 """One connection to Redis for pub/sub: a protocol on the event loop, without a task.
 
-Commands are pipelined: a reply belongs to the oldest command that still lacks one. Messages are handed on in the loop
-turn in which they arrive. redis-py's PubSub is not used: it reconnects silently, hides confirmations, puts no bound on
-an incomplete message, and costs several task switches for each message.
+Commands are pipelined: a reply belongs to the oldest command that still lacks a reply. Messages are passed on in the
+loop turn in which they arrive. redis-py's PubSub is not used: it reconnects silently, hides confirmations, does not
+limit the size of an incomplete message, and costs several task switches for each message.
 
 Layer: redis_client. Source: Redis documentation, "RESP protocol specification" (RESP2), "Pub/Sub".
 """
@@ -32,13 +32,13 @@ _INCOMPLETE: Final = object()
 _MESSAGES: Final = frozenset({b"message", b"pmessage", b"smessage"})
 _UNSUBSCRIPTIONS: Final = frozenset({b"unsubscribe", b"punsubscribe", b"sunsubscribe"})
 _SUBSCRIPTIONS: Final = frozenset({b"subscribe", b"psubscribe", b"ssubscribe"})
-#: A longer command would block the server: it executes other clients' commands only between two commands.
+#: Limits how long one command blocks the server, which executes commands one after the other.
 CHANNELS_PER_COMMAND: Final = 256
 
 
 def pack_command(parts: Iterable[str | bytes]) -> bytes:
     """Encode a command as RESP; text is sent as UTF-8."""
-    # The stub declares a tuple of one.
+    # The type stub declares a tuple of one element.
     return hiredis.pack_command(tuple(map(_encoded, parts)))  # type: ignore[arg-type, no-any-return]  # a stub that is too narrow
 
 
@@ -47,7 +47,7 @@ def _encoded(part: str | bytes) -> bytes:
 
 
 def channel_batches(channels: Iterable[_T], size: int = CHANNELS_PER_COMMAND) -> Iterator[tuple[_T, ...]]:
-    """Split the channels of a subscription into commands of bounded size."""
+    """Split the channels of a subscription into batches of at most ``size``, one for each command."""
     source = iter(channels)
     while batch := tuple(itertools.islice(source, size)):
         yield batch
@@ -55,13 +55,14 @@ def channel_batches(channels: Iterable[_T], size: int = CHANNELS_PER_COMMAND) ->
 
 @dataclass(slots=True, eq=False)
 class SentCommand:
-    """A command that has not been answered in full.
+    """A command whose replies have not all arrived.
 
     Attributes:
-        verb: Of a subscription or unsubscription: its name in lower case, which begins each of its replies.
-        channels: The channels that it names: there is one reply for each.
-        reply: Set to the last reply, or to the error; None: the connection's hooks are called instead.
-        missing: Replies that have not arrived.
+        verb: Name of a subscribe or unsubscribe command in lower case, with which each of its replies begins; empty for
+            other commands.
+        channels: The channels in the command; the server sends one reply for each.
+        reply: Future for the last reply or the error; None: the connection's hooks are called instead.
+        missing: Number of replies that have not arrived.
     """
 
     verb: bytes = b""
@@ -84,11 +85,11 @@ class RedisConnection(asyncio.Protocol):
 
     Args:
         address: The server.
-        max_message_bytes: Size at which an incomplete message ends the connection.
+        max_message_bytes: The connection is closed when an incomplete message exceeds this size.
 
     Attributes:
-        lost: Done when the connection has ended, with the cause: ``closed``, ``protocol``, ``oversize``, or what
-            `abort` was given.
+        lost: Future that completes when the connection has ended. Its result is the cause: ``closed``, ``protocol``,
+            ``oversize``, or the argument of `abort`.
     """
 
     def __init__(self, address: RedisAddress, *, max_message_bytes: int) -> None:
@@ -103,15 +104,15 @@ class RedisConnection(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it can be written to."""
+        """Whether commands can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     async def open(self, options: RedisOptions, client_name: str) -> None:
         """Connect, log in and `greet`.
 
         Raises:
-            RedisUnavailable: the server is unreachable, refuses, or does not answer within ``connect_timeout_s``; the
-                connection is closed.
+            RedisUnavailable: the server is unreachable, refuses the login or a command, or does not answer within
+                ``connect_timeout_s``; the connection is closed.
         """
         try:
             await wait_for(self._open(options, client_name), options.connect_timeout_s)
@@ -128,7 +129,7 @@ class RedisConnection(asyncio.Protocol):
         if options.password is not None:
             user = () if options.username is None else (options.username,)
             await self.ask("AUTH", *user, options.password)
-        # For `CLIENT LIST`; an ACL may forbid it. If the connection failed instead, the next command reports that.
+        # The name appears in `CLIENT LIST`. An ACL may forbid this command; a lost connection fails the next command.
         with contextlib.suppress(RedisUnavailable):
             await self.ask("CLIENT", "SETNAME", client_name)
         await self.greet()
@@ -145,7 +146,7 @@ class RedisConnection(asyncio.Protocol):
         """Send a subscription or unsubscription, and return when every channel is confirmed.
 
         Raises:
-            RedisUnavailable: as `ask`.
+            RedisUnavailable: see `ask`.
         """
         names = tuple(map(_encoded, channels))
         await self._ask((verb, *names), verb.lower().encode(), names)
@@ -156,7 +157,7 @@ class RedisConnection(asyncio.Protocol):
         return await reply
 
     async def ping(self) -> None:
-        """Return when the server has answered every command so far.
+        """Return when the server has answered every command that was sent so far.
 
         Raises:
             RedisUnavailable: the connection is closed.
@@ -175,11 +176,11 @@ class RedisConnection(asyncio.Protocol):
         self._transport.write(b"".join(commands))
 
     def abort(self, cause: str = "closed") -> None:
-        """End the connection at once. The first cause counts."""
+        """End the connection at once; later calls do not change the cause."""
         self._end(cause, at_once=True)
 
     def close(self) -> None:
-        """End the connection after what was written."""
+        """End the connection after the written commands have been sent."""
         self._end("closed", at_once=False)
 
     def _end(self, cause: str, *, at_once: bool) -> None:
@@ -193,16 +194,16 @@ class RedisConnection(asyncio.Protocol):
         """Complete `open`: send the first commands after the login."""
 
     def message_received(self, message: list[bytes]) -> None:
-        """Take ``[kind, channel, data]``, or with a pattern ``[b"pmessage", pattern, channel, data]``."""
+        """Handle a message: ``[kind, channel, data]``, or ``[b"pmessage", pattern, channel, data]`` with a pattern."""
 
     def command_done(self, sent: SentCommand) -> None:
-        """Take the end of a command whose reply is not awaited."""
+        """Handle the completion of a command whose reply is not awaited."""
 
     def command_refused(self, sent: SentCommand, reason: str) -> None:
-        """Take the error of a command whose reply is not awaited."""
+        """Handle the error reply to a command whose reply is not awaited."""
 
     def subscription_revoked(self, name: str) -> None:
-        """Take an unsubscription by the server, as when a cluster slot moves."""
+        """Handle an unsubscription by the server, for example after a cluster slot moved."""
         logger.info("subscription ended by Redis", extra={"channel": name})
         self.abort("revoked")
 
@@ -210,7 +211,7 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
-        # uvloop's transports are not subclasses.
+        # uvloop's transports are not subclasses of `asyncio.Transport`.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -252,7 +253,7 @@ class RedisConnection(asyncio.Protocol):
             kind = b""
         refused = isinstance(reply, hiredis.ReplyError)
         if sent is None or (kind != sent.verb and not refused):
-            # Commands and replies are out of step.
+            # The reply does not match the oldest command.
             self.abort("protocol")
             return
         sent.missing -= 1

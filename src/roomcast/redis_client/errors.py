@@ -7,4 +7,4 @@ from __future__ import annotations
 
 
 class RedisUnavailable(Exception):
-    """Redis is unreachable, refused, or did not answer in time; it may or may not have executed the command."""
+    """Redis is unreachable, refused the command, or did not answer in time; it may have executed the command."""

@@ -1,8 +1,8 @@
 """Timeouts that tolerate a stalled event loop.
 
-A process that did not run for a while (starved, stopped, swapped out) finds its timers due before it has read what
-arrived meanwhile, and would take its own stall for the server's silence. A timeout is therefore waited for in slices:
-a slice that lasted too long counts as one, and what has arrived is read before the next.
+When a process resumes after a stall (starved, stopped, swapped out), its timers are due before it has read the data
+that arrived meanwhile, and it would conclude that the server did not answer. A timeout is therefore split into slices:
+a slice that lasted too long counts as one slice, and the data that has arrived is read before the next slice.
 
 Layer: redis_client.
 """
@@ -17,18 +17,18 @@ from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
 
-#: Slices of one timeout: the loop reads at least so many times before it ends.
+#: Slices of one timeout: the loop reads at least this many times before the timeout ends.
 SLICES: Final = 8
-# The stall may fall into the last slice. These are turns of the loop, not time, which may pass in another stall: one
-# turn reads what arrived, the others deliver it to the task that waits.
+# Loop turns after the last slice, since the stall may fall into that slice. They are counted in turns, because time may
+# pass in another stall: one turn reads the arrived data, the others deliver it to the waiting task.
 _LAST_TURNS: Final = 4
 
 
 async def wait_first(futures: AbstractSet[asyncio.Future[Any]], timeout_s: float) -> bool:
-    """Wait for the first of some futures; none of them is cancelled.
+    """Wait until one of several futures is done, without cancelling the others.
 
     Returns:
-        Whether one was done within ``timeout_s`` seconds in which this process could run.
+        Whether a future was done within ``timeout_s`` seconds in which this process could run.
     """
     for _ in range(SLICES):
         done, _ = await asyncio.wait(futures, timeout=timeout_s / SLICES, return_when=asyncio.FIRST_COMPLETED)
@@ -40,7 +40,7 @@ async def wait_first(futures: AbstractSet[asyncio.Future[Any]], timeout_s: float
 
 
 async def wait_for(work: Awaitable[_T], timeout_s: float) -> _T:
-    """As `asyncio.wait_for`: ``work`` is cancelled at the timeout, and together with the caller.
+    """Like `asyncio.wait_for`: ``work`` is cancelled at the timeout, and when the caller is cancelled.
 
     Raises:
         TimeoutError: ``work`` was not done within ``timeout_s`` seconds in which this process could run.
@@ -58,8 +58,8 @@ class Echo:
     """A random message that a process publishes to itself, to prove that it receives what it publishes.
 
     Attributes:
-        nonce: The message.
-        received: Done once it has come back.
+        nonce: The content of the message.
+        received: Future that completes when the message has come back.
     """
 
     __slots__ = ("nonce", "received")
@@ -69,6 +69,6 @@ class Echo:
         self.received: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def receive(self, data: bytes) -> None:
-        """Take a message of the channel; an older nonce is ignored."""
+        """Handle a message on the channel; an older nonce is ignored."""
         if data == self.nonce and not self.received.done():
             self.received.set_result(None)

@@ -1,4 +1,4 @@
-"""How Redis is reached: addresses, credentials, TLS, time limits.
+"""How to connect to Redis: addresses, credentials, TLS, time limits.
 
 Layer: redis_client.
 """
@@ -18,7 +18,7 @@ class RedisAddress(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        """``host:port``, an IPv6 address in brackets."""
+        """``host:port``, with an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -27,11 +27,11 @@ class RedisTls:
     """TLS to Redis. The server's certificate is always verified.
 
     Attributes:
-        ca_file: PEM file of the trusted certificate authorities; None: the system's.
+        ca_file: PEM file of the trusted certificate authorities; None: the certificate authorities of the system.
         cert_file: PEM file of the client certificate, if the server requires one.
-        key_file: PEM file of its key.
-        check_hostname: Whether the certificate has to name the host. Cluster and Sentinel report IP addresses; turn it
-            off where certificates name hosts only.
+        key_file: PEM file of the client certificate's private key.
+        check_hostname: Whether the certificate must contain the host. Cluster and Sentinel report IP addresses: turn
+            the check off if the certificates contain host names only.
     """
 
     ca_file: str | None = None
@@ -40,7 +40,7 @@ class RedisTls:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """The context for connections that redis-py does not make. Files are read once."""
+        """The TLS context for connections that redis-py does not open. The files are read once."""
         return _context(self)
 
 
@@ -55,28 +55,31 @@ def _context(tls: RedisTls) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class RedisOptions:
-    """One Redis, for every part that uses it: the log, the adapter, the directory, the presence board.
+    """The Redis that the log, the adapter, the directory and the presence board use.
 
     Attributes:
-        addresses: The server; with ``sentinel_master`` the sentinels; with ``cluster`` some nodes to start from.
-        sentinel_master: Name of the master in the sentinels' configuration; None: no Sentinel.
+        addresses: Address of the server; with ``sentinel_master`` of the sentinels; with ``cluster`` of some nodes.
+        sentinel_master: Name of the master in the sentinels' configuration; None: Sentinel is not used.
         cluster: Whether the addresses are nodes of a Redis Cluster.
         username: ACL user; None: the default user.
-        password: Its password.
-        sentinel_username: ACL user of the sentinels.
-        sentinel_password: Its password; sentinels do not take over the servers' password.
-        db: Database number; a cluster has 0 only. Channels do not depend on it.
-        tls: None: plain TCP.
-        connect_timeout_s: Limit of one connection attempt with its login and first subscriptions. More than the first
-            SYN retransmission (1 s) would hide a dead node.
-        command_timeout_s: Limit of one command with its retries; a join that takes longer is answered ``unavailable``.
-        max_connections: Concurrent commands, per node. A command takes about 0.1 ms.
+        password: Password of the user.
+        sentinel_username: ACL user on the sentinels; None: the default user.
+        sentinel_password: Password on the sentinels, which do not use ``password``.
+        db: Database number; a cluster has database 0 only. All databases share their channels.
+        tls: TLS settings; None: plain TCP.
+        connect_timeout_s: Time limit of one connection attempt, including login and first subscriptions. A limit above
+            the first SYN retransmission (1 s) would delay the detection of a dead node.
+        command_timeout_s: Time limit of one command, including its retries; a join that takes longer is answered
+            ``unavailable``.
+        max_connections: Maximum number of concurrent commands, and of connections to each node. A command takes about
+            0.1 ms.
         probe_interval_s: Interval of the liveness probes on subscriber connections.
-        probe_timeout_s: A probe without a reply after this time ends the connection. A dead connection is detected
-            within the sum of both.
-        topology_interval_s: How often the sentinels or the cluster are asked for the masters.
+        probe_timeout_s: A connection is closed if a probe has no reply after this time. A dead connection is detected
+            within ``probe_interval_s + probe_timeout_s``.
+        topology_interval_s: Interval at which the masters are looked up, in the sentinels or the cluster.
         retry_min_s: Longest first pause between connection attempts; see `backoff.Backoff`.
-        retry_max_s: Longest pause: Redis is used again at most so long after it returned.
+        retry_max_s: Longest pause between connection attempts, and so the longest delay until a recovered Redis is
+            used.
     """
 
     addresses: tuple[RedisAddress, ...] = (RedisAddress("127.0.0.1", 6379),)
@@ -98,7 +101,7 @@ class RedisOptions:
     retry_max_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Reject combinations that no Redis has."""
+        """Reject invalid combinations."""
         if not self.addresses:
             raise ValueError("addresses is empty: give at least one address")
         if self.cluster and self.sentinel_master is not None:

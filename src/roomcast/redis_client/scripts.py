@@ -1,4 +1,4 @@
-"""Lua scripts: each executes atomically, and is a file beside the module that runs it.
+"""Lua scripts, which Redis executes atomically. Each is a file in the folder ``lua`` of the package that runs it.
 
 Layer: redis_client.
 """
@@ -22,5 +22,5 @@ def load_script(package: str, name: str, *modules: str) -> Script:
     """Load ``lua/<name>.lua`` of a package, preceded by the ``modules`` that it shares with other scripts there."""
     folder = files(package) / "lua"
     source = "\n".join((folder / f"{module}.lua").read_text(encoding="utf-8") for module in (*modules, name))
-    # Redis identifies scripts by SHA-1; nothing depends on its strength.
+    # Redis identifies scripts by SHA-1; security does not depend on it.
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -16,18 +16,19 @@ from roomcast.redis_client.options import RedisAddress
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The masters at one moment.
+    """The masters at the time of a look-up.
 
     Attributes:
-        masters: Their addresses.
-        ranges: Of a cluster: ``(first slot, last slot, owner)``, ascending. None: the only master owns every slot.
+        masters: Addresses of the masters.
+        ranges: Slot ranges of a cluster, ``(first slot, last slot, owner)`` in ascending order; None: the only master
+            owns every slot.
     """
 
     masters: frozenset[RedisAddress]
     ranges: tuple[tuple[int, int, RedisAddress], ...] | None = None
 
     def owner(self, name: str) -> RedisAddress | None:
-        """The master that owns a key or channel; None: its slot is not covered."""
+        """The master that owns a key or channel; None: no master owns its slot."""
         if self.ranges is None:
             return next(iter(self.masters))
         slot = key_slot(name.encode())

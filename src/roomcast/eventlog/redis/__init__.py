@@ -2,11 +2,11 @@
 
 | module | what |
 |---|---|
-| ``log`` | `RedisEventLog`, behind `chat.ports.EventLog`, over the scripts in ``lua/`` |
+| ``log`` | `RedisEventLog`, which implements `chat.ports.EventLog` with the scripts in ``lua/`` |
 | ``listener``, ``subscriber_connection`` | keeps channels subscribed on all masters; one connection to a master |
 | ``codec``, ``keys``, ``scripts`` | layout of records and messages; key names; the Lua scripts |
 | ``channel_listener`` | one classic channel that other programs publish to |
-| ``options``, ``counters`` | bounds, metrics |
+| ``options``, ``counters`` | limits, metrics |
 
 May import: backoff, chat, redis_client.
 """

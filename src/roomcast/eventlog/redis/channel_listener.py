@@ -1,8 +1,8 @@
 """Subscribes to one classic channel that other programs publish to: the guide's ``chat:events``.
 
-Delivery is at most once, as in all pub/sub: a message that is published while the connection is down is lost. Every
-step has a time limit, since a frozen server still accepts connections. A connection is replaced when it does not answer
-a ping, and when its server is no longer a master.
+Delivery is at most once, as always with Redis pub/sub: a message that is published while the connection is down is
+lost. Every step has a time limit, since a frozen server still accepts connections. The listener replaces a connection
+when the server does not answer a ping or is no longer a master.
 
 Layer: eventlog. Source: docs/design.md, "The guide's ingress".
 """
@@ -20,7 +20,7 @@ from roomcast.redis_client import Commands, RedisAddress, RedisConnection, Redis
 
 logger = logging.getLogger(__name__)
 
-# Redis's default limit of a subscriber's output buffer, at which the server closes the connection.
+# Redis's default output buffer limit for subscribers; above it, the server closes the connection.
 _MAX_MESSAGE_BYTES: Final = 33_554_432
 
 
@@ -45,12 +45,12 @@ class ChannelListener:
     """Delivers the messages of one channel.
 
     Args:
-        options: How Redis is reached.
-        channel: Its name.
+        options: How to connect to Redis.
+        channel: The channel's name.
         take: Called with each message, in order; must not block or raise.
 
     Attributes:
-        subscribed: Set while the server has confirmed the subscription.
+        subscribed: Set from the confirmation of the subscription until the connection is lost.
     """
 
     def __init__(self, options: RedisOptions, channel: str, take: Callable[[bytes], None]) -> None:
@@ -83,7 +83,7 @@ class ChannelListener:
             await commands.close()
 
     async def _choose_server(self, commands: Commands) -> RedisAddress:
-        """Choose any master: a cluster forwards classic channels to all of its nodes.
+        """Choose any master: a cluster forwards the messages of classic channels to all of its nodes.
 
         Raises:
             RedisUnavailable: the masters are unknown.
@@ -91,7 +91,7 @@ class ChannelListener:
         masters = sorted((await commands.topology()).masters)
         if not masters:
             raise RedisUnavailable("no node of the cluster owns any slots")
-        # At random, to try another one after a failure and to spread the gateways.
+        # A random choice tries other masters after a failure, and distributes the gateways over the masters.
         return random.choice(masters)  # noqa: S311 - not a secret
 
     async def _listen(self, commands: Commands, address: RedisAddress) -> None:

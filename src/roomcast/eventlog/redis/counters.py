@@ -16,21 +16,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RedisLogCounters:
-    """Totals since the start, and the newest lag.
+    """Totals since the start, and the latest lag.
 
     Attributes:
-        appended: Entries of successful appends and seeds.
+        appended: Entries in successful appends and seeds.
         gaps: Appends that found a gap or no log.
         replays: Successful reads.
         refused_replays: Reads that the log could not serve.
-        cut: Entries that were too large and lost their arguments.
-        frames: Messages with entries that were delivered.
-        signals: Signals that were delivered.
+        cut: Entries that were stored without their arguments, because they were too large.
+        frames: Delivered messages that hold entries.
+        signals: Delivered signals.
         dropped: Malformed messages and records, by reason.
         connects: Subscriber connections that were opened.
         losses: Subscriber connections that were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``oversize``,
             ``protocol``.
-        lag_s: Latest time from publishing a canary to receiving it.
+        lag_s: Seconds from publishing the latest canary to receiving it.
     """
 
     appended: int = 0

@@ -11,12 +11,12 @@ from roomcast.redis_client import tagged
 
 
 class ChatKeys(NamedTuple):
-    """The names of one chat.
+    """The names of one chat's keys and channel.
 
     Attributes:
         meta: Hash ``{epoch, last, bytes}``.
         entries: List of records, oldest first; the newest has the seq ``last``.
-        channel: Where appended records are published.
+        channel: Channel for appended records and signals.
     """
 
     meta: str
@@ -31,5 +31,5 @@ def chat_keys(prefix: str, chat_id: str) -> ChatKeys:
 
 
 def canary_channel(prefix: str, tag: str) -> str:
-    """The channel of one process's probes; ``tag`` decides the slot. It is never the channel of a chat."""
+    """The channel for the probes of one process; ``tag`` determines its slot. It is never the channel of a chat."""
     return f"{prefix}:{{{tag}}}:canary"

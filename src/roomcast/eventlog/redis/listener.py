@@ -1,8 +1,9 @@
-"""Keeps every wanted channel subscribed on the masters that own them, through restarts, failovers and slot moves.
+"""Keeps every wanted channel subscribed on the master that owns it, through restarts, failovers and slot moves.
 
-One task connects to the masters and assigns channels to the connections; another one probes each connection. A probe
-has two steps: PING shows that the connection answers; a canary, published through the command path, shows that commands
-and subscriptions reach the same master. A connection that fails either is replaced.
+One task connects to the masters and assigns channels to the connections; another task probes each connection. A probe
+has two steps: PING shows that the server answers; a canary, which is a message that this process publishes through
+`Commands` and must receive, shows that commands and subscriptions reach the same master. A connection that fails one of
+the steps is replaced.
 
 Layer: eventlog. Source: docs/design.md, "The log".
 """
@@ -32,10 +33,10 @@ class _Subscriber:
     """The subscriptions to one master.
 
     Attributes:
-        connection: Its connection.
-        canary: The channel of its probes.
+        connection: The connection to the master.
+        canary: Channel of its canaries.
         proven_at: Loop time of the latest successful probe.
-        echo: The latest canary.
+        echo: The latest canary; None before the first probe.
     """
 
     connection: SubscriberConnection
@@ -49,12 +50,12 @@ class Listener:
 
     Args:
         commands: Publishes canaries and looks up the masters.
-        options: How Redis is reached.
-        log_options: Prefix and message limit.
-        counters: What is counted.
-        deliver: Takes ``(channel, data)`` of each message in order; must not block or raise.
-        on_reconnect: Called when every channel is subscribed again after a loss or a change of masters; messages that
-            were published in between were missed.
+        options: How to connect to Redis.
+        log_options: Prefix of the canary channels, and size limit of messages.
+        counters: Counts connections and losses, and holds the lag.
+        deliver: Called with ``(channel, data)`` for each message, in order; must not block or raise.
+        on_reconnect: Called when every channel is subscribed again after a connection was lost or the masters changed;
+            messages that were published in between were missed.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Listener:
         self._canaries: dict[bytes, _Subscriber] = {}
         self._topology: Topology | None = None
         self._topology_due_at = 0.0
-        # Whether the next complete set of subscriptions is a reconnect; not the very first one.
+        # Whether the next complete set of subscriptions counts as a reconnect; the first set does not.
         self._reconnecting = False
         self._incomplete = False
         self._changed = asyncio.Event()
@@ -108,7 +109,7 @@ class Listener:
 
     @property
     def healthy(self) -> bool:
-        """Whether every master's connection was recently probed with success, and no channel is refused."""
+        """Whether the connection to every master passed a probe recently, and no channel is refused."""
         if self._topology is None or self._refused:
             return False
         oldest_allowed = asyncio.get_running_loop().time() - (
@@ -127,7 +128,7 @@ class Listener:
         """Return once the channel is confirmed. It stays subscribed through reconnects until `unsubscribe`.
 
         Raises:
-            RedisUnavailable: not within ``command_timeout_s``.
+            RedisUnavailable: the channel was not confirmed within ``command_timeout_s``, or was unsubscribed meanwhile.
         """
         channel = self._channels.get(name)
         if channel is None:
@@ -147,7 +148,7 @@ class Listener:
                 channel.waiters.remove(waiter)
 
     def unsubscribe(self, name: str) -> None:
-        """Drop a channel."""
+        """Unsubscribe from a channel; pending `subscribe` calls for it fail."""
         channel = self._channels.pop(name)
         self._refused.discard(name)
         if channel.connection is not None and channel.connection.alive:
@@ -158,7 +159,7 @@ class Listener:
                 waiter.set_exception(RedisUnavailable("the subscription was cancelled"))
 
     def _assign(self, channel: Channel) -> None:
-        """Subscribe a channel at its owner, if that is connected; else `_connect` will."""
+        """Subscribe to a channel on its owner if the owner is connected; otherwise `_connect` subscribes later."""
         address = self._owner(channel.name)
         subscriber = None if address is None else self._subscribers.get(address)
         if channel.connection is not None:
@@ -193,7 +194,7 @@ class Listener:
             except Exception:
                 # A bug here must not leave the process without subscriptions.
                 logger.exception("connecting subscribers failed")
-            # Also after a change: a connection that is lost again and again must not be opened in a tight loop.
+            # Pause after a change, too: a connection that is lost repeatedly must not be reopened in a tight loop.
             await asyncio.sleep(backoff.next_s())
 
     async def _wait_for_change(self) -> bool:
@@ -207,7 +208,7 @@ class Listener:
         """Connect to every master and assign every channel.
 
         Raises:
-            RedisUnavailable: a master is unreachable; the others are in use.
+            RedisUnavailable: a master is unreachable; the connections to the others are in use.
         """
         moved = await self._update_topology()
         assert self._topology is not None  # noqa: S101 - _update_topology sets it or raises
@@ -231,13 +232,13 @@ class Listener:
             raise failures[0]
 
     async def _await_confirmations(self, subscriber: _Subscriber) -> None:
-        """Return when the server has answered every subscription so far."""
+        """Return when the server has answered every subscription that was sent so far."""
         connection = subscriber.connection
         try:
             await wait_for(connection.ping(), self._options.probe_timeout_s)
         except TimeoutError:
             connection.abort("deaf")
-            raise RedisUnavailable(f"Redis at {connection.address} does not confirm subscriptions") from None
+            raise RedisUnavailable(f"Redis at {connection.address} did not confirm subscriptions in time") from None
 
     def _notify_reconnect(self) -> None:
         try:
@@ -246,7 +247,7 @@ class Listener:
             logger.exception("reconnect callback failed")
 
     async def _update_topology(self) -> bool:
-        """Look the masters up if that is due; return whether they changed."""
+        """Look up the masters if a look-up is due; return whether they changed."""
         now = asyncio.get_running_loop().time()
         known = self._topology
         if known is not None and now < self._topology_due_at:
@@ -256,7 +257,7 @@ class Listener:
         except RedisUnavailable as error:
             if known is None or self._topology_due_at == 0.0:
                 raise
-            # The sentinels may be down while the master is up.
+            # Keep the known masters: the sentinels may be down while the master is up.
             logger.warning("cannot look up the Redis masters: %s", error)
         self._topology_due_at = now + self._options.topology_interval_s
         return known is not None and known != self._topology
@@ -280,7 +281,7 @@ class Listener:
         connection.lost.add_done_callback(lambda lost: self._handle_loss(subscriber, lost.result()))
 
     def _canary_for(self, address: RedisAddress) -> str:
-        """A channel of this process that ``address`` owns."""
+        """Return a canary channel of this process that ``address`` owns."""
         for number in itertools.count():
             name = canary_channel(self._log_options.prefix, f"{self._tag}-{number}")
             if self._owner(name) in (address, None):
@@ -302,13 +303,13 @@ class Listener:
             return  # removed on purpose
         logger.warning("subscriber connection lost", extra={"address": str(address), "cause": cause})
         self._counters.losses[cause] += 1
-        # Even before the first complete set: a confirmed channel may have missed messages.
+        # Even before the first complete set of subscriptions, a confirmed channel may have missed messages.
         self._reconnecting = True
         self._remove(address)
         self._reconnect()
 
     def _reconnect(self) -> None:
-        """Look the masters up and connect again."""
+        """Make `_connect_forever` look up the masters and connect now."""
         self._topology_due_at = 0.0
         self._changed.set()
 
@@ -330,18 +331,18 @@ class Listener:
             await wait_for(subscriber.connection.ping(), self._options.probe_timeout_s)
             subscriber.proven_at = published = loop.time()
             try:
-                # It may wait behind this process's own commands: that has its own limit, and does not concern the
-                # subscriptions.
+                # The canary may wait for other commands of this process. `Commands` limits that wait, which says
+                # nothing about the subscriptions.
                 await self._commands.run(SIGNAL, [subscriber.canary], [echo.nonce])
             except RedisUnavailable as error:
-                # Other commands fail as well and report it; this connection has answered.
+                # Other commands fail as well and report the error; this connection has answered the PING.
                 logger.info("cannot publish the canary: %s", error)
                 return
             await wait_for(echo.received, self._options.probe_timeout_s)
             subscriber.proven_at = loop.time()
             self._counters.lag_s = subscriber.proven_at - published
         except RedisUnavailable:
-            return  # lost meanwhile: _handle_loss
+            return  # the connection was lost: `_handle_loss` replaces it
         except TimeoutError:
             facts = {"address": str(subscriber.connection.address), "waited_s": round(loop.time() - began, 3)}
             logger.warning("subscriber connection failed its probe, reconnecting", extra=facts)
@@ -387,5 +388,5 @@ class Listener:
             self._incomplete = True
             self._reconnect()
         elif name.encode() in self._canaries:
-            # The canary's slot moved: the connection needs another one.
+            # The canary's slot moved: a new connection gets another canary channel.
             connection.abort()

@@ -1,8 +1,8 @@
 """The event log in Redis, shared by several processes.
 
 Each chat has a list of records, and a hash with its epoch and last seq; a script reads or changes both atomically and
-publishes what it appended. Redis may lose any of it at any time, since the database has every event: the scripts then
-report a gap, an absent log or an impossible replay.
+publishes the records that it appended. Redis may lose the list, the hash or both at any time, since the database has
+every event: the scripts then report a gap, an absent log, or that they cannot replay.
 
 Layer: eventlog. Source: docs/design.md, "The log".
 """
@@ -47,7 +47,7 @@ from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable, Scri
 
 logger = logging.getLogger(__name__)
 
-#: No chat has this id.
+#: No chat has this id: `reachable` reads the head of a log that does not exist.
 _NO_CHAT: Final = "."
 
 
@@ -60,7 +60,7 @@ def _as_log_unavailable() -> Iterator[None]:
 
 
 class _Subscription:
-    """One sink of one chat. Drops entries that it had before: a log that is rebuilt is published again."""
+    """One sink of one chat. Drops entries that the sink already has, since a rebuilt log is published again."""
 
     __slots__ = ("_channel", "_epoch", "_last", "_log", "_signals", "_sink")
 
@@ -100,22 +100,22 @@ class _ChannelSinks:
     def __init__(self, chat_id: str, name: str) -> None:
         self.chat_id = chat_id
         self.name = name
-        # Replaced, never mutated, so that a sink may subscribe or close during a delivery.
+        # A tuple that each change replaces, so that a sink may subscribe or close during a delivery.
         self.subscriptions: tuple[_Subscription, ...] = ()
 
 
 class RedisEventLog:
-    """`chat.ports.EventLog` in Redis. Enter it as a context, or call `start` and `close`.
+    """`chat.ports.EventLog` in Redis. Use it as an async context manager, or call `start` and `close`.
 
     Args:
-        options: How Redis is reached.
-        log_options: Bounds of the log.
-        on_reconnect: Called on the loop when every channel is subscribed again after a loss or a change of masters.
-            Messages that were published in between were missed, and Redis may have lost its newest entries: the relay
-            has to append recent events again, gateways have to compare heads.
+        options: How to connect to Redis.
+        log_options: Limits of the log.
+        on_reconnect: Called on the loop when every channel is subscribed again after a connection was lost or the
+            masters changed. Messages that were published in between were missed, and Redis may have lost its newest
+            entries: the relay must append recent events again, and gateways must compare heads.
 
     Attributes:
-        counters: What the log has seen.
+        counters: Totals for the metrics.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class RedisEventLog:
 
     @property
     def healthy(self) -> bool:
-        """Whether every subscription is confirmed and was recently proven to deliver."""
+        """Whether the connection to every master passed a probe recently, and no subscription is refused."""
         return self._listener.healthy
 
     async def reachable(self) -> bool:
@@ -175,7 +175,7 @@ class RedisEventLog:
         return True
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call another callback after each reconnect."""
+        """Add a callback that is called after each reconnect."""
         self._on_reconnect.append(callback)
 
     # --- chat.ports.EventLog
@@ -227,7 +227,7 @@ class RedisEventLog:
     async def signal(self, chat_id: str, payload: bytes) -> None:
         """See the port."""
         if len(payload) > MAX_SIGNAL_BYTES:
-            raise ValueError(f"a signal of {len(payload)} bytes; at most {MAX_SIGNAL_BYTES}")
+            raise ValueError(f"the signal has {len(payload)} bytes; the limit is {MAX_SIGNAL_BYTES}")
         await self._run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
 
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
@@ -247,7 +247,7 @@ class RedisEventLog:
         return subscription
 
     def remove_sink(self, channel: _ChannelSinks, subscription: _Subscription) -> None:
-        """Drop one subscription; called once by its ``close``."""
+        """Remove a subscription; its ``close`` calls this once."""
         channel.subscriptions = tuple(other for other in channel.subscriptions if other is not subscription)
         if not channel.subscriptions and self._channels.get(channel.name.encode()) is channel:
             del self._channels[channel.name.encode()]
@@ -259,7 +259,7 @@ class RedisEventLog:
         return chat_keys(self._options.prefix, chat_id)
 
     def _batches(self, entries: Sequence[LogEntry]) -> Iterator[tuple[int, list[bytes]]]:
-        """Split entries into the records of one script call each, with their first seq."""
+        """Encode entries as records; yield ``(first seq, records)`` for each script call."""
         first_seq, records, size = entries[0].seq, list[bytes](), 0
         for entry in entries:
             record = encode_record(entry, self._options.max_entry_bytes)
@@ -292,12 +292,12 @@ class RedisEventLog:
         try:
             return Head(decode_epoch(answer[0]), int(answer[1]))
         except (Malformed, ValueError):
-            # Not written by a relay: the log counts as absent, and a seed replaces it.
+            # No relay wrote this head: the log counts as absent, and a seed replaces it.
             self.counters.drop("head")
             return None
 
     def _decode(self, records: Sequence[bytes], first_seq: int) -> tuple[LogEntry, ...] | None:
-        """The entries, or None if one record is malformed: a replay is never partial."""
+        """Decode records; return None if a record is malformed or has the wrong seq: a replay is never partial."""
         try:
             entries = tuple(map(decode_record, records))
         except Malformed as error:

@@ -1,4 +1,4 @@
-"""The Lua scripts of the log; each reads or writes one chat.
+"""The Lua scripts of the log; each reads or writes the log of one chat.
 
 Layer: eventlog.
 """

@@ -1,7 +1,7 @@
 """One subscriber connection of the log.
 
-Subscriptions and unsubscriptions of one loop turn share their commands. Channels are sharded where the server has
-sharded pub/sub (Redis 7), else classic; the log's scripts publish by the same rule.
+Channels that are subscribed or unsubscribed in one loop turn share commands. Channels are sharded if the server has
+sharded pub/sub (Redis 7), otherwise classic; the log's scripts publish by the same rule.
 
 Layer: eventlog. Source: Redis documentation, "Pub/Sub", "Sharded Pub/Sub".
 """
@@ -31,9 +31,9 @@ class Channel:
 
     Attributes:
         name: The channel's name.
-        connection: Where the subscription was sent; None: not sent yet.
-        confirmed: Whether the server has confirmed it there.
-        waiters: Done when it is confirmed.
+        connection: The connection on which the subscription was sent; None: it is not sent yet.
+        confirmed: Whether the server has confirmed the subscription on this connection.
+        waiters: Futures that complete when the subscription is confirmed.
     """
 
     name: str
@@ -43,24 +43,24 @@ class Channel:
 
 
 class SubscriptionHandler(Protocol):
-    """The consumer of a connection. Its methods run on the loop and must not block or raise."""
+    """Handles the messages and subscription replies of a connection. Its methods must not block or raise."""
 
     def handle_message(self, channel: bytes, data: bytes) -> None:
-        """Take a message."""
+        """Handle a message."""
 
     def handle_confirmed(self, connection: SubscriberConnection, channels: Sequence[Channel]) -> None:
-        """Take confirmed subscriptions: later messages will arrive."""
+        """Handle confirmed subscriptions: messages that are published from now on will arrive."""
 
     def handle_refused(self, connection: SubscriberConnection, channels: Sequence[Channel], reason: str) -> None:
-        """Take refused subscriptions."""
+        """Handle refused subscriptions."""
 
     def handle_revoked(self, connection: SubscriberConnection, name: str) -> None:
-        """Take a subscription that the server has ended: its slot moved to another node."""
+        """Handle a subscription that the server has ended because its slot moved to another node."""
 
 
 @dataclass(slots=True, eq=False)
 class _SentChannels(SentCommand):
-    """A subscription or unsubscription with the `Channel` objects that it is for."""
+    """A subscribe or unsubscribe command and its `Channel` objects."""
 
     wanted: Sequence[Channel] = ()
 
@@ -70,10 +70,10 @@ class SubscriberConnection(RedisConnection):
 
     Args:
         address: The server.
-        handler: The consumer.
-        canary: The first channel; whether it can be sharded decides for all.
-        max_message_bytes: Size at which an incomplete message ends the connection.
-        one_slot: Whether a command may name channels of one slot only, as a cluster requires for sharded channels.
+        handler: Handles messages and subscription replies.
+        canary: The first channel to subscribe to; all channels are sharded if the server accepts this one as sharded.
+        max_message_bytes: The connection is closed when an incomplete message exceeds this size.
+        one_slot: Whether all channels of a command must share a slot, as a cluster requires for sharded channels.
 
     Attributes:
         sharded: Whether channels are sharded.
@@ -102,12 +102,12 @@ class SubscriberConnection(RedisConnection):
         except RedisUnavailable as error:
             if "unknown command" not in str(error):
                 raise
-            # Before Redis 7.
+            # The server is older than Redis 7.
             self.sharded = False
             await self.ask_subscription("SUBSCRIBE", self._canary)
 
     def subscribe(self, channel: Channel) -> None:
-        """Subscribe at the end of this loop turn; the handler takes the outcome."""
+        """Subscribe at the end of this loop turn; the outcome goes to the handler."""
         self._queue(True, channel)
 
     def unsubscribe(self, channel: Channel) -> None:
@@ -115,7 +115,7 @@ class SubscriberConnection(RedisConnection):
         self._queue(False, channel)
 
     async def ping(self) -> None:
-        """See `RedisConnection`; queued subscriptions are sent before."""
+        """See `RedisConnection`; queued subscriptions are sent first."""
         self._flush()
         await super().ping()
 

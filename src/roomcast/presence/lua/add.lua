@@ -1,5 +1,5 @@
 -- ARGV  max entries, ttl ms, a new epoch, field, field, ...
--- Returns the number of fields refused for lack of room.
+-- Returns the number of fields that were refused because the hash was full.
 local room = MAX_ENTRIES - (redis.call('HLEN', HERE) - 1)
 local refused = 0
 for i = 4, #ARGV do
@@ -10,7 +10,7 @@ for i = 4, #ARGV do
   end
 end
 redis.call('PEXPIRE', HERE, TTL_MS)
--- The gateway repeats refused users before this expires.
+-- Gateways add refused users again before this key expires; if they are refused again, the key is renewed.
 if refused > 0 then
   redis.call('SET', FULL, '1', 'PX', TTL_MS)
 end

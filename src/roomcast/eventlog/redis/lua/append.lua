@@ -1,4 +1,5 @@
--- Returns {1, last}, or without writing {0, last} (a gap) or {0} (no log, or a log of another epoch).
+-- Returns {1, last} after an append; otherwise writes no record and returns {0, last} (a gap) or {0} (no log, or a log
+-- of another epoch).
 local last = ending()
 if not last then
   if FIRST ~= 1 or redis.call('HEXISTS', META, 'epoch') == 1 then

@@ -1,10 +1,11 @@
--- Shared by append.lua and seed.lua, which follow it in one script; publishing.lua precedes it.
+-- Shared by append.lua and seed.lua: each script consists of publishing.lua, this file, and one of the two.
 --
 -- KEYS  meta, entries
 -- ARGV  channel, epoch, max entries, max bytes, ttl ms, first seq, record, record, ...
 --
--- The entries are a list whose newest element has the seq `last` of the meta: it cannot have a gap. One key may be
--- evicted without the other: without the meta there is no log, without the list the log is empty after `last`.
+-- The entries are a list whose newest element has the seq `last` of the meta hash, so the list cannot have a gap. Redis
+-- may evict one key without the other: without the hash there is no log; without the list the log is empty and ends at
+-- `last`.
 local META, ENTRIES = KEYS[1], KEYS[2]
 local CHANNEL, EPOCH, TTL_MS = ARGV[1], ARGV[2], ARGV[5]
 local MAX_ENTRIES, MAX_BYTES = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -18,7 +19,7 @@ local function ending()
   return state[1] == EPOCH and tonumber(state[2]) or nil
 end
 
--- Replaces the log by an empty one after `last`.
+-- Replaces the log with an empty log that ends at `last`.
 local function create(last)
   redis.call('DEL', ENTRIES)
   redis.call('HSET', META, 'epoch', EPOCH, 'last', string.format('%.0f', last), 'bytes', 0)
@@ -29,7 +30,7 @@ local function keep()
   redis.call('PEXPIRE', ENTRIES, TTL_MS)
 end
 
--- Appends and publishes the records after `last`; FIRST is at most last + 1. Returns the new last seq.
+-- Appends and publishes the records after `last`; FIRST must be at most last + 1. Returns the new last seq.
 local function extend(last)
   local from = RECORDS + math.max(last + 1 - FIRST, 0)
   if GIVEN > 0 and from <= #ARGV then

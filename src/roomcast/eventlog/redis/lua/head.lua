@@ -1,5 +1,5 @@
 -- KEYS  meta, entries    ARGV  ttl ms
--- Returns {epoch, last}, or {} without a log.
+-- Returns {epoch, last}, or {} if there is no log.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'last')
 if not (state[1] and state[2]) then
   return {}

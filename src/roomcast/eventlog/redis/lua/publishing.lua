@@ -1,2 +1,2 @@
--- Redis 7 added sharded channels and REDIS_VERSION_NUM. Subscribers choose by the same rule.
+-- Redis 7 added both sharded channels and REDIS_VERSION_NUM. Subscribers use sharded channels on the same servers.
 local PUBLISH = redis.REDIS_VERSION_NUM and 'SPUBLISH' or 'PUBLISH'

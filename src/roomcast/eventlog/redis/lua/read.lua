@@ -1,5 +1,6 @@
 -- KEYS  meta, entries    ARGV  ttl ms, epoch, after, limit
--- Returns {} without a log, {epoch, last} if it cannot replay, else {epoch, last, records, 1 if there are more}.
+-- Returns {} if there is no log, {epoch, last} if the log cannot replay from `after`, else {epoch, last, records, more}
+-- with more = 1 if there are further records, else 0.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'last')
 if not (state[1] and state[2]) then
   return {}

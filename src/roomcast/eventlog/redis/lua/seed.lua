@@ -1,7 +1,7 @@
 -- Returns {last}. Without records, FIRST is the seq after the head.
 local last = ending()
 if not last or FIRST > last + 1 then
-  -- No log, one of another epoch, or one that would have a gap: start over with the given records.
+  -- There is no log, or it has another epoch, or it would have a gap: start a new log with the given records.
   last = FIRST - 1
   create(last)
 end

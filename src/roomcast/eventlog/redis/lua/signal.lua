@@ -1,3 +1,3 @@
 -- KEYS  channel    ARGV  message
--- Publishes as the log does: a canary that arrives proves that entries would have arrived.
+-- Publishes with the same command as appends do: if a canary arrives, entries arrive as well.
 return redis.call(PUBLISH, KEYS[1], ARGV[1])
