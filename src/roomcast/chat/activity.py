@@ -37,13 +37,13 @@ class ActivityOptions:
 
     Attributes:
         interval_s: Shortest time between two announcements of one chat.
-        max_audience: Most members notified per announcement.
-        max_chats: Most chats throttled at the same time. If more chats have an event within one interval, the chat
-            whose interval ends first loses its pending update.
-        concurrency: Most announcements in progress at the same time, so that their queries do not delay writes.
-        cached_audiences: Chats whose members are cached; the ids of 500 members take about 40 KB.
-        authors_chats: Chats whose recent authors are remembered, while authentication is off.
-        authors_per_chat: Recent authors remembered per chat.
+        max_audience: Maximum number of members notified per announcement.
+        max_chats: Maximum number of throttled chats. If more chats have an event within one interval, the chat whose
+            interval ends first loses its pending update.
+        concurrency: Maximum number of announcements in progress, so that their queries do not delay writes.
+        cached_audiences: Maximum number of chats whose members are cached; 500 member ids take about 40 KB.
+        authors_chats: Maximum number of chats whose recent authors are remembered, while authentication is off.
+        authors_per_chat: Maximum number of recent authors remembered per chat.
     """
 
     interval_s: float = 1.0

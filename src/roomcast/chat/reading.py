@@ -26,13 +26,13 @@ from roomcast.contract.cursor import Cursor
 _EVENTS_PER_QUERY: Final = 50
 #: A page of events or messages ends at about this many bytes of content.
 MAX_PAGE_BYTES: Final = 1_048_576
-#: Members returned per chat.
+#: Maximum number of members returned per chat.
 MAX_MEMBERS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """Events after a cursor, as in the contract's ``EventPage``, except that ``head`` is its ``seq``."""
+    """Events after a cursor, as in the contract's ``EventPage``, whose ``seq`` is called ``head`` here."""
 
     epoch: str
     events: Sequence[StoredEvent]
@@ -43,7 +43,7 @@ class EventsRead:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead:
-    """Messages ascending by seq, as in the contract's ``MessagePage``, except that ``head`` is its ``seq``."""
+    """Messages ascending by seq, as in the contract's ``MessagePage``, whose ``seq`` is called ``head`` here."""
 
     epoch: str
     messages: Sequence[StoredMessage]
@@ -110,7 +110,7 @@ class ChatReader:
             caller: The origin of the request.
             chat_id: The chat to read.
             after: The seq of the client's cursor.
-            limit: Most events to return; a page also ends at `MAX_PAGE_BYTES`.
+            limit: Maximum number of events; a page also ends at `MAX_PAGE_BYTES`.
             epoch: The epoch of the client's cursor; None skips the check of the cursor.
 
         Raises:
@@ -143,7 +143,7 @@ class ChatReader:
             before: Return the newest messages with a smaller seq. Excludes ``after``.
             after: Return the oldest messages with a greater seq. Without ``before`` and ``after``, the newest messages
                 are returned.
-            limit: Most messages to return; a page also ends at `MAX_PAGE_BYTES`.
+            limit: Maximum number of messages; a page also ends at `MAX_PAGE_BYTES`.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.

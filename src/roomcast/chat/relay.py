@@ -31,9 +31,10 @@ class RelayOptions:
 
     Attributes:
         seed_entries: Published events with which a log is seeded, in addition to the unpublished events.
-        max_seed_entries: Most events with which a log is seeded; equals the number of entries that a log keeps.
+        max_seed_entries: Maximum number of events with which a log is seeded; a log keeps as many.
         batch_entries: Events per query when a log is brought up to date.
-        fresh_entries: Most committed events of one chat that wait in memory; if there are more, the table is read.
+        fresh_entries: Maximum number of committed events of one chat that wait in memory; if there are more, the relay
+            reads the table instead.
         sweep_chats: Chats per query of a sweep.
         max_gaps: Consecutive gaps after which a chat is left to the next sweep.
         mark_delay_s: Seconds between a publication and the removal of its outbox mark, so that many chats share one

@@ -40,8 +40,8 @@ class ChatOptions:
 
     Attributes:
         default_responder: Name of the responder of new chats; None if their messages are not answered.
-        max_uncertain: Most messages of unknown outcome that are remembered until the client repeats them; the oldest
-            is forgotten first.
+        max_uncertain: Maximum number of messages of unknown outcome that are remembered until the client repeats them;
+            the oldest is forgotten first.
     """
 
     default_responder: str | None = None

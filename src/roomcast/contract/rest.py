@@ -16,7 +16,7 @@ from roomcast.contract.model import Input, Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, Title, UserId
 
 MAX_MEMBERS_AT_CREATION = 256
-#: Most admissions that a gateway can request at once.
+#: Maximum number of admissions in one request of a gateway.
 MAX_ASKS = 64
 
 

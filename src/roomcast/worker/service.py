@@ -30,12 +30,13 @@ class WorkerOptions:
     """Limits and times of the worker.
 
     Attributes:
-        concurrency: Most turns answered at the same time.
+        concurrency: Maximum number of turns answered at the same time.
         lease_s: Seconds after which the turn of a dead worker can be claimed again. Leases are renewed after
             each third of this time.
-        turn_timeout_s: Most seconds that one answer may take.
-        max_attempts: Most attempts to answer a turn, so that a message that crashes workers is not retried forever.
-        history_messages: Most messages before the USER message that the responder receives.
+        turn_timeout_s: Maximum seconds that one answer may take.
+        max_attempts: Maximum number of attempts to answer a turn, so that a message that crashes workers is not retried
+            forever.
+        history_messages: Maximum number of earlier messages that the responder receives.
         sweep_s: Longest wait between two queries of the queue, since other processes may queue turns.
         retry_s: Pause after the first database failure; doubled after each further failure, up to ``sweep_s``.
     """

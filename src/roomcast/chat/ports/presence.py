@@ -42,8 +42,8 @@ class BoardSnapshot:
 class PresenceBoard(Protocol):
     """Lists which users follow which chats, and through which gateway.
 
-    An entry is valid while its gateway is live (`LiveNodes`), so entries need no lease. The board may lose
-    its data; the gateways repeat their entries periodically.
+    An entry is valid while its gateway is live (`LiveNodes`), so entries need no lease. The board may lose its data;
+    the gateways repeat their entries periodically.
     """
 
     async def add(self, chat_id: str, users: Collection[str]) -> None:

@@ -72,7 +72,7 @@ class ChatStore(Protocol):
         """Chats by latest activity, newest first, at most ``limit``.
 
         Args:
-            limit: Most chats to return.
+            limit: Maximum number of chats.
             before: Return the chats after this position of the list; None: start with the newest.
             member: Return the chats of this member only; None: return all chats.
         """
