@@ -1,16 +1,16 @@
 """The gateway service (port 3001): sockets, rooms and chat events, without a database.
 
-May import: chat, realtime, presence, auth, observability, contract, wire, backoff. Never store.
+May import: chat, realtime, presence, auth, observability, contract, wire, backoff. Must not import: store.
 
 | module | what |
 |---|---|
 | ``service`` | composes one gateway: a Socket.IO server, feeds, joins, presence, handlers |
 | ``handlers`` | the events that clients may send |
 | ``delivery`` | chat events, from the log to the sockets; joins with replay |
-| ``presence`` | who is online in a chat, typing |
+| ``presence`` | presence in chats, typing notices |
 | ``api`` | admission to chats, decided by the main API |
 | ``ingress`` | the guide's ``PUBLISH chat:events`` |
-| ``announcing`` | chat activity, to the rooms of users |
+| ``announcing`` | emits chat activity to the rooms of users |
 | ``http`` | the health check |
 | ``rooms`` | names of rooms |
 | ``ports`` | the interfaces to the API and the Socket.IO server |

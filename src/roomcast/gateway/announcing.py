@@ -1,4 +1,4 @@
-"""Announcement of chat activity to the rooms of its users.
+"""Announces chat activity to the rooms of the chat's users.
 
 Layer: gateway.
 """
@@ -16,17 +16,17 @@ class Emitter(Protocol):
     """Emits to every server of a cluster: `roomcast.realtime.Server`, or a client of Node's emitter protocol."""
 
     async def emit(self, event: str, data: Any = None, *, to: str | Collection[str] | None = None) -> None:
-        """Emit to the members of several rooms, to each of them once."""
+        """Emit to the members of one or several rooms, once to each socket."""
 
 
 class RoomAnnouncer:
-    """`roomcast.chat.activity.Announcer` over the rooms of users.
+    """A `roomcast.chat.activity.Announcer` that emits to the rooms of users.
 
-    One announcement is one emit to all rooms: it is encoded once, is one message between servers (about 20 KB for 500
-    users), and reaches a socket once even if it is in several of the rooms.
+    An announcement is one emit to all rooms: it is encoded once, takes one message between servers (about 20 KB for
+    500 users), and reaches each socket once, even a socket in several of the rooms.
 
     Args:
-        server: The emitter. It raises the port's errors.
+        server: The emitter. Must raise the errors of the `Announcer` port.
     """
 
     def __init__(self, server: Emitter) -> None:

@@ -5,6 +5,6 @@ May import: ports, auth, chat, contract.
 | module | what |
 |---|---|
 | ``client`` | HTTP requests to the main API, with a service token and a time limit |
-| ``admission``, ``batches`` | the API decides on joins; concurrent joins share requests |
-| ``open_admission`` | without an API every join is admitted |
+| ``admission``, ``batches`` | the API decides on joins; joins that wait share requests |
+| ``open_admission`` | admits every join, for a gateway without an API |
 """

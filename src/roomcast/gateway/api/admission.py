@@ -1,4 +1,4 @@
-"""Admission by the API over HTTP, with cached decisions for its short outages.
+"""Asks the API for admissions over HTTP, and caches grants for short outages of the API.
 
 Layer: gateway. Source: docs/design.md, "Authorization".
 """
@@ -18,7 +18,7 @@ from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantOptions:
-    """The cache of granted admissions, which serves while the API is unavailable.
+    """Options of the cache of granted admissions, which the gateway uses while the API is unavailable.
 
     Attributes:
         ttl_s: How long a grant is valid.
@@ -34,7 +34,7 @@ class HttpAdmission:
 
     Args:
         api: The HTTP client.
-        options: The cache.
+        options: Options of the cache.
         clock: Monotonic seconds.
     """
 
@@ -45,7 +45,7 @@ class HttpAdmission:
         self._batches = AdmissionBatches(api)
         self._options = options or GrantOptions()
         self._clock = clock
-        # Oldest first.
+        # The time and the head of each grant, oldest first.
         self._grants: OrderedDict[tuple[str, str | None], tuple[float, Head]] = OrderedDict()
 
     async def close(self) -> None:
@@ -58,7 +58,7 @@ class HttpAdmission:
             return await self._ask(chat_id, user_id, since)
         except ApiUnavailable:
             head = self._granted((chat_id, user_id))
-            # Only the database knows whether a cursor of another epoch is of this history.
+            # Only the database knows whether a cursor of another epoch belongs to this history.
             if head is None or (since is not None and since.epoch != head.epoch):
                 raise
             return Admission(head, reset=False)
@@ -85,7 +85,7 @@ class HttpAdmission:
         if decision.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
             self._grants.pop((chat_id, user_id), None)
             raise AdmissionDenied("the API does not admit the user")
-        raise ApiUnavailable("the API has no answer at the moment")
+        raise ApiUnavailable("the API cannot decide at the moment")
 
     async def request_publish(self, chat_id: str) -> None:
         """See the port."""

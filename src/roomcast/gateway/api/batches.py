@@ -1,7 +1,7 @@
-"""Batches of admissions: a storm of reconnects costs the API a few requests instead of thousands.
+"""Batches questions for admissions, so that thousands of reconnects at once cost the API only a few requests.
 
-No question waits for a batch to fill. It is sent at once while fewer than ``max_requests`` are in progress; questions
-that arrive while all are in progress share the next request.
+A question does not wait for a batch to fill: it is sent at once while fewer than ``max_requests`` requests are in
+progress. Later questions wait until a request ends, and share the next one.
 
 Layer: gateway.
 """
@@ -30,13 +30,13 @@ _Question = tuple[dict[str, Any], asyncio.Future[AdmissionDecision]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """Bounds of the batches.
+    """Limits of the batches.
 
     Attributes:
-        max_requests: Concurrent requests.
-        max_questions: Questions in one request, at most ``MAX_ASKS``.
-        max_waiting: Questions that wait for a request.
-        timeout_s: Time for one question, from `AdmissionBatches.ask` to its answer.
+        max_requests: Maximum number of concurrent requests.
+        max_questions: Maximum number of questions in one request, at most ``MAX_ASKS``.
+        max_waiting: Maximum number of questions that wait for a request.
+        timeout_s: Time limit of one question, from `AdmissionBatches.ask` to its answer.
     """
 
     max_requests: int = 4
@@ -50,7 +50,7 @@ class AdmissionBatches:
 
     Args:
         api: The HTTP client.
-        options: Bounds.
+        options: Limits of the batches.
     """
 
     def __init__(self, api: ApiClient, options: BatchOptions | None = None) -> None:
@@ -60,13 +60,13 @@ class AdmissionBatches:
         self._senders: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: dict[str, Any]) -> AdmissionDecision:
-        """The API's decision on one join.
+        """Request the API's decision on one join.
 
         Args:
             question: A `contract.rest.AdmissionRequest`, as JSON.
 
         Raises:
-            ApiUnavailable: no answer in time, or too many questions wait.
+            ApiUnavailable: the API did not answer in time, or too many questions wait.
         """
         if len(self._waiting) >= self._options.max_waiting:
             raise ApiUnavailable("too many joins wait for the API")
@@ -95,7 +95,7 @@ class AdmissionBatches:
         while self._waiting:
             count = min(len(self._waiting), self._options.max_questions)
             batch = [self._waiting.popleft() for _ in range(count)]
-            # A question that has timed out, or whose socket has disconnected, is done.
+            # Skip questions whose callers have timed out or were cancelled.
             batch = [(question, decision) for question, decision in batch if not decision.done()]
             if not batch:
                 continue
@@ -108,9 +108,9 @@ class AdmissionBatches:
                 _fail(batch, str(error))
                 continue
             except Exception:
-                # A bug here must not leave this batch, or the questions behind it, without an answer.
-                logger.exception("asking the API for admissions failed")
-                _fail(batch, "the API could not be asked")
+                # A bug here must not leave this batch, or the questions after it, without an answer.
+                logger.exception("requesting admissions from the API failed")
+                _fail(batch, "the request to the API failed")
                 continue
             for (_, decision), answer in zip(batch, answers, strict=True):
                 if not decision.done():

@@ -1,6 +1,6 @@
 """Admission without an API: every join is admitted, as in the guide's server.
 
-For ``roomcast gateway`` without ``API_URL``: the guide's single-instance mode, and its ingress over Redis.
+Used by ``roomcast gateway`` without ``API_URL``: the guide's single-instance mode, and its ingress over Redis.
 
 Layer: gateway.
 """
@@ -17,7 +17,7 @@ class OpenAdmission:
     """`ChatAdmission` that takes a chat's head from its log.
 
     Args:
-        log: An absent log counts as an empty chat.
+        log: Has the heads of the chats; an absent log counts as an empty chat.
     """
 
     def __init__(self, log: EventLog) -> None:
@@ -34,7 +34,7 @@ class OpenAdmission:
         """See the port. Every user is a member."""
 
     def revoke(self, chat_id: str, user_id: str) -> None:
-        """See the port. Nothing is cached."""
+        """See the port. Does nothing, because no admission is cached."""
 
     async def request_publish(self, chat_id: str) -> None:
-        """See the port. There is no relay to reach."""
+        """See the port. Does nothing, because there is no relay."""

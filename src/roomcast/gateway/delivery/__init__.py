@@ -7,6 +7,6 @@ May import: ports, rooms, chat, realtime, contract, backoff.
 | ``chat_feed``, ``feeds`` | the feed of one chat and its position; all feeds and their sweep |
 | ``replay`` | the events that a joining client missed |
 | ``joins`` | ``join-chat`` and ``leave-chat``: admission, replay, room |
-| ``membership`` | removed members leave the room |
+| ``membership`` | takes the sockets of removed members out of the room |
 | ``counters`` | totals for metrics |
 """

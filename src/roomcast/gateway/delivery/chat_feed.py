@@ -4,11 +4,11 @@
 
 - Entries at or below the position are dropped: subscription, reads and retries may deliver an entry twice.
 - Entries beyond position + 1 reveal a gap. The feed does not buffer them: it reads the log from its position and asks
-  the relay to publish. After ``gap_limit_s`` it emits ``resync`` and continues behind the gap; the client fetches the
+  the relay to publish. After ``gap_limit_s`` it emits ``resync`` and continues after the gap; the client fetches the
   missing events from the API, which has them, since events are committed before they are published.
 - An entry of another epoch may belong to another history: the feed emits ``resync`` with ``reset``.
 - A resync may skip a removal: the feed emits nothing until the API has confirmed each authenticated user in the room.
-- A lost last entry leaves no visible gap: `Feeds.sweep` compares the position with the log's head.
+- The loss of the last entry reveals no gap, so `Feeds.sweep` compares the position with the log's head.
 
 Layer: gateway. Source: docs/design.md, "Feeds".
 """
@@ -47,11 +47,11 @@ class FeedOptions:
 
     Attributes:
         gap_limit_s: How long a feed tries to fill a gap before it emits ``resync``.
-        catch_up_limit_s: How long a join waits for the feed to reach the head that the database had.
-        retry_s: First pause between two reads of a log that is behind; doubled each time.
+        catch_up_limit_s: How long a join waits for the feed to reach the head in the admission.
+        retry_s: First pause before the log is read again for entries that it lacks; doubled each time.
         linger_s: How long a feed stays subscribed without holders, so that a page reload costs no new subscription.
         sweep_s: Longest time between two comparisons of a feed with its log's head.
-        batch_entries: Entries of one read that fills a gap.
+        batch_entries: Maximum number of entries in one read that fills a gap.
     """
 
     gap_limit_s: float = 0.25
@@ -67,18 +67,18 @@ class FeedBehind(Exception):
 
 
 class EpochDiffers(Exception):
-    """The log has another epoch than the admission, even after the relay published: request a new admission."""
+    """The log has another epoch than the admission, even after the relay has published: request a new admission."""
 
 
 class ChatFeed:
     """The feed of one chat, created and owned by `Feeds`.
 
     Attributes:
-        chat_id: Which chat.
+        chat_id: The chat.
         holders: Subscriptions and joins in progress that use the feed; at 0 it lingers, then closes.
         position: The last seq that the room has received; None until the log's head is known.
         resyncs: How many resyncs the room has received.
-        complete_after: The room has received every event after this seq: the seq of the last resync.
+        complete_after: The seq of the last resync: the room has received every event after it.
     """
 
     def __init__(
@@ -109,12 +109,12 @@ class ChatFeed:
         self._opened = False
         self._closed = False
         self._subscription: Subscription | None = None
-        # The log's end as delivered while `_open` still waits for its head.
+        # The last entry that was delivered while `_open` waits for the log's head.
         self._head_while_opening: Head | None = None
         # The highest known seq of the log, in the position's epoch.
         self._log_end = 0
         self._gap_task: asyncio.Task[None] | None = None
-        # Confirms the memberships in the room; until it is done, nothing is emitted.
+        # Confirms the memberships in the room; the feed emits nothing until this task is done.
         self._confirming: asyncio.Task[None] | None = None
         self._recordings: list[Recording] = []
         self._moved: asyncio.Future[None] | None = None
@@ -131,7 +131,7 @@ class ChatFeed:
             return
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name=f"feed-open-{self.chat_id}")
-        # The cancellation of one join must not cancel the attempt of the others.
+        # The cancellation of one join must not cancel the attempt that other joins share.
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
@@ -141,11 +141,11 @@ class ChatFeed:
         if head is not None:
             self._start_at(head)
         if self._head_while_opening is not None:
-            # It may be newer than the head that was read.
+            # The delivered entry may be newer than the head that was read.
             self._note_log_head(self._head_while_opening)
 
     async def close(self) -> None:
-        """Unsubscribe. The feed emits nothing once this was called."""
+        """Unsubscribe. The feed emits nothing from this call on."""
         self._closed = True
         tasks = [task for task in (self._opening, self._gap_task, self._confirming) if task is not None]
         for task in tasks:
@@ -163,7 +163,7 @@ class ChatFeed:
 
         Raises:
             EpochDiffers: the log has another epoch.
-            FeedBehind: ``catch_up_limit_s`` is over, or the feed was closed.
+            FeedBehind: ``catch_up_limit_s`` has passed, or the feed was closed.
             LogUnavailable: the log does not answer.
         """
         if self.position is None and wanted.seq == 0:
@@ -177,7 +177,7 @@ class ChatFeed:
 
     async def _catch_up(self, wanted: Head) -> None:
         pause_s = self._options.retry_s
-        # The admission has started the relay, so the first round does not ask it again.
+        # The admission has started the relay, so the first round requests a publish only if there is no log.
         relay_started = True
         while not self._has_reached(wanted):
             moved = self._next_move()
@@ -201,10 +201,10 @@ class ChatFeed:
         return position is not None and position.epoch == wanted.epoch and position.seq >= wanted.seq
 
     async def replay(self, after: int, limits: ReplayLimits) -> list[LogEntry] | None:
-        """Every entry after seq ``after``, up to the position in the loop turn in which this returns.
+        """Return every entry after seq ``after``, up to the position that the feed has in the loop turn of the return.
 
         Returns:
-            None if the log or the limits do not allow a complete replay.
+            The entries; None if the log or the limits do not allow a complete replay.
 
         Raises:
             LogUnavailable: the log does not answer.
@@ -244,7 +244,7 @@ class ChatFeed:
     # --- deliveries
 
     def _on_entries(self, epoch: str, entries: Sequence[LogEntry]) -> None:
-        """The subscription's sink of entries."""
+        """Receive entries from the subscription."""
         if self._closed:
             return
         last = Head(epoch, entries[-1].seq)
@@ -258,12 +258,12 @@ class ChatFeed:
             self._emit(self.position, entries)
 
     def _on_signal(self, payload: bytes) -> None:
-        """The subscription's sink of signals."""
+        """Receive a signal from the subscription."""
         if self._signals is not None and not self._closed:
             self._signals(self.chat_id, payload)
 
     def _emit(self, position: Head, entries: Sequence[LogEntry]) -> None:
-        """Emit the entries that follow the position; all are of its epoch."""
+        """Emit those entries that continue at ``position``. All entries belong to its epoch."""
         for entry in entries:
             if self._confirming is not None:
                 break
@@ -279,7 +279,7 @@ class ChatFeed:
 
     def _emit_one(self, entry: LogEntry, position: Head) -> None:
         if entry.version != LOG_ENTRY_VERSION:
-            # Written by a newer release. This one cannot frame it, so clients fetch it from the API.
+            # The format of a newer release, which this release cannot emit: clients fetch the event from the API.
             facts = {"chat_id": self.chat_id, "version": entry.version}
             logger.warning("unknown log entry version", extra=facts)
             self._resync(position, reset=False)
@@ -292,7 +292,7 @@ class ChatFeed:
             self._memberships.remove(self.chat_id, user_id)
 
     def _note_log_head(self, head: Head) -> None:
-        """The log reaches ``head``, or did: fill the gap if that is beyond the position."""
+        """Note that the log has reached ``head``; fill the gap if ``head`` is beyond the position."""
         if self.position is None:
             self._start_at(head)
         elif head.epoch != self.position.epoch:
@@ -364,13 +364,13 @@ class ChatFeed:
             logger.exception("filling a gap failed", extra={"chat_id": self.chat_id})
         finally:
             self._gap_task = None
-        # No await since the loop's last check of the log's end.
+        # There was no await since the last check of the log's end.
         self._counters.gaps["open" if self._is_behind() else "bridged"] += 1
         if self._is_behind() and self.position is not None:
             self._resync(Head(self.position.epoch, self._log_end), reset=False)
 
     async def _read_or_request(self) -> bool:
-        """Read from the log, and once more after the relay has published; whether the position moved."""
+        """Read from the log, if necessary again after the relay has published. Return whether the position moved."""
         try:
             if await self._read_next():
                 return True
@@ -386,7 +386,7 @@ class ChatFeed:
         return self._log_end > self.position.seq
 
     async def _read_next(self) -> bool:
-        """Emit the log's next entries; whether the position moved."""
+        """Read and emit the log's next entries. Return whether the position moved."""
         asked = self.position
         if asked is None:
             return False
@@ -405,10 +405,10 @@ class ChatFeed:
     # --- the log and its relay
 
     async def _check_log_head(self) -> Head | None:
-        """Read the log's head and act on it."""
+        """Read the log's head and start to fill a gap that it reveals."""
         epoch = self._epoch()
         head = await self._log.head(self.chat_id)
-        # After a change of epoch the answer may be older than the position.
+        # If the epoch changed during the read, the answer may be older than the position.
         if head is not None and not self._closed and epoch == self._epoch():
             self._note_log_head(head)
         return head
@@ -423,7 +423,7 @@ class ChatFeed:
             logger.info("cannot reach the relay", extra={"chat_id": self.chat_id, "error": str(error)})
 
     def _next_move(self) -> asyncio.Future[None]:
-        """Done when the position moves, or the feed is closed."""
+        """Return a future that is done when the position moves or the feed is closed."""
         if self._moved is None:
             self._moved = asyncio.get_running_loop().create_future()
         return self._moved

@@ -16,8 +16,8 @@ class GatewayCounters:
     Attributes:
         joins: Joins by outcome: ``recovered``, ``not-recovered``, or the error code.
         replayed: Events that joins replayed.
-        delivered: Events emitted to rooms, counted once for each chat.
-        gaps: Gaps in feeds: ``bridged`` from the log, or left ``open`` by a resync.
+        delivered: Events emitted to rooms; an event counts once, whatever the number of sockets in the room.
+        gaps: Gaps in feeds by outcome: ``bridged`` (filled from the log) or ``open`` (skipped with a resync).
         resyncs: Resyncs emitted to rooms.
     """
 

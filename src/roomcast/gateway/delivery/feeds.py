@@ -27,14 +27,14 @@ class Feeds:
 
     Args:
         log: The log that feeds subscribe to.
-        admission: Confirms memberships, and reaches the relay.
+        admission: Confirms memberships, and has the relay publish.
         rooms: Receives the events.
-        options: Bounds of each feed, and the sweep's period.
-        signals: Receives ``(chat_id, payload)`` of the signals of followed chats; must not raise.
+        options: Limits of each feed, and the interval of the sweep.
+        signals: Called with ``(chat_id, payload)`` for each signal of a followed chat; must not raise.
 
     Attributes:
         counters: Totals of feeds and joins.
-        memberships: The users in the rooms: joins add users, feeds kick removed ones.
+        memberships: The users in the rooms: joins add users, feeds take removed users out.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Feeds:
                 await asyncio.sleep(0)
 
     async def acquire(self, chat_id: str) -> ChatFeed:
-        """The chat's open feed, with one more holder. `release` it.
+        """Return the chat's open feed, with one more holder. The caller must `release` the feed.
 
         Raises:
-            LogUnavailable: nothing was acquired.
+            LogUnavailable: the log does not answer; there is nothing to release.
         """
         feed = self._feeds.get(chat_id) or self._create(chat_id)
         self._cancel_linger(feed)
@@ -108,11 +108,11 @@ class Feeds:
         return feed
 
     def retain(self, feed: ChatFeed) -> None:
-        """Add a holder to a feed that has one. `release` it, too."""
+        """Add another holder to a feed that has one. The caller must `release` the feed once more."""
         feed.holders += 1
 
     def release(self, feed: ChatFeed) -> None:
-        """Take one holder away; a feed without holders lingers, then closes."""
+        """Remove one holder; a feed without holders lingers, then closes."""
         feed.holders -= 1
         if not feed.holders and self._feeds.get(feed.chat_id) is feed:
             loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ class Feeds:
             linger.cancel()
 
     def _end(self, feed: ChatFeed) -> None:
-        """Close the feed in the background, unless that has begun."""
+        """Close the feed in the background, unless it is already being closed."""
         if self._feeds.get(feed.chat_id) is not feed:
             return
         self._cancel_linger(feed)

@@ -2,14 +2,14 @@
 
 A join has five steps:
 
-1. The API admits the user, and says where the chat ends in the database.
+1. The API admits the user, and returns the chat's head in the database.
 2. The chat's feed is subscribed and reaches that head.
-3. The feed replays what the client missed, or says that it cannot.
+3. The feed reads the events that the client missed, unless a complete replay is impossible.
 4. In one loop turn: the socket enters the room, receives the replay, and the handler returns the ack.
 5. Later events reach the socket through the room.
 
-So everything up to the ack's ``seq`` precedes the ack on the connection, and everything after it follows. A replay is
-complete, or the ack says ``recovered: false``. Joins and leaves of one socket for one chat take effect in their order.
+So events up to the ack's ``seq`` precede the ack on the connection, and later events follow it. A replay is complete,
+or the ack says ``recovered: false``. Joins and leaves of one socket for one chat take effect in the order of arrival.
 
 Layer: gateway. Source: docs/design.md, "Joins".
 """
@@ -46,11 +46,12 @@ from roomcast.realtime.fanout.message import EncodedEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinOptions:
-    """Bounds of joins.
+    """Limits of joins.
 
     Attributes:
         replay: Limits of one join's replay.
-        max_chats_per_socket: Chats that one socket may follow. With its user's room that is the server's limit of 128.
+        max_chats_per_socket: Chats that one socket may follow. With the room of its user this makes 128 rooms, the
+            server's limit.
     """
 
     replay: ReplayLimits = field(default_factory=ReplayLimits)
@@ -58,10 +59,10 @@ class JoinOptions:
 
 
 class JoinRefused(Exception):
-    """The socket does not follow the chat.
+    """The join failed. A subscription from an earlier join remains, unless the code is ``forbidden``.
 
     Attributes:
-        code: ``forbidden``, ``limit-reached``, or ``unavailable``: the client should retry.
+        code: ``forbidden``, ``limit-reached``, or ``unavailable`` (the client should retry).
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -75,8 +76,8 @@ class _ChatSubscription:
 
     Attributes:
         lock: Serialises the socket's joins and leaves of the chat.
-        callers: Joins and leaves that hold ``lock`` or wait for it.
-        feed: The feed that it retains while the socket is in the room, else None.
+        callers: The number of joins and leaves that hold ``lock`` or wait for it.
+        feed: The retained feed while the socket is in the room, else None.
         complete_after: The connection has received every event after this seq, unless the feed has resynced since.
         resyncs: The feed's count of resyncs when the socket entered the room.
         user_id: The member whose removal ends the subscription; None: authentication is off.
@@ -98,8 +99,8 @@ class Joins:
     Args:
         feeds: The feeds of these chats.
         admission: Decides on joins.
-        options: Bounds.
-        observers: Notified when a socket begins or ceases to follow a chat, in the same loop turn.
+        options: Limits of joins.
+        observers: Notified when a socket starts or stops following a chat, in the same loop turn.
     """
 
     def __init__(
@@ -116,18 +117,18 @@ class Joins:
         self._sockets: dict[str, dict[str, _ChatSubscription]] = {}
 
     async def join(self, socket: RoomSocket, chat_id: str, user_id: str | None, since: Cursor | None) -> JoinChatAck:
-        """Let a socket follow a chat. The caller has to send the returned ack in the same loop turn.
+        """Let a socket follow a chat. The caller must send the returned ack in the same loop turn.
 
         Joining again is harmless: events that were sent since the first join are not sent again.
 
         Args:
             socket: The client.
-            chat_id: Which chat.
+            chat_id: The chat.
             user_id: The authenticated user; None: authentication is off.
             since: The client's cursor, after which events are replayed; None: no replay.
 
         Raises:
-            JoinRefused: see its ``code``.
+            JoinRefused: the join failed; ``code`` says why.
         """
         followed = self._sockets.get(socket.sid, {})
         limit = self._options.max_chats_per_socket
@@ -143,7 +144,7 @@ class Joins:
         return ack
 
     async def leave(self, socket: RoomSocket, chat_id: str) -> None:
-        """Let a socket follow a chat no longer. Harmless if it does not follow it."""
+        """End a socket's subscription to a chat. Harmless if there is none."""
         if chat_id in self._sockets.get(socket.sid, {}):
             async with self._exclusive_subscription(socket, chat_id) as subscription:
                 self._unfollow(subscription)
@@ -179,7 +180,7 @@ class Joins:
                 position = self._final_check(subscription, feed, admission)
                 return _repeated_ack(subscription, feed, position, admission, since)
             replay = await self._replay(feed, admission, user_id, since)
-            # From here to the ack nothing may suspend.
+            # There must be no await from here to the ack.
             position = self._final_check(subscription, feed, admission)
             self._follow(subscription, feed, position, since, replay)
         finally:
@@ -193,7 +194,7 @@ class Joins:
     async def _catch_up(
         self, feed: ChatFeed, admission: Admission, user_id: str | None, since: Cursor | None
     ) -> Admission:
-        """Wait until the feed has reached the admission's head; the admission for the feed's epoch."""
+        """Wait until the feed has reached the admission's head. Return the admission for the feed's epoch."""
         try:
             await feed.wait_for(admission.head)
         except EpochDiffers:
@@ -205,13 +206,13 @@ class Joins:
     async def _replay(
         self, feed: ChatFeed, admission: Admission, user_id: str | None, since: Cursor | None
     ) -> list[LogEntry] | None:
-        """The events that the client missed; None: they cannot be replayed completely.
+        """Read the events that the client missed; None: a complete replay is impossible.
 
-        With authentication it also reads the events after the admission, which may include this user's removal.
+        With authentication this also reads the events after the admission, which may include the user's removal.
 
         Raises:
-            AdmissionDenied: they do.
-            FeedBehind: they cannot be read.
+            AdmissionDenied: the user was removed after the admission.
+            FeedBehind: the events after the admission cannot be read.
         """
         wanted = None if since is None or admission.reset else since.seq
         checked = None if user_id is None else admission.head.seq
@@ -237,7 +238,7 @@ class Joins:
             raise AdmissionDenied("the user was removed from the chat")
 
     def _final_check(self, subscription: _ChatSubscription, feed: ChatFeed, admission: Admission) -> Head:
-        """The feed's position, if the epoch has not changed and the socket is still connected."""
+        """Return the feed's position; fail if the epoch has changed or the socket has disconnected."""
         position = feed.position
         if position is None or position.epoch != admission.head.epoch:
             raise EpochDiffers
@@ -275,7 +276,7 @@ class Joins:
 
     @asynccontextmanager
     async def _exclusive_subscription(self, socket: RoomSocket, chat_id: str) -> AsyncIterator[_ChatSubscription]:
-        """The socket's subscription to the chat, for one caller at a time. Entering may suspend; leaving does not."""
+        """Lock the socket's subscription to the chat. To enter the context may suspend; to exit does not."""
         subscriptions = self._sockets.setdefault(socket.sid, {})
         subscription = subscriptions.get(chat_id)
         if subscription is None:
@@ -289,7 +290,7 @@ class Joins:
             self._discard_if_unused(subscription)
 
     def _is_current(self, subscription: _ChatSubscription) -> bool:
-        """Whether the socket has not been dropped."""
+        """Whether the subscription is still in use: false once `drop` was called for its socket."""
         return self._sockets.get(subscription.socket.sid, {}).get(subscription.chat_id) is subscription
 
     def _discard_if_unused(self, subscription: _ChatSubscription) -> None:
@@ -301,7 +302,7 @@ class Joins:
             del self._sockets[subscription.socket.sid]
 
     def _kick(self, subscription: _ChatSubscription) -> None:
-        """The user is no longer a member."""
+        """Take the socket out of the room, since its user is no longer a member."""
         self._unfollow(subscription)
         self._discard_if_unused(subscription)
 
@@ -311,7 +312,7 @@ class Joins:
             self._end(subscription)
 
     def _end(self, subscription: _ChatSubscription) -> None:
-        """End what the subscription holds, except its socket's place in the room."""
+        """Release the feed, discard the membership and notify the observers. The socket stays in the room."""
         if subscription.feed is None:
             return
         sid, chat_id = subscription.socket.sid, subscription.chat_id
@@ -327,7 +328,7 @@ class Joins:
 def _repeated_ack(
     subscription: _ChatSubscription, feed: ChatFeed, position: Head, admission: Admission, since: Cursor | None
 ) -> JoinChatAck:
-    """The ack of a socket that is in the room: it has received every event since it entered."""
+    """The ack for a socket that is already in the room, and has received every event since it entered."""
     resynced = feed.resyncs != subscription.resyncs
     complete_after = feed.complete_after if resynced else subscription.complete_after
     recovered = not admission.reset and (since is None or since.seq >= complete_after)

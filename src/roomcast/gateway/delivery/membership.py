@@ -1,9 +1,9 @@
 """Removal of members: a removed user's sockets leave the chat's room, on every gateway.
 
-A removal is an event of the chat, so each gateway that follows the chat receives it, in order. After a resync the feed
-may have skipped a removal: it delivers nothing until the API has confirmed every user in the room.
+A removal is an event of the chat, so each gateway that follows the chat receives it, in order. A resync may skip a
+removal, so the feed then emits nothing until the API has confirmed every user in the room.
 
-Only with authentication; without it every user may follow every chat.
+All this applies with authentication only: without it every user may follow every chat.
 
 Layer: gateway. Source: docs/design.md, "Authorization".
 """
@@ -22,14 +22,14 @@ from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmissio
 
 logger = logging.getLogger(__name__)
 
-#: The first bytes of a removal. Other events are not decoded.
+#: The first bytes of a removal event; other events are not decoded.
 _REMOVAL: Final = f'["{EVENT_NAMES[EventType.MEMBER_REMOVED]}",'.encode()
 
 Kick = Callable[[], None]
 
 
 def removed_user(args: bytes) -> str | None:
-    """The user whom an event removes from its chat, if it is a removal."""
+    """Return the user that an event removes from its chat; None: the event is not a removal."""
     if not args.startswith(_REMOVAL):
         return None
     user_id = json.loads(args)[1]["userId"]
@@ -42,22 +42,22 @@ class Memberships:
     Args:
         admission: Confirms memberships.
         retry_s: Time between two attempts while the API is unavailable.
-        concurrency: Concurrent questions.
+        concurrency: Maximum number of concurrent calls of ``admission.confirm``.
     """
 
     def __init__(self, admission: ChatAdmission, *, retry_s: float = 5.0, concurrency: int = 8) -> None:
         self._admission = admission
         self._retry_s = retry_s
         self._slots = asyncio.Semaphore(concurrency)
-        # chat → user → sid
+        # By chat id, user id and socket id.
         self._kicks: dict[str, dict[str, dict[str, Kick]]] = {}
 
     def add(self, chat_id: str, user_id: str, sid: str, kick: Kick) -> None:
-        """A user's socket is in the room; ``kick`` takes it out and has to call `discard`."""
+        """Note that a user's socket is in the room; ``kick`` takes the socket out and must call `discard`."""
         self._kicks.setdefault(chat_id, {}).setdefault(user_id, {})[sid] = kick
 
     def discard(self, chat_id: str, user_id: str, sid: str) -> None:
-        """The socket has left the room. Harmless if it was not added."""
+        """Note that the socket has left the room. Harmless if it was not added."""
         users = self._kicks.get(chat_id, {})
         sockets = users.get(user_id, {})
         sockets.pop(sid, None)
@@ -65,7 +65,7 @@ class Memberships:
             del self._kicks[chat_id]
 
     def remove(self, chat_id: str, user_id: str) -> None:
-        """The user was removed from the chat: take every socket of the user out of the room, in this loop turn."""
+        """Take every socket of a user that was removed from the chat out of the room, in this loop turn."""
         self._admission.revoke(chat_id, user_id)
         for kick in list(self._kicks.get(chat_id, {}).get(user_id, {}).values()):
             kick()
@@ -75,7 +75,7 @@ class Memberships:
         return chat_id in self._kicks
 
     async def confirm(self, chat_id: str) -> None:
-        """Have the API confirm every user in the room, and remove the others. Waits until the API answers."""
+        """Ask the API about every user in the room, and remove users that it denies. Retry until it has answered for all."""
         confirmed: set[str] = set()
         while pending := self._kicks.get(chat_id, {}).keys() - confirmed:
             answers = await asyncio.gather(*(self._is_confirmed(chat_id, user_id) for user_id in sorted(pending)))
@@ -85,7 +85,7 @@ class Memberships:
                 await asyncio.sleep(jittered(self._retry_s))
 
     async def _is_confirmed(self, chat_id: str, user_id: str) -> bool:
-        """Whether the API has answered; the user of a negative answer is removed."""
+        """Ask the API about one user; a user that it denies is removed. Return whether the API has answered."""
         try:
             async with self._slots:
                 await self._admission.confirm(chat_id, user_id)
@@ -94,7 +94,7 @@ class Memberships:
         except ApiUnavailable:
             return False
         except Exception:
-            # A bug here must not let the room receive what it may not see: the attempt is repeated.
+            # A bug here must not deliver events to a removed user: the attempt is repeated.
             logger.exception("confirming a membership failed", extra={"chat_id": chat_id})
             return False
         return True

@@ -1,6 +1,7 @@
-"""The events that a joining client missed: read from the log, completed by what the feed emits meanwhile.
+"""The events that a joining client missed: read from the log, completed with entries that the feed emits meanwhile.
 
-A replay is complete or absent: it has each entry between the client's cursor and the position, within the limits.
+A replay has every entry from the client's cursor to the feed's position. If an entry is missing or a limit is exceeded,
+there is no replay.
 
 Layer: gateway. Source: docs/design.md, "Joins".
 """
@@ -15,11 +16,12 @@ from roomcast.chat.ports import LOG_ENTRY_VERSION, LogEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayLimits:
-    """Limits of one replay; a client that missed more pages through the API.
+    """Limits of one replay. If a client has missed more, it fetches the events from the API in pages.
 
     Attributes:
-        max_entries: Entries of one replay.
-        max_bytes: Their bytes; below the write buffer's limit, so that a replay never disconnects its own client.
+        max_entries: Maximum number of entries.
+        max_bytes: Maximum size of all entries; below the limit of the write buffer, so that a replay never disconnects
+            its own client.
     """
 
     max_entries: int = 500
@@ -29,7 +31,7 @@ class ReplayLimits:
 class Recording:
     """The entries that a feed emits while a replay is read.
 
-    Beyond the limits it skips entries. `complete_replay` finds the hole.
+    Entries beyond the limits are not recorded; `complete_replay` detects that they are missing.
     """
 
     __slots__ = ("_bytes_left", "_limits", "entries")
@@ -49,17 +51,17 @@ class Recording:
 def complete_replay(
     read: Sequence[LogEntry], recorded: Sequence[LogEntry], after: int, last: int, limits: ReplayLimits
 ) -> list[LogEntry] | None:
-    """Join what was read and what was recorded: exactly the entries ``after + 1`` to ``last``.
+    """Combine the read and the recorded entries: the result is exactly ``after + 1`` to ``last``.
 
     Args:
         read: Entries from the log, ascending.
         recorded: Entries that the feed emitted since the read began, ascending.
-        after: The client's seq.
-        last: The feed's seq.
-        limits: Limits of the whole.
+        after: The seq before the first entry of the replay.
+        last: The seq of the feed's position.
+        limits: Limits of the combined replay.
 
     Returns:
-        None if an entry is missing or of an unknown version, or a limit is exceeded.
+        The entries; None if an entry is missing or has an unknown version, or if a limit is exceeded.
     """
     entries = [entry for entry in read if after < entry.seq <= last]
     end = entries[-1].seq if entries else after
