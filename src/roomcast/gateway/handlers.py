@@ -1,6 +1,6 @@
 """The events that clients send: ``join-user``, ``join-chat``, ``leave-chat``, ``typing`` and ``ping``.
 
-Each has an ack. An event that is refused, or unknown, has an error in its ack; a client that requested no ack receives
+Each event has an ack. The ack of a refused or unknown event contains an error; a client that requested no ack receives
 an ``error`` event instead.
 
 With authentication a client connects with a token (``auth: {token}``, never in the URL), may join its own user's room
@@ -40,7 +40,7 @@ from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, err
 
 logger = logging.getLogger(__name__)
 
-#: Event names are untrusted input; an error message repeats this much of one.
+#: Event names are untrusted input; an error message repeats at most this many characters of a name.
 _NAME_CHARS: Final = 64
 #: The expiry of a long-lived token is computed again after a day: the wall clock may have been adjusted meanwhile.
 _LONGEST_TIMER_S: Final = 86_400.0
@@ -63,7 +63,7 @@ class Handlers:
         presence: Receives the user of each socket.
         typing: Receives typing notices.
         verifier: Verifies tokens; None: authentication is off.
-        expiry_leeway_s: How long a socket may outlive its token, for clocks that differ.
+        expiry_leeway_s: How long a socket may outlive its token, since clocks may differ.
         clock: Unix seconds.
     """
 
@@ -98,7 +98,7 @@ class Handlers:
     # --- lifecycle
 
     def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> None:
-        """Accept a client; with authentication only with a valid token."""
+        """Accept a client; with authentication, only if its token is valid."""
         if self._verifier is None:
             return
         try:
@@ -140,7 +140,7 @@ class Handlers:
         return PONG
 
     def join_user(self, sid: str, *args: Any) -> dict[str, Any] | None:
-        """Enter a user's room. Payload: the user id; with authentication the client's own."""
+        """Enter a user's room. Payload: the user id; with authentication it must be the client's own."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
@@ -149,18 +149,18 @@ class Handlers:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the user id, a string")
         login = self._logins.get(sid)
         if self._verifier is not None and (login is None or login.identity.user_id != user_id):
-            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "the token is of another user")
+            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, "the token belongs to another user")
         try:
             socket.join(user_room(user_id))
         except RoomLimitExceeded as error:
             return _refuse(socket, wants_ack, ErrorCode.LIMIT_REACHED, str(error))
         except SocketGone:
-            return None  # it has disconnected since, so there is no client to answer
+            return None  # the socket has disconnected, so there is no client to answer
         self._presence.identify(sid, user_id)
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
-        """Follow a chat. Payload: its id, or ``{chatId, since}`` for a replay of missed events."""
+        """Follow a chat. Payload: the chat id, or ``{chatId, since}`` for a replay of missed events."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
@@ -176,7 +176,7 @@ class Handlers:
         return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, payload.since))
 
     def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
-        """Follow a chat no longer. Payload: its id, or ``{chatId}``."""
+        """Stop following a chat. Payload: the chat id, or ``{chatId}``."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
@@ -186,7 +186,7 @@ class Handlers:
         return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id))
 
     def typing(self, sid: str, *args: Any) -> dict[str, Any] | None:
-        """Notify the other followers of a chat that the user is typing. Payload: its id, or ``{chatId, typing}``."""
+        """Notify the chat's other followers that the user is typing. Payload: the chat id, or ``{chatId, typing}``."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
@@ -201,7 +201,7 @@ class Handlers:
     def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
         """Refuse an unknown event."""
         socket = self._server.socket(sid)
-        message = f"there is no event {event[:_NAME_CHARS]!r} here"
+        message = f"this server has no event {event[:_NAME_CHARS]!r}"
         return _refuse(socket, socket.ack_wanted, ErrorCode.UNKNOWN_EVENT, message)
 
     async def _leave(self, socket: Socket, chat_id: str) -> LeaveChatAck:
@@ -209,15 +209,17 @@ class Handlers:
         return LeaveChatAck(chat_id=chat_id)
 
     async def _answer(self, socket: Socket, wants_ack: bool, work: Awaitable[Ack]) -> dict[str, Any] | None:
-        # Between the end of the work and the ack nothing may suspend (see `Joins`).
+        # There must be no await between the end of the work and the ack (see `Joins`).
         try:
             ack = await work
         except JoinRefused as error:
             if error.__cause__ is not None:
-                logger.info("a join is unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)})
+                logger.info(
+                    "a join is refused as unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)}
+                )
             return _refuse(socket, wants_ack, error.code, str(error))
         except Exception:
-            logger.exception("an event failed", extra={"sid": socket.sid})
+            logger.exception("the handler of an event failed", extra={"sid": socket.sid})
             return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
         return ack.model_dump()
 

@@ -1,8 +1,8 @@
 """The guide's ingress: an event that any program publishes to ``chat:events`` is emitted to the chat's members.
 
-Every gateway receives every event and emits it to its own sockets only, so each member receives it once, however many
-gateways there are. (The guide's server broadcasts it from every pod.) Such an event has no seq, is not stored and not
-replayed; ``POST /api/chat/messages`` is the durable way.
+Every gateway receives every event and emits it to its own sockets only, so each member receives an event once with any
+number of gateways. (In the guide, the server of every pod broadcasts the event.) Such an event has no seq, and is
+neither stored nor replayed; ``POST /api/chat/messages`` is the durable alternative.
 
 Layer: gateway. Source: the guide's ``event-handler.ts``; docs/design.md, "The guide's ingress".
 """
@@ -42,10 +42,10 @@ class Ingress:
     """Emits published events to the gateway's rooms.
 
     Args:
-        rooms: The gateway's own sockets.
+        rooms: Emits to the gateway's own sockets.
 
     Attributes:
-        counters: Events ``delivered`` and ``malformed`` since the start.
+        counters: The numbers of ``delivered`` and ``malformed`` events since the start.
     """
 
     def __init__(self, rooms: Rooms) -> None:
@@ -53,7 +53,7 @@ class Ingress:
         self.counters: Counter[str] = Counter()
 
     def emit(self, published: bytes) -> None:
-        """Emit one published event. Never raises: the bytes come from outside and must not end the listener."""
+        """Emit one published event. Never raises: invalid bytes from outside must not end the listener."""
         try:
             event = PublishedEvent.model_validate_json(published)
             self._rooms.broadcast(chat_room(event.chat_id), EncodedEvent.from_args(EVENT, event.data))
@@ -66,6 +66,6 @@ class Ingress:
         self.counters["malformed"] += 1
         malformed = self.counters["malformed"]
         if should_log(malformed):
-            # Without its content, which may be a person's message.
+            # The content is not logged, since it may be a user's message.
             facts = {"channel": CHANNEL, "size_bytes": size_bytes, "error": error, "malformed": malformed}
             logger.warning("malformed event on the ingress", extra=facts)

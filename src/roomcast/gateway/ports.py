@@ -1,7 +1,8 @@
 """The ports of the gateway.
 
-`ChatAdmission` is the main API: a direct call in one process, else HTTP to ``API_URL``. `Rooms` and `RoomSocket` are
-what feeds and joins use of a Socket.IO server; `roomcast.realtime` implements them. `FollowerObserver` is for presence.
+`ChatAdmission` is the interface to the main API: direct calls in one process, else HTTP to ``API_URL``. `Rooms` and
+`RoomSocket` are the parts of a Socket.IO server that feeds and joins use; `roomcast.realtime` implements them. Presence
+implements `FollowerObserver`.
 
 Layer: gateway.
 """
@@ -35,7 +36,7 @@ class Admission:
 
     Attributes:
         head: The chat's last event in the database.
-        reset: The client's cursor is not of this history: the database was restored or deleted.
+        reset: The client's cursor does not belong to this history: the database was restored or deleted.
     """
 
     head: Head
@@ -43,7 +44,7 @@ class Admission:
 
 
 class AdmissionDenied(Exception):
-    """The user may not follow the chat, or there is no such chat; a non-member cannot tell which."""
+    """The user may not follow the chat, or there is no such chat; the client must not learn which."""
 
 
 class ApiUnavailable(Exception):
@@ -51,18 +52,18 @@ class ApiUnavailable(Exception):
 
 
 class ChatAdmission(Protocol):
-    """Decides whether a user may follow a chat, and reaches the relay of that chat."""
+    """Decides whether a user may follow a chat, and has the relay publish."""
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """Admit a user to a chat and check the client's cursor against the events table.
 
-        It also starts the relay, so that the chat's log exists and reaches ``head`` soon after this returns. While the
-        API is unavailable the answer may be cached: it then is of the time of its ``head``, and the caller must look
-        for a removal among the later events.
+        This also starts the relay, so that the chat's log exists and reaches ``head`` soon after the return. While the
+        API is unavailable the answer may come from a cache: it is then as old as its ``head``, and the caller must
+        check the later events for a removal.
 
         Args:
-            chat_id: Which chat.
-            user_id: The authenticated user; None: authentication is off and every chat is admitted to.
+            chat_id: The chat.
+            user_id: The authenticated user; None: authentication is off, and every chat may be followed.
             since: The client's cursor.
 
         Raises:
@@ -79,10 +80,10 @@ class ChatAdmission(Protocol):
         """
 
     def revoke(self, chat_id: str, user_id: str) -> None:
-        """The user was removed from the chat: delete what is cached of the user's admission."""
+        """Delete the cached admission of a user that was removed from the chat."""
 
     async def request_publish(self, chat_id: str) -> None:
-        """Have the relay bring the chat's log up to date with the events table; returns after its attempt.
+        """Have the relay bring the chat's log up to date with the events table. Returns after the relay's attempt.
 
         Raises:
             ApiUnavailable: no answer.
@@ -108,17 +109,17 @@ class RoomSocket(Protocol):
         """Whether the socket is connected."""
 
     def join(self, room: str) -> None:
-        """Enter ``room``: receive what is emitted to it from now on."""
+        """Enter ``room``: receive the events that are emitted to it from now on."""
 
     def leave(self, room: str) -> None:
         """Leave ``room``."""
 
     def send(self, message: EncodedEvent) -> None:
-        """Send an event to this client, after everything that was emitted to it before."""
+        """Send an event to this client, after all events that were emitted to it before."""
 
 
 class FollowerObserver(Protocol):
-    """Notified when a socket begins or ceases to follow a chat. Methods neither suspend nor raise."""
+    """Notified when a socket starts or stops following a chat. Methods neither suspend nor raise."""
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
         """The socket follows the chat from now on. Its ack is written later in the same loop turn."""

@@ -10,5 +10,5 @@ def chat_room(chat_id: str) -> str:
 
 
 def user_room(user_id: str) -> str:
-    """The room of all of a user's sockets, into which ``join-user`` puts them."""
+    """The room of a user's sockets, which they enter with ``join-user``."""
     return f"user:{user_id}"

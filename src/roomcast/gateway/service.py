@@ -30,14 +30,14 @@ from roomcast.realtime.transports.proxies import ASGIApp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayOptions:
-    """Options of one gateway, by part.
+    """Options of one gateway.
 
     Attributes:
         server: The Socket.IO server.
         auth: How tokens are verified; None: authentication is off.
         feeds: Time limits of feeds.
-        joins: Bounds of joins.
-        presence: Periods and bounds of presence.
+        joins: Limits of joins.
+        presence: Intervals and limits of presence.
     """
 
     server: ServerOptions = field(default_factory=ServerOptions)
@@ -53,12 +53,12 @@ class Gateway:
     Args:
         log: The log of chat events.
         admission: Decides on joins.
-        options: By part.
+        options: The gateway's options.
         observer: Receives the server's connection events.
-        adapter: Connects to other Socket.IO servers on the same Redis; None: there are none.
-        directory: Finds sessions on other gateways; None: there are none.
-        nodes: The gateways that are alive; None: this one only.
-        board: Shares presence between gateways; None: kept in this process.
+        adapter: Connects to other Socket.IO servers on the same Redis; None: no other servers.
+        directory: Finds sessions on other gateways; None: no other gateways.
+        nodes: The gateways that are alive; None: this gateway only.
+        board: Shares presence between gateways; None: presence is kept in this process.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Gateway:
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 
     async def run(self) -> None:
-        """Sweep the feeds until cancelled. Run `presence` beside it."""
+        """Sweep the feeds until cancelled. Run `PresenceTracker.run` concurrently."""
         await self.feeds.run()
 
     def sweep_soon(self) -> None:
@@ -110,7 +110,7 @@ class Gateway:
         self.presence.sweep_soon()
 
     async def close(self) -> None:
-        """End presence and feeds; `roomcast.realtime.serve` has closed the sockets before."""
+        """End presence and feeds. The sockets are already closed, by `roomcast.realtime.serve`."""
         await self.presence.close()
         await self.signals.close()
         await self.feeds.close()

@@ -75,7 +75,7 @@ class Memberships:
         return chat_id in self._kicks
 
     async def confirm(self, chat_id: str) -> None:
-        """Ask the API about every user in the room, and remove users that it denies. Retry until it has answered for all."""
+        """Ask the API about every user in the room, until it has answered for all. Users that it denies are removed."""
         confirmed: set[str] = set()
         while pending := self._kicks.get(chat_id, {}).keys() - confirmed:
             answers = await asyncio.gather(*(self._is_confirmed(chat_id, user_id) for user_id in sorted(pending)))

@@ -1,4 +1,4 @@
-"""Signals between gateways, sent on a chat's channel: users that arrived or left, and users that type.
+"""Signals between gateways, sent on a chat's channel: users that entered or left, and users that are typing.
 
 Signals are delivered at most once and never stored (`EventLog.signal`). Any client of the Redis can publish one, so
 each is validated like a client's payload, and it affects only the chat on whose channel it arrived.
@@ -27,7 +27,7 @@ _VERSION: Final = 1
 # `Signals.send_soon` drops signals beyond these limits.
 _MAX_QUEUED_CHATS: Final = 256
 _MAX_QUEUED_SIGNALS: Final = 32
-# The rest of a signal takes about 100 bytes.
+# The other fields of a signal take about 100 bytes.
 _MAX_USER_ID_BYTES: Final = MAX_SIGNAL_BYTES - 512
 # Two quotes and a comma around each id.
 _JSON_OVERHEAD_BYTES: Final = 3
@@ -36,7 +36,7 @@ NodeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8}$")]
 
 
 class PresenceSignal(Payload):
-    """Users arrived in a chat through a gateway, or left it there."""
+    """Users entered or left a chat through one gateway."""
 
     v: Literal[1] = _VERSION
     type: Literal["moved"] = "moved"
@@ -79,22 +79,22 @@ def user_batches(users: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 class Signals:
-    """Sends signals, and dispatches those of other gateways.
+    """Sends signals, and dispatches the signals of other gateways.
 
     Args:
         log: Carries the signals.
-        node_id: This gateway; its own signals are ignored on arrival.
+        node_id: This gateway's id; received signals with this id are ignored.
 
     Attributes:
         on_presence: Called with ``(chat_id, signal)`` in the loop turn in which the signal arrived.
         on_typing: Called in the same way.
-        counters: Signals ``sent``, ``heard`` from other gateways, ``malformed`` and ``dropped`` so far.
+        counters: Signals ``sent``, ``heard`` from other gateways, ``malformed`` and ``dropped``.
     """
 
     def __init__(self, log: EventLog, node_id: str) -> None:
         self._log = log
         self._node_id = node_id
-        # Per chat; the first one is being sent.
+        # By chat; the first signal of a queue is being sent.
         self._queues: dict[str, deque[PresenceSignal | TypingSignal]] = {}
         self._senders: set[asyncio.Task[None]] = set()
         self.on_presence: OnPresence = lambda _chat_id, _signal: None
@@ -112,7 +112,7 @@ class Signals:
         return True
 
     def send_soon(self, chat_id: str, signal: PresenceSignal | TypingSignal) -> None:
-        """Send a signal in the background, after the earlier ones of its chat."""
+        """Send a signal in the background, after earlier signals of the same chat."""
         queue = self._queues.get(chat_id)
         if queue is None:
             if len(self._queues) >= _MAX_QUEUED_CHATS:
@@ -133,14 +133,14 @@ class Signals:
                 sent = await self.send(chat_id, queue[0])
                 queue.popleft()
                 if not sent:
-                    # Signals are ephemeral: none is worth sending after an outage.
+                    # Signals are ephemeral: after an outage the queued signals are out of date.
                     self.counters["dropped"] += len(queue)
                     break
         finally:
             del self._queues[chat_id]
 
     def take(self, chat_id: str, payload: bytes) -> None:
-        """The `SignalSink` of a chat. Never raises."""
+        """Receive a signal of a chat (a `SignalSink`). Never raises."""
         try:
             signal = _SIGNAL.validate_json(payload)
         except ValidationError:

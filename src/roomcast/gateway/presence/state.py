@@ -1,4 +1,4 @@
-"""The presence of one chat, as one gateway knows it, and the options of presence.
+"""The presence state of one chat in one gateway, and the options of presence.
 
 Layer: gateway.
 """
@@ -21,20 +21,23 @@ class PresenceOptions:
     Attributes:
         settle_s: How long changes of a chat are collected before they are sent.
         offline_after_s: How long a user must be gone before ``offline`` is sent.
-        snapshot_wait_s: How long a new subscriber waits for the board. After that it is sent what this gateway knows,
-            and the rest as deltas.
-        node_check_s: Interval of the check for dead gateways; with the lease of a gateway it stays below 30 s.
+        snapshot_wait_s: How long a new subscriber waits for the board. After that the snapshot lists the users that
+            this gateway knows, and the other users follow as deltas.
+        node_check_s: Interval of the check for dead gateways. This interval and the lease of a gateway together stay
+            below 30 s, the limit for users of a killed gateway.
         new_node_s: How long a gateway that sent a signal counts as up while the directory does not list it.
-        max_new_nodes: Such gateways at one time, since any client of the Redis can invent them.
+        max_new_nodes: Maximum number of such gateways, since any client of the Redis can send signals of invented ones.
         sweep_s: Longest interval between two comparisons of a chat with the board.
         retry_s: Delay before a chat is compared again after a failure.
-        hold_s: How long users are kept that a board lacks because it lost data. Longer than ``sweep_s``: by then each
-            gateway has added its users again.
-        concurrency: Chats that use the board or send signals at one time; leaves connections to Redis for joins.
-        max_listed: Users in one ``presence`` event; a larger snapshot is cut.
-        max_entries: Users of other gateways kept for one chat, the same as on the board.
-        max_unshared: Chats without members whose departures are kept until they are shared, and departures of one
-            chat. Beyond it a user stays on the board until this gateway stops, or until the chat's entries expire.
+        hold_s: How long users that are missing from a board that lost data are kept. Longer than ``sweep_s``, so that
+            each gateway has added its users again by then.
+        concurrency: Maximum number of chats that use the board or send signals concurrently, so that Redis connections
+            remain for joins.
+        max_listed: Maximum number of users in one ``presence`` event; a larger snapshot is truncated.
+        max_entries: Maximum number of other gateways' users in one chat; the board has the same limit.
+        max_unshared: Maximum number of chats without members whose departures are kept until they are shared, and of
+            unshared departures in one chat. Beyond this limit a user that left stays on the board until this gateway
+            stops, or until the chat's entries expire.
     """
 
     settle_s: float = 0.1
@@ -54,7 +57,7 @@ class PresenceOptions:
 
 @dataclass(slots=True, eq=False)
 class ChatPresence:
-    """One chat, as one gateway knows it.
+    """The presence state of one chat in one gateway.
 
     Attributes:
         chat_id: The chat.
@@ -62,18 +65,18 @@ class ChatPresence:
         own_users: Users of this gateway, with the ids of their sockets.
         other_users: Users of the other gateways, by node id.
 
-        announced: Users that members here have been sent as online, or will be with the next flush.
-        offline_timers: Announced users that are gone, until ``offline_after_s`` is over.
+        announced: Users that were announced to members here as online, or will be with the next flush.
+        offline_timers: Timers of announced users that are gone. They announce the users as offline.
         pending_online: Users to send as online with the next flush.
         pending_offline: Users to send as offline with the next flush.
-        awaiting_snapshot: Sockets that joined and have not been sent a snapshot, by id.
+        awaiting_snapshot: Sockets that joined and have not received a snapshot, by id.
         snapshot_ready: The board was read, or did not answer within ``snapshot_wait_s``.
         flush_timer: Runs the next flush.
 
-        unshared: Own users that arrived or left, until the board and the other gateways know it.
+        unshared: Own users that arrived or left, until the change is on the board and signalled to the other gateways.
         epoch: The board's epoch at the last read; None before the first.
         hold_until: Loop time until which users that the board lacks are kept, because it lost data.
-        signals_during_read: Signals that arrived while the board is being read; None while it is not.
+        signals_during_read: Signals that arrived during the current read of the board; None: no read is in progress.
         out_of_sync: The board or a signal failed; a retry compares the chat with the board.
         share_task: Shares changes with the other gateways.
         sync_lock: Held while the board is read or written.
@@ -110,7 +113,7 @@ class ChatPresence:
         return rest + len(users) <= max_entries
 
     def stop_following(self) -> None:
-        """Discard what only members here need: the last one has left. ``unshared`` stays."""
+        """Discard the state that only members here need, since the last member has left. Keeps ``unshared``."""
         for timer in self.offline_timers.values():
             timer.cancel()
         self.offline_timers.clear()

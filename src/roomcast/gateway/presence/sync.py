@@ -1,13 +1,13 @@
-"""Keeps presence equal on all gateways: entries on the board, signals, and a periodic comparison.
+"""Keeps presence consistent across gateways: entries on the board, signals, and a periodic comparison.
 
-Each gateway writes its own users only, and learns the others' from the board and from signals. Rules:
+Each gateway writes its own users only, and learns the other gateways' users from the board and from signals. Rules:
 
-- Write the board before the signal: a gateway that reads the board after a signal finds the change there.
-- A changed user stays in `ChatPresence.unshared` until both succeeded. A retry shares the state at that time, so an
-  outage leaves no backlog.
-- A user that the board lacks has left, unless the board is partial or lost data. It lost data if its epoch differs from
-  that of the last read; then the users that it lacks are kept for ``hold_s``.
-- In each comparison a gateway adds and signals again those of its own users that the board lacks.
+- Write to the board before signalling: a gateway that reads the board after a signal finds the change there.
+- A changed user stays in `ChatPresence.unshared` until both have succeeded. A retry shares the user's state at the
+  time of the retry, so an outage leaves no backlog.
+- A user that is missing from the board has left, unless the board is partial or lost data. A different epoch than at
+  the last read means that the board lost data: then missing users are kept for ``hold_s``.
+- In each comparison a gateway adds its own users that are missing from the board again, and signals them again.
 
 Layer: gateway. Source: docs/decisions/0008-presence.md.
 """
@@ -28,27 +28,27 @@ from roomcast.gateway.presence.state import ChatPresence, PresenceOptions
 
 logger = logging.getLogger(__name__)
 
-#: A sweep stops when every chat of this many batches in a row failed: the board is down, not one chat's part of it.
+#: A sweep stops when every chat of this many batches in a row failed: the whole board is down, not one chat's part.
 _FAILED_BATCHES: Final = 2
-#: A node that the directory did not know is not looked up again within this time, since each look-up may wait.
+#: A node that the directory did not know is not looked up again within this time, since a look-up may be slow.
 _DEAD_NODE_S: Final = 15.0
 _MAX_DEAD_NODES: Final = 256
 
 
 class PresenceSync:
-    """The presence of the other gateways, and theirs of this one.
+    """Exchanges presence with the other gateways.
 
     Args:
         board: The board that all gateways share.
         nodes: The gateways that are up.
         signals: Sends to the other gateways.
         options: Times and limits.
-        update_user: Called with a chat and a user that another gateway may have gained or lost.
+        update_user: Called with a chat and a user that may have entered or left on another gateway.
         schedule_retry: Called when a chat becomes `ChatPresence.out_of_sync`.
 
     Attributes:
-        counters: ``failures`` of the board, ``doubts`` (users kept although the board lacks them) and ``refused`` users
-            of other gateways, for lack of room.
+        counters: ``failures`` of the board, ``doubts`` (users kept although they are missing from the board) and
+            ``refused`` (users of other gateways beyond a limit).
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class PresenceSync:
         self._update_user = update_user
         self._schedule_retry = schedule_retry
         self._slots = asyncio.Semaphore(options.concurrency)
-        # Loop time of the first signal or entry of nodes that the directory does not list yet.
+        # Nodes that the directory does not list yet, with the loop time of their first signal or entry.
         self._new_nodes: dict[str, float] = {}
-        # Loop time of the last look-up of nodes that the directory did not know.
+        # Nodes that the directory did not know, with the loop time of their last look-up.
         self._dead_nodes: dict[str, float] = {}
         self.counters: Counter[str] = Counter()
 
@@ -86,7 +86,7 @@ class PresenceSync:
         self._replace_users(chat, signal.node, _applied(signal, chat.other_users.get(signal.node, set())))
 
     def drop_dead_nodes(self, chats: Mapping[str, ChatPresence]) -> None:
-        """Remove the users of gateways that are not up any more."""
+        """Remove the users of gateways that are no longer up."""
         now = asyncio.get_running_loop().time()
         alive = self._nodes.alive()
         known = {node for chat in chats.values() for node in chat.other_users}
@@ -127,7 +127,7 @@ class PresenceSync:
             await self._share(chat)
 
     async def _share(self, chat: ChatPresence, *, renew: bool = False) -> bool:
-        """Share the unshared changes; ``renew`` adds all own users to the board, not only new ones."""
+        """Share the unshared changes; with ``renew``, add all own users to the board. Return whether all succeeded."""
         shared = {user: user in chat.own_users for user in chat.unshared}
         arrivals = [user for user, online in shared.items() if online]
         departures = [user for user, online in shared.items() if not online]
@@ -171,13 +171,13 @@ class PresenceSync:
     # -- comparison with the board ------------------------------------------------------------------------------------
 
     async def read_board(self, chat: ChatPresence) -> None:
-        """Load the users of the other gateways, when the first member has joined."""
+        """Load the users of the other gateways, after the first member has joined."""
         async with chat.sync_lock, self._slots:
             if chat.members:
                 await self._read(chat)
 
     async def sweep(self, chats: Collection[ChatPresence]) -> bool:
-        """Compare chats with the board, and renew the own entries there; False if some chats were not reached."""
+        """Compare chats with the board, and renew own entries. Return False if some chats were not reached."""
         todo = list(chats)
         failed_batches = 0
         for start in range(0, len(todo), self._options.concurrency):
@@ -187,7 +187,7 @@ class PresenceSync:
             if failed_batches == _FAILED_BATCHES:
                 logger.info("presence sweep stopped: the board is unavailable")
                 return start + len(batch) == len(todo)
-            await asyncio.sleep(0)  # the board in memory never suspends
+            await asyncio.sleep(0)  # the memory board never suspends
         return True
 
     async def _compare_safely(self, chat: ChatPresence) -> bool:
@@ -202,12 +202,12 @@ class PresenceSync:
         async with chat.sync_lock, self._slots:
             if chat.members and not await self._read(chat):
                 return False
-            # `_share` covers the changes until here; a later one starts a task of its own.
+            # `_share` covers all changes up to here; a later change starts its own task.
             chat.out_of_sync = False
             return await self._share(chat, renew=True)
 
     async def _read(self, chat: ChatPresence) -> bool:
-        """Update the users of all other gateways from the board; False if it is unavailable."""
+        """Update the users of all other gateways from the board. Return False if the board is unavailable."""
         signals = chat.signals_during_read = []
         try:
             board = await self._board.read(chat.chat_id)
@@ -215,7 +215,7 @@ class PresenceSync:
             if chat.other_users and board.epoch != chat.epoch:
                 chat.hold_until = now + self._options.hold_s
             chat.epoch = board.epoch
-            # Own users that the board lost or refused, and those that it still lists after they left.
+            # Own users that the board lost or refused, and users that have left but are still listed.
             chat.unshared |= set(board.users.get(self._nodes.node_id, ())) ^ chat.own_users.keys()
             keep_missing = board.partial or now < chat.hold_until
             for node in {*board.users, *chat.other_users} - {self._nodes.node_id}:
@@ -240,10 +240,10 @@ class PresenceSync:
         return True
 
     async def _confirm(self, chat: ChatPresence, node: str, users: Collection[str]) -> bool:
-        """Whether a node that the directory does not list has just started; else its entries are evicted.
+        """Whether a node that the directory does not list has just started; if not, evict its entries.
 
         Raises:
-            PresenceUnavailable: the board cannot be written now.
+            PresenceUnavailable: the entries cannot be evicted now.
         """
         now = asyncio.get_running_loop().time()
         if now - self._dead_nodes.get(node, -math.inf) >= _DEAD_NODE_S:

@@ -2,10 +2,11 @@
 
 A user is online in a chat while at least one of their sockets follows it, on any device and gateway. For each chat with
 members here, the gateway keeps its own users by socket and the other gateways' users by node (`ChatPresence`);
-`PresenceSync` keeps the latter up to date.
+`PresenceSync` keeps the other gateways' users up to date.
 
 A user is announced as offline only after ``offline_after_s``, so that a page reload, a reconnect or a rolling restart
-causes no event. Presence never delays or fails a join; while Redis is down it continues with what this gateway knows.
+causes no event. Presence never delays or fails a join; while Redis is down it covers the users that this gateway
+knows.
 
 Layer: gateway. Source: docs/decisions/0008-presence.md.
 """
@@ -78,7 +79,7 @@ class PresenceTracker:
         signals.on_presence = self._on_signal
 
     def __len__(self) -> int:
-        """Chats with members here."""
+        """The number of chats with members here."""
         return len(self._chats) - len(self._leaving_chats)
 
     @property
@@ -89,7 +90,7 @@ class PresenceTracker:
     # -- sockets ------------------------------------------------------------------------------------------------------
 
     def identify(self, sid: str, user_id: str) -> None:
-        """Set the user of a socket; a later call replaces it."""
+        """Set the user of a socket; a later call replaces the user."""
         before = self._user_of_socket.get(sid)
         if before == user_id:
             return
@@ -109,7 +110,7 @@ class PresenceTracker:
         return chat_id in self._chats_of_socket.get(sid, ())
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
-        """See `FollowerObserver`. The socket is sent a snapshot after the answer to its join."""
+        """See `FollowerObserver`. The socket receives a snapshot after the ack of its join."""
         chat = self._chats.get(chat_id)
         if chat is None:
             chat = self._chats[chat_id] = ChatPresence(chat_id)
@@ -146,7 +147,7 @@ class PresenceTracker:
     # -- background tasks ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Drop dead gateways and compare chats with the board until cancelled."""
+        """Remove users of dead gateways, and compare chats with the board, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._drop_dead_nodes_forever())
             group.create_task(self._sweep_forever())
@@ -173,12 +174,12 @@ class PresenceTracker:
                     full = True
                 # Retries may follow each other without a pause; they must not postpone the full sweep.
                 full = full or self._sweep_all or loop.time() >= due
-                # Cleared before the sweep: a request during it may concern a chat that the sweep has passed.
+                # Clear this before the sweep: a request during the sweep may concern a chat that was already compared.
                 self._sweep_requested.clear()
                 self._sweep_all = False
                 chats = [chat for chat in self._chats.values() if full or chat.out_of_sync]
                 if not await self._sweep(chats) and full:
-                    # The chats that were not reached are not marked as out of sync.
+                    # Skipped chats are not marked as out of sync, so the retry must compare all chats.
                     self._sweep_all = True
                     self._schedule_retry()
 
@@ -194,7 +195,7 @@ class PresenceTracker:
         return complete
 
     def sweep_soon(self) -> None:
-        """Compare all chats with the board now: the connection to Redis is back, and Redis may have lost its data."""
+        """Compare all chats with the board now: the connection to Redis is restored, and Redis may have lost data."""
         self._sweep_all = True
         self._sweep_requested.set()
 
@@ -250,7 +251,7 @@ class PresenceTracker:
             self._sync.apply_signal(chat, signal)
 
     def _update_user(self, chat: ChatPresence, user: str) -> None:
-        """Announce a user that came online, or start the offline timer of one that is gone."""
+        """Announce a user that came online, or start the offline timer of a user that is gone."""
         if chat.is_online(user):
             timer = chat.offline_timers.pop(user, None)
             if timer is not None:
@@ -321,15 +322,15 @@ class PresenceTracker:
                     break
                 await self._sync.share(chat)
         except Exception:
-            # A bug must not end presence in this chat for good.
+            # A bug must not end presence in this chat permanently.
             logger.exception("sharing presence failed", extra={"chat_id": chat.chat_id})
         finally:
             chat.share_task = None
-        # No await since `unshared` was read, so no change was missed.
+        # There was no await since `unshared` was read, so no change was missed.
         self._release(chat)
 
     def _release(self, chat: ChatPresence) -> None:
-        """Forget a chat without members; one with unshared departures is kept, up to a limit."""
+        """Forget a chat without members. Chats with unshared departures are kept, up to a limit."""
         if chat.members or chat.share_task is not None or self._chats.get(chat.chat_id) is not chat:
             return
         chat.stop_following()

@@ -1,4 +1,4 @@
-"""``typing``: forwards typing notices to the other members of a chat, rate-limited.
+"""Forwards typing notices to the other members of a chat, with a rate limit.
 
 Layer: gateway.
 """
@@ -24,9 +24,9 @@ class TypingOptions:
     Attributes:
         repeat_s: A repeated start within this time is dropped.
         restart_s: A start this soon after a stop is delayed until this time is over, and dropped if a stop arrives
-            first. It cannot be dropped at once, since clients repeat a start only every few seconds.
-        expire_s: When clients expire a notice. A socket that leaves later causes no stop.
-        max_chats: Chats in which one socket may type at the same time.
+            first. It is not dropped at once, since clients repeat a start only every few seconds.
+        expire_s: How long clients show a notice. A socket that leaves after this time causes no stop.
+        max_chats: Maximum number of chats in which one socket may type at the same time.
     """
 
     repeat_s: float = 1.0
@@ -52,8 +52,8 @@ class _Notice:
     """The latest notice of a socket in a chat.
 
     Attributes:
-        sent_at: Loop time.
-        restart_timer: Sends a start that came within ``restart_s`` of this stop.
+        sent_at: The loop time at which the notice was sent.
+        restart_timer: Sends a start that arrived within ``restart_s`` of this stop.
     """
 
     user_id: str
@@ -74,7 +74,7 @@ class TypingNotices:
         rooms: Emits the ``typing`` events.
         presence: Knows the user and the chats of each socket.
         signals: Sends to the other gateways.
-        node_id: This gateway.
+        node_id: This gateway's id.
         options: Times and limits.
     """
 
@@ -91,12 +91,12 @@ class TypingNotices:
         self._signals = signals
         self._node_id = node_id
         self._options = options or TypingOptions()
-        # By socket and chat.
+        # By socket id and chat id.
         self._notices: dict[str, dict[str, _Notice]] = {}
         signals.on_typing = self._on_signal
 
     def set_typing(self, sid: str, chat_id: str, *, typing: bool) -> None:
-        """Forward that the socket's user started or stopped typing.
+        """Notify the other members that the socket's user started or stopped typing.
 
         Raises:
             TypingRejected: the socket does not follow the chat, is not identified, or types in too many chats.
@@ -126,16 +126,16 @@ class TypingNotices:
                 chat: notice for chat, notice in notices.items() if now - notice.sent_at < self._options.expire_s
             }
             if len(notices) >= self._options.max_chats:
-                message = f"one socket may type in {self._options.max_chats} chats at a time"
+                message = f"one socket may type in {self._options.max_chats} chats at the same time"
                 raise TypingRejected(ErrorCode.LIMIT_REACHED, message)
         self._notices.setdefault(sid, notices)[chat_id] = _Notice(user_id, typing, now)
         self._send(chat_id, user_id, typing=typing, skip=sid)
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
-        """See `FollowerObserver`. A new subscriber is not sent the notices before its join."""
+        """See `FollowerObserver`. A new subscriber does not receive notices from before its join."""
 
     def left(self, sid: str, chat_id: str) -> None:
-        """See `FollowerObserver`. A start that has not expired is followed by a stop."""
+        """See `FollowerObserver`. Sends a stop if the socket's user is still shown as typing."""
         notices = self._notices.get(sid, {})
         latest = notices.pop(chat_id, None)
         if not notices:
