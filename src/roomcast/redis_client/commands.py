@@ -1,4 +1,4 @@
-"""Commands to one Redis server, a master behind Sentinel, or a cluster, through redis-py.
+"""Commands to one Redis server, a master found through Sentinel, or a cluster, with redis-py.
 
 Every command has a time limit that includes the wait for a connection and all retries; every failure raises
 `RedisUnavailable`. redis-py closes the connection of a cancelled command, so that its reply cannot reach another caller
@@ -49,7 +49,7 @@ class _Client(Protocol):
 
 
 class _Sentinel(Sentinel):
-    """Runs one look-up of the master after the other.
+    """Serializes look-ups of the master.
 
     redis-py 8.1 moves the sentinel that answered to the front of its list without a lock: two concurrent look-ups may
     list one sentinel twice and drop another, which is then never queried again and never closed.
@@ -136,7 +136,7 @@ class Commands:
         try:
             return address in (await self.topology()).masters
         except RedisUnavailable as error:
-            logger.info("cannot look up the Redis masters, keeping the current one: %s", error)
+            logger.info("cannot look up the Redis masters, keeping the current master: %s", error)
             return True
 
     async def drop_idle_connections(self) -> None:

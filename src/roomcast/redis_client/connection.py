@@ -38,7 +38,7 @@ CHANNELS_PER_COMMAND: Final = 256
 
 def pack_command(parts: Iterable[str | bytes]) -> bytes:
     """Encode a command as RESP; text is sent as UTF-8."""
-    # The type stub declares a tuple of one element.
+    # The type stub declares a tuple with one element.
     return hiredis.pack_command(tuple(map(_encoded, parts)))  # type: ignore[arg-type, no-any-return]  # a stub that is too narrow
 
 

@@ -22,8 +22,8 @@ class RedisLogOptions:
         batch_bytes: Maximum size of the records of one script call, and so of one published message. Redis executes no
             other command while a script runs, and disconnects subscribers whose output buffer exceeds 32 MiB.
         batch_entries: Maximum number of entries of one script call. Lua's ``unpack`` fails beyond about 8,000 values.
-        max_message_bytes: The log publishes no larger message; a subscriber connection that begins to receive a larger
-            one is closed.
+        max_message_bytes: The log publishes no larger message; a subscriber that begins to receive a larger message
+            disconnects.
     """
 
     prefix: str = "roomcast"

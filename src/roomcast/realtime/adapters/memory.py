@@ -11,7 +11,7 @@ from roomcast.realtime.core.cluster import Command, Node
 
 
 class MemoryBus:
-    """Connects the adapters that are constructed with it."""
+    """Connects the adapters that are constructed with this bus."""
 
     def __init__(self) -> None:
         self.adapters: list[MemoryAdapter] = []
@@ -21,7 +21,7 @@ class MemoryAdapter:
     """`core.cluster.Adapter` in memory.
 
     Args:
-        bus: Shared with the other nodes; None: there are no others.
+        bus: The bus that the servers share; None: there are no other servers.
     """
 
     def __init__(self, bus: MemoryBus | None = None) -> None:
@@ -60,7 +60,7 @@ class MemoryAdapter:
         loop = asyncio.get_running_loop()
         for other in self._bus.adapters:
             if other is not self:
-                # In the next loop turn: a publisher must not run the other servers' handlers.
+                # Apply the command in the next loop turn: a publisher must not run the other servers' handlers.
                 loop.call_soon(other.apply_command, command)
 
     def apply_command(self, command: Command) -> None:

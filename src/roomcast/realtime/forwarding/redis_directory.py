@@ -1,8 +1,8 @@
 """`RedisDirectory`: the nodes of a cluster, each with a lease in Redis.
 
-Every ``renew_s`` a node runs one script that renews its own lease and returns all others', so that a look-up is local.
-The lease of a killed node expires; a node that stops removes its own. While Redis is unreachable all known nodes stay
-known, and an empty Redis evicts no node for `DirectoryOptions.missing_s`.
+Every ``renew_s`` a node runs one script that renews its own lease and returns the records of all nodes, so that a
+look-up is local. The lease of a killed node expires; a node that stops removes its own lease. While Redis is
+unreachable, all known nodes are kept, and an empty Redis evicts no node for `DirectoryOptions.missing_s`.
 
 Layer: realtime.forwarding. Source: docs/design.md, "Processes".
 """
@@ -33,8 +33,8 @@ _MAX_RECORD_BYTES: Final = 1_024
 _MAX_PORT: Final = 65_535
 _LEAVE_TIMEOUT_S: Final = 0.5
 _ID: Final = re.compile(rb"[A-Za-z0-9_-]{%d}" % NODE_ID_CHARS)
-# RFC 1123 §2.1, and the underscore, which occurs in names of containers. The last label is not a number: such a name
-# is an IPv4 address or a malformed one.
+# RFC 1123 §2.1 plus the underscore, which occurs in names of containers. The last label must not be a number: such a
+# name is an IPv4 address or a malformed IPv4 address.
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\.?\Z){_LABEL}\.?")
 _MAX_NAME_CHARS: Final = 253
@@ -42,18 +42,18 @@ _MAX_NAME_CHARS: Final = 253
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryOptions:
-    """Times of the leases. With the defaults a killed node is removed after 18 to 22 s.
+    """Times and limits of the directory. With the defaults a killed node is removed after 18 to 22 s.
 
     Attributes:
-        prefix: Begins every key; the same as the log's.
+        prefix: Prefix of every key; the same as the log's.
         lease_s: Duration of a lease.
         renew_s: Longest interval between renewals, which also read the other leases.
-        missing_s: How long a lease may be missing in Redis before its node is removed: after a loss of data the node
-            writes it again within ``renew_s``.
+        missing_s: How long a lease may be missing in Redis before its node is removed: if Redis loses its data, each
+            node writes its lease again within ``renew_s``.
         fresh_s: A look-up of an unknown node queries Redis unless the last answer is newer than this.
         wait_s: How long a look-up waits for a node that may have just started.
-        max_waiting: Look-ups that may wait at one time, since clients can invent node ids. Others fail at once with
-            `DirectoryUnavailable`; look-ups of known nodes never wait.
+        max_waiting: Maximum number of look-ups that wait concurrently, since clients can invent node ids. Further
+            look-ups fail at once with `DirectoryUnavailable`; look-ups of known nodes never wait.
     """
 
     prefix: str = "roomcast"
@@ -70,8 +70,9 @@ class _KnownNode:
     """Another node.
 
     Attributes:
-        address: Its address.
-        missing_since: Loop time of the first of the latest consecutive answers without it; None: the last one has it.
+        address: Address of the node.
+        missing_since: Loop time of the first answer without the node, if every later query was answered without it,
+            too; otherwise None.
     """
 
     address: NodeAddress
@@ -79,11 +80,11 @@ class _KnownNode:
 
 
 class RedisDirectory:
-    """`core.nodes.Directory` in Redis: `announce` this node's address, `run`, and `leave` at the end.
+    """`core.nodes.Directory` in Redis: call `announce` with this node's address, then `run`, and `leave` at the end.
 
     Args:
         commands: Connections to Redis; the caller closes them.
-        options: Times.
+        options: Times and limits.
 
     Attributes:
         counters: Totals of ``renewals``, ``failures``, ``malformed`` records, ``joined`` and ``gone`` nodes.
@@ -116,7 +117,7 @@ class RedisDirectory:
         other = self._others.get(node_id)
         if other is not None:
             return other.address
-        # Counted after the local look-up, so that invented ids cannot block known nodes.
+        # This check follows the local look-up, so that invented ids cannot block look-ups of known nodes.
         if self._waiting >= self._options.max_waiting:
             raise DirectoryUnavailable
         self._waiting += 1
@@ -143,13 +144,13 @@ class RedisDirectory:
     # -- running nodes --------------------------------------------------------------------------------------------
 
     def alive(self) -> Collection[str]:
-        """Ids of the running nodes, including this one. While Redis is unreachable none is removed."""
+        """Ids of the running nodes, including this node. While Redis is unreachable, no node is removed."""
         return {self._id, *self._others}
 
     async def is_alive(self, node_id: str) -> bool:
-        """Whether a node runs, even if `alive` does not list it yet. True while Redis is unreachable."""
+        """Whether a node is running, even if `alive` does not list it yet. True while Redis is unreachable."""
         try:
-            # The id comes from another node, not from a client: it does not count against ``max_waiting``.
+            # The id comes from another node, not from a client: this look-up does not count against ``max_waiting``.
             return node_id == self._id or await self._wait_for(node_id) is not None
         except DirectoryUnavailable:
             return True
@@ -157,13 +158,13 @@ class RedisDirectory:
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def announce(self, address: NodeAddress) -> None:
-        """Publish this node's address with the next renewal, which is due now."""
+        """Publish this node's address with the next renewal, which starts now."""
         record = {"v": _RECORD_VERSION, "host": address.host, "port": address.port, "secret": address.secret}
         self._record = json.dumps(record, separators=(",", ":"))
         self._renewal_requested.set()
 
     def renew_soon(self) -> None:
-        """Renew now: Redis was unreachable or has lost its data."""
+        """Request a renewal now: Redis was unreachable or has lost its data."""
         self._renewal_requested.set()
 
     async def run(self) -> None:
@@ -178,7 +179,7 @@ class RedisDirectory:
                 pass  # the next renewal is due
 
     async def leave(self) -> None:
-        """Remove this node's lease, if Redis answers at once; else it expires."""
+        """Remove this node's lease; if Redis does not answer soon, the lease expires instead."""
         self._record = _LEAVE
         try:
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
@@ -193,7 +194,7 @@ class RedisDirectory:
     # -- Redis --------------------------------------------------------------------------------------------------------
 
     async def _query_redis(self) -> bool:
-        """Renew, in one query for all concurrent callers; return whether Redis answered."""
+        """Renew with one query for all concurrent callers; return whether Redis answered."""
         if self._query is None:
             self._query = asyncio.create_task(self._renew(), name="node-directory")
             self._query.add_done_callback(self._clear_query)
@@ -214,7 +215,7 @@ class RedisDirectory:
             if not self.counters["failures"]:
                 logger.warning("node directory unavailable: %s", error)
             self.counters["failures"] += 1
-            # The answers without a node are no longer consecutive.
+            # A failed query ends each sequence of answers without a node.
             for other in self._others.values():
                 other.missing_since = None
             return False
@@ -253,7 +254,7 @@ def _read_id(raw: bytes) -> str:
 
 
 def _read_record(raw: bytes) -> NodeAddress:
-    """Decode a record. Every client of the Redis can write one: all of its fields are validated.
+    """Decode a record. Any client of this Redis can write a record, so every field is validated.
 
     Raises:
         ValueError: a field is missing or invalid.

@@ -4,14 +4,14 @@ Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; 
 
 | module | what |
 |---|---|
-| ``adapter`` | `RedisAdapter`, behind `core.cluster.Adapter` |
+| ``adapter`` | `RedisAdapter`, which implements `core.cluster.Adapter` |
 | ``emitter`` | `Emitter`, for processes without clients |
 | ``protocol`` | channels and messages, byte for byte; sans-I/O |
-| ``packing`` | msgpack as notepack.io writes and reads it, bounded |
+| ``packing`` | msgpack as notepack.io writes and reads it, with limits |
 | ``requests`` | executes other servers' requests and responds |
 | ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
 | ``publish_queue`` | messages that wait while Redis is unreachable |
-| ``options``, ``counters``, ``errors`` | bounds, metrics, exceptions |
+| ``options``, ``counters``, ``errors`` | limits, metrics, exceptions |
 """
 
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter

@@ -1,6 +1,6 @@
-"""`RedisAdapter`: this server in a cluster of Node's servers, emitters, and other servers of this package.
+"""`RedisAdapter`: connects this server to a cluster of Node servers, emitters, and other servers of this package.
 
-Layer: realtime. Source: @socket.io/redis-adapter 8.3 for the behaviour; `protocol` for the bytes.
+Layer: realtime. Source: @socket.io/redis-adapter 8.3. The module `protocol` defines the bytes.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _UID_LENGTH: Final = 6
 class RedisAdapter:
     """`core.cluster.Adapter` over Redis pub/sub.
 
-    While Redis is unreachable commands wait, bounded in bytes and seconds (`RedisAdapterOptions`). Commands that were
-    in flight when the connection broke, and what other servers published meanwhile, are lost: delivery is at most once,
-    as with Node's adapter. The adapter reconnects and resubscribes by itself, and is `ready` only when Redis has
-    confirmed every subscription.
+    While Redis is unreachable, commands wait in a queue that `RedisAdapterOptions` limits in bytes and seconds.
+    Commands that were in flight when the connection broke are lost, and so are messages that other servers published
+    while it was down: delivery is at most once, as with Node's adapter. The adapter reconnects and resubscribes by
+    itself, and is `ready` only when Redis has confirmed every subscription.
 
     Args:
-        redis: How Redis is reached. In a Redis Cluster the addresses are tried in their order; any node will do, since
-            the cluster forwards classic channels to all of them.
-        options: Bounds.
+        redis: How to connect to Redis. In a Redis Cluster the addresses are tried in the given order; any node works,
+            since the cluster forwards the messages of classic channels to all of its nodes.
+        options: Limits and channel prefix.
 
     Attributes:
-        counters: What the adapter has seen.
-        uid: This server's id in the cluster, six characters as Node's.
+        counters: Totals for the metrics.
+        uid: This server's id in the cluster: six characters, as in Node.
     """
 
     def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
@@ -81,12 +81,12 @@ class RedisAdapter:
 
     @property
     def ready(self) -> bool:
-        """Whether it is connected and every subscription is confirmed."""
+        """Whether the adapter is connected and every subscription is confirmed."""
         return self._pair is not None and self._pair.alive
 
     @property
     def healthy(self) -> bool:
-        """Whether it is ready and was recently probed with success."""
+        """Whether the adapter is ready and its connections passed a probe recently."""
         if self._pair is None or not self._pair.alive:
             return False
         limit_s = self._redis.probe_interval_s + self._redis.probe_timeout_s
@@ -98,7 +98,7 @@ class RedisAdapter:
         self._requests = RequestHandler(node, self._send, self._options, self.counters)
 
     async def start(self) -> None:
-        """See `core.cluster.Adapter`. Waits for Redis as long as two connections may take, then goes on without it."""
+        """See `core.cluster.Adapter`. Returns without a connection after the time limit of two connection attempts."""
         if self._node is None:
             raise RuntimeError("the adapter has no server: pass it to Server(adapter=...) before it starts")
         if self._task is None:
@@ -109,10 +109,10 @@ class RedisAdapter:
             async with asyncio.timeout(2 * self._redis.connect_timeout_s):
                 await self._ready.wait()
         except TimeoutError:
-            logger.warning("Redis does not answer, starting without the other servers")
+            logger.warning("Redis does not answer, starting without a connection to the other servers")
 
     async def stop(self) -> None:
-        """See `core.cluster.Adapter`. Commands that were published before are written first."""
+        """See `core.cluster.Adapter`. If the adapter is connected, waiting commands are written first."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -170,7 +170,7 @@ class RedisAdapter:
         loop = asyncio.get_running_loop()
         self._queue.put(pack_command(("PUBLISH", channel, data)), loop.time())
         if not self._flushing:
-            # At the end of this loop turn: the messages of one turn share a system call.
+            # Flush at the end of this loop turn, so that the messages of one turn share a system call.
             self._flushing = True
             loop.call_soon(self._flush)
 
@@ -207,7 +207,7 @@ class RedisAdapter:
 
     def _take_broadcast(self, channels: NamespaceChannels, name: str, data: bytes) -> None:
         assert self._node is not None  # noqa: S101 - start needs it
-        # Check the room before decoding: in a large cluster most broadcasts concern no socket here.
+        # Check the room before decoding: in a large cluster most broadcasts are for no socket of this server.
         broadcast = (
             decode_broadcast(channels.namespace, self.uid, data)
             if self._node.occupied(channels.namespace, room_of(channels, name))
@@ -250,7 +250,7 @@ class RedisAdapter:
                     if should_log(attempts):
                         logger.warning("adapter cannot connect to Redis: %s", error, extra={"attempts": attempts})
                 except Exception:
-                    # A bug here must not leave the server without the cluster.
+                    # A bug here must not disconnect the server from the cluster for good.
                     logger.exception("adapter connection failed")
                 await asyncio.sleep(backoff.next_s())
         finally:
@@ -260,11 +260,11 @@ class RedisAdapter:
         """Connect, and probe the connections until they are lost.
 
         Raises:
-            RedisUnavailable: they could not be opened, or were lost before the first successful probe.
+            RedisUnavailable: the connections could not be opened, or were lost before the first successful probe.
         """
         subscribed = dict(self._channels)
         pair = await self._open_pair(commands, list(subscribed.values()))
-        # Namespaces that came and went while the pair was opened.
+        # Namespaces may have been added and removed while the pair was opened.
         pair.subscribe([channels for name, channels in self._channels.items() if name not in subscribed])
         pair.unsubscribe([channels for name, channels in subscribed.items() if name not in self._channels])
         self._pair = pair
@@ -275,7 +275,7 @@ class RedisAdapter:
             while (cause := await pair.wait_lost(jittered(self._redis.probe_interval_s))) is None:
                 channel = NamespaceChannels.of(self._options.key, DEFAULT_NAMESPACE, self.uid).own_responses
                 await pair.probe(channel, self._redis.probe_timeout_s)
-                # A partition can keep a former master answering.
+                # After a network partition, a former master may still answer.
                 if (
                     self._redis.sentinel_master is not None
                     and pair.alive

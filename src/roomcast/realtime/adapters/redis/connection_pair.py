@@ -1,7 +1,7 @@
-"""Two connections to one Redis: one publishes, the other one subscribes.
+"""Two connections to one Redis server: one publishes, the other one subscribes.
 
-They are opened and closed together, so that messages are published to the server that this process listens to: after a
-failover, a single connection could stay at the former master.
+They are opened and closed together, so that this process publishes on the server that it subscribes to: if they were
+replaced separately, one of them could stay connected to the former master after a failover.
 
 Layer: realtime. Source: Redis documentation, "Pub/Sub".
 """
@@ -29,11 +29,11 @@ from roomcast.redis_client import (
 
 _CLIENT_NAME: Final = "roomcast-adapter"
 _CLOSE_TIMEOUT_S: Final = 1.0
-# Beyond it messages wait in the `PublishQueue`, where they are counted and bounded.
+# Above this size, messages wait in the `PublishQueue`, which limits their size and counts the messages that it drops.
 _WRITE_BUFFER_BYTES: Final = 262_144
-# Of a message, beside its data: array headers, kind, pattern and channel.
+# Allowance for the parts of a message other than its data: array headers, kind, pattern and channel.
 _FRAMING_BYTES: Final = 65_536
-# Errors that another connection may not meet: the server is not, or not yet, a usable master.
+# Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
 _TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 
@@ -66,7 +66,7 @@ class _Publisher(_Connection):
         self._on_writable = on_writable
 
     async def greet(self) -> None:
-        """See `RedisConnection`: find out whether the login suffices."""
+        """See `RedisConnection`: check that the server accepts commands."""
         await self.ping()
 
     def publish(self, commands: Sequence[bytes]) -> None:
@@ -130,14 +130,14 @@ def _subscriptions(channels: Sequence[NamespaceChannels], prefix: str = "") -> I
 
 
 class ConnectionPair:
-    """The two connections.
+    """A publishing and a subscribing connection to one server.
 
     Args:
         address: The server.
-        options: Message limit.
-        counters: What is counted.
-        channels: The namespaces to subscribe to first.
-        on_message: Takes each message; see `RedisConnection.message_received`.
+        options: Size limit of messages.
+        counters: Counts connections and published or dropped messages, and holds the lag.
+        channels: Channels of the namespaces that `open` subscribes to.
+        on_message: Called with each message; see `RedisConnection.message_received`.
         on_writable: Called when the write buffer has drained.
 
     Attributes:
@@ -166,10 +166,10 @@ class ConnectionPair:
         return self._publisher.alive and self._subscriber.alive
 
     async def open(self, redis: RedisOptions) -> None:
-        """Connect both; every subscription is confirmed when this returns.
+        """Open both connections; every subscription is confirmed when this returns.
 
         Raises:
-            RedisUnavailable: as `RedisConnection.open`; both are closed.
+            RedisUnavailable: see `RedisConnection.open`; both connections are closed.
         """
         try:
             await self._publisher.open(redis, _CLIENT_NAME)
@@ -181,7 +181,7 @@ class ConnectionPair:
         self._counters.connects += 1
 
     def flush(self, queue: PublishQueue) -> None:
-        """Publish what waits, until the write buffer is full."""
+        """Publish the waiting messages until the write buffer is full."""
         now = asyncio.get_running_loop().time()
         while self.alive and not self._publisher.paused and (commands := queue.take(now)):
             self._publisher.publish(commands)
@@ -202,11 +202,11 @@ class ConnectionPair:
         return next((end.result() for end in done if end.result() != "closed"), "closed") if done else None
 
     async def probe(self, channel: str, timeout_s: float) -> None:
-        """Publish a message and receive it; if that fails, both connections end with the cause ``deaf``.
+        """Publish a message and wait until it arrives; if that fails, both connections end with the cause ``deaf``.
 
         Args:
-            channel: One that only this process subscribes to.
-            timeout_s: Limit of the probe.
+            channel: A channel that only this process subscribes to.
+            timeout_s: Time limit of the probe.
         """
         loop = asyncio.get_running_loop()
         echo = self._echo = Echo()
@@ -225,17 +225,17 @@ class ConnectionPair:
             self.abort("deaf")
 
     def receive_probe(self, data: bytes) -> None:
-        """Take a message of the probe's channel."""
+        """Handle a message on the channel of the probes."""
         if self._echo is not None:
             self._echo.receive(data)
 
     def abort(self, cause: str) -> None:
-        """End both connections at once. The first cause counts."""
+        """End both connections at once; later calls do not change the cause."""
         self._publisher.abort(cause)
         self._subscriber.abort(cause)
 
     async def close(self) -> None:
-        """End both connections; what was written is published."""
+        """End both connections after the written messages have been sent."""
         self._subscriber.abort()
         self._publisher.close()
         await asyncio.wait({self._publisher.lost, self._subscriber.lost}, timeout=_CLOSE_TIMEOUT_S)

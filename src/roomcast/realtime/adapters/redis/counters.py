@@ -16,20 +16,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class RedisAdapterCounters:
-    """Totals since the start, and the newest lag.
+    """Totals since the start, and the latest lag.
 
     Attributes:
         published: Messages that were written to Redis.
-        received: Commands and requests of other servers that were executed.
-        ignored: Messages for rooms and namespaces without a socket here, and this server's own.
-        answered: Responses to requests of other servers.
+        received: Executed commands and requests from other servers.
+        ignored: Messages for rooms and namespaces without a socket on this server, responses to other servers, and this
+            server's own messages.
+        answered: Responses to requests from other servers.
         dropped: Messages that were not sent or not understood, by reason: ``malformed``, ``unknown-request``,
-            ``oversize`` (of this server), ``queue-full``, ``stale``, ``refused`` (by Redis), ``unpackable``, ``busy``
-            (too many pending acknowledged broadcasts).
-        connects: Times that both connections were opened and subscribed.
-        losses: Times that they were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``moved`` (the server is no
-            longer the master), ``oversize`` (a received message), ``protocol``, ``refused``.
-        lag_s: Latest time from publishing a probe to receiving it.
+            ``oversize`` (to be sent by this server), ``queue-full``, ``stale``, ``refused`` (by Redis), ``unpackable``,
+            ``busy`` (too many pending acknowledged broadcasts).
+        connects: How often both connections were opened and subscribed.
+        losses: How often the connections were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``moved`` (the
+            server is no longer the master), ``oversize`` (a received message), ``protocol``, ``refused``.
+        lag_s: Seconds from publishing the latest probe to receiving it.
     """
 
     published: int = 0

@@ -1,4 +1,4 @@
-"""`Emitter`: broadcasts into a cluster from a process without clients, as ``@socket.io/redis-emitter`` does.
+"""`Emitter`: broadcasts to a cluster from a process without clients, as ``@socket.io/redis-emitter`` does.
 
 Layer: realtime. Source: @socket.io/redis-emitter 5.1.
 """
@@ -19,27 +19,28 @@ class Publisher(Protocol):
     """A Redis client, such as ``redis.asyncio.Redis`` or ``RedisCluster``."""
 
     def publish(self, channel: str, message: bytes, /) -> Awaitable[Any]:
-        """PUBLISH."""
+        """Publish a message on a channel."""
 
 
 Rooms = str | Collection[str] | None
 
 
 class Emitter:
-    """Reaches the clients of every server, Node's included, that uses the same Redis.
+    """Sends to the clients of every server that uses the same Redis, including Node servers.
 
     Example::
 
         emitter = Emitter(redis.asyncio.Redis.from_url("redis://127.0.0.1"))
         await emitter.emit("news", {"text": "hello"}, to="lobby")
 
-    Every method returns when Redis has taken the message, and raises the client's error if it does not. ``to`` and
-    ``skip`` take room names or socket ids; None selects the whole namespace, an empty collection no socket.
+    Every method returns when Redis has accepted the message; if that fails, it raises the error of the Redis client.
+    ``to`` and ``skip`` take room names or socket ids. ``to=None`` selects the whole namespace; an empty collection
+    selects no socket.
 
     Args:
-        redis: The client; the caller closes it.
+        redis: The Redis client; the caller closes it.
         namespace: The namespace of the recipients.
-        key: Begins every channel; the same as that of the servers.
+        key: Prefix of every channel name; the same as on the servers.
     """
 
     def __init__(self, redis: Publisher, *, namespace: str = DEFAULT_NAMESPACE, key: str = "socket.io") -> None:
@@ -57,10 +58,10 @@ class Emitter:
         """Emit an event.
 
         Args:
-            event: Its name.
-            data: Its argument; a tuple holds several, None is none. ``bytes`` in it are sent as binary.
+            event: Name of the event.
+            data: The argument, or a tuple of arguments; None: no argument. ``bytes`` in it are sent as binary.
             to: The recipients.
-            skip: Recipients that are left out.
+            skip: Recipients to exclude.
             volatile: Whether the event may be dropped for clients that are slow to receive.
 
         Raises:

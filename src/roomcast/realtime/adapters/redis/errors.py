@@ -1,4 +1,4 @@
-"""The error of the protocol; `redis_client.RedisUnavailable` is the other one here.
+"""The error for invalid messages; `redis_client.RedisUnavailable` is the error of the connections.
 
 Layer: realtime.
 """
@@ -9,4 +9,4 @@ from roomcast.realtime.errors import RealtimeError
 
 
 class MalformedMessage(RealtimeError):
-    """A message is not of the protocol: it is counted and dropped. The text holds no byte of it."""
+    """A message violates the protocol: it is counted and dropped. The error text never holds its bytes."""

@@ -1,7 +1,7 @@
-"""Channels and messages of the protocol, byte for byte. Sans-I/O.
+"""Channels and messages of Node's adapter and emitter, byte for byte. Sans-I/O.
 
-A broadcast is msgpack ``[uid, packet, opts]`` on the channel of its namespace, or of its room if there is exactly one.
-Requests and responses are JSON, or msgpack if they hold a packet; JSON begins with ``{``.
+A broadcast is msgpack ``[uid, packet, opts]`` on the channel of its namespace, or on the channel of its room if it is
+for exactly one room. Requests and responses are JSON, or msgpack if they hold a packet; JSON begins with ``{``.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3, @socket.io/redis-emitter 5.1.
 """
@@ -24,7 +24,7 @@ from roomcast.wire.limits import DEFAULT_LIMITS
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS, PacketType
 from roomcast.wire.strict_json import reader_for, write
 
-#: The uid in broadcasts of an emitter.
+#: The uid in broadcasts from an emitter.
 EMITTER_UID: Final = "emitter"
 
 _GLOB: Final = re.compile(r"([*?\[\]\\])")
@@ -57,12 +57,13 @@ class NamespaceChannels:
     """The channels of one namespace.
 
     Attributes:
-        namespace: Its name.
-        broadcasts: Broadcasts to several rooms or to all; the channel of a single room appends ``<room>#``.
-        pattern: Matches ``broadcasts`` and the channels of the rooms.
-        requests: Requests to every server.
-        responses: Responses that every server receives.
-        own_responses: Responses that only this server receives.
+        namespace: Name of the namespace.
+        broadcasts: Channel for broadcasts to several rooms or to all sockets; the channel of a single room appends
+            ``<room>#``.
+        pattern: Pattern that matches ``broadcasts`` and the channels of the rooms.
+        requests: Channel for requests to every server.
+        responses: Channel for responses that every server receives.
+        own_responses: Channel for responses that only this server receives.
     """
 
     namespace: str
@@ -77,7 +78,7 @@ class NamespaceChannels:
         """The channels of a namespace for the server with this uid."""
         broadcasts = f"{key}#{namespace}#"
         responses = f"{key}-response#{namespace}#"
-        # Clients may choose namespace names: escape what is special in a pattern.
+        # Clients may choose namespace names: escape the characters that are special in a pattern.
         pattern = _GLOB.sub(r"\\\1", broadcasts) + "*"
         return cls(namespace, broadcasts, pattern, f"{key}-request#{namespace}#", responses, f"{responses}{uid}#")
 
@@ -86,11 +87,11 @@ class NamespaceChannels:
 
 
 def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, bytes] | None:
-    """The channel and the bytes of a command; None if it selects no socket.
+    """The channel and the bytes of a command; None if the command selects no socket.
 
     Args:
-        key: Begins every channel.
-        uid: The sending server's; None: an emitter.
+        key: Prefix of every channel name.
+        uid: Uid of the sending server; None: the sender is an emitter.
         command: The command.
 
     Raises:
@@ -125,7 +126,7 @@ def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], ski
         raise EncodeError(f"the event is not a JSON array: {error}") from error
     packet = {"type": PacketType.EVENT.value, "data": data, "nsp": command.to.namespace}
     flags = {"volatile": True} if command.volatile else {}
-    # Node's emitter writes the keys in another order than its adapter.
+    # Node's emitter writes the keys in a different order from Node's adapter.
     opts = (
         {"rooms": rooms, "flags": flags, "except": skip}
         if uid is None
@@ -147,7 +148,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 
 
 def encode_ack(request_id: str, args: Sequence[Any]) -> bytes:
-    """Encode a client's acknowledgement; as with Node, only its first argument is sent.
+    """Encode a client's acknowledgement; as in Node, only its first argument is sent.
 
     Raises:
         EncodeError: the argument cannot be encoded.
@@ -167,7 +168,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class SocketsQuery:
-    """A request for the ids of the sockets in some rooms; None: of all sockets."""
+    """A request for the ids of the sockets in ``rooms``, or of all sockets if ``rooms`` is None."""
 
     request_id: str
     uid: str | None
@@ -196,8 +197,8 @@ class ServerSideEmit:
     """An event for the other servers, not for clients.
 
     Attributes:
-        request_id: None: no response is expected.
-        uid: The sender's.
+        request_id: Repeated in the response; None: no response is expected.
+        uid: Uid of the sending server.
         args: Event name and arguments.
     """
 
@@ -212,7 +213,7 @@ class AcknowledgedBroadcast:
 
     Attributes:
         request_id: Repeated in the responses.
-        uid: The sender's.
+        uid: Uid of the sending server.
         to: The recipients.
         args: Event name and arguments.
         timeout_s: How long the sender waits for acknowledgements.
@@ -227,7 +228,7 @@ class AcknowledgedBroadcast:
 
 @dataclass(frozen=True, slots=True)
 class RemoteCommand:
-    """A join, leave or disconnect; from an emitter if the uid is None."""
+    """A join, leave or disconnect; the sender is an emitter if ``uid`` is None."""
 
     uid: str | None
     command: Command
@@ -238,23 +239,23 @@ Request: TypeAlias = RemoteCommand | Query
 
 
 def room_of(channels: NamespaceChannels, channel: str) -> str | None:
-    """The room in the name of a broadcast's channel; None: the message names the rooms."""
+    """The room in the name of a broadcast's channel; None: the name holds no room, the message names the recipients."""
     return channel[len(channels.broadcasts) : -1] or None
 
 
 def decode_broadcast(namespace: str, uid: str, data: bytes) -> Broadcast | None:
-    """Decode a broadcast of another server or an emitter.
+    """Decode a broadcast from another server or an emitter.
 
     Args:
-        namespace: The namespace of its channel.
-        uid: This server's own.
+        namespace: The namespace of the channel.
+        uid: Uid of this server.
         data: The message.
 
     Returns:
-        None if this server sent it, or if it is for another namespace.
+        The broadcast; None if this server sent it, or if it is for another namespace.
 
     Raises:
-        MalformedMessage: it is not a broadcast.
+        MalformedMessage: the message is not a broadcast.
     """
     message = unpack(data)
     if not isinstance(message, list) or len(message) != _BROADCAST_PARTS:
@@ -276,13 +277,13 @@ def decode_broadcast(namespace: str, uid: str, data: bytes) -> Broadcast | None:
 
 
 def decode_request(namespace: str, data: bytes) -> Request | None:
-    """Decode a request of another server, an emitter, or this server.
+    """Decode a request from another server, an emitter, or this server.
 
     Returns:
-        None if its type is unknown, as that of a newer server.
+        The request; None if its type is unknown, for example because a newer server sent it.
 
     Raises:
-        MalformedMessage: it is not a request.
+        MalformedMessage: the message is not a request.
     """
     request = _object(data)
     kind = request.get("type")
@@ -352,7 +353,7 @@ def _event_of(packet: dict[str, Any]) -> list[Any]:
     if type(data[0]) not in (str, int):
         raise MalformedMessage("an event name must be text or a number")
     if data[0] in RESERVED_EVENTS:
-        # Servers and emitters reject these names; clients use them for events of their own connection.
+        # Servers and emitters refuse to emit these names; clients use them for events of their own connection.
         raise MalformedMessage("a reserved event name")
     return data
 
@@ -393,7 +394,7 @@ def _names(value: Any) -> tuple[str, ...]:
 def _name(value: Any) -> str:
     if type(value) is str:
         return value
-    # In JavaScript any value can name a room. Numbers occur in practice; channel names hold them as text.
+    # In JavaScript any value can be a room name. Numbers occur in practice; in channel names they are text.
     if type(value) is int or (type(value) is float and value == value):  # noqa: PLR0124 - not NaN
         return json.dumps(int(value) if value == int(value) else value)
     raise MalformedMessage("a room name must be text or a number")

@@ -15,14 +15,14 @@ _WRITE_BYTES: Final = 65_536
 
 
 class PublishQueue:
-    """A queue that is bounded in bytes and in time, and drops the oldest first.
+    """A queue that is limited in bytes and in time, and drops the oldest message first.
 
     Args:
-        options: The bounds.
-        counters: Count dropped messages.
+        options: The limits.
+        counters: Counts dropped messages.
 
     Attributes:
-        size_bytes: Bytes of the waiting commands.
+        size_bytes: Total size of the waiting commands.
     """
 
     def __init__(self, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
@@ -32,10 +32,10 @@ class PublishQueue:
         self.size_bytes = 0
 
     def put(self, command: bytes, now: float) -> None:
-        """Add a PUBLISH.
+        """Add a PUBLISH command.
 
         Args:
-            command: In RESP.
+            command: The command, encoded as RESP.
             now: Monotonic seconds.
         """
         self._waiting.append((now, command))
@@ -45,7 +45,7 @@ class PublishQueue:
             self._counters.drop("queue-full")
 
     def take(self, now: float) -> list[bytes]:
-        """Remove and return the commands of the next write; empty if none waits."""
+        """Remove and return the commands for the next write; the list is empty if no command waits."""
         taken: list[bytes] = []
         size = 0
         while self._waiting and size < _WRITE_BYTES:
@@ -58,7 +58,7 @@ class PublishQueue:
         return taken
 
     def clear(self) -> None:
-        """Drop everything, uncounted."""
+        """Drop all messages without counting them."""
         self._waiting.clear()
         self.size_bytes = 0
 

@@ -1,7 +1,7 @@
 """Executes the requests of other servers and responds to them.
 
-Node counts the subscribers of the request channel and waits up to five seconds for a response from each: a server that
-does not respond makes every ``fetchSockets`` of the cluster fail.
+A Node server counts the subscribers of the request channel and waits up to five seconds for a response from each of
+them: a server that does not respond makes every ``fetchSockets`` in the cluster fail.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onrequest``.
 """
@@ -46,9 +46,9 @@ class _PendingBroadcast:
     """An acknowledged broadcast whose recipients have not all answered.
 
     Attributes:
-        timer: Its timeout.
-        recipients: The sockets, and the ids of their acknowledgements.
-        missing: Acknowledgements that have not arrived.
+        timer: Timer of its timeout.
+        recipients: The sockets, each with the id of its acknowledgement.
+        missing: Number of acknowledgements that have not arrived.
     """
 
     timer: asyncio.TimerHandle
@@ -60,10 +60,10 @@ class RequestHandler:
     """Executes requests and sends the responses.
 
     Args:
-        node: The server.
-        send: Takes channel and bytes of a response.
-        options: Bounds of acknowledged broadcasts.
-        counters: What is counted.
+        node: This server.
+        send: Called with the channel and the bytes of each response.
+        options: Limits of acknowledged broadcasts.
+        counters: Counts requests, responses and dropped messages.
     """
 
     def __init__(
@@ -83,8 +83,9 @@ class RequestHandler:
         """Execute one request.
 
         Args:
-            channels: The channels of its namespace.
-            uid: This server's own: its requests come back to it, and it has executed them already.
+            channels: The channels of the request's namespace.
+            uid: Uid of this server. Redis also delivers this server's own requests to it; they are ignored, since it
+                has executed them already.
             request: The request.
         """
         if request.uid == uid:
@@ -103,7 +104,7 @@ class RequestHandler:
             case FetchQuery(request_id, _, selection):
                 self._respond_to_fetch(channels, request_id, node.members(selection))
             case ServerSideEmit(request_id, _, _):
-                # This server has no listeners for them; respond at once, so that the sender need not time out.
+                # This server has no listeners for such events; respond at once, so that the sender does not time out.
                 if request_id is not None:
                     response = {"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": request_id}
                     self._respond(channels, response)
@@ -117,11 +118,11 @@ class RequestHandler:
 
     def _respond(self, channels: NamespaceChannels, response: dict[str, Any]) -> None:
         self._counters.answered += 1
-        # Not the requester's own channel: adapters before version 8 do not subscribe to it.
+        # The requester's own channel is not used: adapters before version 8 do not subscribe to it.
         self._send(channels.responses, encode_json(response))
 
     def _respond_to_fetch(self, channels: NamespaceChannels, request_id: str, sockets: Sequence[Socket]) -> None:
-        # Each socket is encoded by itself: one with data that cannot be encoded must not fail the response.
+        # Encode each socket separately: a socket whose data cannot be encoded must not make the response fail.
         described = b",".join(map(self._encode_socket, sockets))
         head = encode_json({"requestId": request_id, "sockets": []})
         self._counters.answered += 1
@@ -185,7 +186,7 @@ class RequestHandler:
 def describe(socket: Socket) -> dict[str, Any]:
     """Describe a socket as Node's ``fetchSockets`` does: ``id``, ``handshake``, ``rooms``, ``data``.
 
-    As with Node, the handshake holds the headers and ``auth`` with their secrets: the cluster's Redis must be private.
+    As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.
     """
     handshake = socket.handshake
     headers = dict(handshake.headers)
@@ -194,7 +195,7 @@ def describe(socket: Socket) -> dict[str, Any]:
         "id": socket.sid,
         "handshake": {
             "headers": headers,
-            # As JavaScript converts a `Date` to a string.
+            # The format in which JavaScript converts a `Date` to a string.
             "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
             "address": handshake.address or "",
             "xdomain": "origin" in headers,
