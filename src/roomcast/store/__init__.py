@@ -6,20 +6,20 @@ May import: chat, contract.
 
 | module | what |
 |---|---|
-| ``opening`` | from options to an open store, and back |
-| ``options`` | where the database is, and its timeouts |
-| ``chats`` | `chat.ports.ChatStore`: the reads |
+| ``opening`` | opens and closes a store |
+| ``options`` | the address of the database, and its timeouts |
+| ``chats`` | the reads of `chat.ports.ChatStore` |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
-| ``writer`` | every write: commands that wait are committed as one batch |
+| ``writer`` | all writes: waiting commands are committed as one batch |
 | ``batch`` | the rules of the domain, applied to the commands of a batch |
 | ``statements`` | the port through which a batch reads and writes its rows; its SQLite implementation |
-| ``pipelined`` | the same for PostgreSQL, in two round trips |
+| ``pipelined`` | the PostgreSQL implementation of that port, with two round trips per batch |
 | ``database`` | threads, connections, timeouts, retries, translation of errors |
-| ``backend`` | the port for what differs between the two databases |
-| ``sqlite``, ``postgres`` | its implementations |
-| ``exclusive`` | the lock that gives an SQLite file to one process |
+| ``backend`` | the port for the differences between SQLite and PostgreSQL |
+| ``sqlite``, ``postgres`` | the implementations of `backend.Backend` |
+| ``exclusive`` | the lock that allows only one process to open an SQLite file |
 | ``lineage`` | the epochs of a database |
 | ``tables``, ``rows`` | the schema; conversion of rows to the types of the domain |
 | ``migrating``, ``migrations`` | upgrades of the schema; the Alembic scripts |
-| ``errors`` | why a database cannot be opened |
+| ``errors`` | the errors raised while a database is opened |
 """

@@ -1,4 +1,4 @@
-"""What differs between the supported databases: connections, exclusive access, and which errors are worth a retry.
+"""The port for the differences between the supported databases: connections, exclusive access, retryable errors.
 
 Layer: store.
 """
@@ -17,9 +17,9 @@ class Backend(Protocol):
     """One database: its kind and its address.
 
     Attributes:
-        location: File or URL for error messages, without passwords.
-        shared: Whether several processes may have it open at once.
-        statements: How a batch of writes reads and writes its rows.
+        location: Path or URL of the database, for error messages; contains no password.
+        shared: Whether several processes may have the database open at once.
+        statements: The statements that read and write the rows of a batch.
     """
 
     location: str
@@ -27,7 +27,7 @@ class Backend(Protocol):
     statements: Statements
 
     def engine(self, *, writes: bool) -> Engine:
-        """An engine for the one connection that writes, or for the connections that only read.
+        """Return an engine for the one connection that writes, or for the connections that only read.
 
         A transaction with the execution option ``durable=False`` commits without waiting for the disk.
         """
@@ -36,8 +36,8 @@ class Backend(Protocol):
         """Reserve the database for this process, unless it is shared.
 
         Raises:
-            DataInUse: another process has it open.
-            DatabaseUnreadable: its directory cannot be created or its lock file cannot be opened.
+            DataInUse: another process has the database open.
+            DatabaseUnreadable: the database's directory cannot be created or its lock file cannot be opened.
         """
 
     def release(self) -> None:
@@ -47,16 +47,16 @@ class Backend(Protocol):
         """Block other migrations until the end of this transaction."""
 
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
-        """After a migration: begin the first epoch of a new database, or a further one if ``new_epoch``."""
+        """Called after each migration: begin an epoch if the database has none, or if ``new_epoch``."""
 
     def record_start(self, connection: Connection, /) -> None:
-        """Write what the start of a process changes in the database."""
+        """Called when a process opens the database: make the changes that its start requires."""
 
     def is_retryable(self, error: DBAPIError, /) -> bool:
-        """Whether the failed transaction was rolled back as a whole and may succeed if it is run again."""
+        """Whether the failed transaction was rolled back as a whole and may succeed when it runs again."""
 
     def abort(self, connection: Connection) -> None:
-        """Interrupt the statement that another thread runs on this connection; the statement fails."""
+        """Interrupt the statement that another thread is running on this connection; the statement fails."""
 
 
 def display_url(url: URL) -> str:

@@ -1,6 +1,6 @@
-"""Many commands in one transaction with few statements: the rules of the domain, applied in memory.
+"""Runs many commands in one transaction with few statements, and applies the rules of the domain in memory.
 
-A batch loads the rows that its commands concern, applies the commands to them in order, and writes all changes at once
+A batch loads the rows that its commands need, applies the commands to them in order, and writes all changes at once
 (`statements.Statements`). A rejected command changes nothing and does not affect the others.
 
 Layer: store. Source: docs/design.md, "Events and seq".
@@ -38,17 +38,17 @@ from roomcast.store.tables import chats, events, messages, outbox, turns
 
 @dataclass(frozen=True, slots=True)
 class MarkPublished:
-    """Deletes the outbox marks of each chat up to its seq."""
+    """Deletes the outbox marks of each chat up to the given seq."""
 
     up_to: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class CustomWrite:
-    """Any other write, which runs after the other commands of its batch.
+    """Any other write. It runs after the other kinds of commands in its batch.
 
     Attributes:
-        run: Checks before it writes: if it raises `ChatError`, the transaction is still committed.
+        run: Makes its checks before its first write: if it raises `ChatError`, the transaction is still committed.
         durable: Whether the result must survive a power failure.
     """
 
@@ -60,7 +60,10 @@ Command = NewMessage | NewChat | NewMemberChange | MarkPublished | CustomWrite
 
 
 def is_durable(command: Command) -> bool:
-    """Whether the result has to wait for the disk. A mark that reappears only costs one more read of the log."""
+    """Whether the result must wait until the commit has reached the disk.
+
+    An outbox mark that reappears after a power failure only costs one more read of the log.
+    """
     match command:
         case MarkPublished():
             return False
@@ -78,11 +81,11 @@ def run_batch(
     Args:
         connection: Inside a transaction.
         commands: In the order in which they take effect.
-        statements: How this kind of database is read and written.
-        lineage: The epochs. Events are written in the current one.
+        statements: Read and write the rows.
+        lineage: The epochs of the database. New events belong to the current epoch.
 
     Returns:
-        For each command its result, or the `ChatError` that rejects it.
+        One outcome per command: its result, or the `ChatError` that rejects it.
     """
     keys = _row_keys(commands)
     batch = _Batch(statements.load(connection, keys, lineage) if keys else LoadedRows(), lineage)
@@ -142,8 +145,8 @@ class _Batch:
                 return None
 
     def changes(self) -> Changes:
-        """Everything that was recorded."""
-        # Sorted, so that two processes that create the same chats cannot deadlock.
+        """All recorded changes."""
+        # Sorted by id, so that two processes that create the same chats cannot deadlock.
         self._inserts[chats].sort(key=itemgetter("id"))
         created = {row["id"] for row in self._inserts[chats]}
         for row in self._inserts[chats]:
@@ -292,7 +295,7 @@ class _Batch:
 
 
 def _row_keys(commands: Iterable[Command]) -> RowKeys:
-    """The rows that these commands concern."""
+    """The keys of the rows that these commands need."""
     chat_ids: set[str] = set()
     message_keys: set[tuple[str, str]] = set()
     memberships: set[tuple[str, str]] = set()

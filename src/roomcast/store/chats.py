@@ -1,4 +1,4 @@
-"""The implementation of `chat.ports.ChatStore`: its reads. Its writes are those of the writer.
+"""The implementation of `chat.ports.ChatStore`: the reads are here, the writes are inherited from `writer.Writer`.
 
 Layer: store.
 """
@@ -24,7 +24,7 @@ from roomcast.store.tables import chats, epochs, events, members, messages, outb
 from roomcast.store.writer import Writer
 
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
-# Part of every read whose result names an epoch, since another process may have begun a new one.
+# Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
     select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
 )
@@ -40,10 +40,10 @@ _ACCESS: Final = select(
 
 
 def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """Adds the chat's head and the newest epoch to each row of a page, in one statement and so in one snapshot.
+    """Add the chat's head and the newest epoch to each row of a page, in one statement and thus from one snapshot.
 
-    The rows ascend by seq. There is always at least one: it has no seq if the page is empty, and no head if the chat
-    does not exist.
+    The rows are in ascending order of seq. There is always at least one row: its seq is NULL if the page is empty, and
+    its head is NULL if the chat does not exist.
     """
     chat = select(_HEAD.scalar_subquery().label("head"), _NEWEST_EPOCH).subquery("chat")
     rows = page.subquery("page")
@@ -65,8 +65,8 @@ class SqlChatStore(Writer):
     """See `chat.ports.ChatStore` for what each method guarantees.
 
     Args:
-        database: Open; this is its only writer.
-        options: Bounds of the writer.
+        database: An open database; this store must be its only writer.
+        options: Limits of the writer.
     """
 
     @property
@@ -160,7 +160,7 @@ class SqlChatStore(Writer):
         return [row for row in rows if row.seq is not None], rows[0].head or 0
 
     def _is_in_history(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
-        """Whether the cursor names a known epoch and an event written in it or earlier (docs/decisions/0001)."""
+        """Whether the cursor names a known epoch and an event of that or an earlier epoch (docs/decisions/0001)."""
         epoch_id = next((key for key, epoch in self._database.lineage.epochs.items() if epoch == cursor.epoch), None)
         if epoch_id is None:
             return False

@@ -1,8 +1,8 @@
 """One open database: its threads and connections, its epochs, and the translation of its errors.
 
-The drivers' calls block, so each transaction is a function of a `Connection` that runs on a thread of the database.
-One change of threads for a transaction costs a third of one for each statement. What differs between SQLite and
-PostgreSQL is behind `backend.Backend`.
+The drivers' calls block, so each transaction is a function that takes a `Connection` and runs on one of the
+database's threads. Changing threads once per transaction costs a third of changing threads once per statement.
+`backend.Backend` is the port for the differences between SQLite and PostgreSQL.
 
 Layer: store. Source: docs/decisions/0003, 0005.
 """
@@ -33,7 +33,7 @@ from roomcast.store.sqlite import SqliteBackend
 
 _T = TypeVar("_T")
 
-#: Attempts at one transaction, the first included.
+#: Attempts at one transaction, including the first.
 _MAX_ATTEMPTS: Final = 6
 _POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
@@ -44,7 +44,7 @@ def sqlite_url(path: Path) -> str:
 
 
 def backend_for(options: DatabaseOptions) -> Backend:
-    """The backend for the URL's scheme.
+    """Return the backend for the URL's scheme.
 
     Raises:
         DatabaseUnreadable: the URL cannot be parsed, or names an unsupported database.
@@ -52,7 +52,7 @@ def backend_for(options: DatabaseOptions) -> Backend:
     try:
         url = make_url(options.url.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
-        # The URL is not shown, since a password in it cannot be recognised.
+        # The error does not contain the URL, since a password cannot be found in a URL that cannot be parsed.
         raise DatabaseUnreadable("in DATABASE_URL", "not a URL; use postgresql://user:password@host/name") from None
     if url.drivername in _POSTGRES:
         from roomcast.store.postgres import PostgresBackend
@@ -81,7 +81,7 @@ def translate_errors() -> Iterator[None]:
     except (OperationalError, InterfaceError, InternalError) as error:
         raise StoreUnavailable(f"the database did not answer: {driver_message(error)}") from error
     except DatabaseError as error:
-        # SQLite reports a damaged file as the base class. Its subclasses are bugs (a constraint, a wrong statement).
+        # SQLite reports a damaged file with the base class. The other subclasses are bugs (a constraint, bad SQL).
         if type(error) is not DatabaseError:
             raise
         raise StoreUnavailable(f"the database is damaged: {driver_message(error)}") from error
@@ -92,7 +92,7 @@ def translate_errors() -> Iterator[None]:
 
 
 class _Call:
-    """One call of `Database.read` or `Database.write`: the event loop may abandon it while a thread still runs it."""
+    """One call of `Database.read` or `Database.write`; the event loop may abandon it while a thread still runs it."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self.timeout_s = timeout_s
@@ -104,16 +104,16 @@ class _Call:
 
     @property
     def pending(self) -> bool:
-        """Whether the caller still waits for the result, so that an attempt is useful."""
+        """Whether the caller still waits for the result."""
         return not self._abandoned and (self._deadline is None or time.monotonic() < self._deadline)
 
     @contextmanager
     def running_on(self, connection: Connection) -> Iterator[None]:
-        """Lets `abort` interrupt this connection while the block runs.
+        """Let `abort` interrupt this connection while the block runs.
 
         Raises:
-            TimeoutError: the call was abandoned while it waited for the connection. The block must not run, since its
-                effects would follow an error that the caller has received.
+            TimeoutError: the call was abandoned while it waited for the connection. The block does not run, since the
+                caller has already received an error.
         """
         with self._guard:
             if not self.pending:
@@ -134,12 +134,12 @@ class _Call:
 
 
 class Database:
-    """An open database. `open` creates it, `close` ends it.
+    """An open database, created by `open`.
 
     Attributes:
-        lineage: Its epochs.
-        shared: Whether other processes may have it open too.
-        statements: How a batch of writes reads and writes its rows.
+        lineage: The epochs of the database.
+        shared: Whether other processes may have the database open too.
+        statements: The statements that read and write the rows of a batch.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
@@ -160,7 +160,7 @@ class Database:
         Raises:
             DataInUse: another process has the SQLite file open.
             ServerTooOld: the PostgreSQL server is older than the oldest supported version.
-            DatabaseUnreadable: any other reason.
+            DatabaseUnreadable: the database cannot be opened for any other reason.
         """
         database = cls(options)
         try:
@@ -180,11 +180,11 @@ class Database:
         await asyncio.to_thread(self._close)
 
     async def load_missing_epochs(self, ids: Collection[int] = (), *, newest: str | None = None) -> None:
-        """Read the table of epochs if another process has begun one that a statement just met.
+        """Read the table of epochs if a statement returned an epoch that this process does not know.
 
         Args:
             ids: Epoch ids of the rows that the statement returned.
-            newest: The current epoch in the statement's snapshot. If it is known, so are all ids of that snapshot.
+            newest: The newest epoch in the statement's snapshot. If it is known, all older epochs are known too.
         """
         known = self.lineage.epochs.keys() >= set(ids) and newest in {None, self.lineage.current}
         if not known and self.shared:
@@ -193,14 +193,14 @@ class Database:
     async def fetch(
         self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any] | None = None
     ) -> Sequence[AnyRow]:
-        """All rows of one query; see `read`."""
+        """Return all rows of one query; see `read`."""
         return await self.read(lambda connection: connection.execute(query, parameters).all())
 
     async def read(self, work: Callable[[Connection], _T]) -> _T:
         """Run ``work`` on a reading connection.
 
         Args:
-            work: Executes one statement, so that everything it reads is of one snapshot.
+            work: Must execute only one statement, so that all its rows come from one snapshot.
 
         Raises:
             StoreUnavailable: the database is unreachable, or the read took longer than ``read_timeout_s``.
@@ -219,13 +219,14 @@ class Database:
         Cancelling the caller does not cancel the transaction.
 
         Args:
-            work: Runs on the writer thread, and runs again from its start if another process made it fail.
+            work: Runs on the writer thread. Runs again from its start if the transaction failed and can be retried, for
+                example after a deadlock with another process or a loss of the connection before the commit.
             durable: Whether to return only after the commit has reached the disk. Otherwise a power failure may undo
-                the commit; the end of the process cannot.
+                the commit; a crash of this process cannot.
 
         Raises:
-            StoreUnavailable: nothing was written, unless the connection was lost while the commit was under way: then
-                the outcome is unknown.
+            StoreUnavailable: nothing was written; but if the connection was lost during the commit, the outcome is
+                unknown.
         """
         call = _Call(self._options.write_timeout_s if self.shared else None)
 
@@ -250,7 +251,7 @@ class Database:
                 call.abort(self._backend)
                 raise
             except asyncio.CancelledError:
-                # The thread goes on without a waiting caller; its time limit still holds.
+                # The thread continues without a waiting caller; its time limit still applies.
                 if call.timeout_s is not None:
                     loop.call_later(call.timeout_s, call.abort, self._backend)
                 raise
@@ -260,7 +261,7 @@ class Database:
             try:
                 return transact()
             except DBAPIError as error:
-                # The connection died while it was idle. SQLAlchemy has discarded the other connections of the pool too.
+                # The connection was lost before the commit. SQLAlchemy has discarded the pool's other connections.
                 lost = error.connection_invalidated and not call.committing
                 retryable = lost or self._backend.is_retryable(error)
                 if not retryable or attempt == _MAX_ATTEMPTS or not call.pending:

@@ -1,12 +1,12 @@
-"""Why a database cannot be opened. What fails later is `chat.errors.StoreUnavailable`.
+"""Errors raised while a database is opened. Later failures raise `chat.errors.StoreUnavailable`.
 
 The hierarchy::
 
     StoreError
-    ├── DataInUse           another process has the data directory
-    ├── DatabaseTooNew      the schema is of a newer version of roomcast
-    ├── ServerTooOld        the PostgreSQL server lacks a needed feature
-    └── DatabaseUnreadable  not a database, damaged, not reachable, or no permission
+    ├── DataInUse           another process has the database open
+    ├── DatabaseTooNew      a newer version of roomcast has migrated the schema
+    ├── ServerTooOld        the PostgreSQL server is older than the oldest supported version
+    └── DatabaseUnreadable  not a database, damaged, unreachable, or no permission
 
 Layer: store.
 """
@@ -41,7 +41,7 @@ class DatabaseUnreadable(StoreError):
 
     Attributes:
         url: Path or URL, without passwords.
-        reason: What the driver or the operating system said.
+        reason: Error message of the driver or of the operating system.
     """
 
     def __init__(self, url: str, reason: str) -> None:

@@ -1,4 +1,6 @@
-"""An advisory file lock that gives an SQLite database to one process. The kernel releases it when the process ends.
+"""An advisory file lock that allows only one process to open an SQLite database.
+
+The operating system releases the lock when the process ends.
 
 Layer: store.
 """
@@ -15,7 +17,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(descriptor: int) -> None:
-        # Locks one byte far behind the process id, which stays readable to others.
+        # Locks one byte far after the process id, so that other processes can still read the id.
         os.lseek(descriptor, 1024, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
@@ -37,7 +39,7 @@ class ExclusiveLock:
         """Take the lock without waiting.
 
         Raises:
-            DataInUse: another process holds it.
+            DataInUse: another process holds the lock.
             DatabaseUnreadable: the lock file cannot be opened.
         """
         try:

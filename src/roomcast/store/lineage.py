@@ -1,4 +1,6 @@
-"""The epochs of a database: a history that was lost or restored from a backup goes on in a new epoch.
+"""The epochs of a database.
+
+A new epoch begins when events that clients hold may have been lost, for example after a restore from a backup.
 
 Layer: store. Source: docs/decisions/0001.
 """
@@ -38,7 +40,7 @@ class Lineage:
 
     @property
     def epochs(self) -> Mapping[int, str]:
-        """Every known epoch by id, ascending. A change replaces the object, so its identity is a version."""
+        """Every known epoch by id, ascending. A change replaces the mapping, so the same object means no change."""
         return self._epochs
 
     @property
@@ -52,23 +54,23 @@ class Lineage:
         return self._epochs[self.current_id]
 
     def update_from_read(self, epochs: dict[int, str], *, known_before: Mapping[int, str]) -> None:
-        """Take over the table as a read found it.
+        """Replace the known epochs with the result of a read, unless that result may be older.
 
         Args:
-            epochs: Ascending by id.
-            known_before: `epochs` when the read began. If another thread has updated the lineage since, this read may
-                be the older one; then only a longer table is certainly newer.
+            epochs: The table as the read returned it, ascending by id.
+            known_before: The property `epochs` at the start of the read. If another thread has changed it since, the
+                result may be older than the known epochs, and only a longer result is certainly newer.
         """
         with self._guard:
             if self._epochs is known_before or len(epochs) > len(self._epochs):
                 self._replace(epochs)
 
     def update_from_write(self, epochs: dict[int, str]) -> None:
-        """Take over the table as a write transaction found it; no epoch begins before that transaction ends."""
+        """Replace the known epochs with the table that a write transaction read; its lock prevents new epochs."""
         with self._guard:
             self._replace(epochs)
 
     def _replace(self, epochs: dict[int, str]) -> None:
-        # Compared by content: after a second restore the table may have as many rows, or fewer, with other epochs.
+        # Compares contents, not lengths: after a second restore, the table may hold other epochs in no more rows.
         if epochs != self._epochs:
             self._epochs = epochs

@@ -1,4 +1,4 @@
-"""Upgrades the schema, before every start and for `roomcast migrate`.
+"""Upgrades the schema, at every start and for `roomcast migrate`.
 
 Layer: store.
 """
@@ -17,17 +17,17 @@ from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-#: The newest revision. Kept here so that most starts need not load the scripts; a test compares the two.
+#: The newest revision. A constant, so that most starts need not load the scripts; a test compares the two.
 HEAD: Final = "0001"
 
 
 async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str | None:
-    """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do so at once.
+    """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do this at once.
 
     Args:
         options: Where the database is.
-        new_epoch: After PostgreSQL was restored from a backup: begin an epoch, so that clients that hold lost events
-            receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
+        new_epoch: Begin a new epoch. Required after PostgreSQL was restored from a backup, so that clients
+            that hold lost events receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
 
     Returns:
         The revision before the upgrade; None for a new database.
@@ -36,7 +36,7 @@ async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str |
         DataInUse: another process has the SQLite file open.
         DatabaseTooNew: a newer version migrated the schema.
         ServerTooOld: the PostgreSQL server is older than the oldest supported version.
-        DatabaseUnreadable: any other reason.
+        DatabaseUnreadable: the database cannot be opened for any other reason.
     """
     return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch)
 
@@ -65,7 +65,7 @@ def _upgrade(connection: Connection) -> str | None:
     if before == HEAD:
         return before
 
-    # Imported only when an upgrade is needed, since Alembic takes a large part of the start-up time.
+    # Imported only when an upgrade is needed, since importing Alembic takes a large part of the start-up time.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory

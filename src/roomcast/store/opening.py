@@ -19,10 +19,10 @@ from roomcast.store.writer import WriterOptions
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store: both ports over one database.
+    """An open store: the implementations of both ports for one database.
 
     Attributes:
-        chats: Chats, their events, messages and members.
+        chats: The chats with their events, messages and members; also the writer.
         turns: The queue of AI turns.
         shared: Whether other processes may write to the same database.
     """
@@ -34,7 +34,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(options: DatabaseOptions, writer_options: WriterOptions | None = None) -> AsyncIterator[Store]:
-    """Migrate and open a database; on exit commit the submitted writes and close it.
+    """Migrate and open a database; on exit, commit the submitted writes and close it.
 
     Raises:
         StoreError: the database cannot be used; the text says what to do.
@@ -44,7 +44,7 @@ async def open_store(options: DatabaseOptions, writer_options: WriterOptions | N
     try:
         chats = SqlChatStore(database, writer_options)
         try:
-            # All writes pass through one writer, which the chat store is.
+            # All writes pass through one writer. The chat store is that writer.
             yield Store(chats, SqlTurnStore(database, chats), database.shared)
         finally:
             await chats.close()

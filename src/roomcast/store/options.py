@@ -1,4 +1,4 @@
-"""Where the database is, and its timeouts.
+"""The address of the database, and its timeouts.
 
 Layer: store.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-#: Connections that read, each with a thread of its own.
+#: Number of reading connections, each with its own thread.
 READERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
-    """Where the database is, and its timeouts.
+    """The address of the database, and its timeouts.
 
     Attributes:
         url: ``sqlite:///path`` or ``postgresql://user:password@host:port/name``. Left out of the ``repr``, since it may
@@ -22,7 +22,7 @@ class DatabaseOptions:
         synchronous: ``FULL``: an acknowledged message survives a power failure. ``OFF`` is for tests.
         busy_timeout_s: SQLite: how long a statement waits for a lock that another program (a backup) holds.
         read_timeout_s: Limit of one read, including the wait for a thread.
-        write_timeout_s: PostgreSQL: limit of one transaction including its retries; then its connection is closed.
+        write_timeout_s: PostgreSQL: limit of one transaction including its retries; after it, the connection is closed.
             Larger than ``statement_timeout_s``, so that the server ends a slow statement first.
         statement_timeout_s: PostgreSQL: limit of one statement. A transaction may be idle for half as long.
         connect_timeout_s: PostgreSQL: limit of one connection attempt to one host.

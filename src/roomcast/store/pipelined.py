@@ -1,8 +1,8 @@
-"""The rows of a batch on PostgreSQL, in two round trips whatever its size.
+"""Reads and writes the rows of a batch on PostgreSQL, in two round trips whatever the size of the batch.
 
-The first round trip locks and reads, the second writes and commits. Each is a pipeline of statements that take whole
-columns as arrays. So a chat's row is locked for little more than one round trip and one sync to the disk, and the
-texts of the statements never change, so that they are prepared once.
+The first round trip locks and reads, the second writes and commits. Each is a pipeline of statements whose parameters
+are whole columns, passed as arrays. So a chat's row is locked for little more than one round trip and one sync to the
+disk. The texts of the statements do not depend on the number of rows, so each statement is prepared once.
 
 Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"; docs/decisions/0005.
 """
@@ -27,8 +27,8 @@ from roomcast.store.rows import to_chat, to_event, to_ms
 from roomcast.store.statements import Changes, LoadedRows, RowKeys, added_members
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
-# "Explicit Locking": all processes lock in the order of the ids, so they cannot deadlock. The statements behind this
-# one take a later snapshot, which contains what the previous holder of the locks committed (READ COMMITTED).
+# "Explicit Locking": all processes lock in the order of the ids, so they cannot deadlock. The statements after this
+# one use a later snapshot, which contains the commits of the previous holder of the locks (READ COMMITTED).
 # The columns are named, since a prepared ``SELECT *`` fails once a newer version of roomcast has added a column.
 _CHATS: Final = """
     SELECT id, title, responder, created_at, last_activity_at, last_seq
@@ -62,14 +62,15 @@ _DELETE_MARKS: Final = """
     DELETE FROM outbox USING unnest(%s::text[], %s::bigint[]) AS done (chat_id, seq)
     WHERE outbox.chat_id = done.chat_id AND outbox.seq <= done.seq
 """
-# psycopg warns of each statement that the server skipped after a failed one. The error of that one is raised anyway.
+# After a failed statement, psycopg logs a warning for each statement that the server skips. The failure itself is
+# raised as an error anyway.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 _ARRAYS: Final = {BigInteger: "bigint[]", Integer: "integer[]", LargeBinary: "bytea[]"}
 
 
 class PipelinedStatements:
-    """Two pipelines, with row locks: for a server that several processes write to; see `statements.Statements`."""
+    """One pipeline each for `load` and `write`, with row locks, since several processes write; see `Statements`."""
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
@@ -91,7 +92,7 @@ class PipelinedStatements:
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """See `Statements`."""
-        # If the connection is lost while the commit is under way, its outcome is unknown: no retry.
+        # If the connection is lost during the commit, the outcome is unknown, so there is no retry.
         with _wrap_errors(connection, retryable=not last):
             raw = _driver_connection(connection)
             with raw.pipeline():
@@ -133,7 +134,7 @@ def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _send(raw: psycopg.Connection[Any], query: LiteralString, *parameters: Sequence[Any]) -> psycopg.Cursor[Any]:
-    """Send a query; the cursor has its rows when the pipeline block has ended."""
+    """Send a query. The cursor contains the rows after the end of the pipeline block."""
     return raw.cursor(row_factory=namedtuple_row).execute(query, [list(value) for value in parameters])
 
 
@@ -143,10 +144,10 @@ def _driver_connection(connection: Connection) -> psycopg.Connection[Any]:
 
 @contextmanager
 def _wrap_errors(connection: Connection, *, retryable: bool) -> Iterator[None]:
-    """Raise psycopg's errors as SQLAlchemy's, as SQLAlchemy does for its own statements.
+    """Convert psycopg's errors to SQLAlchemy's, as SQLAlchemy does for its own statements.
 
     Args:
-        connection: Discarded if the error shows that it is lost.
+        connection: Invalidated if the error shows that it is lost.
         retryable: Whether the transaction may be retried if the connection is lost.
     """
     try:

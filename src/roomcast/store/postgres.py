@@ -1,9 +1,9 @@
 """PostgreSQL through psycopg, shared by any number of processes; a dead process does not block the others.
 
-- The writing connection runs READ COMMITTED: a statement behind the lock on a chat's row sees what the previous holder
-  of that lock committed. The reading connections are in autocommit, since every read is one statement.
-- No connection is tested before use, which would cost one more statement each time. A transaction whose connection
-  turns out to be dead is retried on a new one.
+- The writing connection runs READ COMMITTED: a statement that follows the lock on a chat's row sees the commits of the
+  previous holder of that lock. The reading connections are in autocommit, since every read is one statement.
+- Connections are not tested before use, since a test would cost one more statement each time. A transaction whose
+  connection turns out to be dead is retried on a new connection.
 
 Layer: store. Source: PostgreSQL 15, "Transaction Isolation", "Explicit Locking", libpq "Connection Strings"; psycopg 3.
 """
@@ -32,7 +32,7 @@ _SCHEMA_LOCK: Final = int.from_bytes(b"roomcast", "big")
 #: Serialization failure, deadlock, and unique violation (two processes create the same chat). PostgreSQL has rolled
 #: back the transaction, and a retry sees what the other process committed.
 _RETRYABLE: Final = frozenset({"40001", "40P01", "23505"})
-#: A dead peer is detected after 25 s without traffic, or 20 s after unacknowledged data.
+#: A dead peer is detected after 25 s without traffic, or when sent data is not acknowledged for 20 s.
 _KEEPALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 
 
@@ -77,11 +77,12 @@ class PostgresBackend:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
-        """See `Backend`. Every process writes in the new epoch from its next transaction on."""
+        """See `Backend`. Every process uses the new epoch from its next write transaction on."""
         if not new_epoch and read_epochs(connection):
             return
-        # Every write transaction reads this table first and so holds a lock on it until its end. This lock waits for
-        # the running ones; later ones see the new row. So a chat's events never return to an earlier epoch.
+        # Every write transaction first reads this table and thus holds a lock on it until its end. The exclusive lock
+        # waits for running transactions; later ones see the new row. So a chat's events never return to an earlier
+        # epoch.
         connection.execute(text("LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE"))
         begin_epoch(connection)
 
@@ -102,23 +103,23 @@ class PostgresBackend:
             try:
                 duplicate.shutdown(socket.SHUT_RDWR)
             except OSError:
-                return  # The server has closed it meanwhile.
+                return  # The server has closed the connection.
 
     def _connect_args(self, *, writes: bool) -> dict[str, Any]:
         options = self._options
         settings = {
             "statement_timeout": f"{round(options.statement_timeout_s * 1000)}",
-            # Limits how long a process that stopped in mid-transaction keeps its row locks. Half the statement timeout,
-            # so that statements that wait for these locks have not timed out by then.
+            # Limits how long a process that stops in the middle of a transaction keeps its row locks. Half the
+            # statement timeout, so that the locks are released before statements that wait for them time out.
             "idle_in_transaction_session_timeout": f"{round(options.statement_timeout_s * 500)}",
             "default_transaction_read_only": "off" if writes else "on",
             "synchronous_commit": "on" if options.synchronous == "FULL" else "off",
-            # A plan that was cached while a table was empty keeps scanning the whole table. Planning each execution
+            # A plan that was cached while a table was empty would always scan the whole table. Planning each execution
             # costs less than it saves (docs/decisions/0005).
             "plan_cache_mode": "force_custom_plan",
-            # The rows that are read are recent, hence in memory; the default is for rotating disks.
+            # Most reads are of recent rows, which are in memory; the default is meant for rotating disks.
             "random_page_cost": "1.1",
-            # Compilation takes longer than any statement here.
+            # Compiling a statement would take longer than running it.
             "jit": "off",
         }
         given = self._url.query.get("options", "")
@@ -127,8 +128,8 @@ class PostgresBackend:
             **_KEEPALIVE,
             "connect_timeout": max(2, round(options.connect_timeout_s)),
             "application_name": "roomcast",
-            # Of several hosts, connect to the primary. Readers do too: a standby that lags would not show them what was
-            # just acknowledged.
+            # If the URL names several hosts, connect to the primary, for reads too: a standby that lags would not
+            # return a message that was just acknowledged.
             "target_session_attrs": "primary",
             **{key: value for key, value in self._url.query.items() if key != "options"},
             "options": f"{own} {given}".strip(),

@@ -21,17 +21,17 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970, rounded down."""
+    """Convert to milliseconds since 1970, rounded down."""
     return (moment - _START) // _MILLISECOND
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """An aware datetime in UTC."""
+    """Convert milliseconds since 1970 to an aware datetime in UTC."""
     return _START + milliseconds * _MILLISECOND
 
 
 def to_chat(row: AnyRow) -> StoredChat:
-    """A row of ``chats``."""
+    """Convert a row of ``chats``."""
     return StoredChat(
         id=row.id,
         title=row.title,
@@ -43,7 +43,7 @@ def to_chat(row: AnyRow) -> StoredChat:
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
-    """A row of ``events``; ``epochs`` maps the ids of the table ``epochs`` to the epochs."""
+    """Convert a row of ``events``; ``epochs`` maps the ids of the table ``epochs`` to the epochs."""
     return StoredEvent(
         chat_id=row.chat_id,
         seq=row.seq,
@@ -56,7 +56,7 @@ def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
 
 
 def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
-    """A row of ``messages``; ``epochs`` as in `to_event`."""
+    """Convert a row of ``messages``; ``epochs`` as in `to_event`."""
     return StoredMessage(
         id=row.id,
         chat_id=row.chat_id,

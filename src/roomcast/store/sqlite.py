@@ -1,8 +1,8 @@
 """SQLite: one connection writes, a few read.
 
-A write transaction takes the write lock at its start, since a transaction that upgrades its lock later can fail in a
-way that no retry cures. Before that it checks that the database file still exists, since SQLite goes on writing into a
-deleted file.
+A write transaction takes the write lock at its start, since a transaction that upgrades a read lock later can fail with
+an error that waiting does not resolve. Before that, it checks that the database file was not deleted or replaced, since
+SQLite continues to write to a deleted file.
 
 Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous".
 """
@@ -29,7 +29,7 @@ _CACHE_KIB: Final = 8_192
 
 
 class SqliteBackend:
-    """A database file that one process has open at a time; implements `backend.Backend`."""
+    """A database file that only one process may open; implements `backend.Backend`."""
 
     def __init__(self, url: URL, options: DatabaseOptions) -> None:
         self.shared = False
@@ -54,7 +54,7 @@ class SqliteBackend:
         )
 
         def set_up(connection: Any, _record: Any) -> None:
-            # Off, because the driver's own transaction control begins too late and leaves DDL outside.
+            # Turns off the driver's transaction control, which begins transactions too late and leaves DDL outside.
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {round(options.busy_timeout_s * 1000)}")
@@ -121,15 +121,18 @@ class SqliteBackend:
     def record_start(self, connection: Connection, /) -> None:
         """See `Backend`. Each start begins an epoch (docs/decisions/0001) and ends all leases."""
         begin_epoch(connection)
-        # No other process has the database open, so the workers that held leases are gone.
+        # No other process has the database open, so the workers that held leases have ended.
         connection.execute(update(turns).where(turns.c.status == "running").values(lease_until=0))
 
     def is_retryable(self, _error: DBAPIError, /) -> bool:
-        """See `Backend`. No other process writes, so a repetition would fail in the same way."""
+        """See `Backend`. No other process writes, so a retry would fail in the same way."""
         return False
 
     def abort(self, connection: Connection) -> None:
-        """See `Backend`. Not possible while the disk does not answer; ``busy_timeout_s`` bounds waits for locks."""
+        """See `Backend`. Does nothing.
+
+        A wait for the disk cannot be interrupted, and ``busy_timeout_s`` limits waits for locks.
+        """
 
     def _current_file_id(self) -> tuple[int, int] | None:
         try:

@@ -1,4 +1,4 @@
-"""The port through which a batch reads and writes its rows, and its implementation with one statement per table.
+"""The port through which a batch reads and writes its rows, and an implementation with one statement per table.
 
 Layer: store. Source: docs/design.md, "Events and seq".
 """
@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RowKeys:
-    """Which rows a batch has to read. Each list is sorted."""
+    """The keys of the rows that a batch must read. Each list is sorted."""
 
     chat_ids: Sequence[str]
     message_keys: Sequence[Pair]
@@ -37,13 +37,13 @@ class RowKeys:
 
 @dataclass(frozen=True, slots=True)
 class LoadedRows:
-    """The rows that exist.
+    """The rows that exist for the keys of a batch.
 
     Attributes:
-        chats: By id.
-        sent: Events of messages that are stored already, by chat and ``client_msg_id``.
-        members: Chat and user of the memberships that exist.
-        claims: The valid claims on running turns, by turn id.
+        chats: Chats by id.
+        sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
+        members: Existing memberships, as pairs of chat and user.
+        claims: Valid claims on running turns, by turn id.
     """
 
     chats: dict[str, StoredChat] = field(default_factory=dict)
@@ -53,12 +53,12 @@ class LoadedRows:
 
 
 class Changes(NamedTuple):
-    """What a batch writes.
+    """The changes that a batch writes.
 
     Attributes:
         updated_chats: Chats with a new head.
         inserts: New rows by table; all rows of a table have the same columns.
-        memberships: When the member was added; None removes the member.
+        memberships: By chat and user, the time at which the user is added; None removes the user.
         ended_turns: Ids of turns that are done.
         published: Pairs of chat id and the seq up to which outbox marks are deleted.
     """
@@ -82,16 +82,16 @@ class Statements(Protocol):
         Args:
             connection: Inside a transaction.
             keys: Not empty.
-            lineage: Updated if the implementation reads the epochs as well.
+            lineage: Is updated if the implementation reads the epochs too.
         """
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """Write the changes.
 
         Args:
-            connection: The same.
+            connection: Inside the same transaction.
             changes: Not empty.
-            last: No statement follows in this transaction, so the implementation may commit it too.
+            last: Whether no other statement follows in this transaction, so that the implementation may also commit it.
         """
 
 
@@ -104,7 +104,7 @@ _DELETE_MEMBER: Final = delete(members).where(
     members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
 )
 _DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
-# The pairs of a batch as rows of two columns. SQLite uses no index for ``(a, b) IN ((…), (…))`` with several pairs.
+# The pairs of a batch as a table. SQLite uses no index for ``(a, b) IN ((…), (…))`` with several pairs.
 _PAIRS: Final = func.json_each(bindparam("pairs")).table_valued("value", name="pairs")
 _FIRST: Final = func.json_extract(_PAIRS.c.value, "$[0]", type_=String)
 _SECOND: Final = func.json_extract(_PAIRS.c.value, "$[1]", type_=String)
@@ -123,7 +123,7 @@ _END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(s
 
 
 class PlainStatements:
-    """One statement per table, without row locks: for an embedded database that one process writes to."""
+    """One statement per table, without row locks: for an embedded database with one writing process."""
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
@@ -157,7 +157,7 @@ class PlainStatements:
 
 
 def added_members(changes: Changes) -> list[dict[str, Any]]:
-    """Rows of the members that the changes add."""
+    """The rows to insert into ``members``."""
     return [
         {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
         for (chat, user), at in changes.memberships.items()

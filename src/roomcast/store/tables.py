@@ -1,6 +1,7 @@
 """The schema that the code expects. The migrations create it; a test compares the two.
 
-Times are integers, milliseconds since 1970 in UTC: every database sorts them, and the wire format is no finer.
+Times are integers, milliseconds since 1970 in UTC: all databases sort them alike, and the wire format has the same
+resolution.
 
 Layer: store. Source: docs/design.md, "Events and seq"; docs/decisions/0001 for the epochs.
 """
@@ -34,14 +35,15 @@ METADATA: Final = MetaData(
     }
 )
 
-# Compared by bytes, as in SQLite. That is faster, and an update of the system's collations does not corrupt an index.
+# The collation C compares bytes, as SQLite does. It is faster, and an update of the operating system's collations
+# cannot corrupt an index.
 _ID = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), "postgresql")
 _TRACE = String(64)
 
 epochs: Final = Table(
     "epochs",
     METADATA,
-    # AUTOINCREMENT never reuses an id, not even that of a deleted row.
+    # AUTOINCREMENT never reuses an id, not even the id of a deleted row.
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("epoch", String(MAX_EPOCH_CHARS), nullable=False, unique=True),
     Column("started_at", BigInteger, nullable=False),
@@ -84,13 +86,13 @@ messages: Final = Table(
     Column("role", String(8), nullable=False),
     Column("content", Text, nullable=False),
     Column("user_id", _ID),
-    # Ids of clients, or ``turn:`` and a UUID.
+    # Chosen by the client; in the answer to a turn, ``turn:`` and the id of the turn.
     Column("client_msg_id", _ID),
     Column("status", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
     # Finds a page of messages.
     UniqueConstraint("chat_id", "seq"),
-    # Makes sends idempotent; NULLs are distinct.
+    # Makes sends idempotent. NULLs do not conflict with each other.
     UniqueConstraint("chat_id", "client_msg_id"),
 )
 
@@ -117,7 +119,7 @@ turns: Final = Table(
     Column("id", _ID, primary_key=True),
     Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
     Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
-    # Of the message to answer; the order of the turns of one chat.
+    # The seq of the message to answer. Turns of one chat are claimed in this order.
     Column("seq", BigInteger, nullable=False),
     Column("responder", String(64), nullable=False),
     Column("status", String(16), nullable=False),

@@ -44,7 +44,7 @@ class SqlTurnStore:
     """See `chat.ports.TurnStore` for what each method guarantees.
 
     Args:
-        database: Open.
+        database: An open database.
         writer: The writer of this database.
     """
 
@@ -55,7 +55,7 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
-        # Not durable: a power failure ends the worker too, so the next claim may get the same generation again.
+        # Not durable: a power failure that undoes the claim also ends the worker, so its generation may be reused.
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
             if found is None:

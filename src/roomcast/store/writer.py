@@ -1,7 +1,7 @@
-"""Group commit: the commands that arrive during one commit share the next one.
+"""Group commit: the commands that arrive during one commit share the next commit.
 
-A commit costs one sync to the disk whatever its size. So throughput grows with the number of senders, while a single
-sender waits no longer. Every write to the database passes through here.
+A commit costs one sync to the disk, whatever its size. So throughput grows with the number of senders, while a single
+sender waits no longer than without batches. Every write to the database passes through this module.
 
 Layer: store.
 """
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
-    """Bounds of the writer.
+    """Limits of the writer.
 
     Attributes:
-        max_batch: Commands in one transaction. A statement's parameters must stay below SQLite's limit of 32,766.
-        max_waiting: Commands that may wait, each with at most one message. Further ones raise `StoreBusy`.
+        max_batch: Commands in one transaction. Must keep a statement's parameters below SQLite's limit of 32,766.
+        max_waiting: Commands that may wait, each with at most one message. Further commands raise `StoreBusy`.
     """
 
     max_batch: int = 256
@@ -48,8 +48,8 @@ class Writer:
     """Commits commands in the order of their arrival.
 
     Args:
-        database: Open; this is its only writer.
-        options: Bounds.
+        database: An open database; this must be its only writer.
+        options: Limits of the writer.
     """
 
     def __init__(self, database: Database, options: WriterOptions | None = None) -> None:
@@ -60,14 +60,14 @@ class Writer:
         self._closed = False
 
     async def submit(self, command: Command) -> Any:
-        """Run one command; returns its result after the commit has reached the disk (see `batch.is_durable`).
+        """Run one command and return its result after the commit has reached the disk (but see `batch.is_durable`).
 
         Cancelling the caller does not cancel the command.
 
         Raises:
             ChatError: the command was rejected.
-            StoreBusy: the command was not tried: too many are waiting, or the writer is closed.
-            StoreUnavailable: the command failed; see `Database.write` for the case that its outcome is unknown.
+            StoreBusy: too many commands are waiting, or the writer is closed; the command was not run.
+            StoreUnavailable: the command failed, or its outcome is unknown (see `Database.write`).
         """
         if self._closed:
             raise StoreBusy("the database is closed")
@@ -119,7 +119,7 @@ class Writer:
             outcomes = [error] * len(batch)
         except Exception as error:
             if len(batch) > 1:
-                # The database rejects one of the commands (a constraint). Committed alone, only that one fails.
+                # The database rejects one of the commands (a constraint). Committed singly, only that command fails.
                 logger.exception("batch failed, committing its writes one by one", extra={"writes": len(batch)})
                 for submitted in batch:
                     await self._commit([submitted])

@@ -12,9 +12,9 @@ from roomcast.store.tables import METADATA
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=METADATA,
-    # SQLite cannot alter a table in place.
+    # Changes a table by copying it, since ALTER TABLE in SQLite supports few changes.
     render_as_batch=True,
-    # DDL takes part in the transaction (see `SqliteBackend.engine`), so an interrupted upgrade leaves the old schema.
+    # DDL runs inside the transaction (see `SqliteBackend.engine`), so an interrupted upgrade leaves the old schema.
     transactional_ddl=True,
 )
 with context.begin_transaction():

@@ -8,7 +8,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Compared by bytes, as in SQLite. That is faster, and an update of the system's collations does not corrupt an index.
+# The collation C compares bytes, as SQLite does. It is faster, and an update of the operating system's collations
+# cannot corrupt an index.
 ID = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
 
 
@@ -98,7 +99,7 @@ def upgrade() -> None:
     op.create_index("ix_turns_queue", "turns", ["status", "lease_until"])
     op.create_index("ix_turns_chat", "turns", ["chat_id", "status", "seq"])
     if op.get_bind().dialect.name == "postgresql":
-        # Each message leaves a dead row in these two tables, so vacuum runs by count, not by share of the table.
+        # Each message leaves a dead row in both tables. By default, autovacuum waits until 20% of the rows are dead.
         for table in ("chats", "outbox"):
             op.execute(
                 f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000)"
