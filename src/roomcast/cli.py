@@ -1,6 +1,6 @@
 """The `roomcast` command.
 
-Exit codes: 0 success (Ctrl-C included), 1 failure, 2 invalid options or environment. An expected failure prints one
+Exit codes: 0 success (Ctrl-C included), 1 failure, 2 invalid options or environment, 130 Ctrl-C before the start. An expected failure prints one
 line; a traceback is a bug. Imports are inside the commands, so that ``--help`` is fast.
 
 Layer: cli.

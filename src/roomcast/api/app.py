@@ -52,7 +52,7 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
     logger.error("database unavailable: %s", error, extra={"path": request.scope["path"]})
     return problem_response(
         503,
-        "the database is unavailable; repeat the request with the same clientMsgId, so that the message is stored once",
+        "the database is unavailable; repeat the request (a message with the same clientMsgId is stored once)",
         headers={"Retry-After": "1"},
     )
 

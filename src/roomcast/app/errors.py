@@ -14,5 +14,5 @@ class TaskFailed(AppError):
     """A background task ended without being stopped."""
 
     def __init__(self, name: str, error: BaseException | None) -> None:
-        cause = "it ended without an error" if error is None else f"{type(error).__name__}: {error}"
-        super().__init__(f"the {name} failed, so the process ended ({cause}); see the log for its traceback")
+        cause = "ended without an error" if error is None else f"failed ({type(error).__name__}: {error}; see the log)"
+        super().__init__(f"the {name} {cause}, so the process ended")
