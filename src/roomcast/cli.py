@@ -1,7 +1,8 @@
 """The `roomcast` command.
 
-Exit codes: 0 success (Ctrl-C included), 1 failure, 2 invalid options or environment, 130 Ctrl-C before the start. An expected failure prints one
-line; a traceback is a bug. Imports are inside the commands, so that ``--help`` is fast.
+Exit codes: 0 success (an ordinary Ctrl-C included), 1 failure, 2 invalid options or environment, 130 Ctrl-C before the
+servers have started. An expected failure prints one line; a traceback is a bug. Imports are inside the commands, so
+that ``--help`` is fast.
 
 Layer: cli.
 """

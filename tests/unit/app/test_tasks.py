@@ -34,7 +34,7 @@ async def test_a_task_that_returns_ends_the_process() -> None:
     tasks = BackgroundTasks(failed, 1.0)
     tasks.start("worker", leave())
     await failed.wait()
-    with pytest.raises(TaskFailed, match="the worker failed"):
+    with pytest.raises(TaskFailed, match="the worker ended without an error"):
         tasks.check()
 
 
