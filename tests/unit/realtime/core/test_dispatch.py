@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import builtins
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import ConnectionRefusedError, Server  # noqa: A004 - python-socketio's name
+
+
+def fails(*args: Any) -> None:
+    raise LookupError("on purpose")
+
+
+async def fails_later(*args: Any) -> None:
+    await asyncio.sleep(0)
+    raise LookupError("on purpose")
+
+
+@pytest.mark.parametrize("handler", [fails, fails_later, lambda *args: object()], ids=["now", "later", "no JSON"])
+async def test_a_failing_handler_is_logged_and_reported_and_its_event_is_not_acknowledged(
+    peer: Any, settle: Any, recording: Any, caplog: pytest.LogCaptureFixture, handler: Any
+) -> None:
+    server = Server(observer=recording)
+    server.on("work", handler)
+    server.on("echo", lambda sid, value: value)
+    client = peer(server)
+    await client.enter()
+    client.say('420["work"]', '421["echo",2]')
+    await settle()
+    assert client.transport.texts == ["431[2]"]
+    assert [event for _, event, _ in recording.of("handler_failed")] == ["work"]
+    (record,) = caplog.records
+    assert record.getMessage() == "handler of 'work' in '/' failed"
+    assert record.exc_info
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "reported"),
+    [
+        (ConnectionRefusedError("not you", {"code": 7}), '{"message":"not you","data":{"code":7}}', 0),
+        (builtins.ConnectionRefusedError("a detail"), '{"message":"Connection refused by server"}', 0),
+        (LookupError("a detail"), '{"message":"Internal server error"}', 1),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_exception_of_a_connect_handler_rejects_the_client_without_its_details(
+    peer: Any, settle: Any, recording: Any, error: Exception, message: str, reported: int, later: bool
+) -> None:
+    server = Server(observer=recording)
+
+    def connect(sid: str, environ: Any) -> None:
+        raise error
+
+    async def connect_later(sid: str, environ: Any) -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    server.on("connect", connect_later if later else connect)
+    client = peer(server)
+    client.say("40")
+    await settle()
+    assert client.transport.texts == [f"44{message}"]
+    assert len(recording.of("handler_failed")) == reported
+    assert server.engine.used_hub("/") is None
+
+
+@pytest.mark.parametrize("handler", [fails, fails_later])
+async def test_a_socket_is_removed_although_its_disconnect_handler_fails(
+    peer: Any, settle: Any, recording: Any, handler: Any
+) -> None:
+    server = Server(observer=recording)
+    server.on("disconnect", handler)
+    client = peer(server)
+    await client.enter()
+    client.say("41")
+    await settle()
+    assert [event for _, event, _ in recording.of("handler_failed")] == ["disconnect"]
+    assert server.engine.used_hub("/") is None
+
+
+@pytest.mark.parametrize("callback", [fails, fails_later])
+async def test_a_failing_acknowledgement_callback_is_reported(
+    peer: Any, settle: Any, recording: Any, callback: Any
+) -> None:
+    server = Server(observer=recording)
+    client = peer(server)
+    sid = await client.enter()
+    await server.emit("question", to=sid, callback=callback)
+    client.say("430[1]")
+    await settle()
+    assert [event for _, event, _ in recording.of("handler_failed")] == ["ack"]
+    assert server.connections == 1
+
+
+async def test_return_values_become_the_arguments_of_the_acknowledgement(peer: Any, settle: Any) -> None:
+    server = Server()
+    values = {"none": None, "one": 1, "list": [1, 2], "several": (1, 2)}
+    server.on("now", lambda sid, name: values[name])
+
+    async def later(sid: str, name: str) -> Any:
+        await asyncio.sleep(0)
+        return values[name]
+
+    server.on("later", later)
+    client = peer(server)
+    await client.enter()
+    for event in ("now", "later"):
+        client.say(*(f'42{number}["{event}","{name}"]' for number, name in enumerate(values)))
+        client.say(f'42["{event}","one"]')
+        await settle(20)
+        assert client.transport.texts == ["430[]", "431[1]", "432[[1,2]]", "433[1,2]"]
+        client.transport.messages.clear()
