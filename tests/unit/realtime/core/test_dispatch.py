@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import ConnectionRefusedError, Server  # noqa: A004 - python-socketio's name
+from roomcast.realtime import ConnectionRefusedError, Namespace, Server  # noqa: A004 - python-socketio's name
 
 
 def fails(*args: Any) -> None:
@@ -112,3 +112,46 @@ async def test_return_values_become_the_arguments_of_the_acknowledgement(peer: A
         await settle(20)
         assert client.transport.texts == ["430[]", "431[1]", "432[[1,2]]", "433[1,2]"]
         client.transport.messages.clear()
+
+
+async def test_an_event_that_a_namespace_class_does_not_handle_is_not_acknowledged(
+    peer: Any, settle: Any, recording: Any
+) -> None:
+    class Forwarding(Namespace):
+        async def trigger_event(self, event: str, *args: Any) -> Any:
+            return await super().trigger_event(event, *args)
+
+    server = Server(observer=recording)
+    server.register_namespace(Forwarding("/"))
+    client = peer(server)
+    await client.enter()
+    client.say('420["unknown"]')
+    await settle()
+    assert client.transport.texts == []
+    assert recording.of("handler_failed") == []
+
+
+async def test_a_handler_can_read_whether_its_event_is_to_be_acknowledged(peer: Any) -> None:
+    server = Server()
+    wanted: list[bool] = []
+    server.on("work", lambda sid: wanted.append(server.socket(sid).ack_wanted))
+    client = peer(server)
+    await client.enter()
+    client.say('42["work"]', '420["work"]', '42["work"]')
+    assert wanted == [False, True, False]
+
+
+async def test_a_connect_handler_is_cancelled_when_the_server_stops(peer: Any, settle: Any) -> None:
+    server = Server()
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        await asyncio.Event().wait()
+
+    client = peer(server)
+    client.say("40")
+    await settle()
+    (task,) = server.engine.tasks
+    await server.engine.abort()
+    assert task.cancelled()
+    assert server.engine.used_hub("/") is None
