@@ -4,15 +4,15 @@ May import: nothing of roomcast; the standard library only.
 
 | module | what |
 |---|---|
-| ``engineio`` | packets and polling payloads |
+| ``engineio`` | Engine.IO packets and polling payloads |
 | ``engineio_http`` | query strings, and the checks of a request before it reaches a session |
 | ``engineio_refusals`` | the HTTP error codes, and the exceptions that carry them |
-| ``engineio_effects`` | what the caller of a session has to do |
-| ``engineio_session`` | one session: handshake, heartbeat, polling, upgrade, close |
-| ``socketio`` | packets, text and binary |
-| ``socketio_session`` | the namespaces and pending acks of one connection |
-| ``websocket_frames`` | server frames as bytes |
-| ``strict_json`` | JSON in and out, bounded |
+| ``engineio_effects`` | the actions that an Engine.IO session returns for its caller to carry out |
+| ``engineio_session`` | one Engine.IO session: handshake, heartbeat, polling, upgrade, close |
+| ``socketio`` | Socket.IO packets, text and binary |
+| ``socketio_session`` | one Socket.IO session: the namespaces and pending acks of a connection |
+| ``websocket_frames`` | encoding of the data frames that a server sends |
+| ``strict_json`` | JSON parsing with limits, and JSON encoding |
 | ``limits`` | every limit and timeout |
-| ``errors`` | errors of this side and of the peer; the closed list of the peer's faults |
+| ``errors`` | errors of the caller and of the peer; the closed list of the peer's faults |
 """

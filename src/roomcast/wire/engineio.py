@@ -1,6 +1,6 @@
 """Engine.IO v4 packets and polling payloads.
 
-An encoded packet is ``str`` or ``bytes``. ``str`` is text with the type digit in front (``4hello``). ``bytes`` is a
+An encoded packet is ``str`` or ``bytes``. ``str`` is text that begins with the type digit (``4hello``). ``bytes`` is a
 binary message, sent unchanged over websocket and as ``b<base64>`` over polling.
 
 Layer: wire (standard library only). Source: Engine.IO protocol v4, "Packet encoding"; engine.io-parser 5.
@@ -18,7 +18,7 @@ from typing import Final
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
 from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 
-# "Packet encoding", "HTTP long-polling": the record separator stands between the packets of a payload.
+# "Packet encoding", "HTTP long-polling": this character separates the packets of a payload.
 SEPARATOR: Final = "\x1e"
 _SEPARATOR_BYTES: Final = SEPARATOR.encode()
 
@@ -45,7 +45,7 @@ class Packet:
 
     Attributes:
         type: Packet type.
-        data: The text behind the type digit, which may be empty; ``bytes`` only with ``MESSAGE``.
+        data: The text after the type digit, which may be empty; ``bytes`` only with ``MESSAGE``.
     """
 
     type: PacketType
@@ -88,15 +88,15 @@ def decode_text(data: bytes) -> str:
 
 
 def encode_payload(packets: Iterable[str | bytes]) -> bytes:
-    """The body of a polling response.
+    """Encode the body of a polling response.
 
-    Payloads may be joined with ``SEPARATOR``, so that a part which is encoded once can go to many sessions.
+    Payloads may be joined with ``SEPARATOR``, so that packets can be encoded once and sent to many sessions.
 
     Args:
         packets: Encoded packets, in order.
 
     Raises:
-        EncodeError: a text packet contains the separator. JSON escapes it, so only a raw Engine.IO message can.
+        EncodeError: a text packet contains the separator. Only a raw Engine.IO message can, since JSON escapes it.
     """
     encoded = []
     for packet in packets:
@@ -112,11 +112,11 @@ def encode_payload(packets: Iterable[str | bytes]) -> bytes:
 def decode_payload(body: bytes, limits: Limits = DEFAULT_LIMITS) -> Iterator[Packet]:
     """Decode the body of a POST, packet by packet.
 
-    Lazy, since Node also processes the packets before an invalid one.
+    Decoding is lazy, so that the packets before an invalid packet are processed, as in Node.
 
     Raises:
-        RemoteError: before the first packet ``TOO_LARGE``, ``TOO_MANY_PACKETS`` or ``BAD_UTF8``; at an invalid packet
-            the fault of `decode_packet`.
+        RemoteError: ``TOO_LARGE``, ``TOO_MANY_PACKETS`` or ``BAD_UTF8`` before the first packet; a fault of
+            `decode_packet` at an invalid packet.
     """
     if len(body) > limits.max_payload_bytes:
         raise RemoteError(Fault.TOO_LARGE, f"{len(body)} bytes; the limit is {limits.max_payload_bytes}")

@@ -1,4 +1,4 @@
-"""The effects of a call of `engineio_session.EngineSession`, as data. The caller carries them out in order.
+"""The effects that a method of `engineio_session.EngineSession` returns. The caller carries them out in order.
 
 Layer: wire (standard library only).
 """
@@ -14,7 +14,7 @@ from roomcast.wire.errors import RemoteError
 
 @unique
 class CloseReason(StrEnum):
-    """Why a session ended; the values are those of Node."""
+    """Why a session ended. The values are the same as in Node."""
 
     PING_TIMEOUT = "ping timeout"
     TRANSPORT_CLOSE = "transport close"
@@ -46,7 +46,7 @@ class SendOnCandidate:
 
 @dataclass(slots=True)
 class ReleasePoll:
-    """Answer the pending poll now, with the queued packets or else with one NOOP packet."""
+    """Answer the pending poll now, with the queued packets or, if there are none, with one NOOP packet."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Upgraded:
 
 @dataclass(slots=True)
 class CloseCandidate:
-    """Close the candidate. The session continues over polling."""
+    """Close the candidate. The session continues over polling, unless `Closed` follows."""
 
 
 @dataclass(slots=True)
@@ -69,8 +69,8 @@ class Closed:
     """The session has ended. Remove its sid; over websocket, write the queued packets and close the connection.
 
     Attributes:
-        reason: For the application.
-        error: The violation of the protocol that caused it, if any, for logs and metrics.
+        reason: Why the session ended, for the application.
+        error: The protocol violation that ended the session, if any, for logs and metrics.
     """
 
     reason: CloseReason

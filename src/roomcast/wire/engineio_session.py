@@ -1,11 +1,11 @@
 """One Engine.IO v4 session, from handshake to close.
 
 Sans-I/O: holds no socket, task, clock or queue. The caller passes in the input and the time, and carries out the
-returned effects in order. Messages to the client do not pass through here: the caller writes them to the transport
-that ``transport`` names, unless ``state`` is closing or closed.
+returned effects in order. Messages to the client do not pass through this class: the caller writes them to the
+transport that ``transport`` names, unless ``state`` is closing or closed.
 
 Layer: wire (standard library only). Source: Engine.IO protocol v4, whose sections are quoted; engine.io 6
-``lib/socket.ts`` and ``lib/transports/polling.ts`` ("Node") where the document leaves the behaviour open.
+``lib/socket.ts`` and ``lib/transports/polling.ts`` ("Node") where the protocol does not specify the behaviour.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NOOP_PACKET: Final = PacketType.NOOP.value
 PROBE: Final = "probe"
 PROBE_REPLY: Final = PacketType.PONG.value + PROBE
 
-# A ping that is late by at most this share of the ping timeout leaves the client less time for its pong.
+# If a ping is late by at most this share of the ping timeout, the deadline of its pong is not extended.
 _TIMER_SLACK: Final = 0.1
 
 
@@ -50,8 +50,8 @@ class State(Enum):
 
     OPENING = "opening"
     OPEN = "open"
-    UPGRADING = "upgrading"  # a candidate websocket has connected and not sent its probe
-    PROBED = "probed"  # its probe is answered; polls are answered at once until the UPGRADE packet arrives
+    UPGRADING = "upgrading"  # a candidate websocket has connected but has not sent its probe
+    PROBED = "probed"  # the probe was answered; polls are answered at once until the UPGRADE packet arrives
     CLOSING = "closing"  # closed by the server over polling; the next poll fetches the queue and the CLOSE packet
     CLOSED = "closed"
 
@@ -87,9 +87,9 @@ TRANSITIONS: Final[dict[tuple[State, Trigger], State]] = {
     (State.CLOSING, Trigger.END): State.CLOSED,
 }
 
-# A candidate websocket is connected.
+# States in which a candidate websocket is connected.
 _ATTACHED: Final = frozenset({State.UPGRADING, State.PROBED})
-# Messages of the client are passed to the application.
+# States in which messages of the client are passed to the application.
 _READING: Final = frozenset({State.OPEN, *_ATTACHED})
 
 
@@ -99,8 +99,8 @@ _NOTHING: Final[tuple[Effect, ...]] = ()
 class EngineSession:
     """The state of one session.
 
-    ``now`` is monotonic seconds in every method. On a closed session all methods return no effects, so that callers
-    need not check for late callbacks.
+    ``now`` is monotonic seconds in every method. On a closed session, the methods for input, timers and lost
+    connections return no effects, so callers need not check whether a callback is late.
 
     Attributes:
         sid: Session id.
@@ -159,7 +159,7 @@ class EngineSession:
         return self._state
 
     def open(self, now: float) -> str:
-        """Start the heartbeat; returns the OPEN packet.
+        """Start the heartbeat and return the OPEN packet.
 
         "Handshake": the packet has exactly these keys; times are in milliseconds.
         """
@@ -181,7 +181,7 @@ class EngineSession:
     def next_deadline(self) -> float:
         """When to call ``check_deadlines`` next; infinity once the session is closed.
 
-        It changes with each input. A timer that fires before it has to be set again.
+        The deadline may change with each input. If a timer fires too early, set it again.
         """
         return min(self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline)
 
@@ -198,8 +198,8 @@ class EngineSession:
             effects.append(self._abandon_upgrade())
         if self._next_ping <= now:
             timeout_s = self._timeouts.ping_timeout_s
-            # "Heartbeat": the client expects interval plus timeout, and a coarse timer must not extend it. After a
-            # longer delay of the ping, the client gets the full timeout.
+            # "Heartbeat": the client expects interval plus timeout, so a coarse timer must not extend the deadline. If
+            # the delay is longer, the client gets the full timeout.
             late = now - self._next_ping > timeout_s * _TIMER_SLACK
             self._pong_deadline = (now if late else self._next_ping) + timeout_s
             self._next_ping = math.inf
@@ -209,7 +209,7 @@ class EngineSession:
     # -- websocket ----------------------------------------------------------------------------------------------------
 
     def receive(self, data: str | bytes, now: float) -> Sequence[Effect]:
-        """Process one message of the session's websocket: ``str`` from a text frame, ``bytes`` from a binary one."""
+        """Process one message of the session's websocket: ``str`` from a text frame, ``bytes`` from a binary frame."""
         if self._state is not State.OPEN:
             return _NOTHING
         if not isinstance(data, str):
@@ -235,7 +235,7 @@ class EngineSession:
     def poll_started(self, now: float) -> Sequence[Effect]:
         """A GET request arrived.
 
-        Without effects the poll is pending: answer it when a packet is queued, and call ``poll_answered``.
+        If no effects are returned, the poll is pending: answer it when a packet is queued, then call ``poll_answered``.
 
         Raises:
             RequestRefused: carry out its ``effects``, which may concern the earlier poll, then answer with the error.
@@ -301,7 +301,7 @@ class EngineSession:
         return effects
 
     def post_dropped(self) -> None:
-        """The POST was answered without reading its body (413 for an oversize one). As in Node, the session stays."""
+        """The POST was answered without reading its body (413 if too large). As in Node, the session stays open."""
         self._post_pending = False
 
     def post_aborted(self) -> Sequence[Effect]:
@@ -316,7 +316,7 @@ class EngineSession:
     def candidate_attached(self, now: float) -> None:
         """A websocket with this sid requests the upgrade and becomes the candidate.
 
-        "WebSocket": a client must not open more than one websocket per session; a further one is closed.
+        "WebSocket": a client must not open more than one websocket per session; an additional one is closed.
 
         Raises:
             UpgradeRefused: complete the websocket handshake, then close the websocket. The session is unchanged.
@@ -328,7 +328,10 @@ class EngineSession:
         self._upgrade_deadline = now + self._timeouts.upgrade_timeout_s
 
     def receive_candidate(self, data: str | bytes, now: float) -> Sequence[Effect]:
-        """Process one message of the candidate: the probe, then UPGRADE ("Upgrade"). Any other closes the candidate."""
+        """Process one message of the candidate: the probe, then UPGRADE ("Upgrade").
+
+        Any other message closes the candidate.
+        """
         if self._state not in _ATTACHED:
             return _NOTHING
         if data == PacketType.PING + PROBE:
@@ -355,8 +358,8 @@ class EngineSession:
     def close(self, now: float) -> Sequence[Effect]:
         """Close the session from the server's side.
 
-        Over websocket, or with a pending poll, it ends at once. Otherwise it waits at most ``close_timeout_s`` for the
-        poll that fetches the queued packets and the CLOSE packet.
+        Over websocket, or with a pending poll, the session ends at once. Otherwise it waits at most ``close_timeout_s``
+        for the poll that fetches the queued packets and the CLOSE packet.
         """
         if self._state in {State.CLOSING, State.CLOSED}:
             return _NOTHING
@@ -396,7 +399,7 @@ class EngineSession:
             case PacketType.PING:
                 # "From v3 to v4": only the server sends pings. Node: "invalid heartbeat direction".
                 return self._end(CloseReason.TRANSPORT_ERROR)
-            case _:  # OPEN, UPGRADE, NOOP: Node ignores them
+            case _:  # OPEN, UPGRADE, NOOP: ignored, as in Node
                 return _NOTHING
 
     def _require_polling(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Errors of this side of the wire, and errors of the peer.
+"""Errors of the caller, and errors of the peer.
 
     WireError
     ├── LocalError             a bug of the caller
@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum, unique
 from typing import Final
 
-# Longer input of the peer is truncated in messages, so that each stays one short log line.
+# Longer input of the peer is truncated in error messages, so that each message is one short log line.
 _QUOTE_LENGTH: Final = 40
 
 
@@ -74,7 +74,7 @@ class RemoteError(WireError):
     """The peer violated the protocol: close its session and count the fault.
 
     Attributes:
-        fault: Which violation.
+        fault: The kind of violation.
         detail: One line for the log. Quoted input of the peer is escaped and truncated.
     """
 
@@ -85,7 +85,7 @@ class RemoteError(WireError):
 
 
 def quote(text: object) -> str:
-    """Input of the peer as one short, escaped line for a message or a log."""
+    """Return input of the peer as one short, escaped line for an error message or a log."""
     if isinstance(text, str | bytes) and len(text) > _QUOTE_LENGTH:
         return f"{text[:_QUOTE_LENGTH]!a}… ({len(text)} in all)"
     return ascii(text)

@@ -1,7 +1,7 @@
 """Every limit and timeout of the wire protocols.
 
-Layer: wire (standard library only). Source: defaults of socket.io 4.8 where Node has the limit; the advisory or the
-reason for those that it lacks.
+Layer: wire (standard library only). Source: the defaults of socket.io 4.8 ("Node"). If Node has no such limit, the
+attribute's description gives the advisory or the reason.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes and counts. All are inclusive: the value itself is accepted.
+    """Sizes and counts. All limits are inclusive: the value itself is accepted.
 
     Attributes:
         max_payload_bytes: One websocket message or one POST body, in bytes. Node: ``maxHttpBufferSize`` 1e6. Announced
             to clients as ``maxPayload``. The transport enforces it while it reads; the codec checks POST bodies again.
         max_payload_packets: Packets in one POST body. Node has no limit. 1 MB of two-byte packets would block the event
-            loop for half a second; ten thousand take about 30 ms and are more than a client buffers in an outage.
+            loop for half a second; 10,000 packets take about 30 ms and are more than a client buffers in an outage.
         max_attachments: Binary attachments of one Socket.IO packet. Node: ``maxAttachments`` 10 (CVE-2026-33151).
-        max_reassembly_bytes: All attachments of one packet together, in bytes. Node allows ten of 1 MB. Four messages
-            of the largest size suffice for several photographs and bound the memory that one connection can hold.
-        max_namespaces: Namespaces of one connection at a time. Node has no limit.
+        max_reassembly_bytes: Total size of all attachments of one packet, in bytes. Node allows ten of 1 MB. Four
+            messages of the largest size suffice for several photographs, and limit the memory of one connection.
+        max_namespaces: Concurrent namespaces of one connection. Node has no limit.
         max_namespace_length: Characters of a namespace name. Node has no limit.
         max_event_name_length: Characters of an event name. Node has no limit.
-        max_json_depth: Nested arrays and objects. Node has no limit; CVE-2024-27454 (orjson) was a crash by deep input.
+        max_json_depth: Nesting of arrays and objects. Node has no limit; deep input crashed orjson (CVE-2024-27454).
         max_json_digits: Characters of a number literal. JavaScript's largest number has 309 digits, and the conversion
-            of longer ones takes quadratic time.
+            of long literals takes quadratic time.
         max_ack_id: Greatest acknowledgement id: JavaScript's ``Number.MAX_SAFE_INTEGER``.
-        max_pending_acks: Acknowledgements that one connection may owe at a time. Node has no limit, so that a client
-            that never answers makes its table grow without bound.
+        max_pending_acks: Events that await an acknowledgement from one connection. Node has no limit, so a client that
+            never answers makes its table of pending acknowledgements grow without limit.
         max_query_fields: Fields in the query string of a request.
     """
 
@@ -56,7 +56,7 @@ class Timeouts:
             an idle session survives a proxy with default settings. Node: 25 s.
         ping_timeout_s: From the ping to its pong. Node: 20 s.
         upgrade_timeout_s: From the websocket handshake of an upgrade to its UPGRADE packet. Node: 10 s.
-        close_timeout_s: How long a closed polling session waits for the poll that fetches its last packets. Node: 30 s.
+        close_timeout_s: How long a closing polling session waits for the poll that fetches its queue. Node: 30 s.
     """
 
     ping_interval_s: float = 25.0

@@ -4,7 +4,7 @@ The ``encode_…`` functions return encoded Engine.IO packets: ``str`` is text t
 is an attachment. ``Decoder`` takes the data of an Engine.IO message, without the ``4``.
 
 Layer: wire (standard library only). Source: Socket.IO protocol v5, whose sections are quoted; socket.io-parser 4.
-Where this module is stricter than the latter, the advisory is cited.
+Where this module is stricter than socket.io-parser, the advisory is cited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from roomcast.wire.strict_json import reader_for, write
 
 DEFAULT_NAMESPACE: Final = "/"
 
-# Names with a meaning to Socket.IO libraries or to Node's EventEmitter; never accepted as events (CVE-2023-32695).
+# Names that Socket.IO libraries or Node's EventEmitter reserve; never accepted as event names (CVE-2023-32695).
 RESERVED_EVENTS: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -48,14 +48,14 @@ _HEADER: Final = re.compile(r"(?:([0-4])|([56])([0-9]{1,10})-)(?:(/[^,]*),?)?([0
 
 @dataclass(slots=True)
 class Packet:
-    """One Socket.IO packet, its attachments in place.
+    """One Socket.IO packet, with its attachments in place of the placeholders.
 
     Attributes:
         type: Packet type; decoded ``BINARY_EVENT`` and ``BINARY_ACK`` packets become ``EVENT`` and ``ACK``.
-        namespace: ``/`` if the packet names none.
+        namespace: ``/`` if the packet names no namespace.
         data: ``CONNECT``: dict or None. ``EVENT``: list of event name and arguments. ``ACK``: list of arguments.
             ``CONNECT_ERROR``: dict or str. ``DISCONNECT``: None.
-        ack_id: Id of the acknowledgement that an ``EVENT`` requests or an ``ACK`` gives.
+        ack_id: Id of the acknowledgement that an ``EVENT`` requests or that an ``ACK`` is.
     """
 
     type: PacketType
@@ -68,12 +68,12 @@ class Packet:
 
 
 def encode_event(namespace: str, args: Sequence[Any], ack_id: int | None = None) -> list[str | bytes]:
-    """EVENT or BINARY_EVENT: one text packet, then its attachments.
+    """Encode EVENT or BINARY_EVENT: one text packet, then its attachments.
 
     Args:
         namespace: Target namespace.
         args: Event name and arguments.
-        ack_id: Requests an acknowledgement.
+        ack_id: If given, requests an acknowledgement with this id.
 
     Raises:
         EncodeError: an argument cannot be sent.
@@ -82,27 +82,27 @@ def encode_event(namespace: str, args: Sequence[Any], ack_id: int | None = None)
 
 
 def encode_ack(namespace: str, args: Sequence[Any], ack_id: int) -> list[str | bytes]:
-    """ACK or BINARY_ACK; arguments as in ``encode_event``, without an event name."""
+    """Encode ACK or BINARY_ACK; the arguments are as in ``encode_event``, without an event name."""
     return _encode_args("3", "6", namespace, args, ack_id)
 
 
 def encode_event_json(namespace: str, args_json: bytes) -> bytes:
-    """EVENT with arguments that are JSON already and are not validated, as UTF-8.
+    """Encode EVENT, as UTF-8, from arguments that are JSON already; the JSON is not validated.
 
     Args:
         namespace: Target namespace.
-        args_json: JSON array of event name and arguments, UTF-8, without binary.
+        args_json: JSON array of event name and arguments, UTF-8, without binary values.
     """
     return b"%b%b" % (_header("2", namespace, None).encode(), args_json)
 
 
 def encode_connect(namespace: str, sid: str) -> str:
-    """CONNECT: the server's response to an accepted client ("Connection to a namespace")."""
+    """Encode CONNECT: the server's response to an accepted client ("Connection to a namespace")."""
     return _header("0", namespace, None) + _text({"sid": sid})
 
 
 def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:
-    """CONNECT_ERROR: the response to a rejected client. As in Node, ``data`` is left out if it is None."""
+    """Encode CONNECT_ERROR: the response to a rejected client. As in Node, ``data`` is omitted if it is None."""
     error: dict[str, Any] = {"message": message}
     if data is not None:
         error["data"] = data
@@ -110,7 +110,7 @@ def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:
 
 
 def encode_disconnect(namespace: str) -> str:
-    """DISCONNECT: the server ends the connection to a namespace."""
+    """Encode DISCONNECT: the server ends the connection to a namespace."""
     return _header("1", namespace, None)
 
 
@@ -143,7 +143,7 @@ def _accept_all(_packet_type: PacketType, _namespace: str) -> None:
 
 
 class Decoder:
-    """Decodes the packets of one connection; holds at most one packet whose attachments are still missing."""
+    """Decodes the packets of one connection. Holds at most one packet, while its attachments are missing."""
 
     __slots__ = ("_check_header", "_filled", "_limits", "_pending", "_read", "_size", "_slots")
 
@@ -201,14 +201,16 @@ class Decoder:
         else:
             packet_type = PacketType.EVENT if binary == "5" else PacketType.ACK
             if int(count) > self._limits.max_attachments:  # CVE-2026-33151
-                raise RemoteError(Fault.TOO_MANY_ATTACHMENTS, f"{count} of at most {self._limits.max_attachments}")
+                raise RemoteError(
+                    Fault.TOO_MANY_ATTACHMENTS, f"{count} attachments; the limit is {self._limits.max_attachments}"
+                )
         self._check_header(packet_type, namespace)  # before memory is allocated: python-socketio #1574
 
         packet = Packet(packet_type, namespace, None, self._ack_id(ack_digits))
         start = header.end()
         if start < len(text):
             packet.data = self._read(text, start)
-            if packet.data is None:  # a payload may be absent; null is valid for no type
+            if packet.data is None:  # a payload may be absent, but no packet type allows null
                 raise RemoteError(Fault.BAD_PAYLOAD, "the payload is null")
         self._check_payload(packet)
         # A binary header that announces no attachments is complete; no attachment would ever follow (CVE-2026-69185).
@@ -276,10 +278,11 @@ class Decoder:
 
 
 def _find_slots(data: Any, count: int) -> list[tuple[Any, Any]]:
-    """The places of the attachments, as (container, key or index).
+    """Find the places of the attachments, as (container, key or index).
 
-    Each number from 0 to ``count`` - 1 must stand in exactly one place, as every encoder writes it. Node accepts
-    several placeholders for one attachment, which an echo would multiply. CVE-2022-2421: numbers out of range.
+    Each number from 0 to ``count`` - 1 must occur in exactly one placeholder, as every encoder writes it. Node accepts
+    several placeholders for one attachment, which an echo of the packet would multiply. Numbers that are out of range
+    were a vulnerability (CVE-2022-2421).
     """
     slots: list[tuple[Any, Any] | None] = [None] * count
     found = 0
@@ -295,7 +298,9 @@ def _find_slots(data: Any, count: int) -> list[tuple[Any, Any]]:
                     continue
                 num = item.get("num")
                 if type(num) is not int or not 0 <= num < count or slots[num] is not None:
-                    raise RemoteError(Fault.BAD_ATTACHMENTS, f"placeholder number {quote(num)} of {count}")
+                    raise RemoteError(
+                        Fault.BAD_ATTACHMENTS, f"placeholder {quote(num)} is repeated or invalid; {count} attachments"
+                    )
                 slots[num] = (container, key)
                 found += 1
     if found != count:

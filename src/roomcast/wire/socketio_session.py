@@ -34,7 +34,7 @@ class NamespaceState(Enum):
     ABSENT = "absent"
     CONNECTING = "connecting"  # CONNECT arrived; the application has not decided yet
     CONNECTED = "connected"
-    LEFT = "left"  # the server disconnected it; packets in flight are dropped until the next CONNECT
+    LEFT = "left"  # the server has disconnected; packets in flight are dropped until the next CONNECT
 
 
 @unique
@@ -66,7 +66,7 @@ class ConnectRequested:
     """The client requests a namespace. Answer with ``accept`` or ``refuse``.
 
     Attributes:
-        namespace: Its name; the namespace may not exist.
+        namespace: Name of the requested namespace, which may not exist.
         auth: Credentials of the client; ``{}`` if it sent none.
     """
 
@@ -79,10 +79,10 @@ class EventReceived:
     """An event in a connected namespace.
 
     Attributes:
-        namespace: Its namespace.
+        namespace: Namespace of the event.
         name: Event name; a number is converted to text as in JavaScript.
         args: Arguments, with attachments in place as ``bytes``.
-        ack_id: Answer once with ``encode_ack(namespace, args, ack_id)``; None if no ack was requested.
+        ack_id: Answer once with ``encode_ack(namespace, args, ack_id)``; None if the client requested no ack.
     """
 
     namespace: str
@@ -96,8 +96,8 @@ class AckReceived:
     """The client's ack of an event that the server sent.
 
     Attributes:
-        namespace: Its namespace.
-        context: The ``context`` that was given to ``expect_ack``.
+        namespace: Namespace of the event.
+        context: The ``context`` that was passed to ``expect_ack``.
         args: Arguments of the ack.
     """
 
@@ -111,7 +111,7 @@ class Disconnected:
     """The connection to a namespace has ended.
 
     Attributes:
-        namespace: Its name.
+        namespace: Name of the namespace.
         unanswered: Contexts of the acks that did not arrive.
     """
 
@@ -154,11 +154,11 @@ class SocketSession:
             message: Text without the Engine.IO type, or an attachment.
 
         Returns:
-            The resulting event; None while attachments are missing, and for packets that are ignored: those for a
-            namespace that the server has disconnected, and acks with an unknown id.
+            The resulting event; None while attachments are missing, and for packets that are ignored: packets for
+            a namespace that the server has disconnected, and acks with an unknown id.
 
         Raises:
-            RemoteError: close the connection. Further input is ignored after `close`.
+            RemoteError: the input is invalid; close the connection. After `close`, input is ignored.
         """
         if self._closed:
             return None
@@ -184,14 +184,14 @@ class SocketSession:
             left = self._states.get(namespace) is NamespaceState.LEFT
             self._move(namespace, NamespaceTrigger.CLIENT_DISCONNECT)
             return None if left else Disconnected(namespace, self._drop_acks(namespace))
-        # ACK. An id is unknown if the ack is repeated or late. As in Node, it is ignored.
+        # ACK. The id of a repeated or late ack is unknown. As in Node, such an ack is ignored.
         key = (namespace, packet.ack_id)
         if key not in self._acks:
             return None
         return AckReceived(namespace, self._acks.pop(key), packet.data)
 
     def _check_header(self, packet_type: PacketType, namespace: str) -> None:
-        """Rejects packets that the state of their namespace does not allow, before the decoder parses them."""
+        """Reject packets that the state of their namespace does not allow, before the decoder parses them."""
         state = self._states.get(namespace, NamespaceState.ABSENT)
         if packet_type is PacketType.CONNECT:
             if (state, NamespaceTrigger.CONNECT) not in TRANSITIONS:
@@ -215,11 +215,11 @@ class SocketSession:
     # -- output -------------------------------------------------------------------------------------------------------
 
     def accept(self, namespace: str, sid: str) -> str:
-        """Accept a namespace that the client requested; returns the CONNECT packet to send.
+        """Accept a namespace that the client requested; return the CONNECT packet to send.
 
         Args:
-            namespace: Its name.
-            sid: Id of the socket; not that of the Engine.IO session, which is secret.
+            namespace: Name of the namespace.
+            sid: Id of the socket. Must differ from the id of the Engine.IO session, which is secret.
 
         Raises:
             IllegalTransition: the namespace is not connecting. Check ``state_of`` after an await.
@@ -228,7 +228,7 @@ class SocketSession:
         return encode_connect(namespace, sid)
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> str:
-        """Refuse a namespace that the client requested; returns the CONNECT_ERROR packet to send.
+        """Refuse a namespace that the client requested; return the CONNECT_ERROR packet to send.
 
         Raises:
             IllegalTransition: the namespace is not connecting.
@@ -239,7 +239,7 @@ class SocketSession:
         return packet
 
     def disconnect(self, namespace: str) -> tuple[str, Disconnected]:
-        """Disconnect the client from a namespace; returns the DISCONNECT packet to send, and what has ended.
+        """Disconnect the client from a namespace; return the DISCONNECT packet to send, and the event.
 
         Raises:
             IllegalTransition: the namespace is not connected.
@@ -248,7 +248,7 @@ class SocketSession:
         return encode_disconnect(namespace), Disconnected(namespace, self._drop_acks(namespace))
 
     def expect_ack(self, namespace: str, context: Any) -> int:
-        """An id for an event that requests an ack; ``AckReceived`` or ``Disconnected`` returns the ``context``.
+        """Return an id for an event that requests an ack. ``AckReceived`` or ``Disconnected`` contains the ``context``.
 
         Raises:
             LocalError: ``max_pending_acks`` acks are pending already.
@@ -264,11 +264,11 @@ class SocketSession:
         return ack_id
 
     def forget_ack(self, namespace: str, ack_id: int) -> None:
-        """Stop waiting for an ack, after a timeout. If it arrives later, it is ignored."""
+        """Stop waiting for an ack, after a timeout. If the ack arrives later, it is ignored."""
         self._acks.pop((namespace, ack_id), None)
 
     def close(self) -> list[Disconnected]:
-        """End the session with its connection; returns what has ended. Further input is ignored."""
+        """End the session with its connection; return an event for each connected namespace. Ignores further input."""
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
@@ -278,9 +278,9 @@ class SocketSession:
     # -- internals ----------------------------------------------------------------------------------------------------
 
     def _move(self, namespace: str, trigger: NamespaceTrigger) -> None:
-        """The only place where a state changes. The client's triggers are checked before, in `_check_header`."""
+        """The only place where a state changes. The client's triggers are checked earlier, in `_check_header`."""
         target = TRANSITIONS[self.state_of(namespace), trigger]
-        # Removed first, so that the dict keeps the order in which namespaces were connected.
+        # The old entry is removed first, so that the dict keeps the order in which namespaces were connected.
         self._states.pop(namespace, None)
         if target is not NamespaceState.ABSENT:
             self._states[namespace] = target
@@ -296,7 +296,7 @@ class SocketSession:
 
 
 def _number_name(number: int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits
-    """A number as JavaScript converts it to text."""
+    """Convert a number to text as JavaScript does."""
     if isinstance(number, float) and number.is_integer() and abs(number) < _PLAIN_NUMBER:
         return str(int(number))
     return str(number)

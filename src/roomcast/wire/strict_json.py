@@ -3,7 +3,7 @@
 Parsing rejects what ``JSON.parse`` rejects (``NaN``, ``Infinity``), deep nesting and long numbers. Writing escapes lone
 surrogates, as well-formed ``JSON.stringify`` does, and extracts binary values.
 
-Layer: wire (standard library only). Source: RFC 8259; ECMA-262 "JSON.stringify"; CVE-2024-27454 for the depth.
+Layer: wire (standard library only). Source: RFC 8259; ECMA-262 "JSON.stringify"; CVE-2024-27454 for the depth limit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class JsonReader:
     def __init__(self, limits: Limits) -> None:
         self._max_depth = limits.max_json_depth
         self._max_digits = limits.max_json_digits
-        # Integers are checked only in texts that are long enough for one beyond the limit. Others stay in C code.
+        # Only a text that is longer than the limit can contain an integer beyond it. Shorter texts are parsed in C.
         self._plain = JSONDecoder(parse_float=self._float, parse_constant=_refuse_constant).raw_decode
         self._careful = JSONDecoder(
             parse_float=self._float, parse_int=self._int, parse_constant=_refuse_constant
@@ -57,7 +57,7 @@ class JsonReader:
         return value
 
     def _check_depth(self, value: Any) -> None:
-        # Level by level, so that no input can exhaust the stack.
+        # Checks level by level instead of recursively, so that no input can exhaust the stack.
         level = [value] if type(value) in _CONTAINERS else []
         for _ in range(self._max_depth):
             level = [
@@ -95,7 +95,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class _BinaryFound(Exception):
-    """A value is binary. Raised by `_signal_binary` and caught in `write`."""
+    """The value contains binary data. Raised by `_signal_binary` and caught in `write`."""
 
 
 def _signal_binary(value: Any) -> NoReturn:
@@ -108,7 +108,7 @@ def _not_json(value: Any) -> EncodeError:
     return EncodeError(f"a value of type {type(value).__name__} cannot be sent; use JSON types or bytes")
 
 
-# Without the check for cycles, which slows down every emit. A cycle ends in RecursionError, which is caught.
+# The check for cycles is off, since it slows down every emit. A cycle ends in RecursionError, which is caught.
 _WRITER: Final = JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_signal_binary
 )

@@ -15,7 +15,7 @@ from typing import Final
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 
-# §5.2: a length byte up to 125 is the length itself; 126 and 127 announce a length of two or eight bytes.
+# §5.2: a length byte up to 125 is the length itself; 126 and 127 mean that two or eight length bytes follow.
 _MAX_SHORT: Final = 125
 _MAX_MEDIUM: Final = 0xFFFF
 
@@ -33,17 +33,17 @@ class CloseCode(IntEnum):
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One text message; ``payload`` is UTF-8."""
+    """Encode one text message; ``payload`` is UTF-8."""
     return _frame(_TEXT, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:
-    """One binary message."""
+    """Encode one binary message."""
     return _frame(_BINARY, payload)
 
 
 def packet_frame(packet: str | bytes) -> bytes:
-    """One Engine.IO packet: ``str`` in a text frame, ``bytes`` in a binary frame."""
+    """Encode one Engine.IO packet: ``str`` in a text frame, ``bytes`` in a binary frame."""
     return _frame(_TEXT, packet.encode()) if isinstance(packet, str) else _frame(_BINARY, packet)
 
 
