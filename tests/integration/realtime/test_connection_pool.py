@@ -62,7 +62,8 @@ class Owner:
 @pytest.fixture
 async def owner() -> AsyncIterator[Owner]:
     owner = Owner()
-    server = await asyncio.start_server(owner.serve, "127.0.0.1", 0)
+    # All polls connect at once: the default queue of 100 would drop some until this process accepts.
+    server = await asyncio.start_server(owner.serve, "127.0.0.1", 0, backlog=512)
     owner.port = server.sockets[0].getsockname()[1]
     async with server:
         yield owner
