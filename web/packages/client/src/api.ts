@@ -12,7 +12,7 @@ import type {
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 
-/** Bounds a hanging request, which would otherwise block the outbox. */
+/** Without this timeout, a request without a response would block the outbox. */
 const REQUEST_TIMEOUT_MS = 20_000;
 /** The guide's port; used outside a browser if `apiUrl` is not set. */
 const DEFAULT_API_URL = 'http://localhost:3000';
@@ -30,7 +30,7 @@ type Query = Record<string, string | number | null | undefined>;
 
 /** Methods of the REST API. Requests time out after 20 s. */
 export class RoomcastApi {
-  /** Called for each request, because options may change. */
+  /** Returns the current options; called for each request, because the options may change. */
   readonly #options: () => ApiOptions;
   readonly #runtime: Pick<Runtime, 'clock' | 'fetch' | 'pageOrigin'>;
 
@@ -39,12 +39,12 @@ export class RoomcastApi {
     this.#runtime = runtime;
   }
 
-  /** Configuration of the server: gateway address, whether tokens are required, version. */
+  /** The configuration of the server: gateway address, version, and whether tokens are required. */
   config(): Promise<Config> {
     return this.#request('GET', '/api/config');
   }
 
-  /** One page of chats, newest activity first. `cursor` is `nextCursor` of the page before. */
+  /** One page of chats, newest activity first. `cursor` is the `nextCursor` of the previous page. */
   listChats(page: { limit?: number; cursor?: string | null } = {}): Promise<ChatPage> {
     return this.#request('GET', '/api/chats', { query: page });
   }
@@ -59,7 +59,7 @@ export class RoomcastApi {
     return this.#request('POST', '/api/chats', { body: chat });
   }
 
-  /** One page of messages, ascending by seq: the newest, or the one before or after a seq (exclusive). */
+  /** One page of messages, ascending by seq: the newest page, or the page before or after a seq (exclusive). */
   listMessages(chatId: string, page: { before?: number; after?: number; limit?: number } = {}): Promise<MessagePage> {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/messages`, { query: page });
   }
@@ -69,7 +69,7 @@ export class RoomcastApi {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/events`, { query: page });
   }
 
-  /** Stores a message. A repeated `clientMsgId` returns the message that was stored first. */
+  /** Stores a message. For a repeated `clientMsgId`, the server returns the message that it stored first. */
   sendMessage(message: SendMessage): Promise<Message> {
     return this.#request('POST', '/api/chat/messages', { body: message });
   }

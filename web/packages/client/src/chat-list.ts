@@ -1,4 +1,4 @@
-/** The chat list, newest activity first: loaded page by page, polled while it has subscribers. */
+/** The chat list, newest activity first: loaded page by page, and polled while it has subscribers. */
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { type RoomcastError, toRoomcastError } from './errors.ts';
@@ -9,7 +9,7 @@ import { Timer } from './timer.ts';
 import type { ChatMessage, ChatSummary, LoadStatus } from './types.ts';
 
 const PAGE_SIZE = 50;
-/** Upper bound for the delay until a chat created by another user is listed. */
+/** Maximum delay until the list contains a chat that another user created. */
 const REFRESH_INTERVAL_MS = 15_000;
 
 /** Immutable state of the chat list. */
@@ -17,9 +17,9 @@ export interface ChatListSnapshot {
   /** Newest activity first. */
   readonly chats: readonly ChatSummary[];
   readonly status: LoadStatus;
-  /** The last failure, kept while it is retried; null after a success. */
+  /** The last failure, kept while the request is retried; null after a success. */
   readonly error: RoomcastError | null;
-  /** True if `loadMore` has a further page. */
+  /** True if `loadMore` can load another page. */
   readonly hasMore: boolean;
 }
 
@@ -27,8 +27,8 @@ export interface ChatListSnapshot {
 export const INITIAL_CHAT_LIST: ChatListSnapshot = { chats: [], status: 'idle', error: null, hasMore: false };
 
 /**
- * The chat list of a client. While it has subscribers it is read every 15 s, after a reconnect and when the page becomes
- * visible; live activity moves a chat up at once.
+ * The chat list of a client. While it has subscribers, it is refreshed every 15 s, after a reconnect and when the page
+ * becomes visible; live activity moves a chat up at once.
  */
 export class ChatList {
   readonly #api: Pick<RoomcastApi, 'listChats' | 'createChat'>;
@@ -61,7 +61,7 @@ export class ChatList {
   /** The current state; the same object until it changes. */
   readonly getSnapshot = (): ChatListSnapshot => this.#snapshot.value;
 
-  /** Reads the first page again. Never rejects: a failure is set as `error`, and retried if it is temporary. */
+  /** Reads the first page again. Never rejects: `error` holds a failure; a temporary failure is retried. */
   readonly refresh = (): Promise<void> => {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = null;
@@ -69,14 +69,14 @@ export class ChatList {
     return this.#refreshing;
   };
 
-  /** Reads the next page. Never rejects: a failure is set as `error`. */
+  /** Reads the next page. Never rejects: `error` holds a failure. */
   readonly loadMore = async (): Promise<void> => {
     const cursor = this.#nextCursor;
     const generation = this.#generation;
     if (cursor === null) return;
     try {
       const page = await this.#api.listChats({ limit: PAGE_SIZE, cursor });
-      // Of concurrent requests for the same page only the first response counts.
+      // If requests for the same page run concurrently, only the first response is used.
       if (generation !== this.#generation || cursor !== this.#nextCursor) return;
       this.#nextCursor = page.nextCursor;
       this.#put(merge(this.#snapshot.value.chats, page.chats.map(toSummary)), { hasMore: page.nextCursor !== null });
@@ -147,7 +147,7 @@ export class ChatList {
       if (generation !== this.#generation) return;
       this.#failures = 0;
       const first = page.chats.map(toSummary);
-      // Later pages are kept, unless the first page is the only one.
+      // Chats of later pages are kept, unless the first page is now the only page.
       const rest =
         page.nextCursor === null || this.#snapshot.value.status !== 'ready' ? [] : this.#snapshot.value.chats;
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;

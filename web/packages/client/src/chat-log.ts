@@ -1,5 +1,5 @@
 /**
- * Entries of one chat, as a pure reducer: confirmed messages, then own messages that are still being sent.
+ * Pure reducer for the entries of one chat: confirmed messages, then own messages whose event has not arrived yet.
  *
  * An unchanged entry remains the same object, so that a view can memoize it.
  */
@@ -7,7 +7,7 @@ import type { RoomcastError } from './errors.ts';
 import type { Message, MessagePage } from './generated/contract.ts';
 import { type ChatEntry, reviveMessage } from './types.ts';
 
-/** Entries kept while live messages arrive. Older pages that a user loaded raise the limit. */
+/** Maximum number of confirmed entries. Older pages that the user loads raise it. */
 const MAX_LIVE_MESSAGES = 2_000;
 
 export interface ChatLog {
@@ -24,7 +24,7 @@ export interface ChatLog {
 
 export type ChatLogAction =
   | { readonly type: 'replaced'; readonly page: MessagePage; readonly reset: boolean }
-  /** `upTo`: seq of the last delivered event of any type. */
+  /** `upTo` is the seq of the last delivered event of any type. */
   | { readonly type: 'delivered'; readonly messages: readonly Message[]; readonly upTo: number }
   | { readonly type: 'older-requested' }
   | { readonly type: 'older-loaded'; readonly before: number; readonly page: MessagePage }
@@ -74,12 +74,12 @@ function toEntry(message: Message): ChatEntry {
   return { ...reviveMessage(message), key: entryKey(message), status: 'sent', error: null };
 }
 
-/** Key of an own message, from its creation on. */
+/** Key of an own message; it does not change when the message is stored. */
 export function outgoingKey(clientMsgId: string): string {
   return `c:${clientMsgId}`;
 }
 
-/** Key of a stored message; for an own message the same as `outgoingKey`. */
+/** Key of a stored message; equal to its `outgoingKey` if it has a `clientMsgId`. */
 export function entryKey({ clientMsgId, id }: Pick<Message, 'clientMsgId' | 'id'>): string {
   return clientMsgId === null ? `m:${id}` : outgoingKey(clientMsgId);
 }
@@ -91,8 +91,8 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const outgoing = log.outgoing.filter((entry) => {
     if (keys.has(entry.key)) return false;
     if (entry.seq === null) return true;
-    // Accepted by the server. It is dropped if its history was reset, if the page reaches beyond its seq, or if another
-    // epoch accepted it: then it is lost, or arrives as an event.
+    // The server accepted the message, but the page does not contain it. The entry is dropped if the history was reset,
+    // the page covers its seq, or it was stored in another epoch: the message is lost, or will arrive as an event.
     return !reset && entry.seq > page.seq && entry.epoch === page.epoch;
   });
   return {
@@ -120,7 +120,7 @@ function append(log: ChatLog, messages: readonly Message[]): ChatLog {
   };
 }
 
-/** Removes outgoing entries that arrived as events, and accepted ones whose seq another event took. */
+/** Removes outgoing entries that arrived as events, and accepted entries whose seq belongs to another event. */
 function dropSettled(log: ChatLog, messages: readonly Message[], upTo: number): ChatLog {
   const keys = new Set(messages.map(entryKey));
   const outgoing = log.outgoing.filter((entry) => !keys.has(entry.key) && (entry.seq === null || entry.seq > upTo));
@@ -128,7 +128,7 @@ function dropSettled(log: ChatLog, messages: readonly Message[], upTo: number): 
 }
 
 function prepend(log: ChatLog, before: number, page: MessagePage): ChatLog {
-  // The entries were replaced during the request.
+  // The entries were replaced during the request: ignore the page.
   if (log.confirmed[0]?.seq !== before) return log;
   const older = page.messages.filter((message) => message.seq < before).map(toEntry);
   const confirmed = [...older, ...log.confirmed];
@@ -137,7 +137,7 @@ function prepend(log: ChatLog, before: number, page: MessagePage): ChatLog {
 
 function confirm(log: ChatLog, message: Message, upTo: number): ChatLog {
   const entry = toEntry(message);
-  // Already among the confirmed entries, or older than the loaded page.
+  // The message is already among the confirmed entries, or older than the loaded page.
   if (message.seq <= upTo) return { ...log, outgoing: log.outgoing.filter((other) => other.key !== entry.key) };
   return edit(log, entry.key, entry);
 }

@@ -15,9 +15,9 @@ import { ChatSession } from './session.ts';
 import { type ChatEntry, type ChatMessage, ConnectionState, reviveMessage, type WebSocketEvents } from './types.ts';
 import { type KeyValueStorage, UnsentStore } from './unsent-store.ts';
 
-/** Unused chats whose messages are kept, so that they show at once when opened again. */
+/** Number of unused chats whose messages are kept, so that they appear at once when the chat is opened again. */
 const MAX_IDLE_CHATS = 20;
-/** A chat requested within this time is not evicted: its subscription may still follow. */
+/** A chat is not evicted within this time after `chat()`, because its first subscription may still follow. */
 const EVICT_AFTER_MS = 60_000;
 const DEFAULT_PAGE_SIZE = 50;
 
@@ -25,13 +25,13 @@ const DEFAULT_PAGE_SIZE = 50;
 export interface ClientOptions {
   /** Base URL of the API. Default: the page's origin; outside a browser `http://localhost:3000`. */
   apiUrl?: string;
-  /** URL of the gateway. Default: as configured in the API; outside a browser `http://localhost:3001`. */
+  /** URL of the gateway. Default: as configured in the API; without page and `apiUrl`, `http://localhost:3001`. */
   gatewayUrl?: string;
   /** A fixed access token. */
   auth?: { token: string };
-  /** Returns the access token; called before each connection and request, so that it can renew it. */
+  /** Returns the access token; called before each connection attempt and request, so that it can renew the token. */
   getToken?: TokenSource;
-  /** Keeps unsent messages across a reload; for example `window.localStorage`. Default: they are kept in memory. */
+  /** Storage for unsent messages across a reload, such as `window.localStorage`. Default: memory only. */
   storage?: KeyValueStorage | null;
   /** Messages per page of history. Default: 50. */
   pageSize?: number;
@@ -48,9 +48,9 @@ export class WebSocketClient {
   readonly #runtime: Runtime;
   readonly #connection: Connection;
   readonly #events = new Emitter<WebSocketEvents>();
-  /** By chat id, least recently requested first. */
+  /** Sessions by chat id, least recently requested first. */
   readonly #sessions = new Map<string, ChatSession>();
-  /** Ends the follow of each chat joined by `joinChat`, by chat id. */
+  /** Leave functions of the chats joined by `joinChat`, by chat id. */
   readonly #joinedChats = new Map<string, () => void>();
   #options: ClientOptions = {};
   #userId: string | null = null;
@@ -72,7 +72,7 @@ export class WebSocketClient {
     this.#connection.events.on('event', (name, payload) => this.#handleEvent(name, payload));
   }
 
-  /** Changes options of an existing client, such as the guide's singleton, from the next request or connection on. */
+  /** Changes options of an existing client, such as the guide's singleton. Later requests and connections use them. */
   configure(options: Omit<ClientOptions, 'runtime' | 'storage' | 'pageSize'>): void {
     this.#options = { ...this.#options, ...options };
   }
@@ -82,15 +82,15 @@ export class WebSocketClient {
   /**
    * Connects as a user, until `disconnect`. A lost connection is reopened automatically.
    *
-   * @returns Resolves when connected. Rejects with the first failure: a NetworkError, ProblemError or RefusedError; retries
-   *   continue if its `retryable` is true. Rejects with a ConnectionAbortedError after `disconnect` or a connect as
-   *   another user.
+   * @returns Resolves when connected. Rejects with the first failure: a NetworkError, ProblemError or RefusedError;
+   *   retries continue if its `retryable` is true. Rejects with a ConnectionAbortedError after `disconnect` or after a
+   *   connect as another user.
    */
   connect(userId: string): Promise<void> {
     return this.#connection.connect(userId);
   }
 
-  /** Disconnects regardless of `acquire`, and leaves the chats of `joinChat`. */
+  /** Disconnects, even if callers of `acquire` still hold the connection, and leaves the chats of `joinChat`. */
   disconnect(): void {
     this.#leaveJoinedChats();
     this.#connection.disconnect();
@@ -99,18 +99,18 @@ export class WebSocketClient {
   /**
    * Opens a new connection now, without backoff.
    *
-   * @returns As `connect`. Rejects with a ConnectionAbortedError if no user is known.
+   * @returns As for `connect`. Rejects with a ConnectionAbortedError before `connect` and after `disconnect`.
    */
   reconnect(): Promise<void> {
     return this.#connection.reconnect();
   }
 
-  /** Joins a chat once connected, and again after each reconnect; missed messages are delivered first. */
+  /** Joins a chat as soon as connected, and again after each reconnect; missed messages are delivered first. */
   joinChat(chatId: string): void {
     if (!this.#joinedChats.has(chatId)) this.#joinedChats.set(chatId, this.chat(chatId).follow());
   }
 
-  /** Ends `joinChat`. */
+  /** Leaves a chat that was joined by `joinChat`. */
   leaveChat(chatId: string): void {
     this.#joinedChats.get(chatId)?.();
     this.#joinedChats.delete(chatId);
@@ -125,7 +125,7 @@ export class WebSocketClient {
   /**
    * Adds an event handler.
    *
-   * @returns A function that removes it.
+   * @returns A function that removes the handler.
    */
   on<Name extends keyof WebSocketEvents>(event: Name, handler: WebSocketEvents[Name]): () => void {
     return this.#events.on(event, handler);
@@ -139,7 +139,7 @@ export class WebSocketClient {
     return this.connectionState === ConnectionState.CONNECTED;
   }
 
-  /** The connected or connecting user; null while disconnected. */
+  /** The user of the connection or of the last attempt; null before `connect` and after `disconnect`. */
   get currentUserId(): string | null {
     return this.#connection.snapshot.value.userId;
   }
@@ -147,9 +147,9 @@ export class WebSocketClient {
   // Beyond the guide.
 
   /**
-   * Connects as a user and shares the connection with other callers; the last release closes it.
+   * Connects as a user and shares the connection with other callers; the last release closes the connection.
    *
-   * @returns The release function; further calls of it have no effect.
+   * @returns The release function; only its first call has an effect.
    */
   acquire(userId: string): () => void {
     return this.#connection.acquire(userId);
@@ -176,7 +176,7 @@ export class WebSocketClient {
     return this.chat(chatId).send(content);
   }
 
-  /** Disconnects and fails unsent messages, which remain in the storage. */
+  /** Disconnects and fails the unsent messages; they remain in the storage. */
   close(): void {
     this.disconnect();
     for (const session of this.#sessions.values()) session.close();
@@ -287,7 +287,7 @@ export class WebSocketClient {
       if (isTyping(data)) session?.applyTyping(data);
       this.#events.emit(name, data as unknown as Typing);
     } else if (name === 'chat-activity') {
-      // Not an event of the log: its seq is that of the chat's latest event, which joined chats receive separately.
+      // Not itself a chat event: `seq` is the seq of the chat's latest event, which joined chats receive separately.
       const activity = data as unknown as ChatActivity;
       this.chats.touch({ ...activity, time: new Date(activity.time) });
       this.#events.emit(name, activity);
@@ -296,7 +296,7 @@ export class WebSocketClient {
     } else if (session?.isActive && typeof seq === 'number' && typeof epoch === 'string') {
       session.dispatch({ type: 'live', event: { seq, epoch, event: name, data } });
     } else if (name === 'new-msg') {
-      // Published without a seq, as by the guide's server, or for a chat that is not joined.
+      // The message has no seq (the guide's server sends none), or its chat is not joined.
       this.#announce(reviveMessage(data as unknown as Message));
     }
   }
@@ -316,7 +316,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-// Another server may use these event names with other payloads: those are emitted but not applied.
+// Another server may use these event names with other payloads. Such events are emitted but not applied.
 
 function isPresence(data: object): data is Presence {
   const { online, offline } = data as Partial<Presence>;

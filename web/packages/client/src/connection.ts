@@ -22,18 +22,18 @@ import { ConnectionState } from './types.ts';
 
 /** Minimum interval between attempts, for rapid user switches and repeated `reconnect` calls. */
 const OPEN_SPACING_MS = 300;
-/** Bounds the transport and namespace handshake; longer than the transport's own timeout. */
+/** Timeout of the transport and namespace handshakes; longer than the timeout of the transport alone. */
 const OPEN_TIMEOUT_MS = 15_000;
 const ACK_TIMEOUT_MS = 10_000;
-/** A shorter interruption does not count as lost. */
+/** A connection counts as lost after an interruption of this length. */
 const LOST_AFTER_MS = 2_000;
-/** A connection that closes earlier counts as a failed attempt, so that the backoff grows. */
+/** A connection that closes before this age counts as a failed attempt, so that the backoff grows. */
 const STABLE_AFTER_MS = 5_000;
 
 /** Immutable state of the connection. */
 export interface ConnectionSnapshot {
   readonly state: ConnectionState;
-  /** The user of the current connection or attempt; null while disconnected. */
+  /** The user of the connection or of the last attempt; null before `connect` and after `disconnect`. */
   readonly userId: string | null;
   /** Why the last attempt failed; null once connected. */
   readonly error: RoomcastError | null;
@@ -113,8 +113,8 @@ export class Connection {
   /**
    * Connects as a user, until `disconnect`.
    *
-   * @returns Resolves when connected; rejects with the first failure, after which retries continue unless it was
-   *   permanent. Concurrent calls for the same user share one promise.
+   * @returns Resolves when connected; rejects with the first failure. Retries continue unless it was permanent.
+   *   Concurrent calls for the same user share one promise.
    */
   connect(userId: string): Promise<void> {
     this.#dropHold(this.#explicitHold);
@@ -123,7 +123,7 @@ export class Connection {
     return this.#openAs(userId);
   }
 
-  /** Holds the connection for one caller; a macrotask after the last release it closes. */
+  /** Holds the connection for one caller. It closes one macrotask after the last release. */
   acquire(userId: string): () => void {
     const hold: Hold = { userId };
     this.#holds.push(hold);
@@ -131,7 +131,7 @@ export class Connection {
     this.#openAs(userId).catch(() => undefined);
     return () => {
       if (!this.#dropHold(hold)) return;
-      // Deferred: StrictMode and navigation between pages release and acquire in one turn.
+      // Deferred, because StrictMode and navigation between pages release and acquire within one task.
       this.#runtime.clock.setTimeout(() => this.#followNewestHold(), 0);
     };
   }
@@ -142,7 +142,7 @@ export class Connection {
     this.#close();
   }
 
-  /** Replaces the current connection by a new one, without backoff. */
+  /** Replaces the current connection with a new one, without backoff. */
   reconnect(): Promise<void> {
     const { userId } = this.snapshot.value;
     if (userId === null) return Promise.reject(new ConnectionAbortedError('No userId available for reconnection'));
@@ -194,7 +194,7 @@ export class Connection {
     else if (newest.userId !== this.snapshot.value.userId) this.#openAs(newest.userId).catch(() => undefined);
   }
 
-  /** Opens a connection as a user, unless one is open or being opened. */
+  /** Opens a connection as a user, unless a connection of that user is open or being opened. */
   #openAs(userId: string): Promise<void> {
     if (this.snapshot.value.userId === userId) {
       if (this.#phase.kind === 'open') return Promise.resolve();
@@ -243,7 +243,7 @@ export class Connection {
     let socket: GatewaySocket;
     try {
       const { url, auth } = await this.#options.prepare();
-      // Torn down or restarted during the wait: this attempt is obsolete.
+      // The attempt was canceled or replaced during `prepare`.
       if (this.#phase !== preparing) return;
       socket = this.#runtime.createSocket(url, { auth });
     } catch (error) {
@@ -278,7 +278,7 @@ export class Connection {
     this.#lostTimer.cancel();
     this.#patch({ state: ConnectionState.CONNECTED, error: null, lost: false });
     this.request('join-user', this.snapshot.value.userId).catch((error: unknown) => {
-      // Other errors are ignored: the guide's server sends no ack, and a closed connection emits `close`.
+      // Other errors are ignored: the guide's server sends no ack, and `close` reports a closed connection.
       if (error instanceof RefusedError) this.events.emit('failed', error);
     });
     this.events.emit('open');

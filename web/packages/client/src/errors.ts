@@ -1,7 +1,7 @@
 /**
  * Errors of the client.
  *
- *     RoomcastError                 base; `retryable`: the same request may succeed later
+ *     RoomcastError                 base; `retryable` is true if the same request may succeed later
  *     ├── NetworkError              no response: network, proxy or server is unreachable, or a timeout expired
  *     ├── ProblemError              the API responded with an error (RFC 9457)
  *     ├── RefusedError              the gateway rejected a connection or an event
@@ -41,7 +41,7 @@ export class ProblemError extends RoomcastError {
   }
 
   get retryable(): boolean {
-    // 408, 425 and 429 invite a retry. Of the 5xx statuses only 501 is permanent.
+    // 408, 425 and 429 are temporary. Of the 5xx statuses, only 501 is permanent.
     return [408, 425, 429].includes(this.status) || (this.status >= 500 && this.status !== 501);
   }
 }

@@ -1,27 +1,27 @@
 /**
  * State machine of one chat's feed: delivers every event once and in order of seq.
  *
- * Pure: `transition` maps a state and an input to a new state and effects, which `feed.ts` executes. At most one activity
- * runs at a time. When none runs, `plan` starts the next one:
+ * Pure: `transition` maps a state and an input to a new state and effects, which `feed.ts` executes. Only one activity
+ * runs at any time. If no activity is running, `plan` starts the next one:
  *
- *     a snapshot is needed           → load      GET messages returns {epoch, seq}, the cursor
+ *     a snapshot is needed           → load      GET messages; its {epoch, seq} is the cursor
  *     connected but not joined       → join      with the cursor; replay precedes the ack
  *     events exist beyond the cursor → backfill  GET events after the cursor, page by page
  *     after a temporary failure      → wait      backoff, then plan again
  *     after a permanent failure      → denied    until the next connection or start
  *
- * Live events are buffered during an activity. A result carries the `op` of its activity; an outdated one is ignored.
+ * Live events are buffered during an activity. A result has the `op` of its activity; an outdated result is ignored.
  *
  * Source: docs/design.md, "Joins" and "The client".
  */
 import { AckTimeoutError, type RoomcastError } from './errors.ts';
 import type { ChatEvent, Cursor, EventPage, JoinChatAck, MessagePage, Resync } from './generated/contract.ts';
 
-/** Events beyond this limit are not buffered but fetched: `target` holds their seq. */
+/** Events beyond this limit are not buffered. `target` holds their highest seq, so that they are fetched later. */
 const MAX_BUFFERED_EVENTS = 1_000;
-/** With a larger gap, a shown chat loads a new snapshot instead. */
+/** If more events are missing, a shown chat loads a new snapshot instead. */
 const MAX_BACKFILL_EVENTS = 2_000;
-/** Consecutive pages without new events until the missing events are considered lost. */
+/** The missing events count as lost after this number of consecutive pages without new events. */
 const MAX_STALLS = 3;
 
 /** An event with its position in the chat. `epoch` is the epoch in which it was written. */
@@ -38,34 +38,34 @@ type Activity =
 
 export interface FeedState {
   readonly active: boolean;
-  /** A view shows the chat, so it starts from a page of messages; otherwise it starts with the next event. */
+  /** True if a view shows the chat: the feed starts with a page of messages, otherwise with the next event. */
   readonly shown: boolean;
   readonly connected: boolean;
-  /** Joined on the current connection. */
+  /** True if the chat is joined on the current connection. */
   readonly joined: boolean;
   readonly needsLoad: boolean;
-  /** The next snapshot belongs to another history than the present entries. */
+  /** True if the next snapshot belongs to a different history than the present entries. */
   readonly reset: boolean;
   readonly cursor: Cursor | null;
   /** Highest known seq. */
   readonly target: number;
-  /** Ascending by seq; all beyond the cursor. */
+  /** Events beyond the cursor, ascending by seq. */
   readonly buffer: readonly SequencedEvent[];
   readonly activity: Activity;
-  /** Number of the current activity. */
+  /** Id of the current activity; increases with each activity. */
   readonly op: number;
   /** Consecutive failures. */
   readonly failures: number;
   /** Consecutive backfill pages without new events. */
   readonly stalls: number;
-  /** The last failure, kept while it is retried; null after a success. */
+  /** The last failure, kept while the request is retried; null after a success. */
   readonly error: RoomcastError | null;
 }
 
 export type FeedInput =
   | { readonly type: 'start'; readonly shown: boolean }
   | { readonly type: 'stop' }
-  /** Another user: discards all state of the chat. */
+  /** The user changed: all state of the chat is discarded. */
   | { readonly type: 'restart' }
   | { readonly type: 'opened' }
   | { readonly type: 'closed' }
@@ -110,14 +110,14 @@ export const INITIAL_FEED: FeedState = {
 
 const NONE: Activity = { kind: 'none' };
 
-/** Applies one input. */
+/** Applies one input; returns the new state and the effects to execute. */
 export function transition(state: FeedState, input: FeedInput): [FeedState, FeedEffect[]] {
   const effects: FeedEffect[] = [];
   const next = plan(deliverBuffered(applyInput(state, input, effects), effects), effects);
   return [next, effects];
 }
 
-/** Joined, and no event is known to be missing. */
+/** True if the chat is joined and no event is known to be missing. */
 export function isSynced(state: FeedState): boolean {
   return state.active && state.joined && state.activity.kind === 'none';
 }
@@ -154,8 +154,8 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
       return state.activity.kind === 'wait' || state.activity.kind === 'denied' ? idle(opened) : opened;
     }
     case 'closed': {
-      // The next connection may serve another history, so buffered events are fetched again. `target` keeps their end;
-      // for a chat without a cursor, the cursor set here keeps their start.
+      // The next connection may serve another history, so the buffered events are dropped and fetched again. `target`
+      // holds their last seq; for a chat without a cursor, the cursor set here holds the seq before the first.
       const [first] = state.buffer;
       const cursor =
         state.shown || first === undefined
@@ -208,11 +208,11 @@ function bufferEvent(state: FeedState, event: SequencedEvent): FeedState {
   return { ...state, target, buffer: state.buffer.toSpliced(index, 0, event).slice(0, MAX_BUFFERED_EVENTS) };
 }
 
-/** The server reported another history than the cursor's. */
+/** The server reported that the cursor belongs to a different history. */
 function resetTo(state: FeedState, now: { epoch: string; seq: number }): FeedState {
   const emptied = { ...state, buffer: [], target: now.seq, stalls: 0 };
   if (!state.shown) return { ...emptied, cursor: { epoch: now.epoch, seq: now.seq } };
-  // A running load may return the old history: `needsLoad` requests another one after it.
+  // A running load may return the old history: `needsLoad` requests another load after it.
   return { ...emptied, cursor: null, needsLoad: true, reset: true };
 }
 
@@ -221,11 +221,11 @@ function applySnapshot(state: FeedState, page: MessagePage, effects: FeedEffect[
   const buffer = state.buffer.filter((event) => event.seq > page.seq);
   return {
     ...state,
-    // If another load was requested meanwhile, that one is still a reset.
+    // If another load was requested in the meantime, `reset` still applies to that load.
     reset: state.needsLoad && state.reset,
     cursor: { epoch: page.epoch, seq: page.seq },
     buffer,
-    // A page from a lagging replica must not hide events that were already delivered.
+    // A lagging replica may return a page without the events already delivered; `target` must include their seqs.
     target: Math.max(page.seq, state.cursor?.seq ?? 0, buffer.at(-1)?.seq ?? 0),
     failures: 0,
     error: null,
@@ -236,14 +236,14 @@ function applyJoinAck(state: FeedState, ack: JoinChatAck): FeedState {
   const joined = { ...state, joined: true, failures: 0, error: null };
   if (ack.reset) return resetTo(joined, ack);
   const first = state.buffer[0];
-  // Without a cursor the chat starts at the ack, or at the first event of an earlier join that received no ack.
+  // Without a cursor, the chat starts at the ack, or at the first buffered event if an earlier join received no ack.
   const cursor = state.cursor ?? {
     epoch: ack.epoch,
     seq: Math.min(ack.seq, first === undefined ? ack.seq : first.seq - 1),
   };
   return {
     ...joined,
-    // If no event is missing, the current epoch is valid for the cursor too, and the server knows it longest.
+    // If no event is missing, the cursor can use the current epoch, which the server will recognize for longest.
     cursor: cursor.seq === ack.seq ? { epoch: ack.epoch, seq: ack.seq } : cursor,
     target: Math.max(state.target, ack.seq),
   };

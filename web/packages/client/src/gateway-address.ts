@@ -1,7 +1,7 @@
-/** Finds the gateway: by the options, else by the configuration that the API serves. */
+/** Finds the gateway: from the options, otherwise from the configuration that the API serves. */
 import type { RoomcastApi } from './api.ts';
 
-/** The guide's port; used outside a browser if no option is set. */
+/** The guide's port; used outside a browser if neither URL option is set. */
 const DEFAULT_GATEWAY_URL = 'http://localhost:3001';
 
 export interface AddressOptions {
@@ -13,8 +13,8 @@ export interface AddressOptions {
 /**
  * Finds the URL of the gateway.
  *
- * @returns `gatewayUrl` if set. Else, by `GET /api/config`: its gateway URL, or the API's host with its gateway port, or
- *   the API's origin.
+ * @returns `gatewayUrl` if set. Otherwise, from `GET /api/config`: the configured URL, or the API's host with the
+ *   configured port, or the API's origin.
  * @throws NetworkError or ProblemError if the request for the configuration fails.
  */
 export async function findGateway(options: AddressOptions, api: Pick<RoomcastApi, 'config'>): Promise<string> {

@@ -1,9 +1,9 @@
 /**
- * Sends the own messages of one chat in order, one at a time. All attempts of a message share one `clientMsgId`, so that
- * the server stores it once.
+ * Sends the own messages of one chat sequentially. All attempts of a message have the same `clientMsgId`, so that the
+ * server stores it once.
  *
- * - No response: retried until there is one, with backoff.
- * - A retryable error response: up to `MAX_ERROR_RESPONSES` attempts.
+ * - No response: retried with backoff until a response arrives.
+ * - A retryable error response: retried, up to `MAX_ERROR_RESPONSES` attempts.
  * - A permanent error response: the message fails, and the next one is sent.
  */
 import type { RoomcastApi } from './api.ts';
@@ -49,7 +49,7 @@ export class Outbox {
     this.#startNext();
   }
 
-  /** Removes a message that the server has stored, as its event shows; no further attempt is made. */
+  /** Removes a message whose event has arrived: the server has stored it, so no further attempt is made. */
   confirm(clientMsgId: string): void {
     this.#remove(this.#queue.find((item) => item.outgoing.clientMsgId === clientMsgId));
   }
@@ -85,7 +85,7 @@ export class Outbox {
       if (!this.#remove(item)) return;
       this.#events.sent(message);
     } catch (caught) {
-      // Confirmed by its event during the request: only the response was lost.
+      // `confirm` or `close` removed the message during the request.
       if (this.#current !== item) return;
       const error = toRoomcastError(caught);
       item.failures += 1;

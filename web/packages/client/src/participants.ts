@@ -4,15 +4,15 @@ import { Observable } from './observable.ts';
 import type { Clock } from './runtime.ts';
 import { Timer } from './timer.ts';
 
-/** Source: contract, `typing`. */
+/** Typing expires after this time without a notification. Source: contract, `typing`. */
 const TYPING_TTL_MS = 6_000;
-/** Interval of repeated typing notifications: within the TTL, and independent of the typing speed. */
+/** Minimum interval between repeated notifications of the own typing; shorter than the TTL. */
 const TYPING_REPEAT_MS = 3_000;
-/** Typing ends after this time without a keystroke. */
+/** The own typing ends after this time without a keystroke. */
 const TYPING_IDLE_MS = 4_000;
-/** Bounds memory against a misbehaving gateway. */
+/** Maximum number of typing users: limits memory if a gateway misbehaves. */
 const MAX_TYPING = 50;
-/** Bounds memory against a misbehaving gateway; one event names up to 1,000 users. */
+/** Maximum number of online users: limits memory if a gateway misbehaves. One event names up to 1,000 users. */
 const MAX_ONLINE = 5_000;
 
 /** Immutable presence state of a chat. */
@@ -25,7 +25,7 @@ export interface PresenceSnapshot {
 
 /** The snapshot before the first presence event. */
 export const INITIAL_PRESENCE: PresenceSnapshot = { online: [], stale: true };
-/** The list of typing users while there is none; always the same object. */
+/** The empty list of typing users; always the same object. */
 const NO_USERS: readonly string[] = [];
 
 export class Participants {
@@ -36,7 +36,7 @@ export class Participants {
   readonly #sendTyping: (typing: boolean) => boolean;
   /** Expiry timer of each typing user. */
   readonly #typingTimers = new Map<string, Timer>();
-  /** Time of the last `typing: true` that was sent; null if none is in effect. */
+  /** Time of the last `typing: true` that was sent; null if the other users do not see the own user typing. */
   #typingSentAt: number | null = null;
   readonly #idleTimer: Timer;
 
@@ -83,7 +83,7 @@ export class Participants {
     this.#publishTyping();
   }
 
-  /** The own user: true for each keystroke, false when the field is empty. */
+  /** Reports the own user's typing: true for each keystroke, false when the field is empty. */
   setTyping(typing: boolean): void {
     this.#idleTimer.cancel();
     if (typing) {

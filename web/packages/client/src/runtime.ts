@@ -1,12 +1,12 @@
 /** Side effects of the client behind one interface: clock, randomness and network. Tests replace them. */
 import { io } from 'socket.io-client';
 
-/** What a clock returns from `setTimeout`. */
+/** Handle that `Clock.setTimeout` returns. */
 export type TimerHandle = number | object;
 
 /** Time source and timers. */
 export interface Clock {
-  /** Monotonic milliseconds. */
+  /** Monotonic time in milliseconds. */
   now(): number;
   setTimeout(callback: () => void, delayMs: number): TimerHandle;
   clearTimeout(timer: TimerHandle): void;
@@ -31,7 +31,7 @@ export interface GatewaySocketOptions {
   auth: Record<string, unknown>;
 }
 
-/** The environment of a client; `ClientOptions.runtime` replaces members of it. */
+/** The environment of a client; `ClientOptions.runtime` can replace each member. */
 export interface Runtime {
   clock: Clock;
   fetch: typeof fetch;
@@ -39,9 +39,13 @@ export interface Runtime {
   random: () => number;
   /** A unique id for a new message. */
   newId: () => string;
-  /** Creates a socket that connects only by `connect()`: no automatic connection or reconnection. */
+  /** Creates a socket that connects only when `connect()` is called: no automatic connection or reconnection. */
   createSocket: (url: string, options: GatewaySocketOptions) => GatewaySocket;
-  /** Calls back when a retry is likely to succeed: the network is back, or the page became visible. Returns a cancel function. */
+  /**
+   * Calls back when a retry is likely to succeed: the network is back, or the page became visible.
+   *
+   * @returns A function that removes the callback.
+   */
   onWake: (callback: () => void) => () => void;
   /** Origin of the page; null outside a browser. */
   pageOrigin: () => string | null;
@@ -88,7 +92,7 @@ export const platformRuntime: Runtime = {
     setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),
     clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
   },
-  // Resolved at each call, so that a page can replace the global `fetch` (tracing, tests).
+  // The global `fetch` is looked up at each call, so that a page can replace it (tracing, tests).
   fetch: (input, init) => fetch(input, init),
   random: Math.random,
   newId,

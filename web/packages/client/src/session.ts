@@ -13,7 +13,7 @@ import { Timer } from './timer.ts';
 import { type ChatEntry, type ChatMessage, type LoadStatus, reviveMessage } from './types.ts';
 import type { UnsentStore } from './unsent-store.ts';
 
-/** Time for the event of a stored message to arrive before it is fetched. */
+/** If the event of a stored message has not arrived after this time, it is fetched. */
 const EVENT_GRACE_MS = 1_500;
 
 /** Immutable state of a chat. */
@@ -22,16 +22,16 @@ export interface ChatSnapshot {
   /** Ascending by seq, the same order for all users; own messages that are not stored yet come last. */
   readonly messages: readonly ChatEntry[];
   readonly status: LoadStatus;
-  /** The last failure, kept while it is retried; null after a success. */
+  /** The last failure, kept while the request is retried; null after a success. */
   readonly error: RoomcastError | null;
-  /** Joined, and no event is known to be missing. */
+  /** True if the chat is joined and no event is known to be missing. */
   readonly synced: boolean;
-  /** True if `loadOlder` has a further page. */
+  /** True if `loadOlder` can load another page. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
 }
 
-/** The snapshot of a chat without subscribers, except for its id. */
+/** The snapshot of a chat before its first subscription, without `chatId`. */
 export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   messages: [],
   status: 'idle',
@@ -49,11 +49,11 @@ export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 
   announce: (message: ChatMessage) => void;
   /** Called when events are missing and cannot be fetched. */
   report: (message: string) => void;
-  /** Called when the session comes into use. */
+  /** Called for each new subscriber or follower. */
   started: (session: ChatSession) => void;
 }
 
-/** One chat, from `WebSocketClient.chat`. It is joined while it has subscribers or followers. */
+/** One chat, returned by `WebSocketClient.chat`. The chat is joined while it has subscribers or followers. */
 export class ChatSession {
   readonly chatId: string;
   /**
@@ -74,9 +74,9 @@ export class ChatSession {
   #log: ChatLog = EMPTY_LOG;
   #userId: string | null = null;
   #followers = 0;
-  /** Highest seq that was announced, or that the first snapshot covered. */
+  /** Highest seq that was announced or included in the first snapshot. */
   #announcedSeq = 0;
-  /** Runs while the event of a stored message is awaited. */
+  /** Runs while a stored message waits for its event. */
   readonly #graceTimer: Timer;
 
   constructor(chatId: string, dependencies: SessionDependencies) {
@@ -98,8 +98,8 @@ export class ChatSession {
   }
 
   /**
-   * Calls the listener after each change of `getSnapshot()`. The chat is loaded, joined and kept up to date until the last
-   * subscriber unsubscribes.
+   * Calls the listener after each change of `getSnapshot()`. The chat is loaded, joined and kept up to date until the
+   * last subscriber unsubscribes.
    */
   readonly subscribe = (listener: () => void): (() => void) => {
     const unsubscribe = this.#snapshot.subscribe(listener);
@@ -113,14 +113,14 @@ export class ChatSession {
   /** The current state; the same object until it changes. */
   readonly getSnapshot = (): ChatSnapshot => this.#snapshot.value;
 
-  /** Calls the listener after each change of `getPresence()`, and follows the chat meanwhile. */
+  /** Calls the listener after each change of `getPresence()`, and follows the chat until unsubscribed. */
   readonly subscribePresence = (listener: () => void): (() => void) =>
     this.#observe(this.#participants.presence, listener);
 
   /** Users who are online in the chat; the same object until it changes. */
   readonly getPresence = (): PresenceSnapshot => this.#participants.presence.value;
 
-  /** Calls the listener after each change of `getTyping()`, and follows the chat meanwhile. */
+  /** Calls the listener after each change of `getTyping()`, and follows the chat until unsubscribed. */
   readonly subscribeTyping = (listener: () => void): (() => void) => this.#observe(this.#participants.typing, listener);
 
   /** Ids of other users who are typing, in the order in which they started; the same object until it changes. */
@@ -128,15 +128,15 @@ export class ChatSession {
 
   /**
    * Sends typing notifications to the other users: call it with true for each keystroke, with false when the field is
-   * empty. At most one notification per 3 s; typing ends 4 s after the last keystroke and with `send`. Never throws:
-   * without a connection nothing is sent.
+   * empty. During typing, at most one notification is sent per 3 s. Typing ends 4 s after the last keystroke, and with
+   * `send`. Never throws: without a connection, nothing is sent.
    */
   readonly setTyping = (typing: boolean): void => this.#participants.setTyping(typing);
 
   /**
-   * Sends a message; its entry is in the snapshot at once.
+   * Sends a message; the snapshot contains its entry at once.
    *
-   * @returns The final entry, with status `sent`, or `failed` and its error. Never rejects.
+   * @returns The final entry, with status `sent`, or with status `failed` and an `error`. Never rejects.
    */
   send(content: string): Promise<ChatEntry> {
     const { runtime, unsent } = this.#dependencies;
@@ -156,7 +156,7 @@ export class ChatSession {
    * Sends a failed message again, with the same `clientMsgId`, so that the server stores it once.
    *
    * @param key - Key of the entry.
-   * @returns As `send`. Rejects with a RangeError if the chat has no failed entry with this key.
+   * @returns As for `send`. Rejects with a RangeError if the chat has no failed entry with this key.
    */
   retry(key: string): Promise<ChatEntry> {
     const outgoing = this.#unsettled.get(key);
@@ -176,7 +176,7 @@ export class ChatSession {
     this.#updateLog({ type: 'discarded', key });
   }
 
-  /** Loads the page before the first message. Never rejects: a failure is set as `error`. */
+  /** Loads the page before the first message. Never rejects: `error` holds a failure. */
   async loadOlder(): Promise<void> {
     const before = this.#log.confirmed[0]?.seq ?? null;
     if (before === null || !this.#log.hasOlder || this.#log.loadingOlder) return;
@@ -191,9 +191,9 @@ export class ChatSession {
   }
 
   /**
-   * Joins the chat without loading it: new messages reach the handlers of `new-msg` but are not kept.
+   * Joins the chat without loading it: handlers of `new-msg` receive new messages, but the messages are not kept.
    *
-   * @returns A function that ends it.
+   * @returns A function that stops following.
    */
   follow(): () => void {
     this.#followers += 1;
@@ -224,7 +224,7 @@ export class ChatSession {
   }
 
   /**
-   * Retries now: the network is back, or the page became visible.
+   * Retries now, because the network is back or the page became visible.
    *
    * @internal
    */
@@ -234,7 +234,7 @@ export class ChatSession {
   }
 
   /**
-   * Joined, or joining as soon as there is a connection.
+   * True if the chat is joined, or will be joined as soon as there is a connection.
    *
    * @internal
    */
@@ -243,7 +243,7 @@ export class ChatSession {
   }
 
   /**
-   * Not in use and without unsent messages: the client may evict it.
+   * True if the session is not in use and has no unsent messages: the client may evict it.
    *
    * @internal
    */
@@ -252,7 +252,7 @@ export class ChatSession {
   }
 
   /**
-   * Sets the own user and restores their unsent messages. A change of user discards all state of the previous one.
+   * Sets the own user and restores that user's unsent messages. A change of user discards all previous state.
    *
    * @internal
    */
@@ -293,7 +293,7 @@ export class ChatSession {
   }
 
   #stopIfUnused(): void {
-    // Deferred: StrictMode and navigation between views unsubscribe and subscribe in one turn.
+    // Deferred, because StrictMode and navigation between views unsubscribe and subscribe within one task.
     this.#dependencies.runtime.clock.setTimeout(() => {
       if (this.#inUse) return;
       this.#participants.setTyping(false);
@@ -306,7 +306,7 @@ export class ChatSession {
     const { clock } = this.#dependencies.runtime;
     const unsubscribe = observable.subscribe(listener);
     let leave = (): void => undefined;
-    // Deferred, so that a view that subscribes in the same turn loads the chat before the join.
+    // Deferred, so that a view that subscribes within the same task loads the chat before the join.
     const timer = clock.setTimeout(() => (leave = this.follow()), 0);
     return () => {
       clock.clearTimeout(timer);
@@ -317,7 +317,8 @@ export class ChatSession {
 
   #sendTyping(typing: boolean): boolean {
     if (!this.#feed.state.joined) return false;
-    // With an ack, so that a rejection is not emitted as an error: the guide's gateway does not know this event.
+    // With an ack, the gateway reports a rejection in the ack and not as an `error` event. Errors are ignored, because
+    // the guide's gateway does not know this event.
     this.#dependencies.connection.request('typing', { chatId: this.chatId, typing }).catch(() => undefined);
     return true;
   }
@@ -394,7 +395,7 @@ export class ChatSession {
     }
   }
 
-  /** Settles own messages that arrived as events, possibly before the response to their request. */
+  /** Settles own messages that arrived as events or in a page, possibly before the response to their request. */
   #confirmOwn(messages: readonly Message[]): void {
     if (this.#unsettled.size === 0) return;
     for (const message of messages) {
@@ -414,7 +415,7 @@ export class ChatSession {
     this.#settle(key, this.#findOutgoing(key) ?? this.#log.confirmed.find((entry) => entry.key === key));
   }
 
-  /** Fetches the event of a stored message that has not arrived in time; the message may also be lost by then. */
+  /** Fetches the event of a stored own message if it does not arrive in time. The server may have lost the message. */
   #awaitEvents(): void {
     const seq = this.#awaitedSeq;
     if (this.#graceTimer.isRunning || seq === 0) return;
@@ -425,7 +426,7 @@ export class ChatSession {
     }, EVENT_GRACE_MS);
   }
 
-  /** Highest seq of a stored own message whose event has not arrived although the feed is synced; 0 if there is none. */
+  /** Highest seq of the stored own messages whose event has not arrived; 0 without such a message, or if not synced. */
   get #awaitedSeq(): number {
     const { state } = this.#feed;
     if (!isSynced(state) || state.cursor === null) return 0;

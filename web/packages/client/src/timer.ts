@@ -13,7 +13,7 @@ export class Timer {
     return this.#handle !== null;
   }
 
-  /** Starts the timeout; a running one is replaced. */
+  /** Starts the timeout and cancels the previous one. */
   start(callback: () => void, delayMs: number): void {
     this.cancel();
     this.#handle = this.#clock.setTimeout(() => {

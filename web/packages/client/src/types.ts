@@ -1,12 +1,12 @@
 /**
- * Public types: the guide's, and the entries of a chat and of the chat list.
+ * Public types: those of the guide, and the entries of a chat and of the chat list.
  *
- * Source: guide, Step 2.2. Members beyond the guide's are optional in types that a program may construct.
+ * Source: guide, Step 2.2. In types that a program may construct, members that the guide does not have are optional.
  */
 import type { RoomcastError } from './errors.ts';
 import type { ChatActivity, Message, Presence, Typing } from './generated/contract.ts';
 
-/** State of the connection. `RECONNECTING`: not connected, a further attempt is running or scheduled. */
+/** State of the connection. `RECONNECTING`: not connected; another attempt is running or scheduled. */
 export enum ConnectionState {
   DISCONNECTED = 'disconnected',
   CONNECTING = 'connecting',
@@ -14,7 +14,7 @@ export enum ConnectionState {
   RECONNECTING = 'reconnecting',
 }
 
-/** The argument of `new-msg`: the guide's four members, and further ones if the server sent them. */
+/** The argument of `new-msg`: the guide's four members, and the other members if the server sent them. */
 export interface ChatMessage {
   id: string;
   role: 'USER' | 'AI';
@@ -26,7 +26,7 @@ export interface ChatMessage {
   /** Position in the chat, from 1. */
   seq?: number | null;
   userId?: string | null;
-  /** Id that the sender chose; the server stores a repeat only once. */
+  /** Id that the sender chose; the server stores only one message per id. */
   clientMsgId?: string | null;
 }
 
@@ -35,7 +35,7 @@ export interface WebSocketEvents {
   connect: () => void;
   /** `reason` is a disconnect reason of Socket.IO, such as `transport close`. */
   disconnect: (reason: string) => void;
-  /** A new message of a joined chat: once, in order of `seq`. */
+  /** A new message of a joined chat: emitted once, in order of `seq`. */
   'new-msg': (msg: ChatMessage) => void;
   error: (error: { message: string }) => void;
   /** A user started or stopped typing in a joined chat; `getTyping()` of the chat holds the current list. */
@@ -59,9 +59,9 @@ export interface WebSocketEmitEvents {
   ping: (callback?: (response: string) => void) => void;
 }
 
-/** One message of a chat: stored by the server, or an own one that is still being sent. */
+/** One message of a chat: stored by the server, or an own message that is not stored yet. */
 export interface ChatEntry extends ChatMessage {
-  /** The same for the optimistic and the confirmed entry; suitable as a React key. */
+  /** Unchanged when an own message is confirmed; suitable as a React key. */
   readonly key: string;
   readonly chatId: string;
   /** Position in the chat; null until the server has stored the message. */
@@ -69,13 +69,13 @@ export interface ChatEntry extends ChatMessage {
   readonly userId: string | null;
   readonly clientMsgId: string | null;
   readonly status: 'sending' | 'sent' | 'failed';
-  /** The reason of `failed`; null in the other states. */
+  /** Why the message failed; null unless `status` is `failed`. */
   readonly error: RoomcastError | null;
 }
 
 /**
- * `idle`: not requested. `loading`: no data yet. `ready`: data is present. `error`: permanent failure. Temporary
- * failures leave `loading` or `ready` and are retried.
+ * `idle`: not requested. `loading`: no data yet. `ready`: data is present. `error`: permanent failure. A temporary
+ * failure is retried and does not change `loading` or `ready`.
  */
 export type LoadStatus = 'idle' | 'loading' | 'ready' | 'error';
 
@@ -85,7 +85,7 @@ export interface ChatSummary {
   readonly title: string | null;
   readonly createdAt: Date;
   readonly lastActivityAt: Date;
-  /** Seq of its last event; 0 if there is none. */
+  /** Seq of the last event of the chat; 0 without events. */
   readonly lastSeq: number;
 }
 

@@ -1,4 +1,4 @@
-/** Keeps unsent messages in Web Storage across a reload. One key per message, so that tabs do not overwrite each other. */
+/** Keeps unsent messages in Web Storage across a reload. Each message has a key, because tabs share the storage. */
 import type { Outgoing } from './outbox.ts';
 
 /** The part of Web Storage (`localStorage`) that the client uses. */
@@ -6,7 +6,7 @@ export type KeyValueStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'
 
 const PREFIX = 'roomcast:unsent:';
 
-/** Messages per chat and user; further ones are kept in memory only, because storage is small and shared. */
+/** Maximum per chat and user; further messages are kept in memory only, because the storage is small and shared. */
 const MAX_STORED = 100;
 
 export class UnsentStore {
@@ -21,7 +21,7 @@ export class UnsentStore {
     try {
       this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at: Date.now() }));
     } catch {
-      // The quota is exceeded or storage is blocked. The message is sent, but would not survive a reload.
+      // The quota is exceeded or the storage is blocked. The message is still sent, but would not survive a reload.
     }
   }
 
@@ -50,7 +50,7 @@ function storageKey({ chatId, userId, clientMsgId }: Outgoing): string {
   return prefixOf(chatId, userId ?? '') + clientMsgId;
 }
 
-/** Returns null for a value of another shape: any script of the page can write to the storage. */
+/** Returns null for an invalid value, because any script of the page can write to the storage. */
 function parse(text: string | null): { outgoing: Outgoing; at: number } | null {
   try {
     const stored = JSON.parse(text ?? 'null') as { outgoing?: Partial<Outgoing>; at?: unknown } | null;

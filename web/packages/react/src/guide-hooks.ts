@@ -1,8 +1,8 @@
 /**
  * The guide's hooks, with its signatures.
  *
- * Source: guide, Step 2.4. Unlike the guide's, a state change renders, components share one connection, and handlers may
- * be inline functions.
+ * Source: guide, Step 2.4. In contrast to the guide's hooks, a state change causes a render, components share one
+ * connection, and handlers may be inline functions.
  */
 import type { ChatMessage, ConnectionState, WebSocketClient, WebSocketEvents } from '@roomcast/client';
 import { useEffect, useMemo } from 'react';
@@ -12,7 +12,7 @@ import { useMessageListener } from './use-message-listener.ts';
 
 type On = <Name extends keyof WebSocketEvents>(event: Name, handler: WebSocketEvents[Name]) => () => void;
 
-/** Result of `useWebSocket`; the functions are those of the client, and stable. */
+/** Result of `useWebSocket`; the functions call the client, and keep their identity between renders. */
 export interface UseWebSocketResult {
   connectionState: ConnectionState;
   isConnected: boolean;
@@ -31,7 +31,7 @@ export interface UseChatWebSocketResult extends Omit<UseWebSocketResult, 'joinCh
 /**
  * Connects as a user while mounted.
  *
- * @param userId - Null or undefined: does not connect.
+ * @param userId - If null or undefined, the hook does not connect.
  */
 export function useWebSocket(userId?: string | null): UseWebSocketResult {
   const client = useRoomcastClient();
@@ -44,12 +44,12 @@ export function useWebSocket(userId?: string | null): UseWebSocketResult {
 /**
  * Connects as a user and joins a chat while mounted.
  *
- * @param chatId - Null or undefined: joins no chat.
+ * @param chatId - If null or undefined, the hook joins no chat.
  */
 export function useChatWebSocket(userId?: string | null, chatId?: string | null): UseChatWebSocketResult {
   const client = useRoomcastClient();
   const { connectionState, isConnected, reconnect, ping, on } = useWebSocket(userId);
-  // `follow`, because `joinChat` would outlast the component.
+  // `follow`, because a chat joined by `joinChat` would stay joined after the component unmounts.
   useEffect(() => (chatId ? client.chat(chatId).follow() : undefined), [client, chatId]);
   return { connectionState, isConnected, reconnect, ping, on, useMessageListener };
 }

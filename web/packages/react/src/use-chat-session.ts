@@ -1,4 +1,4 @@
-/** The session of a chat, and the subscription of a hook that has none. */
+/** The session of a chat, and an empty subscription for hooks without a chat. */
 import type { ChatSession } from '@roomcast/client';
 import { useMemo } from 'react';
 import { useRoomcastClient } from './provider.ts';

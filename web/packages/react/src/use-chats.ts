@@ -1,14 +1,14 @@
-/** The chat list. */
+/** Hook for the chat list. */
 import { type ChatListSnapshot, type ChatSummary, INITIAL_CHAT_LIST } from '@roomcast/client';
 import { useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
 import { subscribeToNothing } from './use-chat-session.ts';
 
-/** State and actions of `useChats`; the actions are stable. */
+/** State and actions of `useChats`; the actions keep their identity between renders. */
 export interface UseChatsResult extends ChatListSnapshot {
-  /** Reads the next page. Never rejects: a failure is set as `error`. */
+  /** Reads the next page. Never rejects: `error` holds a failure. */
   loadMore: () => Promise<void>;
-  /** Reads the first page again. Never rejects: a failure is set as `error`. */
+  /** Reads the first page again. Never rejects: `error` holds a failure. */
   refresh: () => Promise<void>;
   /** Creates a chat; rejects with a `RoomcastError`, for example a `ProblemError` with code `chat-exists`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;

@@ -1,4 +1,4 @@
-/** Presence and typing of a chat, as separate subscriptions, so that a change of one does not render users of the other. */
+/** Separate subscriptions to presence and typing, so that components render only for the state that they use. */
 import { INITIAL_PRESENCE, type PresenceSnapshot } from '@roomcast/client';
 import { useSyncExternalStore } from 'react';
 import { subscribeToNothing, useChatSession } from './use-chat-session.ts';
@@ -10,7 +10,7 @@ const getNoUsers = (): readonly string[] => NO_USERS;
 /**
  * Online users of a chat, including the current user. Follows the chat while mounted, without loading it.
  *
- * @param chatId - Null or undefined: no chat.
+ * @param chatId - If null or undefined, the result is empty.
  */
 export function usePresence(chatId: string | null | undefined): PresenceSnapshot {
   const session = useChatSession(chatId);
@@ -22,10 +22,10 @@ export function usePresence(chatId: string | null | undefined): PresenceSnapshot
 }
 
 /**
- * Ids of other users who are typing, in the order in which they started. Follows the chat while mounted, without loading
- * it.
+ * Ids of other users who are typing, in the order in which they started. Follows the chat while mounted, without
+ * loading it.
  *
- * @param chatId - Null or undefined: no chat.
+ * @param chatId - If null or undefined, the result is empty.
  */
 export function useTyping(chatId: string | null | undefined): readonly string[] {
   const session = useChatSession(chatId);

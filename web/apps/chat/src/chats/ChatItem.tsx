@@ -1,4 +1,4 @@
-/** One chat of the chat list. */
+/** A chat in the chat list: a link with the title and an unread dot. */
 import { memo } from 'react';
 
 import { useStrings } from '../i18n/language.ts';

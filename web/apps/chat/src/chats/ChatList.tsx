@@ -24,7 +24,7 @@ interface Props {
 export function ChatList(props: Props) {
   const { chats, failure, loading, hasMore, activeId, homeId, marks, onMore, onRetry, onOpen } = props;
   const { chats: words, app, errors } = useStrings();
-  // Chats without events, or on a page of the list that is not loaded.
+  // The open chat and the home chat, if the loaded pages do not contain them.
   const unlisted = [...new Set([activeId, homeId])].filter(
     (id): id is string => id !== null && !loading && !chats.some((chat) => chat.id === id),
   );

@@ -1,4 +1,4 @@
-/** Creates a chat: a button that opens a form for the title. */
+/** A button that opens a form to create a chat with a title. */
 import { type SubmitEvent, type KeyboardEvent, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -40,7 +40,7 @@ export function NewChat({ onCreate }: Props) {
     if (event.key !== 'Escape' || event.nativeEvent.isComposing) return;
     event.stopPropagation();
     close();
-    // The button is mounted again in the next frame.
+    // The button is mounted again by the next frame.
     requestAnimationFrame(() => opener.current?.focus());
   }
 

@@ -8,7 +8,7 @@ import { useSyncExternalStore } from 'react';
 import { Listeners } from '../listeners.ts';
 import { shared } from '../storage/storage.ts';
 
-/** The members of a chat that decide whether it is unread. */
+/** The members of a chat that determine whether it is unread. */
 export interface ChatProgress {
   readonly id: string;
   readonly lastSeq: number;
@@ -16,14 +16,14 @@ export interface ChatProgress {
 }
 
 export interface Marks {
-  /** Time of the newest activity at the first visit, in milliseconds of the server's clock; null before it. */
+  /** Newest activity at the first visit, in milliseconds of the server's clock; null before the first visit. */
   readonly since: number | null;
   /** Last read seq by chat id, least recently updated first. */
   readonly seqs: Readonly<Record<string, number>>;
 }
 
 const NO_MARKS: Marks = { since: null, seqs: {} };
-// Bounds the stored value; the least recently updated marks are dropped.
+// Limits the size of the stored value; the least recently updated marks are dropped.
 const MAX_MARKS = 500;
 
 export function parseMarks(text: string | null): Marks {
@@ -33,14 +33,14 @@ export function parseMarks(text: string | null): Marks {
     const valid = Object.entries(seqs ?? {}).filter(([, seq]) => Number.isSafeInteger(seq));
     return { since: typeof since === 'number' ? since : null, seqs: Object.fromEntries(valid) };
   } catch {
-    // An invalid value, or one of another version, is ignored.
+    // The stored value is not valid JSON, or has another format: it is ignored.
     return NO_MARKS;
   }
 }
 
 export function isUnread(marks: Marks, chat: ChatProgress): boolean {
   const seq = marks.seqs[chat.id];
-  // Unequal, not greater: a history that was reset is unread too.
+  // `!==` instead of `>`: after a reset of the history, the chat is unread although its seq is lower.
   if (seq !== undefined) return chat.lastSeq !== seq;
   return marks.since !== null && chat.lastSeq > 0 && chat.lastActivityAt.getTime() > marks.since;
 }

@@ -1,8 +1,8 @@
 /**
  * Refreshes the chat list more often than the client does, while the page is visible, so that unread dots are current.
  *
- * Needed without authentication only: then every user sees every chat, but the gateway sends `chat-activity` only to users
- * who wrote in it recently. With authentication it sends it to every member.
+ * Needed only without authentication: every user then sees every chat, but the gateway sends `chat-activity` only to
+ * users who recently wrote in the chat. With authentication, the gateway sends it to every member.
  */
 import { useEffect } from 'react';
 

@@ -1,4 +1,4 @@
-/** Shows connection problems and what happens next; empty while there is none. */
+/** Describes a connection problem and the next step; empty without a problem. */
 import type { ReactNode } from 'react';
 
 import { describeError, requiresSignIn } from '../errors.ts';
@@ -35,7 +35,7 @@ export function ConnectionBanner({ connection, onSignOut }: Props) {
   }
 
   const shown = content();
-  // The empty region stays mounted: screen readers only announce changes in a live region that already exists.
+  // The empty region stays mounted, because screen readers announce changes only in an existing live region.
   return (
     <div className="banner-region" role="status">
       {shown !== null && (

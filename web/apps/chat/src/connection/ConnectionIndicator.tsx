@@ -1,4 +1,4 @@
-/** A dot for the connection state, with a text unless connected. */
+/** A dot and a label for the connection state. On narrow screens, the label is visible only if not connected. */
 import { useStrings } from '../i18n/language.ts';
 import type { DisplayState } from './connection.ts';
 

@@ -11,13 +11,13 @@ export interface ConnectionDisplay {
   readonly state: DisplayState;
   /** An established connection has been down for at least 2 s. */
   readonly lost: boolean;
-  /** Connecting or reconnecting for longer than `OVERDUE_MS`. */
+  /** The client has been connecting or reconnecting for longer than `OVERDUE_MS`. */
   readonly overdue: boolean;
-  /** Why the last attempt failed; null otherwise. */
+  /** Why the last attempt failed; null if it did not fail. */
   readonly error: Error | null;
 }
 
-/** Delay until the first connection counts as overdue. */
+/** Connecting or reconnecting counts as overdue after this time. */
 const OVERDUE_MS = 5_000;
 
 const subscribeToNetwork = onEvents(window, 'online', 'offline');

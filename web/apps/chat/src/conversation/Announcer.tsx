@@ -1,11 +1,11 @@
-/** Announces new messages of other users to screen readers; stored messages and loaded history are not announced. */
+/** Announces new messages of other users to screen readers, but not the messages present at first or older pages. */
 import type { ChatEntry } from '@roomcast/react';
 import { useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { isMine, messagesAfter } from './timeline.ts';
 
-// Screen readers announce added elements; a few older ones are kept, so that none is announced twice.
+// Screen readers announce added elements. The last few stay in the document, so that no message is announced twice.
 const MAX_KEPT = 5;
 
 interface Props {

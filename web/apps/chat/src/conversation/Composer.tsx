@@ -10,11 +10,11 @@ interface Props {
   readonly userId: string;
   readonly chatId: string;
   readonly onSend: (content: string) => void;
-  /** Called on each change: true if there is text. */
+  /** Called on each change of the text; `typing` is false if the text is blank. */
   readonly onTyping: (typing: boolean) => void;
 }
 
-/** True if this Enter accepts a candidate of an input method (IME), and must not send. */
+/** True if the key press accepts a candidate of an input method (IME), so that it must not send the message. */
 function isComposing(event: KeyboardEvent): boolean {
   // Safari ends the composition before this event; only the legacy key code 229 identifies it.
   // eslint-disable-next-line @typescript-eslint/no-deprecated -- no alternative in Safari
@@ -39,7 +39,7 @@ export function Composer({ userId, chatId, onSend, onTyping }: Props) {
   }, [draft]);
 
   useEffect(() => {
-    // Not on touch devices, where the on-screen keyboard would cover the chat.
+    // No focus on touch devices, where the on-screen keyboard would cover the chat.
     if (window.matchMedia('(pointer: fine)').matches) field.current?.focus();
   }, []);
 

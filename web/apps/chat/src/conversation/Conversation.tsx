@@ -22,7 +22,7 @@ export function Conversation({ chatId, me, online }: Props) {
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
 
   function send(content: string): void {
-    // The entry shows the outcome.
+    // The promise is ignored: the message itself shows the outcome.
     void chat.sendMessage(content);
     anchor.scrollToEnd();
   }

@@ -5,9 +5,9 @@ import { useId } from 'react';
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { Avatar } from '../ui/Avatar.tsx';
 
-/** Avatars on the button. */
+/** Maximum number of avatars on the button. */
 const MAX_AVATARS = 3;
-/** Names in the label; the list has all of them. */
+/** Maximum number of names in the label of the button; the list contains all names. */
 const MAX_NAMES = 5;
 
 interface Props {

@@ -3,14 +3,14 @@ import { useEffect, useRef, useState } from 'react';
 
 import { useFormats, useStrings } from '../i18n/language.ts';
 
-/** A text that changes sooner is not announced. */
+/** A text is announced only if it stays unchanged for this time. */
 const ANNOUNCE_AFTER_MS = 700;
-/** With more users, no names are shown. */
+/** Names are shown for up to this number of typing users. */
 const MAX_NAMES = 2;
 /** Minimum interval between announcements, so that they do not interrupt messages. */
 const ANNOUNCE_INTERVAL_MS = 20_000;
 
-/** The text for screen readers: announced once it is stable, at limited intervals. */
+/** The text for screen readers: announced only when it is stable, and at a limited rate. */
 function useThrottledAnnouncement(text: string): string {
   const [announced, setAnnounced] = useState('');
   const announcedAt = useRef(Number.NEGATIVE_INFINITY);

@@ -11,9 +11,9 @@ export function toContent(text: string): string {
     .replaceAll(/\p{Surrogate}/gu, '\u{FFFD}');
 }
 
-/** Number of code points beyond the maximum; 0 if there are none. */
+/** Number of code points beyond `MAX_CONTENT`; 0 if the text is short enough. */
 export function excessLength(text: string): number {
-  // The number of UTF-16 units is an upper bound, so most texts need no counting.
+  // A text has at least as many UTF-16 code units as code points, so most texts need no counting.
   if (text.length <= MAX_CONTENT) return 0;
   const pairs = text.match(/[\u{10000}-\u{10FFFF}]/gu)?.length ?? 0;
   return Math.max(0, text.length - pairs - MAX_CONTENT);

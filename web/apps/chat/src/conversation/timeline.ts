@@ -1,4 +1,4 @@
-/** Groups messages for display, by day and author. Pure; views compare groups to skip renders. */
+/** Groups messages by day and author for display. Views compare groups to skip renders. */
 import type { ChatEntry } from '@roomcast/react';
 
 import { dayOf } from '../i18n/formats.ts';
@@ -22,8 +22,8 @@ export interface Day {
 const PAUSE_MS = 5 * 60_000;
 
 /**
- * A group also ends at each multiple of this seq, independent of page boundaries. Otherwise history loaded above a long
- * run of one author would rerender the whole run and lose the scroll position.
+ * A new group also starts at each seq that is a multiple of this number, independent of page boundaries. Otherwise an
+ * older page above many messages of one author would render their group again and lose the scroll position.
  */
 const RUN_SEQS = 20;
 
@@ -40,7 +40,7 @@ export function isMine(message: ChatEntry, me: string): boolean {
 }
 
 /**
- * @param messages - In order of the conversation, which is kept even if their times are not ascending.
+ * @param messages - In the order of the conversation, which is kept even if the times are not ascending.
  * @param me - The reader's user id.
  */
 export function groupByDay(messages: readonly ChatEntry[], me: string): Day[] {
@@ -51,8 +51,8 @@ export function groupByDay(messages: readonly ChatEntry[], me: string): Day[] {
     const start = dayOf(message.time);
     let day = days.at(-1);
     if (day === undefined || dayOf(day.date) !== start) {
-      // The key does not depend on the first message, which changes when history is loaded and would remount the day.
-      // The number distinguishes repeated days: times may not be ascending.
+      // The key does not contain the first message, because an older page changes it, which would remount the day.
+      // `repetition` distinguishes two sections of the same day, because times may not be ascending.
       const repetition = seen.get(start) ?? 0;
       seen.set(start, repetition + 1);
       day = { key: `${start}:${repetition}`, date: message.time, groups: [] };
@@ -89,7 +89,7 @@ function runOf(seq: number): number {
   return Math.floor(seq / RUN_SEQS);
 }
 
-/** True if two groups render the same. */
+/** True if both groups render the same output. */
 export function sameGroup(a: Group, b: Group): boolean {
   return (
     a.key === b.key &&
@@ -99,7 +99,7 @@ export function sameGroup(a: Group, b: Group): boolean {
   );
 }
 
-/** The messages after the one with `key`; none if it is missing, all if `key` is null. */
+/** The messages after the message with `key`. Empty if no message has the key; all messages if `key` is null. */
 export function messagesAfter(messages: readonly ChatEntry[], key: string | null): readonly ChatEntry[] {
   if (key === null) return messages;
   const index = messages.findLastIndex((message) => message.key === key);

@@ -1,4 +1,4 @@
-/** The unsent text of the composer, kept per user and chat across a reload. */
+/** The unsent text of the composer, stored per user and chat, so that it survives a reload. */
 import { useCallback, useState } from 'react';
 
 import { shared } from '../storage/storage.ts';

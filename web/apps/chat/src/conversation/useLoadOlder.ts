@@ -1,12 +1,12 @@
 /** Loads older messages when the user scrolls near the first loaded one. */
 import { type RefObject, useEffect } from 'react';
 
-// About two screens ahead, so that the page is usually loaded before it is needed.
+// About two screen heights, so that the page is usually loaded before the user reaches it.
 const ROOT_MARGIN = '1600px 0px 0px 0px';
 
 /**
  * @param sentinel - An element above the first message.
- * @param oldestKey - Key of the first message; a change of it starts a new observation.
+ * @param oldestKey - Key of the first message; when it changes, the sentinel is observed again.
  * @param loadOlder - Null if there is no older page, or after a failure.
  */
 export function useLoadOlder(

@@ -1,20 +1,20 @@
 /**
- * Keeps the scroll position of the message list: at the end if it is there, otherwise at the visible message.
+ * Keeps the scroll position of the message list: at the end if it is there, otherwise at the visible messages.
  *
  * The scroller is a reversed flex column with one child, so `scrollTop` is measured from the end (0, negative upwards).
- * History added above, and corrected height estimates, therefore do not move the visible messages.
+ * Older messages that are added above, and corrected height estimates, therefore do not move the visible messages.
  */
 import type { ChatEntry } from '@roomcast/react';
 import { type RefObject, useCallback, useLayoutEffect, useRef, useState } from 'react';
 
 import { isMine, messagesAfter } from './timeline.ts';
 
-// Distance that counts as the end: about one line of text.
+// Maximum distance from the end that counts as the end: about one line of text.
 const AT_END_PX = 32;
 
 export interface ScrollAnchor {
   readonly atEnd: boolean;
-  /** Number of messages of other users since the user scrolled away from the end. */
+  /** Number of messages that other users sent since the user scrolled away from the end. */
   readonly unseen: number;
   readonly onScroll: () => void;
   readonly scrollToEnd: () => void;
@@ -56,7 +56,7 @@ export function useScrollAnchor(
     // Without scroll anchoring in the browser, appended messages would move the visible ones.
     else if (!hasScrollAnchoring()) element.scrollTop -= element.scrollHeight - height.current;
     height.current = element.scrollHeight;
-    // Depends on the last message only: history added above needs no correction.
+    // The effect depends on the last message only, because messages added above need no correction.
   }, [lastKey, atEnd]);
 
   const unseen =

@@ -1,8 +1,8 @@
 /**
  * The user of this tab.
  *
- * Each tab has its own user, kept across a reload, so that two tabs can be two users. The last name used in any tab is
- * only suggested. An access token is kept in the tab's session storage only.
+ * Each tab has its own user, kept across a reload, so that two tabs can have two users. The name last used in any tab
+ * is only a suggestion in the sign-in form. An access token is stored in the tab's session storage only.
  */
 import { useSyncExternalStore } from 'react';
 
@@ -33,7 +33,7 @@ let snapshot: {
 function current(): Identity | null {
   const name = perTab.get(NAME_KEY);
   const token = perTab.get(TOKEN_KEY);
-  // useSyncExternalStore needs the same object until it changes.
+  // useSyncExternalStore needs the same object until the identity changes.
   if (snapshot?.name !== name || snapshot.token !== token) {
     snapshot = { name, token, identity: name === null ? null : { userId: name, token } };
   }
@@ -49,7 +49,7 @@ export const identity = {
     shared.set(SUGGESTION_KEY, name);
     listeners.notify();
   },
-  /** Signs in with an access token, whose subject is the user id. */
+  /** Signs in with an access token; its subject becomes the user id. */
   setToken: (token: string): void => {
     const claims = readToken(token);
     if (claims === null) throw new TypeError('not an access token');
@@ -80,6 +80,6 @@ export type NameError = 'required' | 'too-long' | 'invalid';
 export function validateName(name: string): NameError | null {
   if (name === '') return 'required';
   if (Array.from(name).length > MAX_NAME) return 'too-long';
-  // Characters that the API rejects, and bidirectional controls, which could disguise a name.
+  // Characters that the API rejects, and bidirectional control characters, which could disguise a name.
   return /[\p{Cc}\p{Zl}\p{Zp}\p{Surrogate}\p{Bidi_Control}]/u.test(name) ? 'invalid' : null;
 }

@@ -12,7 +12,7 @@ function decodePart(part: string): unknown {
   return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 }
 
-/** @returns Null if the text is not a JSON Web Token with a subject. */
+/** Reads the claims; returns null if the text is not a JSON Web Token with a subject. */
 export function readToken(token: string): Claims | null {
   const parts = token.split('.');
   if (parts.length !== 3 || parts[1] === undefined) return null;

@@ -1,4 +1,4 @@
-/** A link to a chat: a plain click navigates in the page; the browser handles any other click. */
+/** A link to a chat. A plain click navigates without a page load; the browser handles any other click. */
 import type { AnchorHTMLAttributes, MouseEvent } from 'react';
 
 import { chatPath, openChat } from './route.ts';

@@ -1,15 +1,15 @@
-/** Routes of the page: `/` redirects to a chat, `/c/{chatId}` is a chat, any other path is unknown. */
+/** Routes of the page: `/` redirects to a chat, `/c/{chatId}` shows a chat, any other path is unknown. */
 import { useSyncExternalStore } from 'react';
 
 import { Listeners, onEvents } from '../listeners.ts';
 
-/** The home chat without authentication: open to every user, created by its first message. */
+/** The home chat without authentication: open to every user, and created by its first message. */
 export const LOBBY = 'lobby';
 
 export type Route =
   { readonly name: 'home' } | { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
 
-// The API's pattern. `.` and `..` are excluded, because a URL resolves them.
+// The pattern of the API. `.` and `..` are invalid, because URL parsers remove these path segments.
 const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
 
 export function parsePath(path: string): Route {

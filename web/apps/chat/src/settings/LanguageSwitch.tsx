@@ -1,4 +1,4 @@
-/** Switches to the next language; the button is labelled in that language. */
+/** A button that switches to the next language; its label is in that language. */
 import { languageSetting, useLanguage, useStrings } from '../i18n/language.ts';
 import { languages, languageTags } from '../i18n/languages.ts';
 import { Icon } from '../ui/Icon.tsx';

@@ -1,4 +1,4 @@
-/** Cycles through the system, light and dark themes. */
+/** A button that cycles through the system, light and dark themes. */
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { themes, themeSetting, useTheme } from './theme.ts';

@@ -1,4 +1,4 @@
-/** Copies the URL of the chat, with a short confirmation. */
+/** A button that copies the URL of the chat and briefly confirms it. */
 import { useEffect, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -20,7 +20,7 @@ export function CopyLink({ chatId }: { readonly chatId: string }) {
   function copy(): void {
     navigator.clipboard.writeText(new URL(chatPath(chatId), window.location.origin).href).then(
       () => setCopied(true),
-      // The browser denied it; the address bar shows the URL too.
+      // The browser denied access to the clipboard. The address bar also shows the URL.
       () => setCopied(false),
     );
   }

@@ -1,4 +1,4 @@
-/** Error boundary of the page, with a button to reload. React logs the error. */
+/** Error boundary of the page, with a reload button. React logs the error. */
 import { Component, type ReactNode } from 'react';
 
 import { languageSetting } from '../i18n/language.ts';

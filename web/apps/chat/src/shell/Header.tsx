@@ -1,4 +1,4 @@
-/** Header of the conversation: chat title, presence, connection state and the link to share. */
+/** Header of the conversation: chat title, presence, connection state and a button that copies the link. */
 import type { Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';

@@ -1,4 +1,4 @@
-/** A message in place of content: empty, failed or not found. */
+/** A message in place of content, for example if the chat is empty, failed to load or does not exist. */
 import type { ReactNode } from 'react';
 
 import { Icon, type IconName } from '../ui/Icon.tsx';
@@ -7,9 +7,9 @@ interface Props {
   readonly icon: IconName;
   readonly title: string;
   readonly text?: string;
-  /** Live region role: `alert` interrupts a screen reader, `status` waits. */
+  /** Live region role: `alert` interrupts a screen reader, `status` does not. */
   readonly role?: 'alert' | 'status';
-  /** Actions. */
+  /** Buttons or links below the text. */
   readonly children?: ReactNode;
 }
 

@@ -21,7 +21,7 @@ import { useDrawer } from './useDrawer.ts';
 
 interface Props {
   readonly userId: string;
-  /** The server requires access tokens. */
+  /** True if the server requires access tokens. */
   readonly authEnabled: boolean;
 }
 
@@ -30,7 +30,7 @@ export function Shell({ userId, authEnabled }: Props) {
   const route = parsePath(usePath());
   const list = useChats();
   useChatListPolling(list.refresh, !authEnabled);
-  // With authentication, no user is a member of the lobby by default: the most recent chat is opened instead.
+  // With authentication, users are not members of the lobby by default, so the most recent chat is opened instead.
   const homeChatId = authEnabled ? (list.chats[0]?.id ?? null) : LOBBY;
   const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? homeChatId : null;
   const connection = useConnectionDisplay();
@@ -66,7 +66,7 @@ export function Shell({ userId, authEnabled }: Props) {
     document.title = `${title} · ${words.app.name}`;
   }, [title, words.app.name]);
 
-  // A temporary failure is shown by the banner; the list keeps its last state.
+  // The banner shows a temporary failure; the list keeps its last state.
   const failure = list.error?.retryable === true && list.chats.length > 0 ? null : list.error;
 
   async function createChat(newTitle: string): Promise<void> {

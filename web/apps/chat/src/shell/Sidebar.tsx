@@ -12,7 +12,7 @@ interface Props {
   readonly id: string;
   readonly name: string;
   readonly authEnabled: boolean;
-  /** Off screen, and therefore `inert` for keyboard and screen readers. */
+  /** True if the sidebar is off screen; `inert` then removes it from keyboard navigation and screen readers. */
   readonly hidden: boolean;
   readonly onClose: () => void;
   readonly onSignOut: () => void;

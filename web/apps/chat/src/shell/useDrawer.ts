@@ -1,9 +1,9 @@
-/** The sidebar on a narrow screen as a drawer: Escape closes it, and the focus returns to its button. */
+/** Shows the sidebar as a drawer on a narrow screen. Escape closes the drawer; the focus returns to its button. */
 import { type RefObject, useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 
 import { onEvents } from '../listeners.ts';
 
-// Same breakpoint as styles/shell.css.
+// The same breakpoint as in styles/shell.css.
 const NARROW = '(max-width: 767px)';
 
 function subscribe(listener: () => void): () => void {

@@ -12,8 +12,8 @@ export interface Setting<T extends string> {
 
 /**
  * @param key - Storage key.
- * @param isValid - Accepts the valid values; others are ignored.
- * @param getDefault - Value while no valid one is stored.
+ * @param isValid - True for a valid value; an invalid stored value is ignored.
+ * @param getDefault - Returns the value while no valid value is stored.
  */
 export function createSetting<T extends string>(
   key: string,

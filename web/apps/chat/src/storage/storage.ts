@@ -25,7 +25,7 @@ export function createStore(area: () => Storage): KeyValueStore {
 
   return {
     get(key) {
-      // A value that could not be stored is newer than the stored one.
+      // A value in memory is newer than the stored value, because it could not be stored.
       const unwritten = fallback.get(key);
       return (
         unwritten ??
@@ -59,5 +59,5 @@ export function createStore(area: () => Storage): KeyValueStore {
 /** Local storage: shared by all tabs, persistent. */
 export const shared = createStore(() => window.localStorage);
 
-/** Session storage: of this tab, kept across a reload. */
+/** Session storage: only for this tab, kept across a reload. */
 export const perTab = createStore(() => window.sessionStorage);

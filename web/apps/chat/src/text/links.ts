@@ -12,7 +12,7 @@ const TRAILING_PUNCTUATION = ".,;:!?'*";
 /**
  * Removes trailing punctuation and unopened brackets: `(see https://a.example/b).`
  *
- * Brackets are counted once, in linear time: a message of 32,768 brackets must not freeze the page.
+ * The brackets are counted once, in linear time, so that a message of 32,768 brackets does not freeze the page.
  */
 function trim(address: string): string {
   const surplus: Record<string, number> = { ')': 0, ']': 0 };
@@ -34,7 +34,7 @@ function trim(address: string): string {
 function hrefOf(address: string): string | null {
   if (!URL.canParse(address)) return null;
   const url = new URL(address);
-  // A user name in an address usually disguises its host.
+  // An address with a user name or password is not linked: it usually disguises the host.
   return url.username === '' && url.password === '' ? url.href : null;
 }
 

@@ -1,4 +1,4 @@
-/** The initial of a user on their colour, or the icon of the assistant. Decorative: the name is always shown too. */
+/** The initial of a user on a colour, or the icon of the assistant. Decorative: the name is also shown as text. */
 import { Icon } from './Icon.tsx';
 
 const COLOURS = 8;

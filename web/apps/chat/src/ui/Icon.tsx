@@ -1,4 +1,4 @@
-/** The icons, in the colour of the text. Decorative: each has a label next to it. */
+/** The icons, in the colour of the text. Decorative: the label is next to the icon or on its button. */
 import type { ReactNode } from 'react';
 
 const shapes = {

@@ -1,4 +1,4 @@
-/** The logo; same drawing as favicon.svg. */
+/** The logo: the same drawing as favicon.svg. */
 export function Logo() {
   return (
     <svg className="logo" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
