@@ -200,7 +200,7 @@ export class Connection {
       if (this.#phase.kind === 'open') return Promise.resolve();
       if (this.#phase.kind !== 'idle') return this.#pendingPromise();
     } else {
-      this.#rejectPending(`connecting as ${userId} instead`);
+      this.#rejectPending(`a connect as ${userId} replaced this attempt`);
       this.#tearDown('io client disconnect');
     }
     return this.#start(userId);
@@ -217,7 +217,7 @@ export class Connection {
 
   #close(): void {
     if (this.#phase.kind === 'idle' && this.snapshot.value === INITIAL_CONNECTION) return;
-    this.#rejectPending('disconnected');
+    this.#rejectPending('the client disconnected');
     this.#tearDown('io client disconnect');
     this.#cancelOnWake?.();
     this.#cancelOnWake = null;

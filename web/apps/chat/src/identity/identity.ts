@@ -52,7 +52,7 @@ export const identity = {
   /** Signs in with an access token; its subject becomes the user id. */
   setToken: (token: string): void => {
     const claims = readToken(token);
-    if (claims === null) throw new TypeError('not an access token');
+    if (claims === null) throw new TypeError('the text is not an access token');
     perTab.set(NAME_KEY, claims.userId);
     perTab.set(TOKEN_KEY, token);
     listeners.notify();
