@@ -74,7 +74,7 @@ class Server:
             directory: Finds the other servers by node id. None: a cluster needs sticky sessions for polling.
         """
         options = ServerOptions() if options is None else options
-        guarded: Any = GuardedObserver(observer or Observer())
+        guarded: Any = GuardedObserver(Observer() if observer is None else observer)
         self._engine = Engine(
             options,
             guarded,

@@ -9,6 +9,7 @@ Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synch
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from roomcast.store.lineage import begin_epoch
 from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.statements import PlainStatements, Statements
 from roomcast.store.tables import turns
+
+logger = logging.getLogger(__name__)
 
 _JOURNAL_LIMIT_BYTES: Final = 67_108_864
 #: Page cache of each connection.
@@ -92,7 +95,7 @@ class SqliteBackend:
         return engine
 
     def acquire(self) -> None:
-        """See `Backend`. Creates the directory and the file if they do not exist, readable by their owner only."""
+        """See `Backend`. Creates the directory if it does not exist. Only the owner can read it and the database."""
         file = Path(self.location)
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,11 +105,11 @@ class SqliteBackend:
         try:
             # SQLite creates its other files with the permissions of this one.
             file.touch(mode=0o600)
-            for each in (file, *file.parent.glob(f"{file.name}-*")):
-                each.chmod(0o600)
         except OSError as error:
             self._lock.release()
             raise DatabaseUnreadable(str(file), error.strerror or str(error)) from None
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            _make_private(file.with_name(file.name + suffix))
 
     def release(self) -> None:
         """See `Backend`."""
@@ -140,3 +143,12 @@ class SqliteBackend:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+
+def _make_private(file: Path) -> None:
+    """Let only the owner read a file of the database, which an earlier release may have created for all users."""
+    try:
+        if file.is_file() and file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+    except OSError as error:
+        logger.warning("cannot make the database private", extra={"file": str(file), "error": str(error)})

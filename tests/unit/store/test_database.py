@@ -221,3 +221,10 @@ async def test_the_files_of_an_earlier_release_become_private(tmp_path: Path) ->
     (tmp_path / "roomcast.db").chmod(0o644)
     await cursor_after(tmp_path, 1)
     assert stat.S_IMODE((tmp_path / "roomcast.db").stat().st_mode) == 0o600
+
+
+async def test_files_beside_the_database_keep_their_permissions(tmp_path: Path) -> None:
+    backups = tmp_path / "roomcast.db-backups"
+    backups.mkdir(mode=0o755)
+    await cursor_after(tmp_path, 1)
+    assert stat.S_IMODE(backups.stat().st_mode) == 0o755

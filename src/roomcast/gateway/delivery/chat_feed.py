@@ -259,7 +259,8 @@ class ChatFeed:
 
     def _on_signal(self, payload: bytes) -> None:
         """Receive a signal from the subscription."""
-        if self._signals is not None and not self._closed:
+        # While memberships are being confirmed, signals are lost: the room may have a removed member.
+        if self._signals is not None and not self._closed and self._confirming is None:
             self._signals(self.chat_id, payload)
 
     def _emit(self, position: Head, entries: Sequence[LogEntry]) -> None:

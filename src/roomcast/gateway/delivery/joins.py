@@ -70,6 +70,10 @@ class JoinRefused(Exception):
         self.code = code
 
 
+class AdmissionOutdated(Exception):
+    """The user was removed from the chat after the admission."""
+
+
 @dataclass(slots=True, eq=False)
 class _ChatSubscription:
     """One socket's subscription to one chat, or the attempt to make one.
@@ -167,7 +171,7 @@ class Joins:
             raise JoinRefused(ErrorCode.FORBIDDEN, message) from None
         except RoomLimitExceeded as error:
             raise JoinRefused(ErrorCode.LIMIT_REACHED, str(error)) from None
-        except (ApiUnavailable, LogUnavailable, FeedBehind, EpochDiffers) as error:
+        except (ApiUnavailable, LogUnavailable, FeedBehind, EpochDiffers, AdmissionOutdated) as error:
             message = "the chat cannot be joined at the moment: try again soon"
             raise JoinRefused(ErrorCode.UNAVAILABLE, message) from error
 
@@ -211,7 +215,7 @@ class Joins:
         With authentication this also reads the events after the admission, which may include the user's removal.
 
         Raises:
-            AdmissionDenied: the user was removed after the admission.
+            AdmissionOutdated: the user was removed after the admission.
             FeedBehind: the events after the admission cannot be read.
         """
         wanted = None if since is None or admission.reset else since.seq
@@ -235,7 +239,8 @@ class Joins:
             return
         if any(entry.seq > after and removed_user(entry.args) == user_id for entry in entries):
             self._admission.revoke(chat_id, user_id)
-            raise AdmissionDenied("the user was removed from the chat")
+            # The user may have been added again since then: the client retries, and only the API can admit it.
+            raise AdmissionOutdated
 
     def _final_check(self, subscription: _ChatSubscription, feed: ChatFeed, admission: Admission) -> Head:
         """Return the feed's position; fail if the epoch has changed or the socket has disconnected."""

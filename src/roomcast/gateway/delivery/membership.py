@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from roomcast.backoff import jittered
+from roomcast.backoff import jittered, should_log
 from roomcast.contract.events import EVENT_NAMES, EventType
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission
 
@@ -42,15 +42,17 @@ class Memberships:
     Args:
         admission: Confirms memberships.
         retry_s: Time between two attempts while the API is unavailable.
-        concurrency: Maximum number of concurrent calls of ``admission.confirm``.
+        concurrency: Maximum number of concurrent calls of ``admission.confirm``, as many as the API's batches take.
     """
 
-    def __init__(self, admission: ChatAdmission, *, retry_s: float = 5.0, concurrency: int = 8) -> None:
+    def __init__(self, admission: ChatAdmission, *, retry_s: float = 5.0, concurrency: int = 256) -> None:
         self._admission = admission
         self._retry_s = retry_s
         self._slots = asyncio.Semaphore(concurrency)
         # By chat id, user id and socket id.
         self._kicks: dict[str, dict[str, dict[str, Kick]]] = {}
+        # Failed attempts since the API last answered.
+        self._failures = 0
 
     def add(self, chat_id: str, user_id: str, sid: str, kick: Kick) -> None:
         """Note that a user's socket is in the room; ``kick`` takes the socket out and must call `discard`."""
@@ -68,7 +70,11 @@ class Memberships:
         """Take every socket of a user that was removed from the chat out of the room, in this loop turn."""
         self._admission.revoke(chat_id, user_id)
         for kick in list(self._kicks.get(chat_id, {}).get(user_id, {}).values()):
-            kick()
+            try:
+                kick()
+            except Exception:
+                # A bug in one kick must not keep the other sockets in the room.
+                logger.exception("kicking a removed member failed", extra={"chat_id": chat_id})
 
     def has_users(self, chat_id: str) -> bool:
         """Whether the room has authenticated users."""
@@ -80,8 +86,12 @@ class Memberships:
         while pending := self._kicks.get(chat_id, {}).keys() - confirmed:
             answers = await asyncio.gather(*(self._is_confirmed(chat_id, user_id) for user_id in sorted(pending)))
             confirmed |= {user_id for user_id, answer in zip(sorted(pending), answers, strict=True) if answer}
-            if not all(answers):
-                logger.warning("memberships cannot be confirmed: delivery waits", extra={"chat_id": chat_id})
+            if all(answers):
+                self._failures = 0
+            else:
+                self._failures += 1
+                if should_log(self._failures):
+                    logger.warning("memberships cannot be confirmed: delivery waits", extra={"chat_id": chat_id})
                 await asyncio.sleep(jittered(self._retry_s))
 
     async def _is_confirmed(self, chat_id: str, user_id: str) -> bool:
@@ -90,7 +100,7 @@ class Memberships:
             async with self._slots:
                 await self._admission.confirm(chat_id, user_id)
         except AdmissionDenied:
-            self.remove(chat_id, user_id)
+            self.remove(chat_id, user_id)  # does not raise
         except ApiUnavailable:
             return False
         except Exception:

@@ -117,3 +117,52 @@ def test_a_bug_in_confirming_a_user_is_logged_and_the_attempt_repeated(caplog: p
 
     run_in_virtual_time(main())
     assert "a bug" in caplog.text
+
+
+def test_a_kick_that_fails_keeps_no_other_socket_in_the_room_and_no_chat_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        world = World()
+        world.database.members = set()
+
+        def fail() -> None:
+            world.memberships.discard("a", "bob", "s0")
+            raise KeyError("a bug in a kick")
+
+        world.memberships.add("a", "bob", "s0", fail)
+        world.enter("bob", "s1")
+        await world.memberships.confirm("a")
+        assert world.kicked == ["s1"]
+
+    run_in_virtual_time(main())
+    assert "a bug in a kick" in caplog.text
+
+
+def test_thousands_of_users_are_confirmed_at_the_same_time() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def slow(_chat_id: str, _user_id: str) -> None:
+            await asyncio.sleep(0.01)
+
+        world.database.confirm = slow  # type: ignore[method-assign]
+        for number in range(2_560):
+            world.enter(f"u{number}", f"s{number}")
+        async with asyncio.timeout(0.2):
+            await world.memberships.confirm("a")
+
+    run_in_virtual_time(main())
+
+
+def test_an_outage_of_the_api_is_logged_more_and_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = World()
+        world.database.available = False
+        world.enter("bob", "s1")
+        confirming = asyncio.create_task(world.memberships.confirm("a"))
+        await asyncio.sleep(300)
+        confirming.cancel()
+
+    run_in_virtual_time(main())
+    assert 5 <= len(caplog.records) <= 8

@@ -90,11 +90,13 @@ def test_a_cached_admission_is_checked_against_the_removals_that_the_log_has_sin
         await world.remove("bob")
         await world.commit()
         world.database.available = False
-        assert await refusal(world.gateway.join("bob", 2)) is ErrorCode.FORBIDDEN
+        assert await refusal(world.gateway.join("bob", 2)) is ErrorCode.UNAVAILABLE
         assert await refusal(world.gateway.join("bob")) is ErrorCode.UNAVAILABLE
         ada = await world.gateway.join("ada", 2)
         await world.commit()
         assert ada.seqs() == [4, 5]
+        world.database.available = True
+        assert await refusal(world.gateway.join("bob", 2)) is ErrorCode.FORBIDDEN
 
     run_in_virtual_time(main())
 
@@ -155,5 +157,26 @@ def test_the_room_of_an_unauthenticated_chat_waits_for_no_confirmation() -> None
         await asyncio.sleep(1)
         await world.commit()
         assert socket.seqs()[-1] == 23
+
+    run_in_virtual_time(main())
+
+
+def test_signals_are_lost_while_the_members_are_being_confirmed() -> None:
+    async def main() -> None:
+        received: list[bytes] = []
+        world = World(MemoryLogOptions(max_entries=10))
+        world.gateway.feeds._signals = lambda _chat_id, payload: received.append(payload)
+        await world.commit(1)
+        await world.gateway.join("ada")
+        await world.log.signal("a", b"1")
+        await world.lose(20)
+        world.database.available = False
+        await world.commit()
+        await asyncio.sleep(1)
+        await world.log.signal("a", b"2")
+        world.database.available = True
+        await asyncio.sleep(6)
+        await world.log.signal("a", b"3")
+        assert received == [b"1", b"3"]
 
     run_in_virtual_time(main())
