@@ -1,4 +1,4 @@
-// The official client behind a proxy: joins a chat, says so, and reads until it has as many messages as it was told.
+// The official client behind a proxy: joins a chat, reports it, and reads until it has the requested number of messages.
 // usage: node reader.mjs <path of socket.io-client> <url> <transports, comma-separated> <chat> <messages>
 const [, , modulePath, url, transports, chat, wanted] = process.argv;
 const { io } = await import(modulePath);
