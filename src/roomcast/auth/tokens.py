@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,7 +38,8 @@ class AuthOptions:
 
     Attributes:
         secret: The signing key, shared by all services of one installation; excluded from the ``repr``.
-        leeway_s: Seconds for which a token is still accepted after its expiry, since the clocks of machines differ.
+        leeway_s: Seconds by which the clocks of machines may differ: a token is accepted this long after its ``exp``,
+            and this long before its ``nbf`` and ``iat``.
 
     Raises:
         WeakSecret: the secret is shorter than `MIN_SECRET_BYTES`.
@@ -158,17 +159,36 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                # The expiry is checked below, against `clock`.
-                options={"require": ["iss", "aud", "sub", "exp"], "verify_exp": False, "verify_iat": False},
+                # The times are checked below, against `clock`.
+                options={
+                    "require": ["iss", "aud", "sub", "exp"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
             )
             user_id = _USER_ID.validate_python(claims["sub"])
         except jwt.InvalidTokenError as error:
             raise TokenRejected(f"the token is not valid for this server: {error}; get a new one") from None
         except (ValidationError, UnicodeError):
             raise TokenRejected("the token's subject is not a valid user id; get a new token") from None
-        expires_at = claims["exp"]
-        if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)) or not math.isfinite(expires_at):
-            raise TokenRejected("the token's expiry is not a number; get a new token")
-        if self._clock() >= expires_at + self._options.leeway_s:
+        now, leeway_s = self._clock(), self._options.leeway_s
+        for name in ("nbf", "iat"):
+            if name in claims and _time(claims, name) > now + leeway_s:
+                raise TokenRejected(f"the token's {name} is in the future; check the clock of its issuer")
+        expires_at = _time(claims, "exp")
+        if now >= expires_at + leeway_s:
             raise TokenExpired
-        return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, float(expires_at))
+        return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, expires_at)
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float:
+    """A claim that is a time, in Unix seconds.
+
+    Raises:
+        TokenRejected: the claim is not a finite number.
+    """
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TokenRejected(f"the token's {name} is not a number; get a new token")
+    return float(value)

@@ -103,7 +103,9 @@ class ApiClient:
         except (httpx.HTTPError, TimeoutError) as error:
             raise ApiUnavailable(f"{self._options.url} does not answer: {error!r}") from error
         if response.status_code == HTTPStatus.UNAUTHORIZED:
-            logger.error("the API rejects this gateway's token; start both with the same ROOMCAST_SECRET")
+            logger.error(
+                "the API rejects this gateway's token; start both with the same ROOMCAST_SECRET, and set both clocks"
+            )
         if response.status_code in _UNAVAILABLE or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ApiUnavailable(f"{self._options.url} answered {response.status_code} to POST {path}")
         return response
