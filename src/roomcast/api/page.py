@@ -63,7 +63,6 @@ class StaticPage:
         self._directory = directory.resolve()
         self._headers = {
             "Content-Security-Policy": content_security_policy(connect_sources),
-            "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
         }
@@ -78,10 +77,10 @@ class StaticPage:
         await response(scope, receive, send)
 
     def _answer(self, method: str, path: str) -> Response:
-        if method not in {"GET", "HEAD"}:
-            return problem_response(405, "the chat page accepts GET and HEAD only", headers={"Allow": "GET, HEAD"})
         if path == "/api" or path.startswith("/api/"):
             return problem_response(404, "no endpoint has this path")
+        if method not in {"GET", "HEAD"}:
+            return problem_response(405, "the chat page accepts GET and HEAD only", headers={"Allow": "GET, HEAD"})
         file = self._file(path)
         if file is None and path.startswith("/assets/"):
             return problem_response(404, "no such file in this version; reload the page")

@@ -139,6 +139,18 @@ async def test_polls_and_posts_are_answered_by_the_owner_of_the_session(running:
         assert [node.server.connections for node in nodes] == [1, 0, 0]
 
 
+async def test_a_forwarded_answer_has_each_header_of_the_server_once(running: Any) -> None:
+    async with cluster(running, 2) as (_, nodes):
+        sid = await connected(nodes[0], nodes[1])
+        reader, writer = await nodes[1].running.raw(
+            f"POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 1\r\n\r\n3".encode()
+        )
+        head, _, body = (await reader.read()).lower().partition(b"\r\n\r\n")
+        writer.close()
+        assert body == b"ok"
+        assert [head.count(name) for name in (b"\r\ndate:", b"\r\nx-content-type-options:")] == [1, 1]
+
+
 async def test_a_forwarded_poll_returns_heartbeats_and_the_next_message(running: Any, until: Any) -> None:
     options = ServerOptions(ping_interval_s=0.3, ping_timeout_s=5.0)
     async with cluster(running, 2, options) as (_, (here, there)):

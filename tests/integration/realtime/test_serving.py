@@ -392,6 +392,29 @@ async def test_invalid_http_gets_one_400(serving: Any, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"404"),
+        (b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"200"),
+        (b"GET /socket.io/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", b"400"),
+        (UPGRADE.replace(b"EIO=4", b"EIO=3"), b"400"),
+        (b"GET / HTTP/9.9\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"\r\n", b"431"),
+    ],
+    ids=["unknown path", "polling", "invalid polling", "invalid websocket", "invalid HTTP", "oversize head"],
+)
+async def test_no_response_lets_a_browser_guess_the_type_of_its_content(
+    serving: Any, data: bytes, status: bytes
+) -> None:
+    async with serving(Server()) as running:
+        reader, writer = await running.raw(data)
+        head, _, _ = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+        assert head.split()[1] == status
+        assert head.lower().count(b"x-content-type-options: nosniff") == 1
+        writer.close()
+
+
+@pytest.mark.parametrize(
     ("trusted", "expected"),
     [((), ("127.0.0.1", False)), (("127.0.0.0/8",), ("203.0.113.7", True)), (("10.0.0.1",), ("127.0.0.1", False))],
 )

@@ -33,7 +33,7 @@ async def test_the_document_is_served_for_the_root_and_for_every_chat_and_not_ca
     assert (answer.status_code, answer.text) == (200, "<!doctype html>the page")
     assert answer.headers["cache-control"] == "no-cache"
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", ["/socket.io/", "/favicon.ico", "/c", "/" + "a" * 300, "/" + "a/" * 3_000])
@@ -60,8 +60,9 @@ async def test_no_path_leaves_the_folder(page: Path, path: str) -> None:
 @pytest.mark.parametrize("path", ["/api", "/api/nothing"])
 async def test_an_unknown_api_path_answers_a_problem_document(page: Path, path: str) -> None:
     async with client(page) as http:
-        answer = await http.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+        for method in ("GET", "POST", "DELETE"):
+            answer = await http.request(method, path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
 async def test_only_get_and_head_are_allowed(page: Path) -> None:

@@ -46,7 +46,7 @@ _HOP_BY_HOP: Final = frozenset(
     | {b"transfer-encoding", b"content-length", b"expect"}
 )
 #: The HTTP server of this node sets its own.
-_SET_BY_SERVER: Final = frozenset({b"date", b"server"})
+_SET_BY_SERVER: Final = frozenset({b"date", b"server", b"x-content-type-options"})
 
 #: The owner answers a poll within one heartbeat; this much later it counts as out of reach.
 _ANSWER_MARGIN_S: Final = 5.0

@@ -201,9 +201,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._ended = True
         self._deadline.cancel()
         body = status.phrase.encode()
+        headers = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
-            % (status, body, len(body), body)
+            b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, body, headers, len(body), body)
         )
         self.transport.close()
         self._watch_unread()

@@ -164,8 +164,12 @@ class _RunningSite:
             self._listeners.append(listener)
 
     def tick(self) -> None:
-        """Update the Date header."""
-        self.state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        """Update the headers of every response, which contain the time."""
+        self.state.default_headers = [
+            (b"date", formatdate(time.time(), usegmt=True).encode()),
+            # A browser must not guess that a response with text of users is a script or a document.
+            (b"x-content-type-options", b"nosniff"),
+        ]
 
     def refuse(self) -> None:
         """Accept no more connections and sessions."""

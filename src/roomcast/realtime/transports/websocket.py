@@ -266,9 +266,10 @@ class WebSocketProtocol(asyncio.Protocol):
     def _refuse(self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None) -> None:
         self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause)
         content_type = b"application/json" if body.startswith(b"{") else b"text/plain; charset=utf-8"
+        headers = b"".join(b"%b: %b\r\n" % header for header in self._server_state.default_headers)
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (status, status.phrase.encode(), content_type, len(body), body)
+            b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, status.phrase.encode(), headers, content_type, len(body), body)
         )
         self._closing = True
         self._transport.close()
