@@ -8,7 +8,7 @@ May import: auth, chat, contract.
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
-| ``middleware`` | checks of the Host header, the content type and the size of a body |
+| ``middleware`` | checks of the Host header, the path, the content type and the size of a body; HEAD |
 | ``page`` | the files of the chat page and their headers |
 | ``services``, ``options`` | the arguments of `create_api`: use cases and options |
 """

@@ -9,11 +9,12 @@ import logging
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from roomcast import __version__
-from roomcast.api.middleware import BodyCheck, HostCheck
+from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
@@ -57,6 +58,15 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
     )
 
 
+async def _on_wrong_method(request: Request, _error: Exception) -> Response:
+    # Starlette names the methods of one route only, and paths have one route per method.
+    path = request.scope["path"]
+    routes = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    allowed = {method for route in routes for method in route.methods or ()}
+    names = ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
+    return problem_response(405, f"this path accepts {names}", headers={"Allow": names})
+
+
 class _Api(FastAPI):
     """FastAPI with the media type of problem details in its OpenAPI document."""
 
@@ -78,7 +88,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
-    middleware = [Middleware(BodyCheck)]
+    middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(
@@ -95,6 +105,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app.state.services = services
     app.state.options = options
     install_problems(app)
+    app.add_exception_handler(405, _on_wrong_method)
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.include_router(router)

@@ -1,4 +1,4 @@
-"""Checks that run before the routes: the Host header, and the content type and size of the body.
+"""Checks that run before the routes: the Host header, the path, and the content type and size of the body.
 
 Plain ASGI: Starlette's `BaseHTTPMiddleware` would buffer bodies.
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -51,6 +52,36 @@ class HostCheck:
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class RequestLine:
+    """Rejects paths that are not UTF-8, which servers decode with U+FFFD, and serves HEAD as GET without the body.
+
+    Args:
+        app: The wrapped application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 400, or pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            unquote_to_bytes(scope.get("raw_path") or b"").decode()
+        except UnicodeDecodeError:
+            await problem_response(400, "the path is not percent-encoded UTF-8")(scope, receive, send)
+            return
+        if scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 class BodyCheck:

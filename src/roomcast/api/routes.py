@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BeforeValidator
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -40,8 +41,17 @@ DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 200
 MAX_EVENTS: Final = 500
 
-SeqParam = Annotated[int, Query(ge=0, le=MAX_SEQ)]
-PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+
+def _only_digits(value: object) -> object:
+    """Reject the other spellings of a number that Pydantic accepts: ``1_0``, ``+10``, ``10.0``, spaces."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("must consist of the digits 0 to 9")
+    return value
+
+
+_Digits: Final = BeforeValidator(_only_digits)
+SeqParam = Annotated[int, _Digits, Query(ge=0, le=MAX_SEQ)]
+PageLimit = Annotated[int, _Digits, Query(ge=1, le=MAX_PAGE)]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Problem details (RFC 9457)"}
@@ -181,7 +191,7 @@ async def list_events(
     caller: CurrentCaller,
     chat_id: ChatId,
     after: SeqParam = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
+    limit: Annotated[int, _Digits, Query(ge=1, le=MAX_EVENTS)] = 100,
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
     """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""

@@ -43,6 +43,19 @@ async def test_health_names_the_service(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "healthy", "service": "roomcast-api"})
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/health", "/api/config", "/api/chats", "/api/chats/c", "/api/chats/c/events", "/api/chats/c/messages",
+     "/api/chats/c/members", "/openapi.json", "/", "/api/nothing"],
+)  # fmt: skip
+async def test_head_is_answered_as_get_without_the_body(client: httpx.AsyncClient, path: str) -> None:
+    await send(client)
+    got, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.headers["content-length"] == got.headers["content-length"]
+
+
 async def test_the_config_contains_the_address_of_the_gateway(tmp_path: Path) -> None:
     options = ApiOptions(gateway_port=3001)
     async with open_api(tmp_path, options=options) as (client, backend):
@@ -250,6 +263,18 @@ async def test_a_body_without_a_declared_size_is_rejected_while_it_is_read(clien
         ("/api/chats?limit=0", 422),
         ("/api/chats?limit=201", 422),
         ("/api/chats?limit=NaN", 422),
+        *(
+            (f"/api/chats?limit={number}", 422)
+            for number in ("1_0", "%2B10", "%2010", "10%20", "10.0", "1e1", "%D9%A1%D9%A0", "")
+        ),
+        ("/api/chats?limit=" + "9" * 5_000, 422),
+        ("/api/chats/c/messages?before=1_0", 422),
+        ("/api/chats/c/messages?after=%2B1", 422),
+        ("/api/chats/c/events?after=1_0", 422),
+        ("/api/chats/c/events?limit=1_0", 422),
+        ("/api/chats/%ff", 400),
+        ("/api/chats/c/members/a%ff", 400),
+        ("/c/%ff", 400),
         ("/api/chats?cursor=%00", 422),
         ("/api/chats?cursor=WzEsMl0", 422),
         ("/api/chats?cursor=WzAsIlx1ZDgwMCJd", 422),  # [0,"\ud800"]
@@ -261,7 +286,7 @@ async def test_a_body_without_a_declared_size_is_rejected_while_it_is_read(clien
         ("/api/chats/c/events?epoch=%20", 422),
         ("/api/chats/a%00b/events", 422),
         ("/api/chats/" + "a" * 129, 422),
-        ("/api/chats/%ED%A0%80", 422),
+        ("/api/chats/%ED%A0%80", 400),
         ("/api/nothing", 404),
         ("/api/chat/messages", 405),
     ],
@@ -274,9 +299,22 @@ async def test_an_invalid_query_or_path_is_answered_with_a_problem(
 
 
 async def test_a_wrong_method_is_answered_with_the_allowed_ones(client: httpx.AsyncClient) -> None:
-    response = await client.delete("/api/chats/c/events")
-    assert problem(response)["code"] == "method-not-allowed"
-    assert response.headers["allow"] == "GET"
+    for method, path, allowed in (
+        ("DELETE", "/api/chats/c/events", "GET, HEAD"),
+        ("PUT", "/api/chats", "GET, HEAD, POST"),
+        ("HEAD", "/api/chat/messages", "POST"),
+        ("POST", "/api/chats/c/members/bob", "DELETE, PUT"),
+    ):
+        response = await client.request(method, path, json={})
+        assert response.headers["allow"] == allowed
+        assert response.status_code == 405
+    assert problem(await client.delete("/api/chats"))["code"] == "method-not-allowed"
+
+
+async def test_a_member_whose_id_is_not_utf_8_is_not_added(client: httpx.AsyncClient) -> None:
+    await send(client)
+    assert problem(await client.put("/api/chats/c/members/%ff"))["code"] == "bad-request"
+    assert (await client.get("/api/chats/c/members")).json() == {"members": []}
 
 
 async def test_an_unavailable_database_is_503_with_retry_after(
