@@ -1,8 +1,8 @@
 """When the fan-out log is flushed: at the end of the tick, or later under load.
 
-A write costs one system call, for one message or for ten. If an emit arrives while a long flush is being written, the
-next flush waits as long as that flush took, at most ``rest_limit_s``; emits of that time share its writes. A single
-message is written at the end of its tick, in a room of any size.
+A write costs one system call, for one message or for ten. If emits arrive while a long flush is being written, twice
+in a row, the next flush waits as long as that flush took, at most ``rest_limit_s``; emits of that time share its
+writes. A single message is written at the end of its tick, in a room of any size; so is an acknowledgement after it.
 
 Layer: realtime.fanout. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
 """
@@ -42,7 +42,7 @@ class Pacer:
         clock: Monotonic seconds.
     """
 
-    __slots__ = ("_began", "_clock", "_loop", "_rest_limit_s", "_waiting", "_writing")
+    __slots__ = ("_began", "_clock", "_loop", "_pressed", "_rest_limit_s", "_waiting", "_writing")
 
     def __init__(
         self, rest_limit_s: float, loop: Scheduler | None = None, clock: Callable[[], float] = time.perf_counter
@@ -51,6 +51,9 @@ class Pacer:
         self._loop = loop
         self._clock = clock
         self._began = 0.0
+        # Whether emits waited for the flush before. One that waits once is no load: with eager tasks (Python 3.12) it
+        # may be the acknowledgement of a request that was read after the writes.
+        self._pressed = False
         self._writing = False
         self._waiting: Flush | None = None
 
@@ -72,13 +75,16 @@ class Pacer:
             # asyncio writes at once, uvloop at the end of the iteration: in the next one, both have written.
             self._writing = True
             self._scheduler().call_soon(self._written)
+        else:
+            self._pressed = False
 
     def _written(self) -> None:
         self._writing = False
+        took_s = self._clock() - self._began
+        pressed, self._pressed = self._pressed, self._waiting is not None and took_s >= BUSY_S
         if self._waiting is None:
             return
-        took_s = self._clock() - self._began
-        if took_s >= BUSY_S:
+        if pressed and self._pressed:
             self._scheduler().call_later(min(took_s, self._rest_limit_s), self._flush)
         else:
             self._scheduler().call_soon(self._flush)

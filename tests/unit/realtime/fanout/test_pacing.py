@@ -78,16 +78,32 @@ def test_a_single_message_is_flushed_in_the_next_iteration_regardless_of_the_flu
 def test_emits_during_a_long_flush_wait_for_its_duration_up_to_the_limit(takes_s: float, rest_s: float) -> None:
     loop = Loop()
     log = FakeLog(loop, 0.005, takes_s)
-    log.emit()
+    for _ in range(2):  # each turn flushes, and emits again
+        log.emit()
+        loop.turn()
     loop.turn()
     log.emit()
-    loop.turn()
     ended = loop.now
     loop.turn()
-    assert len(log.flushed_at) == 1
+    assert len(log.flushed_at) == 2
     loop.now = ended + rest_s + 1e-9
     loop.turn()
-    assert len(log.flushed_at) == 2
+    assert len(log.flushed_at) == 3
+
+
+def test_an_acknowledgement_after_a_long_flush_is_not_delayed() -> None:
+    loop = Loop()
+    log = FakeLog(loop, 0.005, 0.004)
+    for _ in range(5):
+        log.writes = BUSY_WRITES
+        log.emit()
+        loop.turn()  # the message; the next request is read before the next iteration
+        log.writes = 1
+        log.emit()
+        loop.turn()  # the writes have ended
+        loop.turn()  # the acknowledgement
+        assert not log.requested
+        assert not loop.later
 
 
 def test_a_slow_flush_with_few_writes_does_not_delay_the_next() -> None:
@@ -105,10 +121,9 @@ def test_only_a_flush_of_at_least_busy_s_is_followed_by_a_pause() -> None:
     for takes_s, rests in ((BUSY_S * 0.99, False), (BUSY_S * 1.01, True)):
         loop = Loop()
         log = FakeLog(loop, 0.005, takes_s)
-        log.emit()
-        loop.turn()
-        log.emit()
-        loop.turn()
+        for _ in range(4):
+            log.emit()
+            loop.turn()
         assert bool(loop.later) is rests
 
 
