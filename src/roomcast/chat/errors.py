@@ -64,4 +64,4 @@ class StoreUnavailable(ChatError):
 
 
 class StoreBusy(StoreUnavailable):
-    """Nothing was written, because too many writes are waiting or the store is closed."""
+    """Nothing was written, because too many writes are waiting, or the store is closed or damaged."""

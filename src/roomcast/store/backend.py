@@ -55,8 +55,19 @@ class Backend(Protocol):
     def is_retryable(self, error: DBAPIError, /) -> bool:
         """Whether the failed transaction was rolled back as a whole and may succeed when it runs again."""
 
+    def damage(self, error: DBAPIError, /) -> str | None:
+        """Whether later commits may be lost because of this failure: what happened and what to do, else None."""
+
+    def missing_file(self) -> str | None:
+        """Called after each commit: what happened and what to do if a file that holds the commit is gone, else None."""
+
     def abort(self, connection: Connection) -> None:
         """Interrupt the statement that another thread is running on this connection; the statement fails."""
+
+
+def driver_message(error: DBAPIError) -> str:
+    """The driver's error message, on one line."""
+    return " ".join(str(error.orig).split())
 
 
 def display_url(url: URL) -> str:

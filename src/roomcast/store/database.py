@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,17 +21,18 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Select, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from roomcast.chat.errors import StoreUnavailable
-from roomcast.store.backend import Backend, display_url
+from roomcast.chat.errors import StoreBusy, StoreUnavailable
+from roomcast.store.backend import Backend, display_url, driver_message
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.lineage import Lineage, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.rows import AnyRow
 from roomcast.store.sqlite import SqliteBackend
 
+logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 #: Attempts at one transaction, including the first.
@@ -64,27 +66,17 @@ def backend_for(options: DatabaseOptions) -> Backend:
     return SqliteBackend(url, options)
 
 
-def driver_message(error: DBAPIError) -> str:
-    """The driver's error message, on one line."""
-    return " ".join(str(error.orig).split())
-
-
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Raise `StoreUnavailable` for failures of the database; errors that are bugs of this package pass unchanged.
 
     Raises:
-        StoreUnavailable: the database is locked, full, damaged or unreachable.
+        StoreUnavailable: the database is locked, full or unreachable.
     """
     try:
         yield
     except (OperationalError, InterfaceError, InternalError) as error:
         raise StoreUnavailable(f"the database did not answer: {driver_message(error)}") from error
-    except DatabaseError as error:
-        # SQLite reports a damaged file with the base class. The other subclasses are bugs (a constraint, bad SQL).
-        if type(error) is not DatabaseError:
-            raise
-        raise StoreUnavailable(f"the database is damaged: {driver_message(error)}") from error
     except (TimeoutError, PoolTimeoutError) as error:
         raise StoreUnavailable("the database did not answer in time") from error
     except OSError as error:
@@ -140,9 +132,12 @@ class Database:
         lineage: The epochs of the database.
         shared: Whether other processes may have the database open too.
         statements: The statements that read and write the rows of a batch.
+        failure: None, or why no write is accepted until the process is restarted, and what to do: the database is
+            damaged, deleted or replaced, so that later commits could be lost.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
+        self.failure: str | None = None
         self._options = options
         self._backend = backend_for(options)
         self.shared: Final = self._backend.shared
@@ -225,19 +220,24 @@ class Database:
                 the commit; a crash of this process cannot.
 
         Raises:
-            StoreUnavailable: nothing was written; but if the connection was lost during the commit, the outcome is
-                unknown.
+            StoreUnavailable: nothing was written; but if the connection or a file was lost during the commit, the
+                outcome is unknown.
+            StoreBusy: `failure` is set; nothing was written.
         """
         call = _Call(self._options.write_timeout_s if self.shared else None)
 
         def transact() -> _T:
+            if self.failure is not None:
+                raise StoreBusy(self.failure)
             with self._writer.connect() as plain, call.running_on(plain):
                 call.committing = False
                 connection = plain.execution_options(durable=durable)
                 with connection.begin():
                     result = work(connection)
                     call.committing = True
-                return result
+            if reason := self._backend.missing_file():
+                raise self._fail(reason)
+            return result
 
         return await self._run_on_thread(self._write_thread, transact, call)
 
@@ -261,12 +261,20 @@ class Database:
             try:
                 return transact()
             except DBAPIError as error:
+                if reason := self._backend.damage(error):
+                    raise self._fail(reason) from error
                 # The connection was lost before the commit. SQLAlchemy has discarded the pool's other connections.
                 lost = error.connection_invalidated and not call.committing
                 retryable = lost or self._backend.is_retryable(error)
                 if not retryable or attempt == _MAX_ATTEMPTS or not call.pending:
                     raise
         raise AssertionError  # unreachable: the count has no end
+
+    def _fail(self, reason: str) -> StoreUnavailable:
+        if self.failure is None:
+            self.failure = f"the database {self._backend.location} failed: {reason}"
+            logger.error("no write is accepted: %s", self.failure)
+        return StoreUnavailable(self.failure)
 
     def _start(self, connection: Connection) -> None:
         self._backend.record_start(connection)

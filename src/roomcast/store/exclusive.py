@@ -52,9 +52,13 @@ class ExclusiveLock:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
             os.close(descriptor)
             raise DataInUse(str(self._path.parent), owner) from None
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(descriptor)
+            raise DatabaseUnreadable(str(self._path), error.strerror or str(error)) from None
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -12,7 +12,8 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from roomcast.store.database import backend_for, driver_message
+from roomcast.store.backend import driver_message
+from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
 
@@ -52,7 +53,7 @@ def _migrate(options: DatabaseOptions, *, new_epoch: bool) -> str | None:
             backend.ensure_epoch(connection, new_epoch=new_epoch)
             return before
     except DatabaseError as error:
-        raise DatabaseUnreadable(backend.location, driver_message(error)) from None
+        raise DatabaseUnreadable(backend.location, backend.damage(error) or driver_message(error)) from None
     finally:
         engine.dispose()
         backend.release()

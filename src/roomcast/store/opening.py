@@ -24,12 +24,24 @@ class Store:
     Attributes:
         chats: The chats with their events, messages and members; also the writer.
         turns: The queue of AI turns.
-        shared: Whether other processes may write to the same database.
     """
 
     chats: SqlChatStore
     turns: SqlTurnStore
-    shared: bool
+    _database: Database
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to the same database."""
+        return self._database.shared
+
+    @property
+    def failure(self) -> str | None:
+        """None, or one line that says why no write is accepted until the next start of the process, and what to do.
+
+        Set once the SQLite file is damaged, deleted or replaced, for readiness: every send is answered with 503.
+        """
+        return self._database.failure
 
 
 @asynccontextmanager
@@ -45,7 +57,7 @@ async def open_store(options: DatabaseOptions, writer_options: WriterOptions | N
         chats = SqlChatStore(database, writer_options)
         try:
             # All writes pass through one writer. The chat store is that writer.
-            yield Store(chats, SqlTurnStore(database, chats), database.shared)
+            yield Store(chats, SqlTurnStore(database, chats), database)
         finally:
             await chats.close()
     finally:

@@ -93,6 +93,14 @@ class PostgresBackend:
         """See `Backend`."""
         return getattr(error.orig, "sqlstate", None) in _RETRYABLE
 
+    def damage(self, _error: DBAPIError, /) -> str | None:
+        """See `Backend`. None: after a failed sync the server restarts, and other errors undo no other commit."""
+        return None
+
+    def missing_file(self) -> str | None:
+        """See `Backend`. None: the server watches its files."""
+        return None
+
     def abort(self, connection: Connection) -> None:
         """See `Backend`. Shuts down the socket, since a server that hangs does not process a cancel request either."""
         try:

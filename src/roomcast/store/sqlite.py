@@ -1,22 +1,25 @@
 """SQLite: one connection writes, a few read.
 
 A write transaction takes the write lock at its start, since a transaction that upgrades a read lock later can fail with
-an error that waiting does not resolve. Before that, it checks that the database file was not deleted or replaced, since
-SQLite continues to write to a deleted file.
+an error that waiting does not resolve. After each commit the backend checks that the files were not deleted or
+replaced, since SQLite continues to write to a deleted file.
 
-Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous".
+Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synchronous", "Result and Error Codes",
+"How To Corrupt An SQLite Database File".
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import DBAPIError
 
-from roomcast.chat.errors import StoreUnavailable
+from roomcast.store.backend import driver_message
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.lineage import begin_epoch
@@ -29,6 +32,20 @@ logger = logging.getLogger(__name__)
 _JOURNAL_LIMIT_BYTES: Final = 67_108_864
 #: Page cache of each connection.
 _CACHE_KIB: Final = 8_192
+#: Failures after which later commits may be lost. After a failed sync the kernel may have dropped earlier writes,
+#: although the next sync succeeds. A full disk, a lock or a failed write undoes its own transaction only.
+_DAMAGE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_IOERR_READ,
+        sqlite3.SQLITE_IOERR_SHORT_READ,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_CORRUPTFS,
+        sqlite3.SQLITE_IOERR_DATA,
+    }
+)
 
 
 class SqliteBackend:
@@ -41,8 +58,14 @@ class SqliteBackend:
         self._url = url
         self._options = options
         self._lock = ExclusiveLock(Path(self.location))
-        # Device and inode of the file that was opened for writing.
-        self._file_id: tuple[int, int] | None = None
+        file = Path(self.location)
+        # The files that hold the committed rows, with the device and inode of each at the first commit.
+        self._files = (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm"))
+        self._opened: list[tuple[int, int] | None] = []
+        # Modification time of the database file, in nanoseconds.
+        self._modified = 0
+        # SQLite would apply a log that is left beside the backup.
+        self._restore = f"stop roomcast, move {file.name}* away, restore a backup and start roomcast again"
 
     def engine(self, *, writes: bool) -> Engine:
         """See `Backend`."""
@@ -62,11 +85,15 @@ class SqliteBackend:
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {round(options.busy_timeout_s * 1000)}")
             if writes:
-                cursor.execute("PRAGMA journal_mode = WAL")
+                (mode,) = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+                if mode != "wal":
+                    hint = "its file system has no shared memory for a write-ahead log; use --data on a local disk"
+                    raise DatabaseUnreadable(self.location, hint)
                 # A checkpoint truncates the WAL file, which a burst of writes may have enlarged.
                 cursor.execute(f"PRAGMA journal_size_limit = {_JOURNAL_LIMIT_BYTES}")
-                self._file_id = self._file_id or self._current_file_id()
             cursor.execute(f"PRAGMA synchronous = {options.synchronous}")
+            # On macOS, a plain fsync leaves the data in the disk's cache; elsewhere this changes nothing.
+            cursor.execute("PRAGMA fullfsync = ON")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             if not writes:
@@ -77,10 +104,7 @@ class SqliteBackend:
             if not writes:
                 connection.exec_driver_sql("BEGIN")
                 return
-            if self._current_file_id() != self._file_id:
-                raise StoreUnavailable(
-                    f"{self.location} was deleted or replaced while it was open: start roomcast again"
-                )
+            self._drop_outdated_cache(connection)
             # "PRAGMA synchronous": in WAL mode, NORMAL keeps the database consistent; only a power failure can undo the
             # newest commits. The next FULL commit syncs them too.
             durable = connection.get_execution_options().get("durable", True)
@@ -131,18 +155,51 @@ class SqliteBackend:
         """See `Backend`. No other process writes, so a retry would fail in the same way."""
         return False
 
+    def damage(self, error: DBAPIError, /) -> str | None:
+        """See `Backend`."""
+        code = getattr(error.orig, "sqlite_errorcode", 0)
+        # The low byte of an extended code is the primary code.
+        if code not in _DAMAGE and code & 0xFF not in _DAMAGE:
+            return None
+        return f"it is damaged ({driver_message(error)}): {self._restore}"
+
+    def missing_file(self) -> str | None:
+        """See `Backend`."""
+        found = [_file_id(path) for path in self._files]
+        self._opened = self._opened or found
+        for path, now, opened in zip(self._files, found, self._opened, strict=True):
+            if now != opened:
+                return f"{path.name} was deleted or replaced while it was open: {self._restore}"
+        # Opening this file is harmless; closing one of the others would release SQLite's locks.
+        with self._files[1].open("rb") as log:
+            if log.read(4) == bytes(4):
+                return f"{self._files[1].name} was truncated while it was open: {self._restore}"
+        return None
+
     def abort(self, connection: Connection) -> None:
         """See `Backend`. Does nothing.
 
         A wait for the disk cannot be interrupted, and ``busy_timeout_s`` limits waits for locks.
         """
 
-    def _current_file_id(self) -> tuple[int, int] | None:
-        try:
-            found = Path(self.location).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_dev, found.st_ino
+    def _drop_outdated_cache(self, connection: Connection) -> None:
+        """Empty the page cache if the file has changed, so that it cannot hide damage from the writing connection.
+
+        SQLite itself changes the file only at a checkpoint.
+        """
+        with suppress(FileNotFoundError):  # `missing_file` reports it
+            modified = self._files[0].stat().st_mtime_ns
+            if modified != self._modified:
+                self._modified = modified
+                connection.exec_driver_sql("PRAGMA shrink_memory")
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_private(file: Path) -> None:

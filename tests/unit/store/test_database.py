@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import os
+import platform
+import random
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Connection
 
-from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.errors import StoreBusy, StoreUnavailable
 from roomcast.contract.cursor import Cursor
 from roomcast.store.database import Database, sqlite_url
 from roomcast.store.errors import DatabaseUnreadable, DataInUse
@@ -39,10 +44,10 @@ async def test_an_acknowledged_write_waits_for_the_disk(tmp_path: Path) -> None:
     database = await Database.open(options)
 
     def pragmas(connection: Connection) -> list[object]:
-        names = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout")
+        names = ("synchronous", "journal_mode", "fullfsync", "foreign_keys", "busy_timeout")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    assert await database.write(pragmas) == [2, "wal", 1, 5000]  # 2 is FULL
+    assert await database.write(pragmas) == [2, "wal", 1, 1, 5000]  # 2 is FULL
     assert (await database.write(pragmas, durable=False))[0] == 1  # NORMAL
     assert (await database.write(pragmas))[0] == 2
     await database.close()
@@ -78,6 +83,14 @@ def _delete(data: Path) -> None:
     shutil.rmtree(data)
 
 
+def _delete_log(data: Path) -> None:
+    (data / "roomcast.db-wal").unlink()
+
+
+def _delete_index(data: Path) -> None:
+    (data / "roomcast.db-shm").unlink()
+
+
 def _replace_by_a_copy(data: Path) -> None:
     copy = data.with_name("copy")
     shutil.copytree(data, copy)
@@ -85,15 +98,95 @@ def _replace_by_a_copy(data: Path) -> None:
     copy.rename(data)
 
 
-@pytest.mark.parametrize("loss", [_delete, _replace_by_a_copy])
+@pytest.mark.parametrize("loss", [_delete, _delete_log, _delete_index, _replace_by_a_copy])
 async def test_a_write_to_a_deleted_or_replaced_file_is_not_acknowledged(tmp_path: Path, loss) -> None:
     data = tmp_path / "data"
     async with open_store(database_options(data)) as store:
         await store.chats.append_message(new_message())
         loss(data)
         for _ in range(2):
-            with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+            with pytest.raises(StoreUnavailable, match="deleted or replaced while it was open: stop roomcast"):
                 await store.chats.append_message(new_message())
+
+
+async def send_many(directory: Path) -> None:
+    """Fills most pages of the database file. Its write-ahead log is empty afterwards."""
+    async with open_store(database_options(directory)) as store:
+        for _ in range(50):
+            await store.chats.append_message(new_message(content="x" * 3_000))
+
+
+def _overwrite(data: Path) -> None:
+    file = data / "roomcast.db"
+    with file.open("r+b") as pages:
+        pages.seek(4096)
+        pages.write(random.randbytes(file.stat().st_size - 4096))
+
+
+def _truncate_log(data: Path) -> None:
+    os.truncate(data / "roomcast.db-wal", 0)
+
+
+@pytest.mark.parametrize("damage", [_overwrite, _truncate_log])
+async def test_no_send_to_a_damaged_file_is_acknowledged_and_one_line_says_what_to_do(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    await send_many(tmp_path)
+    async with open_store(database_options(tmp_path)) as store:
+        await store.chats.append_message(new_message())
+        assert store.failure is None
+        damage(tmp_path)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="restore a backup"):
+                await store.chats.append_message(new_message())
+        assert store.failure is not None
+    assert [record.getMessage() for record in caplog.records] == [f"no write is accepted: {store.failure}"]
+
+
+# Makes the kernel fail each fsync and fdatasync with EIO.
+_FAIL_SYNC = """
+import asyncio, ctypes, errno, pathlib, platform, struct, sys
+from roomcast.chat.errors import StoreBusy, StoreUnavailable
+from roomcast.store.database import sqlite_url
+from roomcast.store.opening import open_store
+from roomcast.store.options import DatabaseOptions
+from support.backend import new_message
+
+PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, ALL_THREADS = 38, 1, 1
+LOAD, JUMP_IF_EQUAL, RETURN, FAIL, ALLOW = 0x20, 0x15, 0x06, 0x00050000, 0x7FFF0000
+
+def fail_syncs():
+    seccomp, fsync, fdatasync = {"x86_64": (317, 74, 75), "aarch64": (277, 82, 83)}[platform.machine()]
+    steps = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 1, 0, fsync), (JUMP_IF_EQUAL, 0, 1, fdatasync),
+             (RETURN, 0, 0, FAIL | errno.EIO), (RETURN, 0, 0, ALLOW)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.syscall(seccomp, SECCOMP_SET_MODE_FILTER, ALL_THREADS, program) == 0
+
+async def main():
+    async with open_store(DatabaseOptions(url=sqlite_url(pathlib.Path(sys.argv[1], "a.db")))) as store:
+        await store.chats.append_message(new_message())
+        fail_syncs()
+        try:
+            await store.chats.append_message(new_message())
+        except StoreUnavailable:
+            print(store.failure)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}, reason="needs seccomp filters"
+)
+def test_a_failed_sync_ends_the_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _FAIL_SYNC, str(tmp_path)]
+    # The next sync may succeed although the kernel has dropped the writes before the failed one.
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "tests"}, capture_output=True, text=True, check=True)
+    assert "disk I/O error" in done.stdout
+    assert "restore a backup" in done.stdout
 
 
 async def test_a_cursor_does_not_hold_after_an_older_copy_was_restored_and_grew_past_it(tmp_path: Path) -> None:
@@ -116,9 +209,27 @@ async def test_a_second_process_fails_and_names_the_owner_of_the_data(tmp_path: 
     await migrate(database_options(tmp_path))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_a_lock_file_that_cannot_be_written_is_reported_and_closed(tmp_path: Path) -> None:
+    (tmp_path / "roomcast.db.lock").symlink_to("/dev/full")
+    before = psutil.Process().num_fds()
+    with pytest.raises(DatabaseUnreadable, match=r"cannot open the database .*roomcast\.db\.lock: "):
+        await migrate(database_options(tmp_path))
+    assert psutil.Process().num_fds() == before
+
+
+async def test_a_file_system_without_a_write_ahead_log_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Without the log, a power failure may undo a commit that has returned.
+    with pytest.raises(DatabaseUnreadable, match="write-ahead log"):
+        await migrate(DatabaseOptions(url="sqlite:///file:a.db?vfs=unix-dotfile&uri=true"))
+
+
 async def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "roomcast.db").write_bytes(b"no database at all" * 100)
-    with pytest.raises(DatabaseUnreadable, match="not a database"):
+    with pytest.raises(DatabaseUnreadable, match=r"file is not a database.*restore a backup"):
         await migrate(database_options(tmp_path))
 
 
@@ -174,17 +285,19 @@ async def test_a_full_disk_rejects_a_write_and_loses_nothing(tmp_path: Path) -> 
         assert acknowledged == [event.seq for event in events] == list(range(1, head + 1))
 
 
-async def test_a_damaged_database_is_unavailable(tmp_path: Path) -> None:
-    async with open_store(database_options(tmp_path)) as store:
-        for _ in range(50):
-            await store.chats.append_message(new_message(content="x" * 3_000))
+async def test_a_read_that_meets_damage_ends_the_writes(tmp_path: Path) -> None:
+    await send_many(tmp_path)
     file = tmp_path / "roomcast.db"
     damaged = bytearray(file.read_bytes())
     damaged[30 * 4096 :] = b"\xff" * (len(damaged) - 30 * 4096)
     async with open_store(database_options(tmp_path)) as store:
+        times = file.stat().st_atime_ns, file.stat().st_mtime_ns
         file.write_bytes(damaged)
+        os.utime(file, ns=times)  # so that the writing connection keeps its cached pages
         with pytest.raises(StoreUnavailable, match="damaged"):
             await store.chats.events_after("c", 0, 100)
+        with pytest.raises(StoreBusy, match="restore a backup"):
+            await store.chats.append_message(new_message())
 
 
 async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
