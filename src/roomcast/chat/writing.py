@@ -155,9 +155,12 @@ class ChatWriter:
         """Create a chat. With authentication on, a user that creates a chat is its first member.
 
         Raises:
+            NotAllowed: a user chose the id, and the answer would disclose whether a chat with that id exists.
             ChatExists: the id is taken.
             StoreUnavailable: the chat may or may not have been created.
         """
+        if command.id is not None and not caller.unrestricted:
+            raise NotAllowed("choosing the id of a chat needs a service token; leave id out")
         new = NewChat(
             id=new_id() if command.id is None else command.id,
             title=command.title,

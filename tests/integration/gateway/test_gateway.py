@@ -37,9 +37,9 @@ def token(user_id: str, *, ttl_s: float = 60.0, service: bool = False) -> str:
     return TokenIssuer(AuthOptions(SECRET)).issue(user_id, ttl_s=ttl_s, service=service)
 
 
-async def create_chat(server: Roomcast, chat_id: str, owner: str, *members: str) -> None:
+async def create_chat(server: Roomcast, chat_id: str, *members: str) -> None:
     async with httpx.AsyncClient() as client:
-        headers = {"Authorization": f"Bearer {token(owner)}"}
+        headers = {"Authorization": f"Bearer {token('backend', service=True)}"}
         body = {"id": chat_id, "members": list(members)}
         (await client.post(f"{server.api_url}/api/chats", json=body, headers=headers)).raise_for_status()
 

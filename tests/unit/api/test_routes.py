@@ -396,7 +396,7 @@ async def test_everything_needs_a_good_token(
 async def test_only_members_read_send_and_manage_and_others_cannot_tell_that_the_chat_exists(
     guarded: httpx.AsyncClient,
 ) -> None:
-    await guarded.post("/api/chats", json={"id": "c", "members": ["bob"]}, headers=ANN)
+    await guarded.post("/api/chats", json={"id": "c", "members": ["ann", "bob"]}, headers=SERVICE)
     for headers in (ANN, BOB, SERVICE):
         assert (await guarded.post(MESSAGES, json=HELLO, headers=headers)).status_code == 201
         assert (await guarded.get("/api/chats/c/messages", headers=headers)).status_code == 200
@@ -415,8 +415,23 @@ async def test_only_members_read_send_and_manage_and_others_cannot_tell_that_the
     assert len((await guarded.get("/api/chats", headers=BOB)).json()["chats"]) == 1
 
 
+async def test_creating_a_chat_does_not_disclose_whether_an_id_is_taken(guarded: httpx.AsyncClient) -> None:
+    await guarded.post("/api/chats", json={"id": "taken", "members": ["ann"]}, headers=SERVICE)
+    answers = [
+        await guarded.post("/api/chats", json={"id": chat_id}, headers=headers)
+        for headers in (ANN, EVE)
+        for chat_id in ("taken", "free")
+    ]
+    assert len({(answer.status_code, answer.text) for answer in answers}) == 1
+    assert problem(answers[0])["code"] == "forbidden"
+    created = (await guarded.post("/api/chats", json={"title": "Mine"}, headers=EVE)).json()
+    assert (await guarded.get(f"/api/chats/{created['id']}", headers=EVE)).json() == created
+    # A service may read every chat anyway.
+    assert problem(await guarded.post("/api/chats", json={"id": "taken"}, headers=SERVICE))["code"] == "chat-exists"
+
+
 async def test_access_follows_membership_changes(guarded: httpx.AsyncClient) -> None:
-    await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)
+    await guarded.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=SERVICE)
     assert (await guarded.put("/api/chats/c/members/bob", headers=ANN)).status_code == 204
     assert (await guarded.post(MESSAGES, json=HELLO, headers=BOB)).json()["userId"] == "bob"
     assert (await guarded.delete("/api/chats/c/members/bob", headers=BOB)).status_code == 204
@@ -424,7 +439,7 @@ async def test_access_follows_membership_changes(guarded: httpx.AsyncClient) -> 
 
 
 async def test_the_token_determines_the_sender(guarded: httpx.AsyncClient) -> None:
-    await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)
+    await guarded.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=SERVICE)
     assert (await guarded.post(MESSAGES, json=HELLO, headers=ANN)).json()["userId"] == "ann"
     forged = await guarded.post(MESSAGES, json=HELLO | {"userId": "bob"}, headers=ANN)
     assert problem(forged)["code"] == "forbidden"
@@ -435,7 +450,7 @@ async def test_the_token_determines_the_sender(guarded: httpx.AsyncClient) -> No
 
 
 async def test_admissions_are_decided_in_batches(guarded: httpx.AsyncClient) -> None:
-    epoch = (await guarded.post("/api/chats", json={"id": "c"}, headers=ANN)).json()["epoch"]
+    epoch = (await guarded.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=SERVICE)).json()["epoch"]
 
     async def admit(*asks: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
         return await guarded.post("/api/internal/admissions", json={"asks": asks}, headers=headers)

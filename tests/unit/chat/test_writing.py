@@ -102,7 +102,7 @@ async def test_members_manage_members_and_each_change_is_offered(tmp_path: Path)
     publisher = RecordingPublisher()
     async with open_store(fresh_database(tmp_path)) as store:
         writer = make_writer(store.chats, publisher, [])
-        await writer.create_chat(ANN, CreateChat(id="c"))
+        await writer.create_chat(SERVICE, CreateChat(id="c", members=["ann"]))
         with pytest.raises(ChatNotFound):
             await writer.change_member(BOB, "c", "bob", MemberAction.ADD)
         assert await writer.change_member(ANN, "c", "bob", MemberAction.ADD)
@@ -127,13 +127,13 @@ async def test_the_listener_is_notified_once_of_each_event_with_its_actor(tmp_pa
     listener = RecordingListener()
     async with open_store(fresh_database(tmp_path)) as store:
         writer = ChatWriter(store.chats, RecordingPublisher(), listener=listener, clock=FixedClock())
-        await writer.create_chat(ANN, CreateChat(id="c", members=["bob"]))
-        await writer.send(BOB, message(clientMsgId="k"))
-        await writer.send(BOB, message(clientMsgId="k"))
-        await writer.send(SERVICE, message(role="AI"))
-        await writer.send(SERVICE, message(userId="cleo"))
-        await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
-        await writer.change_member(ANN, "c", "bob", MemberAction.REMOVE)
+        chat = (await writer.create_chat(ANN, CreateChat(members=["bob"]))).id
+        await writer.send(BOB, message(chatId=chat, clientMsgId="k"))
+        await writer.send(BOB, message(chatId=chat, clientMsgId="k"))
+        await writer.send(SERVICE, message(chatId=chat, role="AI"))
+        await writer.send(SERVICE, message(chatId=chat, userId="cleo"))
+        await writer.change_member(ANN, chat, "bob", MemberAction.REMOVE)
+        await writer.change_member(ANN, chat, "bob", MemberAction.REMOVE)
     assert listener.events == [(1, "ann"), (2, "ann"), (3, "bob"), (4, None), (5, "cleo"), (6, "ann")]
 
 

@@ -54,7 +54,7 @@ export class RoomcastApi {
     return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}`);
   }
 
-  /** Creates a chat. Rejects with code `chat-exists` if the id is taken. */
+  /** Creates a chat. A chosen id needs a service token while authentication is on: otherwise code `forbidden`. */
   createChat(chat: CreateChat = {}): Promise<Chat> {
     return this.#request('POST', '/api/chats', { body: chat });
   }

@@ -88,6 +88,7 @@ export class ChatList {
   /**
    * Creates a chat and adds it to the list.
    *
+   * @param chat - With an `id` only while authentication is off: otherwise the server chooses it.
    * @returns The new chat. Rejects with a ProblemError (for example with code `chat-exists`) or a NetworkError.
    */
   readonly createChat = async (chat: { id?: string; title?: string } = {}): Promise<ChatSummary> => {

@@ -31,8 +31,8 @@ test('a member can chat; the join and the messages of another user are rejected'
   const ada = newClient({ auth: { token: server.token('ada') } });
   const eve = newClient({ auth: { token: server.token('eve') } });
   await Promise.all([ada.connect('ada'), eve.connect('eve')]);
-  await ada.chats.createChat({ id: 'private' });
-  const [ofMember, ofStranger] = [ada.chat('private'), eve.chat('private')];
+  const { id } = await ada.chats.createChat();
+  const [ofMember, ofStranger] = [ada.chat(id), eve.chat(id)];
   onTestFinished(ofMember.subscribe(() => undefined));
   onTestFinished(ofStranger.subscribe(() => undefined));
   expect(await ofMember.send('secret')).toMatchObject({ status: 'sent', userId: 'ada' });
@@ -40,7 +40,7 @@ test('a member can chat; the join and the messages of another user are rejected'
   await eventually(() =>
     expect(ofStranger.getSnapshot()).toMatchObject({ status: 'error', synced: false, messages: [] }),
   );
-  expect(await eve.sendMessage('private', 'let me in')).toMatchObject({ status: 'failed' });
+  expect(await eve.sendMessage(id, 'let me in')).toMatchObject({ status: 'failed' });
 });
 
 test('a new member receives chat-activity without joining the chat; another user does not', async () => {
@@ -51,18 +51,18 @@ test('a new member receives chat-activity without joining the chat; another user
   bob.on('chat-activity', ({ chatId, userId }) => received.push(`bob ${chatId} ${userId}`));
   eve.on('chat-activity', ({ chatId }) => received.push(`eve ${chatId}`));
   onTestFinished(bob.chats.subscribe(() => undefined));
-  await ada.chats.createChat({ id: 'club' });
-  const added = await fetch(`${server.apiUrl}/api/chats/club/members/bob`, {
+  const { id: club } = await ada.chats.createChat();
+  const added = await fetch(`${server.apiUrl}/api/chats/${club}/members/bob`, {
     method: 'PUT',
     headers: { authorization: `Bearer ${server.token('ada')}` },
   });
   expect(added.status).toBe(204);
-  await eventually(() => expect(bob.chats.getSnapshot().chats.map(({ id }) => id)).toContain('club'));
-  expect(await ada.sendMessage('club', 'welcome')).toMatchObject({ status: 'sent' });
-  await eventually(() => expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'club', lastSeq: 3 }));
-  await eve.chats.createChat({ id: 'eves' });
-  await eventually(() => expect(received).toContain('eve eves'));
-  expect(new Set(received)).toEqual(new Set(['bob club ada', 'eve eves']));
+  await eventually(() => expect(bob.chats.getSnapshot().chats.map(({ id }) => id)).toContain(club));
+  expect(await ada.sendMessage(club, 'welcome')).toMatchObject({ status: 'sent' });
+  await eventually(() => expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: club, lastSeq: 3 }));
+  const { id: eves } = await eve.chats.createChat();
+  await eventually(() => expect(received).toContain(`eve ${eves}`));
+  expect(new Set(received)).toEqual(new Set([`bob ${club} ada`, `eve ${eves}`]));
 });
 
 test('an expired token is renewed, and no message is missed', async () => {
@@ -79,8 +79,7 @@ test('an expired token is renewed, and no message is missed', async () => {
       return token;
     },
   });
-  await client.chats.createChat({ id: 'long' });
-  const chat = client.chat('long');
+  const chat = client.chat((await client.chats.createChat()).id);
   onTestFinished(chat.subscribe(() => undefined));
   let closed = 0;
   client.on('disconnect', () => (closed += 1));

@@ -10,7 +10,7 @@ export interface UseChatsResult extends ChatListSnapshot {
   loadMore: () => Promise<void>;
   /** Reads the first page again. Never rejects: `error` holds a failure. */
   refresh: () => Promise<void>;
-  /** Creates a chat; rejects with a `RoomcastError`, for example a `ProblemError` with code `chat-exists`. */
+  /** Creates a chat, with an `id` only while authentication is off; rejects with a `RoomcastError`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
 }
 
