@@ -14,7 +14,7 @@ from roomcast.observability.metrics import Family
 
 if TYPE_CHECKING:
     from roomcast.chat.relay import RelayCounters
-    from roomcast.eventlog.redis import RedisLogCounters
+    from roomcast.eventlog.redis import RedisEventLog
     from roomcast.gateway.service import Gateway
     from roomcast.observability.connections import ConnectionLog
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
@@ -64,8 +64,11 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
         yield Family("websockets_piped", "WebSockets that are piped to another gateway.", "gauge", len(forwarder.pipes))
 
 
-def log_families(counters: RedisLogCounters) -> Iterator[Family]:
+def log_families(log: RedisEventLog) -> Iterator[Family]:
     """The event log in Redis."""
+    counters = log.counters
+    failures = {outcome.name: outcome.failures for outcome in (log.appends, log.reads, log.live_feed)}
+    yield Family("log_failures", "Failed uses of Redis by the log.", "counter", failures, "use")
     yield Family("log_appended", "Entries appended to logs.", "counter", counters.appended)
     yield Family("log_gaps", "Appends that found a gap or no log.", "counter", counters.gaps)
     yield Family("log_replays", "Reads that returned every requested entry.", "counter", counters.replays)

@@ -141,7 +141,7 @@ async def connect_shared(process: Process) -> SharedServices:
 
     redis = RedisServices(config.settings.redis)
     log = await process.stack.enter_async_context(redis.event_log())
-    process.metrics.add(lambda: log_families(log.counters))
+    process.metrics.add(lambda: log_families(log))
     process.readiness.watch_redis(log.reachable)
     process.readiness.add("event log", lambda: log.healthy)
     if config.internal is None or config.gateway_port is None:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from roomcast.chat.ports import BoardSnapshot, PresenceUnavailable
 from roomcast.contract.text import UserId
-from roomcast.redis_client import Commands, RedisUnavailable, Script, load_script, tagged
+from roomcast.redis_client import Commands, Outcome, RedisUnavailable, Script, load_script, tagged
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class RedisPresenceBoard:
 
     Attributes:
         counters: Totals of ``refused`` entries (the board was full) and ``malformed`` entries, which are ignored.
+        outcome: Whether Redis runs the scripts.
     """
 
     def __init__(self, commands: Commands, node_id: str, options: RedisPresenceOptions | None = None) -> None:
@@ -71,6 +72,7 @@ class RedisPresenceBoard:
         self._options = options or RedisPresenceOptions()
         self._limits = (self._options.max_entries, round(self._options.ttl_s * 1_000))
         self.counters: Counter[str] = Counter()
+        self.outcome = Outcome("presence board", "presence shows the users of this gateway, and signals of others")
 
     async def add(self, chat_id: str, users: Collection[str]) -> None:
         """See the port."""
@@ -108,9 +110,12 @@ class RedisPresenceBoard:
         key = f"{tagged(self._options.prefix, chat_id)}:here"
         args: tuple[str | float, ...] = (*self._limits, secrets.token_hex(8), *fields)
         try:
-            return await self._commands.run(script, [key, f"{key}-full"], args)
+            answer = await self._commands.run(script, [key, f"{key}-full"], args)
         except RedisUnavailable as error:
+            self.outcome.fail(error)
             raise PresenceUnavailable(str(error)) from error
+        self.outcome.succeed()
+        return answer
 
     def _count(self, outcome: str, number: int) -> None:
         self.counters[outcome] += number

@@ -6,6 +6,7 @@
 | ``connection`` | one pub/sub connection, for the parts that subscribe |
 | ``options`` | addresses, credentials, TLS, time limits |
 | ``liveness`` | timeouts that tolerate a stalled event loop |
+| ``outcome`` | whether one use of Redis works, for logs, readiness and metrics |
 | ``topology``, ``scripts``, ``keys``, ``errors`` | cluster slots, Lua, names of a chat's keys, `RedisUnavailable` |
 
 May import: backoff; redis-py and hiredis.
@@ -23,6 +24,7 @@ from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.keys import tagged
 from roomcast.redis_client.liveness import Echo, wait_first, wait_for
 from roomcast.redis_client.options import RedisAddress, RedisOptions, RedisTls
+from roomcast.redis_client.outcome import Outcome
 from roomcast.redis_client.scripts import Script, load_script
 from roomcast.redis_client.topology import Topology
 
@@ -30,6 +32,7 @@ __all__ = [
     "CHANNELS_PER_COMMAND",
     "Commands",
     "Echo",
+    "Outcome",
     "RedisAddress",
     "RedisConnection",
     "RedisOptions",

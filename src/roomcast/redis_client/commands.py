@@ -20,7 +20,7 @@ from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.options import RedisAddress, RedisOptions
@@ -62,6 +62,17 @@ class _Sentinel(Sentinel):
     async def discover_master(self, service_name: str) -> Any:
         async with self._lookup:
             return await super().discover_master(service_name)
+
+
+def _unavailable(error: Exception) -> RedisUnavailable:
+    text = str(error) or type(error).__name__
+    # redis-py removes the code from the text of the errors that it knows.
+    code = getattr(error, "status_code", None)
+    if code is not None:
+        text = f"{code} {text}"
+    elif not isinstance(error, ResponseError):
+        return RedisUnavailable(text)
+    return RedisUnavailable.of_reply(text)
 
 
 class Commands:
@@ -164,7 +175,7 @@ class Commands:
         try:
             return task.result()
         except (RedisError, RedisClusterException, OSError) as error:
-            raise RedisUnavailable(f"Redis: {str(error) or type(error).__name__}") from error
+            raise _unavailable(error) from error
 
     def _abandon(self, task: asyncio.Task[Any]) -> None:
         """Cancel a task, and keep a reference until redis-py has released or closed its connection."""

@@ -118,7 +118,8 @@ class RedisConnection(asyncio.Protocol):
             await wait_for(self._open(options, client_name), options.connect_timeout_s)
         except (OSError, TimeoutError, RedisUnavailable) as error:
             self.abort()
-            raise RedisUnavailable(f"Redis at {self.address}: {str(error) or 'no answer'}") from error
+            code = error.code if isinstance(error, RedisUnavailable) else ""
+            raise RedisUnavailable(f"{str(error) or 'no answer'} ({self.address})", code) from error
         except BaseException:
             self.abort()
             raise
@@ -269,6 +270,6 @@ class RedisConnection(asyncio.Protocol):
                 self.command_done(sent)
         elif not sent.reply.done():
             if refused:
-                sent.reply.set_exception(RedisUnavailable(f"Redis: {reply}"))
+                sent.reply.set_exception(RedisUnavailable.of_reply(str(reply)))
             else:
                 sent.reply.set_result(reply)

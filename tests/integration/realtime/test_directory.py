@@ -122,7 +122,7 @@ async def test_neither_an_empty_nor_an_unreachable_redis_evicts_a_node(redis: Re
         gone_before = first.counters["gone"] + second.counters["gone"]
         redis.command("FLUSHALL")
         await asyncio.to_thread(redis.kill)
-        await until(lambda: first.counters["failures"] and second.counters["failures"])
+        await until(lambda: first.renewal.failures and second.renewal.failures)
         assert set(first.alive()) == both
         assert await first.look_up(second.node_id) is not None
         with pytest.raises(DirectoryUnavailable):

@@ -16,7 +16,15 @@ from collections.abc import Callable
 from typing import Final
 
 from roomcast.backoff import Backoff
-from roomcast.redis_client import Commands, RedisAddress, RedisConnection, RedisOptions, RedisUnavailable, wait_for
+from roomcast.redis_client import (
+    Commands,
+    Outcome,
+    RedisAddress,
+    RedisConnection,
+    RedisOptions,
+    RedisUnavailable,
+    wait_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -62,20 +70,19 @@ class ChannelListener:
     async def run(self) -> None:
         """Listen until cancelled; reconnect after every loss of the connection."""
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
-        facts = {"channel": self._channel}
+        outcome = Outcome(f"channel {self._channel}", "connecting again, messages in between are lost")
         commands = Commands(self._options)
         try:
             while True:
                 try:
-                    await self._listen(commands, await self._choose_server(commands))
+                    await self._listen(commands, await self._choose_server(commands), outcome)
                 except RedisUnavailable as error:
                     if self.subscribed.is_set():
                         backoff.reset()
-                    if not backoff.failures:
-                        logger.warning("not subscribed to channel: %s", error, extra=facts)
+                    outcome.fail(error)
                 except Exception:
                     # A bug here must not end the gateway.
-                    logger.exception("channel listener failed", extra=facts)
+                    logger.exception("channel listener failed", extra={"channel": self._channel})
                 finally:
                     self.subscribed.clear()
                 await asyncio.sleep(backoff.next_s())
@@ -94,7 +101,7 @@ class ChannelListener:
         # A random choice tries other masters after a failure, and distributes the gateways over the masters.
         return random.choice(masters)  # noqa: S311 - not a secret
 
-    async def _listen(self, commands: Commands, address: RedisAddress) -> None:
+    async def _listen(self, commands: Commands, address: RedisAddress, outcome: Outcome) -> None:
         """Listen to one server until it fails, does not answer, or is no longer a master.
 
         Raises:
@@ -105,6 +112,7 @@ class ChannelListener:
             await connection.open(self._options, "roomcast-channel")
             self.subscribed.set()
             logger.info("subscribed to channel", extra={"channel": self._channel})
+            outcome.succeed()
             await self._watch(commands, connection)
         finally:
             connection.abort()

@@ -17,13 +17,22 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from roomcast.backoff import Backoff, jittered, should_log
+from roomcast.backoff import Backoff, jittered
 from roomcast.eventlog.redis.counters import RedisLogCounters
 from roomcast.eventlog.redis.keys import canary_channel
 from roomcast.eventlog.redis.options import RedisLogOptions
 from roomcast.eventlog.redis.scripts import SIGNAL
 from roomcast.eventlog.redis.subscriber_connection import Channel, SubscriberConnection
-from roomcast.redis_client import Commands, Echo, RedisAddress, RedisOptions, RedisUnavailable, Topology, wait_for
+from roomcast.redis_client import (
+    Commands,
+    Echo,
+    Outcome,
+    RedisAddress,
+    RedisOptions,
+    RedisUnavailable,
+    Topology,
+    wait_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +65,9 @@ class Listener:
         deliver: Called with ``(channel, data)`` for each message, in order; must not block or raise.
         on_reconnect: Called when every channel is subscribed again after a connection was lost or the masters changed;
             messages that were published in between were missed.
+
+    Attributes:
+        live_feed: Whether every master is connected and canaries arrive.
     """
 
     def __init__(
@@ -69,6 +81,7 @@ class Listener:
         on_reconnect: Callable[[], None],
     ) -> None:
         self._commands = commands
+        self.live_feed = Outcome("live feed", "connecting again, events that are missed are read from the log")
         self._options = options
         self._log_options = log_options
         self._counters = counters
@@ -188,9 +201,7 @@ class Listener:
                     backoff.reset()
                     continue
             except RedisUnavailable as error:
-                attempts = backoff.failures + 1
-                if should_log(attempts):
-                    logger.warning("subscriptions are incomplete: %s", error, extra={"attempts": attempts})
+                self.live_feed.fail(error)
             except Exception:
                 # A bug here must not leave the process without subscriptions.
                 logger.exception("connecting subscribers failed")
@@ -301,7 +312,8 @@ class Listener:
         address = subscriber.connection.address
         if self._subscribers.get(address) is not subscriber:
             return  # removed on purpose
-        logger.warning("subscriber connection lost", extra={"address": str(address), "cause": cause})
+        if cause != "deaf":  # `_probe` has recorded that
+            self.live_feed.fail(RedisUnavailable(f"the connection to {address} was lost: {cause}"))
         self._counters.losses[cause] += 1
         # Even before the first complete set of subscriptions, a confirmed channel may have missed messages.
         self._reconnecting = True
@@ -335,17 +347,18 @@ class Listener:
                 # nothing about the subscriptions.
                 await self._commands.run(SIGNAL, [subscriber.canary], [echo.nonce])
             except RedisUnavailable as error:
-                # Other commands fail as well and report the error; this connection has answered the PING.
-                logger.info("cannot publish the canary: %s", error)
+                # This says nothing about the subscriptions, and this connection has answered the PING.
+                self.live_feed.fail(error)
                 return
             await wait_for(echo.received, self._options.probe_timeout_s)
             subscriber.proven_at = loop.time()
             self._counters.lag_s = subscriber.proven_at - published
+            self.live_feed.succeed()
         except RedisUnavailable:
             return  # the connection was lost: `_handle_loss` replaces it
         except TimeoutError:
-            facts = {"address": str(subscriber.connection.address), "waited_s": round(loop.time() - began, 3)}
-            logger.warning("subscriber connection failed its probe, reconnecting", extra=facts)
+            address, waited_s = subscriber.connection.address, round(loop.time() - began, 3)
+            self.live_feed.fail(RedisUnavailable(f"the canary was not received in {waited_s} s ({address})", "DEAF"))
             self._topology_due_at = 0.0
             subscriber.connection.abort("deaf")
             await self._commands.drop_idle_connections()

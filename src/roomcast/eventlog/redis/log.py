@@ -43,7 +43,7 @@ from roomcast.eventlog.redis.counters import RedisLogCounters
 from roomcast.eventlog.redis.keys import ChatKeys, chat_keys
 from roomcast.eventlog.redis.listener import Listener
 from roomcast.eventlog.redis.options import RedisLogOptions
-from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable, Script
+from roomcast.redis_client import Commands, Outcome, RedisOptions, RedisUnavailable, Script
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +116,8 @@ class RedisEventLog:
 
     Attributes:
         counters: Totals for the metrics.
+        appends: Whether Redis stores and publishes entries.
+        reads: Whether Redis answers reads.
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class RedisEventLog:
         options = options or RedisOptions()
         self._options = log_options or RedisLogOptions()
         self.counters = RedisLogCounters()
+        self.appends = Outcome("append", "the relay appends the events later")
+        self.reads = Outcome("read", "joins are unavailable")
         self._on_reconnect = [] if on_reconnect is None else [on_reconnect]
         self._ttl_ms = max(1, round(self._options.idle_ttl_s * 1_000))
         self._commands = Commands(options)
@@ -160,6 +164,11 @@ class RedisEventLog:
         """Close every connection."""
         await self._listener.stop()
         await self._commands.close()
+
+    @property
+    def live_feed(self) -> Outcome:
+        """Whether every master is connected, and a message that this process publishes arrives at its subscriptions."""
+        return self._listener.live_feed
 
     @property
     def healthy(self) -> bool:
@@ -207,13 +216,11 @@ class RedisEventLog:
 
     async def head(self, chat_id: str) -> Head | None:
         """See the port."""
-        keys = self._keys(chat_id)
-        return self._read_head(await self._run(scripts.HEAD, keys[:2], [self._ttl_ms]))
+        return self._read_head(await self._read(scripts.HEAD, chat_id))
 
     async def read(self, chat_id: str, epoch: str, after: int, limit: int) -> Replay | CannotReplay:
         """See the port."""
-        keys = self._keys(chat_id)
-        answer = await self._run(scripts.READ, keys[:2], [self._ttl_ms, encode_epoch(epoch), after, limit])
+        answer = await self._read(scripts.READ, chat_id, encode_epoch(epoch), after, limit)
         head = self._read_head(answer)
         entries: tuple[LogEntry, ...] | None = None
         if head is not None and len(answer) > 2:  # noqa: PLR2004 - epoch, last, then records
@@ -228,7 +235,8 @@ class RedisEventLog:
         """See the port."""
         if len(payload) > MAX_SIGNAL_BYTES:
             raise ValueError(f"the signal has {len(payload)} bytes; the limit is {MAX_SIGNAL_BYTES}")
-        await self._run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
+        with _as_log_unavailable():
+            await self._commands.run(scripts.SIGNAL, [self._keys(chat_id).channel], [encode_signal(payload)])
 
     async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> _Subscription:
         """See the port."""
@@ -280,11 +288,21 @@ class RedisEventLog:
         options = self._options
         bounds = (options.max_entries, options.max_bytes, self._ttl_ms)
         args: list[str | bytes | float] = [keys.channel, encode_epoch(epoch), *bounds, first_seq, *records]
-        return await self._run(script, keys[:2], args)
+        return await self._run(self.appends, script, keys[:2], args)
 
-    async def _run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
-        with _as_log_unavailable():
-            return await self._commands.run(script, keys, args)
+    async def _read(self, script: Script, chat_id: str, *args: str | bytes | float) -> Any:
+        return await self._run(self.reads, script, self._keys(chat_id)[:2], [self._ttl_ms, *args])
+
+    async def _run(
+        self, outcome: Outcome, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
+    ) -> Any:
+        try:
+            answer = await self._commands.run(script, keys, args)
+        except RedisUnavailable as error:
+            outcome.fail(error)
+            raise LogUnavailable(str(error)) from error
+        outcome.succeed()
+        return answer
 
     def _read_head(self, answer: Sequence[Any]) -> Head | None:
         if not answer:

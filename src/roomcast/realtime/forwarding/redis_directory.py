@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from roomcast.backoff import jittered
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, DirectoryUnavailable, NodeAddress, new_node_id
-from roomcast.redis_client import Commands, RedisUnavailable, Script, load_script
+from roomcast.redis_client import Commands, Outcome, RedisUnavailable, Script, load_script
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,8 @@ class RedisDirectory:
         options: Times and limits.
 
     Attributes:
-        counters: Totals of ``renewals``, ``failures``, ``malformed`` records, ``joined`` and ``gone`` nodes.
+        counters: Totals of ``renewals``, ``malformed`` records, ``joined`` and ``gone`` nodes.
+        renewal: Whether this node renews its lease.
     """
 
     def __init__(self, commands: Commands, options: DirectoryOptions | None = None) -> None:
@@ -103,6 +104,7 @@ class RedisDirectory:
         self._renewal_requested = asyncio.Event()
         self._waiting = 0
         self._left = False
+        self.renewal = Outcome("node directory", "the known gateways are kept")
         self.counters: Counter[str] = Counter()
 
     # -- core.nodes.Directory -----------------------------------------------------------------------------------------
@@ -212,13 +214,12 @@ class RedisDirectory:
             args: list[str | bytes | float] = [round(self._options.lease_s * 1_000), self._id, self._record]
             leases = await self._commands.run(_SCRIPT, self._keys, args)
         except RedisUnavailable as error:
-            if not self.counters["failures"]:
-                logger.warning("node directory unavailable: %s", error)
-            self.counters["failures"] += 1
+            self.renewal.fail(error)
             # A failed query ends each sequence of answers without a node.
             for other in self._others.values():
                 other.missing_since = None
             return False
+        self.renewal.succeed()
         self.counters["renewals"] += 1
         self._update(leases, loop.time())
         return True

@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from roomcast.backoff import Backoff, jittered, should_log
+from roomcast.backoff import Backoff, jittered
 from roomcast.realtime.adapters.redis.connection_pair import ConnectionPair
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
@@ -27,7 +27,7 @@ from roomcast.realtime.adapters.redis.protocol import (
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.realtime.adapters.redis.requests import RequestHandler
 from roomcast.realtime.core.cluster import Command, Node
-from roomcast.redis_client import Commands, RedisAddress, RedisOptions, RedisUnavailable, pack_command
+from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
@@ -71,6 +71,7 @@ class RedisAdapter:
         self._pair: ConnectionPair | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
+        self._outcome = Outcome("adapter", "connecting again, without the other servers until then")
 
     # -- core.cluster.Adapter -----------------------------------------------------------------------------------------
 
@@ -246,9 +247,7 @@ class RedisAdapter:
                     await self._connect_once(commands)
                     backoff.reset()
                 except RedisUnavailable as error:
-                    attempts = backoff.failures + 1
-                    if should_log(attempts):
-                        logger.warning("adapter cannot connect to Redis: %s", error, extra={"attempts": attempts})
+                    self._outcome.fail(error)
                 except Exception:
                     # A bug here must not disconnect the server from the cluster for good.
                     logger.exception("adapter connection failed")
@@ -282,7 +281,9 @@ class RedisAdapter:
                     and not await commands.is_master(pair.address)
                 ):
                     pair.abort("moved")
-                probed = probed or pair.alive
+                if pair.alive:
+                    probed = True
+                    self._outcome.succeed()
         except asyncio.CancelledError:
             raise  # `stop` closes the pair
         except BaseException:
@@ -292,9 +293,10 @@ class RedisAdapter:
         self._pair = None
         self._ready.clear()
         self.counters.losses[cause] += 1
-        logger.warning("adapter connection lost", extra={"cause": cause})
+        lost = RedisUnavailable(f"the connection to {pair.address} was lost: {cause}")
+        self._outcome.fail(lost)
         if not probed:
-            raise RedisUnavailable(f"the connection was lost soon after it was opened: {cause}")
+            raise lost
 
     async def _open_pair(self, commands: Commands, channels: Sequence[NamespaceChannels]) -> ConnectionPair:
         addresses: Collection[RedisAddress] = self._redis.addresses
