@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
-from support.chat_page import CHROMIUM_ARGS, LIMIT_MS, Tab, open_tab
+from support.chat_page import LIMIT_MS, Tab, open_tab
 from support.processes import Roomcast, run_roomcast
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(chromium_path: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_ARGS))
-        yield chromium
-        await chromium.close()
 
 
 async def post(server: Roomcast, chat_id: str, *contents: str, user_id: str = "poster") -> None:

@@ -54,6 +54,12 @@ class TcpProxy:
         """End `stall`: forward what has arrived since."""
         self._open.set()
 
+    def strand(self) -> None:
+        """Forward nothing more on the present connections, which stay open, as after a sleep; new ones work."""
+        self.stall()
+        self._open = asyncio.Event()
+        self.resume()
+
     def lose_answer_to(self, request: bytes) -> None:
         """Forward the next chunk that contains these bytes, and cut its connection when the answer arrives."""
         self._fatal = request
@@ -65,10 +71,11 @@ class TcpProxy:
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target_port)
             last_request = asyncio.Event()
+            gate = self._open
             try:
                 async with asyncio.TaskGroup() as pipes:
-                    pipes.create_task(self._pipe(reader, back, request=last_request))
-                    pipes.create_task(self._pipe(there, writer, answer_to=last_request))
+                    pipes.create_task(self._pipe(gate, reader, back, request=last_request))
+                    pipes.create_task(self._pipe(gate, there, writer, answer_to=last_request))
             finally:
                 back.close()
         except (OSError, ExceptionGroup, asyncio.CancelledError):
@@ -79,6 +86,7 @@ class TcpProxy:
 
     async def _pipe(
         self,
+        gate: asyncio.Event,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
         *,
@@ -87,7 +95,7 @@ class TcpProxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65_536):
-                await self._open.wait()
+                await gate.wait()
                 if request is not None and self._fatal is not None and self._fatal in data:
                     self._fatal = None
                     request.set()

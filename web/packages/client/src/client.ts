@@ -56,6 +56,8 @@ export class WebSocketClient {
   #userId: string | null = null;
   #state = ConnectionState.DISCONNECTED;
   #cancelOnWake: (() => void) | null = null;
+  /** The gateway's URL, so that a reconnect needs no request to the API; null after a failed attempt. */
+  #gatewayUrl: string | null = null;
 
   constructor(options: ClientOptions = {}) {
     this.#options = options;
@@ -66,7 +68,10 @@ export class WebSocketClient {
     this.#connection.snapshot.subscribe(() => this.#handleConnectionChange());
     this.#connection.events.on('open', () => this.#handleOpen());
     this.#connection.events.on('close', (reason) => this.#handleClose(reason));
-    this.#connection.events.on('failed', (error) => this.#events.emit('error', error));
+    this.#connection.events.on('failed', (error) => {
+      this.#gatewayUrl = null;
+      this.#events.emit('error', error);
+    });
     this.#connection.events.on('lost', (reason) => this.#events.emit('connection-lost', reason));
     this.#connection.events.on('restored', () => this.#events.emit('connection-restored'));
     this.#connection.events.on('event', (name, payload) => this.#handleEvent(name, payload));
@@ -75,6 +80,7 @@ export class WebSocketClient {
   /** Changes options of an existing client, such as the guide's singleton. Later requests and connections use them. */
   configure(options: Omit<ClientOptions, 'runtime' | 'storage' | 'pageSize'>): void {
     this.#options = { ...this.#options, ...options };
+    this.#gatewayUrl = null;
   }
 
   // The guide's methods.
@@ -196,9 +202,10 @@ export class WebSocketClient {
   async #prepare(): Promise<{ url: string; auth: Record<string, unknown> }> {
     const { apiUrl = null, gatewayUrl = null } = this.#options;
     const [url, token] = await Promise.all([
-      findGateway({ apiUrl, gatewayUrl, pageOrigin: this.#runtime.pageOrigin() }, this.api),
+      this.#gatewayUrl ?? findGateway({ apiUrl, gatewayUrl, pageOrigin: this.#runtime.pageOrigin() }, this.api),
       this.#getToken?.() ?? null,
     ]);
+    this.#gatewayUrl = url;
     return { url, auth: token === null ? {} : { token } };
   }
 
@@ -221,7 +228,7 @@ export class WebSocketClient {
       report: (message) => this.#events.emit('error', { message }),
       started: (started) => {
         if (!this.#sessions.has(chatId)) this.#sessions.set(chatId, started);
-        this.#cancelOnWake ??= this.#runtime.onWake(() => this.#wake());
+        this.#listenForWake();
         started.setUser(this.currentUserId);
       },
     });
@@ -241,6 +248,7 @@ export class WebSocketClient {
 
   #handleConnectionChange(): void {
     const { userId, state } = this.#connection.snapshot.value;
+    if (userId !== null) this.#listenForWake();
     if (userId !== null && userId !== this.#userId) {
       const isSwitch = this.#userId !== null;
       this.#userId = userId;
@@ -267,7 +275,13 @@ export class WebSocketClient {
     this.#events.emit('disconnect', reason);
   }
 
+  /** Until `close`. Not in the constructor, because an import creates the guide's singleton. */
+  #listenForWake(): void {
+    this.#cancelOnWake ??= this.#runtime.onWake(() => this.#wake());
+  }
+
   #wake(): void {
+    this.#connection.wake();
     for (const session of [...this.#sessions.values()]) session.wake();
     this.chats.wake();
   }

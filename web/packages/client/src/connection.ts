@@ -25,6 +25,8 @@ const OPEN_SPACING_MS = 300;
 /** Timeout of the transport and namespace handshakes; longer than the timeout of the transport alone. */
 const OPEN_TIMEOUT_MS = 15_000;
 const ACK_TIMEOUT_MS = 10_000;
+/** After a sleep or a change of the network, an open connection counts as dead without an ack within this time. */
+const PROBE_TIMEOUT_MS = 4_000;
 /** A connection counts as lost after an interruption of this length. */
 const LOST_AFTER_MS = 2_000;
 /** A connection that closes before this age counts as a failed attempt, so that the backoff grows. */
@@ -95,7 +97,8 @@ export class Connection {
   #failures = 0;
   #lastOpenAt = Number.NEGATIVE_INFINITY;
   readonly #lostTimer: Timer;
-  #cancelOnWake: (() => void) | null = null;
+  /** Runs while a probe waits for its ack. */
+  readonly #probeTimer: Timer;
   /** Rejects each request that has no ack yet. */
   readonly #pendingRequests = new Set<(error: RoomcastError) => void>();
 
@@ -104,6 +107,7 @@ export class Connection {
     this.#runtime = runtime;
     this.#phaseTimer = new Timer(runtime.clock);
     this.#lostTimer = new Timer(runtime.clock);
+    this.#probeTimer = new Timer(runtime.clock);
   }
 
   get isOpen(): boolean {
@@ -148,6 +152,16 @@ export class Connection {
     if (userId === null) return Promise.reject(new ConnectionAbortedError('No userId available for reconnection'));
     this.#tearDown('io client disconnect');
     return this.#start(userId);
+  }
+
+  /** The network changed or the machine slept: ends the backoff, or checks that an open connection still works. */
+  wake(): void {
+    if (this.#phase.kind === 'scheduled') this.#schedule(0);
+    if (this.#phase.kind !== 'open' || this.#probeTimer.isRunning) return;
+    this.#probeTimer.start(() => this.#dropped('ping timeout'), PROBE_TIMEOUT_MS);
+    const stop = (): void => this.#probeTimer.cancel();
+    // A rejection by the gateway also shows that the connection works.
+    this.request('ping').then(stop, stop);
   }
 
   emit(event: string, payload: unknown): void {
@@ -209,7 +223,6 @@ export class Connection {
   #start(userId: string): Promise<void> {
     this.#failures = 0;
     this.#patch({ state: ConnectionState.CONNECTING, userId, error: null });
-    this.#cancelOnWake ??= this.#runtime.onWake(() => this.#wake());
     const outcome = this.#pendingPromise();
     this.#schedule(0);
     return outcome;
@@ -219,8 +232,6 @@ export class Connection {
     if (this.#phase.kind === 'idle' && this.snapshot.value === INITIAL_CONNECTION) return;
     this.#rejectPending('the client disconnected');
     this.#tearDown('io client disconnect');
-    this.#cancelOnWake?.();
-    this.#cancelOnWake = null;
     this.#lostTimer.cancel();
     this.#failures = 0;
     this.snapshot.set(INITIAL_CONNECTION);
@@ -230,10 +241,6 @@ export class Connection {
     const spacing = this.#lastOpenAt + OPEN_SPACING_MS - this.#runtime.clock.now();
     this.#phase = { kind: 'scheduled' };
     this.#phaseTimer.start(() => void this.#open(), Math.max(delayMs, spacing, 0));
-  }
-
-  #wake(): void {
-    if (this.#phase.kind === 'scheduled') this.#schedule(0);
   }
 
   async #open(): Promise<void> {
@@ -317,6 +324,7 @@ export class Connection {
     const phase = this.#phase;
     this.#phase = { kind: 'idle' };
     this.#phaseTimer.cancel();
+    this.#probeTimer.cancel();
     if (phase.kind === 'opening' || phase.kind === 'open') {
       phase.socket.removeAllListeners();
       phase.socket.offAny();

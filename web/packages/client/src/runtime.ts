@@ -42,7 +42,8 @@ export interface Runtime {
   /** Creates a socket that connects only when `connect()` is called: no automatic connection or reconnection. */
   createSocket: (url: string, options: GatewaySocketOptions) => GatewaySocket;
   /**
-   * Calls back when a retry is likely to succeed: the network is back, or the page became visible.
+   * Calls back when a retry may succeed and an open connection may be dead: the network changed, the page became
+   * visible or was resumed, or the machine slept.
    *
    * @returns A function that removes the callback.
    */
@@ -52,6 +53,10 @@ export interface Runtime {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Interval of the timer that detects a sleep of the machine. */
+const SLEEP_CHECK_MS = 2_000;
+/** A timer that is later than this counts as a sleep; longer than a busy page delays a timer. */
+const SLEEP_MS = 5_000;
 
 function createOfficialSocket(url: string, { auth }: GatewaySocketOptions): GatewaySocket {
   return io(url, {
@@ -67,16 +72,36 @@ function createOfficialSocket(url: string, { auth }: GatewaySocketOptions): Gate
 }
 
 function onWake(callback: () => void): () => void {
-  if (typeof window === 'undefined') return () => undefined;
-  const onVisible = (): void => {
-    if (document.visibilityState === 'visible') callback();
+  const unsubscribe = [onSleep(callback)];
+  const listen = (target: EventTarget, name: string, listener: () => void): void => {
+    target.addEventListener(name, listener);
+    unsubscribe.push(() => target.removeEventListener(name, listener));
   };
-  window.addEventListener('online', callback);
-  document.addEventListener('visibilitychange', onVisible);
+  if (typeof window !== 'undefined') {
+    // `offline` also, because socket.io-client ignores it on localhost, where a connection may survive it.
+    for (const name of ['online', 'offline', 'pageshow']) listen(window, name, callback);
+    listen(document, 'resume', callback);
+    listen(document, 'visibilitychange', () => {
+      if (document.visibilityState === 'visible') callback();
+    });
+  }
   return () => {
-    window.removeEventListener('online', callback);
-    document.removeEventListener('visibilitychange', onVisible);
+    for (const remove of unsubscribe) remove();
   };
+}
+
+/** Calls back after a sleep of the machine, which stops timers but not the wall clock. */
+function onSleep(callback: () => void): () => void {
+  let checkedAt = Date.now();
+  const timer = setInterval(() => {
+    const now = Date.now();
+    const slept = now - checkedAt > SLEEP_CHECK_MS + SLEEP_MS;
+    checkedAt = now;
+    if (slept) callback();
+  }, SLEEP_CHECK_MS);
+  // In Node.js, the timer must not keep the process alive.
+  if (typeof timer === 'object') timer.unref();
+  return () => clearInterval(timer);
 }
 
 function newId(): string {

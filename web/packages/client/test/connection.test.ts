@@ -218,6 +218,48 @@ describe('a lost connection', () => {
     expect(client.isConnected).toBe(true);
   });
 
+  test('is noticed seconds after a wake, though the socket reports nothing', async () => {
+    const { server, client, states } = setUp();
+    void client.connect('ada');
+    await server.clock.advance(10_000);
+    server.socket.connected = false; // Half open: emits reach no server, and no event reports it.
+    server.wake();
+    server.wake();
+    await server.clock.advance(3_900);
+    expect(client.connectionState).toBe(ConnectionState.CONNECTED);
+    await server.clock.advance(600);
+    expect(states).toEqual(['connecting', 'connected', 'reconnecting', 'connected']);
+    expect(server.sockets).toHaveLength(2);
+  });
+
+  test('is not assumed after a wake whose ping is acknowledged', async () => {
+    const { server, client, states } = setUp();
+    void client.connect('ada');
+    await server.clock.advance(10_000);
+    server.wake();
+    server.wake();
+    await server.clock.advance(20_000);
+    expect(server.socket.sent).toEqual([
+      ['join-user', 'ada'],
+      ['ping', undefined],
+    ]);
+    expect(states).toEqual(['connecting', 'connected']);
+  });
+
+  test('is reopened at the known gateway, and after a failed attempt at the one that the API names', async () => {
+    const { server, client } = setUp();
+    void client.connect('ada');
+    await server.clock.advance(10_000);
+    server.cut();
+    server.connectionFault = 'unreachable';
+    await server.clock.advance(600);
+    expect(server.sockets).toHaveLength(2);
+    expect(server.requests).toHaveLength(1);
+    await server.clock.advance(1_000);
+    expect(server.sockets).toHaveLength(3);
+    expect(server.requests).toHaveLength(2);
+  });
+
   test('backs off from a server that disconnects immediately', async () => {
     const { server, client } = setUp();
     void client.connect('ada');

@@ -1,0 +1,58 @@
+"""What the page shows while its connection is dead without a sign of it: after a sleep, and offline on localhost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser
+
+from support.chat_page import open_tab
+from support.processes import Roomcast
+from support.tcp_proxy import TcpProxy
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
+#: Less than the 45 s after which socket.io-client itself misses a heartbeat.
+SLEEP_S = 30
+#: Returns an array to which each state that the page shows is added from now on.
+RECORD_STATES = """() => {
+    const states = [];
+    const shown = document.querySelector('[data-testid=connection-state]');
+    const record = () => states.push(shown.dataset.state);
+    new MutationObserver(record).observe(shown, { attributeFilter: ['data-state'] });
+    return states;
+}"""
+
+
+async def test_after_a_sleep_a_page_with_a_half_open_connection_reconnects_in_seconds(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Roomcast.up(tmp_path / "data", one_port=True, env=NO_ANSWERS) as server:
+        async with (
+            TcpProxy(server.api_port) as proxy,
+            open_tab(browser, server.api_url, "Bob") as bob,
+            open_tab(browser, f"http://localhost:{proxy.port}") as ada,
+        ):
+            await ada.page.clock.install()
+            await ada.page.reload()
+            await ada.enter("Ada")
+            states = await ada.page.evaluate_handle(RECORD_STATES)
+            proxy.strand()
+            await bob.say("during the sleep")
+            await bob.shows(1)
+            # A sleep: the wall clock moves on, and the timers of the page do not.
+            await ada.page.clock.set_system_time(time.time() + SLEEP_S)
+            await ada.sees("during the sleep")
+            assert await states.json_value() == ["reconnecting", "connected"]
+
+
+async def test_a_page_on_localhost_shows_in_seconds_that_it_is_offline(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, f"http://localhost:{server.api_port}", "Ada") as ada:
+            await ada.cut()
+            await ada.restore()
+            await ada.say("back again")
+            await ada.shows(1)
