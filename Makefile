@@ -20,6 +20,7 @@ run: .make/runtime .make/page ## Run API, gateway and worker in one process (ARG
 test: check .make/page .make/node-peers ## Run `check`, then all tests except chaos runs.
 	@scripts/system-packages
 	@echo '== web tests' && scripts/npm run --silent test
+	@scripts/test-other-python
 	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: .make/dev .make/web ## Run linters, type checkers and the layer check; find dead code and stale generated files.
