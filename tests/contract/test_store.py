@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roomcast.chat.errors import ChatExists, ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.errors import AdditionLimitReached, ChatExists, ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange, StoredMember
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType
@@ -300,6 +301,72 @@ async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
         await store.append_message(new_message())
     epoch = store.epoch if cursor_epoch == "current" else "unknown"
     assert (await store.access("c", None, Cursor(epoch=epoch, seq=seq))).cursor_valid is holds
+
+
+LIMITS = AdditionLimits(same_user=2, all_users=4, period_s=100)
+
+
+async def create(
+    store: ChatStore, chat_id: str, *members: str, after_s: float = 0, creator: str | None = "eve"
+) -> None:
+    await store.create_chat(NewChat(chat_id, None, None, START + timedelta(seconds=after_s), creator, members, LIMITS))
+
+
+async def test_a_user_adds_the_same_user_a_limited_number_of_times(store: ChatStore) -> None:
+    await create(store, "a", "bob")
+    await create(store, "b", "bob", "bob", "eve")
+    with pytest.raises(AdditionLimitReached) as error:
+        await create(store, "c", "ann", "bob")
+    assert (error.value.retry_after_s, await store.chat("c")) == (50, None)
+    await create(store, "d", "bob", creator="ann")
+    await create(store, "e", "ann")
+    with pytest.raises(AdditionLimitReached):
+        await create(store, "f", "bob", after_s=49.9)
+    await create(store, "f", "bob", after_s=50)
+    assert {chat.id for chat in await store.chats(9, None, "bob")} == {"a", "b", "d", "f"}
+
+
+async def test_a_user_adds_others_a_limited_number_of_times(store: ChatStore) -> None:
+    await create(store, "a", "b1", "b2", "b3")
+    with pytest.raises(AdditionLimitReached) as error:
+        await create(store, "b", "b4", "b5")
+    assert error.value.retry_after_s == 25
+    await create(store, "c", "b4")
+    with pytest.raises(AdditionLimitReached):
+        await create(store, "d", "b5")
+    for number in range(9):  # its own memberships and those that a service adds
+        await create(store, f"own-{number}")
+        await create(store, f"service-{number}", "b1", creator=None)
+
+
+async def test_a_member_that_is_added_again_counts_again(store: ChatStore) -> None:
+    async def turn(action: MemberAction, actor: str | None = "eve") -> bool:
+        return await store.change_member(NewMemberChange("c", "bob", action, actor, START, limits=LIMITS)) is not None
+
+    await create(store, "c")
+    for _ in range(2):
+        assert await turn(MemberAction.ADD)
+        assert not await turn(MemberAction.ADD)  # changes nothing, and counts for nothing
+        assert await turn(MemberAction.REMOVE)
+    with pytest.raises(AdditionLimitReached):
+        await turn(MemberAction.ADD)
+    assert await store.members("c", 9) == [StoredMember("eve", START)]
+    assert await turn(MemberAction.ADD, actor=None)
+    assert await turn(MemberAction.REMOVE)
+
+
+async def test_additions_in_one_batch_are_limited(store: ChatStore) -> None:
+    outcomes = await asyncio.gather(*(create(store, f"c{n}", "bob") for n in range(20)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 2 + [AdditionLimitReached] * 18
+
+
+async def test_a_restart_does_not_reset_the_limits_of_additions(database_options: DatabaseOptions) -> None:
+    for chat_id in "ab":
+        async with open_store(database_options) as opened:
+            await create(opened.chats, chat_id, "bob")
+    async with open_store(database_options) as opened:
+        with pytest.raises(AdditionLimitReached):
+            await create(opened.chats, "c", "bob")
 
 
 async def test_a_user_message_in_a_chat_with_a_responder_queues_a_turn(store: ChatStore) -> None:

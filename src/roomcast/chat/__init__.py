@@ -7,6 +7,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
 | ``writing`` | use cases: send a message, create a chat, change its members, store an AI's answer |
 | ``reading`` | use cases: chats, events after a cursor, messages, members |
+| ``additions`` | how often a user may add other users to chats |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``relay`` | publishes committed events to the log |
 | ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |

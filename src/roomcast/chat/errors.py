@@ -3,13 +3,14 @@
 The hierarchy::
 
     ChatError
-    ├── ChatNotFound      the chat does not exist or is hidden from the caller
-    ├── NotAMember        the user is not a member; raised only where the chat's existence may be disclosed
-    ├── NotAllowed        the caller may not do this in any chat
-    ├── ChatExists        the id is taken
-    ├── TurnLost          the turn was claimed again, or has ended
-    └── StoreUnavailable  the database is unreachable or full; retry the write
-        └── StoreBusy     the write was not attempted; retry it
+    ├── ChatNotFound          the chat does not exist or is hidden from the caller
+    ├── NotAMember            the user is not a member; raised only where the chat's existence may be disclosed
+    ├── NotAllowed            the caller may not do this in any chat
+    ├── ChatExists            the id is taken
+    ├── AdditionLimitReached  the caller added users too often; retry later
+    ├── TurnLost              the turn was claimed again, or has ended
+    └── StoreUnavailable      the database is unreachable or full; retry the write
+        └── StoreBusy         the write was not attempted; retry it
 
 Layer: chat.
 """
@@ -48,6 +49,19 @@ class ChatExists(ChatError):
     def __init__(self, chat_id: str) -> None:
         super().__init__(f"chat {chat_id!r} already exists; choose another id, or leave the id out")
         self.chat_id = chat_id
+
+
+class AdditionLimitReached(ChatError):
+    """The caller added users to chats too often; nothing was written.
+
+    Attributes:
+        retry_after_s: Seconds until the same request can succeed.
+    """
+
+    def __init__(self, user_id: str, retry_after_s: int) -> None:
+        added = f"user {user_id!r}" if user_id else "users"
+        super().__init__(f"you have added {added} to chats too often; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
 
 
 class TurnLost(ChatError):

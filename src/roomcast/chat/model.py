@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from roomcast.chat.additions import AdditionLimits
 from roomcast.contract.events import EventType, Role
 
 
@@ -115,7 +116,11 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class NewChat:
-    """A chat to create, with its first members."""
+    """A chat to create, with its first members.
+
+    Attributes:
+        limits: Limits of the creator's additions; None: no limits. Not used without a creator.
+    """
 
     id: str
     title: str | None
@@ -123,6 +128,7 @@ class NewChat:
     created_at: datetime
     creator_id: str | None = None
     members: tuple[str, ...] = ()
+    limits: AdditionLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class NewMemberChange:
     Attributes:
         actor_id: The user that makes the change; None for a service, and while authentication is off.
         member: The user that must be a member of the chat at the commit; None skips the check.
+        limits: Limits of the actor's additions; None: no limits. Not used without an actor.
         trace: W3C ``traceparent`` of the request.
     """
 
@@ -182,6 +189,7 @@ class NewMemberChange:
     actor_id: str | None
     created_at: datetime
     member: str | None = None
+    limits: AdditionLimits | None = None
     trace: str | None = None
 
 

@@ -12,9 +12,10 @@ Layer: chat. Source: docs/design.md, "Events and seq".
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
@@ -40,11 +41,13 @@ class ChatOptions:
 
     Attributes:
         default_responder: Name of the responder of new chats; None if their messages are not answered.
+        additions: Limits for users that add other users to chats.
         max_uncertain: Maximum number of messages of unknown outcome that are remembered until the client repeats them;
             the oldest is forgotten first.
     """
 
     default_responder: str | None = None
+    additions: AdditionLimits = field(default_factory=AdditionLimits)
     max_uncertain: int = 1_000
 
 
@@ -157,6 +160,7 @@ class ChatWriter:
         Raises:
             NotAllowed: a user chose the id, and the answer would disclose whether a chat with that id exists.
             ChatExists: the id is taken.
+            AdditionLimitReached: the caller added users too often.
             StoreUnavailable: the chat may or may not have been created.
         """
         if command.id is not None and not caller.unrestricted:
@@ -168,6 +172,7 @@ class ChatWriter:
             created_at=self._clock.now(),
             creator_id=caller.restricted_user_id,
             members=tuple(command.members),
+            limits=self._options.additions,
         )
         chat, events = await self._commit(self._store.create_chat(new))
         if events:
@@ -179,6 +184,7 @@ class ChatWriter:
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
+            AdditionLimitReached: the caller added users too often.
             StoreUnavailable: the change may or may not have been made; retry.
         """
         change = NewMemberChange(
@@ -188,6 +194,7 @@ class ChatWriter:
             actor_id=caller.restricted_user_id,
             created_at=self._clock.now(),
             member=caller.restricted_user_id,
+            limits=self._options.additions,
         )
         try:
             committed = await self._commit(self._store.change_member(change))

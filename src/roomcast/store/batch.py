@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.encoding import encode_member_change, encode_message
 from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
 from roomcast.chat.ids import new_id
@@ -119,10 +120,12 @@ class _Batch:
         self._member_changes: dict[tuple[str, str], datetime | None] = {}
         self._ended_turns: list[str] = []
         self._published: dict[str, int] = {}
+        self._charged: dict[tuple[str, str], int] = {}
         self._chats = loaded.chats
         self._sent = loaded.sent
         self._members = loaded.members
         self._claims = loaded.claims
+        self._additions = loaded.additions
 
     def apply(self, command: Command) -> Any:
         """Check one command and record its changes.
@@ -158,6 +161,7 @@ class _Batch:
             memberships=self._member_changes,
             ended_turns=self._ended_turns,
             published=sorted(self._published.items()),
+            additions=self._charged,
         )
 
     def _append_message(self, new: NewMessage) -> Committed:
@@ -215,6 +219,7 @@ class _Batch:
     def _create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         if new.id in self._chats:
             raise ChatExists(new.id)
+        self._charge(new.creator_id, new.members, new.limits, new.created_at)
         self._add_chat(new)
         creator = () if new.creator_id is None else (new.creator_id,)
         added = tuple(
@@ -230,6 +235,8 @@ class _Batch:
         is_member = (change.chat_id, change.user_id) in self._members
         if is_member == (change.action is MemberAction.ADD):
             return None
+        if change.action is MemberAction.ADD:
+            self._charge(change.actor_id, (change.user_id,), change.limits, change.created_at)
         event = self._add_member_event(
             change.chat_id, change.user_id, change.action, change.actor_id, change.created_at, change.trace
         )
@@ -238,6 +245,18 @@ class _Batch:
     def _check_member(self, chat_id: str, user_id: str | None) -> None:
         if user_id is not None and (chat_id, user_id) not in self._members:
             raise NotAMember(chat_id, user_id)
+
+    def _charge(
+        self, actor_id: str | None, user_ids: Iterable[str], limits: AdditionLimits | None, at: datetime
+    ) -> None:
+        """Charge the additions of these users to the actor's allowances."""
+        others = set(user_ids) - {actor_id}
+        if actor_id is None or limits is None or not others:
+            return
+        keys = {user_id: (actor_id, user_id) for user_id in (*others, ALL_USERS)}
+        full_at = {user_id: self._additions[key] for user_id, key in keys.items() if key in self._additions}
+        for user_id, state in limits.charge(full_at, others, to_ms(at)).items():
+            self._additions[keys[user_id]] = self._charged[keys[user_id]] = state
 
     def _add_chat(self, new: NewChat) -> StoredChat:
         chat = StoredChat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
@@ -300,7 +319,9 @@ def _row_keys(commands: Iterable[Command]) -> RowKeys:
     message_keys: set[tuple[str, str]] = set()
     memberships: set[tuple[str, str]] = set()
     turn_ids: set[str] = set()
+    additions: set[tuple[str, str]] = set()
     for command in commands:
+        additions.update(_addition_keys(command))
         if isinstance(command, NewChat):
             chat_ids.add(command.id)
         elif isinstance(command, (NewMessage, NewMemberChange)):
@@ -314,4 +335,15 @@ def _row_keys(commands: Iterable[Command]) -> RowKeys:
                 message_keys.add((command.chat_id, command.client_msg_id))
             if command.ends is not None:
                 turn_ids.add(command.ends.turn_id)
-    return RowKeys(sorted(chat_ids), sorted(message_keys), sorted(memberships), sorted(turn_ids))
+    return RowKeys(sorted(chat_ids), sorted(message_keys), sorted(memberships), sorted(turn_ids), sorted(additions))
+
+
+def _addition_keys(command: Command) -> Iterable[tuple[str, str]]:
+    """The keys of the allowances that the command may charge."""
+    match command:
+        case NewChat(creator_id=str(actor_id), members=user_ids) if user_ids:
+            return [(actor_id, user_id) for user_id in (*user_ids, ALL_USERS)]
+        case NewMemberChange(actor_id=str(actor_id), action=MemberAction.ADD):
+            return [(actor_id, user_id) for user_id in (command.user_id, ALL_USERS)]
+        case _:
+            return ()

@@ -24,7 +24,7 @@ from roomcast.chat.model import TurnClaim
 from roomcast.store import tables
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
-from roomcast.store.statements import Changes, LoadedRows, RowKeys, added_members
+from roomcast.store.statements import Changes, LoadedRows, RowKeys, added_members, addition_rows
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
 # "Explicit Locking": all processes lock in the order of the ids, so they cannot deadlock. The statements after this
@@ -47,6 +47,16 @@ _MEMBERS: Final = """
     SELECT m.chat_id, m.user_id
     FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, user_id)
     JOIN members m ON m.chat_id = asked.chat_id AND m.user_id = asked.user_id
+"""
+# A user that adds others has no row of its own to lock. The statement after this one sees the commits of the previous
+# holder of the lock.
+_LOCK_ACTORS: Final = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(actor, 0)) FROM unnest(%s::text[]) AS asked (actor)"
+)
+_ADDITIONS: Final = """
+    SELECT a.actor_id, a.user_id, a.full_at
+    FROM unnest(%s::text[], %s::text[]) AS asked (actor_id, user_id)
+    JOIN additions a ON a.actor_id = asked.actor_id AND a.user_id = asked.user_id
 """
 _UPDATE_CHATS: Final = """
     UPDATE chats SET last_seq = grown.last_seq, last_activity_at = grown.last_activity_at
@@ -82,12 +92,17 @@ class PipelinedStatements:
                 claims = _send(raw, _TURNS, keys.turn_ids) if keys.turn_ids else None
                 sent = _send(raw, _SENT, *_columns(keys.message_keys)) if keys.message_keys else None
                 members = _send(raw, _MEMBERS, *_columns(keys.memberships)) if keys.memberships else None
+                additions = None
+                if keys.additions:
+                    _send(raw, _LOCK_ACTORS, sorted({actor for actor, _ in keys.additions}))
+                    additions = _send(raw, _ADDITIONS, *_columns(keys.additions))
             lineage.update_from_write({row.id: row.epoch for row in epochs})
             return LoadedRows(
                 chats={row.id: to_chat(row) for row in chats},
                 sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
                 members={(row.chat_id, row.user_id) for row in members or ()},
                 claims={row.id: TurnClaim(row.id, row.generation) for row in claims or ()},
+                additions={(row.actor_id, row.user_id): row.full_at for row in additions or ()},
             )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
@@ -112,6 +127,9 @@ def _write_statements(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence
         yield _DELETE_MEMBERS, _columns(list(changes.memberships))
         if added := added_members(changes):
             yield _insert(tables.members, added)
+    if changes.additions:
+        insert, columns = _insert(tables.additions, addition_rows(changes))
+        yield insert + " ON CONFLICT (actor_id, user_id) DO UPDATE SET full_at = excluded.full_at", columns
     if changes.ended_turns:
         yield _END_TURNS, [changes.ended_turns]
     if changes.published:

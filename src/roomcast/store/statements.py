@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Connection, String, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from roomcast.chat.model import StoredChat, StoredEvent, TurnClaim
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
-from roomcast.store.tables import chats, events, members, messages, outbox, turns
+from roomcast.store.tables import additions, chats, events, members, messages, outbox, turns
 
-#: A chat and a user, or a chat and a ``client_msg_id``.
+#: A chat and a user, a chat and a ``client_msg_id``, or two users.
 Pair = tuple[str, str]
 
 
@@ -30,6 +31,7 @@ class RowKeys:
     message_keys: Sequence[Pair]
     memberships: Sequence[Pair]
     turn_ids: Sequence[str]
+    additions: Sequence[Pair]
 
     def __bool__(self) -> bool:
         return bool(self.chat_ids)
@@ -44,12 +46,14 @@ class LoadedRows:
         sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
         members: Existing memberships, as pairs of chat and user.
         claims: Valid claims on running turns, by turn id.
+        additions: States of the allowances for additions, by actor and added user.
     """
 
     chats: dict[str, StoredChat] = field(default_factory=dict)
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
     members: set[Pair] = field(default_factory=set)
     claims: dict[str, TurnClaim] = field(default_factory=dict)
+    additions: dict[Pair, int] = field(default_factory=dict)
 
 
 class Changes(NamedTuple):
@@ -61,6 +65,7 @@ class Changes(NamedTuple):
         memberships: By chat and user, the time at which the user is added; None removes the user.
         ended_turns: Ids of turns that are done.
         published: Pairs of chat id and the seq up to which outbox marks are deleted.
+        additions: New states of the allowances for additions, by actor and added user.
     """
 
     updated_chats: Sequence[StoredChat]
@@ -68,6 +73,7 @@ class Changes(NamedTuple):
     memberships: Mapping[Pair, datetime | None]
     ended_turns: Sequence[str]
     published: Sequence[tuple[str, int]]
+    additions: Mapping[Pair, int]
 
     def __bool__(self) -> bool:
         return any(self)
@@ -77,7 +83,7 @@ class Statements(Protocol):
     """Reads and writes the rows of a batch inside the connection's transaction."""
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
-        """Lock the chats and the turns, in an order that is the same in every process, and read all rows of ``keys``.
+        """Lock chats, turns and actors, in an order that is the same in every process, and read all rows of ``keys``.
 
         Args:
             connection: Inside a transaction.
@@ -119,6 +125,15 @@ _MEMBERS: Final = (
     .select_from(_PAIRS)
     .join(members, (members.c.chat_id == _FIRST) & (members.c.user_id == _SECOND))
 )
+_ADDITIONS: Final = (
+    select(additions)
+    .select_from(_PAIRS)
+    .join(additions, (additions.c.actor_id == _FIRST) & (additions.c.user_id == _SECOND))
+)
+_INSERT_ADDITION: Final = insert_or_update(additions)
+_CHARGE_ADDITION: Final = _INSERT_ADDITION.on_conflict_do_update(
+    index_elements=additions.primary_key, set_={"full_at": _INSERT_ADDITION.excluded.full_at}
+)
 _END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
 
 
@@ -133,6 +148,7 @@ class PlainStatements:
             sent=_load_sent(connection, [key for key in keys.message_keys if key[0] in found], lineage),
             members=_load_members(connection, keys.memberships),
             claims=_load_claims(connection, keys.turn_ids),
+            additions=_load_additions(connection, keys.additions),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
@@ -150,6 +166,8 @@ class PlainStatements:
             execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
             if added := added_members(changes):
                 execute(insert(members), added)
+        if changes.additions:
+            execute(_CHARGE_ADDITION, addition_rows(changes))
         if changes.ended_turns:
             execute(_END_TURN, [{"turn": turn} for turn in changes.ended_turns])
         if changes.published:
@@ -162,6 +180,13 @@ def added_members(changes: Changes) -> list[dict[str, Any]]:
         {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
         for (chat, user), at in changes.memberships.items()
         if at is not None
+    ]
+
+
+def addition_rows(changes: Changes) -> list[dict[str, Any]]:
+    """The rows to insert or replace in ``additions``."""
+    return [
+        {"actor_id": actor, "user_id": user, "full_at": full_at} for (actor, user), full_at in changes.additions.items()
     ]
 
 
@@ -181,6 +206,13 @@ def _load_members(connection: Connection, pairs: Collection[Pair]) -> set[Pair]:
         return set()
     rows = connection.execute(_MEMBERS, {"pairs": json.dumps(list(pairs))})
     return {(row.chat_id, row.user_id) for row in rows}
+
+
+def _load_additions(connection: Connection, pairs: Collection[Pair]) -> dict[Pair, int]:
+    if not pairs:
+        return {}
+    rows = connection.execute(_ADDITIONS, {"pairs": json.dumps(list(pairs))})
+    return {(row.actor_id, row.user_id): row.full_at for row in rows}
 
 
 def _load_claims(connection: Connection, ids: Collection[str]) -> dict[str, TurnClaim]:

@@ -106,6 +106,15 @@ members: Final = Table(
     Index("ix_members_user_id", "user_id", "chat_id"),
 )
 
+additions: Final = Table(
+    "additions",
+    METADATA,
+    # The user that adds, and the added one, or "" for all; see `chat.additions`.
+    Column("actor_id", _ID, primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("full_at", BigInteger, nullable=False),
+)
+
 outbox: Final = Table(
     "outbox",
     METADATA,

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, event
 
+from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange
 from roomcast.contract.cursor import Cursor
 from roomcast.store.opening import Store, open_store
@@ -32,13 +33,14 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
     async with open_store(options) as store:
         listen(store)
         chats, turns = store.chats, store.turns
-        await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",)))
+        await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",), AdditionLimits()))
         for key in ("k", "k", "l"):
             await chats.append_message(new_message(client_msg_id=key, member="ann"))
         for size in (2, 10):  # they share transactions
             messages = [new_message(client_msg_id=f"{size}-{number}", member="ann") for number in range(size)]
             await asyncio.gather(*map(chats.append_message, messages))
         await chats.change_member(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
+        await chats.change_member(NewMemberChange("c", "bob", MemberAction.ADD, "ann", START, limits=AdditionLimits()))
         await chats.mark_published({"c": 1})
         await chats.chat("c")
         for before in (None, ChatPosition(0, "c")):

@@ -46,6 +46,7 @@ class ChatStore(Protocol):
 
         Raises:
             ChatExists: the id is taken.
+            AdditionLimitReached: the creator added users too often.
         """
 
     async def append_message(self, new: NewMessage) -> Committed:
@@ -63,6 +64,7 @@ class ChatStore(Protocol):
         Raises:
             ChatNotFound: the chat does not exist.
             NotAMember: ``member`` is not a member of the chat.
+            AdditionLimitReached: the actor added users too often.
         """
 
     async def chat(self, chat_id: str) -> StoredChat | None:
