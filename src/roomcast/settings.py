@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
+from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.realtime.options import ANY_ORIGIN
 
@@ -70,6 +71,8 @@ class Settings:
             where the guide's Node servers share the Redis: they broadcast these events themselves.
         auth: ``ROOMCAST_SECRET``; None: authentication is off.
         responder: ``ROOMCAST_RESPONDER``: answers USER messages in new chats.
+        additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
+            one and the same other user to chats, and all other users together; 0: no limit.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
     """
 
@@ -89,6 +92,7 @@ class Settings:
     guide_ingress: bool = True
     auth: AuthOptions | None = field(default=None, repr=False)
     responder: ResponderName = "demo"
+    additions: AdditionLimits = field(default_factory=AdditionLimits)
     logs: LogOptions = field(default_factory=LogOptions)
 
 
@@ -115,6 +119,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         guide_ingress=_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
         responder=_choice(environ, "ROOMCAST_RESPONDER", get_args(ResponderName), "demo"),
+        additions=_additions(environ),
         logs=LogOptions(
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
             format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
@@ -230,6 +235,21 @@ def _seconds(environ: Mapping[str, str], name: str) -> float | None:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or float(value) > MAX_WAIT_S:
         raise SettingsError(name, f"is {value!r}; expected a number of seconds from 0 to {MAX_WAIT_S:.0f}")
     return float(value)
+
+
+def _additions(environ: Mapping[str, str]) -> AdditionLimits:
+    defaults = AdditionLimits()
+    return AdditionLimits(
+        same_user=_count(environ, "ROOMCAST_ADD_LIMIT_SAME_USER", defaults.same_user),
+        all_users=_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users),
+    )
+
+
+def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name, "").strip()
+    if not re.fullmatch(r"[0-9]{0,6}", value):
+        raise SettingsError(name, f"is {value!r}; expected a number from 0 to 999999, 0 for no limit")
+    return int(value or default)
 
 
 def _host(environ: Mapping[str, str], name: str) -> str | None:

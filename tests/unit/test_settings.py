@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from roomcast.settings import Settings, SettingsError, read_settings
@@ -26,6 +27,8 @@ def test_every_variable_is_read() -> None:
             "ROOMCAST_SECRET": SECRET,
             "ROOMCAST_DATA": "/srv/chat",
             "ROOMCAST_RESPONDER": "none",
+            "ROOMCAST_ADD_LIMIT_SAME_USER": "0",
+            "ROOMCAST_ADD_LIMIT_ALL_USERS": " 50 ",
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
@@ -37,6 +40,7 @@ def test_every_variable_is_read() -> None:
     assert settings.auth is not None
     assert settings.data_dir == Path("/srv/chat")
     assert settings.responder == "none"
+    assert settings.additions == AdditionLimits(same_user=0, all_users=50)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
 
@@ -233,7 +237,13 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"), ("ROOMCAST_RESPONDER", "gpt"), ("TRUSTED_PROXIES", "proxy")],
+    [
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("ROOMCAST_RESPONDER", "gpt"),
+        ("TRUSTED_PROXIES", "proxy"),
+        *(("ROOMCAST_ADD_LIMIT_SAME_USER", value) for value in ("-1", "1_0", "+1", "٣", "1.5", "9" * 7)),
+    ],
 )
 def test_the_error_of_an_invalid_choice_lists_the_choices(name, value) -> None:
     with pytest.raises(SettingsError, match=f"^{name} .*expected"):

@@ -21,6 +21,7 @@ from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router
 from roomcast.api.services import ApiServices
 from roomcast.chat.errors import (
+    AdditionLimitReached,
     ChatError,
     ChatExists,
     ChatNotFound,
@@ -47,6 +48,13 @@ async def _on_chat_error(_request: Request, error: Exception) -> Response:
         raise error
     status, code = found
     return problem_response(status, str(error), code=code)
+
+
+async def _on_addition_limit(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, AdditionLimitReached):
+        raise TypeError(f"not a limit of additions: {error!r}")
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return problem_response(429, str(error), code=ErrorCode.ADDITION_LIMIT, headers=headers)
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
@@ -107,6 +115,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     install_problems(app)
     app.add_exception_handler(405, _on_wrong_method)
     app.add_exception_handler(ChatError, _on_chat_error)
+    app.add_exception_handler(AdditionLimitReached, _on_addition_limit)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     app.include_router(router)
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.

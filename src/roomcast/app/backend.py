@@ -83,7 +83,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             relay,
             listener=activity,
             wake_worker=lambda: worker.wake(),  # noqa: PLW0108 - bound below
-            options=ChatOptions(default_responder=next(iter(responders), None)),
+            options=ChatOptions(default_responder=next(iter(responders), None), additions=settings.additions),
         )
         worker = Worker(store.turns, writer, responders, SystemClock())
         tasks.start("worker", worker.run())

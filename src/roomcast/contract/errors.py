@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     CHAT_NOT_FOUND = "chat-not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     CHAT_EXISTS = "chat-exists"
+    ADDITION_LIMIT = "addition-limit"
     TOO_LARGE = "too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     MISDIRECTED = "misdirected"

@@ -449,6 +449,24 @@ async def test_the_token_determines_the_sender(guarded: httpx.AsyncClient) -> No
     assert (await guarded.post(MESSAGES, json=HELLO | {"userId": "bob"}, headers=SERVICE)).json()["userId"] == "bob"
 
 
+async def test_a_user_cannot_flood_the_list_of_another_user(guarded: httpx.AsyncClient) -> None:
+    answers = [await guarded.post("/api/chats", json={"members": ["bob"]}, headers=EVE) for _ in range(30)]
+    assert [answer.status_code for answer in answers] == [201] * 20 + [429] * 10
+    assert problem(answers[-1])["code"] == "addition-limit"
+    assert "bob" in answers[-1].json()["detail"]
+    assert 4_000 < int(answers[-1].headers["retry-after"]) <= 4_320
+    assert len((await guarded.get("/api/chats", headers=BOB)).json()["chats"]) == 20
+    own = (await guarded.post("/api/chats", json={}, headers=EVE)).json()["id"]
+    added = await guarded.put(f"/api/chats/{own}/members/bob", headers=EVE)
+    assert problem(added)["code"] == "addition-limit"
+    # After a removal, a member is not put back again and again either.
+    club = answers[0].json()["id"]
+    assert (await guarded.delete(f"/api/chats/{club}/members/bob", headers=BOB)).status_code == 204
+    assert (await guarded.put(f"/api/chats/{club}/members/bob", headers=EVE)).status_code == 429
+    for headers in (ANN, SERVICE):
+        assert (await guarded.post("/api/chats", json={"members": ["bob"]}, headers=headers)).status_code == 201
+
+
 async def test_admissions_are_decided_in_batches(guarded: httpx.AsyncClient) -> None:
     epoch = (await guarded.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=SERVICE)).json()["epoch"]
 

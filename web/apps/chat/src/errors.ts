@@ -9,6 +9,7 @@ const keysByCode: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
   ['chat-not-found', 'forbidden'],
   ['too-large', 'tooLarge'],
   ['limit-reached', 'rateLimited'],
+  ['addition-limit', 'additionLimit'],
   ['unavailable', 'network'],
 ]);
 

@@ -117,6 +117,7 @@ export const en = {
     forbidden: 'You have no access to this chat.',
     tooLarge: 'This message is too long.',
     rateLimited: 'Too many messages at once. Please wait a moment.',
+    additionLimit: 'You have added people to chats too often. Please try again later.',
     unknown: 'Something went wrong.',
   },
 };

@@ -119,6 +119,7 @@ export const zhHant: Dictionary = {
     forbidden: '您無法存取這個聊天。',
     tooLarge: '訊息太長。',
     rateLimited: '訊息傳送太頻繁，請稍候。',
+    additionLimit: '您將成員加入聊天的次數過多，請稍後再試。',
     unknown: '發生了一些問題。',
   },
 };

@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'chat-not-found'
   | 'method-not-allowed'
   | 'chat-exists'
+  | 'addition-limit'
   | 'too-large'
   | 'unsupported-media-type'
   | 'misdirected'
