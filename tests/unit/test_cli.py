@@ -6,8 +6,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from roomcast import __version__, cli
+from roomcast import __version__
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
+from roomcast.cli import commands
 
 SECRET = "a secret of more than thirty-two bytes"
 COMMANDS = ["up", "api", "gateway", "migrate", "token"]
@@ -20,7 +21,7 @@ def run(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     runner = CliRunner()
-    return lambda *args, **env: runner.invoke(cli.app, args, env=env)
+    return lambda *args, **env: runner.invoke(commands.app, args, env=env)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -73,7 +74,7 @@ def test_migrate_creates_a_database_once(run, tmp_path) -> None:
     first = run("migrate", "--data", str(tmp_path / "data"))
     second = run("migrate", "--data", str(tmp_path / "data"))
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert "none →" in first.stdout
+    assert "none ->" in first.stdout
     assert "nothing to do" in second.stdout
 
 
@@ -107,6 +108,6 @@ def test_a_token_requires_a_secret_and_a_valid_user_id(run, args, env) -> None:
 
 def test_the_help_imports_no_heavy_package() -> None:
     heavy = ("sqlalchemy", "fastapi", "uvicorn", "structlog")
-    code = f"import sys, roomcast.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, roomcast.cli.commands; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

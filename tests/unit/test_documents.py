@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from roomcast import cli, settings
+from roomcast import settings
+from roomcast.cli import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -68,7 +69,7 @@ def test_the_architecture_names_many_files() -> None:
 
 
 def test_every_command_of_the_readme_exists_and_the_other_way_round() -> None:
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_command(commands.app)
     assert isinstance(command, typer.core.TyperGroup)
     assert set(re.findall(r"^\| `roomcast (\w+)`", README, re.MULTILINE)) == set(command.commands)
 

@@ -1,8 +1,4 @@
-"""The `roomcast` command.
-
-Exit codes: 0 success (an ordinary Ctrl-C included), 1 failure, 2 invalid options or environment, 130 Ctrl-C before the
-servers have started. An expected failure prints one line; a traceback is a bug. Imports are inside the commands, so
-that ``--help`` is fast.
+"""The commands and their options. Imports are inside the commands, so that ``--help`` is fast.
 
 Layer: cli.
 """
@@ -11,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-#: Ctrl-C before the servers have started; after that, Ctrl-C is an ordinary stop.
-EXIT_INTERRUPTED: Final = 130
 
 app = typer.Typer(
     name="roomcast",
@@ -66,27 +59,6 @@ GatewayPort = Annotated[
     int | None,
     typer.Option(min=1, max=65_535, help="Port of the gateway (default: PORT, else 3001).", show_default=False),
 ]
-
-
-def main() -> None:
-    """Run the command; the entry point of the console script."""
-    _open_standard_streams()
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _open_standard_streams() -> None:
-    """Open missing standard streams: otherwise sockets could get their descriptors and receive printed text."""
-    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # `open` returns the lowest free number, which is this one.
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _show_version(wanted: bool) -> None:
@@ -198,7 +170,7 @@ def migrate(
         if before == now:
             typer.echo(f"{name}: schema {now}, nothing to do")
         else:
-            typer.echo(f"{name}: schema {before or 'none'} → {now}")
+            typer.echo(f"{name}: schema {before or 'none'} -> {now}")
 
 
 @app.command()
