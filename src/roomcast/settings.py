@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
@@ -61,7 +61,7 @@ class Settings:
         data_dir: ``ROOMCAST_DATA``: directory of the embedded database.
         database: ``DATABASE_URL``: path of an SQLite file, or a PostgreSQL URL, which may contain a password. Takes
             precedence over ``data_dir``.
-        redis: ``REDIS_URL`` or ``REDIS_HOST``; None: the process runs alone, without Redis.
+        redis: ``REDIS_URL`` or ``REDIS_HOST``, and ``REDIS_SENTINEL_…``; None: the process runs alone, without Redis.
         internal_host: ``ROOMCAST_INTERNAL_HOST``: listen address for metrics and for requests from other gateways.
         internal_port: ``ROOMCAST_INTERNAL_PORT``; None: a free port for a gateway with Redis, no internal address
             otherwise.
@@ -145,8 +145,19 @@ _LINE_END: Final = "\r\n"
 def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
     url = environ.get("REDIS_URL", "").strip()
-    if url:
-        return _redis_url(url)
+    options = _redis_url(url) if url else _redis_host(environ)
+    password = environ.get("REDIS_SENTINEL_PASSWORD", "").rstrip(_LINE_END)
+    username = environ.get("REDIS_SENTINEL_USERNAME", "").strip()
+    if username and not password:
+        raise SettingsError("REDIS_SENTINEL_USERNAME", "is set without REDIS_SENTINEL_PASSWORD: set both")
+    if not password:
+        return options
+    if options is None or options.sentinel_master is None:
+        raise SettingsError("REDIS_SENTINEL_PASSWORD", "is set, but REDIS_URL names no sentinels (redis+sentinel://…)")
+    return replace(options, sentinel_username=username or None, sentinel_password=password)
+
+
+def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
     host = environ.get("REDIS_HOST", "").strip()
     if not host:
         return None

@@ -172,6 +172,30 @@ def test_the_url_of_postgresql_is_read_and_not_shown(url) -> None:
     assert "hidden" not in repr(settings)
 
 
+@pytest.mark.parametrize(("username", "expected"), [({}, None), ({"REDIS_SENTINEL_USERNAME": "u"}, "u")])
+def test_sentinels_have_a_login_of_their_own(username, expected) -> None:
+    env = {"REDIS_URL": "redis+sentinel://a/m", "REDIS_SENTINEL_PASSWORD": "hidden\n", **username}
+    redis = read_settings(env).redis
+    assert redis is not None
+    assert (redis.sentinel_username, redis.sentinel_password, redis.password) == (expected, "hidden", None)
+    assert "hidden" not in repr(redis)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"REDIS_SENTINEL_PASSWORD": "hidden"},
+        {"REDIS_SENTINEL_PASSWORD": "hidden", "REDIS_HOST": "cache"},
+        {"REDIS_SENTINEL_PASSWORD": "hidden", "REDIS_URL": "redis+cluster://a"},
+        {"REDIS_SENTINEL_USERNAME": "u", "REDIS_URL": "redis+sentinel://a/m"},
+    ],
+)
+def test_a_sentinel_login_that_would_be_ignored_is_rejected(env) -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_SENTINEL_") as rejected:
+        read_settings(env)
+    assert "hidden" not in str(rejected.value)
+
+
 def test_the_variables_of_a_kubernetes_service_named_redis_are_ignored() -> None:
     assert read_settings({"REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_HOST": ""}) == Settings()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from roomcast.chat.ports import Head
 from roomcast.eventlog.redis import RedisEventLog
+from roomcast.settings import read_settings
 from support.log_watch import Sink, publish, publish_until_received
 from support.redis_topology import MASTER_NAME, redis_cluster, sentinel_group
 from support.waiting import until
@@ -30,6 +33,32 @@ async def test_a_planned_failover_is_followed(tmp_path: Path) -> None:
             assert sink.seqs == sorted(set(sink.seqs))
             assert await log.head("chat") == Head(EPOCH, last)
             await until(lambda: log.healthy)
+
+
+@pytest.mark.parametrize("user", ["default", "roomcast"])
+async def test_sentinels_that_require_a_login_lead_to_the_master(tmp_path: Path, user: str) -> None:
+    with sentinel_group(tmp_path, sentinels_wanted=1) as group:
+        (sentinel,) = group.sentinels
+        env = {
+            "REDIS_URL": f"redis+sentinel://127.0.0.1:{sentinel.port}/{MASTER_NAME}",
+            "REDIS_SENTINEL_PASSWORD": "hidden",
+        }
+        if user != "default":
+            env["REDIS_SENTINEL_USERNAME"] = user
+            # Exactly what README.md lists.
+            rules = ("resetchannels", "-@all", "+auth", "+hello", "+ping", "+client|setname", "+sentinel|masters")
+            assert sentinel.command("ACL", "SETUSER", user, "on", ">hidden", *rules) == b"+OK"
+            assert sentinel.command("ACL", "SETUSER", "default", "off") == b"+OK"
+        else:
+            assert sentinel.command("ACL", "SETUSER", user, "resetpass", ">hidden") == b"+OK"
+        assert sentinel.command("PING").startswith(b"-NOAUTH")
+        options = read_settings(env).redis
+        assert options is not None
+        async with RedisEventLog(options) as log:
+            sink = Sink()
+            await log.subscribe("chat", sink)
+            await publish(log, "chat", EPOCH, 1)
+            assert await sink.reached(1) == [1]
 
 
 async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path) -> None:
