@@ -29,7 +29,6 @@ from support.ports import free_port
 START_LIMIT_S = 20.0
 #: Turns off what no test needs and slows down the start.
 _SETTINGS = {
-    "unix_socket_directories": "",
     "listen_addresses": "127.0.0.1",
     "max_connections": "60",
     "shared_buffers": "32MB",
@@ -61,7 +60,7 @@ def require_postgres() -> Path:
 
 
 @functools.cache
-def _identity() -> dict[str, Any]:
+def server_identity() -> dict[str, Any]:
     """Arguments for `subprocess` that select the server's user; empty unless the tests run as root."""
     if os.geteuid() != 0:
         return {}
@@ -75,7 +74,7 @@ class PostgresServer:
     """One server, which can be killed, restarted on the same port, and paused.
 
     Attributes:
-        directory: Its data.
+        directory: Its data and its Unix socket.
         durable: Whether a commit waits for the disk (``fsync``). A killed server loses nothing either way, since the
             kernel keeps its writes.
         port: Where it listens.
@@ -90,20 +89,21 @@ class PostgresServer:
         """Create the data directory."""
         programs = require_postgres()
         self.directory.chmod(0o700)
-        if identity := _identity():
+        if identity := server_identity():
             os.chown(self.directory, identity["user"], identity["group"])
         command = [programs / "initdb", "-D", self.directory, "-U", "roomcast", "-A", "trust"]
         command += ["--encoding=UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **_identity())
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **server_identity())
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = _SETTINGS | {"port": str(self.port), "fsync": "on" if self.durable else "off"}
+        settings["unix_socket_directories"] = str(self.directory)
         command = [str(require_postgres() / "postgres"), "-D", str(self.directory)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         with (self.directory / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **_identity())
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", **server_identity())
         deadline = time.monotonic() + START_LIMIT_S
         while True:
             try:

@@ -36,10 +36,15 @@ class TcpProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
-        self._server.close()
-        self.cut()
+        self.close()
         await asyncio.gather(*self._pipes, return_exceptions=True)
         await self._server.wait_closed()
+
+    def close(self) -> None:
+        """Close every connection and refuse new ones."""
+        assert self._server is not None
+        self._server.close()
+        self.cut()
 
     def cut(self) -> None:
         """Close every connection."""

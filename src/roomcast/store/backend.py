@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.store.statements import Statements
@@ -70,6 +70,10 @@ def driver_message(error: DBAPIError) -> str:
     return " ".join(str(error.orig).split())
 
 
-def display_url(url: URL) -> str:
+def display_url(url: str) -> str:
     """The URL without its password and without its query, which may hold passwords too."""
-    return url.set(query={}).render_as_string()
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    address, slash, name = rest.partition("/")
+    login, at, hosts = address.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}{colon and ':***'}{at}{hosts}{slash}{name}"

@@ -51,18 +51,19 @@ def backend_for(options: DatabaseOptions) -> Backend:
     Raises:
         DatabaseUnreadable: the URL cannot be parsed, or names an unsupported database.
     """
-    try:
-        url = make_url(options.url.replace("postgres://", "postgresql://", 1))
-    except (ArgumentError, ValueError):
-        # The error does not contain the URL, since a password cannot be found in a URL that cannot be parsed.
-        raise DatabaseUnreadable("in DATABASE_URL", "not a URL; use postgresql://user:password@host/name") from None
-    if url.drivername in _POSTGRES:
+    scheme, separator, _ = options.url.partition("://")
+    if separator and scheme in _POSTGRES:
         from roomcast.store.postgres import PostgresBackend
 
-        return PostgresBackend(url, options)
+        return PostgresBackend(options)
+    hint = "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
+    try:
+        url = make_url(options.url)
+    except (ArgumentError, ValueError):
+        # The error does not contain the URL, since a password cannot be found in a URL that cannot be parsed.
+        raise DatabaseUnreadable("in DATABASE_URL", f"not a URL; {hint}") from None
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        hint = "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
-        raise DatabaseUnreadable(display_url(url), hint)
+        raise DatabaseUnreadable(display_url(options.url), hint)
     return SqliteBackend(url, options)
 
 

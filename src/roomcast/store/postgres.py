@@ -4,18 +4,24 @@
   previous holder of that lock. The reading connections are in autocommit, since every read is one statement.
 - Connections are not tested before use, since a test would cost one more statement each time. A transaction whose
   connection turns out to be dead is retried on a new connection.
+- A pooler such as PgBouncer may run each transaction on another connection of the server, where settings and prepared
+  statements of the session are missing. So behind a pooler no statement is prepared, and each write transaction sets
+  what it needs. A pooler is recognised by the process id, since it gives its clients another one than the server.
 
 Layer: store. Source: PostgreSQL 15, "Transaction Isolation", "Explicit Locking", libpq "Connection Strings"; psycopg 3.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import socket
 from typing import Any, Final
 
-from psycopg import OperationalError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.store.backend import display_url
@@ -24,6 +30,8 @@ from roomcast.store.lineage import begin_epoch, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.pipelined import PipelinedStatements
 from roomcast.store.statements import Statements
+
+logger = logging.getLogger(__name__)
 
 #: The oldest maintained major version that has every feature used here.
 MIN_VERSION: Final = 15
@@ -39,29 +47,41 @@ _KEEPALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalive
 class PostgresBackend:
     """A database on a PostgreSQL server; implements `backend.Backend`."""
 
-    def __init__(self, url: URL, options: DatabaseOptions) -> None:
+    def __init__(self, options: DatabaseOptions) -> None:
         self.shared = True
         self.statements: Statements = PipelinedStatements()
-        self.location = display_url(url)
-        self._url = url.set(drivername="postgresql+psycopg")
+        self.location = display_url(options.url)
+        self._given = _parse(options.url)
         self._options = options
+        # None until the first connection.
+        self._pooled: bool | None = None
 
     def engine(self, *, writes: bool) -> Engine:
         """See `Backend`."""
+        settings = self._settings(writes=writes)
         engine = create_engine(
-            self._url,
+            "postgresql+psycopg://",
             isolation_level="READ COMMITTED" if writes else "AUTOCOMMIT",
             pool_size=1 if writes else READERS,
             max_overflow=0,
             pool_timeout=self._options.read_timeout_s,
-            connect_args=self._connect_args(writes=writes),
+            creator=functools.partial(self._connect, self._parameters(settings)),
             use_native_hstore=False,
             # Keeps the users' texts out of error messages and logs.
             hide_parameters=True,
         )
-        event.listen(engine, "connect", self._check_server)
+
+        def begin(connection: Connection) -> None:
+            needed = dict(settings) if self._pooled else {}
+            if not connection.get_execution_options().get("durable", True):
+                needed["synchronous_commit"] = "off"
+            if needed:
+                connection.exec_driver_sql(";".join(f"SET LOCAL {name} = '{value}'" for name, value in needed.items()))
+
+        # Before SQLAlchemy's own listener, which fails with some encodings.
+        event.listen(engine, "connect", self._check_server, insert=True)
         if writes:
-            event.listen(engine, "begin", _set_durability)
+            event.listen(engine, "begin", begin)
         return engine
 
     def acquire(self) -> None:
@@ -87,7 +107,9 @@ class PostgresBackend:
         begin_epoch(connection)
 
     def record_start(self, _connection: Connection, /) -> None:
-        """See `Backend`. Nothing to do: other processes may be running."""
+        """See `Backend`. Changes nothing: other processes may be running."""
+        if self._pooled:
+            logger.info("the database is behind a connection pooler: statements are not prepared")
 
     def is_retryable(self, error: DBAPIError, /) -> bool:
         """See `Backend`."""
@@ -105,7 +127,7 @@ class PostgresBackend:
         """See `Backend`. Shuts down the socket, since a server that hangs does not process a cancel request either."""
         try:
             descriptor = os.dup(connection.connection.driver_connection.fileno())  # type: ignore[union-attr]  # psycopg's
-        except (OperationalError, OSError):
+        except (psycopg.OperationalError, OSError):
             return  # The connection is closed already.
         with socket.socket(fileno=descriptor) as duplicate:
             try:
@@ -113,9 +135,9 @@ class PostgresBackend:
             except OSError:
                 return  # The server has closed the connection.
 
-    def _connect_args(self, *, writes: bool) -> dict[str, Any]:
+    def _settings(self, *, writes: bool) -> dict[str, str]:
         options = self._options
-        settings = {
+        return {
             "statement_timeout": f"{round(options.statement_timeout_s * 1000)}",
             # Limits how long a process that stops in the middle of a transaction keeps its row locks. Half the
             # statement timeout, so that the locks are released before statements that wait for them time out.
@@ -130,28 +152,63 @@ class PostgresBackend:
             # Compiling a statement would take longer than running it.
             "jit": "off",
         }
-        given = self._url.query.get("options", "")
+
+    def _parameters(self, settings: dict[str, str]) -> dict[str, Any]:
         own = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return {
             **_KEEPALIVE,
-            "connect_timeout": max(2, round(options.connect_timeout_s)),
+            "connect_timeout": max(2, round(self._options.connect_timeout_s)),
             "application_name": "roomcast",
             # If the URL names several hosts, connect to the primary, for reads too: a standby that lags would not
             # return a message that was just acknowledged.
             "target_session_attrs": "primary",
-            **{key: value for key, value in self._url.query.items() if key != "options"},
-            "options": f"{own} {given}".strip(),
+            **self._given,
+            "options": f"{own} {self._given.get('options', '')}".strip(),
+            # Otherwise the environment may choose one in which the driver returns bytes.
+            "client_encoding": "utf8",
         }
 
-    def _check_server(self, connection: Any, _record: Any) -> None:
+    def _connect(self, parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+        if not self._pooled:
+            try:
+                return psycopg.connect(**parameters)
+            except psycopg.OperationalError as error:
+                # PgBouncer; PostgreSQL itself accepts every parameter that libpq sends.
+                if "unsupported startup parameter" not in str(error):
+                    raise
+            self._pooled = True
+        return psycopg.connect(**parameters | {"options": self._given.get("options", ""), "prepare_threshold": None})
+
+    def _check_server(self, connection: psycopg.Connection[Any], _record: Any) -> None:
         version = connection.info.server_version // 10_000
         if version < MIN_VERSION:
             raise ServerTooOld(self.location, version, MIN_VERSION)
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
-            raise DatabaseUnreadable(self.location, f"its encoding is {encoding}; create it with ENCODING 'UTF8'")
+            hint = "create a database with ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL"
+            raise DatabaseUnreadable(self.location, f"its encoding is {encoding}; {hint}")
+        if self._pooled is None:
+            answer = connection.pgconn.exec_(b"SELECT pg_backend_pid()").get_value(0, 0)
+            self._pooled = answer != str(connection.info.backend_pid).encode()
+        if self._pooled:
+            connection.prepare_threshold = None
 
 
-def _set_durability(connection: Connection) -> None:
-    if not connection.get_execution_options().get("durable", True):
-        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+def _parse(url: str) -> dict[str, Any]:
+    """The parameters in a URL as libpq accepts it, with ``postgresql+psycopg`` as another name of its scheme.
+
+    Raises:
+        DatabaseUnreadable: libpq rejects the URL.
+    """
+    _, _, address = url.partition("://")
+    try:
+        given = conninfo_to_dict(f"postgresql://{address}")
+        ports = str(given.get("port") or "").split(",")
+        usable = "@" not in str(given.get("host")) and all(port.isdecimal() for port in ports if port)
+    except psycopg.ProgrammingError:
+        usable = False
+    if not usable:
+        # The driver's message may contain a part of the password.
+        hint = "use postgresql://user:password@host:port/name and percent-encode special characters"
+        raise DatabaseUnreadable("in DATABASE_URL", f"not a URL of PostgreSQL; {hint}") from None
+    return given

@@ -3,11 +3,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import re
 import socket
 import threading
+from typing import Any
+from urllib.parse import quote
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract.cursor import Cursor
@@ -21,6 +25,7 @@ from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer
+from support.tcp_proxy import TcpProxy
 
 
 @pytest.fixture
@@ -136,10 +141,19 @@ async def test_a_database_of_a_newer_version_is_rejected(postgres: PostgresServe
     postgres.execute(f"UPDATE alembic_version SET version_num = '{before[0]}'", name)  # noqa: S608 - the previous value
 
 
-async def test_another_encoding_is_rejected(postgres: PostgresServer) -> None:
-    postgres.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
-    with pytest.raises(DatabaseUnreadable, match="its encoding is LATIN1"):
-        await migrate(DatabaseOptions(url=postgres.url("latin")))
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_another_encoding_is_rejected(postgres: PostgresServer, encoding: str) -> None:
+    postgres.execute(f"CREATE DATABASE {encoding} ENCODING '{encoding}' TEMPLATE template0")
+    with pytest.raises(DatabaseUnreadable, match=f"its encoding is {encoding}; create .* in DATABASE_URL"):
+        await migrate(DatabaseOptions(url=postgres.url(encoding.lower())))
+
+
+async def test_the_environment_does_not_choose_the_encoding_of_texts(
+    options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    async with open_store(options) as store:
+        assert (await store.chats.append_message(new_message(content="資料"))).event.seq == 1
 
 
 async def test_an_unreachable_server_is_reported_on_one_line_without_the_password() -> None:
@@ -177,16 +191,62 @@ async def test_the_usual_schemes_are_accepted(postgres: PostgresServer, scheme: 
         assert await store.chats._database.read(settings) == ["mine", "8MB"]
 
 
-@pytest.mark.parametrize("url", ["postgresql+asyncpg://h/db", "no url", "postgresql://h:port/db"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "postgresql://roomcast@127.0.0.1:{closed},127.0.0.1:{port}/{name}",
+        "postgres://roomcast@127.0.0.1:{port},127.0.0.1:{port}/{name}?target_session_attrs=read-write",
+        "postgresql:///{name}?host=127.0.0.1&port={port}&user=roomcast",
+        "postgresql:///{name}?host={directory}&port={port}&user=roomcast",
+        "postgresql://roomcast@{quoted}:{port}/{name}",
+    ],
+)
+async def test_every_form_of_libpq_is_accepted(postgres: PostgresServer, options: DatabaseOptions, form: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = form.format(
+            closed=closed.getsockname()[1],
+            port=postgres.port,
+            name=options.url.rpartition("/")[2],
+            directory=postgres.directory,
+            quoted=quote(str(postgres.directory), safe=""),
+        )
+        async with open_store(DatabaseOptions(url=url)) as store:
+            assert (await store.chats.append_message(new_message())).event.seq == 1
+
+
+async def test_the_second_host_of_the_url_takes_over(postgres: PostgresServer, options: DatabaseOptions) -> None:
+    name = options.url.rpartition("/")[2]
+    async with TcpProxy(postgres.port) as first, TcpProxy(postgres.port) as second:
+        url = f"postgresql://roomcast@127.0.0.1:{first.port},127.0.0.1:{second.port}/{name}"
+        async with open_store(DatabaseOptions(url=url)) as store:
+            await store.chats.append_message(new_message())
+            first.close()
+            assert (await store.chats.append_message(new_message())).event.seq == 2
+            assert (await store.chats.events_after("c", 0, 9))[1] == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://h/db",
+        "no url",
+        "postgresql://h:port/db",
+        "postgresql://h/db?sslmod=require",
+        "postgresql://ann:p@ss@h/db",
+        "postgresql://ann:100%@h/db",
+    ],
+)
 async def test_other_urls_are_rejected(url: str) -> None:
-    with pytest.raises(DatabaseUnreadable, match="postgresql://user:password@host"):
+    with pytest.raises(DatabaseUnreadable, match="postgresql://user:password@host") as caught:
         await migrate(DatabaseOptions(url=url))
+    assert not re.search("p@ss|ss@h|100%", str(caught.value))
 
 
 def test_neither_repr_nor_display_url_shows_a_password() -> None:
     url = "postgresql://ann:secret@host/db?password=secret&sslpassword=secret"
     assert "secret" not in repr(DatabaseOptions(url=url))
-    assert display_url(make_url(url)) == "postgresql://ann:***@host/db"
+    assert display_url(url) == "postgresql://ann:***@host/db"
 
 
 async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseOptions) -> None:
@@ -233,16 +293,18 @@ async def test_a_cancelled_read_leaves_no_result_for_the_next_one(options: Datab
 
 
 async def test_a_write_that_timed_out_while_connecting_is_not_executed(
-    postgres: PostgresServer, options: DatabaseOptions
+    postgres: PostgresServer, options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = await Database.open(dataclasses.replace(options, write_timeout_s=0.5))
     connecting, resume = threading.Event(), threading.Event()
+    connect = psycopg.connect
 
-    def connect_slowly(*_connection: object) -> None:
+    def connect_slowly(*given: Any, **parameters: Any) -> psycopg.Connection[Any]:
         connecting.set()
         resume.wait()
+        return connect(*given, **parameters)
 
-    event.listen(database._writer, "do_connect", connect_slowly)
+    monkeypatch.setattr(psycopg, "connect", connect_slowly)
     database._writer.dispose()
     with pytest.raises(StoreUnavailable, match="in time"):
         await database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE written_late (x int)"))
