@@ -16,7 +16,7 @@ from roomcast.chat.errors import AdditionLimitReached, ChatExists, ChatNotFound,
 from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange, StoredMember
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import EventType
+from roomcast.contract.events import EventType, LastMessage
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -218,6 +218,26 @@ async def test_chats_can_be_limited_to_those_of_a_member(store: ChatStore) -> No
     await store.create_chat(NewChat("b", None, None, START, "bob", ("ann",)))
     await store.create_chat(NewChat("x", None, None, START, "eve"))
     assert {chat.id for chat in await store.chats(9, None, "ann")} == {"a", "b"}
+
+
+async def test_a_listed_chat_has_its_newest_message_whatever_happened_after_it(store: ChatStore) -> None:
+    await store.create_chat(NewChat("c", None, None, START, "ann"))
+    empty = await store.chat("c")
+    assert empty is not None
+    assert empty.last_message is None
+    await store.append_message(new_message(created_at=START + timedelta(seconds=1)))
+    later = START + timedelta(seconds=2)
+    await store.append_message(new_message(created_at=later, user_id="bob"))
+    await store.change_member(change("eve", MemberAction.ADD))
+    chat = await store.chat("c")
+    assert chat is not None
+    assert (chat.last_seq, await store.chats(9, None, "ann")) == (4, [chat])
+    assert chat.last_message == LastMessage(epoch=store.epoch, seq=3, user_id="bob", time=later)
+    # The author of an AI's message is no user.
+    await store.append_message(new_message(created_at=later, role="AI", user_id="bot"))
+    chat = await store.chat("c")
+    assert chat is not None
+    assert chat.last_message == LastMessage(epoch=store.epoch, seq=5, user_id=None, time=later)
 
 
 async def test_last_activity_never_decreases(store: ChatStore) -> None:

@@ -83,6 +83,7 @@ def _chat_body(chat: StoredChat, epoch: str) -> rest.Chat:
         created_at=chat.created_at,
         last_activity_at=chat.last_activity_at,
         last_seq=chat.last_seq,
+        last_message=chat.last_message,
         epoch=epoch,
     )
 

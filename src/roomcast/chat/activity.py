@@ -16,14 +16,14 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
 from roomcast.chat.audience import MemberCache, MemberLookup, RecentAuthors
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent
-from roomcast.contract.events import ChatActivity, EventType
+from roomcast.contract.events import ChatActivity, EventType, LastMessage
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class _Update:
     seq: int
     user_id: str | None
     time: datetime
+    last_message: LastMessage | None
 
 
 @dataclass(slots=True)
@@ -134,7 +135,10 @@ class ActivityNotifier:
             return
         if self._authors is not None and actor_id is not None:
             self._authors.add(event.chat_id, actor_id)
-        self._schedule(event.chat_id, _Update(event.epoch, event.seq, actor_id, event.created_at))
+        message = None
+        if event.type is EventType.MESSAGE_CREATED:
+            message = LastMessage(epoch=event.epoch, seq=event.seq, user_id=actor_id, time=event.created_at)
+        self._schedule(event.chat_id, _Update(event.epoch, event.seq, actor_id, event.created_at, message))
 
     async def close(self) -> None:
         """Stop announcing and drop pending updates."""
@@ -158,7 +162,10 @@ class ActivityNotifier:
             self.counters["coalesced"] += 1
             # The commits of two concurrent writes to one chat may be reported in either order.
             if pending.epoch == update.epoch and pending.seq > update.seq:
-                return
+                pending, update = update, pending
+            # The addition of a member does not hide a message that is not announced yet.
+            if update.last_message is None:
+                update = replace(update, last_message=pending.last_message)
         throttle.pending = update
 
     def _drop_first(self) -> None:
@@ -193,7 +200,12 @@ class ActivityNotifier:
             if not user_ids:
                 return
             activity = ChatActivity(
-                chat_id=chat_id, epoch=update.epoch, seq=update.seq, user_id=update.user_id, time=update.time
+                chat_id=chat_id,
+                epoch=update.epoch,
+                seq=update.seq,
+                user_id=update.user_id,
+                time=update.time,
+                last_message=update.last_message,
             )
             await self._announcer.announce(user_ids, activity)
         except (StoreUnavailable, AnnouncementLost) as error:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.contract.events import EventType, Role
+from roomcast.contract.events import EventType, LastMessage, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class StoredChat:
         responder: Name of the responder that answers its USER messages; None if they are not answered.
         last_activity_at: Time of its last event, or of its creation if it has no events.
         last_seq: Seq of its last event; 0 if it has no events.
+        last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
     """
 
     id: str
@@ -59,6 +60,7 @@ class StoredChat:
     created_at: datetime
     last_activity_at: datetime
     last_seq: int
+    last_message: LastMessage | None = None
 
     @property
     def position(self) -> ChatPosition:

@@ -110,6 +110,20 @@ class Presence(Output):
     reset: bool
 
 
+class LastMessage(Output):
+    """The newest message of a chat; it determines whether the chat is unread for a user.
+
+    Attributes:
+        epoch: The epoch in which the message was written.
+        user_id: The user that wrote the message; null for an AI, a service or an unknown user.
+    """
+
+    epoch: Epoch
+    seq: Seq
+    user_id: UserId | None
+    time: Timestamp
+
+
 class ChatActivity(Output):
     """``chat-activity``: a chat of the user has a new event, whether or not the client follows it.
 
@@ -118,6 +132,7 @@ class ChatActivity(Output):
     Attributes:
         seq: Seq of the event.
         user_id: The user that wrote the message or added the member; null for an AI, a service or an unknown user.
+        last_message: The newest message since the previous announcement; null if only members were added.
     """
 
     chat_id: ChatId
@@ -125,3 +140,4 @@ class ChatActivity(Output):
     seq: Seq
     user_id: UserId | None
     time: Timestamp
+    last_message: LastMessage | None

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.events import Message, Role
+from roomcast.contract.events import LastMessage, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, Title, UserId
 
@@ -56,6 +56,7 @@ class Chat(Output):
     Attributes:
         last_activity_at: Time of its last event, or of its creation if it has no events.
         last_seq: Seq of its last event; 0 if it has no events.
+        last_message: Its newest message; null if it has no messages.
         epoch: The current epoch.
     """
 
@@ -64,6 +65,7 @@ class Chat(Output):
     created_at: Timestamp
     last_activity_at: Timestamp
     last_seq: Seq
+    last_message: LastMessage | None
     epoch: Epoch
 
 

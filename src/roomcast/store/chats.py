@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
+from sqlalchemy import Select, and_, bindparam, exists, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
     ChatAccess,
@@ -19,7 +19,7 @@ from roomcast.chat.model import (
     StoredMessage,
 )
 from roomcast.contract.cursor import Cursor
-from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message
+from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
 from roomcast.store.tables import chats, epochs, events, members, messages, outbox
 from roomcast.store.writer import Writer
 
@@ -36,6 +36,26 @@ _ACCESS: Final = select(
     .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("seq"))
     .scalar_subquery()
     .label("event_epoch_id"),
+)
+
+_LAST_MESSAGE: Final = messages.alias("last_message")
+_LISTED_CHATS: Final = select(
+    chats,
+    _NEWEST_EPOCH,
+    _LAST_MESSAGE.c.seq.label("message_seq"),
+    _LAST_MESSAGE.c.epoch_id.label("message_epoch_id"),
+    _LAST_MESSAGE.c.role.label("message_role"),
+    _LAST_MESSAGE.c.user_id.label("message_user_id"),
+    _LAST_MESSAGE.c.created_at.label("message_created_at"),
+).select_from(
+    chats.outerjoin(
+        _LAST_MESSAGE,
+        and_(
+            _LAST_MESSAGE.c.chat_id == chats.c.id,
+            _LAST_MESSAGE.c.seq
+            == select(func.max(messages.c.seq)).where(messages.c.chat_id == chats.c.id).scalar_subquery(),
+        ),
+    )
 )
 
 
@@ -76,21 +96,18 @@ class SqlChatStore(Writer):
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
-        query = select(chats).where(chats.c.id == chat_id)
-        rows = await self._database.fetch(query)
-        return to_chat(rows[0]) if rows else None
+        found = await self._listed_chats(_LISTED_CHATS.where(chats.c.id == chat_id))
+        return found[0] if found else None
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """See the port."""
-        query = select(chats, _NEWEST_EPOCH).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        query = _LISTED_CHATS.order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
             position = tuple_(literal(before.last_activity_ms), literal(before.id))
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
-        rows = await self._database.fetch(query)
-        await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
-        return [to_chat(row) for row in rows]
+        return await self._listed_chats(query)
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """See the port."""
@@ -151,6 +168,11 @@ class SqlChatStore(Writer):
         (row,) = await self._database.fetch(query)
         first: int | None = row.first
         return first
+
+    async def _listed_chats(self, query: Select[*tuple[Any, ...]]) -> Sequence[StoredChat]:
+        rows = await self._database.fetch(query)
+        await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
+        return [to_listed_chat(row, self._database.lineage.epochs) for row in rows]
 
     async def _page(
         self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]

@@ -6,12 +6,14 @@ Layer: store.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Row
 
 from roomcast.chat.model import StoredChat, StoredEvent, StoredMessage
+from roomcast.contract.events import LastMessage
 
 #: A row whose columns depend on the statement.
 AnyRow = Row[*tuple[Any, ...]]
@@ -40,6 +42,19 @@ def to_chat(row: AnyRow) -> StoredChat:
         last_activity_at=from_ms(row.last_activity_at),
         last_seq=row.last_seq,
     )
+
+
+def to_listed_chat(row: AnyRow, epochs: Mapping[int, str]) -> StoredChat:
+    """Convert a row of ``chats`` and its newest message; ``epochs`` as in `to_event`."""
+    if row.message_seq is None:
+        return to_chat(row)
+    message = LastMessage.model_construct(
+        epoch=epochs[row.message_epoch_id],
+        seq=row.message_seq,
+        user_id=row.message_user_id if row.message_role == "USER" else None,
+        time=from_ms(row.message_created_at),
+    )
+    return replace(to_chat(row), last_message=message)
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:

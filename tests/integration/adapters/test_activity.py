@@ -24,7 +24,7 @@ TIME = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 
 
 def activity(seq: int) -> ChatActivity:
-    return ChatActivity(chat_id="c", epoch="e", seq=seq, user_id="ann", time=TIME)
+    return ChatActivity(chat_id="c", epoch="e", seq=seq, user_id="ann", time=TIME, last_message=None)
 
 
 async def test_users_of_node_and_of_this_package_are_notified_once_each(cluster: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from roomcast.chat.activity import ActivityNotifier, ActivityOptions, AnnouncementLost
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent, StoredMember
-from roomcast.contract.events import ChatActivity, EventType
+from roomcast.contract.events import ChatActivity, EventType, LastMessage
 from support.backend import START
 from support.virtual_time import run_in_virtual_time
 
@@ -87,7 +87,9 @@ def test_every_member_including_the_author_is_notified_at_once() -> None:
 
     world = run_scenario(scenario)
     assert world.announced == [(0.0, "c", 1, ("ann", "bob"))]
-    assert world.activities == [ChatActivity(chat_id="c", epoch="e", seq=1, user_id="ann", time=START)]
+    message = LastMessage(epoch="e", seq=1, user_id="ann", time=START)
+    activity = ChatActivity(chat_id="c", epoch="e", seq=1, user_id="ann", time=START, last_message=message)
+    assert world.activities == [activity]
 
 
 def test_a_burst_is_announced_once_a_second_and_its_last_event_last() -> None:
@@ -138,6 +140,33 @@ def test_an_older_event_that_is_reported_late_does_not_replace_a_newer_one() -> 
         await asyncio.sleep(3)
 
     assert run_scenario(scenario).announced_seqs() == [3]
+
+
+def last_messages(world: World) -> list[tuple[int, int | None]]:
+    """The seq of each announcement, and the seq of its message."""
+    return [(it.seq, None if it.last_message is None else it.last_message.seq) for it in world.activities]
+
+
+def test_an_addition_is_announced_without_a_message() -> None:
+    async def scenario(world: World) -> None:
+        world.commit(type_=ADDED, user_id="bob")
+        await asyncio.sleep(5)
+
+    assert last_messages(run_scenario(scenario)) == [(1, None)]
+
+
+@pytest.mark.parametrize("reported_late", [False, True])
+def test_an_addition_in_the_same_interval_does_not_hide_a_message(*, reported_late: bool) -> None:
+    async def scenario(world: World) -> None:
+        world.table["c"] = {"ann"}
+        world.commit()
+        await asyncio.sleep(0.5)
+        events = [world.commit_elsewhere(), world.commit_elsewhere(type_=ADDED, user_id="bob")]
+        for event in reversed(events) if reported_late else events:
+            world.notifier.committed(event, "ann")
+        await asyncio.sleep(5)
+
+    assert last_messages(run_scenario(scenario)) == [(1, 1), (3, 2)]
 
 
 def test_an_added_user_is_notified_and_a_removed_one_is_not() -> None:

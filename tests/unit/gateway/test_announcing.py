@@ -16,7 +16,14 @@ async def test_an_announcement_is_one_emit_to_the_rooms_of_all_users() -> None:
             emitted.append((event, data, to))
 
     time = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-    activity = ChatActivity(chat_id="c", epoch="e", seq=7, user_id=None, time=time)
+    activity = ChatActivity(chat_id="c", epoch="e", seq=7, user_id=None, time=time, last_message=None)
     await RoomAnnouncer(Recorder()).announce(["ann", "u:1"], activity)
-    expected = {"chatId": "c", "epoch": "e", "seq": 7, "userId": None, "time": "2026-01-02T03:04:05.678Z"}
+    expected = {
+        "chatId": "c",
+        "epoch": "e",
+        "seq": 7,
+        "userId": None,
+        "time": "2026-01-02T03:04:05.678Z",
+        "lastMessage": None,
+    }
     assert emitted == [("chat-activity", expected, ("user:ann", "user:u:1"))]

@@ -6,11 +6,20 @@ import type { Chat } from './generated/contract.ts';
 import { Observable, patch } from './observable.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
-import type { ChatMessage, ChatSummary, LoadStatus } from './types.ts';
+import { type ChatSummary, type LastMessage, type LoadStatus, reviveLastMessage } from './types.ts';
 
 const PAGE_SIZE = 50;
 /** Maximum delay until the list contains a chat that another user created. */
 const REFRESH_INTERVAL_MS = 15_000;
+
+/** A new event of a chat. */
+interface Activity {
+  readonly chatId: string;
+  readonly seq: number;
+  readonly time: Date;
+  /** Null if the event is no message. */
+  readonly lastMessage: LastMessage | null;
+}
 
 /** Immutable state of the chat list. */
 export interface ChatListSnapshot {
@@ -106,14 +115,20 @@ export class ChatList {
    *
    * @internal
    */
-  touch({ chatId, seq, time }: Pick<ChatMessage, 'chatId' | 'seq' | 'time'>): void {
-    if (chatId === undefined || !this.#snapshot.hasListeners) return;
+  touch({ chatId, seq, time, lastMessage }: Activity): void {
+    if (!this.#snapshot.hasListeners) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (!known) {
       void this.refresh();
-    } else if (seq != null && seq > known.lastSeq) {
-      this.#put(merge(this.#snapshot.value.chats, [{ ...known, lastSeq: seq, lastActivityAt: time }]), {});
+      return;
     }
+    // A message can arrive after the announcement of a later event.
+    const touched = {
+      ...known,
+      ...(seq > known.lastSeq && { lastSeq: seq, lastActivityAt: time }),
+      ...(isNewer(lastMessage, known.lastMessage) && { lastMessage }),
+    };
+    this.#put(merge(this.#snapshot.value.chats, [touched]), {});
   }
 
   /**
@@ -172,8 +187,19 @@ export class ChatList {
   }
 }
 
-function toSummary({ id, title, createdAt, lastActivityAt, lastSeq }: Chat): ChatSummary {
-  return { id, title, createdAt: new Date(createdAt), lastActivityAt: new Date(lastActivityAt), lastSeq };
+function toSummary({ id, title, createdAt, lastActivityAt, lastSeq, lastMessage }: Chat): ChatSummary {
+  return {
+    id,
+    title,
+    createdAt: new Date(createdAt),
+    lastActivityAt: new Date(lastActivityAt),
+    lastSeq,
+    lastMessage: reviveLastMessage(lastMessage),
+  };
+}
+
+function isNewer(message: LastMessage | null, known: LastMessage | null): boolean {
+  return message !== null && (message.epoch !== known?.epoch || message.seq > known.seq);
 }
 
 /** Newest activity first; an unchanged chat remains the same object. */
@@ -181,7 +207,8 @@ function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): Ch
   const byId = new Map(known.map((chat) => [chat.id, chat]));
   for (const chat of fresh) {
     const old = byId.get(chat.id);
-    if (!old || old.lastSeq < chat.lastSeq || old.title !== chat.title) byId.set(chat.id, chat);
+    const isChanged = !old || old.lastSeq < chat.lastSeq || old.title !== chat.title;
+    if (isChanged || isNewer(chat.lastMessage, old.lastMessage)) byId.set(chat.id, chat);
   }
   return [...byId.values()].sort(
     (a, b) => b.lastActivityAt.getTime() - a.lastActivityAt.getTime() || (a.id < b.id ? 1 : -1),

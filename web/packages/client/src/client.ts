@@ -12,7 +12,14 @@ import type { ChatActivity, Message, Presence, Resync, Typing } from './generate
 import { Emitter } from './observable.ts';
 import { platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
-import { type ChatEntry, type ChatMessage, ConnectionState, reviveMessage, type WebSocketEvents } from './types.ts';
+import {
+  type ChatEntry,
+  type ChatMessage,
+  ConnectionState,
+  reviveLastMessage,
+  reviveMessage,
+  type WebSocketEvents,
+} from './types.ts';
 import { type KeyValueStorage, UnsentStore } from './unsent-store.ts';
 
 /** Number of unused chats whose messages are kept, so that they appear at once when the chat is opened again. */
@@ -303,7 +310,8 @@ export class WebSocketClient {
     } else if (name === 'chat-activity') {
       // Not itself a chat event: `seq` is the seq of the chat's latest event, which joined chats receive separately.
       const activity = data as unknown as ChatActivity;
-      this.chats.touch({ ...activity, time: new Date(activity.time) });
+      const { time, lastMessage } = activity;
+      this.chats.touch({ ...activity, time: new Date(time), lastMessage: reviveLastMessage(lastMessage) });
       this.#events.emit(name, activity);
     } else if (name === 'resync') {
       session?.dispatch({ type: 'resync', resync: data as unknown as Resync });
@@ -317,7 +325,10 @@ export class WebSocketClient {
 
   #announce(message: ChatMessage): void {
     this.#events.emit('new-msg', message);
-    this.chats.touch(message);
+    const { chatId, epoch, seq, role, userId = null, time } = message;
+    // The guide's server sends no position.
+    if (chatId === undefined || epoch === undefined || seq == null) return;
+    this.chats.touch({ chatId, seq, time, lastMessage: { epoch, seq, userId: role === 'USER' ? userId : null, time } });
   }
 
   #leaveJoinedChats(): void {

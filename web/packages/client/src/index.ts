@@ -26,6 +26,7 @@ export {
   type ChatMessage,
   type ChatSummary,
   ConnectionState,
+  type LastMessage,
   type LoadStatus,
   type WebSocketEmitEvents,
   type WebSocketEvents,

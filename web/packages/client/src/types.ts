@@ -4,7 +4,7 @@
  * Source: guide, Step 2.2. In types that a program may construct, members that the guide does not have are optional.
  */
 import type { RoomcastError } from './errors.ts';
-import type { ChatActivity, Message, Presence, Typing } from './generated/contract.ts';
+import type { ChatActivity, LastMessage as WireLastMessage, Message, Presence, Typing } from './generated/contract.ts';
 
 /** State of the connection. `RECONNECTING`: not connected; another attempt is running or scheduled. */
 export enum ConnectionState {
@@ -87,10 +87,27 @@ export interface ChatSummary {
   readonly lastActivityAt: Date;
   /** Seq of the last event of the chat; 0 without events. */
   readonly lastSeq: number;
+  /** The newest message; null without messages. */
+  readonly lastMessage: LastMessage | null;
+}
+
+/** The newest message of a chat. The chat is unread if another user wrote it, and the user has not seen it. */
+export interface LastMessage {
+  /** Epoch in which the message was written. Seqs of two epochs cannot be compared. */
+  readonly epoch: string;
+  readonly seq: number;
+  /** Author; null for an AI, a service or an unknown user. */
+  readonly userId: string | null;
+  readonly time: Date;
 }
 
 /** A wire message with `time` as a Date. */
 export type RevivedMessage = Omit<Message, 'time'> & { time: Date };
+
+/** `message` is undefined if another server sent the payload. */
+export function reviveLastMessage(message: WireLastMessage | null | undefined): LastMessage | null {
+  return message ? { ...message, time: new Date(message.time) } : null;
+}
 
 export function reviveMessage(message: Message): RevivedMessage {
   return { ...message, time: new Date(message.time) };

@@ -1,11 +1,15 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Chat } from '../src/generated/contract.ts';
-import { type ChatList, createClient, type WebSocketClient } from '../src/index.ts';
+import { type ChatList, type ChatSummary, createClient, type LastMessage, type WebSocketClient } from '../src/index.ts';
 import { FakeServer, json, problem } from './support/fake-server.ts';
 
 function chat(id: string, minute: number, lastSeq = 0): Chat {
   const time = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
-  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, epoch: 'e1' };
+  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, lastMessage: null, epoch: 'e1' };
+}
+
+function messageAt(seq: number, userId = 'bob'): LastMessage {
+  return { epoch: 'e1', seq, userId, time: new Date(Date.UTC(2026, 0, 2)) };
 }
 
 function setUp(all: Chat[]): { server: FakeServer; client: WebSocketClient; chats: ChatList; ids: () => string[] } {
@@ -48,13 +52,33 @@ describe('the chat list', () => {
     onTestFinished(chats.subscribe(() => undefined));
     await server.clock.advance(1);
     const untouched = chats.getSnapshot().chats[0];
-    chats.touch({ time: new Date(Date.UTC(2026, 0, 2)), chatId: 'b', seq: 1 });
+    chats.touch({ time: new Date(Date.UTC(2026, 0, 2)), chatId: 'b', seq: 1, lastMessage: messageAt(1) });
     expect(ids()).toEqual(['b', 'a']);
     expect(chats.getSnapshot().chats[1]).toBe(untouched);
     all.unshift(chat('new', 30));
-    chats.touch({ time: new Date(), chatId: 'new', seq: 1 });
+    chats.touch({ time: new Date(), chatId: 'new', seq: 1, lastMessage: null });
     await server.clock.advance(1);
     expect(ids()).toContain('new');
+  });
+
+  test('keeps the newest message, in whatever order messages and additions are announced', async () => {
+    const { server, chats } = setUp([chat('a', 9)]);
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1);
+    const time = new Date(Date.UTC(2026, 0, 2));
+    const state = () => {
+      const [{ lastSeq, lastMessage }] = chats.getSnapshot().chats as [ChatSummary];
+      return [lastSeq, lastMessage?.seq ?? null];
+    };
+    chats.touch({ chatId: 'a', time, seq: 3, lastMessage: null });
+    expect(state()).toEqual([3, null]);
+    chats.touch({ chatId: 'a', time, seq: 2, lastMessage: messageAt(2) });
+    expect(state()).toEqual([3, 2]);
+    const before = chats.getSnapshot();
+    chats.touch({ chatId: 'a', time, seq: 1, lastMessage: messageAt(1) });
+    expect(chats.getSnapshot()).toBe(before);
+    chats.touch({ chatId: 'a', time, seq: 1, lastMessage: { ...messageAt(1), epoch: 'e2' } });
+    expect(chats.getSnapshot().chats[0]?.lastMessage).toMatchObject({ epoch: 'e2', seq: 1 });
   });
 
   test('applies chat-activity at once, and does not treat it as an event of a joined chat', async () => {
@@ -72,6 +96,7 @@ describe('the chat list', () => {
     server.sendActivity('b', 3);
     expect(ids()).toEqual(['b', 'a']);
     expect(chats.getSnapshot().chats[0]).toMatchObject({ lastSeq: 3, lastActivityAt: new Date(Date.UTC(2026, 1, 1)) });
+    expect(chats.getSnapshot().chats[0]?.lastMessage).toMatchObject({ seq: 3, userId: null });
     expect(server.requests).toHaveLength(requestCount);
     // The activity may arrive before its message.
     server.sendActivity('a', 1);

@@ -16,13 +16,14 @@ interface Props {
   /** A chat that is always listed; null if there is none. */
   readonly homeId: string | null;
   readonly marks: Marks;
+  readonly me: string;
   readonly onMore: () => void;
   readonly onRetry: () => void;
   readonly onOpen: () => void;
 }
 
 export function ChatList(props: Props) {
-  const { chats, failure, loading, hasMore, activeId, homeId, marks, onMore, onRetry, onOpen } = props;
+  const { chats, failure, loading, hasMore, activeId, homeId, marks, me, onMore, onRetry, onOpen } = props;
   const { chats: words, app, errors } = useStrings();
   // The open chat and the home chat, if the loaded pages do not contain them.
   const unlisted = [...new Set([activeId, homeId])].filter(
@@ -47,7 +48,7 @@ export function ChatList(props: Props) {
             chatId={chat.id}
             title={titleOf(chat, words)}
             active={chat.id === activeId}
-            unread={chat.id !== activeId && isUnread(marks, chat)}
+            unread={chat.id !== activeId && isUnread(marks, chat, me)}
             onOpen={onOpen}
           />
         ))}

@@ -1,10 +1,10 @@
 /** The unsent text of the composer, stored per user and chat, so that it survives a reload. */
 import { useCallback, useState } from 'react';
 
-import { shared } from '../storage/storage.ts';
+import { shared, userKey } from '../storage/storage.ts';
 
 export function useDraft(userId: string, chatId: string): readonly [string, (text: string) => void] {
-  const key = `draft.${userId}.${chatId}`;
+  const key = userKey(userId, 'draft', chatId);
   const [text, setText] = useState(() => shared.get(key) ?? '');
   const change = useCallback(
     (next: string) => {

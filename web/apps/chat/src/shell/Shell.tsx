@@ -7,13 +7,13 @@ import { NewChat } from '../chats/NewChat.tsx';
 import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
 import { useChatListPolling } from '../chats/useChatListPolling.ts';
-import { useReadOnOwnActivity } from '../chats/useReadOnOwnActivity.ts';
 import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
 import { useConnectionDisplay } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
 import { LOBBY, openChat, parsePath, redirectToChat, usePath } from '../routing/route.ts';
+import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
@@ -38,7 +38,7 @@ export function Shell({ userId, authEnabled }: Props) {
   const sidebarId = useId();
   const [readMarks] = useState(() => new ReadMarks(userId));
   const marks = useMarks(readMarks);
-  useReadOnOwnActivity(readMarks, userId);
+  const visible = usePageVisible();
 
   const open = list.chats.find((chat) => chat.id === chatId);
   function currentTitle(): string {
@@ -56,11 +56,9 @@ export function Shell({ userId, authEnabled }: Props) {
     if (status === 'ready') readMarks.setBaseline(chats);
   }, [readMarks, status, chats]);
 
-  const openId = open?.id;
-  const openSeq = open?.lastSeq;
   useEffect(() => {
-    if (openId !== undefined && openSeq !== undefined) readMarks.read(openId, openSeq);
-  }, [readMarks, openId, openSeq]);
+    if (open !== undefined && visible) readMarks.read(open);
+  }, [readMarks, open, visible]);
 
   useEffect(() => {
     document.title = `${title} · ${words.app.name}`;
@@ -97,6 +95,7 @@ export function Shell({ userId, authEnabled }: Props) {
           activeId={chatId}
           homeId={authEnabled ? null : LOBBY}
           marks={marks}
+          me={userId}
           onMore={() => void list.loadMore()}
           onRetry={() => void list.refresh()}
           onOpen={drawer.hide}

@@ -1,8 +1,6 @@
 /** One stored setting, shared by all tabs, as an external store for React. */
-import { Listeners, onEvents } from '../listeners.ts';
-import { shared } from './storage.ts';
-
-const subscribeToStorage = onEvents(window, 'storage');
+import { Listeners } from '../listeners.ts';
+import { onSharedChange, shared } from './storage.ts';
 
 export interface Setting<T extends string> {
   readonly get: () => T;
@@ -20,12 +18,7 @@ export function createSetting<T extends string>(
   isValid: (value: unknown) => value is T,
   getDefault: () => T,
 ): Setting<T> {
-  const listeners = new Listeners((notify) =>
-    subscribeToStorage((event) => {
-      const changedKey = (event as StorageEvent).key;
-      if (changedKey === null || changedKey.endsWith(key)) notify();
-    }),
-  );
+  const listeners = new Listeners((notify) => onSharedChange(key, notify));
   return {
     get() {
       const stored = shared.get(key);

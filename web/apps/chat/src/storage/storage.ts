@@ -3,14 +3,24 @@
  *
  * If storage is blocked (private windows, embedded pages) or full, values are kept in memory.
  */
+import { onEvents } from '../listeners.ts';
 
 export interface KeyValueStore {
   get(key: string): string | null;
   set(key: string, value: string): void;
   remove(key: string): void;
+  /** Removes all values whose key starts with `prefix`. */
+  removeAll(prefix: string): void;
 }
 
 const PREFIX = 'roomcast.';
+const subscribeToStorage = onEvents(window, 'storage');
+
+/** Key of a value of one user. All keys of the user, and no others, start with `userKey(userId, '')`. */
+export function userKey(userId: string, ...path: string[]): string {
+  // encodeURIComponent encodes the separator, so that no id contains it.
+  return ['user', userId, ...path].map(encodeURIComponent).join('/');
+}
 
 export function createStore(area: () => Storage): KeyValueStore {
   const fallback = new Map<string, string>();
@@ -53,11 +63,33 @@ export function createStore(area: () => Storage): KeyValueStore {
         () => undefined,
       );
     },
+    removeAll(prefix) {
+      for (const key of [...fallback.keys()]) if (key.startsWith(prefix)) fallback.delete(key);
+      attempt(
+        (storage) => {
+          for (const key of Object.keys(storage)) if (key.startsWith(PREFIX + prefix)) storage.removeItem(key);
+        },
+        () => undefined,
+      );
+    },
   };
 }
 
 /** Local storage: shared by all tabs, persistent. */
 export const shared = createStore(() => window.localStorage);
+
+/**
+ * Calls the listener when another tab changes a value of `shared`.
+ *
+ * @returns A function that removes the listener.
+ */
+export function onSharedChange(key: string, listener: () => void): () => void {
+  return subscribeToStorage((event) => {
+    const changed = (event as StorageEvent).key;
+    // Null: all keys were removed.
+    if (changed === null || changed === PREFIX + key) listener();
+  });
+}
 
 /** Session storage: only for this tab, kept across a reload. */
 export const perTab = createStore(() => window.sessionStorage);

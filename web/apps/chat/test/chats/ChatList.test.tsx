@@ -3,12 +3,13 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import { NetworkError } from '@roomcast/react';
 import { ChatList } from '../../src/chats/ChatList.tsx';
-import { parseMarks } from '../../src/chats/readMarks.ts';
+import { NO_MARKS, withRead } from '../../src/chats/readMarks.ts';
 
-const chat = (id: string, title: string | null = null, lastSeq = 1) => ({
+const chat = (id: string, title: string | null = null, lastSeq = 1, author = 'bob') => ({
   id,
   title,
   lastSeq,
+  lastMessage: { epoch: 'e1', seq: lastSeq, userId: author, time: new Date(2_000) },
   createdAt: new Date(1_000),
   lastActivityAt: new Date(2_000),
 });
@@ -20,7 +21,8 @@ const props = {
   hasMore: false,
   activeId: 'a',
   homeId: null,
-  marks: parseMarks(JSON.stringify({ since: 1_500, seqs: { b: 1 } })),
+  marks: withRead({ ...NO_MARKS, since: 1_500 }, 'b', { epoch: 'e1', seq: 1 }),
+  me: 'ann',
   onMore: vi.fn(),
   onRetry: vi.fn(),
   onOpen: vi.fn(),

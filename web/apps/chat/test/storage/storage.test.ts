@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { createSetting } from '../../src/storage/setting.ts';
-import { createStore } from '../../src/storage/storage.ts';
+import { createStore, userKey } from '../../src/storage/storage.ts';
 
 afterEach(() => {
   localStorage.clear();
@@ -15,6 +15,26 @@ test('values are stored with a prefix', () => {
   expect(localStorage.getItem('roomcast.a')).toBe('1');
   store.remove('a');
   expect(store.get('a')).toBeNull();
+});
+
+test('the values of one user are removed together, and those of no other user', () => {
+  const blocked = createStore(() => {
+    throw new DOMException('denied', 'SecurityError');
+  });
+  const users = ['a', 'a/draft', 'a/draft/c', '', '%2F', 'a.b', '__proto__'];
+  for (const store of [createStore(() => localStorage), blocked]) {
+    const keys = users.flatMap((user) => [
+      userKey(user, 'read'),
+      userKey(user, 'draft', 'c'),
+      userKey(user, 'draft', '/c'),
+    ]);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const key of keys) store.set(key, key);
+    store.set('theme', 'dark');
+    store.removeAll(userKey('a', ''));
+    expect(keys.filter((key) => store.get(key) === null)).toEqual(keys.slice(0, 3));
+    expect(store.get('theme')).toBe('dark');
+  }
 });
 
 test('values are kept in memory if storage is blocked', () => {
@@ -52,6 +72,7 @@ test('a setting ignores invalid values, and notifies of changes in this and othe
   expect(setting.get()).toBe('blue');
   window.dispatchEvent(new StorageEvent('storage', { key: 'roomcast.colour' }));
   window.dispatchEvent(new StorageEvent('storage', { key: 'roomcast.other' }));
+  window.dispatchEvent(new StorageEvent('storage', { key: 'roomcast.other.colour' }));
   expect(listener).toHaveBeenCalledTimes(2);
   stop();
   setting.set('red');

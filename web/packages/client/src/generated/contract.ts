@@ -40,6 +40,7 @@ export interface Contract {
   JoinChat: JoinChat;
   JoinChatAck: JoinChatAck;
   JoinUserAck: JoinUserAck;
+  LastMessage: LastMessage;
   LeaveChat: LeaveChat;
   LeaveChatAck: LeaveChatAck;
   Member: Member;
@@ -126,6 +127,7 @@ export interface TypingAck {
  * Attributes:
  *     last_activity_at: Time of its last event, or of its creation if it has no events.
  *     last_seq: Seq of its last event; 0 if it has no events.
+ *     last_message: Its newest message; null if it has no messages.
  *     epoch: The current epoch.
  */
 export interface Chat {
@@ -134,7 +136,21 @@ export interface Chat {
   createdAt: string;
   lastActivityAt: string;
   lastSeq: number;
+  lastMessage: LastMessage | null;
   epoch: string;
+}
+/**
+ * The newest message of a chat; it determines whether the chat is unread for a user.
+ *
+ * Attributes:
+ *     epoch: The epoch in which the message was written.
+ *     user_id: The user that wrote the message; null for an AI, a service or an unknown user.
+ */
+export interface LastMessage {
+  epoch: string;
+  seq: number;
+  userId: string | null;
+  time: string;
 }
 /**
  * ``chat-activity``: a chat of the user has a new event, whether or not the client follows it.
@@ -144,6 +160,7 @@ export interface Chat {
  * Attributes:
  *     seq: Seq of the event.
  *     user_id: The user that wrote the message or added the member; null for an AI, a service or an unknown user.
+ *     last_message: The newest message since the previous announcement; null if only members were added.
  */
 export interface ChatActivity {
   chatId: string;
@@ -151,6 +168,7 @@ export interface ChatActivity {
   seq: number;
   userId: string | null;
   time: string;
+  lastMessage: LastMessage | null;
 }
 /**
  * One event, as the gateway emits it.

@@ -97,13 +97,8 @@ export class FakeServer {
 
   /** Sends `chat-activity` of a chat to all sockets. */
   sendActivity(chatId: string, seq = this.head(chatId)): void {
-    const activity = {
-      chatId,
-      epoch: this.epoch,
-      seq,
-      userId: null,
-      time: new Date(Date.UTC(2026, 1, 1)).toISOString(),
-    };
+    const message = { epoch: this.epoch, seq, userId: null, time: new Date(Date.UTC(2026, 1, 1)).toISOString() };
+    const activity = { chatId, ...message, lastMessage: message };
     for (const socket of this.sockets) this.deliver(socket, 'chat-activity', activity);
   }
 
