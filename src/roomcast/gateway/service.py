@@ -6,7 +6,7 @@ Layer: gateway.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard
@@ -75,7 +75,9 @@ class Gateway:
     ) -> None:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
-        self.server = Server(options.server, observer=observer, adapter=adapter, directory=directory)
+        # No event of the gateway takes binary data, so that clients cannot make it hold attachments.
+        server_options = replace(options.server, max_attachments=0)
+        self.server = Server(server_options, observer=observer, adapter=adapter, directory=directory)
         self.signals = Signals(log, nodes.node_id)
         self.feeds = Feeds(log, admission, self.server, options.feeds, self.signals.take)
         board = board or MemoryPresenceBoard(nodes.node_id)

@@ -10,14 +10,15 @@ Where this module is stricter than socket.io-parser, the advisory is cited.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, unique
 from typing import Any, Final
 
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
 from roomcast.wire.limits import DEFAULT_LIMITS, Limits
-from roomcast.wire.strict_json import reader_for, write
+from roomcast.wire.strict_json import ObjectHook, reader_for, write
 
 DEFAULT_NAMESPACE: Final = "/"
 
@@ -142,13 +143,39 @@ def _accept_all(_packet_type: PacketType, _namespace: str) -> None:
     """The default check: accepts every packet."""
 
 
+def _want_all(_packet: Packet) -> bool:
+    """The default of ``is_wanted``."""
+    return True
+
+
+@dataclass(slots=True)
+class _Incomplete:
+    """A binary packet whose attachments are missing.
+
+    It keeps the JSON text, which is parsed again once all attachments have arrived: the parsed value can take thirty
+    times the memory of the text.
+    """
+
+    packet: Packet
+    text: str
+    start: int
+    count: int
+    wanted: bool
+    attachments: list[bytes] = field(default_factory=list)
+    received: int = 0
+    size_bytes: int = 0
+
+
 class Decoder:
     """Decodes the packets of one connection. Holds at most one packet, while its attachments are missing."""
 
-    __slots__ = ("_check_header", "_filled", "_limits", "_pending", "_read", "_size", "_slots")
+    __slots__ = ("_check_header", "_incomplete", "_is_wanted", "_limits", "_read")
 
     def __init__(
-        self, limits: Limits = DEFAULT_LIMITS, check_header: Callable[[PacketType, str], None] = _accept_all
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        check_header: Callable[[PacketType, str], None] = _accept_all,
+        is_wanted: Callable[[Packet], bool] = _want_all,
     ) -> None:
         """Start without a pending packet.
 
@@ -156,14 +183,22 @@ class Decoder:
             limits: Limits of the input.
             check_header: Called with the type (``EVENT`` and ``ACK`` also for their binary forms) and the namespace of
                 each packet before its JSON is parsed. Raises ``RemoteError`` to reject the packet.
+            is_wanted: Called with each packet that has attachments, before they arrive. If it returns False, neither
+                the packet nor its attachments are kept.
         """
         self._limits = limits
         self._read = reader_for(limits).read
         self._check_header = check_header
-        self._pending: Packet | None = None
-        self._slots: list[tuple[Any, Any]] = []
-        self._filled = 0
-        self._size = 0
+        self._is_wanted = is_wanted
+        self._incomplete: _Incomplete | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory of a packet whose attachments are missing; 0 if there is none."""
+        incomplete = self._incomplete
+        if incomplete is None or not incomplete.wanted:
+            return 0
+        return sys.getsizeof(incomplete.text) + incomplete.size_bytes
 
     def add(self, data: str | bytes) -> Packet | None:
         """Process the next Engine.IO message.
@@ -172,14 +207,14 @@ class Decoder:
             data: ``str`` is text without the Engine.IO type, ``bytes`` is an attachment.
 
         Returns:
-            The packet that this message completes; None while attachments are missing.
+            The packet that this message completes; None while attachments are missing, and if it is not wanted.
 
         Raises:
             RemoteError: the message is not a valid packet, or not allowed at this point.
         """
         if not isinstance(data, str):
             return self._add_attachment(data)
-        if self._pending is not None:
+        if self._incomplete is not None:
             raise RemoteError(Fault.UNEXPECTED_TEXT, "text while attachments are missing")
         if data.startswith("2["):  # fast path: an event in the main namespace without ack
             self._check_header(PacketType.EVENT, DEFAULT_NAMESPACE)
@@ -208,34 +243,42 @@ class Decoder:
 
         packet = Packet(packet_type, namespace, None, self._ack_id(ack_digits))
         start = header.end()
+        placeholders: list[dict[str, Any]] = []
         if start < len(text):
-            packet.data = self._read(text, start)
+            packet.data = self._read(text, start, None if binary is None else _placeholder_hook(placeholders.append))
             if packet.data is None:  # a payload may be absent, but no packet type allows null
                 raise RemoteError(Fault.BAD_PAYLOAD, "the payload is null")
         self._check_payload(packet)
-        # A binary header that announces no attachments is complete; no attachment would ever follow (CVE-2026-69185).
         if binary is None:
             return packet
-        slots = _find_slots(packet.data, int(count))
-        if not slots:
+        _check_placeholders(placeholders, int(count))
+        # A binary header that announces no attachments is complete; no attachment would ever follow (CVE-2026-69185).
+        if not placeholders:
             return packet
-        self._pending, self._slots, self._filled, self._size = packet, slots, 0, 0
+        wanted = self._is_wanted(packet)
+        packet.data = None
+        self._incomplete = _Incomplete(packet, text if wanted else "", start, len(placeholders), wanted)
         return None
 
     def _add_attachment(self, data: bytes) -> Packet | None:
-        packet = self._pending
-        if packet is None:
+        incomplete = self._incomplete
+        if incomplete is None:
             raise RemoteError(Fault.UNEXPECTED_BINARY, "an attachment that no packet announced")
-        self._size += len(data)
-        if self._size > self._limits.max_reassembly_bytes:
+        incomplete.received += 1
+        incomplete.size_bytes += len(data)
+        if incomplete.size_bytes > self._limits.max_reassembly_bytes:
             raise RemoteError(Fault.TOO_LARGE, f"attachments of more than {self._limits.max_reassembly_bytes} bytes")
-        container, key = self._slots[self._filled]
-        container[key] = data
-        self._filled += 1
-        if self._filled < len(self._slots):
+        if incomplete.wanted:
+            incomplete.attachments.append(data)
+        if incomplete.received < incomplete.count:
             return None
-        self._pending, self._slots = None, []
-        return packet
+        self._incomplete = None
+        if not incomplete.wanted:
+            return None
+        attachments = incomplete.attachments
+        hook = _placeholder_hook(lambda placeholder: attachments[placeholder["num"]])
+        incomplete.packet.data = self._read(incomplete.text, incomplete.start, hook)
+        return incomplete.packet
 
     def _ack_id(self, digits: str) -> int | None:
         if not digits:
@@ -277,32 +320,31 @@ class Decoder:
             raise RemoteError(Fault.BAD_EVENT_NAME, f"an event name of type {type(name).__name__}")
 
 
-def _find_slots(data: Any, count: int) -> list[tuple[Any, Any]]:
-    """Find the places of the attachments, as (container, key or index).
+def _placeholder_hook(found: Callable[[dict[str, Any]], Any]) -> ObjectHook:
+    """An ``object_hook`` that passes placeholders to ``found``, and replaces each by the result unless that is None."""
 
-    Each number from 0 to ``count`` - 1 must occur in exactly one placeholder, as every encoder writes it. Node accepts
-    several placeholders for one attachment, which an echo of the packet would multiply. Numbers that are out of range
-    were a vulnerability (CVE-2022-2421).
+    def hook(item: dict[str, Any]) -> Any:
+        if "_placeholder" not in item or item["_placeholder"] is not True:
+            return item
+        attachment = found(item)
+        return item if attachment is None else attachment
+
+    return hook
+
+
+def _check_placeholders(placeholders: Sequence[dict[str, Any]], count: int) -> None:
+    """Check that each number from 0 to ``count`` - 1 occurs in exactly one placeholder, as every encoder writes it.
+
+    Node accepts several placeholders for one attachment, which an echo of the packet would multiply. Numbers that are
+    out of range were a vulnerability (CVE-2022-2421).
     """
-    slots: list[tuple[Any, Any] | None] = [None] * count
-    found = 0
-    containers = [data]
-    while containers:
-        container = containers.pop()
-        for key, item in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(item, list):
-                containers.append(item)
-            elif isinstance(item, dict):
-                if item.get("_placeholder") is not True:
-                    containers.append(item)
-                    continue
-                num = item.get("num")
-                if type(num) is not int or not 0 <= num < count or slots[num] is not None:
-                    raise RemoteError(
-                        Fault.BAD_ATTACHMENTS, f"placeholder {quote(num)} is repeated or invalid; {count} attachments"
-                    )
-                slots[num] = (container, key)
-                found += 1
-    if found != count:
-        raise RemoteError(Fault.BAD_ATTACHMENTS, f"{found} placeholders for {count} attachments")
-    return [slot for slot in slots if slot is not None]
+    if len(placeholders) != count:
+        raise RemoteError(Fault.BAD_ATTACHMENTS, f"{len(placeholders)} placeholders for {count} attachments")
+    missing = set(range(count))
+    for placeholder in placeholders:
+        num = placeholder.get("num")
+        if type(num) is not int or num not in missing:
+            raise RemoteError(
+                Fault.BAD_ATTACHMENTS, f"placeholder {quote(num)} is repeated or invalid; {count} attachments"
+            )
+        missing.discard(num)

@@ -8,6 +8,7 @@ socket.io 4.8 ``lib/client.ts`` ("Node").
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Any, Final, TypeAlias
@@ -125,14 +126,23 @@ SocketEvent: TypeAlias = ConnectRequested | EventReceived | AckReceived | Discon
 class SocketSession:
     """The Socket.IO state of one connection."""
 
-    __slots__ = ("_acks", "_closed", "_decoder", "_limits", "_next_ack", "_states")
+    __slots__ = ("_acks", "_closed", "_decoder", "_handles", "_limits", "_next_ack", "_states")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, limits: Limits = DEFAULT_LIMITS, handles: Callable[[str, str], bool] = lambda _name, _namespace: True
+    ) -> None:
+        """Start without a namespace.
+
+        Args:
+            limits: Limits of the input.
+            handles: Whether an event (name, namespace) has a handler. The attachments of any other event are not kept.
+        """
         self._limits = limits
         self._states: dict[str, NamespaceState] = {}
         self._acks: dict[tuple[str, int], Any] = {}
         self._next_ack = 0
-        self._decoder = Decoder(limits, self._check_header)
+        self._handles = handles
+        self._decoder = Decoder(limits, self._check_header, self._is_wanted)
         self._closed = False
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -144,6 +154,11 @@ class SocketSession:
     def connected(self) -> list[str]:
         """The connected namespaces, oldest first."""
         return [name for name, state in self._states.items() if state is NamespaceState.CONNECTED]
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory of a binary packet whose attachments are missing; 0 if there is none."""
+        return self._decoder.held_bytes
 
     # -- input --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +186,7 @@ class SocketSession:
             if self._states.get(namespace) is not NamespaceState.CONNECTED:
                 return None
             args = packet.data
-            name = args.pop(0)
-            return EventReceived(namespace, name if isinstance(name, str) else _number_name(name), args, packet.ack_id)
+            return EventReceived(namespace, _event_name(args.pop(0)), args, packet.ack_id)
         return self._on_control_packet(packet)
 
     def _on_control_packet(self, packet: Packet) -> SocketEvent | None:
@@ -204,6 +218,13 @@ class SocketSession:
             raise RemoteError(
                 Fault.UNEXPECTED_PACKET, f"{packet_type.name} for {quote(namespace)}, which is {state.value}"
             )
+
+    def _is_wanted(self, packet: Packet) -> bool:
+        """Whether a packet will have an effect once its attachments have arrived."""
+        if packet.type is PacketType.ACK:
+            return (packet.namespace, packet.ack_id) in self._acks
+        connected = self._states.get(packet.namespace) is NamespaceState.CONNECTED
+        return connected and self._handles(_event_name(packet.data[0]), packet.namespace)
 
     def _check_namespace(self, namespace: str) -> None:
         # Names appear in logs, metrics and polling payloads, so control characters and separators are rejected.
@@ -272,7 +293,7 @@ class SocketSession:
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
-        self._decoder = Decoder(self._limits, self._check_header)  # releases the attachments of an incomplete packet
+        self._decoder = Decoder(self._limits)  # releases the attachments of an incomplete packet
         return ended
 
     # -- internals ----------------------------------------------------------------------------------------------------
@@ -295,8 +316,8 @@ class SocketSession:
         return [self._acks.pop(key) for key in keys]
 
 
-def _number_name(number: int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits
-    """Convert a number to text as JavaScript does."""
-    if isinstance(number, float) and number.is_integer() and abs(number) < _PLAIN_NUMBER:
-        return str(int(number))
-    return str(number)
+def _event_name(name: str | int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits
+    """The name of an event; a number is converted to text as JavaScript does."""
+    if isinstance(name, float) and name.is_integer() and abs(name) < _PLAIN_NUMBER:
+        return str(int(name))
+    return str(name)

@@ -8,80 +8,139 @@ Layer: wire (standard library only). Source: RFC 8259; ECMA-262 "JSON.stringify"
 
 from __future__ import annotations
 
+import gc
+import math
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import accumulate
 from json import JSONDecoder, JSONEncoder
-from math import isfinite
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
 from roomcast.wire.limits import Limits
 
-_CONTAINERS: Final = frozenset({dict, list})
+ObjectHook: TypeAlias = Callable[[dict[str, Any]], Any]
+
+# Characters of a text that is parsed with a callback for each number, which is faster below about this size.
+_SMALL: Final = 4096
+_MARK_NUMBERS: Final = bytes(ord("0") if char in b"+-.0123456789Ee" else ord(" ") for char in range(256))
+# An exponent that is not negative, in a number or a string; the numbers that may exceed the range of a float with it.
+_EXPONENT: Final = re.compile(r"[Ee][+0-9]")
+_LARGE_LITERAL: Final = re.compile(r"(?<![.0-9])(?:[.0-9]{1,200}+[Ee]\+?[0-9]{3,}|[.0-9]{201,}+[Ee]\+?[0-9]+)")
+_NOT_BRACKETS: Final = bytes(char for char in range(256) if char not in b"[]{}")
+_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_OPENING: Final = ord("[")
+# Brackets that are counted together: they are examined one by one only if they could exceed the depth.
+_STRIDE: Final = 32
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 # Part of each placeholder in the JSON text. It cannot occur inside a string, where quotes are escaped.
 _PLACEHOLDER_MARK: Final = '"_placeholder":true'
 
 
 class JsonReader:
-    """Parses JSON values in packets. Keeps no state between calls, so that all connections can share one reader."""
+    """Parses JSON values in packets. Keeps no state between calls, so that all connections can share one reader.
 
-    __slots__ = ("_careful", "_max_depth", "_max_digits", "_plain")
+    A legal text takes at most a few times the time of `json.loads`, whatever it contains: a large text is checked as a
+    whole, in C, instead of value by value.
+    """
+
+    __slots__ = ("_limits", "_long_literal", "_parse_small")
 
     def __init__(self, limits: Limits) -> None:
-        self._max_depth = limits.max_json_depth
-        self._max_digits = limits.max_json_digits
-        # Only a text that is longer than the limit can contain an integer beyond it. Shorter texts are parsed in C.
-        self._plain = JSONDecoder(parse_float=self._float, parse_constant=_refuse_constant).raw_decode
-        self._careful = JSONDecoder(
+        self._limits = limits
+        self._long_literal = b"0" * (limits.max_json_digits + 1)
+        self._parse_small = JSONDecoder(
             parse_float=self._float, parse_int=self._int, parse_constant=_refuse_constant
         ).raw_decode
 
-    def read(self, text: str, start: int = 0) -> Any:
+    def read(self, text: str, start: int = 0, object_hook: ObjectHook | None = None) -> Any:
         """Parse the JSON value that extends from ``start`` to the end of ``text``.
+
+        Args:
+            text: Contains the value.
+            start: Index of its first character.
+            object_hook: As for `json.loads`.
 
         Raises:
             RemoteError: ``BAD_JSON``, or ``TOO_DEEP``.
         """
         size = len(text) - start
         try:
-            value, end = (self._plain if size <= self._max_digits else self._careful)(text, start)
+            if size <= _SMALL and object_hook is None:
+                value, end = self._parse_small(text, start)
+            else:
+                value, end = self._parse_large(text, start, object_hook)
         except RecursionError:
-            raise RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self._max_depth}") from None
+            raise self._too_deep() from None
         except ValueError:
             raise RemoteError(Fault.BAD_JSON, f"invalid JSON: {quote(text[start:])}") from None
         if end != len(text) and text[end:].strip(" \t\r\n"):
             raise RemoteError(Fault.BAD_JSON, f"text after the JSON value: {quote(text[end:])}")
-        if size > self._max_depth and text.count("[", start) + text.count("{", start) > self._max_depth:
-            self._check_depth(value)
+        deepest = self._limits.max_json_depth
+        if (
+            size > deepest
+            and text.count("[", start) + text.count("{", start) > deepest
+            and _is_deeper(_without_strings(text[start:]), deepest)
+        ):
+            raise self._too_deep()
         return value
 
-    def _check_depth(self, value: Any) -> None:
-        # Checks level by level instead of recursively, so that no input can exhaust the stack.
-        level = [value] if type(value) in _CONTAINERS else []
-        for _ in range(self._max_depth):
-            level = [
-                item
-                for container in level
-                for item in (container.values() if type(container) is dict else container)
-                if type(item) in _CONTAINERS
-            ]
-            if not level:
-                return
-        raise RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self._max_depth}")
+    def _parse_large(self, text: str, start: int, object_hook: ObjectHook | None) -> tuple[Any, int]:
+        # Without a callback for each number, of which 1 MB can contain half a million.
+        if self._has_long_literal(text[start:]) and self._has_long_literal(_without_strings(text[start:])):
+            raise ValueError(f"a number of more than {self._limits.max_json_digits} characters")
+        decode = JSONDecoder(object_hook=object_hook, parse_constant=_refuse_constant).raw_decode
+        # The parser creates no garbage, but hundreds of thousands of containers start the collector hundreds of times.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            parsed = decode(text, start)
+        finally:
+            if collecting:
+                gc.enable()
+        if _EXPONENT.search(text, start):
+            literals = _LARGE_LITERAL.findall(_without_strings(text[start:]))
+            if math.inf in map(float, literals):  # 1e400 is Infinity in JavaScript, which JSON cannot represent
+                raise ValueError("a number beyond the range of a float")
+        return parsed
+
+    def _has_long_literal(self, text: str) -> bool:
+        return self._long_literal in text.encode("utf-8", "surrogatepass").translate(_MARK_NUMBERS)
+
+    def _too_deep(self) -> RemoteError:
+        return RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self._limits.max_json_depth}")
 
     def _int(self, literal: str) -> int:
-        if len(literal) > self._max_digits:
+        if len(literal) > self._limits.max_json_digits:
             raise ValueError(literal)
         return int(literal)
 
     def _float(self, literal: str) -> float:
-        if len(literal) > self._max_digits:
+        if len(literal) > self._limits.max_json_digits:
             raise ValueError(literal)
         number = float(literal)
-        if not isfinite(number):  # 1e400 is Infinity in JavaScript, which JSON cannot represent
+        if not math.isfinite(number):  # as in _parse_large
             raise ValueError(literal)
         return number
+
+
+def _without_strings(text: str) -> str:
+    """JSON text without its strings; up to the first error if it is invalid."""
+    return "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+
+
+def _is_deeper(text: str, limit: int) -> bool:
+    """Whether the nesting of valid JSON text without strings exceeds the limit."""
+    brackets = text.encode().translate(_TO_SQUARE, _NOT_BRACKETS)
+    depth = 0
+    for at in range(0, len(brackets), _STRIDE):
+        some = brackets[at : at + _STRIDE]
+        opened = some.count(b"[")
+        if depth + opened > limit and depth + max(accumulate(1 if char == _OPENING else -1 for char in some)) > limit:
+            return True
+        depth += 2 * opened - len(some)
+    return False
 
 
 @lru_cache(maxsize=16)

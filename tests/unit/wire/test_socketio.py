@@ -1,5 +1,6 @@
 """The examples are from the Socket.IO protocol v5, "Examples", with the Engine.IO type ``4`` added."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -259,6 +260,37 @@ def test_the_total_size_of_attachments_is_limited() -> None:
     assert read(text, b"x" * 5, b"x" * 5, limits=limits).data == ["x", b"x" * 5, b"x" * 5]
     assert fault_of(text, b"x" * 11, limits=limits) is Fault.TOO_LARGE
     assert fault_of(text, b"x" * 5, b"x" * 6, limits=limits) is Fault.TOO_LARGE
+
+
+def test_a_packet_without_its_attachments_holds_its_text_and_not_its_parsed_value() -> None:
+    decoder = Decoder()
+    text = '51-["x",{"_placeholder":true,"num":0},[' + ",".join(["[]"] * 30_000) + "]]"
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert decoder.add(text + "") is None
+        assert tracemalloc.get_traced_memory()[0] - before < len(text)
+    finally:
+        tracemalloc.stop()
+    assert len(text) <= decoder.held_bytes < len(text) + 100
+    packet = decoder.add(b"attachment")
+    assert packet is not None
+    assert packet.data == ["x", b"attachment", [[]] * 30_000]
+    assert decoder.held_bytes == 0
+
+
+def test_a_packet_that_is_not_wanted_is_read_to_its_end_and_not_kept() -> None:
+    decoder = Decoder(is_wanted=lambda packet: packet.data[0] == "wanted")
+    for name in ("wanted", "other"):
+        text = f'52-["{name}",{{"_placeholder":true,"num":1}},{{"_placeholder":true,"num":0}}]'
+        assert decoder.add(text) is None
+        assert decoder.add(b"a" * 1000) is None
+        assert (decoder.held_bytes > 1000) == (name == "wanted")
+        packet = decoder.add(b"b")
+        assert (None if packet is None else packet.data) == (
+            ["wanted", b"b", b"a" * 1000] if name == "wanted" else None
+        )
+    assert decoder.add('2["x"]') == Packet(EVENT, "/", ["x"])
 
 
 def test_the_total_size_is_counted_per_packet() -> None:

@@ -97,6 +97,23 @@ def test_a_binary_packet_in_flight_to_a_disconnected_namespace_is_dropped_with_i
     assert session.receive('2/other,["y"]') == EventReceived("/other", "y", [], None)
 
 
+def test_attachments_are_held_for_events_with_a_handler_and_for_expected_acks_only() -> None:
+    session = SocketSession(handles=lambda name, namespace: (name, namespace) == ("7", "/"))
+    session.receive("0")
+    session.accept("/", "sid")
+    ack_id = session.expect_ack("/", "context")
+    args = '{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}'
+    for header, held in [(f"52-[7,{args}]", True), (f'52-["x",{args}]', False), (f"62-99[{args}]", False)]:
+        assert session.receive(header) is None
+        assert session.receive(b"x" * 1000) is None
+        assert (session.held_bytes > 1000) is held
+        assert (session.receive(b"y") is not None) is held
+    session.receive(f"62-{ack_id}[{args}]")
+    assert session.held_bytes > 0
+    session.close()
+    assert session.held_bytes == 0
+
+
 def test_a_namespace_that_ends_between_header_and_attachment_receives_no_event() -> None:
     session = in_state(NamespaceState.CONNECTED)
     session.receive('51-["x",{"_placeholder":true,"num":0}]')

@@ -12,6 +12,7 @@ from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 from roomcast.wire.strict_json import reader_for, write
 
 READ = reader_for(DEFAULT_LIMITS).read
+LARGE = 5000  # characters: a text that is checked as a whole instead of number by number
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -75,8 +76,8 @@ def test_only_white_space_may_follow_the_value() -> None:
 )
 def test_values_that_javascript_cannot_parse_or_represent_are_rejected(text: str) -> None:
     assert fault_of(text) is Fault.BAD_JSON
-    # Again in a text that is long enough for the careful decoder.
-    assert fault_of(f'["{"x" * 400}",{text}') is Fault.BAD_JSON
+    # Again in a text that is checked as a whole.
+    assert fault_of(text + " " * LARGE) is Fault.BAD_JSON
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
@@ -103,8 +104,47 @@ def test_brackets_in_strings_and_in_breadth_are_not_depth() -> None:
 def test_a_number_of_exactly_the_maximum_length_is_accepted(sign: str) -> None:
     fits = sign + "9" * (DEFAULT_LIMITS.max_json_digits - len(sign))
     assert READ(f"[{fits}]") == [int(fits)]
-    assert READ(f'["{"x" * 400}",{fits}]')[1] == int(fits)
+    assert READ(f'["{"x" * LARGE}",{fits}]')[1] == int(fits)
     assert fault_of(f"[{fits}9]") is Fault.BAD_JSON
+    assert fault_of(f'["{"x" * LARGE}",{fits}9]') is Fault.BAD_JSON
+
+
+# Pieces of strings and numbers at which the check of a large text could go wrong.
+pieces = st.sampled_from(
+    ["\\", '"', '\\"', "[" * 200, "]" * 200, "{", "9" * 400, "e999", "1e400", "-", ".", "\ud83d", "é", "😀", "\0", ","]
+)
+
+
+@given(st.lists(st.lists(pieces, max_size=6).map("".join) | st.floats(-1e300, 1e300) | st.integers(), max_size=8))
+def test_no_content_of_a_string_is_taken_for_structure_or_numbers(value: list[Any]) -> None:
+    assert READ(json.dumps([*value, {"": value}, "x" * LARGE])) == [*value, {"": value}, "x" * LARGE]
+    assert READ(write([*value, "x" * LARGE])[0]) == [*value, "x" * LARGE]
+
+
+@given(
+    st.lists(pieces | st.sampled_from(['"a"', "[", "]", "1", " ", '{"a":1}', "[[]]", "NaN"]), max_size=8).map("".join)
+)
+def test_a_large_text_is_judged_as_a_small_one(text: str) -> None:
+    def judge(whole: str) -> Any:
+        try:
+            return READ(whole)
+        except RemoteError as error:
+            return error.fault
+
+    assert judge(f"[[{text}]]" + " " * LARGE) == judge(f"[[{text}]]")
+
+
+@pytest.mark.parametrize(
+    "literal", ["1e308", "0.1e309", f"{'0.' + '0' * 200}1e400", "9" * 208 + "e100", "-1e+308", "1e-999"]
+)
+def test_numbers_up_to_the_largest_float_are_accepted(literal: str) -> None:
+    assert READ(f'["{"x" * LARGE}",{literal}]')[1] == float(literal)
+
+
+@pytest.mark.parametrize("literal", ["1.8e308", "-1e309", "9" * 210 + "e99", "9" * 210 + ".5E+99", "1e0000309"])
+def test_numbers_beyond_the_largest_float_are_rejected(literal: str) -> None:
+    assert fault_of(f"[{literal}]") is Fault.BAD_JSON
+    assert fault_of(f'["{"x" * LARGE}",{literal}]') is Fault.BAD_JSON
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Connection:
         self.session = EngineSession(
             self.sid, handshake.transport, upgrades=host.upgrades, limits=host.limits, timeouts=host.timeouts
         )
-        self.packets = SocketSession(host.limits)
+        self.packets = SocketSession(host.limits, host.dispatcher.handles)
         self.sockets: dict[str, Socket] = {}
         self.transport = bind(self)
         self.write: Callable[[bytes], object] | None = self.transport.direct_write()

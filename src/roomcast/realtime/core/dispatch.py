@@ -37,6 +37,10 @@ class Dispatcher:
         self._registry = registry
         self._observer = observer
 
+    def handles(self, event: str, namespace: str) -> bool:
+        """Whether the event has a handler in the namespace."""
+        return self._registry.find(event, namespace) is not None
+
     def connect(self, socket: Socket) -> Unfinished:
         """Call the ``connect`` handler, and accept or reject the socket."""
         found = self._registry.find("connect", socket.namespace)
