@@ -1,5 +1,5 @@
-/** Typed REST API. Every call rejects with a `NetworkError` or a `ProblemError`. */
-import { NetworkError, ProblemError } from './errors.ts';
+/** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
+import { NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
   Chat,
   ChatPage,
@@ -11,13 +11,15 @@ import type {
   SendMessage,
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
+import { withTimeLimit } from './time-limit.ts';
 
-/** Without this timeout, a request without a response would block the outbox. */
+/** Without these time limits, a request or a `getToken` without an outcome would block the outbox. */
 const REQUEST_TIMEOUT_MS = 20_000;
+const TOKEN_TIMEOUT_MS = 10_000;
 /** The guide's port; used outside a browser if `apiUrl` is not set. */
 const DEFAULT_API_URL = 'http://localhost:3000';
 
-/** Returns the access token, or null for an anonymous request. */
+/** Returns the access token, or null for an anonymous request. A failure, or no result within 10 s, is retried. */
 export type TokenSource = () => string | null | Promise<string | null>;
 
 export interface ApiOptions {
@@ -74,24 +76,36 @@ export class RoomcastApi {
     return this.#request('POST', '/api/chat/messages', { body: message });
   }
 
+  /**
+   * The access token; null for anonymous requests. Rejects with a TokenError.
+   *
+   * @internal
+   */
+  async token(): Promise<string | null> {
+    const { getToken } = this.#options();
+    if (getToken === null) return null;
+    try {
+      const expire = (): Error => new Error('no result within 10 s');
+      return (await withTimeLimit(this.#runtime.clock, TOKEN_TIMEOUT_MS, getToken, expire)) ?? null;
+    } catch (error) {
+      throw new TokenError(`getToken: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
   async #request<T>(
     method: 'GET' | 'POST',
     path: string,
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {
-    const { apiUrl, getToken } = this.#options();
+    const { apiUrl } = this.#options();
     const base = apiUrl ?? this.#runtime.pageOrigin() ?? DEFAULT_API_URL;
     const url = `${base.replace(/\/+$/, '')}${path}${queryString(query)}`;
     const headers: Record<string, string> = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
+    const token = await this.token();
+    if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const abort = new AbortController();
-    const timer = this.#runtime.clock.setTimeout(
-      () => abort.abort(new NetworkError(`${method} ${path}: no response in time`)),
-      REQUEST_TIMEOUT_MS,
-    );
-    try {
-      const token = (await getToken?.()) ?? null;
-      if (token !== null) headers['authorization'] = `Bearer ${token}`;
+    const exchange = async (): Promise<T> => {
       const response = await this.#runtime.fetch(url, {
         method,
         headers,
@@ -100,15 +114,22 @@ export class RoomcastApi {
       });
       if (!response.ok) throw new ProblemError(response.status, await readProblem(response));
       return (await response.json()) as T;
+    };
+    const expire = (): Error => {
+      abort.abort();
+      return new Error('no response within 20 s');
+    };
+    try {
+      return await withTimeLimit(this.#runtime.clock, REQUEST_TIMEOUT_MS, exchange, expire);
     } catch (error) {
       if (error instanceof ProblemError) throw error;
-      throw new NetworkError(`${method} ${path}: ${error instanceof Error ? error.message : String(error)}`, {
-        cause: error,
-      });
-    } finally {
-      this.#runtime.clock.clearTimeout(timer);
+      throw new NetworkError(`${method} ${path}: ${messageOf(error)}`, { cause: error });
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function queryString(query: Query = {}): string {

@@ -95,8 +95,8 @@ export class WebSocketClient {
   /**
    * Connects as a user, until `disconnect`. A lost connection is reopened automatically.
    *
-   * @returns Resolves when connected. Rejects with the first failure: a NetworkError, ProblemError or RefusedError;
-   *   retries continue if its `retryable` is true. Rejects with a ConnectionAbortedError after `disconnect` or after a
+   * @returns Resolves when connected. Rejects with the first failure: a NetworkError, TokenError, ProblemError or
+   *   RefusedError; retries continue if its `retryable` is true. Rejects with a ConnectionAbortedError after `disconnect` or after a
    *   connect as another user.
    */
   connect(userId: string): Promise<void> {
@@ -197,20 +197,16 @@ export class WebSocketClient {
     this.#cancelOnWake = null;
   }
 
-  get #getToken(): TokenSource | null {
-    const { auth, getToken } = this.#options;
-    return getToken ?? (auth ? () => auth.token : null);
-  }
-
   get #apiOptions(): ApiOptions {
-    return { apiUrl: this.#options.apiUrl ?? null, getToken: this.#getToken };
+    const { apiUrl = null, auth, getToken = auth ? () => auth.token : null } = this.#options;
+    return { apiUrl, getToken };
   }
 
   async #prepare(): Promise<{ url: string; auth: Record<string, unknown> }> {
     const { apiUrl = null, gatewayUrl = null } = this.#options;
     const [url, token] = await Promise.all([
       this.#gatewayUrl ?? findGateway({ apiUrl, gatewayUrl, pageOrigin: this.#runtime.pageOrigin() }, this.api),
-      this.#getToken?.() ?? null,
+      this.api.token(),
     ]);
     this.#gatewayUrl = url;
     return { url, auth: token === null ? {} : { token } };
@@ -223,7 +219,7 @@ export class WebSocketClient {
         listEvents: (id, page) => this.api.listEvents(id, page),
         sendMessage: async ({ userId, ...message }) => {
           // With authentication enabled, the token identifies the user.
-          const token = (await this.#getToken?.()) ?? null;
+          const token = await this.api.token();
           return this.api.sendMessage(token === null && userId != null ? { ...message, userId } : message);
         },
       },

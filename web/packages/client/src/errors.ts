@@ -3,6 +3,7 @@
  *
  *     RoomcastError                 base; `retryable` is true if the same request may succeed later
  *     ├── NetworkError              no response: network, proxy or server is unreachable, or a timeout expired
+ *     ├── TokenError                the application's `getToken` failed, or did not settle in time
  *     ├── ProblemError              the API responded with an error (RFC 9457)
  *     ├── RefusedError              the gateway rejected a connection or an event
  *     ├── AckTimeoutError           the gateway did not acknowledge an event in time
@@ -20,6 +21,12 @@ export abstract class RoomcastError extends Error {
 /** No response was received, or it could not be read; `cause` holds the original error. */
 export class NetworkError extends RoomcastError {
   override readonly name = 'NetworkError';
+  readonly retryable = true;
+}
+
+/** `getToken` of the application threw, rejected, or had no result within 10 s; `cause` holds the original error. */
+export class TokenError extends RoomcastError {
+  override readonly name = 'TokenError';
   readonly retryable = true;
 }
 

@@ -15,6 +15,7 @@ export {
   ProblemError,
   RefusedError,
   RoomcastError,
+  TokenError,
 } from './errors.ts';
 export type { Config } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';

@@ -2,13 +2,13 @@
  * Sends the own messages of one chat sequentially. All attempts of a message have the same `clientMsgId`, so that the
  * server stores it once.
  *
- * - No response: retried with backoff until a response arrives.
+ * - No response, or no access token: retried with backoff until a response arrives.
  * - A retryable error response: retried, up to `MAX_ERROR_RESPONSES` attempts.
  * - A permanent error response: the message fails, and the next one is sent.
  */
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
-import { ConnectionAbortedError, NetworkError, type RoomcastError, toRoomcastError } from './errors.ts';
+import { ConnectionAbortedError, ProblemError, type RoomcastError, toRoomcastError } from './errors.ts';
 import type { Message, SendMessage } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
@@ -89,7 +89,7 @@ export class Outbox {
       if (this.#current !== item) return;
       const error = toRoomcastError(caught);
       item.failures += 1;
-      if (!(error instanceof NetworkError)) item.errorResponses += 1;
+      if (error instanceof ProblemError) item.errorResponses += 1;
       if (error.retryable && item.errorResponses < MAX_ERROR_RESPONSES) {
         this.#retryTimer.start(() => void this.#attempt(item), backoffMs(item.failures, this.#runtime.random()));
         return;

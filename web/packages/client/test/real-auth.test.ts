@@ -1,6 +1,7 @@
 /** The client against a real `roomcast up` with authentication enabled. */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type ClientOptions, ConnectionState, createClient, type WebSocketClient } from '../src/index.ts';
+import { platformRuntime } from '../src/runtime.ts';
 import { eventually, RealServer } from './support/real-server.ts';
 
 const SHORT_TTL_S = 3;
@@ -63,6 +64,28 @@ test('a new member receives chat-activity without joining the chat; another user
   const { id: eves } = await eve.chats.createChat();
   await eventually(() => expect(received).toContain(`eve ${eves}`));
   expect(new Set(received)).toEqual(new Set([`bob ${club} ada`, `eve ${eves}`]));
+});
+
+test('a getToken that hangs, throws or rejects delays the connection and a message, until it returns a token', async () => {
+  const { id } = await newClient({ auth: { token: server.token('ada') } }).chats.createChat();
+  const { clock } = platformRuntime;
+  const outcomes = [
+    (): Promise<string> => new Promise(() => undefined),
+    (): string => {
+      throw new Error('thrown');
+    },
+    (): Promise<string> => Promise.reject(new Error('rejected')),
+  ];
+  let calls = 0;
+  const client = newClient({
+    getToken: () => outcomes[calls++ >> 1]?.() ?? server.token('ada'), // For the connection, and for the message.
+    // The time limits and the backoff, five times as fast.
+    runtime: { clock: { ...clock, setTimeout: (callback, delayMs) => clock.setTimeout(callback, delayMs / 5) } },
+  });
+  const sent = client.sendMessage(id, 'hello');
+  await expect(client.connect('ada')).rejects.toMatchObject({ name: 'TokenError', retryable: true });
+  await eventually(() => expect(client.isConnected).toBe(true));
+  expect(await sent).toMatchObject({ status: 'sent', userId: 'ada' });
 });
 
 test('an expired token is renewed, and no message is missed', async () => {
