@@ -1,4 +1,4 @@
-"""What the page shows while its connection is dead without a sign of it: after a sleep, and offline on localhost."""
+"""The page on a device with a fault: a half-open connection after a sleep, no network, or a wrong clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser
 
 from support.chat_page import open_tab
-from support.processes import Roomcast
+from support.processes import Roomcast, run_roomcast
 from support.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -56,3 +56,15 @@ async def test_a_page_on_localhost_shows_in_seconds_that_it_is_offline(browser: 
             await ada.restore()
             await ada.say("back again")
             await ada.shows(1)
+
+
+async def test_a_token_that_is_expired_only_by_the_clock_of_the_device_is_accepted(
+    browser: Browser, tmp_path: Path
+) -> None:
+    env = {"ROOMCAST_SECRET": "a secret of the tests, long enough for HS256", **NO_ANSWERS}
+    token = run_roomcast("token", "--ttl", "3600", "ada", env=env).stdout.strip()
+    with Roomcast.up(tmp_path / "data", env=env) as server:
+        async with open_tab(browser, server.api_url) as ada:
+            await ada.page.clock.install(time=time.time() + 2 * 3600)
+            await ada.page.reload()
+            await ada.enter(token)

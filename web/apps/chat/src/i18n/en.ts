@@ -26,7 +26,6 @@ export const en = {
     token: 'Access token',
     tokenHint: 'This server requires a token. It is kept in this tab only.',
     tokenInvalid: 'This is not a valid access token.',
-    tokenExpired: 'This token has expired.',
     signIn: 'Sign in',
     signedInAs: (name: string) => `You are ${name}`,
     change: 'Change name',

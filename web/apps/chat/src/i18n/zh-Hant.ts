@@ -28,7 +28,6 @@ export const zhHant: Dictionary = {
     token: '存取權杖',
     tokenHint: '此伺服器需要權杖，權杖只會保存在這個分頁。',
     tokenInvalid: '這不是有效的存取權杖。',
-    tokenExpired: '此權杖已過期。',
     signIn: '登入',
     signedInAs: (name) => `您是 ${name}`,
     change: '更換名字',

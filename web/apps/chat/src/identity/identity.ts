@@ -8,7 +8,7 @@ import { useSyncExternalStore } from 'react';
 
 import { Listeners } from '../listeners.ts';
 import { perTab, shared } from '../storage/storage.ts';
-import { readToken } from './token.ts';
+import { readSubject } from './token.ts';
 
 export interface Identity {
   readonly userId: string;
@@ -51,9 +51,9 @@ export const identity = {
   },
   /** Signs in with an access token; its subject becomes the user id. */
   setToken: (token: string): void => {
-    const claims = readToken(token);
-    if (claims === null) throw new TypeError('the text is not an access token');
-    perTab.set(NAME_KEY, claims.userId);
+    const userId = readSubject(token);
+    if (userId === null) throw new TypeError('the text is not an access token');
+    perTab.set(NAME_KEY, userId);
     perTab.set(TOKEN_KEY, token);
     listeners.notify();
   },

@@ -1,10 +1,4 @@
-/** Decodes the claims of an access token. Only the server verifies its signature. */
-
-export interface Claims {
-  readonly userId: string;
-  /** Milliseconds since 1970; null if the token does not expire. */
-  readonly expiresAt: number | null;
-}
+/** Reads the user id of an access token. Only the server decides whether the token is valid. */
 
 function decodePart(part: string): unknown {
   const binary = atob(part.replaceAll('-', '+').replaceAll('_', '/'));
@@ -12,16 +6,14 @@ function decodePart(part: string): unknown {
   return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
 }
 
-/** Reads the claims; returns null if the text is not a JSON Web Token with a subject. */
-export function readToken(token: string): Claims | null {
+/** Returns the subject; null if the text is not a JSON Web Token with a subject. */
+export function readSubject(token: string): string | null {
   const parts = token.split('.');
   if (parts.length !== 3 || parts[1] === undefined) return null;
   try {
     const claims = decodePart(parts[1]);
     if (typeof claims !== 'object' || claims === null || !('sub' in claims)) return null;
-    if (typeof claims.sub !== 'string' || claims.sub === '') return null;
-    const seconds = 'exp' in claims && typeof claims.exp === 'number' ? claims.exp : null;
-    return { userId: claims.sub, expiresAt: seconds === null ? null : seconds * 1000 };
+    return typeof claims.sub === 'string' && claims.sub !== '' ? claims.sub : null;
   } catch {
     // Invalid base64, UTF-8 or JSON.
     return null;
