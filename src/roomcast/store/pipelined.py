@@ -17,7 +17,8 @@ from typing import Any, Final, LiteralString, cast
 
 import psycopg
 from psycopg.rows import namedtuple_row
-from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, Table
+from sqlalchemy import Column, Connection, String, Table, Text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.chat.model import TurnClaim
@@ -76,7 +77,7 @@ _DELETE_MARKS: Final = """
 # raised as an error anyway.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 
-_ARRAYS: Final = {BigInteger: "bigint[]", Integer: "integer[]", LargeBinary: "bytea[]"}
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 class PipelinedStatements:
@@ -143,8 +144,14 @@ def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Seque
 
 @functools.cache
 def _insert_text(table: Table, names: tuple[str, ...]) -> str:
-    arrays = ", ".join(f"%s::{_ARRAYS.get(type(table.c[name].type), 'text[]')}" for name in names)
+    arrays = ", ".join(f"%s::{_array_type(table.c[name])}" for name in names)
     return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - names from the table
+
+
+def _array_type(column: Column[Any]) -> str:
+    # A cast to varchar(n) would truncate a text that is too long; without it, the INSERT fails.
+    text = type(column.type) in {String, Text}
+    return f"{'text' if text else column.type.compile(_DIALECT)}[]"
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -6,12 +6,26 @@ import random
 import re
 import socket
 import threading
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Enum,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    select,
+)
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract.cursor import Cursor
@@ -22,6 +36,7 @@ from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable, ServerTooO
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.statements import Changes
 from support.backend import START, new_message
 from support.databases import fresh_postgres
 from support.postgres_server import PostgresServer
@@ -122,6 +137,34 @@ async def test_a_cursor_of_an_epoch_that_another_process_met_first_holds(options
             newest = other.chats.epoch
         assert store.chats.epoch != newest
         assert await holds(store, Cursor(epoch=newest, seq=0))
+
+
+async def test_a_column_of_any_type_can_be_written(options: DatabaseOptions) -> None:
+    columns: list[Column[Any]] = [
+        Column("id", String(3)),
+        Column("text", Text),
+        Column("done", Boolean),
+        Column("at", DateTime(timezone=True)),
+        Column("size", Numeric(9, 2)),
+        Column("kind", Enum("a", "b", name="sample_kind")),
+        Column("raw", LargeBinary),
+    ]
+    table = Table("sample", MetaData(), *columns)
+    rows = [
+        {"id": "r1", "text": "x", "done": True, "at": START, "size": Decimal("1.5"), "kind": "a", "raw": b"\x00"},
+        {"id": "r2", "text": None, "done": None, "at": None, "size": None, "kind": None, "raw": None},
+    ]
+    database = await Database.open(options)
+
+    def write(connection: Connection) -> list[dict[str, Any]]:
+        table.create(connection)
+        database.statements.write(connection, Changes((), {table: rows}, {}, (), (), {}), last=False)
+        found = [dict(row._mapping) for row in connection.execute(select(table).order_by(table.c.id))]
+        table.drop(connection)
+        return found
+
+    assert await database.write(write) == rows
+    await database.close()
 
 
 async def test_a_server_that_is_too_old_is_reported(options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch) -> None:
