@@ -55,7 +55,6 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
-        # Not durable: a power failure that undoes the claim also ends the worker, so its generation may be reused.
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
             if found is None:
@@ -68,7 +67,10 @@ class SqlTurnStore:
             message = connection.execute(select(messages).where(messages.c.id == found.message_id)).one()
             return found, message
 
-        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(CustomWrite(claim, durable=False))
+        # The worker survives a crash of a database server. If the crash undid the claim, another worker would receive
+        # the same generation. With an embedded database, a power failure that undoes the claim also ends the worker.
+        write = CustomWrite(claim, durable=self._database.shared)
+        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(write)
         if claimed is None:
             return None
         found, row = claimed

@@ -6,13 +6,16 @@ import asyncio
 import random
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import NewChat
 from roomcast.store.migrating import HEAD
 from roomcast.store.opening import open_store
 from roomcast.store.options import READERS, DatabaseOptions
+from support.backend import START, new_message
 from support.postgres_server import PostgresServer
 from support.store_load import Tally, check_exact, load, load_from_processes, message, send_until_acknowledged
 
@@ -64,6 +67,25 @@ async def test_dead_idle_connections_are_replaced_without_an_error(own_postgres:
         chats = await asyncio.gather(*(store.chats.chat("busy") for _ in range(5)))
         assert all(chat is not None and chat.last_seq == 5 for chat in chats)
         assert (await store.chats.append_message(message("b"))).event.seq == 6
+
+
+async def test_a_killed_server_forgets_no_claim_so_two_workers_never_hold_one_generation(
+    own_postgres: PostgresServer,
+) -> None:
+    # An asynchronous commit would be lost for sure.
+    own_postgres.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    own_postgres.execute("SELECT pg_reload_conf()")
+    options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
+    async with open_store(options) as store:
+        creates = NewChat("c", None, "demo", START)
+        await store.chats.append_message(new_message(creates=creates))
+        first = await store.turns.claim_turn(START, START)
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.to_thread(own_postgres.start)
+        second = await store.turns.claim_turn(START + timedelta(seconds=1), START)
+        assert first is not None
+        assert second is not None
+        assert (first.claim.generation, second.claim.generation) == (1, 2)
 
 
 async def test_calls_to_a_hanging_server_time_out_and_succeed_after_it_resumes(own_postgres: PostgresServer) -> None:
