@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_GATEWAY_PORT: Final = 3001
 DEFAULT_API_PORT: Final = 3000
+#: Of an API with Redis, whose gateways must know the port.
+DEFAULT_API_INTERNAL_PORT: Final = 3002
 #: The reference guide's default.
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
@@ -56,15 +58,16 @@ class Settings:
         api_port: ``API_PORT``.
         allowed_origins: ``ALLOWED_ORIGINS``; if empty, every cross-origin request is rejected.
         trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are trusted.
-        api_url: ``API_URL``: URL of the API that authorises joins, for a gateway in a process of its own.
+        api_url: ``API_URL``: URL of the API's internal address, which authorises joins; for a gateway in a process
+            of its own.
         gateway_url: ``GATEWAY_URL``: URL at which browsers reach the gateway, for example through a proxy.
         data_dir: ``ROOMCAST_DATA``: directory of the embedded database.
         database: ``DATABASE_URL``: path of an SQLite file, or a PostgreSQL URL, which may contain a password. Takes
             precedence over ``data_dir``.
         redis: ``REDIS_URL`` or ``REDIS_HOST``, and ``REDIS_SENTINEL_…``; None: the process runs alone, without Redis.
-        internal_host: ``ROOMCAST_INTERNAL_HOST``: listen address for metrics and for requests from other gateways.
-        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: a free port for a gateway with Redis, no internal address
-            otherwise.
+        internal_host: ``ROOMCAST_INTERNAL_HOST``: listen address for metrics and for requests from gateways.
+        internal_port: ``ROOMCAST_INTERNAL_PORT``; None: with Redis, 3002 for an API alone, any free port for a gateway;
+            without Redis, no internal address.
         unready_s: ``ROOMCAST_UNREADY_S``: on SIGTERM, seconds for which ``/ready`` fails before connections are closed.
         drain_s: ``ROOMCAST_DRAIN_S``: time limit in seconds for closing connections.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways accept the guide's ``PUBLISH chat:events``. Turn it off

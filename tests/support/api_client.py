@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
@@ -20,14 +21,19 @@ AUTH = AuthOptions("s" * 32)
 
 @asynccontextmanager
 async def open_api(
-    directory: Path, *, auth: bool = False, options: ApiOptions | None = None, responder: str | None = None
+    directory: Path,
+    *,
+    auth: bool = False,
+    options: ApiOptions | None = None,
+    responder: str | None = None,
+    create: Callable[[ApiServices, ApiOptions | None], FastAPI] = create_api,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
     async with open_backend(directory, responder=responder) as backend:
         services = ApiServices(
             backend.writer, backend.reader, backend.admissions, TokenVerifier(AUTH) if auth else None
         )
-        transport = httpx.ASGITransport(app=create_api(services, options), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client, backend
 

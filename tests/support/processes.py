@@ -59,6 +59,7 @@ class Roomcast:
         env: Additions to its environment.
         api_port: None if it has no API.
         gateway_port: None if it has no gateway; the API's port with ``--one-port``.
+        internal_port: The configured port of its internal address; None if there is none.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Roomcast:
     ) -> None:
         self.args = list(args)
         self.env = dict(env or {})
+        self.internal_port = self.env.get("ROOMCAST_INTERNAL_PORT")
         self.api_port = api_port
         self.gateway_port = gateway_port
         self._process: subprocess.Popen[str] | None = None
@@ -96,10 +98,11 @@ class Roomcast:
         return cls([*command, *args], api_port=api_port, gateway_port=gateway_port, env=env)
 
     @classmethod
-    def api(cls, data: Path, *args: str, env: Mapping[str, str] | None = None) -> Self:
-        """`roomcast api` on a free port; not started yet."""
+    def api(cls, data: Path | None, *args: str, env: Mapping[str, str] | None = None) -> Self:
+        """`roomcast api` on free ports; not started yet. ``data`` None: the environment has a ``DATABASE_URL``."""
         port = free_port()
-        command = ["api", "--data", str(data), "--api-port", str(port), *args]
+        command = ["api", "--api-port", str(port), *args, *([] if data is None else ["--data", str(data)])]
+        env = {"ROOMCAST_INTERNAL_PORT": str(free_port()), **(env or {})}
         return cls(command, api_port=port, gateway_port=None, env=env)
 
     @classmethod
@@ -112,6 +115,11 @@ class Roomcast:
     def api_url(self) -> str:
         """Base URL of the API and the page."""
         return f"http://127.0.0.1:{self.api_port}"
+
+    @property
+    def internal_url(self) -> str:
+        """Base URL of the internal address, which is the ``API_URL`` of gateways."""
+        return f"http://127.0.0.1:{self.internal_port}"
 
     @property
     def gateway_url(self) -> str:

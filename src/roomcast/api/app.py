@@ -6,14 +6,16 @@ Layer: api.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from roomcast import __version__
+from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
@@ -66,7 +68,7 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_wrong_method(request: Request, _error: Exception) -> Response:
+async def _on_wrong_method(router: APIRouter, request: Request, _error: Exception) -> Response:
     # Starlette names the methods of one route only, and paths have one route per method.
     path = request.scope["path"]
     routes = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
@@ -96,6 +98,20 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
+    app = _application(services, options, router)
+    # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
+    app.router.default = StaticPage(connect_sources=options.connect_sources)
+    return app
+
+
+def create_internal_api(services: ApiServices, options: ApiOptions | None = None) -> FastAPI:
+    """Create the application for gateways, for an internal address; arguments as for `create_api`."""
+    return _application(services, options or ApiOptions(), internal_router, openapi_url=None)
+
+
+def _application(
+    services: ApiServices, options: ApiOptions, routes: APIRouter, openapi_url: str | None = "/openapi.json"
+) -> FastAPI:
     middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
@@ -103,6 +119,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         title="Roomcast",
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
+        openapi_url=openapi_url,
         # FastAPI's interactive pages load scripts from another host. /openapi.json is still served.
         docs_url=None,
         redoc_url=None,
@@ -113,11 +130,9 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app.state.services = services
     app.state.options = options
     install_problems(app)
-    app.add_exception_handler(405, _on_wrong_method)
+    app.add_exception_handler(405, partial(_on_wrong_method, routes))
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(AdditionLimitReached, _on_addition_limit)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
-    app.include_router(router)
-    # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
-    app.router.default = StaticPage(connect_sources=options.connect_sources)
+    app.include_router(routes)
     return app

@@ -7,7 +7,6 @@ Layer: api.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
@@ -18,19 +17,16 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from roomcast import __version__
-from roomcast.api.callers import CurrentCaller, ServiceCaller
+from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.chat.admission import Admissions
 from roomcast.chat.encoding import encode_message, event_item
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
 from roomcast.chat.model import ChatPosition, MemberAction, StoredChat
 from roomcast.contract import rest
-from roomcast.contract.errors import ErrorCode, Problem
+from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, UserId
@@ -60,12 +56,14 @@ _PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
 router = APIRouter(responses=_PROBLEM)
 
 
-def _services(request: Request) -> ApiServices:
+def services_of(request: Request) -> ApiServices:
+    """The use cases that the composition passed to the application."""
     services: ApiServices = request.app.state.services
     return services
 
 
-def _json(body: bytes | Output, status: int = 200) -> Response:
+def as_json(body: bytes | Output, status: int = 200) -> Response:
+    """A response with a JSON body, which no cache stores."""
     content = body if isinstance(body, bytes) else body.model_dump_json().encode()
     return Response(content, status, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
@@ -115,16 +113,16 @@ def decode_position(cursor: str) -> ChatPosition:
 @router.get("/health", response_model=rest.Health, tags=["service"])
 async def health() -> Response:
     """Confirm that the process runs."""
-    return _json(rest.Health(service="roomcast-api"))
+    return as_json(rest.Health(service="roomcast-api"))
 
 
 @router.get("/api/config", response_model=rest.Config, tags=["service"])
 async def config(request: Request) -> Response:
     """Read the configuration that a client needs before it connects."""
-    services, options = _services(request), request.app.state.options
+    services, options = services_of(request), request.app.state.options
     if not isinstance(options, ApiOptions):
         raise TypeError("app.state.options is not ApiOptions")
-    return _json(
+    return as_json(
         rest.Config(
             auth=services.verifier is not None,
             gateway=rest.GatewayAddress(url=options.gateway_url, port=options.gateway_port),
@@ -145,20 +143,20 @@ async def config(request: Request) -> Response:
 )
 async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
     """Send a message. The response is sent after the commit."""
-    committed = await _services(request).writer.send(caller, command, _trace(request))
+    committed = await services_of(request).writer.send(caller, command, _trace(request))
     if logger.isEnabledFor(logging.DEBUG):
         event = committed.event
         facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "repeat": not committed.created}
         logger.debug("message committed", extra=facts)
-    return _json(committed.event.payload, 201 if committed.created else 200)
+    return as_json(committed.event.payload, 201 if committed.created else 200)
 
 
 @router.post("/api/chats", status_code=201, response_model=rest.Chat, tags=["chats"])
 async def create_chat(request: Request, caller: CurrentCaller, command: rest.CreateChat) -> Response:
     """Create a chat."""
-    services = _services(request)
+    services = services_of(request)
     chat = await services.writer.create_chat(caller, command)
-    return _json(_chat_body(chat, services.reader.epoch), 201)
+    return as_json(_chat_body(chat, services.reader.epoch), 201)
 
 
 @router.get("/api/chats", response_model=rest.ChatPage, tags=["chats"])
@@ -170,8 +168,8 @@ async def list_chats(
 ) -> Response:
     """List the caller's chats, the most recently active first."""
     before = None if cursor is None else decode_position(cursor)
-    read = await _services(request).reader.chats(caller, limit, before)
-    return _json(
+    read = await services_of(request).reader.chats(caller, limit, before)
+    return as_json(
         rest.ChatPage(
             chats=[_chat_body(chat, read.epoch) for chat in read.chats],
             next_cursor=None if read.next is None else encode_position(read.next),
@@ -182,8 +180,8 @@ async def list_chats(
 @router.get("/api/chats/{chat_id}", response_model=rest.Chat, tags=["chats"])
 async def read_chat(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
     """Read one chat."""
-    services = _services(request)
-    return _json(_chat_body(await services.reader.chat(caller, chat_id), services.reader.epoch))
+    services = services_of(request)
+    return as_json(_chat_body(await services.reader.chat(caller, chat_id), services.reader.epoch))
 
 
 @router.get("/api/chats/{chat_id}/events", response_model=rest.EventPage, tags=["messages"])
@@ -196,9 +194,9 @@ async def list_events(
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
     """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""
-    read = await _services(request).reader.events(caller, chat_id, after, limit, epoch)
+    read = await services_of(request).reader.events(caller, chat_id, after, limit, epoch)
     items = b",".join(event_item(event) for event in read.events)
-    return _json(
+    return as_json(
         b'{"epoch":%b,"events":[%b],"seq":%d,"more":%b,"reset":%b}'
         % (
             json.dumps(read.epoch).encode(),
@@ -224,8 +222,8 @@ async def list_messages(
         raise RequestValidationError(
             [{"type": "conflict", "loc": ("query", "before"), "msg": "Give before or after, not both"}]
         )
-    read = await _services(request).reader.messages(caller, chat_id, before=before, after=after, limit=limit)
-    return _json(
+    read = await services_of(request).reader.messages(caller, chat_id, before=before, after=after, limit=limit)
+    return as_json(
         b'{"epoch":%b,"seq":%d,"messages":[%b],"hasMore":%b}'
         % (
             json.dumps(read.epoch).encode(),
@@ -239,8 +237,8 @@ async def list_messages(
 @router.get("/api/chats/{chat_id}/members", response_model=rest.MemberPage, tags=["members"])
 async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
     """List the members of a chat."""
-    members = await _services(request).reader.members(caller, chat_id)
-    return _json(
+    members = await services_of(request).reader.members(caller, chat_id)
+    return as_json(
         rest.MemberPage(members=[rest.Member(user_id=member.user_id, added_at=member.added_at) for member in members])
     )
 
@@ -248,47 +246,12 @@ async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId)
 @router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
 async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
     """Add a member. Every member may do this; adding an existing member changes nothing."""
-    await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
+    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
     return Response(status_code=204)
 
 
 @router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
 async def remove_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
     """Remove a member. Every member may remove any member or leave; removing a non-member changes nothing."""
-    await _services(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
-    return Response(status_code=204)
-
-
-@router.post("/api/internal/admissions", response_model=rest.AdmissionAnswers, include_in_schema=False)
-async def admit(request: Request, _service: ServiceCaller, asked: rest.AdmissionRequests) -> Response:
-    """Decide for a gateway which users may join which chats, and return the heads of those chats."""
-    services = _services(request)
-    if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
-        raise HTTPException(422, "userId is required while authentication is on")
-    answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
-    return _json(rest.AdmissionAnswers(answers=answers))
-
-
-async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:
-    try:
-        admitted = await admissions.admit(ask.chat_id, ask.user_id, ask.since)
-    except ChatNotFound:
-        return rest.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
-    except NotAMember:
-        return rest.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
-    except StoreUnavailable:
-        # Only this decision of the batch is unavailable.
-        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
-    except Exception:
-        # A bug in one decision must not fail the whole batch, nor each retry of the batch.
-        logger.exception("admission failed", extra={"chat_id": ask.chat_id})
-        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
-    answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
-    return rest.AdmissionDecision(admitted=answer)
-
-
-@router.post("/api/internal/nudges", status_code=204, include_in_schema=False)
-async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
-    """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
-    await _services(request).admissions.request_publish(asked.chat_id)
+    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
     return Response(status_code=204)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from roomcast.api.app import create_api
+from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.services import ApiServices
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import activity_families, relay_families
@@ -48,11 +48,13 @@ class Backend:
 
     Attributes:
         api: The REST API and the chat page.
+        internal_api: The API for gateways in other processes.
         admissions: The use case that admits users to chats.
         activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
     """
 
     api: ASGIApp
+    internal_api: ASGIApp
     admissions: Admissions
     activity: ActivityNotifier
 
@@ -92,7 +94,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         verifier = None if settings.auth is None else TokenVerifier(settings.auth)
         services = ApiServices(writer, ChatReader(store.chats), admissions, verifier)
         try:
-            yield Backend(create_api(services, process.config.api), admissions, activity)
+            api = create_api(services, process.config.api)
+            yield Backend(api, create_internal_api(services, process.config.api), admissions, activity)
         finally:
             await tasks.stop()
             await activity.close()

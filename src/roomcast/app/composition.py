@@ -64,6 +64,7 @@ async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
     async with running_process(config, on_ready) as process:
         shared = await connect_shared(process)
         backend = await process.stack.enter_async_context(running_backend(process, shared))
+        process.serve_gateways(backend.internal_api)
         gateway = build_gateway(process, shared, LocalAdmission(backend.admissions))
         backend.activity.announce_through(RoomAnnouncer(gateway.server))
         api = PlainApp(process.routes, backend.api)
@@ -82,6 +83,7 @@ async def run_api(config: ProcessConfig, on_ready: OnReady) -> None:
     async with running_process(config, on_ready) as process:
         shared = await connect_shared(process)
         backend = await process.stack.enter_async_context(running_backend(process, shared))
+        process.serve_gateways(backend.internal_api)
         if shared.redis is not None:
             emitter = await process.stack.enter_async_context(shared.redis.emitter())
             backend.activity.announce_through(RoomAnnouncer(emitter))

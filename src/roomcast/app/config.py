@@ -24,6 +24,7 @@ from roomcast.app.addresses import (
 from roomcast.gateway.service import GatewayOptions
 from roomcast.realtime.options import ServeOptions, ServerOptions
 from roomcast.settings import (
+    DEFAULT_API_INTERNAL_PORT,
     DEFAULT_API_PORT,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_ORIGINS,
@@ -40,7 +41,7 @@ DRAIN_LIMIT_S: Final = 2.5
 
 @dataclass(frozen=True, slots=True)
 class InternalAddress:
-    """The address that serves readiness, metrics and forwarded requests. It is not for users.
+    """The address that serves readiness, metrics, and requests of gateways. It is not for users.
 
     Attributes:
         host: Address to bind and to announce; None: the address of this machine on its route to Redis.
@@ -163,7 +164,7 @@ def api_config(
         listen=listen,
         api_port=port,
         database=database_location(settings, data),
-        internal=_internal(settings, listen, gateway=False),
+        internal=_internal(settings, listen, DEFAULT_API_INTERNAL_PORT),
         api=_api_options(settings, listen, port, settings.gateway_port or DEFAULT_GATEWAY_PORT),
     )
 
@@ -272,18 +273,18 @@ def _check_workers(settings: Settings, workers: int) -> None:
         )
 
 
-def _internal(settings: Settings, listen: ListenHost, *, gateway: bool = True) -> InternalAddress | None:
-    """A gateway with Redis always has an internal address; any other process has one if a port is configured."""
+def _internal(settings: Settings, listen: ListenHost, default_port: int = 0) -> InternalAddress | None:
+    """A process with Redis always has an internal address; any other process has one if a port is configured."""
     host, port = settings.internal_host, settings.internal_port
-    if port is None and (settings.redis is None or not gateway):
+    if port is None and settings.redis is None:
         if host is not None:
             raise SettingsError(
                 "ROOMCAST_INTERNAL_HOST",
-                f"is {host!r}, but only a gateway with Redis chooses a port by itself: set ROOMCAST_INTERNAL_PORT, too",
+                f"is {host!r}, but only a process with Redis chooses a port by itself: set ROOMCAST_INTERNAL_PORT, too",
             )
         return None
     if host is None:
         # If the process accepts connections from this machine only, the other gateways run on this machine, too.
         local = listen.loopback or settings.redis is None
         host = LOOPBACK_HOST if local else next((bind for bind in listen.bind if bind not in WILDCARDS), None)
-    return InternalAddress(host, port or 0)
+    return InternalAddress(host, default_port if port is None else port)

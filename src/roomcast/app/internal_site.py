@@ -1,4 +1,4 @@
-"""The internal address of a process: readiness, metrics, and requests that other gateways forward.
+"""The internal address of a process: readiness, metrics, requests of gateways to the API and to other gateways.
 
 Layer: app.
 """
@@ -18,6 +18,7 @@ from roomcast.realtime import Site
 from roomcast.realtime.core.nodes import NodeAddress
 from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
 from roomcast.realtime.transports.application import Application, InternalApplication
+from roomcast.realtime.transports.proxies import ASGIApp
 
 if TYPE_CHECKING:
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
@@ -42,11 +43,17 @@ class InternalSite:
 
     def __init__(self, address: InternalAddress, redis: RedisOptions | None, routes: Mapping[str, Route]) -> None:
         self._redis = redis
+        self._routes = routes
         self._plain = PlainApp(routes)
         self._directory: RedisDirectory | None = None
         self._announced_host = ""
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
         self.site = Site(self._plain, address.host or resolve_host(redis), address.port)
+
+    def serve(self, api: ASGIApp) -> None:
+        """Serve the API for gateways, too. Must be called before `accept_forwarded`."""
+        self._plain = PlainApp(self._routes, api)
+        self.site = Site(self._plain, self.site.host, self.site.port)
 
     def accept_forwarded(self, application: Application, directory: RedisDirectory) -> None:
         """Serve requests that other gateways forward, and announce this address once the site is bound."""
@@ -58,6 +65,7 @@ class InternalSite:
 
     def bound(self, port: int) -> None:
         """Announce the address. Called when the site is served on ``port``."""
+        logger.info("the internal address serves gateways and metrics", extra={"host": self.site.host, "port": port})
         if self._directory is not None:
             self._directory.announce(NodeAddress(self._announced_host, port, self._secret))
 

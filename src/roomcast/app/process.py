@@ -93,6 +93,11 @@ class Process:
         self.tasks.check()
         logger.info("stopping", extra={"signal": None if reason is None else reason.name})
 
+    def serve_gateways(self, api: ASGIApp) -> None:
+        """Serve the API for gateways on the internal address, if there is one."""
+        if self.internal is not None:
+            self.internal.serve(api)
+
     def accept_forwarded(self, application: Application, shared: SharedServices) -> None:
         """Let the other gateways forward requests to the sessions of this gateway."""
         if self.internal is not None and shared.directory is not None:

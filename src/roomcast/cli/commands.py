@@ -132,7 +132,7 @@ def gateway(
     ] = 1,
     insecure: Insecure = False,
 ) -> None:
-    """Start the gateway alone. It receives chat events over Redis, and the API at API_URL authorises joins."""
+    """Start the gateway alone. It receives chat events over Redis; joins are authorised by the API, at API_URL."""
     with _errors_reported():
         settings = _configure()
         from roomcast.app.composition import run, run_gateway, run_gateway_workers

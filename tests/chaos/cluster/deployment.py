@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 from chaos.cluster.client_pool import ClientPool, Plan
-from support.ports import free_port
 from support.processes import Roomcast
 
 #: Share of the full load, for a short run.
@@ -83,15 +82,11 @@ def running_deployment(
         api_envs: Additions to ``env``, one for each API.
     """
     shared = {**env, "ROOMCAST_RESPONDER": "none"}
-    # --data takes precedence over DATABASE_URL.
-    data_options = [] if "DATABASE_URL" in env else ["--data", str(data)]
-    apis = []
-    for api_env in api_envs:
-        port = free_port()
-        command = ["api", "--api-port", str(port), *data_options]
-        apis.append(Roomcast(command, api_port=port, gateway_port=None, env={**shared, **api_env}))
+    # --data cannot be combined with a DATABASE_URL.
+    directory = None if "DATABASE_URL" in env else data
+    apis = [Roomcast.api(directory, env={**shared, **api_env}) for api_env in api_envs]
     nodes = [
-        Roomcast.gateway(env={**shared, "API_URL": apis[number % len(apis)].api_url}) for number in range(gateways)
+        Roomcast.gateway(env={**shared, "API_URL": apis[number % len(apis)].internal_url}) for number in range(gateways)
     ]
     with contextlib.ExitStack() as stack:
         for process in (*apis, *nodes):

@@ -14,6 +14,7 @@ import pytest
 
 from roomcast.auth.tokens import AuthOptions, TokenIssuer
 from support.clients import ChatClient, send
+from support.ports import free_port
 from support.processes import Roomcast
 from support.redis_server import RedisServer, running
 
@@ -89,7 +90,7 @@ def services(
 ) -> Iterator[tuple[Roomcast, tuple[Roomcast, Roomcast]]]:
     env = environment(redis)
     with Roomcast.api(tmp_path_factory.mktemp("data"), env=env) as api:
-        env |= {"API_URL": api.api_url}
+        env |= {"API_URL": api.internal_url}
         with Roomcast.gateway(env=env) as one, Roomcast.gateway(env=env) as two:
             yield api, (one, two)
 
@@ -180,8 +181,9 @@ async def test_one_process_with_everything_notifies_the_users_of_other_gateways(
 ) -> None:
     env = environment(redis)
     async with AsyncExitStack() as stack:
-        up = stack.enter_context(Roomcast.up(tmp_path / "data", env=env))
-        other = stack.enter_context(Roomcast.gateway(env=env | {"API_URL": up.api_url}))
+        internal = {"ROOMCAST_INTERNAL_PORT": str(free_port())}
+        up = stack.enter_context(Roomcast.up(tmp_path / "data", env=env | internal))
+        other = stack.enter_context(Roomcast.gateway(env=env | {"API_URL": up.internal_url}))
         deployment = Deployment(up, (up, other), stack)
         devices = [await deployment.device(user_id, gateway) for user_id in ("ann", "bob") for gateway in (0, 1)]
         await deployment.create("e-team", "ann", "bob", devices=devices)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from support.clients import ChatClient, get, send
-from support.ports import free_port
 from support.postgres_server import running as postgres
 from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
@@ -76,7 +75,7 @@ async def test_three_gateways_deliver_one_order_and_a_killed_one_loses_nothing(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
-        env = environment(redis, API_URL=api.api_url)
+        env = environment(redis, API_URL=api.internal_url)
         with (
             Roomcast.gateway(env=env) as first,
             Roomcast.gateway(env=env) as second,
@@ -106,7 +105,7 @@ async def test_three_gateways_deliver_one_order_and_a_killed_one_loses_nothing(
 
 async def test_messages_sent_while_redis_is_down_are_delivered_afterwards(tmp_path: Path, redis: RedisServer) -> None:
     with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
-        env = environment(redis, API_URL=api.api_url)
+        env = environment(redis, API_URL=api.internal_url)
         with Roomcast.gateway(env=env) as first, Roomcast.gateway(env=env) as second:
             async with ChatClient(first.gateway_url) as ann, ChatClient(second.gateway_url) as ben:
                 followers = [Follower(ann, api), Follower(ben, api)]
@@ -168,12 +167,11 @@ async def test_the_ingress_of_the_guide_can_be_off(tmp_path: Path, redis: RedisS
 async def test_two_apis_on_postgresql_deliver_one_order(redis: RedisServer) -> None:
     with postgres() as database:
         env = environment(redis, DATABASE_URL=database.url(database.create_database()))
-        ports = free_port(), free_port()
         with (
-            Roomcast(["api", "--api-port", str(ports[0])], api_port=ports[0], gateway_port=None, env=env) as first,
-            Roomcast(["api", "--api-port", str(ports[1])], api_port=ports[1], gateway_port=None, env=env) as second,
-            Roomcast.gateway(env={**env, "API_URL": first.api_url}) as here,
-            Roomcast.gateway(env={**env, "API_URL": second.api_url}) as there,
+            Roomcast.api(None, env=env) as first,
+            Roomcast.api(None, env=env) as second,
+            Roomcast.gateway(env={**env, "API_URL": first.internal_url}) as here,
+            Roomcast.gateway(env={**env, "API_URL": second.internal_url}) as there,
         ):
             async with ChatClient(here.gateway_url) as ann, ChatClient(there.gateway_url) as ben:
                 followers = [Follower(ann, first), Follower(ben, second)]

@@ -78,7 +78,7 @@ async def test_a_short_outage_of_redis_leaves_the_gateway_ready(redis: RedisServ
 async def test_metrics_count_joins_replays_lag_and_gateways(tmp_path: Path, redis: RedisServer) -> None:
     port, api_port = free_port(), free_port()
     with Roomcast.api(tmp_path / "data", env=environment(redis, ROOMCAST_INTERNAL_PORT=str(api_port))) as api:
-        env = environment(redis, API_URL=api.api_url)
+        env = environment(redis, API_URL=api.internal_url)
         with (
             Roomcast.gateway(env={**env, "ROOMCAST_INTERNAL_PORT": str(port)}) as gateway,
             Roomcast.gateway(env=env),
@@ -110,6 +110,11 @@ async def test_metrics_count_joins_replays_lag_and_gateways(tmp_path: Path, redi
             # Clients cannot read metrics, and the internal address serves no clients.
             async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - see above
                 assert (await client.get(f"{gateway.gateway_url}/metrics")).status_code == 404
+                for path in ("/api/internal/nudges", "/api/%69nternal/nudges"):
+                    urls, body = (f"{api.api_url}{path}", f"{api.internal_url}{path}"), {"chatId": "team"}
+                    codes = [(await client.post(url, json=body)).status_code for url in urls]
+                    assert codes == [404, 204]
+                assert (await client.get(f"{api.internal_url}/api/chats")).status_code == 404
                 assert (
                     await client.get(f"http://127.0.0.1:{port}/socket.io/?EIO=4&transport=polling")
                 ).status_code == 403

@@ -42,7 +42,7 @@ async def test_workers_share_a_port_and_one_order_and_a_killed_one_is_replaced(
     tmp_path: Path, redis: RedisServer
 ) -> None:
     with Roomcast.api(tmp_path / "data", env=environment(redis)) as api:
-        env = environment(redis, API_URL=api.api_url)
+        env = environment(redis, API_URL=api.internal_url)
         with Roomcast.gateway("--workers", "2", env=env) as gateway:
             assert gateway.output.count("is running") == 1
             before = workers(gateway)

@@ -275,7 +275,7 @@ async def test_a_gateway_and_an_api_as_two_services(tmp_path, redis: RedisServer
     env = environment(redis, ROOMCAST_SECRET=SECRET)
     with (
         Roomcast.api(tmp_path / "data", env=env) as api,
-        Roomcast.gateway(env={**env, "API_URL": api.api_url}) as gateway,
+        Roomcast.gateway(env={**env, "API_URL": api.internal_url}) as gateway,
     ):
         await create_chat(api, "team", "ada", "bob")
         async with (

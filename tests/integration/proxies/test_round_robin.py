@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         redis = stack.enter_context(running(RedisServer(directory / "redis")))
         env = environment(redis)
         api = stack.enter_context(Roomcast.api(directory / "data", env=env))
-        env = {**env, "API_URL": api.api_url, "TRUSTED_PROXIES": "127.0.0.1"}
+        env = {**env, "API_URL": api.internal_url, "TRUSTED_PROXIES": "127.0.0.1"}
         yield Site(api, tuple(stack.enter_context(Roomcast.gateway(env=env)) for _ in range(3)))
 
 

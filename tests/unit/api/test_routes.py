@@ -343,6 +343,29 @@ async def test_a_bug_is_500_without_details(tmp_path: Path, monkeypatch: pytest.
         assert "secret" not in response.text
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/internal/admissions",
+        "/api/%69nternal/admissions",
+        "/%61pi/internal/admissions",
+        "/api/internal%2Fadmissions",
+        "/api/internal/admissions/",
+        "/api/internal//nudges",
+        "/api/x/../internal/nudges",
+        "/api/Internal/nudges",
+    ],
+)
+async def test_no_spelling_of_an_internal_path_reaches_a_route(
+    guarded: httpx.AsyncClient, method: str, path: str
+) -> None:
+    body = {"json": {"chatId": "c"}} if method == "POST" else {}
+    url = httpx.URL(scheme="http", host="localhost", raw_path=path.encode())
+    response = await guarded.request(method, url, headers=bearer("gateway", service=True), **body)
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
 async def test_another_host_is_rejected_if_hosts_are_configured(tmp_path: Path) -> None:
     async with open_api(tmp_path, options=ApiOptions(allowed_hosts=("localhost", "127.0.0.1"))) as (client, _):
         assert (await client.get("/health")).status_code == 200
@@ -358,7 +381,6 @@ async def test_the_description_of_the_api_is_openapi_3_1(client: httpx.AsyncClie
     assert list(send_it["responses"]["default"]["content"]) == ["application/problem+json"]
     assert send_it["operationId"] == "send_message"
     assert send_it["security"]
-    assert "/api/internal/admissions" not in document["paths"]
 
 
 # Authentication on.
@@ -379,8 +401,6 @@ SERVICE = bearer("backend", service=True)
         ("GET", "/api/chats/c/members"),
         ("PUT", "/api/chats/c/members/x"),
         ("DELETE", "/api/chats/c/members/x"),
-        ("POST", "/api/internal/admissions"),
-        ("POST", "/api/internal/nudges"),
     ],
 )
 @pytest.mark.parametrize("header", [None, "Bearer", "Bearer nonsense", "Basic YTpi", "Bearer a.b.c"])
@@ -465,59 +485,3 @@ async def test_a_user_cannot_flood_the_list_of_another_user(guarded: httpx.Async
     assert (await guarded.put(f"/api/chats/{club}/members/bob", headers=EVE)).status_code == 429
     for headers in (ANN, SERVICE):
         assert (await guarded.post("/api/chats", json={"members": ["bob"]}, headers=headers)).status_code == 201
-
-
-async def test_admissions_are_decided_in_batches(guarded: httpx.AsyncClient) -> None:
-    epoch = (await guarded.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=SERVICE)).json()["epoch"]
-
-    async def admit(*asks: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
-        return await guarded.post("/api/internal/admissions", json={"asks": asks}, headers=headers)
-
-    answer = await admit(
-        {"chatId": "c", "userId": "ann"},
-        {"chatId": "c", "userId": "eve"},
-        {"chatId": "c", "userId": "ann", "since": {"epoch": "gone", "seq": 3}},
-        {"chatId": "none", "userId": "eve"},
-    )
-    assert answer.json() == {
-        "answers": [
-            {"admitted": {"epoch": epoch, "seq": 1, "reset": False}, "refused": None},
-            {"admitted": None, "refused": "forbidden"},
-            {"admitted": {"epoch": epoch, "seq": 1, "reset": True}, "refused": None},
-            {"admitted": None, "refused": "chat-not-found"},
-        ]
-    }
-    assert problem(await admit({"chatId": "c", "userId": "ann"}, {"chatId": "c"}))["code"] == "invalid"
-    assert problem(await admit())["code"] == "invalid"
-    assert problem(await admit(*[{"chatId": "c", "userId": "ann"}] * 65))["code"] == "invalid"
-    assert problem(await admit({"chatId": "c", "userId": "ann"}, headers=ANN))["code"] == "forbidden"
-
-
-async def test_one_failed_admission_leaves_the_others_of_its_batch_intact(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with open_api(tmp_path) as (client, backend):
-        await send(client)
-        admit = backend.admissions.admit
-
-        async def fail_for_one(chat_id: str, *args: Any) -> Any:
-            if chat_id == "spoiled":
-                raise KeyError("not foreseen")
-            return await admit(chat_id, *args)
-
-        monkeypatch.setattr(backend.admissions, "admit", fail_for_one)
-        asks = [{"chatId": "c"}, {"chatId": "spoiled"}]
-        answers = (await client.post("/api/internal/admissions", json={"asks": asks})).json()["answers"]
-    assert answers[0]["admitted"]["seq"] == 1
-    assert answers[1] == {"admitted": None, "refused": "unavailable"}
-    assert "not foreseen" in caplog.text
-
-
-async def test_a_gateway_can_request_a_publish(tmp_path: Path) -> None:
-    async with open_api(tmp_path) as (client, backend):
-        await send(client)
-        response = await client.post("/api/internal/nudges", json={"chatId": "c"})
-        assert response.status_code == 204
-        head = await backend.log.head("c")
-        assert head is not None
-        assert head.seq == 1

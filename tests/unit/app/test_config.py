@@ -165,19 +165,21 @@ def test_without_redis_an_internal_port_adds_an_internal_address() -> None:
         assert (config.internal.host, config.internal.port) == ("127.0.0.1", 9100)
 
 
-def test_for_an_api_with_redis_an_internal_port_adds_an_internal_address() -> None:
-    assert api_config(Settings(redis=REDIS), host="0.0.0.0", insecure=True).internal is None
+def test_an_api_with_redis_has_an_internal_address_whose_port_gateways_know() -> None:
+    assert api_config(Settings(), host="127.0.0.1").internal is None
+    for host, address in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", None)):
+        internal = api_config(Settings(redis=REDIS), host=host, insecure=True).internal
+        assert internal is not None
+        assert (internal.host, internal.port) == (address, 3002)
     config = api_config(Settings(redis=REDIS, internal_port=9100), host="192.0.2.7", insecure=True)
     assert config.internal is not None
     assert (config.internal.host, config.internal.port) == ("192.0.2.7", 9100)
 
 
-@pytest.mark.parametrize(
-    ("make", "redis"), [(api_config, REDIS), (api_config, None), (up_config, None), (gateway_config, None)]
-)
-def test_an_internal_host_without_a_port_is_rejected_where_no_port_is_chosen(make, redis) -> None:
+@pytest.mark.parametrize("make", [api_config, up_config, gateway_config])
+def test_an_internal_host_without_a_port_is_rejected_where_no_port_is_chosen(make) -> None:
     with pytest.raises(SettingsError, match=r"^ROOMCAST_INTERNAL_HOST .*ROOMCAST_INTERNAL_PORT"):
-        make(Settings(redis=redis, internal_host="10.0.0.1"), host="127.0.0.1")
+        make(Settings(internal_host="10.0.0.1"), host="127.0.0.1")
 
 
 @pytest.mark.parametrize("make", [up_config, gateway_config])

@@ -24,7 +24,13 @@ logger = logging.getLogger(__name__)
 SERVICE_NAME: Final = "gateway"
 #: Statuses below 500 that are about the gateway and not about the user in its request; raised as `ApiUnavailable`.
 _UNAVAILABLE: Final = frozenset(
-    {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.MISDIRECTED_REQUEST}
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.MISDIRECTED_REQUEST,
+    }
 )
 
 
@@ -33,7 +39,7 @@ class ApiClientOptions:
     """The API's address, and limits for requests to it.
 
     Attributes:
-        url: Base URL of the API, from ``API_URL``.
+        url: Base URL of the API's internal address, from ``API_URL``.
         timeout_s: Time limit for one request and its response; less than a client's timeout for the ack of a join.
         connect_timeout_s: Time limit for connecting.
         max_connections: Maximum number of concurrent connections.
@@ -92,7 +98,7 @@ class ApiClient:
         """POST a JSON body.
 
         Returns:
-            A response with a status below 500, but not 401, 408, 421 or 429, which are about the gateway itself.
+            A response with a status below 500, but not 401, 404, 408, 421 or 429, which are about the gateway itself.
 
         Raises:
             ApiUnavailable: there was no such response within the time limit.
@@ -106,6 +112,8 @@ class ApiClient:
             logger.error(
                 "the API rejects this gateway's token; start both with the same ROOMCAST_SECRET, and set both clocks"
             )
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            logger.error("API_URL is not the internal address of the API: use its ROOMCAST_INTERNAL_PORT")
         if response.status_code in _UNAVAILABLE or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ApiUnavailable(f"{self._options.url} answered {response.status_code} to POST {path}")
         return response

@@ -105,6 +105,13 @@ async def test_a_rejected_service_token_is_logged_with_what_to_do(status, logged
     assert ("ROOMCAST_SECRET" in caplog.text) is logged
 
 
+async def test_an_address_without_internal_routes_is_logged_with_what_to_do(caplog) -> None:
+    with pytest.raises(ApiUnavailable):
+        await Api(httpx.Response(404)).admission.admit("c1", "ada", None)
+    assert "API_URL" in caplog.text
+    assert "ROOMCAST_INTERNAL_PORT" in caplog.text
+
+
 @pytest.mark.parametrize(("age_s", "granted"), [(60.0, True), (60.1, False)])
 async def test_a_grant_is_valid_for_a_minute_while_the_api_is_unavailable(age_s, granted) -> None:
     api = Api()

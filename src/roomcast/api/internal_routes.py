@@ -1,0 +1,59 @@
+"""The routes for gateways. They are served at the internal address only, so no public path reaches them.
+
+Layer: api.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from roomcast.api.callers import ServiceCaller
+from roomcast.api.routes import as_json, services_of
+from roomcast.chat.admission import Admissions
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.contract import rest
+from roomcast.contract.errors import ErrorCode
+
+logger = logging.getLogger(__name__)
+
+internal_router = APIRouter()
+
+
+@internal_router.post("/api/internal/admissions", response_model=rest.AdmissionAnswers)
+async def admit(request: Request, _service: ServiceCaller, asked: rest.AdmissionRequests) -> Response:
+    """Decide for a gateway which users may join which chats, and return the heads of those chats."""
+    services = services_of(request)
+    if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
+        raise HTTPException(422, "userId is required while authentication is on")
+    answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
+    return as_json(rest.AdmissionAnswers(answers=answers))
+
+
+async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:
+    try:
+        admitted = await admissions.admit(ask.chat_id, ask.user_id, ask.since)
+    except ChatNotFound:
+        return rest.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
+    except NotAMember:
+        return rest.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
+    except StoreUnavailable:
+        # Only this decision of the batch is unavailable.
+        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
+    except Exception:
+        # A bug in one decision must not fail the whole batch, nor each retry of the batch.
+        logger.exception("admission failed", extra={"chat_id": ask.chat_id})
+        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
+    answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
+    return rest.AdmissionDecision(admitted=answer)
+
+
+@internal_router.post("/api/internal/nudges", status_code=204)
+async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
+    """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
+    await services_of(request).admissions.request_publish(asked.chat_id)
+    return Response(status_code=204)
