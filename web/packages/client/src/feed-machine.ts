@@ -175,7 +175,9 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
     case 'behind':
       return { ...state, target: Math.max(state.target, input.seq) };
     case 'loaded':
-      return input.op === state.op ? applySnapshot(idle(state), input.page, effects) : state;
+      if (input.op !== state.op) return state;
+      // After a reset during the load, the page may be of the old history: `plan` starts another load.
+      return state.needsLoad ? idle(state) : applySnapshot(idle(state), input.page, effects);
     case 'joined':
       return input.op === state.op ? applyJoinAck(idle(state), input.ack) : state;
     case 'paged':
@@ -212,21 +214,18 @@ function bufferEvent(state: FeedState, event: SequencedEvent): FeedState {
 function resetTo(state: FeedState, now: { epoch: string; seq: number }): FeedState {
   const emptied = { ...state, buffer: [], target: now.seq, stalls: 0 };
   if (!state.shown) return { ...emptied, cursor: { epoch: now.epoch, seq: now.seq } };
-  // A running load may return the old history: `needsLoad` requests another load after it.
   return { ...emptied, cursor: null, needsLoad: true, reset: true };
 }
 
 function applySnapshot(state: FeedState, page: MessagePage, effects: FeedEffect[]): FeedState {
   effects.push({ type: 'replace', page, reset: state.reset });
-  const buffer = state.buffer.filter((event) => event.seq > page.seq);
   return {
     ...state,
-    // If another load was requested in the meantime, `reset` still applies to that load.
-    reset: state.needsLoad && state.reset,
+    reset: false,
     cursor: { epoch: page.epoch, seq: page.seq },
-    buffer,
-    // A lagging replica may return a page without the events already delivered; `target` must include their seqs.
-    target: Math.max(page.seq, state.cursor?.seq ?? 0, buffer.at(-1)?.seq ?? 0),
+    buffer: state.buffer.filter((event) => event.seq > page.seq),
+    // The page may lack events that were announced during the load, or, from a lagging replica, delivered before it.
+    target: Math.max(page.seq, state.target),
     failures: 0,
     error: null,
   };
@@ -281,10 +280,15 @@ function recordStall(state: FeedState, effects: FeedEffect[]): FeedState {
 
 /** Continues without the missing events: a shown chat from a new snapshot, any other from the next buffered event. */
 function skipMissing(state: FeedState, error: RoomcastError | null, effects: FeedEffect[]): FeedState {
-  if (state.shown) return { ...state, buffer: [], target: 0, needsLoad: true };
+  if (state.shown) return reload(state);
   effects.push({ type: 'skipped', to: state.target, error });
   const from = (state.buffer[0]?.seq ?? state.target + 1) - 1;
   return { ...state, cursor: state.cursor && { epoch: state.cursor.epoch, seq: Math.max(state.cursor.seq, from) } };
+}
+
+/** Replaces the missing events by a new snapshot, which ends at the server's last event: a wrong `target` is dropped. */
+function reload(state: FeedState): FeedState {
+  return { ...state, buffer: [], target: state.cursor?.seq ?? 0, needsLoad: true };
 }
 
 function applyFailure(state: FeedState, error: RoomcastError, effects: FeedEffect[]): FeedState {
@@ -339,7 +343,7 @@ function plan(state: FeedState, effects: FeedEffect[]): FeedState {
   }
   if (state.cursor !== null && state.target > state.cursor.seq) {
     if (state.shown && state.target - state.cursor.seq > MAX_BACKFILL_EVENTS) {
-      return plan({ ...state, buffer: [], needsLoad: true }, effects);
+      return plan(reload(state), effects);
     }
     effects.push({ type: 'backfill', op, after: state.cursor });
     return { ...state, op, activity: { kind: 'backfill' } };

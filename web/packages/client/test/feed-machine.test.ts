@@ -164,6 +164,14 @@ describe('live events', () => {
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_001 } });
   });
 
+  test('beyond the buffer limit during a load are fetched after it', () => {
+    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(0);
+    machine.send({ type: 'start', shown: true });
+    machine.live(...Array.from({ length: 1_500 }, (_, index) => index + 1)).loaded(0);
+    expect(machine.delivered).toHaveLength(1_000);
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_000 } });
+  });
+
   test('that were buffered when the connection closed are fetched again after the next join', () => {
     const machine = live(5).live(7).send({ type: 'closed' }, { type: 'opened' });
     machine.failed(new NetworkError('unreachable')).send({ type: 'wake' });
@@ -257,14 +265,21 @@ describe('resync', () => {
   });
 
   test('with reset loads again, even during the load of the old history', () => {
-    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: true });
-    machine.send(resync(2, true));
-    expect(machine.kinds).toEqual([]);
+    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(9);
+    machine.send({ type: 'start', shown: true }, resync(2, true));
+    expect(machine.kinds).toEqual(['load']);
     machine.loaded(9, 'old');
-    expect(machine.kinds).toEqual(['replace', 'load']);
+    expect(machine.kinds).toEqual(['load']);
     machine.loaded(2, 'new');
-    expect(machine.effects[0]).toMatchObject({ type: 'replace', reset: true });
+    expect(machine.effects).toEqual([expect.objectContaining({ type: 'replace', reset: true })]);
     expect(machine.state.cursor).toEqual({ epoch: 'new', seq: 2 });
+    expect(isSynced(machine.state)).toBe(true);
+  });
+
+  test('during a load fetches what the page lacks', () => {
+    const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4);
+    machine.send({ type: 'start', shown: true }, resync(9, false)).loaded(7);
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 7 } });
   });
 });
 
@@ -287,6 +302,12 @@ describe('backfill', () => {
     expect(machine.kinds).toEqual(['load']);
     machine.loaded(5_000);
     expect(machine.effects[0]).toMatchObject({ type: 'replace', reset: false });
+    expect(isSynced(machine.state)).toBe(true);
+  });
+
+  test('of a large gap ends with the snapshot, even if that is older', () => {
+    const machine = live(1).send({ type: 'behind', seq: 5_000 }).loaded(2);
+    expect(machine.kinds).toEqual(['replace']);
     expect(isSynced(machine.state)).toBe(true);
   });
 
