@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from roomcast.app.config import ProcessConfig
+from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
 from roomcast.app.metrics import build_families, directory_families, log_families
 from roomcast.app.tasks import BackgroundTasks
@@ -21,7 +22,7 @@ from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.observability.http import Route
 from roomcast.observability.metrics import LoopLag, Metrics
 from roomcast.observability.readiness import Readiness
-from roomcast.realtime import Site, serve
+from roomcast.realtime import AddressInUse, AddressUnavailable, Site, serve
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
 
@@ -75,6 +76,7 @@ class Process:
 
         Raises:
             ServeError: an address cannot be used.
+            AppError: the internal address cannot be used.
             TaskFailed: a background task ended without being stopped.
         """
         shared = self.config.workers > 1
@@ -89,7 +91,13 @@ class Process:
             self._on_ready()
 
         options = replace(self.config.serve, on_ready=ready, on_unready=self.readiness.drain)
-        reason = await serve(sites, options, stop=self._stop)
+        try:
+            reason = await serve(sites, options, stop=self._stop)
+        except (AddressInUse, AddressUnavailable) as error:
+            if self.internal is None or error.port != self.internal.site.port:
+                raise
+            names = "ROOMCAST_INTERNAL_HOST and ROOMCAST_INTERNAL_PORT"
+            raise AppError(f"{error}; {names} set the internal address") from error
         self.tasks.check()
         logger.info("stopping", extra={"signal": None if reason is None else reason.name})
 

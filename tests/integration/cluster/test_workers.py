@@ -136,5 +136,5 @@ def test_the_parent_exits_if_the_workers_cannot_start(redis: RedisServer) -> Non
         done = run_roomcast("gateway", "--workers", "2", "--port", str(free_port()), env=env)
     assert done.returncode == 1
     # The second worker uses the next port, which another program may have.
-    assert re.search(f"port ({internal}|{internal + 1}) ", done.stderr)
+    assert re.search(f"port ({internal}|{internal + 1}) .*ROOMCAST_INTERNAL_PORT", done.stderr)
     assert "Traceback" not in done.stderr

@@ -10,10 +10,12 @@ import pytest
 from roomcast.app import internal_site
 from roomcast.app.addresses import outgoing_address
 from roomcast.app.config import ProcessConfig, api_config, gateway_config, up_config
+from roomcast.app.errors import AppError
 from roomcast.app.internal_site import resolve_host
 from roomcast.app.process import connect_shared, running_process
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.settings import Settings
+from support.ports import free_port
 
 # No server listens there; these tests need none.
 REDIS = RedisOptions(addresses=(RedisAddress("127.0.0.1", 1),))
@@ -51,6 +53,14 @@ async def test_without_redis_every_process_binds_the_configured_host_or_loopback
     for given, expected in (({}, "127.0.0.1"), ({"internal_host": "10.0.0.1"}, "10.0.0.1")):
         settings = Settings(internal_port=9100, **given)
         assert await internal_host(make(settings, host="0.0.0.0", insecure=True)) == expected
+
+
+async def test_the_error_of_an_internal_address_that_cannot_be_bound_names_the_settings() -> None:
+    # TEST-NET-1, RFC 5737: no host has it.
+    config = gateway_config(Settings(internal_host="192.0.2.1", internal_port=free_port()), host="127.0.0.1")
+    async with running_process(config, lambda: None) as process:
+        with pytest.raises(AppError, match="ROOMCAST_INTERNAL_HOST and ROOMCAST_INTERNAL_PORT"):
+            await process.serve([])
 
 
 def test_a_redis_on_this_machine_means_loopback_which_is_logged(caplog: pytest.LogCaptureFixture) -> None:
