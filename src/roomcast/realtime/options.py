@@ -34,10 +34,13 @@ class ServerOptions:
         max_payload_bytes: Largest websocket message or POST body from a client.
         max_attachments: Maximum number of binary attachments of one Socket.IO packet.
         max_reassembly_bytes: Maximum total size of the attachments of one Socket.IO packet.
+        unfinished_limit_bytes: Maximum memory of what all clients together have begun to send and not finished:
+            attachments, websocket messages, bodies of posts. Beyond it the connection that began first is closed.
+        unfinished_timeout_s: Time limit for a client to finish such input, as for a request body.
         outbox_limit_bytes: Write backlog at which the connection of a slow reader is closed. A single larger message
             is sent if nothing else waits.
-        max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. None: no limit but that of
-            file descriptors.
+        max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. Sessions that no namespace
+            has accepted yet may be a quarter of it. The default is twice the number that one process serves at ease.
         max_rooms_per_socket: Maximum number of rooms of one socket, its own not counted.
         max_namespaces_per_connection: Maximum number of namespaces of one connection.
         max_pending_acks: Maximum number of acknowledgements that one connection has not sent yet.
@@ -66,8 +69,10 @@ class ServerOptions:
     max_payload_bytes: int = 1_000_000
     max_attachments: int = 10
     max_reassembly_bytes: int = 4_000_000
+    unfinished_limit_bytes: int = 64 * MIB
+    unfinished_timeout_s: float = 30.0
     outbox_limit_bytes: int = MIB
-    max_connections: int | None = None
+    max_connections: int = 20_000
     max_rooms_per_socket: int = 128
     max_namespaces_per_connection: int = 64
     max_pending_acks: int = 1024
@@ -92,6 +97,9 @@ class ServerOptions:
             "upgrade_timeout_s",
             "connect_timeout_s",
             "max_payload_bytes",
+            "unfinished_limit_bytes",
+            "unfinished_timeout_s",
+            "max_connections",
             "outbox_limit_bytes",
             "handler_concurrency",
             "inbox_limit",

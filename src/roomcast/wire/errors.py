@@ -41,6 +41,7 @@ class Fault(StrEnum):
     UNEXPECTED_PACKET = "unexpected-packet"
     UNEXPECTED_BINARY = "unexpected-binary"
     UNEXPECTED_TEXT = "unexpected-text"
+    UNFINISHED = "unfinished"
     BAD_REQUEST = "bad-request"
 
 

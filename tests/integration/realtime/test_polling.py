@@ -272,3 +272,21 @@ async def test_other_paths_answer_404_or_belong_to_the_wrapped_application(until
         assert (answer.status, answer.body) == (404, b"Not Found")
     async with serving(Server(), app) as running:
         assert (await running.http("GET", "/health")).body == b"ok"
+
+
+async def test_unfinished_bodies_share_a_budget_and_the_oldest_is_refused(until: Any, serving: Any) -> None:
+    server = Server(ServerOptions(unfinished_limit_bytes=1_000_000))
+    async with serving(server) as running:
+        posts = []
+        for _ in range(6):
+            sid = await running.poll_open()
+            head = f"POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\ncontent-length: 200001\r\n\r\n"
+            posts.append(await running.raw(head.encode() + b"4" + b"x" * 199_999))
+            expected_bytes = 200_000 * min(len(posts), 5)
+            await until(lambda size_bytes=expected_bytes: server.engine.unfinished.size_bytes == size_bytes)
+        for reader, writer in posts:
+            writer.write(b"x")
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 5)
+            assert answer.startswith(b"HTTP/1.1 413 ") == (writer is posts[0][1])
+            writer.close()
+        assert server.engine.unfinished.size_bytes == 0

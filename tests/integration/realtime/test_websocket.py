@@ -211,11 +211,48 @@ async def test_the_full_server_answers_503_to_handshakes_and_serves_everything_e
         with pytest.raises(InvalidStatus) as refused:
             await running.websocket()
         assert refused.value.response.status_code == 503
-        assert (await running.http("GET", "/socket.io/?EIO=4&transport=polling")).status == 503
+        assert refused.value.response.headers["retry-after"] == "5"
+        answer = await running.http("GET", "/socket.io/?EIO=4&transport=polling")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert (await running.http("GET", "/health")).status == 404
         await websocket.close()
         await until(lambda: not running.server.connections)
         await still_serves(running)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [frame(b"42" + b"x" * 210_000)[:-1], frame(b"42" + b"x" * 210_000, fin=False), frame(b"x" * 210_000, 2)[:-1]],
+)
+async def test_unfinished_messages_of_all_websockets_share_a_budget_and_the_oldest_is_closed(
+    until: Any, serving: Any, recording: Any, begun: bytes
+) -> None:
+    server = Server(ServerOptions(unfinished_limit_bytes=1_000_000), observer=recording)
+    async with serving(server) as running:
+        clients = [await raw_websocket(running) for _ in range(6)]
+        for reader, writer in clients:
+            writer.write(frame(b"40") + begun)
+            await reader.readuntil(b"sid")
+            await until(lambda: server.engine.unfinished.size_bytes > 0)
+        await until(lambda: len(recording.of("connection_closed")) == 2)
+        for reader, _ in clients[:2]:
+            assert struct.pack("!H", 1008) in await asyncio.wait_for(reader.read(), 5)
+        assert [fault for _, fault, _ in recording.of("peer_malformed")] == ["unfinished"] * 2
+        assert 0 < server.engine.unfinished.size_bytes <= 1_000_000
+        for _, writer in clients:
+            writer.transport.abort()
+        await until(lambda: server.engine.unfinished.size_bytes == 0)
+
+
+async def test_a_websocket_message_must_be_finished_in_time(until: Any, serving: Any, recording: Any) -> None:
+    server = Server(ServerOptions(unfinished_timeout_s=0.3, ping_interval_s=5, ping_timeout_s=5), observer=recording)
+    async with serving(server) as running:
+        reader, writer = await raw_websocket(running)
+        writer.write(frame(b"40") + frame(b"42" + b"x" * 10_000)[:-1])
+        assert struct.pack("!H", 1008) in await asyncio.wait_for(reader.read(), 5)
+        ((_, fault, detail),) = recording.of("peer_malformed")
+        assert (fault, detail) == ("unfinished", "a message or packet is incomplete after 0.3 s")
+        writer.close()
 
 
 async def test_a_client_without_a_namespace_is_closed_after_its_handshake_and_after_its_last_disconnect(

@@ -9,6 +9,7 @@ May import: fanout, options, errors, wire.
 | ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
 | ``registry``, ``dispatch`` | which handler serves an event; calling it |
 | ``inbox`` | order and limits of the calls |
+| ``unfinished`` | memory and deadline of what clients have begun to send |
 | ``timers`` | one timer for all deadlines |
 | ``request``, ``handshake`` | a request to the Engine.IO path; what a session keeps of it |
 | ``origins`` | the rules for ``Origin`` and ``Host`` |

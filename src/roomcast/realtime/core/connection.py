@@ -312,6 +312,8 @@ class Connection:
         except RemoteError as error:
             self.fail(error)
             return
+        if event is None or not isinstance(data, str):
+            self._hold_incomplete_packet()
         dispatcher = self._host.dispatcher
         match event:
             case EventReceived(namespace, name, args, ack_id):
@@ -327,6 +329,17 @@ class Connection:
             case Disconnected(namespace):
                 self._end_socket(self.sockets.pop(namespace), event, Reason.CLIENT_DISCONNECT)
                 self._arm_connect_deadline_if_idle()
+
+    def _hold_incomplete_packet(self) -> None:
+        held_bytes = self.packets.held_bytes
+        if held_bytes:
+            self._host.unfinished.hold(self, held_bytes)
+        else:
+            self._host.unfinished.release(self)
+
+    def give_up_input(self, error: RemoteError) -> None:
+        """See `unfinished.Sender`."""
+        self.fail(error)
 
     def _dispatch(self, socket: Socket, name: str, args: list[Any], ack_id: int | None) -> Unfinished:
         # Events that a client sent before it disconnected are handled; after a kick or during a shutdown none is.
@@ -354,6 +367,7 @@ class Connection:
             return
         self._send(self.packets.accept(socket.namespace, socket.sid))
         self._connect_deadline.cancel()
+        self._host.unconnected.discard(self)
         socket.enter()
         self._host.observer.socket_connected(socket)
 
@@ -398,7 +412,8 @@ class Connection:
         self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
 
     def _arm_connect_deadline_if_idle(self) -> None:
-        if not self.sockets:
+        # A refused CONNECT does not extend the time.
+        if not self.sockets and not self._connect_deadline.armed:
             self._connect_deadline.arm(self.options.connect_timeout_s)
 
     # -- output and timers --------------------------------------------------------------------------------------------
@@ -422,4 +437,7 @@ class Connection:
         states = (self.packets.state_of(namespace) for namespace in self.sockets)
         if any(state in {NamespaceState.CONNECTED, NamespaceState.CONNECTING} for state in states):
             return
-        self.close(Reason.CONNECT_TIMEOUT)
+        reason = self._close_reason or Reason.CONNECT_TIMEOUT
+        self.close(reason)
+        if self._host.has_session(self.sid):  # over polling it would wait for another poll, to send the CLOSE packet
+            self.abort(reason)

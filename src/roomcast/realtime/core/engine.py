@@ -23,6 +23,7 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import CATCH_ALL, Registry
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.pacing import Pacer
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 _RESOLUTION_SHARE: Final = 20
 _RESOLUTION_MIN_S: Final = 0.005
 _RESOLUTION_MAX_S: Final = 0.25
+
+# The part of ``max_connections`` that sessions without a namespace may take: anyone can open them.
+_UNCONNECTED_PART: Final = 4
 
 # How long `Engine.abort` waits for cancelled handlers. It then leaves the rest to the shutdown of the event loop.
 _CANCEL_LIMIT_S: Final = 0.5
@@ -54,6 +58,7 @@ class Engine:
     Attributes:
         registry: The registered handlers.
         connections: Open and closing sessions by Engine.IO session id.
+        unconnected: Connections that have not been accepted by a namespace yet.
         tasks: Tasks of the running handlers.
         origins: The rules for ``Origin`` and ``Host``.
         accepting: Whether new sessions are accepted; False during a drain.
@@ -76,6 +81,7 @@ class Engine:
         self.dispatcher = Dispatcher(self.registry, observer)
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
+        self.unconnected: set[SocketConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.origins = OriginPolicy(options)
         self.accepting = True
@@ -87,6 +93,7 @@ class Engine:
         self._hubs: dict[str, Hub] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wheel: TimerWheel | None = None
+        self._unfinished: UnfinishedInput | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -105,6 +112,14 @@ class Engine:
             self._wheel = TimerWheel(self.loop, resolution)
         return self._wheel
 
+    @property
+    def unfinished(self) -> UnfinishedInput:
+        """See `ConnectionHost`."""
+        if self._unfinished is None:
+            options = self.options
+            self._unfinished = UnfinishedInput(self.wheel, options.unfinished_limit_bytes, options.unfinished_timeout_s)
+        return self._unfinished
+
     def now(self) -> float:
         """The current time in monotonic seconds."""
         return self.loop.time()
@@ -113,10 +128,17 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Whether a new session must be refused: ``max_connections`` is reached, or the server is draining."""
+        """Whether a new session must be refused.
+
+        The server is draining, or ``max_connections`` is reached, or a quarter of it by sessions without a namespace.
+        """
         limit = self.options.max_connections
         pipes = 0 if self.forwarder is None else len(self.forwarder.pipes)
-        return not self.accepting or (limit is not None and len(self.connections) + pipes >= limit)
+        return (
+            not self.accepting
+            or len(self.connections) + pipes >= limit
+            or len(self.unconnected) >= max(1, limit // _UNCONNECTED_PART)
+        )
 
     def new_session_id(self) -> str:
         """An id that cannot be guessed, with the id of this node at its end."""
@@ -138,6 +160,7 @@ class Engine:
         """
         connection = Connection(self, handshake, bind)
         self.connections[connection.sid] = connection
+        self.unconnected.add(connection)
         self.observer.connection_opened(connection)
         connection.open()
         return connection
@@ -150,6 +173,8 @@ class Engine:
         """See `ConnectionHost`."""
         connection = self.connections.pop(sid, None)
         if connection is not None:
+            self.unconnected.discard(connection)
+            self.unfinished.release(connection)
             self.observer.connection_closed(connection, reason)
 
     # -- namespaces ---------------------------------------------------------------------------------------------------
@@ -255,6 +280,6 @@ class Engine:
         self.log.flush()
         if self._wheel is not None:
             self._wheel.stop()
-            self._wheel = None
+            self._wheel = self._unfinished = None
         self._loop = None
         self.accepting = True

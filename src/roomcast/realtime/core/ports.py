@@ -15,6 +15,7 @@ from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.realtime.options import ServerOptions
@@ -34,6 +35,7 @@ class ConnectionHost(Protocol):
         dispatcher: Calls the handlers.
         log: The fan-out log that orders all output.
         tasks: Running handlers.
+        unconnected: Connections that have not been accepted by a namespace yet.
     """
 
     options: ServerOptions
@@ -44,6 +46,7 @@ class ConnectionHost(Protocol):
     dispatcher: Dispatcher
     log: FanoutLog[SocketConnection]
     tasks: set[asyncio.Task[None]]
+    unconnected: set[SocketConnection]
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -52,6 +55,10 @@ class ConnectionHost(Protocol):
     @property
     def wheel(self) -> TimerWheel:
         """The timer of all deadlines."""
+
+    @property
+    def unfinished(self) -> UnfinishedInput:
+        """The input that clients have begun and not finished."""
 
     def now(self) -> float:
         """The current time in monotonic seconds."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
+
+#: The ``Retry-After`` of a 503, in seconds.
+RETRY_AFTER_S: Final = 5
 
 
 class ServerFull(Exception):

@@ -56,6 +56,10 @@ class TimerWheel:
         self._timer_bucket = _IDLE
         self._fired = _IDLE
 
+    def now(self) -> float:
+        """The current time in monotonic seconds."""
+        return self._loop.time()
+
     def deadline(self, callback: Callable[[], None]) -> Deadline:
         """A new deadline, not armed. Exceptions of its callback are logged; other deadlines are not affected."""
         return Deadline(self, callback)

@@ -14,13 +14,15 @@ from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import ForwardedAnswer, NotForwarded, SessionOnOtherNode
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull
+from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
+from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.fanout.message import NOOP, Batch, OutgoingMessage
 from roomcast.realtime.transports.proxies import Receive, Send
 from roomcast.realtime.transports.session_lookup import find_session
 from roomcast.wire.engineio import SEPARATOR
 from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused
+from roomcast.wire.errors import RemoteError
 
 _SEPARATOR: Final = SEPARATOR.encode()
 # python-engineio's client rejects larger payloads (``Payload.max_decode_packets``); the next poll returns the rest.
@@ -183,6 +185,7 @@ class Polling:
 
     async def _unavailable(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
         self._engine.observer.handshake_refused(request.address, TransportName.POLLING, cause)
+        answer.headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
         await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
 
     async def refuse(self, request: EngineRequest, refused: RequestRefused, send: Send) -> None:
@@ -242,7 +245,7 @@ class Polling:
         session = connection.session
         try:
             session.post_started(self._engine.now(), request.header(b"content-type") or "")
-            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+            body = await self._read_body(request, receive)
             if body is None:
                 connection.apply(session.post_aborted())
                 return
@@ -257,13 +260,16 @@ class Polling:
         await transport.readable()
         await answer.write(HTTPStatus.OK, b"ok", _TEXT)
 
+    async def _read_body(self, request: EngineRequest, receive: Receive) -> bytes | None:
+        return await _Body(self._engine.unfinished, self._engine.limits.max_payload_bytes).read(request, receive)
+
     async def _forward(self, node_id: str, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
         """Forward the request to its owner, until the client disconnects."""
         forwarder = self._engine.forwarder
         if forwarder is None:
             raise RuntimeError("a session belongs to another node, and there is no forwarder")
         try:
-            body = await _read_body(request, receive, self._engine.limits.max_payload_bytes)
+            body = await self._read_body(request, receive)
         except _TooLarge:
             await answer.refuse_body()
             return
@@ -293,7 +299,7 @@ class Polling:
 
 
 class _TooLarge(Exception):
-    """The body exceeds ``max_payload_bytes``."""
+    """The body exceeds ``max_payload_bytes``, or was given up."""
 
 
 class _Answer:
@@ -336,22 +342,38 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _read_body(request: EngineRequest, receive: Receive, limit_bytes: int) -> bytes | None:
-    """The body; None if the client disconnects before its end.
+class _Body:
+    """The body of a request while it is received."""
 
-    Raises:
-        _TooLarge: as soon as the size is known.
-    """
-    declared = request.header(b"content-length")
-    if declared is not None and declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
-        raise _TooLarge
-    body = bytearray()
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            return None
-        body += event.get("body", b"")
-        if len(body) > limit_bytes:
+    def __init__(self, unfinished: UnfinishedInput, limit_bytes: int) -> None:
+        self._unfinished = unfinished
+        self._limit_bytes = limit_bytes
+        self._data = bytearray()
+
+    def give_up_input(self, error: RemoteError) -> None:  # noqa: ARG002 - the port's signature
+        """See `unfinished.Sender`. The next part of the body, or its deadline, ends the request."""
+        self._limit_bytes = -1
+        self._data.clear()
+
+    async def read(self, request: EngineRequest, receive: Receive) -> bytes | None:
+        """The body; None if the client disconnects before its end.
+
+        Raises:
+            _TooLarge: as soon as the size is known, or given up.
+        """
+        declared = request.header(b"content-length")
+        if declared is not None and declared.isascii() and declared.isdigit() and int(declared) > self._limit_bytes:
             raise _TooLarge
-        if not event.get("more_body", False):
-            return bytes(body)
+        try:
+            while True:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    return None
+                self._data += event.get("body", b"")
+                if len(self._data) > self._limit_bytes:
+                    raise _TooLarge
+                if not event.get("more_body", False):
+                    return bytes(self._data)
+                self._unfinished.hold(self, len(self._data))
+        finally:
+            self._unfinished.release(self)

@@ -30,7 +30,7 @@ from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull
+from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.realtime.transports.proxies import AddressSource
@@ -59,6 +59,9 @@ _CLOSE_CODES: Final = {
     Reason.SHUTDOWN: CloseCode.SERVICE_RESTART,
 }
 _AWAIT_CLOSE_FRAME: Final = frozenset({CloseCode.NORMAL, CloseCode.SERVICE_RESTART})
+
+# Incomplete input up to this size is not counted: it takes less than the other state of a connection.
+_SMALL_BYTES: Final = 4096
 
 _TEXT: Final = 0x81  # FIN and text
 _BINARY: Final = 0x82
@@ -102,6 +105,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_connection",
         "_fragments",
         "_fragments_are_text",
+        "_holding",
         "_parser",
         "_paused",
         "_server_state",
@@ -126,6 +130,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._parser: Protocol | None = None
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
+        self._holding = False
         self._closing = False
         self._paused = False
         self._close_deadline: Deadline | None = None
@@ -267,6 +272,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause)
         content_type = b"application/json" if body.startswith(b"{") else b"text/plain; charset=utf-8"
         headers = b"".join(b"%b: %b\r\n" % header for header in self._server_state.default_headers)
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            headers += b"retry-after: %d\r\n" % RETRY_AFTER_S
         self._transport.write(
             b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
             % (status, status.phrase.encode(), headers, content_type, len(body), body)
@@ -315,6 +322,7 @@ class WebSocketProtocol(asyncio.Protocol):
         for frame in parser.events_received():
             if isinstance(frame, Frame) and not self._closing:
                 self._on_frame(frame)
+        self._hold_unfinished(parser)
         writes = b"".join(parser.data_to_send())  # pongs and close frames
         if writes and not (self._paused and parser.close_sent is None):
             # Without this check, pongs to a client that does not read would accumulate.
@@ -336,7 +344,27 @@ class WebSocketProtocol(asyncio.Protocol):
                 whole, self._fragments = bytes(self._fragments), None
                 self._deliver(whole, text=self._fragments_are_text)
 
+    def _hold_unfinished(self, parser: Protocol) -> None:
+        size_bytes = len(parser.reader.buffer) + len(self._fragments or b"")
+        if size_bytes > _SMALL_BYTES and not self._closing:
+            self._holding = True
+            self.engine.unfinished.hold(self, size_bytes)
+        else:
+            self._release_unfinished()
+
+    def _release_unfinished(self) -> None:
+        if self._holding:
+            self._holding = False
+            self.engine.unfinished.release(self)
+
+    def give_up_input(self, error: RemoteError) -> None:
+        """See `unfinished.Sender`."""
+        self._holding = False
+        self._fragments = None
+        self._fail(CloseCode.POLICY_VIOLATION, error)
+
     def _deliver(self, payload: bytes, *, text: bool) -> None:
+        self._release_unfinished()
         connection = self._connection
         if connection is None:
             return
@@ -370,6 +398,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _end(self, error: RemoteError | None, *, failed: bool) -> None:
         """Notify the connection, once, that this websocket has ended."""
+        self._release_unfinished()
         connection, self._connection = self._connection, None
         if connection is None:
             return

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from roomcast.realtime import EncodedEvent, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
+from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.transports.polling import PollingTransport
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_refusals import RequestRefused
 from support.virtual_time import run_in_virtual_time
 
 
@@ -330,3 +335,130 @@ async def test_waiting_events_are_not_handled_after_the_server_stops(peer: Any, 
     await settle()
     assert begun == [1]
     assert not server.engine.tasks
+
+
+# -- what a client may leave unfinished -------------------------------------------------------------------------------
+
+HEADER = '52-["upload",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
+
+
+def upload_server(**options: Any) -> tuple[Server, list[int]]:
+    server = Server(ServerOptions(**options))
+    sizes: list[int] = []
+
+    @server.event
+    def upload(sid: str, first: bytes, second: bytes) -> None:
+        sizes.append(len(first) + len(second))
+
+    return server, sizes
+
+
+async def test_incomplete_binary_packets_of_all_clients_share_a_budget_and_the_oldest_is_closed(peer: Any) -> None:
+    server, sizes = upload_server(unfinished_limit_bytes=5_000_000)
+    clients = [peer(server) for _ in range(20)]
+    for client in clients:
+        await client.enter()
+        client.say("4" + HEADER, b"x" * 1_000_000)
+        assert server.engine.unfinished.size_bytes <= 5_000_000
+    assert [client.transport.closed for client in clients] == [Reason.PARSE_ERROR] * 16 + [None] * 4
+    clients[-1].say(b"y")
+    assert sizes == [1_000_001]
+    for client in clients:
+        client.connection.abort(Reason.TRANSPORT_CLOSE)
+    assert server.engine.unfinished.size_bytes == 0
+
+
+def test_a_client_that_does_not_send_its_attachments_is_closed_at_the_deadline(peer: Any, recording: Any) -> None:
+    async def main() -> None:
+        server, sizes = upload_server(unfinished_timeout_s=10, ping_interval_s=1000)
+        stalled, slow = peer(server), peer(server)
+        for client in (stalled, slow):
+            await client.enter()
+            client.say("4" + HEADER, b"x")
+        await asyncio.sleep(9.9)
+        assert stalled.transport.closed is None
+        slow.say(b"y")
+        await asyncio.sleep(1)
+        assert stalled.transport.closed is Reason.PARSE_ERROR
+        slow.say("4" + HEADER)
+        await asyncio.sleep(9)
+        slow.say(b"x", b"y")
+        assert sizes == [2, 2]
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
+
+
+async def test_attachments_of_an_event_without_a_handler_are_not_held(peer: Any) -> None:
+    server, sizes = upload_server()
+    client = peer(server)
+    await client.enter()
+    client.say("4" + HEADER.replace("upload", "other"), b"x" * 1_000_000)
+    assert server.engine.unfinished.size_bytes == 0
+    client.say(b"y", "4" + HEADER, b"x", b"y")
+    assert sizes == [2]
+
+
+POLLING = Handshake(
+    headers=Headers([(b"host", b"x")]),
+    address="192.0.2.1",
+    query_string="EIO=4&transport=polling",
+    time=0.0,
+    transport=TransportName.POLLING,
+    path="/socket.io/",
+)
+
+
+@pytest.mark.parametrize("says", [[], ["2"], ["44"], ["40nonsense"], ["40", "40"]])
+def test_a_polling_session_ends_at_the_connect_deadline_whatever_it_sends(says: list[str]) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(connect_timeout_s=12))
+
+        @server.event
+        def connect(sid: str, environ: Any) -> bool:
+            return False
+
+        transport = PollingTransport()
+        connection = server.engine.open(POLLING, transport.bind)
+        for data in says:
+            with suppress(RequestRefused):
+                connection.session.post_started(server.engine.now())
+                connection.apply(connection.session.post_received(data.encode(), server.engine.now()))
+            await asyncio.sleep(5)
+        await asyncio.sleep(12.5 - 5 * len(says))
+        assert server.connections == 0
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
+
+
+def test_refused_connects_do_not_extend_the_connect_deadline(peer: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(connect_timeout_s=12))
+
+        @server.event
+        def connect(sid: str, environ: Any) -> bool:
+            return False
+
+        client = peer(server)
+        for _ in range(4):
+            client.say("40")
+            await asyncio.sleep(4)
+        assert client.transport.closed is Reason.CONNECT_TIMEOUT
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
+
+
+async def test_sessions_without_a_namespace_take_at_most_a_quarter_of_the_connections(peer: Any) -> None:
+    server = Server(ServerOptions(max_connections=8))
+    first, second = peer(server), peer(server)
+    assert server.engine.full
+    await first.enter()
+    assert not server.engine.full
+    third = peer(server)
+    assert server.engine.full
+    third.connection.abort(Reason.TRANSPORT_CLOSE)
+    assert not server.engine.full
+    await second.enter()
+    assert not server.engine.unconnected

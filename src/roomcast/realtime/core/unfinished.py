@@ -1,0 +1,77 @@
+"""The memory of what clients have begun to send and not finished: attachments, websocket messages, bodies of posts.
+
+All connections of a server share one budget. Beyond it, the input that was begun first is given up, since it belongs
+to a client that sends slowly or not at all. Input that is not finished in time is given up too.
+
+Layer: realtime.core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from roomcast.realtime.core.timers import TimerWheel
+from roomcast.wire.errors import Fault, RemoteError
+
+
+class Sender(Protocol):
+    """What receives the input: a connection, a websocket, a post. One input at a time."""
+
+    def give_up_input(self, error: RemoteError) -> None:
+        """Drop what was received, and close the connection."""
+
+
+@dataclass(slots=True)
+class _Input:
+    size_bytes: int
+    due: float
+
+
+class UnfinishedInput:
+    """The unfinished input of one server.
+
+    Args:
+        wheel: Runs the deadline.
+        limit_bytes: Maximum total size.
+        timeout_s: Time limit from the first `hold` to `release`.
+    """
+
+    def __init__(self, wheel: TimerWheel, limit_bytes: int, timeout_s: float) -> None:
+        self._wheel = wheel
+        self._limit_bytes = limit_bytes
+        self._timeout_s = timeout_s
+        self._inputs: dict[Sender, _Input] = {}  # the first was begun first
+        self._deadline = wheel.deadline(self._give_up_late)
+        self.size_bytes = 0
+
+    def hold(self, sender: Sender, size_bytes: int) -> None:
+        """Set the size of a sender's unfinished input; gives up the oldest input if all together exceed the limit."""
+        held = self._inputs.get(sender)
+        if held is None:
+            held = self._inputs[sender] = _Input(0, self._wheel.now() + self._timeout_s)
+            if not self._deadline.armed:
+                self._deadline.arm(self._timeout_s)
+        self.size_bytes += size_bytes - held.size_bytes
+        held.size_bytes = size_bytes
+        while self.size_bytes > self._limit_bytes:
+            self._give_up_first(f"the unfinished input of all clients exceeds {self._limit_bytes} bytes")
+
+    def release(self, sender: Sender) -> None:
+        """The input is complete, or its connection has closed. Harmless if there is none."""
+        held = self._inputs.pop(sender, None)
+        if held is not None:
+            self.size_bytes -= held.size_bytes
+
+    def _give_up_first(self, cause: str) -> None:
+        sender = next(iter(self._inputs))
+        self.release(sender)
+        sender.give_up_input(RemoteError(Fault.UNFINISHED, cause))
+
+    def _give_up_late(self) -> None:
+        while self._inputs:
+            wait_s = next(iter(self._inputs.values())).due - self._wheel.now()
+            if wait_s > 0:
+                self._deadline.arm(wait_s)
+                return
+            self._give_up_first(f"a message or packet is incomplete after {self._timeout_s} s")
