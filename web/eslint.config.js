@@ -7,7 +7,7 @@ import tseslint from 'typescript-eslint';
 
 export default defineConfig(
   // guide/ is a literal copy of the reference guide's code; generated/ is generated from the Python models.
-  globalIgnores(['**/node_modules', '**/dist', 'guide', 'packages/client/src/generated']),
+  globalIgnores(['**/node_modules', '**/dist', 'guide', '**/generated']),
   eslint.configs.recommended,
   {
     files: ['**/*.{ts,tsx}'],

@@ -1,7 +1,8 @@
 /**
- * Generates packages/client/src/generated/contract.ts from the Python models of the contract.
+ * Generates from the Python models of the contract:
+ * packages/client/src/generated/contract.ts, the types; apps/chat/src/generated/rules.ts, the rules for texts of users.
  *
- * `--check` writes nothing and fails if the file is outdated. PYTHON sets the interpreter; default: the checkout's .venv.
+ * `--check` writes nothing and fails if a file is outdated. PYTHON sets the interpreter; default: the checkout's .venv.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,7 +10,8 @@ import { dirname, resolve } from 'node:path';
 import { compile } from 'json-schema-to-typescript';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-const TARGET = resolve(import.meta.dirname, '../packages/client/src/generated/contract.ts');
+const TYPES = resolve(import.meta.dirname, '../packages/client/src/generated/contract.ts');
+const RULES = resolve(import.meta.dirname, '../apps/chat/src/generated/rules.ts');
 const BANNER = '// Generated from src/roomcast/contract by `npm run generate`. Do not edit.';
 const PYTHON = process.env['PYTHON'] ?? resolve(ROOT, '.venv/bin/python');
 
@@ -41,18 +43,40 @@ const root = {
   properties: Object.fromEntries(Object.keys(definitions).map((name) => [name, { $ref: `#/$defs/${name}` }])),
   $defs: definitions,
 };
-const source = await compile(/** @type {any} */ (root), 'Contract', {
+const types = await compile(/** @type {any} */ (root), 'Contract', {
   additionalProperties: false,
   bannerComment: BANNER,
   style: { singleQuote: true, printWidth: 120 },
 });
 
-if (process.argv.includes('--check')) {
-  if (readFileSync(TARGET, 'utf8') !== source) {
-    console.error('contract.ts is outdated: the Python models changed. Run `npm run generate` in web/ and commit it.');
+const { SendMessage, CreateChat } = schema.$defs;
+const texts = {
+  content: SendMessage.properties.content,
+  title: CreateChat.properties.title.anyOf[0],
+  userId: SendMessage.properties.userId.anyOf[0],
+};
+const rules = [
+  `${BANNER}\n\n/** Maximum length in code points, and pattern of a valid text. */\nexport const rules = {\n`,
+  ...Object.entries(texts).map(
+    ([name, { maxLength, pattern }]) =>
+      `  ${name}: {\n    maxLength: ${maxLength},\n    pattern: /${pattern}/u,\n  },\n`,
+  ),
+  '};\n',
+].join('');
+
+/**
+ * @param {string} target - Path of a generated file.
+ * @param {string} source - Its content.
+ */
+function put(target, source) {
+  if (!process.argv.includes('--check')) {
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, source);
+  } else if (readFileSync(target, 'utf8') !== source) {
+    console.error(`${target} is outdated: the Python models changed. Run \`npm run generate\` in web/ and commit it.`);
     process.exitCode = 1;
   }
-} else {
-  mkdirSync(dirname(TARGET), { recursive: true });
-  writeFileSync(TARGET, source);
 }
+
+put(TYPES, types);
+put(RULES, rules);

@@ -29,7 +29,7 @@ from roomcast.contract import rest
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
 from roomcast.contract.model import Output
-from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, UserId
+from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, NewUserId, UserId
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId)
 
 
 @router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
-async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
+async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: NewUserId) -> Response:
     """Add a member. Every member may do this; adding an existing member changes nothing."""
     await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
     return Response(status_code=204)

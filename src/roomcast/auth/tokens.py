@@ -17,7 +17,7 @@ from typing import Any, Final
 import jwt
 from pydantic import TypeAdapter, ValidationError
 
-from roomcast.contract.text import UserId
+from roomcast.contract.text import NewUserId
 
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "roomcast"
@@ -29,7 +29,7 @@ MIN_SECRET_BYTES: Final = 32
 #: Well above the length of issued tokens. Longer tokens are rejected without being parsed.
 MAX_TOKEN_CHARS: Final = 4_096
 
-_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
+_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.model import Output, Payload
-from roomcast.contract.text import ChatId, Epoch, Seq, UserId
+from roomcast.contract.text import ChatId, Epoch, NewUserId, Seq, UserId
 
 _T = TypeVar("_T")
 
@@ -55,7 +55,7 @@ SetTypingPayload = ChatId | SetTyping
 _JOIN: Final = TypeAdapter(JoinChat)
 _LEAVE: Final = TypeAdapter(LeaveChat)
 _TYPING: Final = TypeAdapter(SetTyping)
-_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
+_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
 
 
 def parse_join_chat(payload: object) -> JoinChat:

@@ -13,7 +13,17 @@ from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import LastMessage, Message, Role
 from roomcast.contract.model import Input, Output
-from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, Title, UserId
+from roomcast.contract.text import (
+    ChatId,
+    ClientMsgId,
+    Epoch,
+    NewContent,
+    NewTitle,
+    NewUserId,
+    Seq,
+    Timestamp,
+    UserId,
+)
 
 MAX_MEMBERS_AT_CREATION = 256
 #: Maximum number of admissions in one request of a gateway.
@@ -32,9 +42,9 @@ class SendMessage(Input):
 
     chat_id: ChatId
     role: Role
-    content: Content
+    content: NewContent
     client_msg_id: ClientMsgId | None = None
-    user_id: UserId | None = None
+    user_id: NewUserId | None = None
 
 
 class CreateChat(Input):
@@ -46,8 +56,8 @@ class CreateChat(Input):
     """
 
     id: ChatId | None = None
-    title: Title | None = None
-    members: Annotated[list[UserId], Field(default_factory=list, max_length=MAX_MEMBERS_AT_CREATION)]
+    title: NewTitle | None = None
+    members: Annotated[list[NewUserId], Field(default_factory=list, max_length=MAX_MEMBERS_AT_CREATION)]
 
 
 class Chat(Output):

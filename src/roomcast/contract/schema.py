@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 
 from roomcast.contract import errors, events, gateway, rest
 from roomcast.contract.model import Input, Output, Payload
-from roomcast.contract.text import UserId
+from roomcast.contract.text import NewUserId
 
 
 class ServerToClientEvents(Output):
@@ -34,7 +34,7 @@ class ServerToClientEvents(Output):
 class ClientToServerEvents(Payload):
     """Name and single argument of each event that a client sends, except ``ping``, which has no argument."""
 
-    join_user: UserId = Field(alias="join-user")
+    join_user: NewUserId = Field(alias="join-user")
     join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
     leave_chat: gateway.LeaveChatPayload = Field(alias="leave-chat")
     typing: gateway.SetTypingPayload

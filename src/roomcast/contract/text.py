@@ -11,7 +11,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 MAX_ID_CHARS: Final = 128
 MAX_CONTENT_CHARS: Final = 32_768
@@ -20,14 +28,39 @@ MAX_EPOCH_CHARS: Final = 64
 #: JavaScript's ``Number.MAX_SAFE_INTEGER``.
 MAX_SEQ: Final = 2**53 - 1
 
-# Excludes control characters, and the two separators that end a line in JavaScript and in some logs.
-_PRINTABLE: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+# Control characters, and the two separators that end a line in JavaScript and in some logs.
+_CONTROL: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_PRINTABLE: Final = f"[^{_CONTROL}]"
+# Other characters that show nothing on their own: Unicode's White_Space and Default_Ignorable_Code_Point, the blank
+# Braille pattern (U+2800), the annotation characters (U+FFF9 to U+FFFB), the null notehead (U+1D159).
+_BLANK: Final = (
+    r"\u0020\u00a0\u00ad\u034f\u061c\u115f-\u1160\u1680\u17b4-\u17b5\u180b-\u180f\u2000-\u200f\u202a-\u202f\u205f-\u206f"
+    r"\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\u{1bca0}-\u{1bca3}\u{1d159}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}"
+)
+_VISIBLE: Final = f"[^{_CONTROL}{_BLANK}]"
+_VISIBLE_TEXT: Final = TypeAdapter(Annotated[str, StringConstraints(pattern=_VISIBLE)])
 
 
 def _no_dot_segment(value: str) -> str:
     """Reject ids that URL clients resolve as dot segments, which would make the chat unreachable."""
     if value in {".", ".."}:
         raise ValueError('must not be "." or ".."')
+    return value
+
+
+def has_visible_character(value: str) -> bool:
+    """Whether a text shows anything, alone on a line. Lone surrogates count as blank."""
+    try:
+        _VISIBLE_TEXT.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _visible(value: str) -> str:
+    if not has_visible_character(value):
+        raise ValueError("must contain a visible character")
     return value
 
 
@@ -44,6 +77,13 @@ UserId = Annotated[
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
 ]
 
+#: Id of a user in a request. Stored ids may be blank, since earlier versions accepted them.
+NewUserId = Annotated[
+    UserId,
+    AfterValidator(_visible),
+    Field(json_schema_extra={"pattern": f"^[{_BLANK}]*{_VISIBLE}{_PRINTABLE}*$"}),
+]
+
 #: Idempotency key of a message, chosen by the sender. A repeat in the same chat returns the first result.
 ClientMsgId = Annotated[
     str,
@@ -56,8 +96,21 @@ Content = Annotated[
     StringConstraints(strict=True, min_length=1, max_length=MAX_CONTENT_CHARS, pattern=r"^[^\u0000]*$"),
 ]
 
-#: Title of a chat: one line.
-Title = Annotated[str, StringConstraints(strict=True, max_length=MAX_TITLE_CHARS, pattern=f"^{_PRINTABLE}*$")]
+#: Text of a message in a request. Stored texts may be blank, since earlier versions accepted them.
+NewContent = Annotated[
+    Content,
+    AfterValidator(_visible),
+    # The first two classes have no common character, so that no engine backtracks.
+    Field(json_schema_extra={"pattern": rf"^[\u0001-\u001f\u007f-\u009f\u2028\u2029{_BLANK}]*{_VISIBLE}[^\u0000]*$"}),
+]
+
+#: Title of a chat in a request: one line.
+NewTitle = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=MAX_TITLE_CHARS, pattern=f"^{_PRINTABLE}*$"),
+    AfterValidator(_visible),
+    Field(json_schema_extra={"pattern": f"^[{_BLANK}]*{_VISIBLE}{_PRINTABLE}*$"}),
+]
 
 #: Id of a period of the database's history; opaque to clients. A restored database begins a new epoch.
 Epoch = Annotated[

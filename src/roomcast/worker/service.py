@@ -19,7 +19,7 @@ from roomcast.backoff import Backoff
 from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
-from roomcast.contract.text import MAX_CONTENT_CHARS
+from roomcast.contract.text import MAX_CONTENT_CHARS, has_visible_character
 from roomcast.worker.ports import AnswerWriter
 
 logger = logging.getLogger(__name__)
@@ -219,10 +219,10 @@ def to_content(text: str) -> str:
     """An answer as the content of a message: no U+0000, no lone surrogates, at most `MAX_CONTENT_CHARS` characters.
 
     Raises:
-        PermanentFailure: the text is empty or blank.
+        PermanentFailure: the text has no visible character.
     """
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     text = text[:MAX_CONTENT_CHARS]
-    if not text.strip():
+    if not has_visible_character(text):
         raise PermanentFailure("the responder returned no text")
     return text

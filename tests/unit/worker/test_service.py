@@ -14,7 +14,7 @@ from roomcast.chat.ports import Prompt, Responder, SystemClock
 from roomcast.contract.rest import SendMessage
 from roomcast.contract.text import MAX_CONTENT_CHARS
 from roomcast.responders.demo import DemoResponder
-from roomcast.worker.service import Worker, WorkerOptions, to_content
+from roomcast.worker.service import PermanentFailure, Worker, WorkerOptions, to_content
 from support.backend import Backend, open_backend
 
 
@@ -257,3 +257,9 @@ async def test_an_unavailable_database_only_delays_the_answer(
 )
 def test_an_answer_is_converted_to_valid_content(text: str, content: str) -> None:
     assert to_content(text) == content
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\0", "\u200b\ufeff"])
+def test_an_answer_that_shows_nothing_fails(text: str) -> None:
+    with pytest.raises(PermanentFailure):
+        to_content(text)

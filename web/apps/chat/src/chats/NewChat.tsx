@@ -3,8 +3,9 @@ import { type SubmitEvent, type KeyboardEvent, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
+import { rules } from '../generated/rules.ts';
+import { excessLength, toTitle } from '../text/input.ts';
 import { Icon } from '../ui/Icon.tsx';
-import { MAX_TITLE } from './titles.ts';
 
 interface Props {
   /** Creates the chat and opens it; rejects with a `RoomcastError`. */
@@ -18,10 +19,14 @@ type State =
   | { readonly step: 'failed'; readonly error: unknown };
 
 export function NewChat({ onCreate }: Props) {
-  const { chats: words, errors } = useStrings();
+  const { chats: words, conversation, errors } = useStrings();
   const [state, setState] = useState<State>({ step: 'closed' });
   const [title, setTitle] = useState('');
   const opener = useRef<HTMLButtonElement>(null);
+
+  const clean = toTitle(title);
+  const over = excessLength(clean, rules.title);
+  const valid = clean !== '' && over === 0;
 
   function close(): void {
     setState({ step: 'closed' });
@@ -30,8 +35,7 @@ export function NewChat({ onCreate }: Props) {
 
   function onSubmit(event: SubmitEvent): void {
     event.preventDefault();
-    const clean = title.trim().replaceAll(/\p{Cc}/gu, ' ');
-    if (clean === '' || state.step === 'creating') return;
+    if (!valid || state.step === 'creating') return;
     setState({ step: 'creating' });
     onCreate(clean).then(close, (error: unknown) => setState({ step: 'failed', error }));
   }
@@ -65,11 +69,16 @@ export function NewChat({ onCreate }: Props) {
         data-testid="new-chat-title"
         autoFocus
         value={title}
-        maxLength={MAX_TITLE}
+        aria-invalid={over > 0}
         aria-label={words.createTitle}
         placeholder={words.createPlaceholder}
         onChange={(event) => setTitle(event.target.value)}
       />
+      {over > 0 && (
+        <p className="field__error" role="status">
+          {conversation.tooLong(over)}
+        </p>
+      )}
       {state.step === 'failed' && (
         <p className="field__error" role="alert">
           {describeError(state.error, errors)}
@@ -83,7 +92,7 @@ export function NewChat({ onCreate }: Props) {
           type="submit"
           className="button button--primary"
           data-testid="new-chat-submit"
-          disabled={title.trim() === '' || state.step === 'creating'}
+          disabled={!valid || state.step === 'creating'}
         >
           {words.createSubmit}
         </button>

@@ -2,8 +2,9 @@
 import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
+import { rules } from '../generated/rules.ts';
+import { excessLength, toContent } from '../text/input.ts';
 import { Icon } from '../ui/Icon.tsx';
-import { excessLength, toContent } from './content.ts';
 import { useDraft } from './useDraft.ts';
 
 interface Props {
@@ -26,8 +27,8 @@ export function Composer({ userId, chatId, onSend, onTyping }: Props) {
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
-  const over = excessLength(draft);
   const content = toContent(draft);
+  const over = excessLength(content, rules.content);
   const sendable = content !== '' && over === 0;
 
   useLayoutEffect(() => {

@@ -3,10 +3,11 @@ import { type SubmitEvent, useId, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import type { Dictionary } from '../i18n/en.ts';
+import { rules } from '../generated/rules.ts';
 import { LanguageSwitch } from '../settings/LanguageSwitch.tsx';
 import { ThemeSwitch } from '../settings/ThemeSwitch.tsx';
 import { Logo } from '../ui/Logo.tsx';
-import { identity, MAX_NAME, suggestedName, validateName } from './identity.ts';
+import { identity, suggestedName, validateName } from './identity.ts';
 import { readSubject } from './token.ts';
 
 /** Signs in with the text of the field. Returns an error message, or null after success. */
@@ -16,7 +17,7 @@ const signInByName: SignIn = (text, words) => {
   const name = text.trim().normalize('NFC');
   const error = validateName(name);
   if (error === 'required') return words.nameRequired;
-  if (error === 'too-long') return words.nameTooLong(MAX_NAME);
+  if (error === 'too-long') return words.nameTooLong(rules.userId.maxLength);
   if (error === 'invalid') return words.nameInvalid;
   identity.setName(name);
   return null;

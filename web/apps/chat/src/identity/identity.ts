@@ -6,8 +6,10 @@
  */
 import { useSyncExternalStore } from 'react';
 
+import { rules } from '../generated/rules.ts';
 import { Listeners } from '../listeners.ts';
 import { perTab, shared } from '../storage/storage.ts';
+import { excessLength, toTitle } from '../text/input.ts';
 import { readSubject } from './token.ts';
 
 export interface Identity {
@@ -15,9 +17,6 @@ export interface Identity {
   /** Access token; null after a sign-in by name. */
   readonly token: string | null;
 }
-
-/** The API's maximum length of a user id, in code points. */
-export const MAX_NAME = 128;
 
 const TOKEN_KEY = 'token';
 const NAME_KEY = 'name';
@@ -78,8 +77,8 @@ export type NameError = 'required' | 'too-long' | 'invalid';
 
 /** Why a trimmed name is invalid; null if it is valid. */
 export function validateName(name: string): NameError | null {
-  if (name === '') return 'required';
-  if (Array.from(name).length > MAX_NAME) return 'too-long';
+  if (toTitle(name) === '') return 'required';
+  if (excessLength(name, rules.userId) > 0) return 'too-long';
   // Characters that the API rejects, and bidirectional control characters, which could disguise a name.
-  return /[\p{Cc}\p{Zl}\p{Zp}\p{Surrogate}\p{Bidi_Control}]/u.test(name) ? 'invalid' : null;
+  return !rules.userId.pattern.test(name) || /[\p{Surrogate}\p{Bidi_Control}]/u.test(name) ? 'invalid' : null;
 }

@@ -27,6 +27,20 @@ test('the field has the focus, and the chat is created with its trimmed title', 
   expect(onCreate.mock.calls).toEqual([['Plans']]);
 });
 
+test('a title has as many characters as on the server, of which one is visible', () => {
+  const onCreate = vi.fn(() => new Promise<void>(() => undefined));
+  open(onCreate);
+  submit('\u200b\u3164');
+  expect(screen.getByTestId<HTMLButtonElement>('new-chat-submit').disabled).toBe(true);
+  submit('😀'.repeat(202));
+  expect(screen.getByRole('status').textContent).toBe('2 characters too many');
+  fireEvent.submit(title());
+  expect(onCreate).not.toHaveBeenCalled();
+  const longest = '😀'.repeat(200);
+  submit(` ${longest} `);
+  expect(onCreate).toHaveBeenCalledExactlyOnceWith(longest);
+});
+
 test('a second submit during the request creates no second chat', () => {
   const onCreate = vi.fn(() => new Promise<void>(() => undefined));
   open(onCreate);

@@ -2,8 +2,9 @@ import { cleanup, createEvent, fireEvent, render, screen } from '@testing-librar
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { Composer } from '../../src/conversation/Composer.tsx';
-import { MAX_CONTENT } from '../../src/conversation/content.ts';
+import { rules } from '../../src/generated/rules.ts';
 
+const MAX = rules.content.maxLength;
 const field = () => screen.getByTestId<HTMLTextAreaElement>('composer');
 const send = () => screen.getByTestId<HTMLButtonElement>('send');
 const type = (value: string) => fireEvent.change(field(), { target: { value } });
@@ -59,19 +60,30 @@ test.each([
 test('blank text cannot be sent', () => {
   const { onSend } = show();
   expect(send().disabled).toBe(true);
-  type(' \n ');
-  expect(send().disabled).toBe(true);
+  for (const blank of [' \n ', '\u200b', '\u3164\u2060', ' '.repeat(MAX + 1)]) {
+    type(blank);
+    expect(send().disabled).toBe(true);
+    expect(field().getAttribute('aria-invalid')).toBe('false');
+  }
   fireEvent.keyDown(field(), { key: 'Enter' });
   expect(onSend).not.toHaveBeenCalled();
 });
 
 test('text that is too long is kept, and the excess is shown', () => {
   const { onSend } = show();
-  type('a'.repeat(MAX_CONTENT + 3));
+  type(`  ${'a'.repeat(MAX + 3)}\n`);
   fireEvent.keyDown(field(), { key: 'Enter' });
   expect(onSend).not.toHaveBeenCalled();
   expect(field().getAttribute('aria-invalid')).toBe('true');
   expect(screen.getByRole('status').textContent).toContain('3');
+});
+
+test('the length is that of the text to send: trimmed, in code points', () => {
+  const { onSend } = show();
+  const longest = '😀'.repeat(MAX);
+  type(` ${longest}\n\n`);
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend.mock.calls).toEqual([[longest]]);
 });
 
 test('the button sends too, and focuses the field', () => {

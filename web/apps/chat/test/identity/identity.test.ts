@@ -39,17 +39,26 @@ test('a token defines the user id and is not written to the shared storage', () 
   expect(identity.get()?.token).toBeNull();
 });
 
-test.each(['', 'a.b', 'a.b.c', `a.${encode('x')}.c`, tokenOf({}), tokenOf({ sub: '' }), tokenOf({ sub: 1 })])(
-  '%j is not a token',
-  (text) => {
-    expect(readSubject(text)).toBeNull();
-  },
-);
+test.each([
+  '',
+  'a.b',
+  'a.b.c',
+  `a.${encode('x')}.c`,
+  tokenOf({}),
+  tokenOf({ sub: '' }),
+  tokenOf({ sub: '\u200b' }),
+  tokenOf({ sub: 'a\ud800' }),
+  tokenOf({ sub: 1 }),
+])('%j is not a token', (text) => {
+  expect(readSubject(text)).toBeNull();
+});
 
 test.each([
   ['Ada', null],
   ['小美 👩‍💻', null],
   ['', 'required'],
+  ['\u2800\u200b', 'required'],
+  ['a\u2028b', 'invalid'],
   ['a'.repeat(128), null],
   ['😀'.repeat(129), 'too-long'],
   ['a\nb', 'invalid'],
