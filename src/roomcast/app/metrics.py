@@ -70,6 +70,8 @@ def log_families(log: RedisEventLog) -> Iterator[Family]:
     failures = {outcome.name: outcome.failures for outcome in (log.appends, log.reads, log.live_feed)}
     yield Family("log_failures", "Failed uses of Redis by the log.", "counter", failures, "use")
     yield Family("log_appended", "Entries appended to logs.", "counter", counters.appended)
+    unstored = "Entries published without being stored, because Redis refuses writes."
+    yield Family("log_unstored", unstored, "counter", counters.unstored)
     yield Family("log_gaps", "Appends that found a gap or no log.", "counter", counters.gaps)
     yield Family("log_replays", "Reads that returned every requested entry.", "counter", counters.replays)
     yield Family("log_refused_replays", "Reads that the log could not serve.", "counter", counters.refused_replays)

@@ -1,9 +1,9 @@
 """Publishes committed events to the log, in order and without loss.
 
 A write offers its events right after the commit, and the relay appends them at once. This fails if the log is absent,
-lacks earlier events or is unreachable, or if the process dies after the commit. The outbox marks then show which chats
-have unpublished events, and the relay reads these events from the events table. Each chat has at most one task, and
-chats do not wait for each other.
+lacks earlier events, is unreachable or refuses to store them, or if the process dies after the commit. The outbox marks
+then show which chats have unpublished events, and the relay reads these events from the events table. Each chat has at
+most one task, and chats do not wait for each other.
 
 Layer: chat. Source: docs/design.md, "The log".
 """
@@ -16,11 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from roomcast.backoff import Backoff
+from roomcast.backoff import Backoff, should_log
 from roomcast.chat.encoding import log_entry
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ChatPosition, StoredEvent
-from roomcast.chat.ports import Appended, ChatStore, EventLog, Gap, Head, LogUnavailable
+from roomcast.chat.ports import Appended, ChatStore, EventLog, Gap, Head, LogNotStored, LogUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Relay:
                 waiters, queue.waiters = queue.waiters, []
                 done = False
                 try:
-                    done = await self._publish(chat_id, [] if catch_up else events)
+                    done = await self._publish(chat_id, events, catch_up=catch_up)
                 finally:
                     _resolve(waiters, done=done)
         finally:
@@ -221,19 +221,21 @@ class Relay:
             del self._queues[chat_id]
             _resolve(queue.waiters, done=False)
 
-    async def _publish(self, chat_id: str, events: Sequence[StoredEvent]) -> bool:
-        """Append ``events``, or all missing events if the log has a gap.
+    async def _publish(self, chat_id: str, events: Sequence[StoredEvent], *, catch_up: bool) -> bool:
+        """Append ``events``, and all missing events if the log has a gap or ``catch_up`` is set.
 
         Returns whether the log is up to date; if not, a sweep is requested.
         """
         try:
             head = await self._append(chat_id, events)
-            if head is None:
+            if head is None or catch_up:
                 head = await self._catch_up(chat_id)
                 self.counters.caught_up += 1
         except (LogUnavailable, StoreUnavailable) as error:
             self.counters.deferred += 1
-            logger.warning("publishing is deferred: %s", error, extra={"chat_id": chat_id})
+            if should_log(self.counters.deferred):
+                facts = {"chat_id": chat_id, "count": self.counters.deferred}
+                logger.warning("publishing is deferred: %s", error, extra=facts)
         except Exception:
             # The outbox marks remain, so a sweep retries the chat.
             logger.exception("publishing failed", extra={"chat_id": chat_id})
@@ -273,13 +275,21 @@ class Relay:
         while gaps <= self._options.max_gaps:
             if head is None:
                 head = await self._seed(chat_id)
-            events, _ = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
+            events, newest = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
             if head.epoch != self._store.epoch:
                 head, gaps = await self._seed(chat_id), gaps + 1
                 continue
             if not events:
                 return head
-            match await self._log.append(chat_id, head.epoch, [log_entry(event) for event in events]):
+            try:
+                outcome = await self._log.append(chat_id, head.epoch, [log_entry(event) for event in events])
+            except LogNotStored:
+                if events[-1].seq < newest:
+                    # The log does not advance, and feeds wait for the newest events.
+                    recent = await self._store.recent_events(chat_id, self._options.batch_entries)
+                    await self._log.append(chat_id, head.epoch, [log_entry(event) for event in recent])
+                raise
+            match outcome:
                 case Appended(head=appended):
                     head, gaps = appended, 0
                 case Gap(head=found):

@@ -94,8 +94,10 @@ class Subscription(Protocol):
 class EventLog(Protocol):
     """The ordered log of every chat and its live feed: a bounded, rebuildable cache of the events table.
 
-    Order: a sink receives a chat's entries in seq order, each at most once per subscription. It may miss entries when
-    the engine loses its connection. The seqs then have a gap, and the subscriber reads the missed entries from the log.
+    Order: a sink receives a chat's entries in seq order, and may receive an entry again when a log is rebuilt. It may
+    miss entries when the engine loses its connection. The seqs then have a gap, and the subscriber reads the missed
+    entries from the log. While the engine does not store entries (`LogNotStored`), the entries of several publishers
+    may arrive in another order.
     Size: the engine may trim a log's oldest entries or drop a whole log. A read then returns `CannotReplay`, never a
     partial replay.
     """
@@ -106,6 +108,10 @@ class EventLog(Protocol):
         ``entries`` must be contiguous and not empty. Entries at or below the log's end are skipped. An absent log
         accepts only entries that start at seq 1; use ``seed`` otherwise. A log of another epoch accepts no entries,
         since its epoch may be newer than the caller's.
+
+        Raises:
+            LogUnavailable: the engine is unreachable.
+            LogNotStored: the entries were only published.
         """
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
@@ -114,6 +120,10 @@ class EventLog(Protocol):
         ``entries`` are the newest events, contiguous, ending at ``head.seq``. If they are empty, the log can only
         replay events after ``head.seq``. A log of the same epoch is extended if it ends before ``head.seq``, and left
         unchanged otherwise. Returns the head after the call.
+
+        Raises:
+            LogUnavailable: the engine is unreachable.
+            LogNotStored: the entries were only published.
         """
 
     async def head(self, chat_id: str) -> Head | None:
@@ -148,3 +158,10 @@ class EventLog(Protocol):
 
 class LogUnavailable(Exception):
     """The log's engine is unreachable. Messages are still accepted, since the database suffices; joins are rejected."""
+
+
+class LogNotStored(LogUnavailable):
+    """The engine has published the entries and refused to store them, for example because its memory is full.
+
+    Subscribers received the entries unless they miss earlier ones. Append them again later.
+    """

@@ -19,7 +19,8 @@ class RedisLogCounters:
     """Totals since the start, and the latest lag.
 
     Attributes:
-        appended: Entries in successful appends and seeds.
+        appended: Entries that appends and seeds have stored.
+        unstored: Entries that were only published, because Redis refused to store them.
         gaps: Appends that found a gap or no log.
         replays: Successful reads.
         refused_replays: Reads that the log could not serve.
@@ -34,6 +35,7 @@ class RedisLogCounters:
     """
 
     appended: int = 0
+    unstored: int = 0
     gaps: int = 0
     replays: int = 0
     refused_replays: int = 0

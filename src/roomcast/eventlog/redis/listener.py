@@ -21,7 +21,7 @@ from roomcast.backoff import Backoff, jittered
 from roomcast.eventlog.redis.counters import RedisLogCounters
 from roomcast.eventlog.redis.keys import canary_channel
 from roomcast.eventlog.redis.options import RedisLogOptions
-from roomcast.eventlog.redis.scripts import SIGNAL
+from roomcast.eventlog.redis.scripts import CANARY
 from roomcast.eventlog.redis.subscriber_connection import Channel, SubscriberConnection
 from roomcast.redis_client import (
     Commands,
@@ -345,7 +345,7 @@ class Listener:
             try:
                 # The canary may wait for other commands of this process. `Commands` limits that wait, which says
                 # nothing about the subscriptions.
-                await self._commands.run(SIGNAL, [subscriber.canary], [echo.nonce])
+                await self._commands.run(CANARY, [subscriber.canary], [echo.nonce])
             except RedisUnavailable as error:
                 # This says nothing about the subscriptions, and this connection has answered the PING.
                 self.live_feed.fail(error)

@@ -10,7 +10,7 @@ Layer: eventlog. Source: docs/design.md, "The log".
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,6 +23,7 @@ from roomcast.chat.ports import (
     Gap,
     Head,
     LogEntry,
+    LogNotStored,
     LogUnavailable,
     Replay,
     SignalSink,
@@ -47,6 +48,9 @@ from roomcast.redis_client import Commands, Outcome, RedisOptions, RedisUnavaila
 
 logger = logging.getLogger(__name__)
 
+# The first element of the answers of ``lua/extend.lua``; otherwise the entries are stored.
+_GAP: Final = 0
+_REFUSED: Final = 2
 #: No chat has this id: `reachable` reads the head of a log that does not exist.
 _NO_CHAT: Final = "."
 
@@ -60,26 +64,18 @@ def _as_log_unavailable() -> Iterator[None]:
 
 
 class _Subscription:
-    """One sink of one chat. Drops entries that the sink already has, since a rebuilt log is published again."""
+    """One sink of one chat."""
 
-    __slots__ = ("_channel", "_epoch", "_last", "_log", "_signals", "_sink")
+    __slots__ = ("_channel", "_log", "_signals", "_sink")
 
     def __init__(self, log: RedisEventLog, channel: _ChannelSinks, sink: FeedSink, signals: SignalSink | None) -> None:
         self._log = log
         self._channel = channel
         self._sink: FeedSink | None = sink
         self._signals = signals
-        self._epoch = ""
-        self._last = 0
 
     def take(self, epoch: str, entries: Sequence[LogEntry]) -> None:
-        if epoch == self._epoch:
-            if entries[0].seq <= self._last:
-                entries = [entry for entry in entries if entry.seq > self._last]
-        else:
-            self._epoch = epoch
-        if entries and self._sink is not None:
-            self._last = entries[-1].seq
+        if self._sink is not None:
             self._sink(epoch, entries)
 
     def take_signal(self, payload: bytes) -> None:
@@ -191,27 +187,16 @@ class RedisEventLog:
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
         """See the port."""
-        keys = self._keys(chat_id)
-        last = 0
-        for first_seq, records in self._batches(entries):
-            answer = await self._write(scripts.APPEND, keys, epoch, first_seq, records)
-            if answer[0] != 1:
-                self.counters.gaps += 1
-                return Gap(Head(epoch, answer[1]) if len(answer) > 1 else None)
-            last = answer[1]
-            self.counters.appended += len(records)
-        return Appended(Head(epoch, last))
+        outcome, *last = await self._write(scripts.APPEND, chat_id, epoch, self._batches(entries))
+        if outcome == _GAP:
+            self.counters.gaps += 1
+            return Gap(Head(epoch, last[0]) if last else None)
+        return Appended(Head(epoch, last[0]))
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
         """See the port."""
-        keys = self._keys(chat_id)
-        if not entries:
-            (last,) = await self._write(scripts.SEED, keys, head.epoch, head.seq + 1, [])
-            return Head(head.epoch, last)
-        last = 0
-        for first_seq, records in self._batches(entries):
-            (last,) = await self._write(scripts.SEED, keys, head.epoch, first_seq, records)
-            self.counters.appended += len(records)
+        batches = self._batches(entries) if entries else [(head.seq + 1, [])]
+        _, last = await self._write(scripts.SEED, chat_id, head.epoch, batches)
         return Head(head.epoch, last)
 
     async def head(self, chat_id: str) -> Head | None:
@@ -225,6 +210,10 @@ class RedisEventLog:
         entries: tuple[LogEntry, ...] | None = None
         if head is not None and len(answer) > 2:  # noqa: PLR2004 - epoch, last, then records
             entries = self._decode(answer[2], after + 1)
+            if entries is None:
+                # Another client wrote to the log: without it, the relay writes a new one.
+                await self._run(self.reads, scripts.DISCARD, self._keys(chat_id)[:2], [])
+                head = None
         if head is None or entries is None:
             self.counters.refused_replays += 1
             return CannotReplay(head)
@@ -284,25 +273,42 @@ class RedisEventLog:
             size += len(record)
         yield first_seq, records
 
-    async def _write(self, script: Script, keys: ChatKeys, epoch: str, first_seq: int, records: Sequence[bytes]) -> Any:
+    async def _write(
+        self, script: Script, chat_id: str, epoch: str, batches: Iterable[tuple[int, list[bytes]]]
+    ) -> Sequence[Any]:
+        """Run a script of ``lua/extend.lua`` for each batch, until one finds a gap. Return its last answer."""
         options = self._options
-        bounds = (options.max_entries, options.max_bytes, self._ttl_ms)
-        args: list[str | bytes | float] = [keys.channel, encode_epoch(epoch), *bounds, first_seq, *records]
-        return await self._run(self.appends, script, keys[:2], args)
+        bounds = (encode_epoch(epoch), options.max_entries, options.max_bytes, self._ttl_ms)
+        answer: Sequence[Any] = ()
+        refusal: RedisUnavailable | None = None
+        for first_seq, records in batches:
+            answer = await self._run(self.appends, script, self._keys(chat_id), (*bounds, first_seq, *records))
+            if answer[0] == _GAP:
+                break
+            if answer[0] == _REFUSED:
+                refusal = RedisUnavailable.of_reply(answer[1].decode(errors="replace"))
+                self.counters.unstored += len(records)
+            else:
+                self.counters.appended += len(records)
+        if refusal is not None:
+            self.appends.fail(refusal)
+            raise LogNotStored(str(refusal)) from refusal
+        self.appends.succeed()
+        return answer
 
     async def _read(self, script: Script, chat_id: str, *args: str | bytes | float) -> Any:
-        return await self._run(self.reads, script, self._keys(chat_id)[:2], [self._ttl_ms, *args])
+        answer = await self._run(self.reads, script, self._keys(chat_id)[:2], [self._ttl_ms, *args])
+        self.reads.succeed()
+        return answer
 
     async def _run(
         self, outcome: Outcome, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
     ) -> Any:
         try:
-            answer = await self._commands.run(script, keys, args)
+            return await self._commands.run(script, keys, args)
         except RedisUnavailable as error:
             outcome.fail(error)
             raise LogUnavailable(str(error)) from error
-        outcome.succeed()
-        return answer
 
     def _read_head(self, answer: Sequence[Any]) -> Head | None:
         if not answer:

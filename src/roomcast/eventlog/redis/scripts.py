@@ -11,8 +11,10 @@ from roomcast.redis_client import Script, load_script
 
 _PACKAGE: Final = "roomcast.eventlog.redis"
 
-APPEND: Final[Script] = load_script(_PACKAGE, "append", "publishing", "extend")
-SEED: Final[Script] = load_script(_PACKAGE, "seed", "publishing", "extend")
-HEAD: Final[Script] = load_script(_PACKAGE, "head")
-READ: Final[Script] = load_script(_PACKAGE, "read")
+APPEND: Final[Script] = load_script(_PACKAGE, "append", "publishing", "writing", "state", "extend")
+SEED: Final[Script] = load_script(_PACKAGE, "seed", "publishing", "writing", "state", "extend")
+HEAD: Final[Script] = load_script(_PACKAGE, "head", "writing", "state")
+READ: Final[Script] = load_script(_PACKAGE, "read", "writing", "state")
+DISCARD: Final[Script] = load_script(_PACKAGE, "discard", "writing")
 SIGNAL: Final[Script] = load_script(_PACKAGE, "signal", "publishing")
+CANARY: Final[Script] = load_script(_PACKAGE, "canary", "publishing", "writing")

@@ -1,15 +1,13 @@
--- Returns {1, last} after an append; otherwise writes no record and returns {0, last} (a gap) or {0} (no log, or a log
--- of another epoch).
-local last = ending()
-if not last then
-  if FIRST ~= 1 or redis.call('HEXISTS', META, 'epoch') == 1 then
-    return {0}
+local epoch, last, count, bytes = state()
+if epoch == EPOCH then
+  if FIRST <= last + 1 then
+    return extend(last, count, bytes)
   end
-  create(0)
-  last = 0
+  if not REFUSAL then
+    keep(TTL_MS)
+    return {0, last}
+  end
+elseif epoch or (FIRST > 1 and not REFUSAL) then
+  return {0}
 end
-if FIRST > last + 1 then
-  keep()
-  return {0, last}
-end
-return {1, extend(last)}
+return replace(FIRST - 1)

@@ -1,0 +1,2 @@
+-- KEYS  meta, entries
+refused('DEL', KEYS[1], KEYS[2])
