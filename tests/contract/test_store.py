@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -245,7 +245,24 @@ async def test_last_activity_never_decreases(store: ChatStore) -> None:
     await store.append_message(new_message(created_at=START - timedelta(hours=1)))
     chat = await store.chat("c")
     assert chat is not None
-    assert chat.last_activity_at == START
+    assert chat.last_activity_at == START + timedelta(milliseconds=1)
+
+
+async def test_chats_are_listed_by_the_order_of_their_commits_after_the_clock_was_set_back(store: ChatStore) -> None:
+    def before(minutes: int) -> datetime:
+        return START - timedelta(minutes=minutes)
+
+    await store.append_message(new_message("a"))
+    await store.append_message(new_message("b", created_at=before(60)))
+    await store.create_chat(NewChat("d", None, None, before(59), "ann"))
+    await store.create_chat(NewChat("e", None, None, before(58)))
+    event = (await store.append_message(new_message("a", created_at=before(57)))).event
+    chats = await store.chats(9, None, None)
+    assert [chat.id for chat in chats] == ["a", "e", "d", "b"]
+    assert event.created_at == chats[0].last_activity_at  # clients order their list by the time of the announcement
+    assert [chat.id for chat in await store.chats(9, chats[1].position, None)] == ["d", "b"]
+    messages, _ = await store.messages("a", before=None, after=None, limit=9)
+    assert messages[-1].created_at == before(57)
 
 
 async def test_events_are_read_in_pages_with_the_head(store: ChatStore) -> None:

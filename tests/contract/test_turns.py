@@ -66,6 +66,20 @@ async def test_a_claimed_turn_is_not_claimed_again_before_its_lease_ends(store: 
     assert second.claim == TurnClaim(first.claim.turn_id, 2)
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_has_ended(store: Store) -> None:
+    await store.chats.append_message(question())
+    first = await claim_one(store)
+    assert await claim(store, -30) is None  # another worker, whose clock is behind
+    second = await claim_one(store, -3_600)
+    assert second.claim == TurnClaim(first.claim.turn_id, 2)
+
+
+async def test_turns_are_claimed_in_the_order_of_their_commits_after_the_clock_was_set_back(store: Store) -> None:
+    await store.chats.append_message(question("c"))
+    await store.chats.append_message(question("d", created_at=START - timedelta(hours=1)))
+    assert [(await claim_one(store)).chat_id for _ in range(2)] == ["c", "d"]
+
+
 async def test_an_extended_lease_ends_later(store: Store) -> None:
     await store.chats.append_message(question())
     turn = await claim_one(store)

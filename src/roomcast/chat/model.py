@@ -49,7 +49,7 @@ class StoredChat:
 
     Attributes:
         responder: Name of the responder that answers its USER messages; None if they are not answered.
-        last_activity_at: Time of its last event, or of its creation if it has no events.
+        last_activity_at: Time of its last event, or of its creation if it has no events. Orders the list of chats.
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
     """
@@ -103,6 +103,8 @@ class StoredEvent:
     Attributes:
         epoch: The epoch in which the event was written.
         type: An `EventType`; a plain string if a newer version wrote the event.
+        created_at: Later than all earlier activity in any chat, also after the clock was set back. The payload has the
+            time by the clock.
         payload: The only argument of the emitted Socket.IO event: a JSON object in UTF-8.
         trace: W3C ``traceparent`` of the request that caused the event.
     """

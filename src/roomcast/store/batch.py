@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -32,7 +32,7 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import to_ms
+from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.statements import Changes, LoadedRows, RowKeys, Statements
 from roomcast.store.tables import chats, events, messages, outbox, turns
 
@@ -126,6 +126,7 @@ class _Batch:
         self._members = loaded.members
         self._claims = loaded.claims
         self._additions = loaded.additions
+        self._newest_activity = from_ms(loaded.newest_activity_ms)
 
     def apply(self, command: Command) -> Any:
         """Check one command and record its changes.
@@ -213,7 +214,7 @@ class _Batch:
             del self._claims[new.ends.turn_id]
         queues_turn = new.role == "USER" and chat.responder is not None
         if queues_turn:
-            self._add_turn(message, str(chat.responder))
+            self._add_turn(message, str(chat.responder), event.created_at)
         return Committed(event, created=True, turn_queued=queues_turn)
 
     def _create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
@@ -259,18 +260,26 @@ class _Batch:
             self._additions[keys[user_id]] = self._charged[keys[user_id]] = state
 
     def _add_chat(self, new: NewChat) -> StoredChat:
-        chat = StoredChat(new.id, new.title, new.responder, new.created_at, new.created_at, 0)
+        chat = StoredChat(new.id, new.title, new.responder, new.created_at, self._in_order(new.created_at), 0)
         self._chats[chat.id] = chat
         self._inserts[chats].append(
             {"id": chat.id, "title": chat.title, "responder": chat.responder, "created_at": to_ms(chat.created_at)}
         )
         return chat
 
+    def _in_order(self, at: datetime) -> datetime:
+        """A time that is later than every activity of earlier batches, since chats and turns are ordered by it.
+
+        The clock may have been set back, and the clocks of several processes differ.
+        """
+        return at if at >= self._newest_activity else self._newest_activity + timedelta(milliseconds=1)
+
     def _add_event(
         self, chat: StoredChat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
     ) -> StoredEvent:
         seq = chat.last_seq + 1
-        updated = replace(chat, last_seq=seq, last_activity_at=max(at, chat.last_activity_at))
+        at = max(self._in_order(at), chat.last_activity_at)
+        updated = replace(chat, last_seq=seq, last_activity_at=at)
         self._chats[chat.id] = self._updated_chats[chat.id] = updated
         self._inserts[events].append(
             {
@@ -297,7 +306,7 @@ class _Batch:
         event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
         return self._add_event(chat, event_type, payload, at, trace)
 
-    def _add_turn(self, message: StoredMessage, responder: str) -> None:
+    def _add_turn(self, message: StoredMessage, responder: str, at: datetime) -> None:
         self._inserts[turns].append(
             {
                 "id": new_id(),
@@ -308,7 +317,7 @@ class _Batch:
                 "status": "pending",
                 "generation": 0,
                 "lease_until": 0,
-                "created_at": to_ms(message.created_at),
+                "created_at": to_ms(at),
             }
         )
 

@@ -35,6 +35,7 @@ _CHATS: Final = """
     SELECT id, title, responder, created_at, last_activity_at, last_seq
     FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
+_NEWEST_ACTIVITY: Final = "SELECT max(last_activity_at) AS at FROM chats"
 _TURNS: Final = (
     "SELECT id, generation FROM turns WHERE id = ANY(%s) AND status = 'running' ORDER BY id FOR NO KEY UPDATE"
 )
@@ -90,6 +91,7 @@ class PipelinedStatements:
             with raw.pipeline():
                 epochs = _send(raw, _EPOCHS)
                 chats = _send(raw, _CHATS, keys.chat_ids)
+                newest = _send(raw, _NEWEST_ACTIVITY)
                 claims = _send(raw, _TURNS, keys.turn_ids) if keys.turn_ids else None
                 sent = _send(raw, _SENT, *_columns(keys.message_keys)) if keys.message_keys else None
                 members = _send(raw, _MEMBERS, *_columns(keys.memberships)) if keys.memberships else None
@@ -104,6 +106,7 @@ class PipelinedStatements:
                 members={(row.chat_id, row.user_id) for row in members or ()},
                 claims={row.id: TurnClaim(row.id, row.generation) for row in claims or ()},
                 additions={(row.actor_id, row.user_id): row.full_at for row in additions or ()},
+                newest_activity_ms=next(newest).at or 0,
             )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:

@@ -47,6 +47,7 @@ class LoadedRows:
         members: Existing memberships, as pairs of chat and user.
         claims: Valid claims on running turns, by turn id.
         additions: States of the allowances for additions, by actor and added user.
+        newest_activity_ms: The latest activity in any chat, in Unix milliseconds; 0 if there is no chat.
     """
 
     chats: dict[str, StoredChat] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class LoadedRows:
     members: set[Pair] = field(default_factory=set)
     claims: dict[str, TurnClaim] = field(default_factory=dict)
     additions: dict[Pair, int] = field(default_factory=dict)
+    newest_activity_ms: int = 0
 
 
 class Changes(NamedTuple):
@@ -106,6 +108,7 @@ _UPDATE_CHAT: Final = (
     .where(chats.c.id == bindparam("chat"))
     .values(last_seq=bindparam("seq"), last_activity_at=bindparam("at"))
 )
+_NEWEST_ACTIVITY: Final = select(func.max(chats.c.last_activity_at))
 _DELETE_MEMBER: Final = delete(members).where(
     members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
 )
@@ -149,6 +152,7 @@ class PlainStatements:
             members=_load_members(connection, keys.memberships),
             claims=_load_claims(connection, keys.turn_ids),
             additions=_load_additions(connection, keys.additions),
+            newest_activity_ms=connection.execute(_NEWEST_ACTIVITY).scalar() or 0,
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port

@@ -23,7 +23,13 @@ _earlier = turns.alias("earlier")
 _CLAIMABLE: Final = (
     select(turns.c.id, turns.c.generation, turns.c.responder, turns.c.message_id)
     .where(
-        or_(turns.c.status == "pending", and_(turns.c.status == "running", turns.c.lease_until < bindparam("now"))),
+        or_(
+            turns.c.status == "pending",
+            and_(
+                turns.c.status == "running",
+                or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")),
+            ),
+        ),
         ~exists().where(
             _earlier.c.chat_id == turns.c.chat_id,
             _earlier.c.status.in_(("pending", "running")),
@@ -56,7 +62,9 @@ class SqlTurnStore:
         """See the port."""
 
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
-            found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
+            # No lease can end later than `latest`, unless the clock was set back: clocks differ by less than a lease.
+            latest = lease_until + (lease_until - now)
+            found = connection.execute(_CLAIMABLE, {"now": to_ms(now), "latest": to_ms(latest)}).one_or_none()
             if found is None:
                 return None
             connection.execute(

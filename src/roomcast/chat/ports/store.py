@@ -120,6 +120,7 @@ class TurnStore(Protocol):
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """Claim the oldest turn that is pending or whose lease ended before ``now``, and raise its generation.
 
+        A lease that ends more than two leases after ``now`` is from before a clock was set back, and has ended too.
         A chat never has two claimed turns at once. Returns None if no turn can be claimed.
         """
 
