@@ -234,10 +234,11 @@ async def test_a_listed_chat_has_its_newest_message_whatever_happened_after_it(s
     assert (chat.last_seq, await store.chats(9, None, "ann")) == (4, [chat])
     assert chat.last_message == LastMessage(epoch=store.epoch, seq=3, user_id="bob", time=later)
     # The author of an AI's message is no user.
-    await store.append_message(new_message(created_at=later, role="AI", user_id="bot"))
+    last = START + timedelta(seconds=3)
+    await store.append_message(new_message(created_at=last, role="AI", user_id="bot"))
     chat = await store.chat("c")
     assert chat is not None
-    assert chat.last_message == LastMessage(epoch=store.epoch, seq=5, user_id=None, time=later)
+    assert chat.last_message == LastMessage(epoch=store.epoch, seq=5, user_id=None, time=last)
 
 
 async def test_last_activity_never_decreases(store: ChatStore) -> None:
@@ -259,7 +260,9 @@ async def test_chats_are_listed_by_the_order_of_their_commits_after_the_clock_wa
     event = (await store.append_message(new_message("a", created_at=before(57)))).event
     chats = await store.chats(9, None, None)
     assert [chat.id for chat in chats] == ["a", "e", "d", "b"]
-    assert event.created_at == chats[0].last_activity_at  # clients order their list by the time of the announcement
+    # Clients compare the times of announcements, which are those of the events.
+    assert chats[0].last_message is not None
+    assert event.created_at == chats[0].last_activity_at == chats[0].last_message.time
     assert [chat.id for chat in await store.chats(9, chats[1].position, None)] == ["d", "b"]
     messages, _ = await store.messages("a", before=None, after=None, limit=9)
     assert messages[-1].created_at == before(57)

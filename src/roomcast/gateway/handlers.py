@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 
 #: Event names are untrusted input; an error message repeats at most this many characters of a name.
 _NAME_CHARS: Final = 64
-#: The expiry of a long-lived token is computed again after a day: the wall clock may have been adjusted meanwhile.
-_LONGEST_TIMER_S: Final = 86_400.0
+#: The time until a token expires is computed again at this interval, since the wall clock may have been adjusted.
+_LONGEST_TIMER_S: Final = 30.0
 
 
 @dataclass(slots=True)

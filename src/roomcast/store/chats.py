@@ -46,7 +46,11 @@ _LISTED_CHATS: Final = select(
     _LAST_MESSAGE.c.epoch_id.label("message_epoch_id"),
     _LAST_MESSAGE.c.role.label("message_role"),
     _LAST_MESSAGE.c.user_id.label("message_user_id"),
-    _LAST_MESSAGE.c.created_at.label("message_created_at"),
+    # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
+    select(events.c.created_at)
+    .where(events.c.chat_id == _LAST_MESSAGE.c.chat_id, events.c.seq == _LAST_MESSAGE.c.seq)
+    .scalar_subquery()
+    .label("message_created_at"),
 ).select_from(
     chats.outerjoin(
         _LAST_MESSAGE,

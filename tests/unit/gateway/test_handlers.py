@@ -63,10 +63,14 @@ class IdentityRecorder:
 
 
 class World:
-    """Handlers that use the event loop's clock as the wall clock."""
+    """Handlers whose wall clock is the event loop's clock plus ``clock_step_s``."""
 
     def __init__(self) -> None:
-        clock = asyncio.get_running_loop().time
+        self.clock_step_s = 0.0
+
+        def clock() -> float:
+            return asyncio.get_running_loop().time() + self.clock_step_s
+
         self.server, self.joins, self.presence = Server(), Joins(), IdentityRecorder()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
@@ -96,6 +100,22 @@ def test_a_socket_is_disconnected_when_its_token_expires_and_not_before(ttl_s) -
         assert socket.disconnected
         (event, error) = socket.emitted[0]
         assert (event, error["code"]) == ("error", "unauthorized")
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("step_s", [-3_600.0, 3_600.0])
+def test_the_expiry_of_a_token_follows_a_wall_clock_that_is_set(step_s) -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.connect("s1", 2 * 3_600)
+        await asyncio.sleep(60)
+        world.clock_step_s = step_s
+        left_s = 2 * 3_600 + AUTH.leeway_s - 60 - step_s
+        await asyncio.sleep(left_s - 0.1)
+        assert not socket.disconnected
+        await asyncio.sleep(30.1)
+        assert socket.disconnected
 
     run_in_virtual_time(main())
 
