@@ -17,9 +17,13 @@ export class UnsentStore {
   }
 
   put(outgoing: Outgoing): void {
-    if (outgoing.userId == null || this.list(outgoing.chatId, outgoing.userId).length >= MAX_STORED) return;
+    if (outgoing.userId == null) return;
+    const stored = this.#entries(outgoing.chatId, outgoing.userId);
+    if (stored.length >= MAX_STORED) return;
+    // Orders the messages, also after the clock was set back, and within a millisecond.
+    const at = Math.max(Date.now(), 1 + (stored.at(-1)?.at ?? 0));
     try {
-      this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at: Date.now() }));
+      this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at }));
     } catch {
       // The quota is exceeded or the storage is blocked. The message is still sent, but would not survive a reload.
     }
@@ -31,6 +35,10 @@ export class UnsentStore {
 
   /** Unsent messages of a user in a chat, oldest first. */
   list(chatId: string, userId: string): Outgoing[] {
+    return this.#entries(chatId, userId).map(({ outgoing }) => outgoing);
+  }
+
+  #entries(chatId: string, userId: string): { outgoing: Outgoing; at: number }[] {
     const prefix = prefixOf(chatId, userId);
     const found: { outgoing: Outgoing; at: number }[] = [];
     for (let index = 0; index < this.#storage.length; index += 1) {
@@ -38,7 +46,7 @@ export class UnsentStore {
       const stored = key?.startsWith(prefix) ? parse(this.#storage.getItem(key)) : null;
       if (stored) found.push(stored);
     }
-    return found.sort((a, b) => a.at - b.at).map(({ outgoing }) => outgoing);
+    return found.sort((a, b) => a.at - b.at);
   }
 }
 

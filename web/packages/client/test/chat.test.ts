@@ -336,13 +336,15 @@ describe('the storage', () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => void vi.useRealTimers());
     void before.chat.send('one');
-    vi.setSystemTime(Date.now() + 1);
     void before.chat.send('two');
-    expect(storage.length).toBe(2);
+    // The user's clock is set back.
+    vi.setSystemTime(Date.now() - 60_000);
+    void before.chat.send('three');
+    expect(storage.length).toBe(3);
 
     const after = await setUp({ storage });
-    expect(after.server.contents(CHAT)).toEqual(['one', 'two']);
-    expect(lines(after.chat)).toEqual(['one sent', 'two sent']);
+    expect(after.server.contents(CHAT)).toEqual(['one', 'two', 'three']);
+    expect(lines(after.chat)).toEqual(['one sent', 'two sent', 'three sent']);
     expect(storage.length).toBe(0);
   });
 
