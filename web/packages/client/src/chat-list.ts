@@ -40,17 +40,22 @@ export const INITIAL_CHAT_LIST: ChatListSnapshot = { chats: [], status: 'idle', 
  * becomes visible; live activity moves a chat up at once.
  */
 export class ChatList {
-  readonly #api: Pick<RoomcastApi, 'listChats' | 'createChat'>;
+  readonly #api: Pick<RoomcastApi, 'listChats' | 'getChat' | 'createChat'>;
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
   readonly #snapshot = new Observable(INITIAL_CHAT_LIST);
   readonly #refreshTimer: Timer;
+  /** Chats of `include`. */
+  readonly #included = new Set<{ readonly chatId: string }>();
   #nextCursor: string | null = null;
   #refreshing: Promise<void> | null = null;
   #failures = 0;
   /** Incremented by `clear`, so that responses to earlier requests are ignored. */
   #generation = 0;
 
-  constructor(api: Pick<RoomcastApi, 'listChats' | 'createChat'>, runtime: Pick<Runtime, 'clock' | 'random'>) {
+  constructor(
+    api: Pick<RoomcastApi, 'listChats' | 'getChat' | 'createChat'>,
+    runtime: Pick<Runtime, 'clock' | 'random'>,
+  ) {
     this.#api = api;
     this.#runtime = runtime;
     this.#refreshTimer = new Timer(runtime.clock);
@@ -92,6 +97,19 @@ export class ChatList {
     } catch (error) {
       if (generation === this.#generation) patch(this.#snapshot, { error: toRoomcastError(error) });
     }
+  };
+
+  /**
+   * Adds a chat to the list if the loaded pages do not contain it, such as a chat that was opened by its address. A chat
+   * that the user may not read is not added.
+   *
+   * @returns A function that ends the attempts to read the chat.
+   */
+  readonly include = (chatId: string): (() => void) => {
+    const entry = { chatId };
+    this.#included.add(entry);
+    if (this.#snapshot.value.status === 'ready') void this.#readIncluded();
+    return () => void this.#included.delete(entry);
   };
 
   /**
@@ -168,6 +186,7 @@ export class ChatList {
         page.nextCursor === null || this.#snapshot.value.status !== 'ready' ? [] : this.#snapshot.value.chats;
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
       this.#put(merge(rest, first), { status: 'ready', error: null, hasMore: this.#nextCursor !== null });
+      await this.#readIncluded();
     } catch (caught) {
       if (generation !== this.#generation) return;
       const error = toRoomcastError(caught);
@@ -177,6 +196,26 @@ export class ChatList {
     }
     if (delayMs !== null && this.#snapshot.hasListeners) {
       this.#refreshTimer.start(() => void this.refresh(), delayMs);
+    }
+  }
+
+  async #readIncluded(): Promise<void> {
+    const generation = this.#generation;
+    for (const entry of this.#included) {
+      // Without a next page, the list is complete.
+      if (this.#nextCursor === null) return;
+      if (this.#snapshot.value.chats.some((chat) => chat.id === entry.chatId)) continue;
+      try {
+        const chat = toSummary(await this.#api.getChat(entry.chatId));
+        if (generation !== this.#generation) return;
+        this.#put(merge(this.#snapshot.value.chats, [chat]), {});
+      } catch (caught) {
+        if (generation !== this.#generation) return;
+        const error = toRoomcastError(caught);
+        // The next refresh tries again after a temporary failure.
+        if (error.retryable) patch(this.#snapshot, { error });
+        else this.#included.delete(entry);
+      }
     }
   }
 

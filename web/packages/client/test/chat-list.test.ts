@@ -15,6 +15,11 @@ function messageAt(seq: number, userId = 'bob'): LastMessage {
 function setUp(all: Chat[]): { server: FakeServer; client: WebSocketClient; chats: ChatList; ids: () => string[] } {
   const server = new FakeServer();
   server.intercept = (method, url, body) => {
+    const id = /^\/api\/chats\/([^/]+)$/.exec(url.pathname)?.[1];
+    if (id !== undefined) {
+      const found = all.find((chat) => chat.id === decodeURIComponent(id));
+      return found ? json(found) : problem(404, 'chat-not-found');
+    }
     if (url.pathname !== '/api/chats') return undefined;
     if (method === 'POST') {
       const created = { ...chat((body as { id: string }).id, 59) };
@@ -44,6 +49,39 @@ describe('the chat list', () => {
     await chats.loadMore();
     expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
     expect(chats.getSnapshot().hasMore).toBe(false);
+  });
+
+  test('includes a chat that the loaded pages do not contain, in its place', async () => {
+    const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7), chat('d', 6), chat('e', 5)]);
+    onTestFinished(chats.subscribe(() => undefined));
+    chats.include('d');
+    await server.clock.advance(1);
+    expect(ids()).toEqual(['a', 'b', 'd']);
+    await chats.refresh();
+    expect(ids()).toEqual(['a', 'b', 'd']);
+    await chats.loadMore();
+    expect(ids()).toEqual(['a', 'b', 'c', 'd']);
+    chats.include('e');
+    await server.clock.advance(1);
+    expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  test('tries to include a chat until the server answers', async () => {
+    const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7)]);
+    onTestFinished(chats.subscribe(() => undefined));
+    const working = server.intercept;
+    server.intercept = (method, url, body) =>
+      url.pathname === '/api/chats/c' ? problem(503, 'unavailable') : working(method, url, body);
+    chats.include('c');
+    chats.include('missing');
+    await server.clock.advance(1);
+    expect(ids()).toEqual(['a', 'b']);
+    server.intercept = working;
+    const asked = () => server.requests.filter((request) => request.path.includes('missing')).length;
+    expect(asked()).toBe(1);
+    await chats.refresh();
+    expect(ids()).toEqual(['a', 'b', 'c']);
+    expect(asked()).toBe(1);
   });
 
   test('moves a chat up on new activity, and fetches an unknown one', async () => {

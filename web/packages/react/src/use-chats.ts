@@ -1,6 +1,6 @@
 /** Hook for the chat list. */
 import { type ChatListSnapshot, type ChatSummary, INITIAL_CHAT_LIST } from '@roomcast/client';
-import { useSyncExternalStore } from 'react';
+import { useEffect, useSyncExternalStore } from 'react';
 import { useRoomcastClient } from './provider.ts';
 import { subscribeToNothing } from './use-chat-session.ts';
 
@@ -19,14 +19,19 @@ const getInitialChatList = (): ChatListSnapshot => INITIAL_CHAT_LIST;
 /**
  * Chats of the user, newest activity first; kept up to date while mounted.
  *
- * @param options - `skip: true` returns the initial state and sends no request.
+ * @param options - `skip: true` returns the initial state and sends no request. `include` is a chat to add to `chats` if
+ *   the loaded pages do not contain it.
  */
-export function useChats({ skip = false }: { skip?: boolean } = {}): UseChatsResult {
+export function useChats({
+  skip = false,
+  include,
+}: { skip?: boolean; include?: string | null | undefined } = {}): UseChatsResult {
   const { chats } = useRoomcastClient();
   const snapshot = useSyncExternalStore(
     skip ? subscribeToNothing : chats.subscribe,
     skip ? getInitialChatList : chats.getSnapshot,
     getInitialChatList,
   );
+  useEffect(() => (include && !skip ? chats.include(include) : undefined), [chats, include, skip]);
   return { ...snapshot, loadMore: chats.loadMore, refresh: chats.refresh, createChat: chats.createChat };
 }

@@ -1,5 +1,5 @@
 /** A chat in the chat list: a link with the title and an unread dot. */
-import { memo } from 'react';
+import { memo, useEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { ChatLink } from '../routing/ChatLink.tsx';
@@ -15,8 +15,13 @@ interface Props {
 
 export const ChatItem = memo(function ChatItem({ chatId, title, active, unread, onOpen }: Props) {
   const { chats: words } = useStrings();
+  const item = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    // A chat that was opened by its address may be far down.
+    if (active) item.current?.scrollIntoView({ block: 'nearest' });
+  }, [active]);
   return (
-    <li>
+    <li ref={item}>
       <ChatLink
         className={active ? 'chat-item chat-item--active' : 'chat-item'}
         data-testid="chat-item"

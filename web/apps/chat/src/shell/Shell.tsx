@@ -28,7 +28,7 @@ interface Props {
 export function Shell({ userId, authEnabled }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
-  const list = useChats();
+  const list = useChats({ include: route.name === 'chat' ? route.chatId : null });
   useChatListPolling(list.refresh, !authEnabled);
   // With authentication, users are not members of the lobby by default, so the most recent chat is opened instead.
   const homeChatId = authEnabled ? (list.chats[0]?.id ?? null) : LOBBY;

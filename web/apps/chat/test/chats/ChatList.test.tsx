@@ -30,10 +30,25 @@ const props = {
 
 const items = () => screen.queryAllByTestId('chat-item').map((item) => item.dataset['chatId']);
 
+// jsdom has no layout.
+const scrollIntoView = vi.fn(function (this: Element) {
+  return this.textContent;
+});
+Element.prototype.scrollIntoView = scrollIntoView;
+
 afterEach(() => {
   cleanup();
   vi.clearAllMocks();
   window.history.replaceState(null, '', '/');
+});
+
+test('the open chat is scrolled into view, once', () => {
+  const { rerender } = render(<ChatList {...props} />);
+  rerender(<ChatList {...props} chats={[chat('c', 'Gamma'), ...props.chats]} />);
+  expect(scrollIntoView).toHaveReturnedWith('#Alpha');
+  expect(scrollIntoView).toHaveBeenCalledTimes(1);
+  rerender(<ChatList {...props} activeId="b" />);
+  expect(scrollIntoView).toHaveLastReturnedWith('#Beta');
 });
 
 test('the open chat is marked, and listed even if the server does not return it', () => {
