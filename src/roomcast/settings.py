@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
-from roomcast.realtime.options import ANY_ORIGIN
+from roomcast.realtime.options import ANY_ORIGIN, serialize_origin
 
 if TYPE_CHECKING:
     from roomcast.redis_client import RedisAddress, RedisOptions
@@ -39,8 +39,6 @@ MAX_WAIT_S: Final = 3_600.0
 ResponderName = Literal["demo", "none"]
 _Choice = TypeVar("_Choice", bound=str)
 
-_ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
-
 
 class SettingsError(Exception):
     """The configuration is invalid; the text is one line that names the variable or option to change."""
@@ -56,7 +54,9 @@ class Settings:
     Attributes:
         gateway_port: ``PORT``.
         api_port: ``API_PORT``.
-        allowed_origins: ``ALLOWED_ORIGINS``; if empty, every cross-origin request is rejected.
+        allowed_origins: ``ALLOWED_ORIGINS``, as browsers send them; if empty, every cross-origin request is rejected.
+        allowed_hosts: ``ALLOWED_HOSTS``: accepted values of the Host header without port; None: the loopback names
+            without authentication on loopback, otherwise all.
         trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are trusted.
         api_url: ``API_URL``: URL of the API's internal address, which authorises joins; for a gateway in a process
             of its own.
@@ -82,6 +82,7 @@ class Settings:
     gateway_port: int | None = None
     api_port: int | None = None
     allowed_origins: tuple[str, ...] | None = None
+    allowed_hosts: tuple[str, ...] | None = None
     trusted_proxies: tuple[str, ...] = ()
     api_url: str | None = None
     gateway_url: str | None = None
@@ -109,9 +110,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         gateway_port=_port(environ, "PORT"),
         api_port=_port(environ, "API_PORT"),
         allowed_origins=_origins(environ, "ALLOWED_ORIGINS"),
+        allowed_hosts=_hosts(environ, "ALLOWED_HOSTS"),
         trusted_proxies=_proxies(environ, "TRUSTED_PROXIES"),
         api_url=_url(environ, "API_URL"),
-        gateway_url=_url(environ, "GATEWAY_URL"),
+        gateway_url=_gateway_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
         database=_database(environ),
         redis=_redis(environ),
@@ -277,16 +279,21 @@ def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
     value = environ.get(name)
     if value is None:
         return None
-    origins = _items(value)
-    for origin in origins:
-        if origin == ANY_ORIGIN:
-            continue
-        if not _ORIGIN.fullmatch(origin):
+    try:
+        origins = [item if item == ANY_ORIGIN else serialize_origin(item) for item in _items(value)]
+    except ValueError as error:
+        raise SettingsError(name, f"contains {error}") from None
+    return tuple(dict.fromkeys(origins))
+
+
+def _hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
+    hosts = tuple(item.lower() for item in _items(environ.get(name, "")))
+    for host in hosts:
+        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+", host):
             raise SettingsError(
-                name, f"contains {origin!r}; expected http(s)://host[:port] without a path or trailing slash"
+                name, f"contains {host!r}; expected host names or addresses without a port, IPv6 in brackets"
             )
-    # Browsers send origins in lower case.
-    return tuple(dict.fromkeys(origin.lower() for origin in origins))
+    return hosts or None
 
 
 def _proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -319,6 +326,14 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
     if not usable or (parts is not None and (parts.query or parts.fragment)):
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     return value.rstrip("/")
+
+
+def _gateway_url(environ: Mapping[str, str], name: str) -> str | None:
+    url = _url(environ, name)
+    if url is not None and urlsplit(url).path:
+        # The Socket.IO client takes a path for a namespace.
+        raise SettingsError(name, f"is {url!r}; expected http(s)://host[:port] without a path")
+    return url
 
 
 _POSTGRES: Final = frozenset({"postgres", "postgresql"})

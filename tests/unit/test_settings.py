@@ -23,7 +23,7 @@ def test_every_variable_is_read() -> None:
             "API_PORT": " 4000 ",
             "ALLOWED_ORIGINS": "http://localhost:3000, https://Chat.Example ,",
             "API_URL": "http://api:3000/",
-            "GATEWAY_URL": "https://chat.example/gw/",
+            "GATEWAY_URL": "https://chat.example",
             "ROOMCAST_SECRET": SECRET,
             "ROOMCAST_DATA": "/srv/chat",
             "ROOMCAST_RESPONDER": "none",
@@ -36,7 +36,7 @@ def test_every_variable_is_read() -> None:
     )
     assert (settings.gateway_port, settings.api_port) == (4001, 4000)
     assert settings.allowed_origins == ("http://localhost:3000", "https://chat.example")
-    assert (settings.api_url, settings.gateway_url) == ("http://api:3000", "https://chat.example/gw")
+    assert (settings.api_url, settings.gateway_url) == ("http://api:3000", "https://chat.example")
     assert settings.auth is not None
     assert settings.data_dir == Path("/srv/chat")
     assert settings.responder == "none"
@@ -57,7 +57,8 @@ def test_an_empty_list_of_origins_rejects_all(value, origins) -> None:
         "http://",
         "http://a/",
         "http://a/path",
-        "ftp://a",
+        "http://a:65536",
+        "http://[::g]",
         "null",
         "http://a:port",
         "http://a b",
@@ -69,6 +70,35 @@ def test_an_empty_list_of_origins_rejects_all(value, origins) -> None:
 def test_an_invalid_origin_is_rejected(origin) -> None:
     with pytest.raises(SettingsError, match=r"^ALLOWED_ORIGINS contains"):
         read_settings({"ALLOWED_ORIGINS": f"http://localhost:3000,{origin}"})
+
+
+def test_origins_are_read_as_browsers_send_them() -> None:
+    value = "https://Chat.Example:443, capacitor://localhost, http://[0:0::1]:3000, https://chat.example"
+    assert read_settings({"ALLOWED_ORIGINS": value}).allowed_origins == (
+        "https://chat.example",
+        "capacitor://localhost",
+        "http://[::1]:3000",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "hosts"),
+    [(None, None), ("", None), ("Chat.Example, [::1],10.0.0.7", ("chat.example", "[::1]", "10.0.0.7"))],
+)
+def test_allowed_hosts_are_names_without_ports(value, hosts) -> None:
+    assert read_settings({} if value is None else {"ALLOWED_HOSTS": value}).allowed_hosts == hosts
+
+
+@pytest.mark.parametrize("host", ["chat.example:3000", "https://chat.example", "::1", "*", "a b"])
+def test_an_invalid_host_is_rejected(host) -> None:
+    with pytest.raises(SettingsError, match=r"^ALLOWED_HOSTS contains .*without a port"):
+        read_settings({"ALLOWED_HOSTS": host})
+
+
+def test_the_url_of_the_gateway_has_no_path() -> None:
+    assert read_settings({"GATEWAY_URL": "https://chat.example/"}).gateway_url == "https://chat.example"
+    with pytest.raises(SettingsError, match=r"^GATEWAY_URL is .*without a path"):
+        read_settings({"GATEWAY_URL": "https://chat.example/gw"})
 
 
 @pytest.mark.parametrize("name", ["PORT", "API_PORT"])

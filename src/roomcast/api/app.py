@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from roomcast import __version__
@@ -100,7 +101,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     app = _application(services, options, router)
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
-    app.router.default = StaticPage(connect_sources=options.connect_sources)
+    app.router.default = StaticPage(options)
     return app
 
 
@@ -113,6 +114,15 @@ def _application(
     services: ApiServices, options: ApiOptions, routes: APIRouter, openapi_url: str | None = "/openapi.json"
 ) -> FastAPI:
     middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
+    if options.allowed_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=options.allowed_origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "traceparent"),
+            expose_headers=("Retry-After",),
+        )
+        middleware.insert(0, cors)
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(

@@ -17,10 +17,11 @@ class ApiOptions:
         gateway_port: Port of the gateway; None: the port of the API.
         allowed_hosts: Accepted values of the Host header, without a port, IPv6 in brackets; None: all. Required without
             authentication, as protection against DNS rebinding.
-        connect_sources: Origins of the gateway, for the content security policy of the page.
+        allowed_origins: Further origins whose pages may call the API: CORS, and the gateway at these hosts in the
+            content security policy of the page. ``*`` allows all.
     """
 
     gateway_url: str | None = None
     gateway_port: int | None = None
     allowed_hosts: tuple[str, ...] | None = None
-    connect_sources: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()

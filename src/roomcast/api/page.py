@@ -10,30 +10,62 @@ Layer: api. Source: W3C Content Security Policy 3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from roomcast.api.options import ApiOptions
 from roomcast.api.problems import problem_response
+from roomcast.realtime.core.origins import host_name
 
 #: The build output of web/apps/chat.
 PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
 #: Path prefix of a chat; see web/apps/chat/src/routing/route.ts.
 CHATS: Final = "/c/"
+#: An origin that can serve the page; other schemes are those of apps. Anything else would be injected into the policy.
+_WEB_PAGE: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?|\*")
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
 
 In a checkout, `make run` builds it. The API works without it: /api/chats, /openapi.json.
 """
 
 
+def gateway_sources(options: ApiOptions, host: str) -> list[str]:
+    """The sources of a content security policy that allow the page to connect to the gateway.
+
+    Without ``gateway_url`` the page connects to the gateway's port on the host of its own URL.
+
+    Args:
+        options: Where the gateway is. ``allowed_origins`` may name the page's URL where a proxy changes ``Host``.
+        host: The ``Host`` header of the request.
+    """
+    if options.gateway_url is not None:
+        origins = [options.gateway_url]
+    elif options.gateway_port is None:
+        return []
+    else:
+        pages = [f"http://{host_name(host)}", *options.allowed_origins]
+        origins = [on_port(page, options.gateway_port) for page in pages if _WEB_PAGE.fullmatch(page)]
+    return list(dict.fromkeys(source for origin in origins for source in (origin, origin.replace("http", "ws", 1))))
+
+
+def on_port(origin: str, port: int) -> str:
+    """The source of this port on the host of an origin; every host for ``*`` and IPv6, which a policy cannot name."""
+    scheme, _, authority = origin.rpartition("://")
+    name = host_name(authority)
+    return f"{scheme or 'http'}://{'*' if name.startswith('[') else name}:{port}"
+
+
 def content_security_policy(connect_sources: Sequence[str]) -> str:
     """The Content-Security-Policy of the page.
 
     Args:
-        connect_sources: Further origins that the page connects to: the gateway's, each as http(s) and as ws(s).
+        connect_sources: Further sources that the page connects to.
     """
     return "; ".join(
         (
@@ -55,17 +87,13 @@ class StaticPage:
     """An ASGI application that serves the files of the page.
 
     Args:
+        options: Where the gateway is.
         directory: The folder with index.html and assets/.
-        connect_sources: See `content_security_policy`.
     """
 
-    def __init__(self, directory: Path = PAGE_DIRECTORY, connect_sources: Sequence[str] = ()) -> None:
+    def __init__(self, options: ApiOptions, directory: Path = PAGE_DIRECTORY) -> None:
+        self._options = options
         self._directory = directory.resolve()
-        self._headers = {
-            "Content-Security-Policy": content_security_policy(connect_sources),
-            "Referrer-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a file, the document or a problem. WebSockets are rejected: they belong to the gateway."""
@@ -73,14 +101,19 @@ class StaticPage:
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             return
-        response = self._answer(scope["method"], scope["path"])
+        response = self._answer(scope["method"], scope["path"], Headers(scope=scope).get("host", ""))
         await response(scope, receive, send)
 
-    def _answer(self, method: str, path: str) -> Response:
+    def _answer(self, method: str, path: str, host: str) -> Response:
         if path == "/api" or path.startswith("/api/"):
             return problem_response(404, "no endpoint has this path")
         if method not in {"GET", "HEAD"}:
             return problem_response(405, "the chat page accepts GET and HEAD only", headers={"Allow": "GET, HEAD"})
+        headers = {
+            "Content-Security-Policy": content_security_policy(gateway_sources(self._options, host)),
+            "Referrer-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+        }
         file = self._file(path)
         if file is None and path.startswith("/assets/"):
             return problem_response(404, "no such file in this version; reload the page")
@@ -88,10 +121,10 @@ class StaticPage:
         if file is None:
             file = self._directory / "index.html"
             if not file.is_file():
-                return PlainTextResponse(NOT_BUILT, 200, headers=self._headers)
+                return PlainTextResponse(NOT_BUILT, 200, headers=headers)
             status = 200 if path == "/" or path.startswith(CHATS) else 404
         caching = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
-        return FileResponse(file, status, headers={**self._headers, "Cache-Control": caching})
+        return FileResponse(file, status, headers={**headers, "Cache-Control": caching})
 
     def _file(self, path: str) -> Path | None:
         """The file of a URL path; None: no such file inside the folder of the page."""

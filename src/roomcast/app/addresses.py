@@ -10,17 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
-
-from roomcast.realtime.options import ANY_ORIGIN
 
 LOOPBACK_HOST: Final = "127.0.0.1"
 #: Values of the Host header that name the loopback interface, without the port.
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _HTTP_PORT: Final = 80
-#: An address outside every local network, which RFC 5737 reserves for documentation, and the port of "discard".
-_OUTSIDE: Final = ("198.51.100.1", 9)
+#: Addresses outside every local network, reserved for documentation (RFC 5737, RFC 3849), and the port of "discard".
+_OUTSIDE: Final = {socket.AF_INET: ("198.51.100.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +45,17 @@ def listen_host(host: str) -> ListenHost:
 
     ``127.0.0.1`` (the default) and ``localhost`` both bind IPv4 and IPv6: a browser may resolve ``localhost`` to ::1.
     """
-    if host in {LOOPBACK_HOST, "localhost"}:
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if host.lower() in {LOOPBACK_HOST, "localhost"}:
         bind = (LOOPBACK_HOST, "::1") if _has_ipv6_loopback() else (LOOPBACK_HOST,)
         return ListenHost(bind, ("localhost", LOOPBACK_HOST), loopback=True)
     if host in WILDCARDS:
-        names = ("localhost", LOOPBACK_HOST, *_machine_addresses())
+        families = [socket.AF_INET]
+        if host != "0.0.0.0" and _has_ipv6_loopback():  # noqa: S104 - compared, not bound
+            families.append(socket.AF_INET6)
+        loopback = (LOOPBACK_HOST, "::1")[: len(families)]
+        names = ("localhost", *(_in_url(name) for name in (*loopback, *_machine_addresses(families))))
         # "" binds both families. "::" alone would exclude IPv4, whose addresses are listed in ``names``.
         return ListenHost(("" if host in {"*", "::"} else host,), tuple(dict.fromkeys(names)), loopback=False)
     try:
@@ -62,27 +65,9 @@ def listen_host(host: str) -> ListenHost:
     return ListenHost((host,), (_in_url(str(address)),), loopback=address.is_loopback)
 
 
-def websocket_sources(urls: Sequence[str]) -> tuple[str, ...]:
-    """The sources of a content security policy that allow HTTP and WebSocket connections to these URLs."""
-    sources: list[str] = []
-    for url in urls:
-        parts = urlsplit(url)
-        sources += [f"{parts.scheme}://{parts.netloc}", f"{parts.scheme.replace('http', 'ws')}://{parts.netloc}"]
-    return tuple(dict.fromkeys(sources))
-
-
-def on_port(origins: Sequence[str], port: int) -> tuple[str, ...]:
-    """The origins with ``port`` in place of their own. The origin ``*`` becomes every host."""
-    found: list[str] = []
-    for origin in origins:
-        parts = urlsplit(f"http://{ANY_ORIGIN}" if origin == ANY_ORIGIN else origin)
-        found.append(f"{parts.scheme}://{_in_url(parts.hostname or '')}:{port}")
-    return tuple(dict.fromkeys(found))
-
-
-def outgoing_address() -> str | None:
-    """The IPv4 address of this machine on its default route; None if there is no such route."""
-    return _source_address(socket.AF_INET, socket.SOCK_DGRAM, 0, _OUTSIDE)
+def outgoing_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
+    """The address of this machine on its default route; None if there is no such route."""
+    return _source_address(family, socket.SOCK_DGRAM, 0, _OUTSIDE[family])
 
 
 def address_facing(host: str, port: int) -> str | None:
@@ -119,17 +104,18 @@ def _has_ipv6_loopback() -> bool:
     return True
 
 
-def _machine_addresses() -> list[str]:
-    """IPv4 addresses at which other machines may reach this machine, the most likely first."""
+def _machine_addresses(families: Sequence[socket.AddressFamily]) -> list[str]:
+    """Addresses at which other machines may reach this machine, the most likely first."""
     # Debian resolves a machine's own host name to 127.0.1.1; the default route gives the real address.
-    outgoing = outgoing_address()
-    addresses = [*([] if outgoing is None else [outgoing]), *_host_name_addresses()]
-    return [address for address in addresses if not ip_address(address).is_loopback]
+    found = [*map(outgoing_address, families), *(name for family in families for name in _host_name_addresses(family))]
+    addresses = [ip_address(name) for name in found if name is not None]
+    # Browsers accept no zone, without which a link-local address reaches nothing.
+    return [str(address) for address in addresses if not (address.is_loopback or address.is_link_local)]
 
 
-def _host_name_addresses() -> list[str]:
+def _host_name_addresses(family: socket.AddressFamily) -> list[str]:
     try:
-        found = socket.getaddrinfo(socket.gethostname(), None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(socket.gethostname(), None, family=family, type=socket.SOCK_STREAM)
     except OSError:
         return []
     return [str(entry[4][0]) for entry in found]

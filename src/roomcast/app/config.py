@@ -18,8 +18,6 @@ from roomcast.app.addresses import (
     WILDCARDS,
     ListenHost,
     listen_host,
-    on_port,
-    websocket_sources,
 )
 from roomcast.gateway.service import GatewayOptions
 from roomcast.realtime.options import ServeOptions, ServerOptions
@@ -144,8 +142,8 @@ def up_config(
         gateway_port=gateway,
         database=database_location(settings, data),
         internal=_internal(settings, listen),
-        api=_api_options(settings, listen, api, None if one_port else gateway),
-        gateway=_gateway_options(settings, listen, listen.urls(api)),
+        api=_api_options(settings, listen, None if one_port else gateway),
+        gateway=_gateway_options(settings, listen, page_port=api),
     )
 
 
@@ -165,7 +163,7 @@ def api_config(
         api_port=port,
         database=database_location(settings, data),
         internal=_internal(settings, listen, DEFAULT_API_INTERNAL_PORT),
-        api=_api_options(settings, listen, port, settings.gateway_port or DEFAULT_GATEWAY_PORT),
+        api=_api_options(settings, listen, settings.gateway_port or DEFAULT_GATEWAY_PORT),
     )
 
 
@@ -193,7 +191,7 @@ def gateway_config(
         gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
         internal=_internal(settings, listen),
         workers=workers,
-        gateway=_gateway_options(settings, listen, DEFAULT_ORIGINS),
+        gateway=_gateway_options(settings, listen),
     )
 
 
@@ -225,31 +223,30 @@ def _listen(settings: Settings, host: str, *, insecure: bool) -> ListenHost:
 
 
 def _allowed_hosts(settings: Settings, listen: ListenHost) -> tuple[str, ...] | None:
+    if settings.allowed_hosts is not None or settings.auth is not None or not listen.loopback:
+        return settings.allowed_hosts
     # Without authentication the Host header is the only protection against DNS rebinding.
-    return LOOPBACK_NAMES if settings.auth is None and listen.loopback else None
+    return tuple(dict.fromkeys((*LOOPBACK_NAMES, *listen.names)))
 
 
-def _api_options(settings: Settings, listen: ListenHost, api_port: int, gateway_port: int | None) -> ApiOptions:
+def _api_options(settings: Settings, listen: ListenHost, gateway_port: int | None) -> ApiOptions:
     """Options of the API. ``gateway_port`` None: the gateway is on the port of the API."""
-    if settings.gateway_url is not None:
-        sources = websocket_sources((settings.gateway_url,))
-    elif gateway_port is None:
-        sources = ()
-    else:
-        # The page connects to the gateway on the host of its own URL. ALLOWED_ORIGINS may list more URLs of the page.
-        pages = (*listen.urls(api_port), *(settings.allowed_origins or ()))
-        sources = websocket_sources(on_port(pages, gateway_port))
     return ApiOptions(
         gateway_url=settings.gateway_url,
         gateway_port=gateway_port,
         allowed_hosts=_allowed_hosts(settings, listen),
-        connect_sources=sources,
+        allowed_origins=settings.allowed_origins or (),
     )
 
 
-def _gateway_options(settings: Settings, listen: ListenHost, default_origins: tuple[str, ...]) -> GatewayOptions:
-    origins = default_origins if settings.allowed_origins is None else settings.allowed_origins
-    server = ServerOptions(cors_allowed_origins=origins, allowed_hosts=_allowed_hosts(settings, listen))
+def _gateway_options(settings: Settings, listen: ListenHost, page_port: int | None = None) -> GatewayOptions:
+    """Options of the gateway. ``page_port``: the port on which this process serves the page."""
+    origins, ports = settings.allowed_origins, list[int]()
+    if origins is None:
+        origins, ports = (DEFAULT_ORIGINS, ports) if page_port is None else ((), [page_port])
+    server = ServerOptions(
+        cors_allowed_origins=origins, cors_same_host_ports=tuple(ports), allowed_hosts=_allowed_hosts(settings, listen)
+    )
     return GatewayOptions(server=server, auth=settings.auth)
 
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from typing import Final
 
 from roomcast.realtime.core.observer import ObservedConnection, ObservedSocket, Observer
 from roomcast.realtime.core.reasons import Reason
 
 logger = logging.getLogger("roomcast.gateway")
+
+
+#: The setting that lists the accepted values of a header.
+_SETTINGS: Final = {"origin": "ALLOWED_ORIGINS", "host": "ALLOWED_HOSTS"}
 
 
 class ConnectionLog(Observer):
@@ -40,10 +45,13 @@ class ConnectionLog(Observer):
         """See the port."""
         self.counts[f"closed:{reason.value}"] += 1
 
-    def handshake_refused(self, address: str | None, transport: str, cause: str) -> None:
+    def handshake_refused(self, address: str | None, transport: str, cause: str, value: str | None = None) -> None:
         """See the port."""
         self.counts[f"refused:{cause}"] += 1
-        logger.info("handshake refused", extra={"ip": address, "transport": transport, "cause": cause})
+        facts = {"ip": address, "transport": transport, "cause": cause}
+        if cause in _SETTINGS:
+            facts |= {cause: value, "setting": _SETTINGS[cause]}
+        logger.info("handshake refused", extra=facts)
 
     def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
         """See the port."""

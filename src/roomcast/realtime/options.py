@@ -5,18 +5,43 @@ Layer: realtime. Source: Node's ``ServerOptions`` (engine.io 6.6, socket.io 4.8)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final
 
 from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 from roomcast.wire.limits import Limits, Timeouts
 
+_ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_MAX_PORT: Final = 65_535
 #: The entry of ``cors_allowed_origins`` for "every origin"; never a default.
 ANY_ORIGIN: Final = "*"
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+
+
+def serialize_origin(origin: str) -> str:
+    """The origin as browsers send it: in lower case, without the scheme's default port, IPv6 in its shortest form.
+
+    Raises:
+        ValueError: it is not ``scheme://host[:port]``. Source: RFC 6454 §6.2; URL standard, "host serializing".
+    """
+    problem = f"{origin!r} must be scheme://host[:port], without a path or a trailing slash"
+    found = _ORIGIN.fullmatch(origin.lower())
+    if found is None:
+        raise ValueError(problem)
+    scheme, host, digits = found.groups()
+    default = DEFAULT_PORTS.get(scheme)
+    port = default if digits is None else int(digits)
+    if port is not None and not 1 <= port <= _MAX_PORT:
+        raise ValueError(problem)
+    if host.startswith("["):
+        host = f"[{IPv6Address(host[1:-1])}]"
+    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +75,9 @@ class ServerOptions:
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
         flush_rest_limit_s: Longest pause between two flushes while emits arrive faster than they can be written; they
             then share a write. 0: no pause. This is the latency that it can add.
-        cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect, matched exactly. The server's
-            own origin (the one in ``Host``) may always connect. `ANY_ORIGIN` allows all.
+        cors_allowed_origins: Origins (``scheme://host[:port]``) whose pages may connect. The server's own origin (the
+            one in ``Host``) may always connect. `ANY_ORIGIN` allows all.
+        cors_same_host_ports: Ports whose pages may connect if their host is that of ``Host``.
         cors_credentials: Allow cookies in cross-origin polling. Has no effect with `ANY_ORIGIN`.
         allowed_hosts: Accepted values of ``Host``, without port; None: all. Set it on a server without authentication:
             DNS rebinding makes any page "same origin".
@@ -81,6 +107,7 @@ class ServerOptions:
     flush_limit_bytes: int = 256 * KIB
     flush_rest_limit_s: float = 0.005
     cors_allowed_origins: tuple[str, ...] = ()
+    cors_same_host_ports: tuple[int, ...] = ()
     cors_credentials: bool = True
     allowed_hosts: tuple[str, ...] | None = None
     max_forwards: int = 5_000
@@ -110,8 +137,8 @@ class ServerOptions:
         if self.flush_rest_limit_s < 0:
             raise ValueError("flush_rest_limit_s must not be negative")
         for origin in self.cors_allowed_origins:
-            if origin != ANY_ORIGIN and (not origin.startswith(("http://", "https://")) or origin.endswith("/")):
-                raise ValueError(f"origin {origin!r} must be scheme://host[:port], without a trailing slash")
+            if origin != ANY_ORIGIN:
+                serialize_origin(origin)
 
     def limits(self) -> Limits:
         """The limits of input, for `roomcast.wire`."""

@@ -43,16 +43,24 @@ class RequestRefused(RemoteError):
         http_error: The Engine.IO error code.
         status: The HTTP status: 403 for ``FORBIDDEN``, else 400.
         message: The text in the response body; by default the one in `HTTP_ERROR_MESSAGES`.
+        header_value: The refused value of ``Origin`` or ``Host``, for ``FORBIDDEN``.
         effects: Effects on the session named in the request. The caller carries them out before it responds.
     """
 
     def __init__(
-        self, http_error: HttpError, detail: str, *, message: str | None = None, effects: Sequence[Effect] = ()
+        self,
+        http_error: HttpError,
+        detail: str,
+        *,
+        message: str | None = None,
+        header_value: str | None = None,
+        effects: Sequence[Effect] = (),
     ) -> None:
         super().__init__(Fault.BAD_REQUEST, detail)
         self.http_error = http_error
         self.status = 403 if http_error is HttpError.FORBIDDEN else 400
         self.message = HTTP_ERROR_MESSAGES[http_error] if message is None else message
+        self.header_value = header_value
         self.effects = effects
 
     @property

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from roomcast.api.page import StaticPage, content_security_policy
+from roomcast.api.options import ApiOptions
+from roomcast.api.page import StaticPage, content_security_policy, gateway_sources
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def client(folder: Path) -> httpx.AsyncClient:
-    app = StaticPage(folder, ["http://localhost:3001", "ws://localhost:3001"])
+    app = StaticPage(ApiOptions(gateway_port=3001), folder)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
 
 
@@ -91,6 +92,38 @@ async def test_without_a_build_a_text_says_how_to_create_one(tmp_path: Path) -> 
 
 
 def test_the_policy_allows_the_gateway_and_no_inline_code() -> None:
-    policy = content_security_policy(["ws://localhost:3001"])
-    assert "connect-src 'self' ws://localhost:3001" in policy
+    policy = content_security_policy(gateway_sources(ApiOptions(gateway_port=3001), "localhost:3000"))
+    assert "connect-src 'self' http://localhost:3001 ws://localhost:3001;" in policy
     assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("host", "sources"),
+    [
+        ("localhost:3000", ["http://localhost:3001", "ws://localhost:3001"]),
+        ("Box.Example", ["http://box.example:3001", "ws://box.example:3001"]),
+        # A policy cannot name an IPv6 address.
+        ("[::1]:3000", ["http://*:3001", "ws://*:3001"]),
+        ("", []),
+        ("*:3000", []),
+        ("a; script-src 'unsafe-inline'", []),
+        ("a b", []),
+    ],
+)
+def test_the_page_may_connect_to_the_gateway_on_the_host_of_its_own_url(host: str, sources: list[str]) -> None:
+    assert gateway_sources(ApiOptions(gateway_port=3001), host) == sources
+
+
+def test_the_page_may_connect_to_the_gateway_at_the_configured_url_and_on_allowed_origins() -> None:
+    assert gateway_sources(ApiOptions(gateway_url="https://gw.example"), "x") == [
+        "https://gw.example",
+        "wss://gw.example",
+    ]
+    allowed = ApiOptions(gateway_port=3001, allowed_origins=("https://chat.example", "tauri://localhost", "*"))
+    assert gateway_sources(allowed, "x")[2:] == [
+        "https://chat.example:3001",
+        "wss://chat.example:3001",
+        "http://*:3001",
+        "ws://*:3001",
+    ]
+    assert gateway_sources(ApiOptions(), "x") == []

@@ -373,6 +373,33 @@ async def test_another_host_is_rejected_if_hosts_are_configured(tmp_path: Path) 
         assert problem(response)["code"] == "misdirected"
 
 
+@pytest.mark.parametrize(
+    ("allowed", "origin", "answered"),
+    [
+        (("https://chat.example",), "https://chat.example", "https://chat.example"),
+        (("https://chat.example",), "https://evil.example", None),
+        (("*",), "https://any.example", "*"),
+        ((), "https://chat.example", None),
+    ],
+)
+async def test_pages_of_allowed_origins_may_call_the_api(
+    tmp_path: Path, allowed: tuple[str, ...], origin: str, answered: str | None
+) -> None:
+    async with open_api(tmp_path, options=ApiOptions(allowed_origins=allowed)) as (client, _):
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        preflight = await client.options("/api/chat/messages", headers=asked)
+        assert preflight.headers.get("access-control-allow-origin") == answered
+        assert preflight.is_success is (answered is not None)
+        # An error must be readable, too.
+        for response in (await client.get("/api/chats", headers=asked), await client.get("/api/none", headers=asked)):
+            assert response.headers.get("access-control-allow-origin") == answered
+            assert "access-control-allow-credentials" not in response.headers
+
+
 async def test_the_description_of_the_api_is_openapi_3_1(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")

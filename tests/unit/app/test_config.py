@@ -15,21 +15,21 @@ REDIS = RedisOptions(addresses=(RedisAddress("127.0.0.1", 6379),))
 PAGES = ("http://localhost:3000", "http://127.0.0.1:3000")
 
 
-def test_up_accepts_exactly_the_origins_of_the_pages_that_it_prints() -> None:
+def test_up_accepts_the_pages_that_it_serves() -> None:
     config = up_config(Settings(), host="127.0.0.1")
     assert config.page_urls == PAGES
-    assert config.gateway.server.cors_allowed_origins == PAGES
+    server = config.gateway.server
+    assert (server.cors_allowed_origins, server.cors_same_host_ports) == ((), (3000,))
     assert config.gateway_urls == ("http://localhost:3001", "http://127.0.0.1:3001")
     assert (config.api.gateway_url, config.api.gateway_port) == (None, 3001)
-    assert set(config.api.connect_sources) == {
-        f"{scheme}://{host}:3001" for scheme in ("http", "ws") for host in ("localhost", "127.0.0.1")
-    }
 
 
 @pytest.mark.parametrize("origins", [(), ("https://chat.example",)])
 def test_configured_origins_replace_the_default(origins) -> None:
     settings = Settings(allowed_origins=origins)
-    assert up_config(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
+    server = up_config(settings, host="127.0.0.1").gateway.server
+    assert (server.cors_allowed_origins, server.cors_same_host_ports) == (origins, ())
+    assert api_config(settings, host="127.0.0.1").api.allowed_origins == origins
     assert gateway_config(settings, host="127.0.0.1").gateway.server.cors_allowed_origins == origins
 
 
@@ -53,7 +53,6 @@ def test_one_port_is_the_port_of_the_api_or_the_port_that_a_platform_assigns(set
     assert (config.api_port, config.gateway_port, config.api.gateway_port) == (port, port, None)
     assert config.one_port
     assert config.gateway_urls == config.page_urls
-    assert config.api.connect_sources == ()
 
 
 def test_an_api_alone_announces_no_gateway() -> None:
@@ -70,15 +69,6 @@ def test_options_take_precedence_over_the_environment() -> None:
 def test_pages_connect_to_the_configured_url_of_the_gateway() -> None:
     config = up_config(Settings(gateway_url="https://gw.example"), host="127.0.0.1")
     assert config.api.gateway_url == "https://gw.example"
-    assert config.api.connect_sources == ("https://gw.example", "wss://gw.example")
-
-
-@pytest.mark.parametrize("make", [up_config, api_config])
-def test_a_page_on_an_allowed_origin_may_connect_to_the_gateway_on_that_host(make) -> None:
-    config = make(Settings(allowed_origins=("https://chat.example",)), host="127.0.0.1")
-    assert {"ws://localhost:3001", "https://chat.example:3001", "wss://chat.example:3001"} <= set(
-        config.api.connect_sources
-    )
 
 
 @pytest.mark.parametrize("make", [up_config, api_config, gateway_config])
@@ -90,6 +80,16 @@ def test_without_authentication_only_loopback_clients_and_host_names_are_accepte
     with pytest.raises(SettingsError):
         make(Settings(), host="0.0.0.0")
     assert make(Settings(), host="0.0.0.0", insecure=True).listen.bind == ("0.0.0.0",)
+
+
+def test_without_authentication_the_host_that_is_bound_is_accepted() -> None:
+    assert "127.0.0.2" in (up_config(Settings(), host="127.0.0.2").api.allowed_hosts or ())
+
+
+@pytest.mark.parametrize("auth", [None, AUTH])
+def test_configured_hosts_replace_the_default(auth) -> None:
+    config = up_config(Settings(auth=auth, allowed_hosts=("chat.example",)), host="127.0.0.1")
+    assert config.api.allowed_hosts == config.gateway.server.allowed_hosts == ("chat.example",)
 
 
 @pytest.mark.parametrize("make", [up_config, api_config, gateway_config])

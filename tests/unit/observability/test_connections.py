@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 
+import pytest
+
 from roomcast.observability.connections import ConnectionLog
 from roomcast.realtime import Reason
 from roomcast.realtime.core.handshake import Handshake, Headers
@@ -45,6 +47,14 @@ def test_events_are_counted_by_reason() -> None:
     log.handler_failed(socket(), "join-chat", ValueError())
     assert set(log.counts.values()) == {1}
     assert "closed:ping timeout" in log.counts
+
+
+@pytest.mark.parametrize(("cause", "setting"), [("origin", "ALLOWED_ORIGINS"), ("host", "ALLOWED_HOSTS")])
+def test_a_refused_header_is_logged_with_the_setting_that_accepts_it(caplog, cause, setting) -> None:
+    with caplog.at_level(logging.INFO):
+        ConnectionLog().handshake_refused("192.0.2.1", "polling", cause, "https://other.example")
+    (record,) = caplog.records
+    assert (getattr(record, cause), record.setting) == ("https://other.example", setting)
 
 
 def test_event_names_chosen_by_clients_are_not_counted_by_name() -> None:

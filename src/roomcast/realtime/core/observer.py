@@ -59,8 +59,15 @@ class Observer:
     def connection_closed(self, connection: ObservedConnection, reason: Reason) -> None:
         """A session closed, after its sockets disconnected."""
 
-    def handshake_refused(self, address: str | None, transport: str, cause: str) -> None:
-        """A handshake was answered with an error; ``cause`` comes from a small set of constants."""
+    def handshake_refused(self, address: str | None, transport: str, cause: str, value: str | None = None) -> None:
+        """A handshake was answered with an error.
+
+        Args:
+            address: Address of the client, if known.
+            transport: Name of the transport.
+            cause: One of a small set of constants.
+            value: The refused header, if ``cause`` is ``origin`` or ``host``.
+        """
 
     def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
         """A client violated the protocol; ``fault`` is one of a few constants, ``detail`` quotes escaped input."""

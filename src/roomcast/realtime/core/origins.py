@@ -8,17 +8,31 @@ Layer: realtime.core. Source: RFC 6454; Fetch, "CORS protocol".
 
 from __future__ import annotations
 
-from roomcast.realtime.options import ANY_ORIGIN, ServerOptions
+from roomcast.realtime.options import ANY_ORIGIN, DEFAULT_PORTS, ServerOptions, serialize_origin
 
 Header = tuple[bytes, bytes]
+
+
+def host_name(authority: str) -> str:
+    """The host of a ``Host`` header in lower case, without the port: ``[::1]:3000`` → ``[::1]``."""
+    authority = authority.strip().lower()
+    if authority.startswith("["):
+        name, bracket, _ = authority.partition("]")
+        return name + bracket
+    return authority.partition(":")[0]
 
 
 class OriginPolicy:
     """Checks the ``Origin`` and ``Host`` of handshakes."""
 
     def __init__(self, options: ServerOptions) -> None:
-        self._any = ANY_ORIGIN in options.cors_allowed_origins
-        self._allowed = frozenset(options.cors_allowed_origins)
+        origins = options.cors_allowed_origins
+        self._any = ANY_ORIGIN in origins
+        self._allowed = frozenset(serialize_origin(origin) for origin in origins if origin != ANY_ORIGIN)
+        self._ports = {
+            scheme: ["" if port == default else f":{port}" for port in options.cors_same_host_ports]
+            for scheme, default in DEFAULT_PORTS.items()
+        }
         self._credentials = options.cors_credentials and not self._any
         hosts = options.allowed_hosts
         self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
@@ -29,7 +43,7 @@ class OriginPolicy:
             return True
         if host is None:
             return False
-        return _without_port(host.lower()) in self._hosts
+        return host_name(host) in self._hosts
 
     def allows_origin(self, origin: str | None, host: str | None, *, secure: bool) -> bool:
         """Whether a page of this origin may connect.
@@ -42,26 +56,23 @@ class OriginPolicy:
         if origin is None or self._any or origin in self._allowed:
             return True
         scheme, separator, authority = origin.partition("://")
-        if not separator or host is None or authority.lower() != host.lower():
+        if not separator or host is None:
+            return False
+        own = [host.lower(), *(host_name(host) + port for port in self._ports.get(scheme, ()))]
+        if authority.lower() not in own:
             return False
         # A proxy may have terminated TLS, so an https page can arrive as a plain request; the reverse is cross-origin.
         return scheme == "https" or (scheme == "http" and not secure)
 
-    def cors_headers(self, origin: str | None) -> list[Header]:
-        """The CORS headers of a response to an allowed ``origin``."""
+    def cors_headers(self, origin: str | None, host: str | None, *, secure: bool) -> list[Header]:
+        """The CORS headers of a response; arguments as for `allows_origin`."""
         if origin is None:
             return []
         if self._any:
             return [(b"access-control-allow-origin", b"*")]
         headers = [(b"vary", b"Origin")]
-        if origin in self._allowed:
+        if self.allows_origin(origin, host, secure=secure):
             headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
             if self._credentials:
                 headers.append((b"access-control-allow-credentials", b"true"))
         return headers
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]

@@ -36,8 +36,10 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
         connection = find_session(engine, request)
     except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
         # Only `serve` can forward a websocket to another node. Here the client keeps polling, and polls are forwarded.
-        cause = refused.cause if isinstance(refused, RequestRefused) else type(refused).__name__.lower()
-        engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
+        cause, value = type(refused).__name__.lower(), None
+        if isinstance(refused, RequestRefused):
+            cause, value = refused.cause, refused.header_value
+        engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause, value)
         await send(_CLOSE)
         return
     await send({"type": "websocket.accept"})

@@ -160,7 +160,8 @@ class Polling:
         answer = _Answer(send)
         try:
             origin = request.header(b"origin")
-            answer.headers += self._engine.origins.cors_headers(origin)
+            host = request.header(b"host")
+            answer.headers += self._engine.origins.cors_headers(origin, host, secure=request.secure)
             if request.method == "OPTIONS":
                 await self._preflight(request, answer)
                 return
@@ -180,7 +181,9 @@ class Polling:
             await self._unavailable(request, "full", answer)
 
     async def _refuse(self, request: EngineRequest, refused: RequestRefused, answer: _Answer) -> None:
-        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, refused.cause)
+        self._engine.observer.handshake_refused(
+            request.address, TransportName.POLLING, refused.cause, refused.header_value
+        )
         await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
 
     async def _unavailable(self, request: EngineRequest, cause: str, answer: _Answer) -> None:

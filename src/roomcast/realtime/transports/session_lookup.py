@@ -30,9 +30,9 @@ def find_session(engine: Engine, request: EngineRequest) -> Connection | None:
     host = request.header(b"host")
     origin = request.header(b"origin")
     if not engine.origins.allows_host(host):
-        raise RequestRefused(HttpError.FORBIDDEN, "host")
+        raise RequestRefused(HttpError.FORBIDDEN, "host", header_value=host)
     if not engine.origins.allows_origin(origin, host, secure=request.secure):
-        raise RequestRefused(HttpError.FORBIDDEN, "origin")
+        raise RequestRefused(HttpError.FORBIDDEN, "origin", header_value=origin)
     query = parse_query(request.query_string, engine.limits)
     connection = engine.connections.get(query.sid) if query.sid else None
     if connection is None and query.sid and not request.forwarded:

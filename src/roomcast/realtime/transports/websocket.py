@@ -201,7 +201,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._forward(error.node_id, request)
             return
         except RequestRefused as refused:
-            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, address)
+            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, address, refused.header_value)
             return
         except ServerFull:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", address)
@@ -268,8 +268,10 @@ class WebSocketProtocol(asyncio.Protocol):
         if not self._transport.is_closing() and self.engine.forwarder is not None:
             self.engine.forwarder.pipe(node_id, request, self._transport, self._server_state.connections)
 
-    def _refuse(self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None) -> None:
-        self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause)
+    def _refuse(
+        self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None, value: str | None = None
+    ) -> None:
+        self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause, value)
         content_type = b"application/json" if body.startswith(b"{") else b"text/plain; charset=utf-8"
         headers = b"".join(b"%b: %b\r\n" % header for header in self._server_state.default_headers)
         if status is HTTPStatus.SERVICE_UNAVAILABLE:

@@ -20,6 +20,7 @@ def policy(**options: Any) -> OriginPolicy:
         ("https://chat.example", True),
         ("http://localhost:3000", True),
         ("http://chat.example", False),
+        # Browsers never send a default port or capitals.
         ("https://chat.example:443", False),
         ("https://chat.example.evil", False),
         ("https://evil-chat.example", False),
@@ -53,6 +54,45 @@ def test_the_servers_own_origin_may_always_connect(origin: str, host: str | None
     assert policy().allows_origin(origin, host, secure=secure) is allowed
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "secure", "allowed"),
+    [
+        ("http://a.example:3000", "a.example:3001", False, True),
+        ("http://A.example:3000", "a.EXAMPLE:3001", False, True),
+        ("http://[::1]:3000", "[::1]:3001", False, True),
+        ("http://a.example", "a.example:3001", False, True),  # port 80
+        ("https://a.example:3000", "a.example:3001", False, True),
+        ("http://a.example:3000", "a.example:3001", True, False),
+        ("http://b.example:3000", "a.example:3001", False, False),
+        ("http://a.example:3002", "a.example:3001", False, False),
+        ("http://a.example:03000", "a.example:3001", False, False),
+        ("https://a.example", "a.example:3001", False, False),
+        ("app://a.example:3000", "a.example:3001", False, False),
+        ("http://a.example:3000", None, False, False),
+    ],
+)
+def test_pages_on_a_listed_port_of_the_same_host_may_connect(
+    origin: str, host: str | None, secure: bool, allowed: bool
+) -> None:
+    same_host = policy(cors_same_host_ports=(3000, 80))
+    assert same_host.allows_origin(origin, host, secure=secure) is allowed
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        ("https://Chat.Example:443", "https://chat.example"),
+        ("http://chat.example:80", "http://chat.example"),
+        ("http://chat.example:0443", "http://chat.example:443"),
+        ("http://[0:0::1]:3000", "http://[::1]:3000"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("tauri://localhost", "tauri://localhost"),
+    ],
+)
+def test_a_listed_origin_matches_in_every_spelling_what_browsers_send(listed: str, sent: str) -> None:
+    assert policy(cors_allowed_origins=(listed,)).allows_origin(sent, "api.example", secure=False)
+
+
 def test_an_empty_list_refuses_every_other_origin() -> None:
     assert not policy(cors_allowed_origins=()).allows_origin("https://chat.example", "api.example", secure=False)
 
@@ -60,20 +100,20 @@ def test_an_empty_list_refuses_every_other_origin() -> None:
 def test_any_origin_must_be_explicit_and_never_carries_credentials() -> None:
     any_origin = policy(cors_allowed_origins=("*",))
     assert any_origin.allows_origin("https://any.example", "x", secure=False)
-    assert any_origin.cors_headers("https://any.example") == [(b"access-control-allow-origin", b"*")]
+    assert any_origin.cors_headers("https://any.example", "x", secure=False) == [(b"access-control-allow-origin", b"*")]
 
 
-def test_cors_headers_name_the_origin_only_if_it_is_listed() -> None:
+def test_cors_headers_name_the_origin_only_if_it_is_allowed() -> None:
     listed = policy(cors_allowed_origins=OWN)
-    assert dict(listed.cors_headers(OWN[0])) == {
+    assert dict(listed.cors_headers(OWN[0], "x", secure=False)) == {
         b"vary": b"Origin",
         b"access-control-allow-origin": OWN[0].encode(),
         b"access-control-allow-credentials": b"true",
     }
-    assert listed.cors_headers("https://evil.example") == [(b"vary", b"Origin")]
-    assert listed.cors_headers(None) == []
+    assert listed.cors_headers("https://evil.example", "x", secure=False) == [(b"vary", b"Origin")]
+    assert listed.cors_headers(None, "x", secure=False) == []
     bare = policy(cors_allowed_origins=OWN, cors_credentials=False)
-    assert b"access-control-allow-credentials" not in dict(bare.cors_headers(OWN[0]))
+    assert b"access-control-allow-credentials" not in dict(bare.cors_headers(OWN[0], "x", secure=False))
 
 
 @pytest.mark.parametrize(

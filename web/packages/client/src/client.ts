@@ -7,7 +7,7 @@ import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
 import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
-import { findGateway } from './gateway-address.ts';
+import { checkGatewayUrl, findGateway } from './gateway-address.ts';
 import type { ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
 import { Emitter } from './observable.ts';
 import { platformRuntime, type Runtime } from './runtime.ts';
@@ -32,7 +32,7 @@ const DEFAULT_PAGE_SIZE = 50;
 export interface ClientOptions {
   /** Base URL of the API. Default: the page's origin; outside a browser `http://localhost:3000`. */
   apiUrl?: string;
-  /** URL of the gateway. Default: as configured in the API; without page and `apiUrl`, `http://localhost:3001`. */
+  /** URL of the gateway, without a path. Default: as configured in the API; without page and `apiUrl`, `http://localhost:3001`. */
   gatewayUrl?: string;
   /** A fixed access token. */
   auth?: { token: string };
@@ -67,6 +67,7 @@ export class WebSocketClient {
   #gatewayUrl: string | null = null;
 
   constructor(options: ClientOptions = {}) {
+    checkGatewayUrl(options.gatewayUrl);
     this.#options = options;
     this.#runtime = { ...platformRuntime, ...options.runtime };
     this.api = new RoomcastApi(() => this.#apiOptions, this.#runtime);

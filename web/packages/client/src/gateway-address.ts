@@ -27,3 +27,14 @@ export async function findGateway(options: AddressOptions, api: Pick<RoomcastApi
   if (gateway.port !== null) url.port = String(gateway.port);
   return url.origin;
 }
+
+/**
+ * Rejects a URL with a path: socket.io-client would take the path for a namespace, and never connect.
+ *
+ * @throws TypeError if the URL has a path.
+ */
+export function checkGatewayUrl(gatewayUrl?: string): void {
+  if (gatewayUrl !== undefined && /^[a-z]+:\/\/[^/]+\/./i.test(gatewayUrl)) {
+    throw new TypeError(`gatewayUrl is ${gatewayUrl}; expected http(s)://host[:port] without a path`);
+  }
+}

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { RoomcastApi } from '../src/api.ts';
 import { backoffMs, MAX_DELAY_MS } from '../src/backoff.ts';
 import { NetworkError, ProblemError } from '../src/errors.ts';
+import { createClient } from '../src/client.ts';
 import { findGateway } from '../src/gateway-address.ts';
 import type { Config } from '../src/generated/contract.ts';
 import { platformRuntime } from '../src/runtime.ts';
@@ -104,6 +105,17 @@ describe('the gateway address', () => {
   ])('is %s', async (_name, options, gateway, expected) => {
     expect(await findGateway(options, config(gateway))).toBe(expected);
   });
+});
+
+test.each([
+  ['https://ws.test', true],
+  ['https://ws.test/', true],
+  ['/', true],
+  ['https://ws.test/chat', false],
+])('a gatewayUrl of %s is accepted: %s', (gatewayUrl, accepted) => {
+  const create = (): unknown => createClient({ gatewayUrl });
+  if (accepted) expect(create).not.toThrow();
+  else expect(create).toThrow('without a path');
 });
 
 describe('the backoff', () => {
