@@ -16,11 +16,19 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.api.problems import problem_response
-from roomcast.realtime.core.origins import host_name
 
 #: More than the largest message: 32,768 characters of at most 12 bytes each, as JSON escapes.
 MAX_BODY_BYTES: Final = 1_048_576
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+
+
+def host_name(header: str) -> str:
+    """The host of a Host header in lower case, without the port: ``[::1]:3000`` → ``[::1]``."""
+    header = header.strip().lower()
+    if header.startswith("["):
+        name, bracket, _ = header.partition("]")
+        return name + bracket
+    return header.partition(":")[0]
 
 
 class HostCheck:

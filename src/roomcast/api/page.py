@@ -19,9 +19,9 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from roomcast.api.middleware import host_name
 from roomcast.api.options import ApiOptions
 from roomcast.api.problems import problem_response
-from roomcast.realtime.core.origins import host_name
 
 #: The build output of web/apps/chat.
 PAGE_DIRECTORY: Final = Path(__file__).parent / "page"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from roomcast.api.app import create_api, create_internal_api
+from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import activity_families, relay_families
@@ -95,11 +96,17 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         services = ApiServices(writer, ChatReader(store.chats), admissions, verifier)
         try:
             api = create_api(services, process.config.api)
-            yield Backend(api, create_internal_api(services, process.config.api), admissions, activity)
+            yield Backend(api, create_internal_api(services, _internal_options(process)), admissions, activity)
         finally:
             await tasks.stop()
             await activity.close()
             await relay.stop()
+
+
+def _internal_options(process: Process) -> ApiOptions:
+    # Gateways reach the internal address by a name of their own, which ALLOWED_HOSTS, for browsers, does not list.
+    unlisted = process.config.settings.allowed_hosts is None
+    return ApiOptions(allowed_hosts=process.config.api.allowed_hosts if unlisted else None)
 
 
 class LocalAdmission:

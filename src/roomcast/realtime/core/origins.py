@@ -13,15 +13,6 @@ from roomcast.realtime.options import ANY_ORIGIN, DEFAULT_PORTS, ServerOptions, 
 Header = tuple[bytes, bytes]
 
 
-def host_name(authority: str) -> str:
-    """The host of a ``Host`` header in lower case, without the port: ``[::1]:3000`` → ``[::1]``."""
-    authority = authority.strip().lower()
-    if authority.startswith("["):
-        name, bracket, _ = authority.partition("]")
-        return name + bracket
-    return authority.partition(":")[0]
-
-
 class OriginPolicy:
     """Checks the ``Origin`` and ``Host`` of handshakes."""
 
@@ -43,7 +34,7 @@ class OriginPolicy:
             return True
         if host is None:
             return False
-        return host_name(host) in self._hosts
+        return _without_port(host.lower()) in self._hosts
 
     def allows_origin(self, origin: str | None, host: str | None, *, secure: bool) -> bool:
         """Whether a page of this origin may connect.
@@ -58,7 +49,7 @@ class OriginPolicy:
         scheme, separator, authority = origin.partition("://")
         if not separator or host is None:
             return False
-        own = [host.lower(), *(host_name(host) + port for port in self._ports.get(scheme, ()))]
+        own = [host.lower(), *(_without_port(host.lower()) + port for port in self._ports.get(scheme, ()))]
         if authority.lower() not in own:
             return False
         # A proxy may have terminated TLS, so an https page can arrive as a plain request; the reverse is cross-origin.
@@ -76,3 +67,9 @@ class OriginPolicy:
             if self._credentials:
                 headers.append((b"access-control-allow-credentials", b"true"))
         return headers
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
