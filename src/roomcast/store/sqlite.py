@@ -57,10 +57,11 @@ class SqliteBackend:
         self.location = str(url.database)
         self._url = url
         self._options = options
-        self._lock = ExclusiveLock(Path(self.location))
-        file = Path(self.location)
+        # SQLite follows a symbolic link and keeps its other files beside the target.
+        self._file = file = Path(self.location).resolve()
+        self._lock = ExclusiveLock(file)
         # The files that hold the committed rows, with the device and inode of each at the first commit.
-        self._files = (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm"))
+        self._files = (Path(self.location), file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm"))
         self._opened: list[tuple[int, int] | None] = []
         # Modification time of the database file, in nanoseconds.
         self._modified = 0
@@ -120,7 +121,7 @@ class SqliteBackend:
 
     def acquire(self) -> None:
         """See `Backend`. Creates the directory if it does not exist. Only the owner can read it and the database."""
-        file = Path(self.location)
+        file = self._file
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

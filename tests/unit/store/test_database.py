@@ -300,6 +300,15 @@ async def test_a_read_that_meets_damage_ends_the_writes(tmp_path: Path) -> None:
             await store.chats.append_message(new_message())
 
 
+async def test_a_linked_database_is_used_by_one_process_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "roomcast.db").symlink_to(tmp_path / "roomcast.db")
+    async with open_store(database_options(tmp_path / "linked")) as store:
+        assert (await store.chats.append_message(new_message())).event.seq == 1
+        with pytest.raises(DataInUse):
+            await migrate(database_options(tmp_path))
+
+
 async def test_a_path_with_special_characters_is_a_path(tmp_path: Path) -> None:
     directory = tmp_path / "資料 100%?#&x"
     await cursor_after(directory, 1)
