@@ -162,6 +162,8 @@ class SqliteBackend:
         # The low byte of an extended code is the primary code.
         if code not in _DAMAGE and code & 0xFF not in _DAMAGE:
             return None
+        if code & 0xFF == sqlite3.SQLITE_IOERR:
+            return f"the disk failed ({driver_message(error)}): check the disk, then start roomcast again"
         return f"it is damaged ({driver_message(error)}): {self._restore}"
 
     def missing_file(self) -> str | None:
