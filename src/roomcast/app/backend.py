@@ -8,6 +8,7 @@ Layer: app.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,17 +31,20 @@ from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
+from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.responders.demo import DemoResponder
 from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, migrate
-from roomcast.store.opening import open_store
+from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.worker.service import Worker
 
 #: Longest time between two sweeps of a relay, in seconds, if other processes use the same database.
 SHARED_SWEEP_S: Final = 2.0
+#: Errors of PostgreSQL that waiting cannot mend. psycopg gives no code for an error of a connection attempt.
+_REFUSED: Final = re.compile(r"authentication failed|does not exist|permission denied|no pg_hba.conf entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
+        process.readiness.watch("database", lambda: _check_store(store))
         relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
         tasks.start("relay", relay.supervise())
@@ -107,6 +112,19 @@ def _internal_options(process: Process) -> ApiOptions:
     # Gateways reach the internal address by a name of their own, which ALLOWED_HOSTS, for browsers, does not list.
     unlisted = process.config.settings.allowed_hosts is None
     return ApiOptions(allowed_hosts=process.config.api.allowed_hosts if unlisted else None)
+
+
+async def _check_store(store: Store) -> Problem | None:
+    try:
+        await store.check()
+    except StoreUnavailable as error:
+        if store.failure is not None:
+            return Problem("damaged, deleted or replaced, as the log says", lasting=True, detail=store.failure)
+        if _REFUSED.search(str(error)):
+            return Problem("the login is refused: correct DATABASE_URL", lasting=True, detail=str(error))
+        readable = await store.readable()
+        return Problem("no writes are accepted" if readable else "no answer", partial=readable, detail=str(error))
+    return None
 
 
 class LocalAdmission:

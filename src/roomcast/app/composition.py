@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roomcast.app.config import ProcessConfig
 from roomcast.app.errors import AppError
@@ -21,12 +21,16 @@ from roomcast.app.process import OnReady, Process, SharedServices, connect_share
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ingress import CHANNEL, Ingress
-from roomcast.gateway.ports import ChatAdmission
+from roomcast.gateway.ports import ApiRefused, ApiUnavailable, ChatAdmission
 from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
 from roomcast.observability.http import PlainApp
+from roomcast.observability.readiness import Problem
 from roomcast.realtime import ServeError, loop_factory
 from roomcast.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from roomcast.gateway.api.admission import HttpAdmission
 
 logger = logging.getLogger(__name__)
 
@@ -178,4 +182,16 @@ def _build_admission(process: Process, shared: SharedServices) -> ChatAdmission:
     process.stack.push_async_callback(client.close)
     admission = HttpAdmission(client)
     process.stack.push_async_callback(admission.close)
+    # An outage of the API affects every gateway, and events reach joined clients without it.
+    process.readiness.watch("api", lambda: _check_api(admission), required=False)
     return admission
+
+
+async def _check_api(admission: HttpAdmission) -> Problem | None:
+    try:
+        await admission.check()
+    except ApiRefused as error:
+        return Problem(str(error), lasting=True)
+    except ApiUnavailable as error:
+        return Problem("no answer", detail=str(error))
+    return None

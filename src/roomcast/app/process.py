@@ -21,13 +21,14 @@ from roomcast.chat.ports import EventLog, PresenceBoard
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.observability.http import Route
 from roomcast.observability.metrics import LoopLag, Metrics
-from roomcast.observability.readiness import Readiness
+from roomcast.observability.readiness import Problem, Readiness
 from roomcast.realtime import AddressInUse, AddressUnavailable, Site, serve
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
 
 if TYPE_CHECKING:
     from roomcast.app.redis_services import RedisServices
+    from roomcast.eventlog.redis import RedisEventLog
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 #: Seconds that cancelled tasks may take to end, and again each step of the relay's stop. The drain and these limits
 #: add up to less than 5 s.
 STOP_LIMIT_S: Final = 0.75
+
+# Redis stores nothing, but events are published (``eventlog/redis/lua/writing.lua``).
+_STILL_PUBLISHING: Final = frozenset({"OOM", "NOREPLICAS", "MISCONF"})
 
 OnReady = Callable[[], None]
 
@@ -155,8 +159,10 @@ async def connect_shared(process: Process) -> SharedServices:
     redis = RedisServices(config.settings.redis)
     log = await process.stack.enter_async_context(redis.event_log())
     process.metrics.add(lambda: log_families(log))
-    process.readiness.watch_redis(log.reachable)
-    process.readiness.add("event log", lambda: log.healthy)
+    # Without a gateway the process has no clients that could miss events: messages are stored, and published later.
+    required = config.gateway_port is not None
+    process.readiness.watch_redis(lambda: _check_log(log), required=required)
+    process.readiness.add("event log", lambda: log.receives, required=required)
     if config.internal is None or config.gateway_port is None:
         return SharedServices(log, redis, None, None, log.on_reconnect)
     directory, board = await process.stack.enter_async_context(redis.node_services())
@@ -164,3 +170,15 @@ async def connect_shared(process: Process) -> SharedServices:
     process.tasks.start("gateway directory", directory.run())
     log.on_reconnect(directory.renew_soon)
     return SharedServices(log, redis, directory, board, log.on_reconnect)
+
+
+async def _check_log(log: RedisEventLog) -> Problem | None:
+    error = await log.check()
+    if error is None:
+        return None
+    return Problem(
+        error.advice or error.code or "no answer",
+        partial=error.code in _STILL_PUBLISHING,
+        lasting=error.advice is not None,
+        detail=str(error),
+    )

@@ -190,9 +190,9 @@ class AdmissionRequest(Input):
 
 
 class AdmissionRequests(Input):
-    """The body of ``POST /api/internal/admissions``: the admissions that a gateway requests."""
+    """The body of ``POST /api/internal/admissions``: the admissions that a gateway requests; none, to check the API."""
 
-    asks: Annotated[list[AdmissionRequest], Field(min_length=1, max_length=MAX_ASKS)]
+    asks: Annotated[list[AdmissionRequest], Field(max_length=MAX_ASKS)]
 
 
 class AdmissionAnswer(Output):

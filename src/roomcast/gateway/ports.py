@@ -51,6 +51,10 @@ class ApiUnavailable(Exception):
     """The API does not answer. The client receives ``unavailable`` and retries, never ``forbidden``."""
 
 
+class ApiRefused(ApiUnavailable):
+    """Waiting cannot mend it: a setting is wrong, and the text names it."""
+
+
 class ChatAdmission(Protocol):
     """Decides whether a user may follow a chat, and has the relay publish."""
 

@@ -5,8 +5,9 @@ Layer: observability.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,7 +27,7 @@ class HttpResponse:
     content_type: str
 
 
-Route = Callable[[], HttpResponse]
+Route = Callable[[], HttpResponse | Awaitable[HttpResponse]]
 
 
 def json_response(status: HTTPStatus, body: Mapping[str, Any]) -> HttpResponse:
@@ -58,14 +59,15 @@ class PlainApp:
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             case _:
-                await _send(self._respond(scope["method"], scope["path"]), scope["method"], send)
+                await _send(await self._respond(scope["method"], scope["path"]), scope["method"], send)
 
-    def _respond(self, method: str, path: str) -> HttpResponse:
+    async def _respond(self, method: str, path: str) -> HttpResponse:
         route = self._routes.get(path)
         if route is None or method not in {"GET", "HEAD"}:
             # A wrong method gets a 404, too, as from the guide's server.
             return HttpResponse(HTTPStatus.NOT_FOUND, b"Not Found", TEXT)
-        return route()
+        response = route()
+        return await response if inspect.isawaitable(response) else response
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -12,6 +12,28 @@ from typing import Final, Self
 _CODE: Final = re.compile(r"(?:ERR Error running script .*: -)?([A-Z]{3,})\b")
 # Some errors repeat a whole script or every address.
 _MAX_CHARS: Final = 200
+_LOGIN: Final = "the login is refused: correct REDIS_PASSWORD, or the user and password in REDIS_URL"
+#: What to change for an error that waiting cannot mend: a pattern of its text, and the advice.
+_ADVICE: Final = (
+    (
+        re.compile(r"No master found.*(Authentication|WRONGPASS|NOAUTH|invalid username-password)"),
+        "the sentinels refuse the login: correct REDIS_SENTINEL_PASSWORD",
+    ),
+    (re.compile(r"WRONGPASS|NOAUTH|invalid username-password|Authentication required"), _LOGIN),
+    (re.compile(r"without any password configured|no password is set"), "no password is set: remove REDIS_PASSWORD"),
+    (re.compile(r"NOPERM|NoPermission"), "the user lacks a permission: README.md lists the ACL rules"),
+    (re.compile(r"DB index|SELECT is not allowed"), "the database number does not exist: correct REDIS_URL"),
+    (
+        re.compile(r"cluster support disabled|Cluster mode is not enabled"),
+        "it is no cluster: use redis:// in REDIS_URL",
+    ),
+    (
+        re.compile(r"unknown command|UNKNOWN COMMAND"),
+        "a command is disabled or unknown: README.md lists what is needed",
+    ),
+    (re.compile(r"^MOVED"), "it is a cluster: use redis+cluster:// in REDIS_URL"),
+    (re.compile(r"CERTIFICATE_VERIFY_FAILED"), "its certificate is not trusted: correct REDIS_URL"),
+)
 
 
 class RedisUnavailable(Exception):
@@ -20,11 +42,13 @@ class RedisUnavailable(Exception):
     Attributes:
         code: The first word of Redis's error reply, such as ``OOM``, ``READONLY`` or ``NOPERM``; empty if there was no
             reply.
+        advice: Set if waiting cannot mend the error: a few words that say what to change, and name the setting.
     """
 
     def __init__(self, cause: str, code: str = "") -> None:
         super().__init__(cause[:_MAX_CHARS])
         self.code = code
+        self.advice = next((advice for pattern, advice in _ADVICE if pattern.search(f"{code} {cause}")), None)
 
     @classmethod
     def of_reply(cls, reply: str) -> Self:

@@ -61,6 +61,9 @@ class Backend(Protocol):
     def missing_file(self) -> str | None:
         """Called after each commit: what happened and what to do if a file that holds the commit is gone, else None."""
 
+    def probe(self, connection: Connection, /) -> None:
+        """Run a statement that fails where a write would fail, and changes no row."""
+
     def abort(self, connection: Connection) -> None:
         """Interrupt the statement that another thread is running on this connection; the statement fails."""
 

@@ -242,6 +242,14 @@ class Database:
 
         return await self._run_on_thread(self._write_thread, transact, call)
 
+    async def check(self) -> None:
+        """Check that a write would succeed.
+
+        Raises:
+            StoreUnavailable: it would fail.
+        """
+        await self.write(self._backend.probe, durable=False)
+
     async def _run_on_thread(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
         loop = asyncio.get_running_loop()
         with translate_errors():

@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from roomcast.chat.errors import StoreUnavailable
 from roomcast.store.chats import SqlChatStore
 from roomcast.store.database import Database
+from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.turns import SqlTurnStore
@@ -42,6 +44,22 @@ class Store:
         Set once the SQLite file is damaged, deleted or replaced, for readiness: every send is answered with 503.
         """
         return self._database.failure
+
+    async def check(self) -> None:
+        """Check that a write would succeed.
+
+        Raises:
+            StoreUnavailable: it would fail.
+        """
+        await self._database.check()
+
+    async def readable(self) -> bool:
+        """Whether the database answers reads."""
+        try:
+            await self._database.read(read_epochs)
+        except StoreUnavailable:
+            return False
+        return True
 
 
 @asynccontextmanager

@@ -123,6 +123,10 @@ class PostgresBackend:
         """See `Backend`. None: the server watches its files."""
         return None
 
+    def probe(self, connection: Connection, /) -> None:
+        """See `Backend`. A standby refuses it. A server whose disk is full stops by itself."""
+        connection.exec_driver_sql("UPDATE epochs SET epoch = epoch WHERE false")
+
     def abort(self, connection: Connection) -> None:
         """See `Backend`. Shuts down the socket, since a server that hangs does not process a cancel request either."""
         try:

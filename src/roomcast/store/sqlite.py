@@ -179,6 +179,10 @@ class SqliteBackend:
                 return f"{self._files[1].name} was truncated while it was open: {self._restore}"
         return None
 
+    def probe(self, connection: Connection, /) -> None:
+        """See `Backend`. Writes one page, so that a full disk is noticed, too."""
+        connection.exec_driver_sql("PRAGMA user_version = 0")
+
     def abort(self, connection: Connection) -> None:
         """See `Backend`. Does nothing.
 

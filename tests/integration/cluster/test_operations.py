@@ -34,11 +34,12 @@ async def until_ready(url: str, status: int) -> dict[str, Any]:
 
 
 async def until_degraded(url: str, *what: str) -> None:
-    """Wait until a process is degraded by exactly these services. It is ready all the time."""
+    """Wait until a process is degraded by exactly these services. It is ready all the time after its start."""
+    await until_ready(url, 200)
 
     async def is_degraded() -> bool:
         code, body = await ask(f"{url}/ready")
-        assert code == 200
+        assert code == 200, body
         return body.get("degraded") == list(what)
 
     await until(is_degraded, limit_s=LIMIT_S, step_s=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,10 @@ async def test_sentinels_that_require_a_login_lead_to_the_master(tmp_path: Path,
             await log.subscribe("chat", sink)
             await publish(log, "chat", EPOCH, 1)
             assert await sink.reached(1) == [1]
+        async with RedisEventLog(replace(options, sentinel_password="wrong")) as log:
+            error = await log.check()
+            assert error is not None
+            assert error.advice == "the sentinels refuse the login: correct REDIS_SENTINEL_PASSWORD"
 
 
 async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path) -> None:

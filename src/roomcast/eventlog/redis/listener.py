@@ -135,6 +135,11 @@ class Listener:
             for address in self._topology.masters
         )
 
+    @property
+    def canaries(self) -> list[str]:
+        """The canary channel of each connected master, which owns its slot."""
+        return [subscriber.canary for subscriber in self._subscribers.values()]
+
     # --- channels
 
     async def subscribe(self, name: str) -> None:

@@ -41,7 +41,7 @@ from roomcast.eventlog.redis.codec import (
     encode_signal,
 )
 from roomcast.eventlog.redis.counters import RedisLogCounters
-from roomcast.eventlog.redis.keys import ChatKeys, chat_keys
+from roomcast.eventlog.redis.keys import ChatKeys, canary_channel, chat_keys
 from roomcast.eventlog.redis.listener import Listener
 from roomcast.eventlog.redis.options import RedisLogOptions
 from roomcast.redis_client import Commands, Outcome, RedisOptions, RedisUnavailable, Script
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 # The first element of the answers of ``lua/extend.lua``; otherwise the entries are stored.
 _GAP: Final = 0
 _REFUSED: Final = 2
-#: No chat has this id: `reachable` reads the head of a log that does not exist.
+#: No chat has this id.
 _NO_CHAT: Final = "."
 
 
@@ -171,13 +171,24 @@ class RedisEventLog:
         """Whether the connection to every master passed a probe recently, and no subscription is refused."""
         return self._listener.healthy
 
-    async def reachable(self) -> bool:
-        """Whether Redis executes commands now, regardless of the subscriptions."""
+    @property
+    def receives(self) -> bool:
+        """Whether the feed is `healthy`, and Redis did not refuse to publish the latest canary."""
+        refused = self.live_feed.error
+        return self.healthy and (refused is None or not refused.code)
+
+    async def check(self) -> RedisUnavailable | None:
+        """Check on every master that an append would be stored. Returns the error if one refuses it.
+
+        A server that is full, read-only or has too few replicas answers PING and reads, and delivers no event.
+        """
         try:
-            await self.head(_NO_CHAT)
+            for name in self._listener.canaries or [canary_channel(self._options.prefix, _NO_CHAT)]:
+                await self._run(self.appends, scripts.CHECK, [name], [])
         except LogUnavailable:
-            return False
-        return True
+            return self.appends.error
+        self.appends.succeed()
+        return None
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Add a callback that is called after each reconnect."""

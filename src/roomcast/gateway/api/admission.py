@@ -63,6 +63,15 @@ class HttpAdmission:
                 raise
             return Admission(head, reset=False)
 
+    async def check(self) -> None:
+        """Ask the API no question, to learn whether it answers this gateway.
+
+        Raises:
+            ApiRefused: a setting is wrong.
+            ApiUnavailable: no answer.
+        """
+        await self._api.post("/api/internal/admissions", {"asks": []})
+
     async def confirm(self, chat_id: str, user_id: str) -> None:
         """See the port."""
         await self._ask(chat_id, user_id, None)

@@ -16,22 +16,27 @@ from typing import Any, Final
 import httpx
 
 from roomcast.auth.tokens import TokenIssuer
-from roomcast.gateway.ports import ApiUnavailable
+from roomcast.gateway.ports import ApiRefused, ApiUnavailable
 
 logger = logging.getLogger(__name__)
 
 #: The subject of the gateway's service tokens.
 SERVICE_NAME: Final = "gateway"
 #: Statuses below 500 that are about the gateway and not about the user in its request; raised as `ApiUnavailable`.
-_UNAVAILABLE: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.MISDIRECTED_REQUEST,
-    }
-)
+_UNAVAILABLE: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
+_BOTH_SIDES: Final = "start the API and the gateway with the same ROOMCAST_SECRET, and set both clocks"
+_ADDRESS: Final = "API_URL is not the internal address of the API: use its ROOMCAST_INTERNAL_PORT"
+#: What to change for a status that waiting cannot mend; raised as `ApiRefused`.
+_ADVICE: Final[dict[int, str]] = {
+    HTTPStatus.UNAUTHORIZED: _BOTH_SIDES,
+    HTTPStatus.FORBIDDEN: _BOTH_SIDES,
+    HTTPStatus.NOT_FOUND: _ADDRESS,
+    HTTPStatus.METHOD_NOT_ALLOWED: _ADDRESS,
+    HTTPStatus.MOVED_PERMANENTLY: _ADDRESS,
+    HTTPStatus.FOUND: _ADDRESS,
+    HTTPStatus.PERMANENT_REDIRECT: _ADDRESS,
+    HTTPStatus.MISDIRECTED_REQUEST: "without ROOMCAST_SECRET the API accepts loopback names only: correct API_URL",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,7 @@ class ApiClient:
         self._slots = asyncio.Semaphore(options.max_connections)
         self._token: str | None = None
         self._renew_at = 0.0
+        self._refused: str | None = None
         self._http = httpx.AsyncClient(
             base_url=options.url,
             timeout=httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
@@ -98,9 +104,10 @@ class ApiClient:
         """POST a JSON body.
 
         Returns:
-            A response with a status below 500, but not 401, 404, 408, 421 or 429, which are about the gateway itself.
+            A response with a status below 500 that is not about the gateway itself.
 
         Raises:
+            ApiRefused: a setting is wrong; the text says what to change.
             ApiUnavailable: there was no such response within the time limit.
         """
         try:
@@ -108,12 +115,12 @@ class ApiClient:
                 response = await self._http.post(path, headers=self._headers(), json=body)
         except (httpx.HTTPError, TimeoutError) as error:
             raise ApiUnavailable(f"{self._options.url} does not answer: {error!r}") from error
-        if response.status_code == HTTPStatus.UNAUTHORIZED:
-            logger.error(
-                "the API rejects this gateway's token; start both with the same ROOMCAST_SECRET, and set both clocks"
-            )
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            logger.error("API_URL is not the internal address of the API: use its ROOMCAST_INTERNAL_PORT")
+        if (advice := _ADVICE.get(response.status_code)) is not None:
+            if advice != self._refused:
+                logger.error("the API refuses this gateway: %s", advice)
+            self._refused = advice
+            raise ApiRefused(advice)
+        self._refused = None
         if response.status_code in _UNAVAILABLE or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ApiUnavailable(f"{self._options.url} answered {response.status_code} to POST {path}")
         return response

@@ -9,7 +9,7 @@ import pytest
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
 GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "seq": 7, "reset": False}}]})
@@ -98,18 +98,32 @@ async def test_no_usable_answer_is_unavailable_never_forbidden(answer) -> None:
         await Api(answer).admission.admit("c1", "ada", None)
 
 
-@pytest.mark.parametrize(("status", "logged"), [(401, True), (429, False), (500, False)])
-async def test_a_rejected_service_token_is_logged_with_what_to_do(status, logged, caplog) -> None:
-    with pytest.raises(ApiUnavailable):
-        await Api(httpx.Response(status)).admission.admit("c1", "ada", None)
-    assert ("ROOMCAST_SECRET" in caplog.text) is logged
+@pytest.mark.parametrize(
+    ("status", "setting"),
+    [
+        (401, "ROOMCAST_SECRET"),
+        (403, "ROOMCAST_SECRET"),
+        (404, "API_URL"),
+        (301, "API_URL"),
+        (421, "API_URL"),
+        (429, None),
+        (500, None),
+    ],
+)
+async def test_an_answer_that_waiting_cannot_mend_names_the_setting_in_one_line(status, setting, caplog) -> None:
+    api = Api(httpx.Response(status))
+    for _ in range(3):
+        with pytest.raises(ApiUnavailable) as unavailable:
+            await api.admission.admit("c1", "ada", None)
+        with pytest.raises(ApiUnavailable if setting is None else ApiRefused) as refused:
+            await api.admission.check()
+        assert setting is None or setting in str(refused.value)
+        assert type(unavailable.value) is ApiUnavailable
+    assert [setting in message for message in caplog.messages] == ([] if setting is None else [True])
 
 
-async def test_an_address_without_internal_routes_is_logged_with_what_to_do(caplog) -> None:
-    with pytest.raises(ApiUnavailable):
-        await Api(httpx.Response(404)).admission.admit("c1", "ada", None)
-    assert "API_URL" in caplog.text
-    assert "ROOMCAST_INTERNAL_PORT" in caplog.text
+async def test_a_check_of_the_api_asks_no_question() -> None:
+    await Api(httpx.Response(200, json={"answers": []})).admission.check()
 
 
 @pytest.mark.parametrize(("age_s", "granted"), [(60.0, True), (60.1, False)])

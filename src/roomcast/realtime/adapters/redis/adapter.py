@@ -110,7 +110,7 @@ class RedisAdapter:
             async with asyncio.timeout(2 * self._redis.connect_timeout_s):
                 await self._ready.wait()
         except TimeoutError:
-            logger.warning("Redis does not answer, starting without a connection to the other servers")
+            logger.warning("no connection to Redis yet, starting without the other servers")
 
     async def stop(self) -> None:
         """See `core.cluster.Adapter`. If the adapter is connected, waiting commands are written first."""
