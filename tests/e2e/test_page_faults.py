@@ -1,4 +1,4 @@
-"""The page on a device with a fault: a half-open connection after a sleep, no network, or a wrong clock."""
+"""The page on a device with a fault: a half-open connection, no network, a wrong clock, or storage that throws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from support.chat_page import open_tab
 from support.processes import Roomcast, run_roomcast
@@ -17,6 +17,18 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pyt
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
 #: Less than the 45 s after which socket.io-client itself misses a heartbeat.
 SLEEP_S = 30
+#: A damaged profile: every access throws.
+DAMAGED_STORAGE = """
+for (const name of ['getItem', 'setItem', 'removeItem', 'key', 'clear'])
+    Storage.prototype[name] = () => { throw new DOMException('damaged', 'UnknownError'); };
+Object.defineProperty(Storage.prototype, 'length', { get() { throw new DOMException('damaged', 'UnknownError'); } });
+"""
+#: Blocked cookies: the look-up of the storage throws. And an insecure origin: `randomUUID` is missing.
+BLOCKED_STORAGE = """
+for (const name of ['localStorage', 'sessionStorage'])
+    Object.defineProperty(window, name, { get() { throw new DOMException('blocked', 'SecurityError'); } });
+Crypto.prototype.randomUUID = undefined;
+"""
 #: Returns an array to which each state that the page shows is added from now on.
 RECORD_STATES = """() => {
     const states = [];
@@ -68,3 +80,23 @@ async def test_a_token_that_is_expired_only_by_the_clock_of_the_device_is_accept
             await ada.page.clock.install(time=time.time() + 2 * 3600)
             await ada.page.reload()
             await ada.enter(token)
+
+
+async def test_without_storage_the_page_works_and_says_once_that_a_reload_loses_unsent_messages(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Roomcast.up(tmp_path / "data", env=NO_ANSWERS) as server:
+        async with open_tab(browser, server.api_url) as ada, open_tab(browser, server.api_url) as bob:
+            for tab, name, fault in ((ada, "Ada", DAMAGED_STORAGE), (bob, "Bob", BLOCKED_STORAGE)):
+                await tab.page.add_init_script(fault)
+                await tab.page.reload()
+                await tab.enter(name)
+                await expect(tab.by("storage-notice")).to_have_count(0)
+                await tab.say(f"{name} 1")
+                await tab.by("storage-notice").get_by_role("button").click()
+                await tab.say(f"{name} 2")
+            for tab in (ada, bob):
+                await tab.shows(4)
+                await expect(tab.by("storage-notice")).to_have_count(0)
+                await tab.by("sign-out").click()
+                await expect(tab.by("name-input")).to_be_visible()

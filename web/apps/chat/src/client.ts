@@ -1,19 +1,21 @@
 /** The client of the page: the API of the page's origin, with the user of this tab. */
-import { type contract, createClient, type WebSocketClient } from '@roomcast/react';
+import { type contract, createClient, type KeyValueStorage } from '@roomcast/react';
 
 import { identity } from './identity/identity.ts';
 
-function newClient(): WebSocketClient {
-  try {
-    // Keeps unsent messages across a reload.
-    return createClient({ storage: window.localStorage });
-  } catch {
-    // Storage is blocked: unsent messages are kept in memory.
-    return createClient();
-  }
-}
+/** Local storage, looked up at each access, because the look-up throws if storage is blocked. */
+const storage: KeyValueStorage = {
+  get length() {
+    return window.localStorage.length;
+  },
+  key: (index) => window.localStorage.key(index),
+  getItem: (key) => window.localStorage.getItem(key),
+  setItem: (key, value) => window.localStorage.setItem(key, value),
+  removeItem: (key) => window.localStorage.removeItem(key),
+};
 
-export const client = newClient();
+/** Keeps unsent messages across a reload. */
+export const client = createClient({ storage });
 
 /** Loads the configuration of the server, and makes the client send a token if the server requires one. */
 export async function loadConfig(): Promise<contract.Config> {

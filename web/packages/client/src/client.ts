@@ -62,6 +62,7 @@ export class WebSocketClient {
   #options: ClientOptions = {};
   #userId: string | null = null;
   #state = ConnectionState.DISCONNECTED;
+  #storageFailed = false;
   #cancelOnWake: (() => void) | null = null;
   /** The gateway's URL, so that a reconnect needs no request to the API; null after a failed attempt. */
   #gatewayUrl: string | null = null;
@@ -228,6 +229,10 @@ export class WebSocketClient {
       runtime: this.#runtime,
       pageSize: this.#options.pageSize ?? DEFAULT_PAGE_SIZE,
       unsent: this.#options.storage ? new UnsentStore(this.#options.storage) : null,
+      notStored: () => {
+        if (!this.#storageFailed) this.#events.emit('storage-failed');
+        this.#storageFailed = true;
+      },
       announce: (message) => this.#announce(message),
       report: (message) => this.#events.emit('error', { message }),
       started: (started) => {

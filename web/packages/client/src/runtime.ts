@@ -105,10 +105,13 @@ function onSleep(callback: () => void): () => void {
 }
 
 function newId(): string {
-  // randomUUID is missing in old browsers and in insecure contexts (http:// on a LAN).
-  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  try {
+    return crypto.randomUUID();
+  } catch {
+    // It is missing in old browsers and in insecure contexts (http:// on a LAN).
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
 }
 
 export const platformRuntime: Runtime = {

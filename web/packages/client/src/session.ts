@@ -45,6 +45,8 @@ export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 
   api: Pick<RoomcastApi, 'listMessages' | 'listEvents' | 'sendMessage'>;
   runtime: Pick<Runtime, 'clock' | 'random' | 'newId'>;
   unsent: UnsentStore | null;
+  /** Called for each unsent message that `unsent` could not store. */
+  notStored: () => void;
   /** Called once for each new message. */
   announce: (message: ChatMessage) => void;
   /** Called when events are missing and cannot be fetched. */
@@ -139,7 +141,7 @@ export class ChatSession {
    * @returns The final entry, with status `sent`, or with status `failed` and an `error`. Never rejects.
    */
   send(content: string): Promise<ChatEntry> {
-    const { runtime, unsent } = this.#dependencies;
+    const { runtime, unsent, notStored } = this.#dependencies;
     const outgoing: Outgoing = {
       chatId: this.chatId,
       role: 'USER',
@@ -147,7 +149,7 @@ export class ChatSession {
       clientMsgId: runtime.newId(),
       userId: this.#userId,
     };
-    unsent?.put(outgoing);
+    if (unsent?.put(outgoing) === false) notStored();
     this.#participants.setTyping(false);
     return this.#enqueue(outgoing);
   }

@@ -44,6 +44,8 @@ export interface WebSocketEvents {
   presence: (presence: Presence) => void;
   /** A chat of this user has a new event, whether the chat is joined or not. */
   'chat-activity': (activity: ChatActivity) => void;
+  /** `ClientOptions.storage` could not store an unsent message: it would not survive a reload. Emitted once. */
+  'storage-failed': () => void;
   /** The connection state changed. */
   state: (state: ConnectionState) => void;
   /** An established connection has been down for 2 s; suitable for a banner. */

@@ -1,4 +1,8 @@
-/** Keeps unsent messages in Web Storage across a reload. Each message has a key, because tabs share the storage. */
+/**
+ * Keeps unsent messages in Web Storage across a reload. Each message has a key, because tabs share the storage.
+ *
+ * Any access may throw: the storage is blocked or full, or the browser profile is damaged. Messages are sent all the same.
+ */
 import type { Outgoing } from './outbox.ts';
 
 /** The part of Web Storage (`localStorage`) that the client uses. */
@@ -16,26 +20,36 @@ export class UnsentStore {
     this.#storage = storage;
   }
 
-  put(outgoing: Outgoing): void {
-    if (outgoing.userId == null) return;
-    const stored = this.#entries(outgoing.chatId, outgoing.userId);
-    if (stored.length >= MAX_STORED) return;
-    // Orders the messages, also after the clock was set back, and within a millisecond.
-    const at = Math.max(Date.now(), 1 + (stored.at(-1)?.at ?? 0));
+  /** Returns false if the message could not be stored: it would not survive a reload. */
+  put(outgoing: Outgoing): boolean {
+    if (outgoing.userId == null) return false;
     try {
+      const stored = this.#entries(outgoing.chatId, outgoing.userId);
+      if (stored.length >= MAX_STORED) return false;
+      // Orders the messages, also after the clock was set back, and within a millisecond.
+      const at = Math.max(Date.now(), 1 + (stored.at(-1)?.at ?? 0));
       this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at }));
+      return true;
     } catch {
-      // The quota is exceeded or the storage is blocked. The message is still sent, but would not survive a reload.
+      return false;
     }
   }
 
   remove(outgoing: Outgoing): void {
-    this.#storage.removeItem(storageKey(outgoing));
+    try {
+      this.#storage.removeItem(storageKey(outgoing));
+    } catch {
+      // A reload sends the message again; its `clientMsgId` lets the server store it once.
+    }
   }
 
-  /** Unsent messages of a user in a chat, oldest first. */
+  /** Unsent messages of a user in a chat, oldest first; empty if the storage cannot be read. */
   list(chatId: string, userId: string): Outgoing[] {
-    return this.#entries(chatId, userId).map(({ outgoing }) => outgoing);
+    try {
+      return this.#entries(chatId, userId).map(({ outgoing }) => outgoing);
+    } catch {
+      return [];
+    }
   }
 
   #entries(chatId: string, userId: string): { outgoing: Outgoing; at: number }[] {

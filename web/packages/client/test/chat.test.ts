@@ -328,6 +328,27 @@ describe('another user', () => {
   });
 });
 
+describe.each(['getItem', 'setItem', 'removeItem', 'key', 'length'] as const)('a storage whose %s throws', (member) => {
+  test('prevents no send, and the first message that is not stored is reported once', async () => {
+    const storage = new MemoryStorage();
+    // Another unsent message, so that each member is used.
+    const outgoing = { chatId: CHAT, content: 'earlier', clientMsgId: 'x', role: 'USER', userId: 'ada' };
+    storage.setItem(`roomcast:unsent:${CHAT}:ada:x`, JSON.stringify({ outgoing, at: 1 }));
+    Object.defineProperty(storage, member, {
+      get() {
+        throw new DOMException('denied', 'SecurityError');
+      },
+    });
+    const { server, client, chat } = await setUp({ storage });
+    const reported = vi.fn();
+    client.on('storage-failed', reported);
+    const sent = [chat.send('one'), client.sendMessage('other', 'two')];
+    await server.clock.advance(10);
+    expect((await Promise.all(sent)).map(({ status }) => status)).toEqual(['sent', 'sent']);
+    expect(reported).toHaveBeenCalledTimes(member === 'removeItem' ? 0 : 1);
+  });
+});
+
 describe('the storage', () => {
   test('restores unsent messages in order after a reload, and removes sent ones', async () => {
     const storage = new MemoryStorage();

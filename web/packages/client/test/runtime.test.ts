@@ -29,6 +29,23 @@ test.each([
   expect(wakes()).toBe(1);
 });
 
+test.each([
+  ['absent', undefined],
+  [
+    'throwing',
+    () => {
+      throw new Error('blocked');
+    },
+  ],
+])('with randomUUID %s, ids are random all the same', (_name, randomUUID) => {
+  const { crypto: real } = globalThis;
+  vi.stubGlobal('crypto', {
+    getRandomValues: (bytes: Uint8Array<ArrayBuffer>) => real.getRandomValues(bytes),
+    randomUUID,
+  });
+  expect(new Set(Array.from({ length: 100 }, () => platformRuntime.newId())).size).toBe(100);
+});
+
 test('a page that is hidden does not wake', () => {
   const { wakes } = countWakes();
   vi.spyOn(document, 'visibilityState', 'get').mockReturnValueOnce('hidden');

@@ -103,6 +103,10 @@ export const en = {
     offline: 'You are offline. Your messages will be sent when you are back online.',
     denied: 'The server refused this connection.',
   },
+  storage: {
+    failed: 'This browser cannot store data for this page. If you reload, messages that are not sent yet are lost.',
+    dismiss: 'OK',
+  },
   settings: {
     language: 'Language',
     theme: 'Appearance',

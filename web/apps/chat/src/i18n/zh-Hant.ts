@@ -105,6 +105,10 @@ export const zhHant: Dictionary = {
     offline: '您目前離線，寫下的訊息會在恢復連線後送出。',
     denied: '伺服器拒絕了此連線。',
   },
+  storage: {
+    failed: '此瀏覽器無法為本頁儲存資料。若重新載入，尚未送出的訊息將會遺失。',
+    dismiss: '知道了',
+  },
   settings: {
     language: '語言',
     theme: '外觀',

@@ -17,6 +17,7 @@ import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
+import { StorageNotice } from './StorageNotice.tsx';
 import { useDrawer } from './useDrawer.ts';
 
 interface Props {
@@ -114,6 +115,7 @@ export function Shell({ userId, authEnabled }: Props) {
           onOpenSidebar={drawer.show}
         />
         <ConnectionBanner connection={connection} onSignOut={identity.clear} />
+        <StorageNotice />
         {chatId !== null ? (
           <Conversation key={chatId} chatId={chatId} me={userId} online={connection.state === 'connected'} />
         ) : route.name === 'home' ? (

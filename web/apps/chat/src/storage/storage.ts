@@ -23,7 +23,8 @@ export function userKey(userId: string, ...path: string[]): string {
 }
 
 export function createStore(area: () => Storage): KeyValueStore {
-  const fallback = new Map<string, string>();
+  /** Values that could not be stored; null for a stored value that could not be removed. */
+  const fallback = new Map<string, string | null>();
 
   function attempt<T>(action: (storage: Storage) => T, otherwise: () => T): T {
     try {
@@ -33,16 +34,24 @@ export function createStore(area: () => Storage): KeyValueStore {
     }
   }
 
+  function remove(key: string): void {
+    attempt(
+      (storage) => {
+        storage.removeItem(PREFIX + key);
+        fallback.delete(key);
+      },
+      () => void fallback.set(key, null),
+    );
+  }
+
   return {
     get(key) {
       // A value in memory is newer than the stored value, because it could not be stored.
       const unwritten = fallback.get(key);
-      return (
-        unwritten ??
-        attempt(
-          (storage) => storage.getItem(PREFIX + key),
-          () => null,
-        )
+      if (unwritten !== undefined) return unwritten;
+      return attempt(
+        (storage) => storage.getItem(PREFIX + key),
+        () => null,
       );
     },
     set(key, value) {
@@ -54,23 +63,13 @@ export function createStore(area: () => Storage): KeyValueStore {
         () => void fallback.set(key, value),
       );
     },
-    remove(key) {
-      fallback.delete(key);
-      attempt(
-        (storage) => {
-          storage.removeItem(PREFIX + key);
-        },
-        () => undefined,
-      );
-    },
+    remove,
     removeAll(prefix) {
-      for (const key of [...fallback.keys()]) if (key.startsWith(prefix)) fallback.delete(key);
-      attempt(
-        (storage) => {
-          for (const key of Object.keys(storage)) if (key.startsWith(PREFIX + prefix)) storage.removeItem(key);
-        },
-        () => undefined,
+      const stored = attempt<string[]>(
+        (storage) => Object.keys(storage).map((key) => (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : '')),
+        () => [],
       );
+      for (const key of [...fallback.keys(), ...stored]) if (key.startsWith(prefix)) remove(key);
     },
   };
 }

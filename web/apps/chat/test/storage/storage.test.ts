@@ -37,6 +37,21 @@ test('the values of one user are removed together, and those of no other user', 
   }
 });
 
+test('a value that cannot be removed reads as absent until it is set again', () => {
+  const store = createStore(() => localStorage);
+  for (const remove of [() => store.remove('a'), () => store.removeAll('a')]) {
+    store.set('a', '1');
+    const damaged = vi.spyOn(Storage.prototype, 'removeItem').mockImplementation(() => {
+      throw new DOMException('damaged', 'UnknownError');
+    });
+    remove();
+    expect(store.get('a')).toBeNull();
+    damaged.mockRestore();
+    store.set('a', '2');
+    expect(store.get('a')).toBe('2');
+  }
+});
+
 test('values are kept in memory if storage is blocked', () => {
   const store = createStore(() => {
     throw new DOMException('denied', 'SecurityError');
