@@ -89,8 +89,7 @@ async def run_api(config: ProcessConfig, on_ready: OnReady) -> None:
         backend = await process.stack.enter_async_context(running_backend(process, shared))
         process.serve_gateways(backend.internal_api)
         if shared.redis is not None:
-            emitter = await process.stack.enter_async_context(shared.redis.emitter())
-            backend.activity.announce_through(RoomAnnouncer(emitter))
+            backend.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
         await process.serve([(PlainApp(process.routes, backend.api), config.api_port)])
 
 
@@ -164,6 +163,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         # A failure of this channel affects every gateway, and no delivery guarantee depends on the channel.
         readiness.add("guide's ingress", channel.subscribed.is_set, required=False)
         tasks.start("guide's ingress", channel.run())
+        shared.on_reconnect(channel.reconnect)
     return gateway
 
 

@@ -156,7 +156,7 @@ async def connect_shared(process: Process) -> SharedServices:
         return SharedServices(MemoryEventLog(), None, None, None, lambda _callback: None)
     from roomcast.app.redis_services import RedisServices
 
-    redis = RedisServices(config.settings.redis)
+    redis = await process.stack.enter_async_context(RedisServices(config.settings.redis))
     log = await process.stack.enter_async_context(redis.event_log())
     process.metrics.add(lambda: log_families(log))
     # Without a gateway the process has no clients that could miss events: messages are stored, and published later.

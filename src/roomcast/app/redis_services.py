@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.eventlog.redis import RedisEventLog
@@ -18,7 +20,10 @@ from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable
 
 
 class RedisServices:
-    """Builds the services of one process that use Redis.
+    """Builds the services of one process that use Redis. Use it as an async context manager.
+
+    The services share their connections for commands: a service that only publishes cannot detect that its connections
+    lead to a former master, and another service has them replaced.
 
     Args:
         options: Addresses of Redis, credentials, limits.
@@ -26,11 +31,22 @@ class RedisServices:
 
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
+        self._commands = Commands(options)
+
+    async def __aenter__(self) -> Self:
+        """Connect with the first command."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._commands.close()
 
     @asynccontextmanager
     async def event_log(self) -> AsyncIterator[RedisEventLog]:
         """The event log. It connects in the background."""
-        async with RedisEventLog(self._options) as log:
+        async with RedisEventLog(self._options, commands=self._commands) as log:
             yield log
 
     @asynccontextmanager
@@ -39,22 +55,15 @@ class RedisServices:
 
         The caller starts ``run`` of the directory. On exit this node leaves the directory.
         """
-        commands = Commands(self._options)
-        directory = RedisDirectory(commands)
+        directory = RedisDirectory(self._commands)
         try:
-            yield directory, RedisPresenceBoard(commands, directory.node_id)
+            yield directory, RedisPresenceBoard(self._commands, directory.node_id)
         finally:
             await directory.leave()
-            await commands.close()
 
-    @asynccontextmanager
-    async def emitter(self) -> AsyncIterator[Emitter]:
+    def emitter(self) -> Emitter:
         """An emitter to the clients of all gateways, for a process without clients."""
-        commands = Commands(self._options)
-        try:
-            yield Emitter(_Publisher(commands))
-        finally:
-            await commands.close()
+        return Emitter(_Publisher(self._commands))
 
     def adapter(self) -> RedisAdapter:
         """The Socket.IO adapter that is shared with Node servers."""
@@ -62,7 +71,7 @@ class RedisServices:
 
     def channel_listener(self, channel: str, callback: Callable[[bytes], None]) -> ChannelListener:
         """A listener for a channel to which other programs publish. The caller starts its ``run``."""
-        return ChannelListener(self._options, channel, callback)
+        return ChannelListener(self._options, self._commands, channel, callback)
 
 
 class _Publisher:

@@ -4,6 +4,9 @@ Every command has a time limit that includes the wait for a connection and all r
 `RedisUnavailable`. redis-py closes the connection of a cancelled command, so that its reply cannot reach another caller
 (CVE-2023-28858, CVE-2023-28859).
 
+After an error reply all connections are replaced, and the command is sent once more: the address may lead to another
+server than before, while the open connections lead to one that no longer serves (READONLY, MASTERDOWN).
+
 Layer: redis_client.
 """
 
@@ -86,6 +89,8 @@ class Commands:
         self._options = options
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._slots = asyncio.Semaphore(options.max_connections)
+        # Loop time at which the connections were replaced.
+        self._replaced_at = float("-inf")
         self._sentinel: Sentinel | None = None
         self._pool: ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
@@ -150,10 +155,15 @@ class Commands:
             logger.info("cannot look up the Redis masters, keeping the current master: %s", error)
             return True
 
-    async def drop_idle_connections(self) -> None:
-        """Close idle connections: they may lead to a former master."""
+    async def replace_connections(self) -> None:
+        """Close idle connections now and others after their command: they may lead to a former master.
+
+        A cluster's nodes redirect commands instead.
+        """
         if self._pool is not None:
+            await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]  # untyped in redis-py
             await self._pool.disconnect(inuse_connections=False)
+            self._replaced_at = asyncio.get_running_loop().time()
 
     async def _within_limit(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run ``work`` for at most ``command_timeout_s``, even if redis-py swallows the cancellation.
@@ -192,8 +202,12 @@ class Commands:
         broken: Exception | None = None
         async with self._slots:
             for _ in range(self._options.max_connections):
+                replaced_at = self._replaced_at
                 try:
                     return await self._client.execute_command(*args)
+                except ResponseError as error:
+                    if isinstance(error, NoScriptError) or not await self._replaced_after(replaced_at):
+                        raise
                 except (RuntimeError, AttributeError) as error:
                     # redis-py's cluster client does not handle these errors of a lost connection: uvloop raises
                     # RuntimeError if the server closed the connection while it was idle, and when a node fails, one
@@ -201,6 +215,14 @@ class Commands:
                     # discarded this connection; the next one may be lost as well.
                     broken = error
         raise ConnectionError(str(broken)) from broken
+
+    async def _replaced_after(self, replaced_at: float) -> bool:
+        """Whether the connections have been replaced since; replaces them at most once in ``retry_max_s``."""
+        if self._replaced_at == replaced_at:
+            if asyncio.get_running_loop().time() - replaced_at < self._options.retry_max_s:
+                return False
+            await self.replace_connections()
+        return self._replaced_at != replaced_at
 
     async def _topology(self) -> Topology:
         if self._cluster is not None:
@@ -224,7 +246,7 @@ class Commands:
         return {
             "username": options.username,
             "password": options.password,
-            "client_name": "roomcast",
+            # No CLIENT SETNAME and CLIENT SETINFO: redis-py fails if an ACL forbids them.
             "driver_info": None,
             "protocol": _PROTOCOL,
             "socket_timeout": options.command_timeout_s * _SOCKET_SHARE,

@@ -127,9 +127,11 @@ class RedisConnection(asyncio.Protocol):
     async def _open(self, options: RedisOptions, client_name: str) -> None:
         tls = None if options.tls is None else options.tls.context()
         await asyncio.get_running_loop().create_connection(lambda: self, *self.address, ssl=tls)
-        if options.password is not None:
-            user = () if options.username is None else (options.username,)
-            await self.ask("AUTH", *user, options.password)
+        # As redis-py does: a user without a password logs in as well.
+        if options.username is not None:
+            await self.ask("AUTH", options.username, options.password or "")
+        elif options.password is not None:
+            await self.ask("AUTH", options.password)
         # The name appears in `CLIENT LIST`. An ACL may forbid this command; a lost connection fails the next command.
         with contextlib.suppress(RedisUnavailable):
             await self.ask("CLIENT", "SETNAME", client_name)

@@ -36,7 +36,8 @@ async def test_users_of_node_and_of_this_package_are_notified_once_each(cluster:
             assert (await client.packet()).ack_id == ack
     settings = RedisOptions(addresses=(RedisAddress("127.0.0.1", cluster.redis.port),))
     users = ["ann", "ben", *(f"user-{number}" for number in range(498))]
-    async with RedisServices(settings).emitter() as emitter:
+    async with RedisServices(settings) as redis:
+        emitter = redis.emitter()
         await RoomAnnouncer(emitter).announce(users, activity(7))
         await emitter.emit("end")
     expected = ["chat-activity", activity(7).model_dump(mode="json")]
@@ -57,7 +58,8 @@ async def test_servers_at_every_node_of_a_redis_cluster_are_notified(tmp_path: P
             listeners.append((adapter, node))
         try:
             settings = RedisOptions(addresses=(RedisAddress("127.0.0.1", nodes.servers[0].port),), cluster=True)
-            async with RedisServices(settings).emitter() as emitter:
+            async with RedisServices(settings) as redis:
+                emitter = redis.emitter()
                 for seq in range(5):
                     await RoomAnnouncer(emitter).announce(["ann", "ben"], activity(seq))
             await until(lambda: all(len(node.commands) == 5 for _, node in listeners))
@@ -70,6 +72,7 @@ async def test_servers_at_every_node_of_a_redis_cluster_are_notified(tmp_path: P
 
 
 async def test_without_redis_a_notification_raises_an_error() -> None:
-    async with RedisServices(RedisOptions(addresses=(RedisAddress("127.0.0.1", free_port()),))).emitter() as emitter:
+    async with RedisServices(RedisOptions(addresses=(RedisAddress("127.0.0.1", free_port()),))) as redis:
+        emitter = redis.emitter()
         with pytest.raises(AnnouncementLost):
             await RoomAnnouncer(emitter).announce(["ann"], activity(1))

@@ -57,7 +57,8 @@ class Listening:
 
     def __init__(self, options: RedisOptions) -> None:
         self.messages: list[bytes] = []
-        self.listener = ChannelListener(options, CHANNEL, self.messages.append)
+        self.commands = Commands(options)
+        self.listener = ChannelListener(options, self.commands, CHANNEL, self.messages.append)
 
     async def subscribed(self) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -92,6 +93,7 @@ async def listening(*servers: RedisServer, sentinel_master: str | None = None) -
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait_for(task, LIMIT_S)
+        await active.commands.close()
 
 
 @contextlib.contextmanager

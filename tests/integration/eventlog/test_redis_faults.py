@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from roomcast.chat.ports import CannotReplay, Gap, Head, LogUnavailable
 from roomcast.eventlog.redis import RedisEventLog
@@ -291,6 +292,22 @@ async def test_the_password_is_used_by_commands_and_subscribers(tmp_path) -> Non
                 await log.subscribe(CHAT, Sink())
     finally:
         server.kill()
+
+
+async def test_a_user_without_a_password_is_used_by_commands_and_subscribers(server: RedisServer) -> None:
+    server.command("ACL", "SETUSER", "ann", "on", "nopass", "allkeys", "allchannels", "+@all")
+    server.command("ACL", "SETUSER", "default", "off")
+    try:
+        async with RedisEventLog(
+            RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),), username="ann")
+        ) as log:
+            sink = Sink()
+            await log.subscribe(CHAT, sink)
+            await publish(log, CHAT, EPOCH, 1)
+            assert await sink.reached(1) == [1]
+    finally:
+        with redis.Redis(port=server.port, username="ann", protocol=2) as raw:
+            raw.execute_command("ACL", "SETUSER", "default", "on")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed: it makes the certificate")

@@ -54,6 +54,7 @@ class ChannelListener:
 
     Args:
         options: How to connect to Redis.
+        commands: Looks up the masters.
         channel: The channel's name.
         take: Called with each message, in order; must not block or raise.
 
@@ -61,63 +62,66 @@ class ChannelListener:
         subscribed: Set from the confirmation of the subscription until the connection is lost.
     """
 
-    def __init__(self, options: RedisOptions, channel: str, take: Callable[[bytes], None]) -> None:
+    def __init__(self, options: RedisOptions, commands: Commands, channel: str, take: Callable[[bytes], None]) -> None:
         self._options = options
+        self._commands = commands
         self._channel = channel
         self._take = take
+        self._connection: _ChannelConnection | None = None
         self.subscribed = asyncio.Event()
+
+    def reconnect(self) -> None:
+        """Replace the connection: another subscription was lost, and this one may be connected to a former master."""
+        if self._connection is not None:
+            self._connection.abort("moved")
 
     async def run(self) -> None:
         """Listen until cancelled; reconnect after every loss of the connection."""
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
         outcome = Outcome(f"channel {self._channel}", "connecting again, messages in between are lost")
-        commands = Commands(self._options)
-        try:
-            while True:
-                try:
-                    await self._listen(commands, await self._choose_server(commands), outcome)
-                except RedisUnavailable as error:
-                    if self.subscribed.is_set():
-                        backoff.reset()
-                    outcome.fail(error)
-                except Exception:
-                    # A bug here must not end the gateway.
-                    logger.exception("channel listener failed", extra={"channel": self._channel})
-                finally:
-                    self.subscribed.clear()
-                await asyncio.sleep(backoff.next_s())
-        finally:
-            await commands.close()
+        while True:
+            try:
+                await self._listen(await self._choose_server(), outcome)
+            except RedisUnavailable as error:
+                if self.subscribed.is_set():
+                    backoff.reset()
+                outcome.fail(error)
+            except Exception:
+                # A bug here must not end the gateway.
+                logger.exception("channel listener failed", extra={"channel": self._channel})
+            finally:
+                self.subscribed.clear()
+            await asyncio.sleep(backoff.next_s())
 
-    async def _choose_server(self, commands: Commands) -> RedisAddress:
+    async def _choose_server(self) -> RedisAddress:
         """Choose any master: a cluster forwards the messages of classic channels to all of its nodes.
 
         Raises:
             RedisUnavailable: the masters are unknown.
         """
-        masters = sorted((await commands.topology()).masters)
+        masters = sorted((await self._commands.topology()).masters)
         if not masters:
             raise RedisUnavailable("no node of the cluster owns any slots")
         # A random choice tries other masters after a failure, and distributes the gateways over the masters.
         return random.choice(masters)  # noqa: S311 - not a secret
 
-    async def _listen(self, commands: Commands, address: RedisAddress, outcome: Outcome) -> None:
+    async def _listen(self, address: RedisAddress, outcome: Outcome) -> None:
         """Listen to one server until it fails, does not answer, or is no longer a master.
 
         Raises:
             RedisUnavailable: always, with the reason.
         """
-        connection = _ChannelConnection(address, self._channel, self._take)
+        connection = self._connection = _ChannelConnection(address, self._channel, self._take)
         try:
             await connection.open(self._options, "roomcast-channel")
             self.subscribed.set()
             logger.info("subscribed to channel", extra={"channel": self._channel})
             outcome.succeed()
-            await self._watch(commands, connection)
+            await self._watch(connection)
         finally:
             connection.abort()
 
-    async def _watch(self, commands: Commands, connection: _ChannelConnection) -> None:
+    async def _watch(self, connection: _ChannelConnection) -> None:
         loop = asyncio.get_running_loop()
         options, address = self._options, connection.address
         checked_at = loop.time()
@@ -131,5 +135,5 @@ class ChannelListener:
                 raise RedisUnavailable(f"{address} did not answer a ping in {options.probe_timeout_s} s") from None
             if loop.time() - checked_at >= options.topology_interval_s:
                 checked_at = loop.time()
-                if not await commands.is_master(address):
+                if not await self._commands.is_master(address):
                     raise RedisUnavailable(f"{address} is no longer a master")

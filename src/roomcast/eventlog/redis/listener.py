@@ -366,7 +366,7 @@ class Listener:
             self.live_feed.fail(RedisUnavailable(f"the canary was not received in {waited_s} s ({address})", "DEAF"))
             self._topology_due_at = 0.0
             subscriber.connection.abort("deaf")
-            await self._commands.drop_idle_connections()
+            await self._commands.replace_connections()
 
     # --- SubscriptionHandler
 

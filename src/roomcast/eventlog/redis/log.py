@@ -106,6 +106,7 @@ class RedisEventLog:
     Args:
         options: How to connect to Redis.
         log_options: Limits of the log.
+        commands: Connections for commands, which the caller closes; None: the log opens its own.
         on_reconnect: Called on the loop when every channel is subscribed again after a connection was lost or the
             masters changed. Messages that were published in between were missed, and Redis may have lost its newest
             entries: the relay must append recent events again, and gateways must compare heads.
@@ -121,6 +122,7 @@ class RedisEventLog:
         options: RedisOptions | None = None,
         log_options: RedisLogOptions | None = None,
         *,
+        commands: Commands | None = None,
         on_reconnect: Callable[[], None] | None = None,
     ) -> None:
         options = options or RedisOptions()
@@ -130,7 +132,8 @@ class RedisEventLog:
         self.reads = Outcome("read", "joins are unavailable")
         self._on_reconnect = [] if on_reconnect is None else [on_reconnect]
         self._ttl_ms = max(1, round(self._options.idle_ttl_s * 1_000))
-        self._commands = Commands(options)
+        self._closes_commands = commands is None
+        self._commands = commands or Commands(options)
         self._listener = Listener(
             self._commands,
             options,
@@ -159,7 +162,8 @@ class RedisEventLog:
     async def close(self) -> None:
         """Close every connection."""
         await self._listener.stop()
-        await self._commands.close()
+        if self._closes_commands:
+            await self._commands.close()
 
     @property
     def live_feed(self) -> Outcome:

@@ -34,7 +34,7 @@ _WRITE_BUFFER_BYTES: Final = 262_144
 # Allowance for the parts of a message other than its data: array headers, kind, pattern and channel.
 _FRAMING_BYTES: Final = 65_536
 # Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
-_TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
+_TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
 
 
 class _Connection(RedisConnection):
@@ -43,10 +43,12 @@ class _Connection(RedisConnection):
     def __init__(self, address: RedisAddress, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
         super().__init__(address, max_message_bytes=options.max_message_bytes + _FRAMING_BYTES)
         self._counters = counters
+        self._write: SentCommand | None = None
 
-    def command_refused(self, _sent: SentCommand, reason: str) -> None:
+    def command_refused(self, sent: SentCommand, reason: str) -> None:
         """See `RedisConnection`."""
-        self._counters.drop("refused", reason)
+        if sent is not self._write:
+            self._counters.drop("refused", reason)
         if reason.startswith(_TRANSIENT_ERRORS):
             self.abort("refused")
 
@@ -73,6 +75,15 @@ class _Publisher(_Connection):
         """Send commands without waiting for their replies."""
         if self.alive:
             self.send(commands, [SentCommand() for _ in commands])
+
+    def check_master(self, key: str) -> None:
+        """Send a write that changes nothing: a replica refuses it, which ends the connection.
+
+        A replica publishes as well, but to its own subscribers only. Without permission to write, this is not noticed.
+        """
+        if self.alive:
+            self._write = SentCommand()
+            self.send([pack_command(("DEL", key))], [self._write])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -211,6 +222,7 @@ class ConnectionPair:
         loop = asyncio.get_running_loop()
         echo = self._echo = Echo()
         began = loop.time()
+        self._publisher.check_master(channel)
         self._publisher.publish([pack_command(("PUBLISH", channel, echo.nonce))])
         ends: set[asyncio.Future[None] | asyncio.Future[str]] = {
             echo.received,
