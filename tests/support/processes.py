@@ -59,6 +59,7 @@ class Roomcast:
         env: Additions to its environment.
         api_port: None if it has no API.
         gateway_port: None if it has no gateway; the API's port with ``--one-port``.
+        open_files: Its limit of open files; None: that of the tests.
         internal_port: The configured port of its internal address; None if there is none.
     """
 
@@ -75,6 +76,7 @@ class Roomcast:
         self.internal_port = self.env.get("ROOMCAST_INTERNAL_PORT")
         self.api_port = api_port
         self.gateway_port = gateway_port
+        self.open_files: int | None = None
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
         self._ready = False
@@ -142,8 +144,9 @@ class Roomcast:
         self._lines.clear()
         self._ready = False
         self._decided.clear()
+        limited = [] if self.open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)]
         self._process = subprocess.Popen(
-            [str(ROOMCAST), *self.args],
+            [*limited, str(ROOMCAST), *self.args],
             env=clean_environment(self.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -57,6 +57,7 @@ class Engine:
 
     Attributes:
         registry: The registered handlers.
+        max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
         tasks: Tasks of the running handlers.
@@ -81,6 +82,7 @@ class Engine:
         self.dispatcher = Dispatcher(self.registry, observer)
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
+        self.max_connections = options.max_connections
         self.unconnected: set[SocketConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.origins = OriginPolicy(options)
@@ -132,13 +134,19 @@ class Engine:
 
         The server is draining, or ``max_connections`` is reached, or a quarter of it by sessions without a namespace.
         """
-        limit = self.options.max_connections
-        pipes = 0 if self.forwarder is None else len(self.forwarder.pipes)
+        limit = self.max_connections
+        pipes = 0 if self.forwarder is None else 2 * len(self.forwarder.pipes)  # of two sockets each
         return (
             not self.accepting
             or len(self.connections) + pipes >= limit
             or len(self.unconnected) >= max(1, limit // _UNCONNECTED_PART)
         )
+
+    def limit(self, connections: int, forwards: int) -> None:
+        """Lower ``max_connections`` and ``max_forwards`` to what the process has descriptors for."""
+        self.max_connections = min(self.options.max_connections, connections)
+        if self.forwarder is not None:
+            self.forwarder.max_forwards = min(self.options.max_forwards, forwards)
 
     def new_session_id(self) -> str:
         """An id that cannot be guessed, with the id of this node at its end."""

@@ -104,7 +104,13 @@ class ForwardedAnswer:
 
 
 class SessionForwarder(Protocol):
-    """Forwards requests to the nodes that own their sessions."""
+    """Forwards requests to the nodes that own their sessions.
+
+    Attributes:
+        max_forwards: Maximum number of polls and posts that are forwarded at once.
+    """
+
+    max_forwards: int
 
     @property
     def forwarded(self) -> int:

@@ -85,6 +85,7 @@ class Forwarder:
         observer: Notified of refused handshakes.
 
     Attributes:
+        max_forwards: Maximum number of polls and posts at once.
         pipes: Websockets that are piped to other nodes now.
         forwarded: Polls and posts that other nodes have answered so far.
     """
@@ -96,6 +97,7 @@ class Forwarder:
         self._connections = NodeConnectionPool()
         self._requests: set[asyncio.Task[ForwardedAnswer]] = set()
         self._sending = 0
+        self.max_forwards = options.max_forwards
         self._dials: set[asyncio.Task[None]] = set()
         self.pipes: set[Pipe] = set()
         self.forwarded = 0
@@ -128,7 +130,7 @@ class Forwarder:
         options = self._options
         node = await self._find(node_id)
         # Count the slot after the look-up, so that unknown ids cannot exhaust it.
-        if self._sending >= options.max_forwards:
+        if self._sending >= self.max_forwards:
             raise NotForwarded("forwards")
         self._sending += 1
         try:

@@ -5,5 +5,6 @@ May import: transports, core, options, errors, backoff.
 | module | what |
 |---|---|
 | ``process`` | binds, starts, drains and stops |
+| ``descriptors`` | how many file descriptors clients may take |
 | ``http_protocol`` | HTTP with limits and deadlines for head, body and unread output |
 """

@@ -16,8 +16,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from roomcast.realtime.core.request import RETRY_AFTER_S
 from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import ServeOptions
+from roomcast.realtime.serving.descriptors import ClientConnections
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -26,10 +28,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     Attributes:
         options: The limits.
         wheel: Runs the deadlines.
+        others: The connections of the process.
     """
 
     options: ClassVar[ServeOptions]
     wheel: ClassVar[TimerWheel]
+    others: ClassVar[ClientConnections]
 
     def __init__(
         self,
@@ -53,10 +57,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a stream transport
         """Start the deadline of the first request head."""
         super().connection_made(transport)
+        if not self.others.admit(self):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
         self._deadline.arm(self.options.head_deadline_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadlines."""
+        self.others.busy(self)
         self._deadline.cancel()
         self._unread_deadline.cancel()
         self._ended = True
@@ -75,6 +83,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client reads too slowly, or not at all."""
         super().pause_writing()
+        self.others.stalled(self)
         self._watch_unread()
 
     def resume_writing(self) -> None:
@@ -82,10 +91,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         if not self.transport.is_closing():
             self._unread_deadline.cancel()
+            self._set_progress()
 
     def on_response_complete(self) -> None:
         """A response was written to the transport."""
         super().on_response_complete()
+        self._set_progress()
         if self.transport.is_closing():
             self._watch_unread()
 
@@ -113,6 +124,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the deadline of a request head."""
         super().on_message_begin()
+        self.others.stalled(self)
         self._in_head = self._has_request = True
         self._head_bytes = 0
         if not self._deadline.armed:
@@ -150,6 +162,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline.cancel()
         if not self._ended:
             super().on_message_complete()
+            self._set_progress()
+
+    def _set_progress(self) -> None:
+        if self._running is None or self._running.response_complete:
+            self.others.idle(self)
+        else:
+            self.others.busy(self)
+
+    def evict(self) -> None:
+        """See `descriptors.Evictable`."""
+        self._ended = True
+        self.transport.abort()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection to the websocket protocol, and break the reference cycle with the parser."""
@@ -160,7 +184,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._close()  # pipelined: the response to the earlier request would be written between websocket frames
             return
+        if not self.others.allows_websocket():
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
         self._ended = True
+        self.others.busy(self)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
 
@@ -186,6 +214,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _watch_unread(self) -> None:
         """Abort the connection unless the client reads some of the written data before the deadline."""
+        self.others.stalled(self)
         self._unread_bytes = self.transport.get_write_buffer_size()
         self._unread_deadline.arm(self.options.unread_deadline_s)
 
@@ -202,6 +231,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline.cancel()
         body = status.phrase.encode()
         headers = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            headers += b"retry-after: %d\r\n" % RETRY_AFTER_S
         self.transport.write(
             b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
             % (status, body, headers, len(body), body)
@@ -210,6 +241,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch_unread()
 
 
-def bounded_http_protocol(options: ServeOptions, wheel: TimerWheel) -> type[BoundedHttpProtocol]:
-    """Return the protocol class with these limits, for ``uvicorn.Config(http=…)``."""
-    return type("BoundHttpProtocol", (BoundedHttpProtocol,), {"options": options, "wheel": wheel})
+def bounded_http_protocol(
+    options: ServeOptions, wheel: TimerWheel, others: ClientConnections | None = None
+) -> type[BoundedHttpProtocol]:
+    """Return the protocol class with these limits, for ``uvicorn.Config(http=…)``.
+
+    Args:
+        options: The limits of one connection.
+        wheel: Runs the deadlines.
+        others: The connections of the process; None: their number is not limited.
+    """
+    attributes = {"options": options, "wheel": wheel, "others": others or ClientConnections(None)}
+    return type("BoundHttpProtocol", (BoundedHttpProtocol,), attributes)

@@ -34,6 +34,7 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFailed
 from roomcast.realtime.options import ServeOptions
+from roomcast.realtime.serving.descriptors import ClientConnections, limit_engines
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
 from roomcast.realtime.transports.application import Application, InternalApplication
 from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, ProxyHeaders, TrustedProxies
@@ -103,13 +104,22 @@ class _RunningSite:
         site: The site.
         options: Limits and shutdown.
         wheel: The timer of request deadlines.
+        connections: The connections of the process.
         first: An earlier site of the same application, which runs the lifespan; None: this one does.
     """
 
-    def __init__(self, site: Site, options: ServeOptions, wheel: TimerWheel, first: _RunningSite | None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        options: ServeOptions,
+        wheel: TimerWheel,
+        connections: ClientConnections,
+        first: _RunningSite | None,
+    ) -> None:
         self.site = site
         self._first = first
         self.state = ServerState()
+        connections.count_site(self.state)
         self._listeners: list[asyncio.Server] = []
         trusted = TrustedProxies(options.trusted_proxies)
         proxies: AddressSource = trusted
@@ -125,7 +135,7 @@ class _RunningSite:
         engine = site.engine
         self._config = Config(
             app,
-            http=bounded_http_protocol(options, wheel),
+            http=bounded_http_protocol(options, wheel, connections),
             ws="websockets-sansio" if engine is None else websocket_protocol(engine, proxies),
             log_config=None,
             access_log=options.access_log,
@@ -216,12 +226,18 @@ class _Process:
         loop = asyncio.get_running_loop()
         bound = _bind_all(self._sites)
         wheel = TimerWheel(loop, _HTTP_WHEEL_RESOLUTION_S)
+        engines = dict.fromkeys(site.engine for site in self._sites if site.engine is not None)
+        limits = limit_engines(list(engines))
+        connections = ClientConnections(limits)
+        options = self._options
+        if limits is not None:
+            options = replace(options, backlog=min(options.backlog, limits.burst))
         running: list[_RunningSite] = []
         with self._signals(stop):
             try:
                 for site, sockets in zip(self._sites, bound, strict=True):
                     first = next((other for other in running if other.site.app is site.app), None)
-                    entry = _RunningSite(site, self._options, wheel, first)
+                    entry = _RunningSite(site, options, wheel, connections, first)
                     running.append(entry)
                     await entry.start(sockets)
                 if self._options.on_ready is not None:
