@@ -74,6 +74,18 @@ async def test_a_writing_connection_that_became_read_only_is_replaced(options: D
         assert (await store.chats.append_message(new_message())).event.seq == 1
 
 
+async def test_without_a_pooler_frequent_statements_are_prepared(options: DatabaseOptions) -> None:
+    database = await Database.open(options)
+
+    def prepared(connection: Connection) -> object:
+        for _ in range(8):  # psycopg prepares a statement after five executions
+            connection.exec_driver_sql("SELECT id FROM chats")
+        return connection.exec_driver_sql("SELECT count(*) FROM pg_prepared_statements").scalar()
+
+    assert await database.read(prepared) == 1
+    await database.close()
+
+
 async def test_a_column_that_a_newer_version_adds_does_not_break_an_older_one(
     postgres: PostgresServer, options: DatabaseOptions
 ) -> None:
