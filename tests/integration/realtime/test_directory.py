@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,6 +44,11 @@ NO_HOSTS += ("a" * 64, "a." * 127 + "aa", "::1%eth0", "[::1]", "a/b", "a\n")
 
 def at(redis: RedisServer) -> RedisOptions:
     return RedisOptions(addresses=(RedisAddress("127.0.0.1", redis.port),), command_timeout_s=0.5)
+
+
+def in_a_minute() -> str:
+    """The end of a lease that other nodes respect, in milliseconds."""
+    return str(round(time.time() * 1_000) + 60_000)
 
 
 @asynccontextmanager
@@ -114,6 +120,15 @@ async def test_the_lease_of_a_killed_node_expires(redis: RedisServer) -> None:
         assert took <= QUICK.lease_s + QUICK.missing_s + 4 * QUICK.renew_s + 1
 
 
+async def test_the_lease_of_a_killed_node_expires_after_the_clock_of_redis_was_set_back(redis: RedisServer) -> None:
+    async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, second_task):
+        await until_alive(first, {first.node_id, second.node_id})
+        second_task.cancel()
+        # As it would be with a clock that was set back by an hour.
+        redis.command("ZINCRBY", "roomcast:{nodes}:leases", "3600000", second.node_id)
+        await until_alive(first, {first.node_id})
+
+
 async def test_neither_an_empty_nor_an_unreachable_redis_evicts_a_node(redis: RedisServer) -> None:
     async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
         both = {first.node_id, second.node_id}
@@ -136,7 +151,7 @@ async def test_neither_an_empty_nor_an_unreachable_redis_evicts_a_node(redis: Re
 
 
 async def test_malformed_records_are_ignored_and_counted(redis: RedisServer) -> None:
-    async with member(at(redis), 1001) as (first, _):
+    async with member(at(redis), 1001, replace(QUICK, lease_s=60)) as (first, _):
         await until_alive(first, {first.node_id})
         junk = {
             "AAAAAAAA": b"\x80\x04pickle",
@@ -153,7 +168,7 @@ async def test_malformed_records_are_ignored_and_counted(redis: RedisServer) -> 
         for number, host in enumerate(NO_HOSTS):
             junk[f"{number:08}"] = json.dumps({"host": host, "port": 1, "secret": "s"}).encode()
         for node_id, record in junk.items():
-            redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
+            redis.command("ZADD", "roomcast:{nodes}:leases", in_a_minute(), node_id)
             redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
         await until(lambda: first.counters["malformed"] >= len(junk))
         assert set(first.alive()) == {first.node_id}
@@ -162,7 +177,7 @@ async def test_malformed_records_are_ignored_and_counted(redis: RedisServer) -> 
 
 
 async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
-    async with member(at(redis), 1001) as (first, _):
+    async with member(at(redis), 1001, replace(QUICK, lease_s=60)) as (first, _):
         hosts = (
             "10.0.0.1",
             "::1",
@@ -176,7 +191,7 @@ async def test_addresses_and_names_are_hosts(redis: RedisServer) -> None:
         nodes = {f"{number:08}": host for number, host in enumerate(hosts)}
         for node_id, host in nodes.items():
             record = json.dumps({"host": host, "port": 1, "secret": "s"})
-            redis.command("ZADD", "roomcast:{nodes}:leases", "99999999999999", node_id)
+            redis.command("ZADD", "roomcast:{nodes}:leases", in_a_minute(), node_id)
             redis.command("HSET", "roomcast:{nodes}:records", node_id, record)
         await until_alive(first, {first.node_id, *nodes})
         assert {node_id: await first.look_up(node_id) for node_id in nodes} == {

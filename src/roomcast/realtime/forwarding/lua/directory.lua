@@ -12,10 +12,15 @@ elseif RECORD ~= '-' then
   redis.call('ZADD', LEASES, string.format('%.0f', now + LEASE_MS), ID)
   redis.call('HSET', RECORDS, ID, RECORD)
 end
-for _, ended in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', string.format('%.0f', now))) do
-  redis.call('ZREM', LEASES, ended)
-  redis.call('HDEL', RECORDS, ended)
+local function remove(from, to)
+  for _, ended in ipairs(redis.call('ZRANGEBYSCORE', LEASES, from, to)) do
+    redis.call('ZREM', LEASES, ended)
+    redis.call('HDEL', RECORDS, ended)
+  end
 end
+remove('-inf', string.format('%.0f', now))
+-- Leases from before the server's clock was set back; a live node renews its own.
+remove(string.format('%.0f', now + 10 * LEASE_MS), '+inf')
 -- One key may be evicted without the other: a node without a record is skipped, one without a lease is missing.
 redis.call('PEXPIRE', LEASES, 10 * LEASE_MS)
 redis.call('PEXPIRE', RECORDS, 10 * LEASE_MS)
