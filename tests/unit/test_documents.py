@@ -68,6 +68,14 @@ def test_the_architecture_names_many_files() -> None:
     assert len(PATH.findall((ROOT / "ARCHITECTURE.md").read_text())) > 10
 
 
+def test_every_command_of_a_lua_script_is_in_the_acl_rules_of_the_readme() -> None:
+    rules = re.findall(r"\+([a-z|]+)", README.partition("ACL SETUSER")[2].partition("```")[0])
+    scripts = [path.read_text() for path in (ROOT / "src/roomcast").rglob("*.lua")]
+    calls = {name.lower() for text in scripts for name in re.findall(r"(?:call|refused)\('([A-Z]+)'", text)}
+    assert len(calls) > 10
+    assert not calls - set(rules)
+
+
 def test_every_command_of_the_readme_exists_and_the_other_way_round() -> None:
     command = typer.main.get_command(commands.app)
     assert isinstance(command, typer.core.TyperGroup)
