@@ -14,6 +14,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
@@ -36,6 +37,8 @@ CODES: Final[dict[int, ErrorCode]] = {
     500: ErrorCode.INTERNAL,
     503: ErrorCode.UNAVAILABLE,
 }
+# What the body itself can cause while it is read: it is nested too deeply or not UTF-8, or the client has left.
+_FAULTS_OF_A_BODY: Final = (RecursionError, ValueError, ClientDisconnect)
 #: Maximum number of errors that one response lists: a request can have any number of invalid members.
 MAX_ITEMS: Final = 20
 
@@ -93,9 +96,13 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     return problem_response(422, detail, errors=items)
 
 
-async def _on_http(_request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError(f"not an HTTP error: {error!r}")
+    cause = error.__cause__
+    if isinstance(cause, Exception) and not isinstance(cause, _FAULTS_OF_A_BODY):
+        # FastAPI answers 400 to whatever fails while a body is read, MemoryError included.
+        return await _on_internal_error(request, cause)
     return problem_response(error.status_code, str(error.detail), headers=error.headers)
 
 

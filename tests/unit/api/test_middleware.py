@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from pydantic import BaseModel
 
 from roomcast.api.middleware import BodyCheck, HostCheck, host_name
 from roomcast.api.problems import install_problems
@@ -96,3 +98,42 @@ async def test_an_invalid_or_too_large_content_length_is_rejected(declared: str)
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", declared.encode())]
         answer = await http.post("/echo", content=b"{}", headers=headers)
     assert answer.status_code == 413
+
+
+class Body(BaseModel):
+    """What `parsing_application` takes."""
+
+    text: str
+
+
+def parsing_application() -> FastAPI:
+    app = FastAPI()
+    install_problems(app)
+
+    @app.post("/parse")
+    async def parse(body: Body) -> str:
+        return body.text
+
+    return app
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"text":' * 100_000, b'{"text":"\xff"}', b'{"text":'])
+async def test_a_body_that_cannot_be_parsed_is_the_fault_of_the_client(body: bytes) -> None:
+    async with client(BodyCheck(parsing_application())) as http:
+        answer = await http.post("/parse", content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
+
+
+async def test_a_body_for_which_there_is_no_memory_is_the_fault_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    app = BodyCheck(parsing_application())
+
+    async def without_memory(scope: Any, receive: Any, send: Any) -> None:
+        async def fail() -> Any:
+            raise MemoryError("no memory for the body")
+
+        await app(scope, fail, send)
+
+    async with client(without_memory) as http:
+        answer = await http.post("/parse", content=b'{"text":"x"}', headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "no memory for the body" in caplog.text

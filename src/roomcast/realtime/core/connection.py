@@ -312,6 +312,10 @@ class Connection:
         except RemoteError as error:
             self.fail(error)
             return
+        except MemoryError:
+            # The message is lost, so the session cannot go on. The transport logs the error.
+            self.abort(Reason.TRANSPORT_ERROR)
+            raise
         if event is None or not isinstance(data, str):
             self._hold_incomplete_packet()
         dispatcher = self._host.dispatcher

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import EncodedEvent, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
+from roomcast.realtime import EncodedEvent, Namespace, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
 from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.core.registry import Handler
 from roomcast.realtime.transports.polling import PollingTransport
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import RequestRefused
@@ -462,3 +463,23 @@ async def test_sessions_without_a_namespace_take_at_most_a_quarter_of_the_connec
     assert not server.engine.full
     await second.enter()
     assert not server.engine.unconnected
+
+
+class NoMemory(Namespace):
+    """Runs out of memory while a message is read."""
+
+    def find_handler(self, event: str) -> Handler | None:
+        if event == "upload":
+            raise MemoryError
+        return super().find_handler(event)
+
+
+async def test_a_session_ends_and_the_error_is_raised_when_there_is_no_memory_for_a_message(peer: Any) -> None:
+    server = Server()
+    server.register_namespace(NoMemory())
+    client = peer(server)
+    await client.enter()
+    with pytest.raises(MemoryError):
+        client.say("4" + HEADER)
+    assert client.transport.aborted
+    assert server.connections == 0
