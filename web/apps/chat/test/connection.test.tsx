@@ -6,11 +6,11 @@ import type { ConnectionDisplay } from '../src/connection/connection.ts';
 import { ConnectionBanner } from '../src/connection/ConnectionBanner.tsx';
 import { ConnectionIndicator } from '../src/connection/ConnectionIndicator.tsx';
 
-const onSignOut = vi.fn();
+const onSignIn = vi.fn();
 
 function banner(connection: ConnectionDisplay): string | undefined {
   cleanup();
-  render(<ConnectionBanner connection={connection} onSignOut={onSignOut} />);
+  render(<ConnectionBanner connection={connection} onSignIn={onSignIn} />);
   return screen.queryByTestId('connection-banner')?.textContent;
 }
 
@@ -34,7 +34,7 @@ test('a user whose token is rejected can sign in again', () => {
   const error = new RefusedError({ code: 'unauthorized', message: 'the token has expired' });
   expect(banner({ state: 'disconnected', lost: false, overdue: false, error })).toContain('Please sign in again.');
   fireEvent.click(screen.getByRole('button', { name: 'Sign in' }));
-  expect(onSignOut).toHaveBeenCalledTimes(1);
+  expect(onSignIn).toHaveBeenCalledTimes(1);
 });
 
 test.each(['connected', 'connecting', 'reconnecting', 'disconnected', 'offline'] as const)(

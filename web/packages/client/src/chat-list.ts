@@ -159,16 +159,16 @@ export class ChatList {
   }
 
   /**
-   * Empties the list for another user.
+   * Empties the list, because the user changed; `wake` loads it again.
    *
    * @internal
    */
   clear(): void {
+    this.#refreshTimer.cancel();
     this.#generation += 1;
     this.#nextCursor = null;
     this.#refreshing = null;
     this.#snapshot.set(INITIAL_CHAT_LIST);
-    this.wake();
   }
 
   async #refresh(): Promise<void> {

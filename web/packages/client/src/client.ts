@@ -199,6 +199,33 @@ export class WebSocketClient {
     this.#cancelOnWake = null;
   }
 
+  /**
+   * Number of messages of a user that the server has not stored yet, including failed ones: `forget` would lose them.
+   */
+  countUnsent(userId: string): number {
+    const sessions = userId === this.#userId ? [...this.#sessions.values()] : [];
+    const inMemory = sessions.flatMap(({ unsentIds }) => unsentIds);
+    return new Set([...inMemory, ...(this.#unsent?.idsOf(userId) ?? [])]).size;
+  }
+
+  /**
+   * Signs a user out: disconnects, discards the user's chats and messages, and removes the unsent messages from the
+   * storage. Unlike `disconnect`, nothing of the user remains.
+   */
+  forget(userId: string): void {
+    if (userId === this.#userId) {
+      this.disconnect();
+      for (const session of this.#sessions.values()) session.forget();
+      this.chats.clear();
+      this.#userId = null;
+    }
+    this.#unsent?.removeAll(userId);
+  }
+
+  get #unsent(): UnsentStore | null {
+    return this.#options.storage ? new UnsentStore(this.#options.storage) : null;
+  }
+
   get #apiOptions(): ApiOptions {
     const { apiUrl = null, auth, getToken = auth ? () => auth.token : null } = this.#options;
     return { apiUrl, getToken };
@@ -261,7 +288,10 @@ export class WebSocketClient {
     if (userId !== null && userId !== this.#userId) {
       const isSwitch = this.#userId !== null;
       this.#userId = userId;
-      if (isSwitch) this.chats.clear();
+      if (isSwitch) {
+        this.chats.clear();
+        this.chats.wake();
+      }
       for (const session of this.#sessions.values()) session.setUser(userId);
     }
     if (state !== this.#state) {

@@ -260,18 +260,33 @@ export class ChatSession {
    */
   setUser(userId: string | null): void {
     if (userId === null || userId === this.#userId) return;
-    const isSwitch = this.#userId !== null;
+    if (this.#userId !== null) this.#discard();
     this.#userId = userId;
-    if (isSwitch) {
-      this.close();
-      this.#unsettled.clear();
-      this.#announcedSeq = 0;
-      this.#log = EMPTY_LOG;
-      this.#participants.reset();
-      this.#feed.dispatch({ type: 'restart' });
-    }
     if (this.#feed.state.active) this.#restoreUnsent();
+    // The views stay subscribed after `forget`.
+    else if (this.#inUse) this.#start(this.#snapshot.hasListeners);
     this.#updateSnapshot();
+  }
+
+  /**
+   * Discards all state of the user, and loads nothing before the next `setUser`.
+   *
+   * @internal
+   */
+  forget(): void {
+    this.#feed.dispatch({ type: 'stop' });
+    this.#discard();
+    this.#userId = null;
+    this.#updateSnapshot();
+  }
+
+  /**
+   * Ids of the messages that the server has not stored yet, including failed ones.
+   *
+   * @internal
+   */
+  get unsentIds(): readonly string[] {
+    return [...this.#unsettled.values()].map(({ clientMsgId }) => clientMsgId);
   }
 
   /**
@@ -282,6 +297,15 @@ export class ChatSession {
   close(): void {
     this.#graceTimer.cancel();
     this.#outbox.close();
+  }
+
+  #discard(): void {
+    this.close();
+    this.#unsettled.clear();
+    this.#announcedSeq = 0;
+    this.#log = EMPTY_LOG;
+    this.#participants.reset();
+    this.#feed.dispatch({ type: 'restart' });
   }
 
   get #inUse(): boolean {

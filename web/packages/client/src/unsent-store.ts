@@ -62,6 +62,32 @@ export class UnsentStore {
     }
     return found.sort((a, b) => a.at - b.at);
   }
+
+  /** Ids of the unsent messages of a user, in all chats. */
+  idsOf(userId: string): string[] {
+    return this.#keysOf(userId).map((key) => key.split(':').slice(4).join(':'));
+  }
+
+  /** Removes the unsent messages of a user, in all chats. */
+  removeAll(userId: string): void {
+    try {
+      for (const key of this.#keysOf(userId)) this.#storage.removeItem(key);
+    } catch {
+      // A damaged storage keeps what it holds.
+    }
+  }
+
+  #keysOf(userId: string): string[] {
+    const keys: string[] = [];
+    try {
+      for (let index = 0; index < this.#storage.length; index += 1) keys.push(this.#storage.key(index) ?? '');
+    } catch {
+      // The storage is blocked: it holds no message.
+    }
+    // The ids in a key are encoded, so that they contain no colon.
+    const owner = encodeURIComponent(userId);
+    return keys.filter((key) => key.startsWith(PREFIX) && key.split(':')[3] === owner);
+  }
 }
 
 function prefixOf(chatId: string, userId: string): string {

@@ -74,7 +74,7 @@ describe('the chat list', () => {
       url.pathname === '/api/chats/c' ? problem(503, 'unavailable') : working(method, url, body);
     chats.include('c');
     chats.include('missing');
-    await server.clock.advance(1);
+    await chats.refresh();
     expect(ids()).toEqual(['a', 'b']);
     server.intercept = working;
     const asked = () => server.requests.filter((request) => request.path.includes('missing')).length;

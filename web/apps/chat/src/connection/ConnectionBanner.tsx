@@ -8,10 +8,10 @@ import type { ConnectionDisplay } from './connection.ts';
 
 interface Props {
   readonly connection: ConnectionDisplay;
-  readonly onSignOut: () => void;
+  readonly onSignIn: () => void;
 }
 
-export function ConnectionBanner({ connection, onSignOut }: Props) {
+export function ConnectionBanner({ connection, onSignIn }: Props) {
   const { connection: words, errors, identity } = useStrings();
   const { state, lost, overdue, error } = connection;
 
@@ -23,7 +23,7 @@ export function ConnectionBanner({ connection, onSignOut }: Props) {
         <>
           {words.denied} {describeError(error, errors)}
           {requiresSignIn(error) && (
-            <button type="button" className="link" onClick={onSignOut}>
+            <button type="button" className="link" onClick={onSignIn}>
               {identity.signIn}
             </button>
           )}

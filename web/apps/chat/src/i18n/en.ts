@@ -30,6 +30,10 @@ export const en = {
     signedInAs: (name: string) => `You are ${name}`,
     change: 'Change name',
     signOut: 'Sign out',
+    unsentLost: (name: string, count: number) =>
+      count === 1
+        ? `A message of ${name} has not been sent. Delete it and leave?`
+        : `${count} messages of ${name} have not been sent. Delete them and leave?`,
   },
   chats: {
     title: 'Chats',

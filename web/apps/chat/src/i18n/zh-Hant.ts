@@ -32,6 +32,7 @@ export const zhHant: Dictionary = {
     signedInAs: (name) => `您是 ${name}`,
     change: '更換名字',
     signOut: '登出',
+    unsentLost: (name, count) => `${name} 有 ${count} 則訊息尚未送出。要刪除並離開嗎？`,
   },
   chats: {
     title: '聊天',

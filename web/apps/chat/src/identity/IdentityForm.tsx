@@ -8,10 +8,17 @@ import { LanguageSwitch } from '../settings/LanguageSwitch.tsx';
 import { ThemeSwitch } from '../settings/ThemeSwitch.tsx';
 import { Logo } from '../ui/Logo.tsx';
 import { identity, suggestedName, validateName } from './identity.ts';
+import { forget } from './signOut.ts';
 import { readSubject } from './token.ts';
 
 /** Signs in with the text of the field. Returns an error message, or null after success. */
 type SignIn = (text: string, words: Dictionary['identity']) => string | null;
+
+/** Removes everything of the user whose token was rejected, if another user signs in. False if the sign-in shall not go on. */
+function mayReplaceUser(userId: string, words: Dictionary['identity']): boolean {
+  const previous = identity.get()?.userId ?? userId;
+  return previous === userId || forget(previous, words);
+}
 
 const signInByName: SignIn = (text, words) => {
   const name = text.trim().normalize('NFC');
@@ -19,15 +26,16 @@ const signInByName: SignIn = (text, words) => {
   if (error === 'required') return words.nameRequired;
   if (error === 'too-long') return words.nameTooLong(rules.userId.maxLength);
   if (error === 'invalid') return words.nameInvalid;
-  identity.setName(name);
+  if (mayReplaceUser(name, words)) identity.setName(name);
   return null;
 };
 
 const signInByToken: SignIn = (text, words) => {
   const token = text.trim();
   // The clock of this device may be wrong, so an expired token is left to the server.
-  if (readSubject(token) === null) return words.tokenInvalid;
-  identity.setToken(token);
+  const userId = readSubject(token);
+  if (userId === null) return words.tokenInvalid;
+  if (mayReplaceUser(userId, words)) identity.setToken(token);
   return null;
 };
 

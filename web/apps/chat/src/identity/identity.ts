@@ -56,6 +56,11 @@ export const identity = {
     perTab.set(TOKEN_KEY, token);
     listeners.notify();
   },
+  /** Removes the token, which the server rejected. The user stays known until another one signs in. */
+  removeToken: (): void => {
+    perTab.remove(TOKEN_KEY);
+    listeners.notify();
+  },
   clear: (): void => {
     perTab.remove(NAME_KEY);
     perTab.remove(TOKEN_KEY);

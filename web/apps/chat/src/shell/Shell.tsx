@@ -12,6 +12,7 @@ import { useConnectionDisplay } from '../connection/connection.ts';
 import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
+import { signOut } from '../identity/signOut.ts';
 import { LOBBY, openChat, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
@@ -85,7 +86,7 @@ export function Shell({ userId, authEnabled }: Props) {
         authEnabled={authEnabled}
         hidden={drawer.hidden}
         onClose={drawer.hide}
-        onSignOut={identity.clear}
+        onSignOut={() => signOut(userId, words.identity)}
       >
         <NewChat onCreate={createChat} />
         <ChatList
@@ -114,7 +115,7 @@ export function Shell({ userId, authEnabled }: Props) {
           opener={drawer.opener}
           onOpenSidebar={drawer.show}
         />
-        <ConnectionBanner connection={connection} onSignOut={identity.clear} />
+        <ConnectionBanner connection={connection} onSignIn={identity.removeToken} />
         <StorageNotice />
         {chatId !== null ? (
           <Conversation key={chatId} chatId={chatId} me={userId} online={connection.state === 'connected'} />

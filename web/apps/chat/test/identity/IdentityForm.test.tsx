@@ -1,8 +1,9 @@
 import { act, cleanup, fireEvent, render, screen } from '@testing-library/react';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 
 import { identity } from '../../src/identity/identity.ts';
 import { IdentityForm } from '../../src/identity/IdentityForm.tsx';
+import { shared, userKey } from '../../src/storage/storage.ts';
 
 const input = () => screen.getByTestId<HTMLInputElement>('name-input');
 const enter = (value: string) => {
@@ -21,6 +22,36 @@ test('signs in by a trimmed name', () => {
   render(<IdentityForm authEnabled={false} />);
   enter('  Ada ');
   expect(identity.get()).toEqual({ userId: 'Ada', token: null });
+});
+
+test('another user who signs in after a rejected token leaves nothing of the previous one', () => {
+  const tokenOf = (sub: string) => `x.${btoa(JSON.stringify({ sub }))}.x`;
+  identity.setToken(tokenOf('ann'));
+  shared.set(userKey('ann', 'draft', 'c'), 'half a thought');
+  shared.set(userKey('bob', 'draft', 'c'), 'mine');
+  localStorage.setItem('roomcast:unsent:c:ann:1', '{}');
+  identity.removeToken();
+  render(<IdentityForm authEnabled />);
+  const confirm = vi.spyOn(window, 'confirm').mockReturnValue(false);
+  enter(tokenOf('bob'));
+  expect(confirm).toHaveBeenCalledWith('A message of ann has not been sent. Delete it and leave?');
+  expect(identity.get()).toEqual({ userId: 'ann', token: null });
+  expect(localStorage).toHaveLength(3);
+  confirm.mockReturnValue(true);
+  enter(tokenOf('bob'));
+  expect(identity.get()?.userId).toBe('bob');
+  expect(Object.keys(localStorage)).toEqual([`roomcast.${userKey('bob', 'draft', 'c')}`]);
+});
+
+test('a user whose token was rejected finds drafts again', () => {
+  const token = `x.${btoa(JSON.stringify({ sub: 'ann' }))}.x`;
+  identity.setToken(token);
+  shared.set(userKey('ann', 'draft', 'c'), 'half a thought');
+  identity.removeToken();
+  render(<IdentityForm authEnabled />);
+  enter(token);
+  expect(identity.get()).toEqual({ userId: 'ann', token });
+  expect(shared.get(userKey('ann', 'draft', 'c'))).toBe('half a thought');
 });
 
 test('an empty name shows an error until the next change', () => {
