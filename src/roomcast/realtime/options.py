@@ -66,6 +66,8 @@ class ServerOptions:
             is sent if nothing else waits.
         max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. Sessions that no namespace
             has accepted yet may be a quarter of it. The default is twice the number that one process serves at ease.
+        max_packets_per_s: Packets of one connection per second; a second's worth may come at once. A faster client is
+            not closed: the server reads from its connection later. Raise it for a service that publishes many events.
         max_rooms_per_socket: Maximum number of rooms of one socket, its own not counted.
         max_namespaces_per_connection: Maximum number of namespaces of one connection.
         max_pending_acks: Maximum number of acknowledgements that one connection has not sent yet.
@@ -99,6 +101,7 @@ class ServerOptions:
     unfinished_timeout_s: float = 30.0
     outbox_limit_bytes: int = MIB
     max_connections: int = 20_000
+    max_packets_per_s: float = 1_000.0
     max_rooms_per_socket: int = 128
     max_namespaces_per_connection: int = 64
     max_pending_acks: int = 1024
@@ -128,6 +131,7 @@ class ServerOptions:
             "unfinished_timeout_s",
             "max_connections",
             "outbox_limit_bytes",
+            "max_packets_per_s",
             "handler_concurrency",
             "inbox_limit",
             "flush_limit_bytes",
@@ -148,6 +152,7 @@ class ServerOptions:
             max_reassembly_bytes=self.max_reassembly_bytes,
             max_namespaces=self.max_namespaces_per_connection,
             max_pending_acks=self.max_pending_acks,
+            max_packets_per_s=self.max_packets_per_s,
         )
 
     def timeouts(self) -> Timeouts:

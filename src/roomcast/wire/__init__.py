@@ -13,6 +13,7 @@ May import: nothing of roomcast; the standard library only.
 | ``socketio_session`` | one Socket.IO session: the namespaces and pending acks of a connection |
 | ``websocket_frames`` | encoding of the data frames that a server sends |
 | ``strict_json`` | JSON parsing with limits, and JSON encoding |
+| ``input_budget`` | how much one client may send |
 | ``limits`` | every limit and timeout |
 | ``errors`` | errors of the caller and of the peer; the closed list of the peer's faults |
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, unique
 from typing import Final
 
@@ -281,24 +281,28 @@ class EngineSession:
             raise RequestRefused(HttpError.BAD_REQUEST, "a binary body", effects=self._end(CloseReason.TRANSPORT_ERROR))
         self._post_pending = True
 
-    def post_received(self, body: bytes, now: float) -> Sequence[Effect]:
-        """The body of the POST is complete. Carry out the effects, then answer ``ok``.
+    def post_received(self, body: bytes, now: float) -> Iterator[Sequence[Effect]]:
+        """The body of the POST is complete. Carry out the effects of each packet, then answer ``ok``.
+
+        The caller may pause between two packets; the POST is active until the end of the iteration.
+
+        Args:
+            body: The body.
+            now: When it was complete.
 
         Raises:
-            RequestRefused: carry out its ``effects``, which include the messages before the invalid packet, then answer
-                with the error.
+            RequestRefused: carry out its ``effects``, then answer with the error.
         """
-        self._post_pending = False
-        effects: list[Effect] = []
         try:
             for packet in decode_payload(body, self._limits):
-                if self._state not in _READING:  # a packet before this one may have closed the session
-                    break
-                effects.extend(self._on_packet(packet, now, polling=True))
+                if self._state not in _READING:  # the session closed after the packet before this one
+                    return
+                yield self._on_packet(packet, now, polling=True)
         except RemoteError as error:
-            effects.extend(self._end(CloseReason.PARSE_ERROR, error))
+            effects = self._end(CloseReason.PARSE_ERROR, error)
             raise RequestRefused(HttpError.BAD_REQUEST, error.detail, effects=effects) from error
-        return effects
+        finally:
+            self._post_pending = False
 
     def post_dropped(self) -> None:
         """The POST was answered without reading its body (413 if too large). As in Node, the session stays open."""

@@ -31,6 +31,10 @@ class Limits:
         max_pending_acks: Events that await an acknowledgement from one connection. Node has no limit, so a client that
             never answers makes its table of pending acknowledgements grow without limit.
         max_query_fields: Fields in the query string of a request.
+        max_packets_per_s: Packets of one connection per second, on average; more are read later. Node has no limit.
+        max_packets_before_connect: Packets of a connection without a namespace; more close it. Node has no limit. A
+            client sends a probe, an UPGRADE and a CONNECT for each of its namespaces.
+        max_bytes_before_connect: Bytes of one such packet, as much as the head of an HTTP request. Node has no limit.
     """
 
     max_payload_bytes: int = 1_000_000
@@ -45,6 +49,9 @@ class Limits:
     max_ack_id: int = 2**53 - 1
     max_pending_acks: int = 10_000
     max_query_fields: int = 64
+    max_packets_per_s: float = 1_000.0
+    max_packets_before_connect: int = 128
+    max_bytes_before_connect: int = 16_384
 
 
 @dataclass(frozen=True, slots=True)

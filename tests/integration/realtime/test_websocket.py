@@ -328,8 +328,10 @@ async def test_volatile_events_are_dropped_for_a_client_with_a_write_backlog(
 
 
 async def test_pongs_to_a_client_that_does_not_read_do_not_accumulate(until: Any, serving: Any) -> None:
-    async with serving(echo_server()) as running:
+    async with serving(echo_server(max_packets_per_s=1e9)) as running:
         reader, writer = await raw_websocket(running)
+        writer.write(frame(b"40"))
+        await reader.readuntil(b"40{")
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport
         ping = frame(b"p" * 125, 9) * 1000
         for _ in range(60):
@@ -419,18 +421,18 @@ async def test_a_failing_handler_is_reported_and_closes_no_connection(
 
 
 async def test_ten_thousand_pongs_and_refused_connects_leave_no_task_behind(until: Any, serving: Any) -> None:
-    server = Server()
+    server = Server(ServerOptions(max_packets_per_s=1e9))
 
-    @server.event
+    @server.on("connect", namespace="/closed")
     def connect(sid: str, environ: dict[str, Any]) -> bool:
         return False
 
     async with serving(server) as running:
         reader, writer = await raw_websocket(running)
         tasks = len(asyncio.all_tasks())
-        writer.write(frame(b"3") * 10_000 + frame(b"40") * 1000 + frame(b"3"))
+        writer.write(frame(b"40") + frame(b"3") * 10_000 + frame(b"40/closed,") * 1000 + frame(b"3"))
         for _ in range(1000):
-            await asyncio.wait_for(reader.readuntil(b"44"), 5)
+            await asyncio.wait_for(reader.readuntil(b"44/closed"), 5)
         assert len(asyncio.all_tasks()) <= tasks
-        assert not server.engine.hub("/").sockets
+        assert not server.engine.hub("/closed").sockets
         writer.close()

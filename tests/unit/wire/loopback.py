@@ -138,7 +138,8 @@ class Loopback:
                 link.flush()
             else:
                 link.engine.post_started(self.now)
-                self.apply(link, link.engine.post_received(body, self.now))
+                for effects in link.engine.post_received(body, self.now):
+                    self.apply(link, effects)
                 response.status, response.body = 200, b"ok"
         except RequestRefused as refused:
             if link is not None:

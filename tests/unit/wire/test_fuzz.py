@@ -133,7 +133,9 @@ ACTIONS: dict[str, Callable[[EngineSession, str | bytes, float], Sequence[Effect
     "poll_answered": lambda session, data, now: session.poll_answered(),
     "poll_aborted": lambda session, data, now: session.poll_aborted(),
     "post_started": lambda session, data, now: session.post_started(now),
-    "post_received": lambda session, data, now: session.post_received(as_body(data), now),
+    "post_received": lambda session, data, now: [
+        effect for effects in session.post_received(as_body(data), now) for effect in effects
+    ],
     "post_aborted": lambda session, data, now: session.post_aborted(),
     "post_dropped": lambda session, data, now: session.post_dropped(),
     "check_deadlines": lambda session, data, now: session.check_deadlines(now),

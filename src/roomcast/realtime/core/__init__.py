@@ -8,6 +8,7 @@ May import: fanout, options, errors, wire.
 | ``connection``, ``ports`` | one Engine.IO connection; what it needs from its host and its transport |
 | ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
 | ``registry``, ``dispatch`` | which handler serves an event; calling it |
+| ``reading`` | turns of reading: none of the connections holds up the others |
 | ``inbox`` | order and limits of the calls |
 | ``unfinished`` | memory and deadline of what clients have begun to send |
 | ``timers`` | one timer for all deadlines |

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from roomcast.wire.engineio_effects import (
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_session import PING_PACKET, EngineSession
 from roomcast.wire.errors import EncodeError, RemoteError
+from roomcast.wire.input_budget import InputBudget
 from roomcast.wire.socketio_session import (
     AckReceived,
     ConnectRequested,
@@ -50,6 +52,9 @@ from roomcast.wire.socketio_session import (
 # 120 bits, as 20 characters like Node's: the id is all that authenticates a polling request.
 _SID_BYTES = 15
 SID_CHARS = 20
+
+# A message of at least this size may take long enough to delay other clients: its time counts, not only its number.
+_LARGE_BYTES = 16 * 1024
 
 _REASONS = {
     CloseReason.PING_TIMEOUT: Reason.PING_TIMEOUT,
@@ -89,6 +94,7 @@ class Connection:
         "_deadline",
         "_host",
         "_inbox",
+        "_input",
         "_overflowed",
         "handshake",
         "packets",
@@ -111,6 +117,7 @@ class Connection:
         self.transport = bind(self)
         self.write: Callable[[bytes], object] | None = self.transport.direct_write()
         self._inbox = Inbox(self)
+        self._input = InputBudget(host.limits)
         self._candidate: Candidate | None = None
         self._close_reason: Reason | None = None
         self._overflowed = False
@@ -210,6 +217,18 @@ class Connection:
 
     # -- input --------------------------------------------------------------------------------------------------------
 
+    def spend(self, packets: int) -> float:
+        """Count what a transport has read from the client, websocket control frames included.
+
+        Returns:
+            For how many seconds the transport must not read; not positive: it may go on in its next turn.
+        """
+        try:
+            return self._input.spend(packets, self._host.now())
+        except RemoteError as error:
+            self.fail(error)
+            return 0.0
+
     def receive(self, data: str | bytes) -> None:
         """Process one websocket message."""
         self.apply(self.session.receive(data, self._host.now()))
@@ -307,7 +326,16 @@ class Connection:
     # -- Socket.IO ----------------------------------------------------------------------------------------------------
 
     def _on_message(self, data: str | bytes) -> None:
+        if len(data) < _LARGE_BYTES:
+            self._process(data)
+            return
+        began = time.thread_time()  # not the time of other processes
+        self._process(data)
+        self._input.spend_time(time.thread_time() - began, self._host.now())
+
+    def _process(self, data: str | bytes) -> None:
         try:
+            self._input.check_size(len(data))
             event = self.packets.receive(data)
         except RemoteError as error:
             self.fail(error)
@@ -372,6 +400,7 @@ class Connection:
         self._send(self.packets.accept(socket.namespace, socket.sid))
         self._connect_deadline.cancel()
         self._host.unconnected.discard(self)
+        self._input.connected()
         socket.enter()
         self._host.observer.socket_connected(socket)
 
@@ -416,9 +445,10 @@ class Connection:
         self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
 
     def _arm_connect_deadline_if_idle(self) -> None:
-        # A refused CONNECT does not extend the time.
-        if not self.sockets and not self._connect_deadline.armed:
-            self._connect_deadline.arm(self.options.connect_timeout_s)
+        if not self.sockets:
+            self._input.disconnected()
+            if not self._connect_deadline.armed:  # a refused CONNECT does not extend the time
+                self._connect_deadline.arm(self.options.connect_timeout_s)
 
     # -- output and timers --------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import Transport
+from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import CATCH_ALL, Registry
 from roomcast.realtime.core.socket import Socket, SocketConnection
@@ -61,6 +62,7 @@ class Engine:
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
         tasks: Tasks of the running handlers.
+        turns: The connections whose input waits.
         origins: The rules for ``Origin`` and ``Host``.
         accepting: Whether new sessions are accepted; False during a drain.
     """
@@ -85,6 +87,7 @@ class Engine:
         self.max_connections = options.max_connections
         self.unconnected: set[SocketConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turns = ReadTurns()
         self.origins = OriginPolicy(options)
         self.accepting = True
         self.limits = options.limits()

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with limits for request heads, request bodies, and clients that do not read the response.
 
 uvicorn has no time limit for a request head (slowloris) or for a client that stops reading. It also stores all trailers
-of a chunked body and buffers header lines of any length.
+of a chunked body, buffers header lines of any length, and parses thousands of pipelined requests ahead.
 
 Layer: realtime.serving. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §5 for 431, RFC 9110 §15.5.9 for 408.
 """
@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from roomcast.realtime.core.reading import TURN_S, ReadTurns, clock
 from roomcast.realtime.core.request import RETRY_AFTER_S
 from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import ServeOptions
 from roomcast.realtime.serving.descriptors import ClientConnections
+
+_HEAD_END: Final = b"\r\n\r\n"
+# A body is parsed in pieces of at least this size, which may end with the heads of some pipelined requests.
+_BODY_PIECE_BYTES: Final = 1024
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -29,11 +35,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         options: The limits.
         wheel: Runs the deadlines.
         others: The connections of the process.
+        turns: The connections whose input waits.
     """
 
     options: ClassVar[ServeOptions]
     wheel: ClassVar[TimerWheel]
     others: ClassVar[ClientConnections]
+    turns: ClassVar[ReadTurns]
 
     def __init__(
         self,
@@ -48,7 +56,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._has_request = False
         self._ended = False
+        self._in_body = False
         self._bytes_since_body = 0
+        self._waiting_input = b""
+        self._waits_for_turn = False
         self._unread_bytes = 0
         self._running: RequestResponseCycle | None = None
         self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
@@ -99,6 +110,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._set_progress()
         if self.transport.is_closing():
             self._watch_unread()
+        elif self._waiting_input:
+            self._wait_for_turn()
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for ``keep_alive_s``."""
@@ -106,9 +119,39 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._watch_unread()
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, and limit the size of an unfinished head, of chunk extensions and of trailers."""
+        """Parse the data up to the first pipelined request, for one turn; keep the rest."""
+        data = self._waiting_input + data
+        self._waiting_input = b""
+        ends = clock() + TURN_S
+        at = 0
+        while at < len(data) and not self._ended:
+            if self._waits_for_turn or self.pipeline or (at and clock() >= ends):
+                self._waiting_input = data[at:]
+                self._wait_for_turn()
+                return
+            found = data.find(_HEAD_END, at + (_BODY_PIECE_BYTES if self._in_body else 0))
+            end = len(data) if found < 0 else found + len(_HEAD_END)
+            self._parse(data[at:end])
+            at = end
+
+    def _wait_for_turn(self) -> None:
+        self.flow.pause_reading()
+        if not self._waits_for_turn and not self.pipeline:  # else the end of the response before is waited for
+            self._waits_for_turn = True
+            self.turns.join(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._waits_for_turn = False
         if self._ended:
             return
+        self.data_received(b"")
+        cycle: RequestResponseCycle | None = self.cycle  # None: only empty lines have arrived
+        body_waits = cycle is not None and not cycle.response_complete and len(cycle.body) > HIGH_WATER_LIMIT
+        if not self._waiting_input and not self.pipeline and not body_waits:
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse the data, and limit the size of an unfinished head, of chunk extensions and of trailers."""
         was_in_head = self._in_head
         self._bytes_since_body += len(data)
         super().data_received(data)
@@ -138,6 +181,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Check the head, start the deadline of the body, start the application."""
         self._in_head = False
+        self._in_body = True
         self._bytes_since_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.options.head_limit_bytes or len(self.headers) > self.options.max_headers:
@@ -158,6 +202,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is complete: cancel its deadline."""
+        self._in_body = False
         self._bytes_since_body = 0
         self._deadline.cancel()
         if not self._ended:
@@ -251,5 +296,10 @@ def bounded_http_protocol(
         wheel: Runs the deadlines.
         others: The connections of the process; None: their number is not limited.
     """
-    attributes = {"options": options, "wheel": wheel, "others": others or ClientConnections(None)}
+    attributes = {
+        "options": options,
+        "wheel": wheel,
+        "others": others or ClientConnections(None),
+        "turns": ReadTurns(),
+    }
     return type("BoundHttpProtocol", (BoundedHttpProtocol,), attributes)

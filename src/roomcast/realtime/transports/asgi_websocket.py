@@ -16,6 +16,7 @@ from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
+from roomcast.realtime.core.reading import TaskTurn, clock
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
@@ -92,6 +93,7 @@ class AsgiWebSocket:
 
     async def _read(self, receive: Receive) -> None:
         limit = self._engine.limits.max_payload_bytes
+        turn = TaskTurn(self._engine.turns)
         while True:
             await self._readable.wait()
             event = await receive()
@@ -106,10 +108,14 @@ class AsgiWebSocket:
             if size > limit:
                 self._end(RemoteError(Fault.TOO_LARGE, f"{size} bytes; the limit is {limit}"), failed=True)
                 return
+            connection = self._connection
+            began = clock()
             if self._candidate:
-                self._connection.receive_candidate(data)
+                connection.receive_candidate(data)
             else:
-                self._connection.receive(data)
+                connection.receive(data)
+            # The ASGI server's ``receive`` does not wait while it has messages.
+            await turn.end_packet(connection.spend(1), began)
 
     async def _write(self, send: Send) -> None:
         while True:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import ForwardedAnswer, NotForwarded, SessionOnOtherNode
+from roomcast.realtime.core.reading import TaskTurn, clock
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.unfinished import UnfinishedInput
@@ -252,7 +253,13 @@ class Polling:
             if body is None:
                 connection.apply(session.post_aborted())
                 return
-            connection.apply(session.post_received(body, self._engine.now()))
+            turn = TaskTurn(self._engine.turns)
+            began = clock()
+            for effects in session.post_received(body, self._engine.now()):
+                connection.apply(effects)
+                await turn.end_packet(connection.spend(1), began)
+                await transport.readable()
+                began = clock()
         except RequestRefused as refused:
             connection.apply(refused.effects)
             raise
@@ -260,7 +267,6 @@ class Polling:
             session.post_dropped()
             await answer.refuse_body()
             return
-        await transport.readable()
         await answer.write(HTTPStatus.OK, b"ok", _TEXT)
 
     async def _read_body(self, request: EngineRequest, receive: Receive) -> bytes | None:

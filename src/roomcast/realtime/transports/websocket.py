@@ -1,8 +1,8 @@
 """The fast path: WebSocket on uvicorn's pluggable protocol class.
 
-After the handshake, small complete frames, nearly all of the traffic, are parsed here. The first other frame (control
-frame, fragment, large or incomplete) switches the connection to the frame parser of ``websockets``. Output is the
-asyncio transport's ``write`` of a buffer that all members of a room share.
+After the handshake, small data frames, nearly all of the traffic, are parsed here. Every other frame (control frame,
+fragment, large or invalid) goes to the frame parser of ``websockets``, one by one, so that reading can stop after each
+frame (`core.reading`). Output is the asyncio transport's ``write`` of a buffer that all members of a room share.
 
 Layer: realtime.transports. Source: RFC 6455; uvicorn 0.54 ``HttpToolsProtocol.handle_websocket_upgrade``, which creates
 this class, passes it the asyncio transport and replays the request head.
@@ -29,6 +29,7 @@ from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
+from roomcast.realtime.core.reading import TURN_BYTES, TURN_PACKETS, TURN_S, clock
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
@@ -69,6 +70,8 @@ _UNFRAGMENTED: Final = frozenset({_TEXT, _BINARY})
 _MASK_BIT: Final = 0x80
 _LENGTH_BITS: Final = 0x7F
 _LENGTH_16: Final = 126  # a 16-bit length follows; 127: a 64-bit length
+_MAX_MEDIUM: Final = 0xFFFF
+_MASKED_HEAD_BYTES: Final = 6  # without a length that follows
 
 
 class _HandshakeRefused(Exception):
@@ -103,13 +106,18 @@ class WebSocketProtocol(asyncio.Protocol):
         "_close_deadline",
         "_closing",
         "_connection",
+        "_fast_limit",
         "_fragments",
         "_fragments_are_text",
+        "_frame_rest",
+        "_held",
         "_holding",
         "_parser",
         "_paused",
         "_server_state",
         "_transport",
+        "_unread",
+        "_waiting",
     )
 
     engine: ClassVar[Engine]
@@ -134,6 +142,11 @@ class WebSocketProtocol(asyncio.Protocol):
         self._closing = False
         self._paused = False
         self._close_deadline: Deadline | None = None
+        self._unread = b""
+        self._frame_rest = 0  # bytes that the parser needs to complete its frame
+        self._held = False  # paused by the connection
+        self._waiting = False  # for its next turn
+        self._fast_limit = min(self.engine.limits.max_payload_bytes, _MAX_MEDIUM)
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -144,16 +157,14 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the request head, then frames."""
-        if self._closing:
-            if self._parser is not None:
-                self._read_with_parser(data)
-            return
-        if self._connection is None:
+        if self._connection is None and not self._closing:
             self._handshake(data)
-        elif self._parser is None:
-            self._read_frames(data)
+        elif self._waiting or self._held:
+            self._unread += data  # a transport may deliver what it had read before the pause
+        elif self._closing and self._parser is None:
+            pass  # the handshake was refused
         else:
-            self._read_with_parser(data)
+            self._read(self._unread + data if self._unread else data)
 
     def eof_received(self) -> None:
         """The client sends no more: the transport closes."""
@@ -163,6 +174,7 @@ class WebSocketProtocol(asyncio.Protocol):
         """The transport has closed."""
         self._server_state.connections.discard(self)
         self._closing = True
+        self._unread = b""
         if self._close_deadline is not None:
             self._close_deadline.cancel()
         self._end(None, failed=exc is not None)
@@ -285,52 +297,80 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _read_frames(self, data: bytes) -> None:
-        """Parse small complete frames; pass the data from the first other frame on to the parser."""
+    def _read(self, data: bytes) -> None:
+        """Process the frames in ``data`` for one turn, and keep the rest for the next one."""
         size = len(data)
-        at = 0
-        while at + 6 <= size:
-            head = data[at]
-            length = data[at + 1]
-            if head not in _UNFRAGMENTED or not length & _MASK_BIT:
+        at = frames = 0
+        used_up = size >= TURN_BYTES
+        ends = clock() + TURN_S
+        self._unread = b""
+        while at < size and not self._held:
+            if frames and (frames >= TURN_PACKETS or clock() >= ends):
+                used_up = True
                 break
-            length &= _LENGTH_BITS
-            start = at + 6
-            if length >= _LENGTH_16:
-                if length > _LENGTH_16 or start + 2 > size:
-                    break
-                length = data[at + 2] << 8 | data[at + 3]
-                start += 2
-            end = start + length
-            if end > size or length > self.engine.limits.max_payload_bytes:
-                break
-            self._deliver(apply_mask(data[start:end], data[start - 4 : start]), text=head == _TEXT)
-            at = end
-            if self._closing:
-                break
-        if at < size:
-            if self._parser is None:
-                self._parser = self._new_parser()
-            self._read_with_parser(data[at:] if at else data)
+            if not self._frame_rest:
+                start, end = _payload_range(data, at, size)
+                small = end - start <= self._fast_limit
+                if not end or (small and end > size):
+                    break  # a small frame is kept until it is complete
+                frames += 1
+                head = data[at]
+                plain = head in _UNFRAGMENTED and start - at >= _MASKED_HEAD_BYTES
+                if plain and small and self._fragments is None and not self._closing:
+                    self._deliver(apply_mask(data[start:end], data[start - 4 : start]), text=head == _TEXT)
+                    at = end
+                    continue
+                self._frame_rest = end - at
+            piece = data[at : at + self._frame_rest]
+            at += len(piece)
+            self._frame_rest -= len(piece)
+            if not self._parse(piece):
+                return
+        self._unread = data[at:]
+        if frames and not self._frame_rest and self._fragments is None:
+            self._release_unfinished()  # what is left arrived later
+        if self._unread or self._frame_rest or self._fragments is not None:
+            self._hold_unfinished()
+        connection = self._connection
+        pause_s = connection.spend(frames) if connection is not None else 0.0
+        if (used_up or pause_s > 0) and not self._transport.is_closing():
+            self._waiting = True
+            self._transport.pause_reading()
+            self.engine.turns.join_after(pause_s, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._waiting = False
+        if self._held or self._transport.is_closing():
+            return
+        self._read(self._unread)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Continue reading, unless something else has paused it."""
+        if not self._waiting and not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _new_parser(self) -> Protocol:
         return Protocol(SERVER, state=OPEN, max_size=self.engine.limits.max_payload_bytes, logger=_parser_logger)
 
-    def _read_with_parser(self, data: bytes) -> None:
+    def _parse(self, data: bytes) -> bool:
+        """Process a frame, or a part of one, with the parser; return whether more may follow."""
         parser = self._parser
-        if parser is None or parser.eof_sent:
-            return
+        if parser is None:
+            parser = self._parser = self._new_parser()
+        if parser.eof_sent:
+            return False
         parser.receive_data(data)
         for frame in parser.events_received():
             if isinstance(frame, Frame) and not self._closing:
                 self._on_frame(frame)
-        self._hold_unfinished(parser)
         writes = b"".join(parser.data_to_send())  # pongs and close frames
         if writes and not (self._paused and parser.close_sent is None):
             # Without this check, pongs to a client that does not read would accumulate.
             self._transport.write(writes)
         if parser.eof_sent:
             self._on_parser_end(parser)
+        return not parser.eof_sent
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
@@ -346,8 +386,10 @@ class WebSocketProtocol(asyncio.Protocol):
                 whole, self._fragments = bytes(self._fragments), None
                 self._deliver(whole, text=self._fragments_are_text)
 
-    def _hold_unfinished(self, parser: Protocol) -> None:
-        size_bytes = len(parser.reader.buffer) + len(self._fragments or b"")
+    def _hold_unfinished(self) -> None:
+        size_bytes = len(self._unread) + len(self._fragments or b"")
+        if self._parser is not None:
+            size_bytes += len(self._parser.reader.buffer)
         if size_bytes > _SMALL_BYTES and not self._closing:
             self._holding = True
             self.engine.unfinished.hold(self, size_bytes)
@@ -424,7 +466,8 @@ class WebSocketProtocol(asyncio.Protocol):
             # RFC 6455 §7.1.7: a server that fails a connection does not wait for the close frame.
             self._close_when_written()
             return
-        self._transport.resume_reading()
+        self._held = False
+        self._read_on()
         self._abort_after_timeout()
 
     def _close_when_written(self) -> None:
@@ -485,12 +528,17 @@ class WebSocketProtocol(asyncio.Protocol):
     def pause_reading(self) -> None:
         """See `Transport`."""
         if not self._closing:
+            self._held = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """See `Transport`."""
-        if not self._closing:
-            self._transport.resume_reading()
+        if not self._closing and self._held:
+            self._held = False
+            if self._unread and not self._waiting:
+                self._waiting = True
+                self.engine.turns.join(self._next_turn)
+            self._read_on()
 
     # -- Candidate ----------------------------------------------------------------------------------------------------
 
@@ -508,6 +556,27 @@ class WebSocketProtocol(asyncio.Protocol):
         """See `Candidate`."""
         self._connection = None
         self._close(CloseCode.NORMAL)
+
+
+def _payload_range(data: bytes, at: int, size: int) -> tuple[int, int]:
+    """Where the payload of the frame at ``at`` begins and ends; the end may be beyond ``size``.
+
+    The end is 0 if the head of the frame is incomplete. A frame without a mask is invalid: it ends after two bytes.
+    """
+    if at + 6 > size:
+        unmasked = at + 2 <= size and not data[at + 1] & _MASK_BIT
+        return (at + 2, at + 2) if unmasked else (0, 0)
+    length = data[at + 1]
+    if not length & _MASK_BIT:
+        return at + 2, at + 2
+    length &= _LENGTH_BITS
+    start = at + 6
+    if length >= _LENGTH_16:
+        start += 2 if length == _LENGTH_16 else 8
+        if start > size:
+            return 0, 0
+        length = int.from_bytes(data[at + 2 : start - 4], "big")
+    return start, start + length
 
 
 def websocket_protocol(engine: Engine, proxies: AddressSource) -> type[WebSocketProtocol]:

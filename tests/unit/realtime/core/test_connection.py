@@ -424,7 +424,8 @@ def test_a_polling_session_ends_at_the_connect_deadline_whatever_it_sends(says: 
         for data in says:
             with suppress(RequestRefused):
                 connection.session.post_started(server.engine.now())
-                connection.apply(connection.session.post_received(data.encode(), server.engine.now()))
+                for effects in connection.session.post_received(data.encode(), server.engine.now()):
+                    connection.apply(effects)
             await asyncio.sleep(5)
         await asyncio.sleep(12.5 - 5 * len(says))
         assert server.connections == 0

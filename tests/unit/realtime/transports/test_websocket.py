@@ -14,10 +14,11 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
 from roomcast.realtime import Server, ServerOptions
+from roomcast.realtime.core.reading import TURN_PACKETS
 from roomcast.realtime.transports.proxies import TrustedProxies
 from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
-from unit.realtime.conftest import StreamTransport
+from unit.realtime.conftest import StreamTransport, settle
 
 HEAD = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
@@ -73,13 +74,15 @@ def test_every_message_arrives_complete_and_in_order_for_any_segmentation(
         protocol, _ = open_protocol(server)
         (connection,) = server.engine.connections.values()
         got: list[str | bytes] = []
-        protocol._connection = type("Sink", (), {"receive": lambda _, data: got.append(data)})()
+        sink = {"receive": lambda _, data: got.append(data), "spend": lambda *_: 0.0}
+        protocol._connection = type("Sink", (), sink)()
         at = 0
         for cut in cuts:
             protocol.data_received(bytes(stream[at : at + cut])) if at < len(stream) else None
             at += cut
         if at < len(stream):
             protocol.data_received(bytes(stream[at:]))
+        await settle(200)  # at most 32 frames a turn
         assert got == expected
         protocol._connection = connection
         protocol.connection_lost(None)
@@ -218,3 +221,117 @@ async def test_an_invalid_handshake_is_refused(head: bytes, recording: Any) -> N
     assert transport.closed
     assert len(recording.of("handshake_refused")) == 1
     assert server.connections == 0
+
+
+FLOODS = {
+    "pongs of Engine.IO": masked(Opcode.TEXT, b"3"),
+    "pings": masked(Opcode.PING, b""),
+    "pongs": masked(Opcode.PONG, b""),
+    "empty fragments": masked(Opcode.CONT, b"", fin=False),
+    "events": masked(Opcode.TEXT, b'42["x"]'),
+}
+
+
+class CountingSession:
+    """A connection that counts the calls of `spend`."""
+
+    def __init__(self) -> None:
+        self.turns: list[int] = []
+        self.pause_s = 0.0
+
+    def receive(self, data: str | bytes) -> None: ...
+
+    def spend(self, packets: int) -> float:
+        self.turns.append(packets)
+        return self.pause_s
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_in_one_read_is_processed_in_turns(kind: str) -> None:
+    server = Server()
+    protocol, transport = open_protocol(server)
+    (connection,) = server.engine.connections.values()
+    session = protocol._connection = CountingSession()
+    start = masked(Opcode.TEXT, b"4", fin=False) if kind == "empty fragments" else b""
+    protocol.data_received(start + FLOODS[kind] * 1000)
+    assert sum(session.turns) <= TURN_PACKETS
+    assert not transport.reading
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        if transport.reading:
+            break
+    assert sum(session.turns) == 1000 + bool(start)
+    assert max(session.turns) <= TURN_PACKETS
+    protocol._connection = connection
+    protocol.connection_lost(None)
+
+
+def test_a_client_above_its_rate_is_read_later() -> None:
+    async def main() -> None:
+        protocol, transport = open_protocol(Server())
+        session = protocol._connection = CountingSession()
+        session.pause_s = 5.0
+        protocol.data_received(masked(Opcode.TEXT, b"3"))
+        session.pause_s = 0.0
+        await asyncio.sleep(4.9)
+        assert not transport.reading
+        await asyncio.sleep(0.2)
+        assert transport.reading
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_without_a_namespace_is_closed(kind: str, recording: Any) -> None:
+    async def main() -> None:
+        server = Server(observer=recording)
+        protocol, transport = open_protocol(server)
+        start = masked(Opcode.TEXT, b"4", fin=False) if kind == "empty fragments" else b""
+        protocol.data_received(start + FLOODS[kind] * 1000)
+        await settle(20)
+        assert transport.closed
+        assert server.connections == 0
+
+    run_in_virtual_time(main())
+    assert len(recording.of("peer_malformed")) == 1
+
+
+def test_a_flood_does_not_delay_the_deadline_of_connect(recording: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(connect_timeout_s=12), observer=recording)
+        protocol, _ = open_protocol(server)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not recording.of("connection_closed"):
+            protocol.data_received(masked(Opcode.TEXT, b"3"))
+            await asyncio.sleep(0.25)
+        assert 12 <= loop.time() - began < 13
+
+    run_in_virtual_time(main())
+    assert [reason.value for _, reason in recording.of("connection_closed")] == ["connect timeout"]
+
+
+async def test_events_behind_a_full_inbox_are_not_read() -> None:
+    server = Server(ServerOptions(handler_concurrency=1, inbox_limit=4))
+    gate = asyncio.Event()
+    handled: list[int] = []
+
+    @server.on("work")
+    async def work(_sid: str, number: int) -> None:
+        handled.append(number)
+        await gate.wait()
+
+    protocol, transport = open_protocol(server)
+    protocol.data_received(masked(Opcode.TEXT, b"40"))
+    await settle()
+    protocol.data_received(b"".join(masked(Opcode.TEXT, b'42["work",%d]' % n) for n in range(20)))
+    await settle(50)
+    (connection,) = server.engine.connections.values()
+    assert connection.inbox_full
+    assert len(connection._inbox._jobs or ()) == 4
+    assert not transport.reading
+    gate.set()
+    await settle(200)
+    assert handled == list(range(20))
+    assert transport.reading
+    protocol.connection_lost(None)
