@@ -6,6 +6,7 @@ Layer: api.
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ from roomcast.contract.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
 
+#: Shortest time in seconds between two log lines about an unavailable database.
+_LOG_EVERY_S: Final = 1.0
+
 #: HTTP status and error code of each error of the domain.
 _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     ChatNotFound: (404, ErrorCode.CHAT_NOT_FOUND),
@@ -61,7 +65,10 @@ async def _on_addition_limit(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
-    logger.error("database unavailable: %s", error, extra={"path": request.scope["path"]})
+    # Every request fails meanwhile.
+    if time.monotonic() - request.app.state.unavailable_logged_at >= _LOG_EVERY_S:
+        request.app.state.unavailable_logged_at = time.monotonic()
+        logger.error("database unavailable: %s", error, extra={"path": request.scope["path"]})
     return problem_response(
         503,
         "the database is unavailable; repeat the request (a message with the same clientMsgId is stored once)",
@@ -139,6 +146,7 @@ def _application(
     )
     app.state.services = services
     app.state.options = options
+    app.state.unavailable_logged_at = float("-inf")
     install_problems(app)
     app.add_exception_handler(405, partial(_on_wrong_method, routes))
     app.add_exception_handler(ChatError, _on_chat_error)

@@ -72,7 +72,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
-        process.readiness.watch("database", lambda: _check_store(store))
+        process.readiness.watch("database", lambda: _check_store(store), worked=True)
         relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
         tasks.start("relay", relay.supervise())
@@ -121,7 +121,7 @@ async def _check_store(store: Store) -> Problem | None:
         if store.failure is not None:
             return Problem("damaged, deleted or replaced, as the log says", lasting=True, detail=store.failure)
         if _REFUSED.search(str(error)):
-            return Problem("the login is refused: correct DATABASE_URL", lasting=True, detail=str(error))
+            return Problem("the login or a privilege is refused: correct DATABASE_URL", lasting=True, detail=str(error))
         readable = await store.readable()
         return Problem("no writes are accepted" if readable else "no answer", partial=readable, detail=str(error))
     return None

@@ -343,7 +343,8 @@ class Relay:
             try:
                 done = await self._sweep()
             except StoreUnavailable as error:
-                logger.warning("the sweep is deferred: %s", error)
+                if should_log(backoff.failures + 1):
+                    logger.warning("the sweep is deferred: %s", error)
                 done = False
             if done:
                 backoff.reset()

@@ -63,12 +63,12 @@ Check = Callable[[], Awaitable[Problem | None]]
 class _Service:
     """A service that the process uses, and the outcome of the latest check."""
 
-    def __init__(self, name: str, check: Check, *, required: bool) -> None:
+    def __init__(self, name: str, check: Check, *, required: bool, worked: bool = False) -> None:
         self.name = name
         self.required = required
         self.problem: Problem | None = None
         self.failing_since: float | None = None
-        self.worked = False
+        self.worked = worked
         self._check = check
         self._checked_at: float | None = None
         self._running: asyncio.Task[None] | None = None
@@ -139,15 +139,16 @@ class Readiness:
         """Add the check of Redis, which runs once a second. While Redis does not work, no listener counts as silent."""
         self._redis = _Service("redis", check, required=required)
 
-    def watch(self, name: str, check: Check, *, required: bool = True) -> None:
+    def watch(self, name: str, check: Check, *, required: bool = True, worked: bool = False) -> None:
         """Add the check of another service. It runs when ``/ready`` is requested, at most once a second.
 
         Args:
             name: Appears in the answer of ``/ready``.
             check: See `Check`.
             required: Whether an outage makes the process unready after a while.
+            worked: Whether the process has used the service already, so that its settings are right.
         """
-        self._services.append(_Service(name, check, required=required))
+        self._services.append(_Service(name, check, required=required, worked=worked))
 
     def add(self, name: str, receives: Probe, *, required: bool = True) -> None:
         """Add a listener.

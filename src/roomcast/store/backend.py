@@ -5,7 +5,8 @@ Layer: store.
 
 from __future__ import annotations
 
-from typing import Protocol
+import re
+from typing import Final, Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -68,9 +69,16 @@ class Backend(Protocol):
         """Interrupt the statement that another thread is running on this connection; the statement fails."""
 
 
+# What libpq writes around the cause of a failed connection, and PostgreSQL after that of a statement.
+_AROUND: Final = re.compile(
+    r"^connection failed: connection to server at [^,]*, port \d+ failed: "
+    r"| Is the server running on .*\?$| LINE \d+: .*$"
+)
+
+
 def driver_message(error: DBAPIError) -> str:
-    """The driver's error message, on one line."""
-    return " ".join(str(error.orig).split())
+    """The driver's error message on one line, the cause first."""
+    return _AROUND.sub("", " ".join(str(error.orig).split()))
 
 
 def display_url(url: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Select, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 
 #: Attempts at one transaction, including the first.
 _MAX_ATTEMPTS: Final = 6
+#: An SQLSTATE of PostgreSQL.
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 _POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
@@ -78,6 +80,11 @@ def translate_errors() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError, InternalError) as error:
         raise StoreUnavailable(f"the database did not answer: {driver_message(error)}") from error
+    except ProgrammingError as error:
+        # The role of DATABASE_URL lacks a privilege. Any other error of this class is a bug.
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise StoreUnavailable(f"the database refused a statement: {driver_message(error)}") from error
     except (TimeoutError, PoolTimeoutError) as error:
         raise StoreUnavailable("the database did not answer in time") from error
     except OSError as error:
@@ -162,6 +169,7 @@ class Database:
         try:
             database._backend.acquire()
             await database.write(database._start)
+            await database.check()
         except BaseException as error:
             await database.close()
             if isinstance(error, StoreUnavailable):

@@ -54,7 +54,7 @@ class ServerTooOld(StoreError):
     """The PostgreSQL server is older than the oldest supported version."""
 
     def __init__(self, location: str, version: int, needed: int) -> None:
-        super().__init__(f"{location} is PostgreSQL {version}; roomcast needs {needed} or newer")
+        super().__init__(f"the server {location} is PostgreSQL {version}; roomcast needs {needed} or newer")
         self.location = location
         self.version = version
         self.needed = needed

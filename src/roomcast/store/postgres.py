@@ -50,7 +50,7 @@ class PostgresBackend:
     def __init__(self, options: DatabaseOptions) -> None:
         self.shared = True
         self.statements: Statements = PipelinedStatements()
-        self.location = display_url(options.url)
+        self.location = f"in DATABASE_URL ({display_url(options.url)})"
         self._given = _parse(options.url)
         self._options = options
         # None until the first connection.

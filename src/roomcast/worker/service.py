@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from roomcast.backoff import Backoff
+from roomcast.backoff import Backoff, should_log
 from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
@@ -117,7 +117,8 @@ class Worker:
             wait_s = await self._until_next_lease_end_s() if turn is None else 0.0
         except StoreUnavailable as error:
             wait_s = self._backoff.next_s()
-            logger.warning("cannot claim AI turns, retrying in %.1f s: %s", wait_s, error)
+            if should_log(self._backoff.failures):
+                logger.warning("cannot claim AI turns, retrying in %.1f s: %s", wait_s, error)
             return None, wait_s
         self._backoff.reset()
         return turn, wait_s

@@ -252,6 +252,19 @@ def test_a_service_that_does_a_part_of_its_work_never_makes_unready() -> None:
     run(scenario)
 
 
+def test_a_service_that_was_used_before_the_first_check_counts_as_one_that_worked() -> None:
+    async def refuse() -> Problem | None:
+        return WRONG
+
+    async def main() -> None:
+        readiness = Readiness()
+        readiness.serving()
+        readiness.watch("database", refuse, worked=True)
+        assert json.loads((await readiness.ready()).body)["degraded"] == ["database"]
+
+    run_in_virtual_time(main())
+
+
 def test_a_check_that_raises_counts_as_a_failure_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> Problem | None:
         raise RuntimeError("a bug")
