@@ -7,8 +7,9 @@ Layer: api. Source: RFC 9110 §7.4 (misdirected requests); Fetch standard, "CORS
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
@@ -19,6 +20,9 @@ from roomcast.api.problems import problem_response
 
 #: More than the largest message: 32,768 characters of at most 12 bytes each, as JSON escapes.
 MAX_BODY_BYTES: Final = 1_048_576
+#: 64 of the largest bodies.
+MAX_UNFINISHED_BYTES: Final = 64 * MAX_BODY_BYTES
+_GIVEN_UP: Final = "too many unfinished requests; send the whole body at once"
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -84,19 +88,37 @@ class RequestLine:
         await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
+class _Body:
+    """A body while it is received by a task."""
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.size_bytes = 0
+        self.held_bytes = 0  # counted in the budget
+        self.given_up = False
+
+
 class BodyCheck:
     """Rejects bodies that are not JSON or exceed a size limit, which is also checked while a body is received.
 
     Browsers send text/plain to other origins without a preflight request, but not JSON.
 
+    All unfinished bodies share a budget, since a client needs no token to begin one. Beyond it the body that was begun
+    first is given up, with 503: its client sends slowly, or not at all.
+
     Args:
         app: The wrapped application.
         limit_bytes: Maximum size of a body.
+        unfinished_bytes: Maximum total size of the bodies that are being received.
     """
 
-    def __init__(self, app: ASGIApp, limit_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: ASGIApp, limit_bytes: int = MAX_BODY_BYTES, unfinished_bytes: int = MAX_UNFINISHED_BYTES
+    ) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
+        self._left_bytes = unfinished_bytes
+        self._bodies: dict[_Body, None] = {}  # the first was begun first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 415 or 413, or pass the request on."""
@@ -123,14 +145,48 @@ class BodyCheck:
             response = problem_response(413, too_large, headers={"Connection": "close"})
             await response(scope, receive, send)
             return
-        received = 0
+        await self._receive(scope, receive, send, too_large)
+
+    async def _receive(self, scope: Scope, receive: Receive, send: Send, too_large: str) -> None:
+        """Pass the request on, and limit its body while it is received."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an ASGI application runs in a task")
+        body = _Body(task)
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._limit_bytes:
+            try:
+                message = await receive()
+            except asyncio.CancelledError:
+                if not body.given_up:
+                    raise
+                task.uncancel()
+                raise HTTPException(503, _GIVEN_UP, {"Connection": "close", "Retry-After": "5"}) from None
+            body.size_bytes += len(message.get("body", b""))
+            if body.size_bytes > self._limit_bytes:
                 raise HTTPException(413, too_large, {"Connection": "close"})
+            if message.get("more_body", False):
+                self._hold(body)
+            else:
+                self._release(body)
             return message
 
-        await self._app(scope, limited, send)
+        try:
+            await self._app(scope, limited, send)
+        finally:
+            self._release(body)
+
+    def _hold(self, body: _Body) -> None:
+        self._bodies.setdefault(body)
+        self._left_bytes -= body.size_bytes - body.held_bytes
+        body.held_bytes = body.size_bytes
+        while self._left_bytes < 0:
+            first = next(iter(self._bodies))
+            self._release(first)
+            first.given_up = True
+            first.task.cancel()  # while it waits for the rest of the body
+
+    def _release(self, body: _Body) -> None:
+        if body in self._bodies:
+            del self._bodies[body]
+            self._left_bytes += body.held_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 
 from roomcast.api.middleware import BodyCheck, HostCheck, host_name
 from roomcast.api.problems import install_problems
+from support.waiting import until
 
 
 def application() -> FastAPI:
@@ -137,3 +139,38 @@ async def test_a_body_for_which_there_is_no_memory_is_the_fault_of_the_server(ca
         answer = await http.post("/parse", content=b'{"text":"x"}', headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert "no memory for the body" in caplog.text
+
+
+async def test_unfinished_bodies_share_a_budget_and_the_one_that_was_begun_first_gets_503() -> None:
+    app = BodyCheck(parsing_application(), unfinished_bytes=100)
+    ends = [asyncio.Event() for _ in range(4)]
+    begun: list[int] = []
+
+    async def body(number: int) -> AsyncIterator[bytes]:
+        yield b'{"text":"' + b"x" * 21
+        begun.append(number)
+        await ends[number].wait()
+        yield b'"}'
+
+    async with client(app) as http:
+
+        async def post(number: int) -> httpx.Response:
+            return await http.post("/parse", content=body(number), headers=JSON)
+
+        posts = [asyncio.create_task(post(number)) for number in range(3)]
+        await until(lambda: len(begun) == 3)
+        assert not posts[0].done()
+        posts.append(asyncio.create_task(post(3)))
+        first = await asyncio.wait_for(posts[0], 5)
+        assert (first.status_code, first.json()["code"], first.headers["retry-after"]) == (503, "unavailable", "5")
+        for end in ends:
+            end.set()
+        assert [answer.status_code for answer in await asyncio.gather(*posts)] == [503, 200, 200, 200]
+        # Nothing is counted any more.
+        assert (await http.post("/parse", content=b'{"text":"' + b"x" * 80 + b'"}', headers=JSON)).status_code == 200
+        ends[0].clear()
+        posts = [asyncio.create_task(post(0)) for _ in range(3)]
+        await until(lambda: len(begun) == 7)
+        assert not any(one.done() for one in posts)
+        ends[0].set()
+        await asyncio.gather(*posts)
