@@ -239,3 +239,26 @@ async def test_the_directory_works_in_a_redis_cluster(tmp_path: Path) -> None:
         options = RedisOptions(addresses=addresses, cluster=True)
         async with member(options, 1001) as (first, _), member(options, 1002) as (second, _):
             await until_alive(first, {first.node_id, second.node_id})
+
+
+@pytest.mark.parametrize("key", ["roomcast:{nodes}:leases", "roomcast:{nodes}:records"])
+async def test_a_key_of_another_type_is_replaced_and_no_node_is_lost(redis: RedisServer, key: str) -> None:
+    async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
+        both = {first.node_id, second.node_id}
+        await until_alive(first, both)
+        redis.command("DEL", key)
+        redis.command("SET", key, "x")
+        await until(lambda: redis.command("TYPE", key) != b"+string")
+        # A node that starts after the damage finds the others.
+        async with member(at(redis), 1003) as (third, _):
+            await until_alive(third, {*both, third.node_id})
+        assert first.renewal.error is None
+
+
+async def test_nodes_find_each_other_while_redis_has_no_memory(redis: RedisServer) -> None:
+    redis.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        async with member(at(redis), 1001) as (first, _), member(at(redis), 1002) as (second, _):
+            await until_alive(first, {first.node_id, second.node_id})
+    finally:
+        redis.command("CONFIG", "SET", "maxmemory", "0")

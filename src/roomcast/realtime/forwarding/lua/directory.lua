@@ -5,6 +5,16 @@ local LEASES, RECORDS = KEYS[1], KEYS[2]
 local LEASE_MS, ID, RECORD = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Any client of this Redis can write to the keys: a value of another type is deleted, and the nodes write theirs again.
+for key, kind in pairs({[LEASES] = 'zset', [RECORDS] = 'hash'}) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= kind then
+    redis.call('UNLINK', key)
+  end
+end
+-- One key may be evicted without the other: a node without a record is skipped, one without a lease is missing. The first
+-- write needs no memory, so that Redis accepts the others, which are small, beyond `maxmemory` as well.
+redis.call('PEXPIRE', LEASES, 10 * LEASE_MS)
 if RECORD == '' then
   redis.call('ZREM', LEASES, ID)
   redis.call('HDEL', RECORDS, ID)
@@ -21,7 +31,6 @@ end
 remove('-inf', string.format('%.0f', now))
 -- Leases from before the server's clock was set back; a live node renews its own.
 remove(string.format('%.0f', now + 10 * LEASE_MS), '+inf')
--- One key may be evicted without the other: a node without a record is skipped, one without a lease is missing.
 redis.call('PEXPIRE', LEASES, 10 * LEASE_MS)
 redis.call('PEXPIRE', RECORDS, 10 * LEASE_MS)
 local answer = {}
