@@ -36,6 +36,8 @@ MAX_PORT: Final = 65_535
 #: Longer than the termination grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
+_OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
+
 ResponderName = Literal["demo", "none"]
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -106,6 +108,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a value is invalid or not supported.
     """
+    for name, value in environ.items():
+        if name.startswith(_OWN_PREFIXES):
+            check_text(name, value)
     return Settings(
         gateway_port=_port(environ, "PORT"),
         api_port=_port(environ, "API_PORT"),
@@ -130,6 +135,32 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
         ),
     )
+
+
+def check_text(name: str, value: str) -> str:
+    """Return the value if it is valid UTF-8: Python decodes other bytes of the environment to surrogates.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(name, "is not valid UTF-8") from None
+    return value
+
+
+def check_host(name: str, host: str) -> str:
+    """Return the host if a resolver accepts it as a name or address.
+
+    Raises:
+        SettingsError: an empty label, as in ``a..b``, or a label that is too long.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise SettingsError(name, "contains an invalid host name") from None
+    return host
 
 
 def check_port(name: str, port: int) -> int:
@@ -168,6 +199,7 @@ def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
         return None
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise SettingsError("REDIS_HOST", f"is {host!r}; expected one host name or address (REDIS_URL takes several)")
+    check_host("REDIS_HOST", host)
     port = _port(environ, "REDIS_PORT") or DEFAULT_REDIS_PORT
     # Imported here: a process without Redis does not load redis-py.
     from roomcast.redis_client import RedisAddress, RedisOptions
@@ -228,6 +260,7 @@ def _redis_address(item: str) -> RedisAddress:
         host, port = None, None
     if not host or not host.isprintable():
         raise SettingsError("REDIS_URL", _REDIS_HINT)
+    check_host("REDIS_URL", host)
     return RedisAddress(host, DEFAULT_REDIS_PORT if port is None else check_port("REDIS_URL's port", port))
 
 
@@ -272,7 +305,7 @@ def _host(environ: Mapping[str, str], name: str) -> str | None:
     value = environ.get(name, "").strip()
     if value and not re.fullmatch(r"[A-Za-z0-9._:-]+", value):
         raise SettingsError(name, f"is {value!r}; expected one host name or address")
-    return value or None
+    return check_host(name, value) or None
 
 
 def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
@@ -325,6 +358,7 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         raise SettingsError(name, "contains a user name or password, which would appear in logs and pages: remove it")
     if not usable or (parts is not None and (parts.query or parts.fragment)):
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
+    check_host(name, urlsplit(value).hostname or "")
     return value.rstrip("/")
 
 
@@ -345,6 +379,9 @@ def _database(environ: Mapping[str, str]) -> Path | str | None:
         return None
     scheme, separator, rest = value.partition("://")
     if scheme.partition("+")[0].lower() in _POSTGRES:
+        for place in re.split(r"[/?]", rest)[0].rpartition("@")[2].split(","):
+            if "%" not in place:  # not the directory of a Unix socket
+                check_host("DATABASE_URL", place.partition(":")[0])
         return value
     path = rest.partition("?")[0].removeprefix("/")
     if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":

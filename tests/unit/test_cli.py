@@ -64,6 +64,21 @@ def test_a_public_address_requires_a_secret(run, command) -> None:
     assert "--insecure" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["up", "--host", "a..b"], "--host"),
+        (["gateway", "--host", "\udcff"], "--host"),
+        (["migrate", "--data", "\udcff"], "--data"),
+    ],
+)
+def test_a_host_or_a_path_that_cannot_be_used_prints_one_line_and_exits_with_2(run, args, named) -> None:
+    done = run(*args)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"roomcast: {named} ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_same_port_twice_exits_with_2(run) -> None:
     done = run("up", "--api-port", "4000", "--gateway-port", "4000")
     assert done.exit_code == 2

@@ -226,6 +226,37 @@ def test_a_sentinel_login_that_would_be_ignored_is_rejected(env) -> None:
     assert "hidden" not in str(rejected.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_HOST", "a..b"),
+        ("REDIS_URL", "redis://a..b"),
+        ("API_URL", "http://a..b"),
+        ("ROOMCAST_INTERNAL_HOST", "a..b"),
+        ("DATABASE_URL", "postgresql://u:p@a..b:5432/name"),
+        ("DATABASE_URL", "sqlite:///\udcff.db"),
+        ("ROOMCAST_SECRET", "\udcff" * 40),
+        ("ROOMCAST_DATA", "\udcff"),
+        ("REDIS_PASSWORD", "\udcff"),
+    ],
+)
+def test_a_host_that_no_resolver_accepts_and_bytes_that_are_not_utf_8_are_rejected(name, value) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} (contains an invalid host name|is not valid UTF-8)$"):
+        read_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h1:5432,[::1]:5433,10.0.0.1/name",
+        "postgresql:///name",
+        "postgresql://%2Fvar%2Frun%2Fa%2Fdirectory%2Fwith%2Fa%2Fname%2Flonger%2Fthan%2Fsixty-three%2Fcharacters/name",
+    ],
+)
+def test_every_form_of_hosts_in_a_url_of_postgresql_is_accepted(url) -> None:
+    assert read_settings({"DATABASE_URL": url}).database == url
+
+
 def test_the_variables_of_a_kubernetes_service_named_redis_are_ignored() -> None:
     assert read_settings({"REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_HOST": ""}) == Settings()
 

@@ -29,7 +29,9 @@ from roomcast.settings import (
     MAX_PORT,
     Settings,
     SettingsError,
+    check_host,
     check_port,
+    check_text,
 )
 
 DATABASE_NAME: Final = "roomcast.db"
@@ -208,11 +210,12 @@ def database_location(settings: Settings, data: Path | None) -> Path | str:
         return settings.database or settings.data_dir / DATABASE_NAME
     if isinstance(settings.database, str):
         raise SettingsError("--data", "and DATABASE_URL both name a database: give one of them")
+    check_text("--data", str(data))
     return data / DATABASE_NAME
 
 
 def _listen(settings: Settings, host: str, *, insecure: bool) -> ListenHost:
-    listen = listen_host(host)
+    listen = listen_host(check_host("--host", host))
     if not listen.loopback and settings.auth is None and not insecure:
         raise SettingsError(
             f"--host {host}",
