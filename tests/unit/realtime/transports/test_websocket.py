@@ -255,13 +255,14 @@ async def test_a_flood_in_one_read_is_processed_in_turns(kind: str) -> None:
     start = masked(Opcode.TEXT, b"4", fin=False) if kind == "empty fragments" else b""
     protocol.data_received(start + FLOODS[kind] * 1000)
     assert sum(session.turns) <= TURN_PACKETS
+    assert len(session.turns) <= 1
     assert not transport.reading
     for _ in range(1000):
         await asyncio.sleep(0)
         if transport.reading:
             break
-    assert sum(session.turns) == 1000 + bool(start)
-    assert max(session.turns) <= TURN_PACKETS
+    assert 1000 - 16 < sum(session.turns) <= 1000 + bool(start)
+    assert max(session.turns) < TURN_PACKETS + 16
     protocol._connection = connection
     protocol.connection_lost(None)
 
@@ -271,7 +272,8 @@ def test_a_client_above_its_rate_is_read_later() -> None:
         protocol, transport = open_protocol(Server())
         session = protocol._connection = CountingSession()
         session.pause_s = 5.0
-        protocol.data_received(masked(Opcode.TEXT, b"3"))
+        for _ in range(16):
+            protocol.data_received(masked(Opcode.TEXT, b"3"))
         session.pause_s = 0.0
         await asyncio.sleep(4.9)
         assert not transport.reading
