@@ -27,6 +27,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError, R
 
 from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.options import RedisAddress, RedisOptions
+from roomcast.redis_client.outcome import Outcome
 from roomcast.redis_client.scripts import Script
 from roomcast.redis_client.topology import Topology
 
@@ -89,6 +90,7 @@ class Commands:
         self._options = options
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._slots = asyncio.Semaphore(options.max_connections)
+        self._lookups = Outcome("look-up of the masters", "the known masters are kept")
         # Loop time at which the connections were replaced.
         self._replaced_at = float("-inf")
         self._sentinel: Sentinel | None = None
@@ -145,14 +147,19 @@ class Commands:
         Raises:
             RedisUnavailable: no sentinel or cluster node answered.
         """
-        return await self._within_limit(self._topology())
+        try:
+            found = await self._within_limit(self._topology())
+        except RedisUnavailable as error:
+            self._lookups.fail(error)
+            raise
+        self._lookups.succeed()
+        return found
 
     async def is_master(self, address: RedisAddress) -> bool:
         """Whether a server is still a master; True if no sentinel or cluster node answers."""
         try:
             return address in (await self.topology()).masters
-        except RedisUnavailable as error:
-            logger.info("cannot look up the Redis masters, keeping the current master: %s", error)
+        except RedisUnavailable:
             return True
 
     async def replace_connections(self) -> None:

@@ -82,6 +82,7 @@ class Listener:
     ) -> None:
         self._commands = commands
         self.live_feed = Outcome("live feed", "connecting again, events that are missed are read from the log")
+        self._subscriptions = Outcome("subscription", "its chats receive nothing")
         self._options = options
         self._log_options = log_options
         self._counters = counters
@@ -270,11 +271,10 @@ class Listener:
             return False
         try:
             self._topology = await self._commands.topology()
-        except RedisUnavailable as error:
+        except RedisUnavailable:
             if known is None or self._topology_due_at == 0.0:
                 raise
             # Keep the known masters: the sentinels may be down while the master is up.
-            logger.warning("cannot look up the Redis masters: %s", error)
         self._topology_due_at = now + self._options.topology_interval_s
         return known is not None and known != self._topology
 
@@ -387,10 +387,12 @@ class Listener:
                 for waiter in channel.waiters:
                     if not waiter.done():
                         waiter.set_result(None)
+        if not self._refused:
+            self._subscriptions.succeed()
 
     def handle_refused(self, connection: SubscriberConnection, channels: Sequence[Channel], reason: str) -> None:
         """See `SubscriptionHandler`."""
-        logger.info("Redis refused subscriptions: %s", reason, extra={"count": len(channels)})
+        self._subscriptions.fail(RedisUnavailable.of_reply(reason))
         for channel in channels:
             if channel.connection is connection:
                 channel.connection = None
