@@ -19,6 +19,7 @@ from roomcast.realtime.core.dispatch import Unfinished
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
 from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
+from roomcast.realtime.core.reading import LARGE_BYTES
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Phase, Socket, SocketConnection
 from roomcast.realtime.fanout.log import FanoutLog
@@ -52,9 +53,6 @@ from roomcast.wire.socketio_session import (
 # 120 bits, as 20 characters like Node's: the id is all that authenticates a polling request.
 _SID_BYTES = 15
 SID_CHARS = 20
-
-# A message of at least this size may take long enough to delay other clients: its time counts, not only its number.
-_LARGE_BYTES = 16 * 1024
 
 _REASONS = {
     CloseReason.PING_TIMEOUT: Reason.PING_TIMEOUT,
@@ -326,7 +324,7 @@ class Connection:
     # -- Socket.IO ----------------------------------------------------------------------------------------------------
 
     def _on_message(self, data: str | bytes) -> None:
-        if len(data) < _LARGE_BYTES:
+        if len(data) < LARGE_BYTES:
             self._process(data)
             return
         began = time.thread_time()  # not the time of other processes

@@ -23,6 +23,8 @@ TURN_S: Final = 0.0005
 TURN_PACKETS: Final = 32
 #: A read of this size ends the turn as well: uvloop reads a socket up to 32 times in a row, 256 KB each.
 TURN_BYTES: Final = 64 * 1024
+#: A message of this size may take long enough to delay other clients: its time counts, not only its number.
+LARGE_BYTES: Final = 16 * 1024
 #: All turns of one loop iteration.
 TURNS_S: Final = 0.001
 

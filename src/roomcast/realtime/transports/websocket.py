@@ -29,7 +29,7 @@ from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
-from roomcast.realtime.core.reading import TURN_BYTES, TURN_PACKETS, TURN_S, clock
+from roomcast.realtime.core.reading import LARGE_BYTES, TURN_BYTES, TURN_PACKETS, TURN_S, clock
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
@@ -426,6 +426,8 @@ class WebSocketProtocol(asyncio.Protocol):
         connection = self._connection
         if connection is None:
             return
+        if len(payload) >= LARGE_BYTES:
+            self._unspent += _SPEND_FRAMES  # the pause after it begins now
         data: str | bytes = payload
         if text:
             try:

@@ -337,3 +337,21 @@ async def test_events_behind_a_full_inbox_are_not_read() -> None:
     assert handled == list(range(20))
     assert transport.reading
     protocol.connection_lost(None)
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000])
+@pytest.mark.parametrize("read", [1000, 10**6])
+async def test_a_large_message_pauses_reading_at_once(size: int, read: int) -> None:
+    server = Server()
+    protocol, transport = open_protocol(server)
+    (connection,) = server.engine.connections.values()
+    session = protocol._connection = CountingSession()
+    session.pause_s = 5.0
+    data = masked(Opcode.TEXT, b"4" + b"x" * size)
+    for at in range(0, len(data), read):
+        assert transport.reading
+        protocol.data_received(data[at : at + read])
+    assert session.turns
+    assert not transport.reading
+    protocol._connection = connection
+    protocol.connection_lost(None)
