@@ -64,6 +64,17 @@ async def test_reading_a_chat_in_one_tab_removes_its_mark_in_another(browser: Br
                 await second.sees("news")
                 for tab in (second, ada):
                     await expect(tab.page.locator(unread)).to_have_count(remaining, timeout=LIMIT_MS)
+            # Nobody sees the open chat of a hidden tab.
+            hide = """(state) => {
+                Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+                document.dispatchEvent(new Event('visibilitychange'));
+            }"""
+            await second.page.evaluate(hide, "hidden")
+            await post(http, "8", "more news", user_id="小美")
+            await second.sees("more news")
+            await expect(ada.page.locator(unread)).to_have_count(1, timeout=LIMIT_MS)
+            await second.page.evaluate(hide, "visible")
+            await expect(ada.page.locator(unread)).to_have_count(0, timeout=LIMIT_MS)
             assert second.errors == []
 
 

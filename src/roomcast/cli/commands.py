@@ -197,7 +197,9 @@ def token(
         try:
             minted = TokenIssuer(settings.auth).issue(user_id, ttl_s=ttl, service=service)
         except ValueError:
-            raise SettingsError("USER_ID", "is invalid; expected 1 to 128 printable characters") from None
+            raise SettingsError(
+                "USER_ID", "is invalid; expected 1 to 128 printable characters, one of them visible"
+            ) from None
         typer.echo(minted)
 
 

@@ -143,6 +143,25 @@ async def test_messages_are_paged_in_both_directions(client: httpx.AsyncClient) 
     assert await page(limit=2, after=3) == ([4, 5], False, 5)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointer"),
+    [
+        ("POST", "/api/chat/messages", {"chatId": "c", "role": "USER", "content": "\u200b"}, "/content"),
+        ("POST", "/api/chat/messages", {"chatId": "c", "role": "USER", "content": "x", "userId": "\u2800"}, "/userId"),
+        ("POST", "/api/chats", {"title": "\u3164"}, "/title"),
+        ("POST", "/api/chats", {"members": [" "]}, "/members/0"),
+        ("PUT", "/api/chats/c/members/%E2%80%8B", None, "path:user_id"),
+    ],
+)
+async def test_a_text_that_shows_nothing_is_refused(
+    client: httpx.AsyncClient, method: str, path: str, body: object, pointer: str
+) -> None:
+    response = await client.request(method, path, **({} if body is None else {"json": body}))
+    assert response.status_code == 422
+    (item,) = response.json()["errors"]
+    assert item == {"pointer": pointer, "message": "Value error, must contain a visible character"}
+
+
 async def test_large_pages_of_messages_omit_the_messages_farthest_from_the_cursor(client: httpx.AsyncClient) -> None:
     await asyncio.gather(*(send(client, content="界" * 32_768) for _ in range(12)))
 

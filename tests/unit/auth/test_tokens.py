@@ -84,6 +84,7 @@ def test_a_token_without_a_required_claim_is_rejected(claim: str) -> None:
         {"aud": ["somebody", "else"]},
         {"sub": ""},
         {"sub": "a\nb"},
+        {"sub": "\u200b"},
         {"sub": "x" * 129},
         {"nbf": 99_999_999_999},
     ],

@@ -61,7 +61,7 @@ def test_leave_chat_accepts_both_forms() -> None:
 
 def test_join_user_accepts_a_bare_user_id_only() -> None:
     assert parse_join_user("王") == "王"
-    for payload in (None, "", {"userId": "a"}, "a\0"):
+    for payload in (None, "", {"userId": "a"}, "a\0", "\u200b"):
         with pytest.raises(InvalidPayload):
             parse_join_user(payload)
 
