@@ -38,29 +38,32 @@ _ACCESS: Final = select(
     .label("event_epoch_id"),
 )
 
-_LAST_MESSAGE: Final = messages.alias("last_message")
-_LISTED_CHATS: Final = select(
-    chats,
-    _NEWEST_EPOCH,
-    _LAST_MESSAGE.c.seq.label("message_seq"),
-    _LAST_MESSAGE.c.epoch_id.label("message_epoch_id"),
-    _LAST_MESSAGE.c.role.label("message_role"),
-    _LAST_MESSAGE.c.user_id.label("message_user_id"),
-    # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
-    select(events.c.created_at)
-    .where(events.c.chat_id == _LAST_MESSAGE.c.chat_id, events.c.seq == _LAST_MESSAGE.c.seq)
-    .scalar_subquery()
-    .label("message_created_at"),
-).select_from(
-    chats.outerjoin(
-        _LAST_MESSAGE,
-        and_(
-            _LAST_MESSAGE.c.chat_id == chats.c.id,
-            _LAST_MESSAGE.c.seq
-            == select(func.max(messages.c.seq)).where(messages.c.chat_id == chats.c.id).scalar_subquery(),
-        ),
+
+def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """Add the newest message and the newest epoch to each chat of a page, the most recently active chat first.
+
+    The page is a subquery, so that messages are looked up for its chats only, not for all chats of its user.
+    """
+    chat = page.subquery("chat")
+    message = messages.alias("message")
+    newest = select(func.max(messages.c.seq)).where(messages.c.chat_id == chat.c.id).scalar_subquery()
+    return (
+        select(
+            chat,
+            _NEWEST_EPOCH,
+            message.c.seq.label("message_seq"),
+            message.c.epoch_id.label("message_epoch_id"),
+            message.c.role.label("message_role"),
+            message.c.user_id.label("message_user_id"),
+            # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
+            select(events.c.created_at)
+            .where(events.c.chat_id == message.c.chat_id, events.c.seq == message.c.seq)
+            .scalar_subquery()
+            .label("message_created_at"),
+        )
+        .select_from(chat.outerjoin(message, and_(message.c.chat_id == chat.c.id, message.c.seq == newest)))
+        .order_by(chat.c.last_activity_at.desc(), chat.c.id.desc())
     )
-)
 
 
 def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
@@ -100,12 +103,12 @@ class SqlChatStore(Writer):
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
-        found = await self._listed_chats(_LISTED_CHATS.where(chats.c.id == chat_id))
+        found = await self._listed_chats(select(chats).where(chats.c.id == chat_id))
         return found[0] if found else None
 
     async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
         """See the port."""
-        query = _LISTED_CHATS.order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        query = select(chats).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
             position = tuple_(literal(before.last_activity_ms), literal(before.id))
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
@@ -173,8 +176,8 @@ class SqlChatStore(Writer):
         first: int | None = row.first
         return first
 
-    async def _listed_chats(self, query: Select[*tuple[Any, ...]]) -> Sequence[StoredChat]:
-        rows = await self._database.fetch(query)
+    async def _listed_chats(self, page: Select[*tuple[Any, ...]]) -> Sequence[StoredChat]:
+        rows = await self._database.fetch(_with_last_message(page))
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_listed_chat(row, self._database.lineage.epochs) for row in rows]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,32 @@ async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
             scans = {step for step in steps if step.startswith("SCAN") and step not in ORDERED | SMALL | PAGE}
             assert scans <= {"SCAN CONSTANT ROW"}, f"{statement}: {steps}"
     engine.dispose()
+
+
+async def test_a_page_of_chats_costs_no_look_up_of_messages_for_the_other_chats(tmp_path: Path) -> None:
+    pages: dict[int, tuple[str, Any]] = {}
+
+    def record(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        pages[limit] = (statement, parameters)
+
+    async with open_store(fresh_database(tmp_path)) as store:
+        await asyncio.gather(
+            *(store.chats.create_chat(NewChat(f"c{number}", None, None, START, "ann")) for number in range(100)),
+            *(store.chats.append_message(new_message(f"c{number}")) for number in range(100)),
+        )
+        event.listen(store.chats._database._readers, "before_cursor_execute", record)
+        for limit in (1, 100):
+            assert len(await store.chats.chats(limit, None, "ann")) == limit
+    instructions = dict.fromkeys(pages, 0)
+    with closing(sqlite3.connect(tmp_path / "roomcast.db")) as connection:
+        for limit, page in pages.items():
+
+            def count(limit: int = limit) -> None:
+                instructions[limit] += 1
+
+            connection.set_progress_handler(count, 1)
+            connection.execute(*page).fetchall()
+    assert instructions[1] < instructions[100] / 3, instructions
 
 
 #: Enough rows for the planner to prefer an index wherever there is one. "c" is a large chat among many small ones.
