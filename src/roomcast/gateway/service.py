@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard
@@ -26,6 +27,9 @@ from roomcast.realtime.core.cluster import Adapter
 from roomcast.realtime.core.nodes import Directory
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
+
+#: Clients send ids, cursors and a token; messages go to the API. Parsing a larger text would delay other clients.
+MAX_PAYLOAD_BYTES: Final = 32_768
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Gateway:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
         # No event of the gateway takes binary data, so that clients cannot make it hold attachments.
-        server_options = replace(options.server, max_attachments=0)
+        server_options = replace(options.server, max_attachments=0, max_payload_bytes=MAX_PAYLOAD_BYTES)
         self.server = Server(server_options, observer=observer, adapter=adapter, directory=directory)
         self.signals = Signals(log, nodes.node_id)
         self.feeds = Feeds(log, admission, self.server, options.feeds, self.signals.take)

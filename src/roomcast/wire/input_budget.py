@@ -17,11 +17,8 @@ from roomcast.wire.limits import Limits
 # A client may send this many seconds of its rate at once, for example the events that it kept during an outage.
 BURST_S: Final = 1.0
 
-# The processing of a packet cannot be interrupted, and delays the events of others by ``rate * duration² / 2`` on
-# average. So the pause after it grows with the square: 0.02 s after 1 ms, 0.5 s after 5 ms, 2 s after 10 ms. The
-# longest is shorter than a ping timeout, since a pong may wait behind it.
-_PAUSE_PER_SQUARE: Final = 20_000.0
-_LONGEST_PAUSE_S: Final = 10.0
+# The parsing of a packet cannot be interrupted, so a client of large packets gets at most this part of a core.
+_PARSING_SHARE: Final = 0.1
 
 
 class InputBudget:
@@ -63,9 +60,8 @@ class InputBudget:
         return self._paid_until - now - BURST_S
 
     def spend_time(self, took_s: float, now: float) -> None:
-        """Count the time of one packet that took long: others waited for it."""
-        pause_s = min(took_s * took_s * _PAUSE_PER_SQUARE, _LONGEST_PAUSE_S)
-        self._paid_until = max(self._paid_until, now) + pause_s
+        """Count the time that the parsing of one packet took: others waited for it."""
+        self._paid_until = max(self._paid_until, now) + took_s / _PARSING_SHARE
 
     def check_size(self, size_bytes: int) -> None:
         """Refuse a large packet of a client that is not connected to a namespace.

@@ -47,6 +47,7 @@ from roomcast.wire.socketio_session import (
     Disconnected,
     EventReceived,
     NamespaceState,
+    SocketEvent,
     SocketSession,
 )
 
@@ -323,18 +324,18 @@ class Connection:
 
     # -- Socket.IO ----------------------------------------------------------------------------------------------------
 
-    def _on_message(self, data: str | bytes) -> None:
+    def _parse(self, data: str | bytes) -> SocketEvent | None:
+        self._input.check_size(len(data))
         if len(data) < LARGE_BYTES:
-            self._process(data)
-            return
+            return self.packets.receive(data)
         began = time.thread_time()  # not the time of other processes
-        self._process(data)
+        event = self.packets.receive(data)
         self._input.spend_time(time.thread_time() - began, self._host.now())
+        return event
 
-    def _process(self, data: str | bytes) -> None:
+    def _on_message(self, data: str | bytes) -> None:
         try:
-            self._input.check_size(len(data))
-            event = self.packets.receive(data)
+            event = self._parse(data)
         except RemoteError as error:
             self.fail(error)
             return
