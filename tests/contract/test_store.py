@@ -78,8 +78,9 @@ async def test_the_same_key_in_another_chat_is_another_message(store: ChatStore)
     assert (await store.append_message(new_message("d", client_msg_id="x"))).created
 
 
-async def test_repeats_in_one_batch_are_one_message(store: ChatStore) -> None:
+async def test_repeats_in_one_batch_are_one_message(store: ChatStore, caplog: pytest.LogCaptureFixture) -> None:
     outcomes = await asyncio.gather(*(store.append_message(new_message(client_msg_id="x")) for _ in range(20)))
+    assert caplog.text == ""  # the batch was not committed one by one
     assert sum(outcome.created for outcome in outcomes) == 1
     assert len({outcome.event.payload for outcome in outcomes}) == 1
 

@@ -140,6 +140,20 @@ async def test_events_left_by_an_earlier_process_are_published_at_the_start(tmp_
         assert await backend.log.head("c") == await backend.log.head("d") == Head(backend.reader.epoch, 1)
 
 
+async def test_events_of_a_process_that_died_before_it_published_are_published_by_a_periodic_sweep(
+    tmp_path: Path,
+) -> None:
+    async with open_backend(tmp_path, relay_options=RelayOptions(mark_delay_s=0, sweep_every_s=0.01)) as backend:
+        await send(backend)
+        await all_marks_are_gone(backend)
+        await backend.store.chats.append_message(new_message())  # as another process would
+
+        async def is_published() -> bool:
+            return await backend.log.head("c") == Head(backend.reader.epoch, 2)
+
+        await until(is_published)
+
+
 async def test_an_absent_log_is_seeded_with_a_bounded_number_of_recent_events(tmp_path: Path) -> None:
     log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
@@ -229,7 +243,9 @@ async def test_no_event_is_lost_or_reordered_by_a_log_that_fails_at_random(tmp_p
         await all_marks_are_gone(backend)
 
 
-async def test_events_with_a_hole_between_them_are_read_from_the_table(tmp_path: Path) -> None:
+async def test_events_with_a_hole_between_them_are_read_from_the_table(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
         backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
@@ -239,6 +255,7 @@ async def test_events_with_a_hole_between_them_are_read_from_the_table(tmp_path:
         await all_marks_are_gone(backend)
         assert await log.head("c") == Head(backend.reader.epoch, 3)
     assert [1, 3] not in log.appends
+    assert caplog.text == ""  # nothing was left to a sweep
 
 
 async def test_a_chat_is_left_to_a_sweep_after_too_many_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

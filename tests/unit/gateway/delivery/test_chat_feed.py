@@ -34,6 +34,17 @@ def test_entries_from_before_the_feed_are_not_broadcast() -> None:
     run_in_virtual_time(main())
 
 
+def test_of_a_thousand_events_none_is_lost_doubled_or_swapped() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        await world.follow()
+        for count in (1, 2, 7, 40) * 20:
+            await world.commit(count)
+        assert world.socket.seqs() == list(range(1, 1_001))
+
+    run_in_virtual_time(main())
+
+
 def test_an_entry_that_is_delivered_twice_is_broadcast_once() -> None:
     async def main() -> None:
         world = FeedWorld()
@@ -93,6 +104,20 @@ def test_a_gap_in_a_log_that_lost_its_past_is_filled_by_the_relay() -> None:
         await world.commit()
         await asyncio.sleep(0.3)
         assert world.socket.seqs() == [1, 2, 3, 4, 5]
+
+    run_in_virtual_time(main())
+
+
+def test_a_gap_that_only_the_events_table_can_fill_is_filled_by_the_relay() -> None:
+    async def main() -> None:
+        world = FeedWorld()
+        feed = await world.follow()
+        await world.commit()
+        await world.commit(4, publish=False)
+        feed._on_entries("e1", [entry(5)])  # Redis refused to store the events, and one was received first
+        await asyncio.sleep(0.3)
+        assert world.socket.seqs() == [1, 2, 3, 4, 5]
+        assert world.feeds.counters.resyncs == 0
 
     run_in_virtual_time(main())
 

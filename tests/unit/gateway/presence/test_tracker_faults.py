@@ -433,6 +433,7 @@ def test_forged_signals_cannot_fill_the_memory_of_a_gateway() -> None:
         online = online_users(ann)
         assert online is not None
         assert len(online) <= OPTIONS.max_entries + 1
+        assert len({user.partition("-")[0] for user in online - {"ann"}}) == OPTIONS.max_new_nodes
         # Signals of real gateways are still applied.
         there = cluster.gateway()
         await asyncio.sleep(OPTIONS.new_node_s + OPTIONS.node_check_s + OPTIONS.offline_after_s + SETTLED_S)
