@@ -83,8 +83,5 @@ def driver_message(error: DBAPIError) -> str:
 
 def display_url(url: str) -> str:
     """The URL without its password and without its query, which may hold passwords too."""
-    scheme, _, rest = url.partition("?")[0].partition("://")
-    address, slash, name = rest.partition("/")
-    login, at, hosts = address.rpartition("@")
-    user, colon, _ = login.partition(":")
-    return f"{scheme}://{user}{colon and ':***'}{at}{hosts}{slash}{name}"
+    # libpq ends the login at the first "@" unless a "/" comes before, so a password may contain "?".
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url, count=1).partition("?")[0]

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
-from roomcast.store.backend import Backend, display_url, driver_message
+from roomcast.store.backend import Backend, driver_message
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.lineage import Lineage, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
@@ -61,11 +61,12 @@ def backend_for(options: DatabaseOptions) -> Backend:
     hint = "use sqlite:///path/to/file.db or postgresql://user:password@host/name"
     try:
         url = make_url(options.url)
+        usable = url.drivername == "sqlite" and url.database and url.database != ":memory:"
     except (ArgumentError, ValueError):
-        # The error does not contain the URL, since a password cannot be found in a URL that cannot be parsed.
-        raise DatabaseUnreadable("in DATABASE_URL", f"not a URL; {hint}") from None
-    if url.drivername != "sqlite" or not url.database or url.database == ":memory:":
-        raise DatabaseUnreadable(display_url(options.url), hint)
+        usable = False
+    if not usable:
+        # The error does not contain the URL, since the place of a password in such a URL is unknown.
+        raise DatabaseUnreadable("in DATABASE_URL", hint)
     return SqliteBackend(url, options)
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import (
     Boolean,
     Column,
@@ -298,10 +299,17 @@ async def test_other_urls_are_rejected(url: str) -> None:
     assert not re.search("p@ss|ss@h|100%", str(caught.value))
 
 
-def test_neither_repr_nor_display_url_shows_a_password() -> None:
-    url = "postgresql://ann:secret@host/db?password=secret&sslpassword=secret"
-    assert "secret" not in repr(DatabaseOptions(url=url))
+@pytest.mark.parametrize("password", ["secret", "", "se?cret", "se#cret", "se:cret"])
+def test_neither_repr_nor_display_url_shows_a_password(password: str) -> None:
+    url = f"postgresql://ann:{password}@host/db?password=secret&sslpassword=secret"
+    assert conninfo_to_dict(url)["host"] == "host"
+    assert "cret" not in repr(DatabaseOptions(url=url))
     assert display_url(url) == "postgresql://ann:***@host/db"
+
+
+def test_display_url_keeps_what_is_no_password() -> None:
+    for url in ("postgresql://ann@host:5432/db", "postgresql://[::1]:5432/db", "postgresql:///db"):
+        assert display_url(url) == display_url(f"{url}?host=a:b@c") == url
 
 
 async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseOptions) -> None:
