@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from roomcast import __version__
 from roomcast.api.internal_routes import internal_router
@@ -86,7 +87,21 @@ async def _on_wrong_method(router: APIRouter, request: Request, _error: Exceptio
 
 
 class _Api(FastAPI):
-    """FastAPI with the media type of problem details in its OpenAPI document."""
+    """FastAPI with CORS, and with the media type of problem details in its OpenAPI document."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Put CORS around Starlette's stack, whose outermost part answers 500: pages of other origins may read it."""
+        stack = super().build_middleware_stack()
+        origins = self.state.options.allowed_origins
+        if not origins:
+            return stack
+        return CORSMiddleware(
+            stack,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "traceparent"),
+            expose_headers=("Retry-After",),
+        )
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
@@ -121,15 +136,6 @@ def _application(
     services: ApiServices, options: ApiOptions, routes: APIRouter, openapi_url: str | None = "/openapi.json"
 ) -> FastAPI:
     middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
-    if options.allowed_origins:
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=options.allowed_origins,
-            allow_methods=("GET", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "traceparent"),
-            expose_headers=("Retry-After",),
-        )
-        middleware.insert(0, cors)
     if options.allowed_hosts is not None:
         middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(

@@ -159,7 +159,7 @@ async def test_a_text_that_shows_nothing_is_refused(
     response = await client.request(method, path, **({} if body is None else {"json": body}))
     assert response.status_code == 422
     (item,) = response.json()["errors"]
-    assert item == {"pointer": pointer, "message": "Value error, must contain a visible character"}
+    assert item == {"pointer": pointer, "message": "must contain a visible character"}
 
 
 async def test_large_pages_of_messages_omit_the_messages_farthest_from_the_cursor(client: httpx.AsyncClient) -> None:
@@ -417,6 +417,22 @@ async def test_pages_of_allowed_origins_may_call_the_api(
         for response in (await client.get("/api/chats", headers=asked), await client.get("/api/none", headers=asked)):
             assert response.headers.get("access-control-allow-origin") == answered
             assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_pages_of_allowed_origins_may_read_an_internal_error_and_a_refused_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ApiOptions(allowed_origins=("https://chat.example",), allowed_hosts=("localhost",))
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    async with open_api(tmp_path, options=options) as (client, backend):
+        monkeypatch.setattr(backend.reader, "chats", fail)
+        for host, status in (("localhost", 500), ("evil.example", 421)):
+            response = await client.get("/api/chats", headers={"Origin": "https://chat.example", "Host": host})
+            assert response.status_code == status
+            assert response.headers.get("access-control-allow-origin") == "https://chat.example"
 
 
 async def test_the_description_of_the_api_is_openapi_3_1(client: httpx.AsyncClient) -> None:
