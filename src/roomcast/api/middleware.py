@@ -52,7 +52,9 @@ class HostCheck:
         if scope["type"] == "http":
             named = Headers(scope=scope).getlist("host")
             if len(named) != 1 or host_name(named[0]) not in self._hosts:
-                response = problem_response(421, "this server does not accept that Host header")
+                response = problem_response(
+                    421, "this server does not accept that Host header; ALLOWED_HOSTS lists the accepted ones"
+                )
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)

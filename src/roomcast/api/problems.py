@@ -91,7 +91,11 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return problem_response(400, "the body is not valid JSON")
-    items = [ProblemItem(pointer=_pointer(item["loc"])[:200], message=item["msg"]) for item in found[:MAX_ITEMS]]
+    items = [
+        # Pydantic puts this before the text of a ValueError.
+        ProblemItem(pointer=_pointer(item["loc"])[:200], message=item["msg"].removeprefix("Value error, "))
+        for item in found[:MAX_ITEMS]
+    ]
     detail = "; ".join(f"{item.pointer}: {item.message}" if item.pointer else item.message for item in items[:3])
     return problem_response(422, detail, errors=items)
 

@@ -54,6 +54,7 @@ async def test_another_host_is_rejected_as_misdirected(host: str) -> None:
     async with client(HostCheck(application(), ["localhost", "127.0.0.1", "[::1]"])) as http:
         answer = await http.post("/echo", headers={"Host": host})
     assert (answer.status_code, answer.json()["code"]) == (421, "misdirected")
+    assert "ALLOWED_HOSTS" in answer.json()["detail"]
 
 
 async def test_an_allowed_host_is_accepted() -> None:
