@@ -8,7 +8,7 @@ Layer: auth. Source: RFC 7519, RFC 8725 (best current practices).
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -186,9 +186,10 @@ def _time(claims: Mapping[str, Any], name: str) -> float:
     """A claim that is a time, in Unix seconds.
 
     Raises:
-        TokenRejected: the claim is not a finite number.
+        TokenRejected: the claim is not a number, or not finite as a float.
     """
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    # NaN fails every comparison; larger integers cannot be converted.
+    if type(value) not in {int, float} or not abs(value) <= sys.float_info.max:
         raise TokenRejected(f"the token's {name} is not a number; get a new token")
     return float(value)
