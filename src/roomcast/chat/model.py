@@ -103,7 +103,7 @@ class StoredEvent:
     Attributes:
         epoch: The epoch in which the event was written.
         type: An `EventType`; a plain string if a newer version wrote the event.
-        created_at: Later than all earlier activity in any chat, also after the clock was set back. The payload has the
+        created_at: Not before any earlier activity in any chat, also after the clock was set back. The payload has the
             time by the clock.
         payload: The only argument of the emitted Socket.IO event: a JSON object in UTF-8.
         trace: W3C ``traceparent`` of the request that caused the event.

@@ -268,7 +268,7 @@ class _Batch:
         return chat
 
     def _in_order(self, at: datetime) -> datetime:
-        """A time that is later than every activity of earlier batches, since chats and turns are ordered by it.
+        """A time that is not before any activity of earlier batches, since chats and turns are ordered by it.
 
         The clock may have been set back, and the clocks of several processes differ.
         """
