@@ -26,6 +26,8 @@ SERVICE_NAME: Final = "gateway"
 _UNAVAILABLE: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT})
 _BOTH_SIDES: Final = "start the API and the gateway with the same ROOMCAST_SECRET, and set both clocks"
 _ADDRESS: Final = "API_URL is not the internal address of the API: use its ROOMCAST_INTERNAL_PORT"
+# The public address accepts ALLOWED_HOSTS only; the internal one of an API without authentication, loopback names only.
+_HOST: Final = "the API does not accept the host in API_URL: use its internal address, with ROOMCAST_SECRET"
 #: What to change for a status that waiting cannot mend; raised as `ApiRefused`.
 _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: _BOTH_SIDES,
@@ -35,7 +37,7 @@ _ADVICE: Final[dict[int, str]] = {
     HTTPStatus.MOVED_PERMANENTLY: _ADDRESS,
     HTTPStatus.FOUND: _ADDRESS,
     HTTPStatus.PERMANENT_REDIRECT: _ADDRESS,
-    HTTPStatus.MISDIRECTED_REQUEST: "without ROOMCAST_SECRET the API accepts loopback names only: correct API_URL",
+    HTTPStatus.MISDIRECTED_REQUEST: _HOST,
 }
 
 
