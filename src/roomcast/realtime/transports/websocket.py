@@ -319,12 +319,12 @@ class WebSocketProtocol(asyncio.Protocol):
                 small = end - start <= self._fast_limit
                 if not end or (small and end > size):
                     break  # a small frame is kept until it is complete
-                frames += 1
                 head = data[at]
                 plain = head in _UNFRAGMENTED and start - at >= _MASKED_HEAD_BYTES
                 if plain and small and self._fragments is None and not self._closing:
                     self._deliver(apply_mask(data[start:end], data[start - 4 : start]), text=head == _TEXT)
                     at = end
+                    frames += 1
                     continue
                 self._frame_rest = end - at
             piece = data[at : at + self._frame_rest]
@@ -332,8 +332,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._frame_rest -= len(piece)
             if not self._parse(piece):
                 return
+            frames += not self._frame_rest
         self._unspent += frames
-        if used_up or at < size or self._unspent >= _SPEND_FRAMES or self._parser is not None:
+        # A read with a large message is counted at once, since the time of its parsing is.
+        if used_up or at < size or size >= LARGE_BYTES or self._unspent >= _SPEND_FRAMES or self._parser is not None:
             self._unread = data[at:]
             self._end_turn(progress=frames > 0, used_up=used_up)
 
@@ -344,7 +346,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._unread or self._frame_rest or self._fragments is not None:
             self._hold_unfinished()
         pause_s = 0.0
-        if self._unspent >= _SPEND_FRAMES and self._connection is not None:
+        if self._unspent and self._connection is not None:
             pause_s = self._connection.spend(self._unspent)
             self._unspent = 0
         if (used_up or pause_s > 0) and not self._transport.is_closing():
@@ -426,8 +428,6 @@ class WebSocketProtocol(asyncio.Protocol):
         connection = self._connection
         if connection is None:
             return
-        if len(payload) >= LARGE_BYTES:
-            self._unspent += _SPEND_FRAMES  # the pause after it begins now
         data: str | bytes = payload
         if text:
             try:

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
 from roomcast.realtime import Server, ServerOptions
-from roomcast.realtime.core.reading import TURN_PACKETS
+from roomcast.realtime.core.reading import LARGE_BYTES, TURN_PACKETS
 from roomcast.realtime.transports.proxies import TrustedProxies
 from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
@@ -279,6 +279,19 @@ def test_a_client_above_its_rate_is_read_later() -> None:
         assert not transport.reading
         await asyncio.sleep(0.2)
         assert transport.reading
+
+    run_in_virtual_time(main())
+
+
+def test_large_messages_count_as_one_packet_each() -> None:
+    async def main() -> None:
+        protocol, _ = open_protocol(Server())
+        session = protocol._connection = CountingSession()
+        for size in (LARGE_BYTES, 70_000):  # read by the fast path, and by the parser
+            protocol.data_received(masked(Opcode.BINARY, bytes(size)))
+            await settle()
+            assert sum(session.turns) == 1  # at once: its parsing may have used up the budget
+            session.turns.clear()
 
     run_in_virtual_time(main())
 
