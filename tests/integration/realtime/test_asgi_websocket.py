@@ -79,7 +79,7 @@ async def test_a_full_inbox_pauses_reading(until: Any, serving: Any) -> None:
         for number in range(50):
             await websocket.send(f'42["work",{number}]')
         (connection,) = server.engine.connections.values()
-        await until(lambda: connection.inbox_full and len(started) >= 2)
+        await until(lambda: connection.input_waits and len(started) >= 2)
         assert started == [0, 1]
         gate.set()
         await until(lambda: len(started) == 50)

@@ -359,7 +359,7 @@ async def test_a_full_inbox_pauses_reading(until: Any, serving: Any) -> None:
         for number in range(100):
             await websocket.send(f'42["work",{number}]')
         (connection,) = running.server.engine.connections.values()
-        await until(lambda: connection.inbox_full and len(started) >= 4)
+        await until(lambda: connection.input_waits and len(started) >= 4)
         assert started == [0, 1, 2, 3]
         gate.set()
         await until(lambda: len(started) == 100)

@@ -157,11 +157,6 @@ class Connection:
         """The inbox has room."""
         self.transport.resume_reading()
 
-    @property
-    def inbox_full(self) -> bool:
-        """Whether events of this client wait for running handlers."""
-        return self._inbox.full
-
     def send(self, batch: Batch) -> None:
         """See `fanout.log.Outlet`."""
         self.transport.send(batch)
@@ -367,6 +362,11 @@ class Connection:
             self._host.unfinished.hold(self, held_bytes)
         else:
             self._host.unfinished.release(self)
+
+    @property
+    def input_waits(self) -> bool:
+        """See `unfinished.Sender`."""
+        return self._inbox.full
 
     def give_up_input(self, error: RemoteError) -> None:
         """See `unfinished.Sender`."""

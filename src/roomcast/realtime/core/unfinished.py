@@ -18,6 +18,10 @@ from roomcast.wire.errors import Fault, RemoteError
 class Sender(Protocol):
     """What receives the input: a connection, a websocket, a post. One input at a time."""
 
+    @property
+    def input_waits(self) -> bool:
+        """Whether the server reads no more for now: then the client cannot finish its input."""
+
     def give_up_input(self, error: RemoteError) -> None:
         """Drop what was received, and close the connection."""
 
@@ -34,7 +38,7 @@ class UnfinishedInput:
     Args:
         wheel: Runs the deadline.
         limit_bytes: Maximum total size.
-        timeout_s: Time limit from the first `hold` to `release`.
+        timeout_s: Time limit from the first `hold` to `release`; it begins again if the server did not read at its end.
     """
 
     def __init__(self, wheel: TimerWheel, limit_bytes: int, timeout_s: float) -> None:
@@ -70,8 +74,13 @@ class UnfinishedInput:
 
     def _give_up_late(self) -> None:
         while self._inputs:
-            wait_s = next(iter(self._inputs.values())).due - self._wheel.now()
+            sender, held = next(iter(self._inputs.items()))
+            wait_s = held.due - self._wheel.now()
             if wait_s > 0:
                 self._deadline.arm(wait_s)
                 return
+            if sender.input_waits:
+                self._inputs[sender] = self._inputs.pop(sender)  # the last one
+                held.due = self._wheel.now() + self._timeout_s
+                continue
             self._give_up_first(f"a message or packet is incomplete after {self._timeout_s} s")

@@ -354,6 +354,8 @@ async def _disconnected(receive: Receive) -> None:
 class _Body:
     """The body of a request while it is received."""
 
+    input_waits: Final = False
+
     def __init__(self, unfinished: UnfinishedInput, limit_bytes: int) -> None:
         self._unfinished = unfinished
         self._limit_bytes = limit_bytes

@@ -417,6 +417,11 @@ class WebSocketProtocol(asyncio.Protocol):
             self._holding = False
             self.engine.unfinished.release(self)
 
+    @property
+    def input_waits(self) -> bool:
+        """See `unfinished.Sender`."""
+        return self._held
+
     def give_up_input(self, error: RemoteError) -> None:
         """See `unfinished.Sender`."""
         self._holding = False

@@ -109,16 +109,16 @@ async def test_waiting_events_pause_reading_at_their_size_limit(peer: Any, settl
 
     client = peer(server)
     await client.enter()
-    assert not client.connection.inbox_full
+    assert not client.connection.input_waits
     for gate in gates:  # the second time with the sizes of the first subtracted again
         for waiting in range(3):
             client.say(event)
             await settle()
-            assert client.transport.paused is client.connection.inbox_full is (waiting == 2)
+            assert client.transport.paused is client.connection.input_waits is (waiting == 2)
         gate.set()
         await settle(20)
         assert not client.transport.paused
-        assert not client.connection.inbox_full
+        assert not client.connection.input_waits
 
 
 async def test_a_waiting_coroutine_does_not_delay_the_next_handler(peer: Any, settle: Any) -> None:

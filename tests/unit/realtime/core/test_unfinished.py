@@ -18,6 +18,7 @@ class Client:
 
     def __init__(self) -> None:
         self.given_up: list[tuple[float, str]] = []
+        self.input_waits = False
 
     def give_up_input(self, error: RemoteError) -> None:
         self.given_up.append((asyncio.get_running_loop().time(), error.detail))
@@ -83,3 +84,19 @@ def test_each_input_has_its_own_deadline_from_its_beginning() -> None:
             assert begun + TIMEOUT_S <= at <= begun + TIMEOUT_S + 2 * RESOLUTION_S
             assert detail == "a message or packet is incomplete after 30.0 s"
         assert unfinished.size_bytes == 0
+
+
+def test_input_that_the_server_does_not_read_has_its_time_again() -> None:
+    client, other = Client(), Client()
+
+    @with_input(100)
+    async def steps(unfinished: UnfinishedInput) -> None:
+        client.input_waits = True
+        unfinished.hold(client, 1)
+        unfinished.hold(other, 1)
+        await asyncio.sleep(TIMEOUT_S + 2 * RESOLUTION_S)
+        assert not client.given_up
+        assert other.given_up
+        client.input_waits = False
+        await asyncio.sleep(TIMEOUT_S + RESOLUTION_S)
+        assert client.given_up

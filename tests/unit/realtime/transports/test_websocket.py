@@ -342,7 +342,7 @@ async def test_events_behind_a_full_inbox_are_not_read() -> None:
     protocol.data_received(b"".join(masked(Opcode.TEXT, b'42["work",%d]' % n) for n in range(20)))
     await settle(50)
     (connection,) = server.engine.connections.values()
-    assert connection.inbox_full
+    assert connection.input_waits
     assert len(connection._inbox._jobs or ()) == 4
     assert not transport.reading
     gate.set()
@@ -350,6 +350,32 @@ async def test_events_behind_a_full_inbox_are_not_read() -> None:
     assert handled == list(range(20))
     assert transport.reading
     protocol.connection_lost(None)
+
+
+def test_input_that_waits_for_handlers_is_not_late() -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(handler_concurrency=1, inbox_limit=1, ping_interval_s=1000))
+        handled: list[str | bytes] = []
+
+        @server.on("work")
+        async def work(_sid: str, data: str | bytes) -> None:
+            await asyncio.sleep(50)
+            handled.append(data)
+
+        protocol, _ = open_protocol(server)
+        protocol.data_received(masked(Opcode.TEXT, b"40"))
+        await settle()
+        texts = [masked(Opcode.TEXT, b'42["work","%d"]' % n) for n in range(2)]
+        begun = masked(Opcode.TEXT, b'451-["work",{"_placeholder":true,"num":0}]')
+        # The second event fills the inbox: the server does not read what is behind it.
+        protocol.data_received(texts[0] + begun + masked(Opcode.BINARY, b"x") + texts[1] + begun)
+        protocol.data_received(masked(Opcode.BINARY, bytes(10_000)))
+        await asyncio.sleep(300)
+        assert handled == ["0", b"x", "1", bytes(10_000)]
+        assert server.engine.unfinished.size_bytes == 0
+        protocol.connection_lost(None)
+
+    run_in_virtual_time(main())
 
 
 @pytest.mark.parametrize("size", [20_000, 200_000])
