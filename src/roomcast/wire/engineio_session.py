@@ -185,14 +185,22 @@ class EngineSession:
         """
         return min(self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline)
 
-    def check_deadlines(self, now: float) -> Sequence[Effect]:
-        """Apply the deadlines that have passed: ping, ping timeout, upgrade timeout, close timeout."""
+    def check_deadlines(self, now: float, *, input_waits: bool = False) -> Sequence[Effect]:
+        """Apply the deadlines that have passed: ping, ping timeout, upgrade timeout, close timeout.
+
+        Args:
+            now: Monotonic seconds.
+            input_waits: The server reads from this client later than the client sends, so the pong may wait behind
+                other packets. The session pings again, since the client expects pings, too.
+        """
         if now < self.next_deadline():
             return _NOTHING
         if self._closing_deadline <= now:
             return self._end(CloseReason.FORCED_CLOSE)
         if self._pong_deadline <= now:
-            return self._end(CloseReason.PING_TIMEOUT)
+            if not input_waits:
+                return self._end(CloseReason.PING_TIMEOUT)
+            self._next_ping = now
         effects: list[Effect] = []
         if self._upgrade_deadline <= now:
             effects.append(self._abandon_upgrade())
@@ -391,9 +399,7 @@ class EngineSession:
             case PacketType.MESSAGE:
                 return (MessageReceived(packet.data),)
             case PacketType.PONG:
-                if now > self._pong_deadline:  # the timer has not fired yet
-                    return self._end(CloseReason.PING_TIMEOUT)
-                # As in Node, an unsolicited pong counts too.
+                # As in Node, an unsolicited pong counts, and a late one until the timer fires: the client is alive.
                 self._pong_deadline = math.inf
                 self._next_ping = now + self._timeouts.ping_interval_s
                 return _NOTHING

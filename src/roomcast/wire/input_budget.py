@@ -59,6 +59,10 @@ class InputBudget:
         self._paid_until = max(self._paid_until, now) + packets * self._packet_s
         return self._paid_until - now - BURST_S
 
+    def used_up(self, now: float) -> bool:
+        """Whether the client sends about as much as it may, so that its packets may wait to be read."""
+        return self._paid_until - now > BURST_S / 2
+
     def spend_time(self, took_s: float, now: float) -> None:
         """Count the time that the parsing of one packet took: others waited for it."""
         self._paid_until = max(self._paid_until, now) + took_s / _PARSING_SHARE

@@ -255,6 +255,26 @@ async def test_a_websocket_message_must_be_finished_in_time(until: Any, serving:
         writer.close()
 
 
+async def test_a_client_far_above_its_rate_is_read_later_and_not_closed_for_a_late_pong(serving: Any) -> None:
+    server = Server(ServerOptions(ping_interval_s=0.3, ping_timeout_s=0.3, max_packets_per_s=200))
+    server.on("count", lambda _sid, number: number)
+    async with serving(server) as running:
+        websocket = await running.open()
+        for number in range(600):  # the pong is read 2 s later
+            await websocket.send(f'42{number}["count",{number}]')
+        acked = pings = 0
+        while acked < 600:
+            text = await asyncio.wait_for(websocket.recv(), 5)
+            if text == "2":
+                pings += 1
+                await websocket.send("3")
+            else:
+                assert text == f"43{acked}[{acked}]"
+                acked += 1
+        assert pings > 2
+        await websocket.close()
+
+
 async def test_a_client_without_a_namespace_is_closed_after_its_handshake_and_after_its_last_disconnect(
     until: Any, serving: Any, recording: Any
 ) -> None:

@@ -191,11 +191,11 @@ def test_pong_exactly_at_the_deadline_is_accepted() -> None:
     assert session.state is State.OPEN
 
 
-def test_a_pong_after_the_deadline_closes_even_if_the_timer_is_late() -> None:
+def test_a_pong_after_the_deadline_is_accepted_until_the_timer_fires() -> None:
     session = websocket()
     session.check_deadlines(25.0)
-    assert list(session.receive("3", 45.001)) == [Closed(CloseReason.PING_TIMEOUT)]
-    assert session.state is State.CLOSED
+    assert list(session.receive("3", 45.001)) == []
+    assert session.next_deadline() == 70.001
 
 
 def test_a_missing_pong_closes_exactly_at_the_deadline() -> None:
@@ -204,6 +204,17 @@ def test_a_missing_pong_closes_exactly_at_the_deadline() -> None:
     assert list(session.check_deadlines(44.999)) == []
     assert list(session.check_deadlines(45.0)) == [Closed(CloseReason.PING_TIMEOUT)]
     assert session.next_deadline() == math.inf
+
+
+def test_a_client_whose_pong_may_wait_to_be_read_is_pinged_again() -> None:
+    session = websocket()
+    session.check_deadlines(25.0)
+    assert list(session.check_deadlines(45.0, input_waits=True)) == [Send("2")]
+    assert session.next_deadline() == 65.0
+    assert list(session.receive("3", 50.0)) == []
+    assert session.next_deadline() == 75.0
+    session.check_deadlines(75.0)
+    assert list(session.check_deadlines(95.0)) == [Closed(CloseReason.PING_TIMEOUT)]
 
 
 def test_a_coarse_timer_does_not_extend_interval_plus_timeout() -> None:

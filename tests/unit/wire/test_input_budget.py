@@ -31,6 +31,15 @@ def test_time_without_packets_saves_no_more_than_one_burst() -> None:
     assert budget.spend(100 + 7, 1000.0) == pytest.approx(0.07)
 
 
+def test_the_budget_of_a_client_above_its_rate_is_used_up_until_it_sends_less() -> None:
+    budget = connected()
+    budget.spend(20, 10.0)
+    assert not budget.used_up(10.0)
+    budget.spend(100, 10.0)
+    assert budget.used_up(10.5)
+    assert not budget.used_up(11.0)
+
+
 def test_parsing_takes_a_tenth_of_the_time_at_most() -> None:
     budget = connected()
     budget.spend_time(0.05, 10.0)

@@ -463,7 +463,7 @@ class Connection:
 
     def _on_session_deadline(self) -> None:
         now = self._host.now()
-        self.apply(self.session.check_deadlines(now))
+        self.apply(self.session.check_deadlines(now, input_waits=self._input.used_up(now)))
         self._arm(now)
 
     def _on_connect_deadline(self) -> None:
