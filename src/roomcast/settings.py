@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
-from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.realtime.options import ANY_ORIGIN, serialize_origin
 
@@ -290,14 +290,14 @@ def _additions(environ: Mapping[str, str]) -> AdditionLimits:
     defaults = AdditionLimits()
     return AdditionLimits(
         same_user=_count(environ, "ROOMCAST_ADD_LIMIT_SAME_USER", defaults.same_user),
-        all_users=_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users),
+        all_users=_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users, LEAST_ADDITIONS),
     )
 
 
-def _count(environ: Mapping[str, str], name: str, default: int) -> int:
+def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
     value = environ.get(name, "").strip()
-    if not re.fullmatch(r"[0-9]{0,6}", value):
-        raise SettingsError(name, f"is {value!r}; expected a number from 0 to 999999, 0 for no limit")
+    if not re.fullmatch(r"[0-9]{0,6}", value) or 0 < int(value or default) < least:
+        raise SettingsError(name, f"is {value!r}; expected a number from {least} to 999999, or 0 for no limit")
     return int(value or default)
 
 

@@ -269,6 +269,18 @@ async def test_chats_are_listed_by_the_order_of_their_commits_after_the_clock_wa
     assert messages[-1].created_at == before(57)
 
 
+async def test_one_activity_of_a_clock_that_was_days_ahead_changes_the_time_of_its_chat_only(store: ChatStore) -> None:
+    await store.create_chat(NewChat("ahead", None, None, START + timedelta(days=36_500)))
+    await store.append_message(new_message("a"))
+    await store.append_message(new_message("b", created_at=START + timedelta(seconds=1)))
+    ahead, *others = await store.chats(9, None, None)
+    assert ahead.id == "ahead"
+    assert [(chat.id, chat.last_activity_at - START) for chat in others] == [
+        ("b", timedelta(seconds=1)),
+        ("a", timedelta()),
+    ]
+
+
 async def test_events_are_read_in_pages_with_the_head(store: ChatStore) -> None:
     for _ in range(5):
         await store.append_message(new_message())

@@ -28,7 +28,7 @@ def test_every_variable_is_read() -> None:
             "ROOMCAST_DATA": "/srv/chat",
             "ROOMCAST_RESPONDER": "none",
             "ROOMCAST_ADD_LIMIT_SAME_USER": "0",
-            "ROOMCAST_ADD_LIMIT_ALL_USERS": " 50 ",
+            "ROOMCAST_ADD_LIMIT_ALL_USERS": " 500 ",
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
@@ -40,7 +40,7 @@ def test_every_variable_is_read() -> None:
     assert settings.auth is not None
     assert settings.data_dir == Path("/srv/chat")
     assert settings.responder == "none"
-    assert settings.additions == AdditionLimits(same_user=0, all_users=50)
+    assert settings.additions == AdditionLimits(same_user=0, all_users=500)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
 
@@ -328,6 +328,8 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         ("ROOMCAST_RESPONDER", "gpt"),
         ("TRUSTED_PROXIES", "proxy"),
         *(("ROOMCAST_ADD_LIMIT_SAME_USER", value) for value in ("-1", "1_0", "+1", "٣", "1.5", "9" * 7)),
+        # One chat may be created with more members: the answer would be 429 each time.
+        ("ROOMCAST_ADD_LIMIT_ALL_USERS", "255"),
     ],
 )
 def test_the_error_of_an_invalid_choice_lists_the_choices(name, value) -> None:

@@ -15,6 +15,8 @@ from typing import Final
 
 from roomcast.chat.errors import AdditionLimitReached
 
+#: The members that one creation of a chat may have; a lower limit for all users would refuse some creations for ever.
+LEAST_ADDITIONS: Final = 256
 #: In place of a user id: the allowance for all users together.
 ALL_USERS: Final = ""
 
@@ -26,7 +28,7 @@ class AdditionLimits:
     Attributes:
         same_user: Additions of one and the same other user in a period, to any chats; 0: no limit. Lower than one page
             of the list of chats.
-        all_users: Additions of all other users in a period; 0: no limit. A chat can be created with 256 members.
+        all_users: Additions of all other users in a period; 0: no limit. At least `LEAST_ADDITIONS` otherwise.
         period_s: The period.
     """
 

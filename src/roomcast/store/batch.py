@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Table
 
@@ -35,6 +35,8 @@ from roomcast.store.lineage import Lineage
 from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.statements import Changes, LoadedRows, RowKeys, Statements
 from roomcast.store.tables import chats, events, messages, outbox, turns
+
+_LARGEST_STEP: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,9 +272,11 @@ class _Batch:
     def _in_order(self, at: datetime) -> datetime:
         """A time that is not before any activity of earlier batches, since chats and turns are ordered by it.
 
-        The clock may have been set back, and the clocks of several processes differ.
+        The clock may have been set back, and the clocks of several processes differ. An activity of more than
+        `_LARGEST_STEP` ahead is that of a clock which was wrong: the other chats keep their true times.
         """
-        return at if at >= self._newest_activity else self._newest_activity + timedelta(milliseconds=1)
+        ahead = self._newest_activity - at
+        return self._newest_activity + timedelta(milliseconds=1) if timedelta() < ahead <= _LARGEST_STEP else at
 
     def _add_event(
         self, chat: StoredChat, event_type: EventType, payload: bytes, at: datetime, trace: str | None

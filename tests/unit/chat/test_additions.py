@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.chat.additions import ALL_USERS, AdditionLimits
+from roomcast.chat.additions import ALL_USERS, LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.errors import AdditionLimitReached
+from roomcast.contract.rest import MAX_MEMBERS_AT_CREATION
 
 NOW = 1_800_000_000_000
 LIMITS = AdditionLimits(same_user=3, all_users=0, period_s=60)
@@ -70,3 +71,7 @@ def test_a_clock_that_is_set_back_blocks_no_longer_than_one_period() -> None:
 
 def test_a_whole_team_is_added_within_the_default_limits() -> None:
     AdditionLimits().charge({}, [f"user {number}" for number in range(256)], NOW)
+
+
+def test_the_least_limit_permits_the_largest_creation() -> None:
+    assert LEAST_ADDITIONS == MAX_MEMBERS_AT_CREATION
