@@ -93,3 +93,18 @@ async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path)
             await publish(log, "chat", EPOCH, 2)
             assert await sink.reached(2) == [1, 2]
             assert log.counters.losses.total() == 0
+
+
+async def test_a_master_that_refuses_subscriptions_is_checked_like_the_others(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path, replicas=False) as nodes:
+        async with RedisEventLog(nodes.options()) as log:
+            await until(lambda: log.healthy)
+            assert await log.check() is None
+            server = nodes.servers[1]
+            for command in ("CONFIG SET maxmemory 1", "ACL SETUSER default -ssubscribe", "CLIENT KILL TYPE pubsub"):
+                assert not server.command(*command.split()).startswith(b"-")
+            await until(lambda: not log.healthy)
+            # Without this error, every gateway would be unready for a fault that affects all of them.
+            error = await log.check()
+            assert error is not None
+            assert error.code == "OOM"

@@ -138,8 +138,8 @@ class Listener:
 
     @property
     def canaries(self) -> list[str]:
-        """The canary channel of each connected master, which owns its slot."""
-        return [subscriber.canary for subscriber in self._subscribers.values()]
+        """A canary channel for each known master, connected or not, which owns the channel's slot."""
+        return [] if self._topology is None else list(map(self._canary_for, self._topology.masters))
 
     # --- channels
 
