@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,8 @@ async def test_any_cluster_node_carries_commands_and_a_lost_one_is_replaced_by_t
             await until(lambda: one.counters.losses and one.ready)
             one.publish(leave(2))
             await until(lambda: node.commands == [leave(1), leave(2)])
+            # Soon the remaining masters refuse every command that has a key, but they still publish.
+            await until(lambda: nodes.servers[2].command("GET", "x").startswith(b"-CLUSTERDOWN"))
+            down_at = asyncio.get_running_loop().time()
+            await until(lambda: two._pair is not None and two._pair.proven_at > down_at + 0.5)
+            assert (two.counters.connects, two.counters.losses.total()) == (1, 0)

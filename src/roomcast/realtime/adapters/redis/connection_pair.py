@@ -34,7 +34,7 @@ _WRITE_BUFFER_BYTES: Final = 262_144
 # Allowance for the parts of a message other than its data: array headers, kind, pattern and channel.
 _FRAMING_BYTES: Final = 65_536
 # Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
-_TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED")
+_TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 
 class _Connection(RedisConnection):
