@@ -122,6 +122,8 @@ class Relay:
         self._marks_waiting = asyncio.Event()
         self._sweep_wanted = asyncio.Event()
         self._restore_wanted = asyncio.Event()
+        # The last chat of the latest page of a sweep.
+        self._swept = ""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -213,7 +215,7 @@ class Relay:
                 waiters, queue.waiters = queue.waiters, []
                 done = False
                 try:
-                    done = await self._publish(chat_id, events, catch_up=catch_up)
+                    done = await self._publish(chat_id, [] if catch_up else events)
                 finally:
                     _resolve(waiters, done=done)
         finally:
@@ -221,14 +223,14 @@ class Relay:
             del self._queues[chat_id]
             _resolve(queue.waiters, done=False)
 
-    async def _publish(self, chat_id: str, events: Sequence[StoredEvent], *, catch_up: bool) -> bool:
-        """Append ``events``, and all missing events if the log has a gap or ``catch_up`` is set.
+    async def _publish(self, chat_id: str, events: Sequence[StoredEvent]) -> bool:
+        """Append ``events``, or all missing events if there are none or the log has a gap.
 
         Returns whether the log is up to date; if not, a sweep is requested.
         """
         try:
             head = await self._append(chat_id, events)
-            if head is None or catch_up:
+            if head is None:
                 head = await self._catch_up(chat_id)
                 self.counters.caught_up += 1
         except (LogUnavailable, StoreUnavailable) as error:
@@ -353,18 +355,22 @@ class Relay:
                 self.request_sweep()
 
     async def _sweep(self) -> bool:
-        """Publish every chat that has an outbox mark. Returns False if any of them failed.
+        """Publish every chat that has an outbox mark. Returns False as soon as a page of chats has a failure.
 
-        Each chat is visited once, in the order of chat ids, since under load some chats always have marks.
+        Chats are visited in the order of their ids, since under load some chats always have marks. The next sweep goes
+        on after the page that failed: chats that always fail do not keep the others waiting.
         """
-        last = ""
-        while chat_ids := await self._store.unpublished(self._options.sweep_chats, last):
-            outcomes = await asyncio.gather(*(self.publish_now(chat_id) for chat_id in chat_ids))
-            await self._flush_marks()
-            if not all(outcomes):
-                return False
-            last = chat_ids[-1]
-        return True
+        while True:
+            first = self._swept
+            while chat_ids := await self._store.unpublished(self._options.sweep_chats, self._swept):
+                outcomes = await asyncio.gather(*(self.publish_now(chat_id) for chat_id in chat_ids))
+                await self._flush_marks()
+                self._swept = chat_ids[-1]
+                if not all(outcomes):
+                    return False
+            self._swept = ""
+            if not first:
+                return True
 
     async def _restore_forever(self) -> None:
         while True:

@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.chat.encoding import event_args
 from roomcast.chat.model import ANYONE
-from roomcast.chat.ports import Appended, Gap, Head, LogEntry, LogUnavailable, Replay
+from roomcast.chat.ports import Appended, Gap, Head, LogEntry, LogNotStored, LogUnavailable, Replay
 from roomcast.chat.relay import Relay, RelayCounters, RelayOptions
 from roomcast.contract.rest import SendMessage
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
@@ -357,3 +357,59 @@ async def test_stop_resolves_every_waiting_publish_now(tmp_path: Path) -> None:
         await backend.relay.stop()
         assert await late is False
     assert isinstance(backend.relay, Relay)
+
+
+class RefusingLog(FaultyLog):
+    """Publishes entries without storing them while ``refuses``; is unreachable for the chats in ``unreachable``."""
+
+    refuses = False
+    unreachable: frozenset[str] = frozenset()
+
+    async def head(self, chat_id: str) -> Head | None:
+        if chat_id in self.unreachable:
+            raise LogUnavailable("unreachable")
+        return await super().head(chat_id)
+
+    async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        await self._step()
+        if self.refuses:
+            self.appends.append([entry.seq for entry in entries])
+            raise LogNotStored("full")
+        return await super().append(chat_id, epoch, entries)
+
+
+async def test_chats_that_always_fail_do_not_keep_the_others_out_of_a_sweep(tmp_path: Path) -> None:
+    log = RefusingLog()
+    log.down = True
+    log.unreachable = frozenset({"c1", "c2"})
+    options = RelayOptions(mark_delay_s=0, retry_min_s=0.001, retry_max_s=0.01, sweep_chats=2)
+    async with open_backend(tmp_path, log=log, relay_options=options) as backend:
+        for chat_id in ("c1", "c2", "c3", "c4", "c5"):
+            await send(backend, chat_id)
+        log.down = False
+
+        async def others_are_published() -> bool:
+            return await backend.store.chats.unpublished(9) == ["c1", "c2"]
+
+        await until(others_are_published)
+        log.unreachable = frozenset()
+        await all_marks_are_gone(backend)
+
+
+async def test_missing_events_are_published_together_with_new_ones_while_the_log_refuses_to_store(
+    tmp_path: Path,
+) -> None:
+    log = RefusingLog()
+    options = RelayOptions(mark_delay_s=0, retry_min_s=60, retry_max_s=60)
+    async with open_backend(tmp_path, log=log, relay_options=options) as backend:
+        await send(backend)
+        await all_marks_are_gone(backend)
+        log.down = True
+        await send(backend, count=2)
+        await until(lambda: backend.relay.counters.deferred > 0 and not backend.relay._queues)
+        log.down, log.refuses = False, True
+        log.appends.clear()
+        events, _ = await backend.store.chats.events_after("c", 0, 9)
+        backend.relay.offer(tuple(events[2:]))
+        assert not await backend.relay.publish_now("c")
+        assert {seq for seqs in log.appends for seq in seqs} == {2, 3}
