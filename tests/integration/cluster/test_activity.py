@@ -123,7 +123,8 @@ async def test_each_device_of_each_member_is_notified_once_on_every_gateway_and_
         name, activity = await device.next_event(LIMIT_S)
         assert name == "chat-activity"
         assert activity.items() >= {"chatId": "a-team", "seq": seq, "userId": "ann"}.items()
-        assert set(activity) == {"chatId", "epoch", "seq", "userId", "time"}
+        assert set(activity) == {"chatId", "epoch", "seq", "userId", "time", "lastMessage"}
+        assert activity["lastMessage"].items() >= {"seq": seq, "userId": "ann"}.items()
     # The other user receives the activity of her own chat only.
     assert await activities_until(eve, "eves", await deployment.say("eves", "eve")) == [2]
     # Each was notified once: the next event is that of the next message.
