@@ -5,7 +5,8 @@ Every command has a time limit that includes the wait for a connection and all r
 (CVE-2023-28858, CVE-2023-28859).
 
 After an error reply all connections are replaced, and the command is sent once more: the address may lead to another
-server than before, while the open connections lead to one that no longer serves (READONLY, MASTERDOWN).
+server than before, while the open connections lead to one that no longer serves (READONLY, MASTERDOWN). This excludes
+errors that are no sign of another master and may last: all processes would connect again every second.
 
 Layer: redis_client.
 """
@@ -43,6 +44,8 @@ _RETRIES: Final = 1
 _SOCKET_SHARE: Final = 0.45
 _CLUSTER_RETRIES: Final = 3
 _CLUSTER_BACKOFF_S: Final = 0.02
+# The codes of these errors; the first one is answered with the script.
+_KEEP_CONNECTIONS: Final = frozenset({"NOSCRIPT", "OOM", "MISCONF", "NOPERM"})
 
 
 class _Client(Protocol):
@@ -213,7 +216,7 @@ class Commands:
                 try:
                     return await self._client.execute_command(*args)
                 except ResponseError as error:
-                    if isinstance(error, NoScriptError) or not await self._replaced_after(replaced_at):
+                    if _unavailable(error).code in _KEEP_CONNECTIONS or not await self._replaced_after(replaced_at):
                         raise
                 except (RuntimeError, AttributeError) as error:
                     # redis-py's cluster client does not handle these errors of a lost connection: uvloop raises

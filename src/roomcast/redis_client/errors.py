@@ -10,6 +10,8 @@ from typing import Final, Self
 
 # Before Redis 7, the error of a command inside a script follows the text "ERR Error running script".
 _CODE: Final = re.compile(r"(?:ERR Error running script .*: -)?([A-Z]{3,})\b")
+# The second text is Redis 7.0's for a command inside a script, the third is of later releases.
+_NO_PERMISSION: Final = re.compile(r"NOPERM|NoPermission|user executing the script can't|ACL failure in script")
 # Some errors repeat a whole script or every address.
 _MAX_CHARS: Final = 200
 _LOGIN: Final = "the login is refused: correct REDIS_PASSWORD, or the user and password in REDIS_URL"
@@ -21,7 +23,7 @@ _ADVICE: Final = (
     ),
     (re.compile(r"WRONGPASS|NOAUTH|invalid username-password|Authentication required"), _LOGIN),
     (re.compile(r"without any password configured|no password is set"), "no password is set: remove REDIS_PASSWORD"),
-    (re.compile(r"NOPERM|NoPermission"), "the user lacks a permission: README.md lists the ACL rules"),
+    (_NO_PERMISSION, "the user lacks a permission: README.md lists the ACL rules"),
     (re.compile(r"DB index|SELECT is not allowed"), "the database number does not exist: correct REDIS_URL"),
     (
         re.compile(r"cluster support disabled|Cluster mode is not enabled"),
@@ -53,5 +55,7 @@ class RedisUnavailable(Exception):
     @classmethod
     def of_reply(cls, reply: str) -> Self:
         """The error for an error reply of Redis."""
+        if _NO_PERMISSION.search(reply):
+            return cls(reply, "NOPERM")
         found = _CODE.match(reply)
         return cls(reply, found[1] if found else "ERR")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -145,3 +145,26 @@ async def test_the_relay_publishes_what_is_refused_and_stores_it_later(
             return not await backend.store.chats.unpublished(1)
 
         await until(all_marks_are_gone)
+
+
+@pytest.mark.parametrize("code", ["OOM", "MISCONF", "NOPERM"])
+async def test_an_error_that_new_connections_cannot_mend_opens_none(server: RedisServer, open_log, code: str) -> None:
+    def connections() -> int:
+        lines = server.command("INFO", "stats").splitlines()
+        return next(int(line.split(b":")[1]) for line in lines if line.startswith(b"total_connections_received"))
+
+    async with open_log(probe_interval_s=60.0) as log:
+        assert await log.check() is None
+        await until(lambda: log.healthy)
+        async with AsyncExitStack() as stack:
+            if code == "NOPERM":
+                server.command("ACL", "SETUSER", "default", "-setrange")
+                stack.callback(server.command, "ACL", "SETUSER", "default", "+setrange")
+            else:
+                await stack.enter_async_context(refusing(server, code))
+            before = connections()
+            error = await log.check()
+            assert error is not None
+            assert error.code == code
+            # The second count is made through a connection of its own.
+            assert connections() == before + 1

@@ -18,6 +18,11 @@ from roomcast.redis_client import RedisUnavailable
         ),
         ("ERR AUTH <password> called without any password configured for the default user.", "remove REDIS_PASSWORD"),
         ("NOPERM this user has no permissions to run the 'evalsha' command", "README.md"),
+        (
+            "ERR The user executing the script can't run this command or subcommand script: a1, on @user_script:3.",
+            "README.md",
+        ),
+        ("ERR ACL failure in script: User roomcast has no permissions to run the 'setrange' command", "README.md"),
         ("ERR DB index is out of range", "REDIS_URL"),
         ("ERR This instance has cluster support disabled", "use redis:// in REDIS_URL"),
         ("MOVED 3999 127.0.0.1:6381", "use redis+cluster:// in REDIS_URL"),
