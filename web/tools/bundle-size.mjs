@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { build, defaultClientConditions } from 'vite';
 
 /** Bytes. The commit that raises a budget states the reason. */
-const BUDGETS = { client: 13_600, react: 1_500 };
+const BUDGETS = { client: 12_000, react: 1_200 };
 
 for (const [name, budget] of Object.entries(BUDGETS)) {
   const result = await build({
@@ -15,7 +15,11 @@ for (const [name, budget] of Object.entries(BUDGETS)) {
       write: false,
       minify: true,
       lib: { entry: resolve(import.meta.dirname, `../packages/${name}/src/index.ts`), formats: ['es'] },
-      rolldownOptions: { external: ['socket.io-client', 'react', '@roomcast/client'] },
+      rolldownOptions: {
+        external: ['socket.io-client', 'react', '@roomcast/client'],
+        // Vite itself leaves the white space of a library for the application's bundler.
+        output: { minify: true },
+      },
     },
   });
   const outputs = (Array.isArray(result) ? result : [result]).flatMap((bundle) =>
