@@ -1,5 +1,5 @@
 /** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
-import { NetworkError, ProblemError, TokenError } from './errors.ts';
+import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
   Chat,
   ChatPage,
@@ -126,10 +126,6 @@ export class RoomcastApi {
       throw new NetworkError(`${method} ${path}: ${messageOf(error)}`, { cause: error });
     }
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function queryString(query: Query = {}): string {

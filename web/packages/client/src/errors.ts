@@ -100,5 +100,9 @@ export class ConnectionAbortedError extends RoomcastError {
 /** Returns a `RoomcastError` unchanged; wraps anything else in a `NetworkError`. */
 export function toRoomcastError(error: unknown): RoomcastError {
   if (error instanceof RoomcastError) return error;
-  return new NetworkError(error instanceof Error ? error.message : String(error), { cause: error });
+  return new NetworkError(messageOf(error), { cause: error });
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -13,6 +13,12 @@ const PREFIX = 'roomcast:unsent:';
 /** Maximum per chat and user; further messages are kept in memory only, because the storage is small and shared. */
 const MAX_STORED = 100;
 
+interface Stored {
+  readonly outgoing: Outgoing;
+  /** Orders the messages: the time in milliseconds, or one more than the previous message's. */
+  readonly at: number;
+}
+
 export class UnsentStore {
   readonly #storage: KeyValueStorage;
 
@@ -22,71 +28,60 @@ export class UnsentStore {
 
   /** Returns false if the message could not be stored: it would not survive a reload. */
   put(outgoing: Outgoing): boolean {
-    if (outgoing.userId == null) return false;
-    try {
-      const stored = this.#entries(outgoing.chatId, outgoing.userId);
+    const { chatId, userId } = outgoing;
+    if (userId == null) return false;
+    return attempt(() => {
+      const stored = this.#entries(chatId, userId);
       if (stored.length >= MAX_STORED) return false;
-      // Orders the messages, also after the clock was set back, and within a millisecond.
+      // Ascending, also after the clock was set back, and within a millisecond.
       const at = Math.max(Date.now(), 1 + (stored.at(-1)?.at ?? 0));
       this.#storage.setItem(storageKey(outgoing), JSON.stringify({ outgoing, at }));
       return true;
-    } catch {
-      return false;
-    }
+    }, false);
   }
 
+  /** If it fails, a reload sends the message again; its `clientMsgId` lets the server store it once. */
   remove(outgoing: Outgoing): void {
-    try {
-      this.#storage.removeItem(storageKey(outgoing));
-    } catch {
-      // A reload sends the message again; its `clientMsgId` lets the server store it once.
-    }
+    attempt(() => this.#storage.removeItem(storageKey(outgoing)), undefined);
   }
 
   /** Unsent messages of a user in a chat, oldest first; empty if the storage cannot be read. */
   list(chatId: string, userId: string): Outgoing[] {
-    try {
-      return this.#entries(chatId, userId).map(({ outgoing }) => outgoing);
-    } catch {
-      return [];
-    }
+    return attempt(() => this.#entries(chatId, userId), []).map(({ outgoing }) => outgoing);
   }
 
-  #entries(chatId: string, userId: string): { outgoing: Outgoing; at: number }[] {
-    const prefix = prefixOf(chatId, userId);
-    const found: { outgoing: Outgoing; at: number }[] = [];
-    for (let index = 0; index < this.#storage.length; index += 1) {
-      const key = this.#storage.key(index);
-      const stored = key?.startsWith(prefix) ? parse(this.#storage.getItem(key)) : null;
-      if (stored) found.push(stored);
-    }
-    return found.sort((a, b) => a.at - b.at);
-  }
-
-  /** Ids of the unsent messages of a user, in all chats. */
+  /** Ids of the unsent messages of a user, in all chats; empty if the storage cannot be read. */
   idsOf(userId: string): string[] {
-    return this.#keysOf(userId).map((key) => key.split(':').slice(4).join(':'));
+    return attempt(() => this.#keysOf(userId), []).map((key) => key.split(':').slice(4).join(':'));
   }
 
-  /** Removes the unsent messages of a user, in all chats. */
+  /** Removes the unsent messages of a user, in all chats. A damaged storage keeps what it holds. */
   removeAll(userId: string): void {
-    try {
-      for (const key of this.#keysOf(userId)) this.#storage.removeItem(key);
-    } catch {
-      // A damaged storage keeps what it holds.
-    }
+    attempt(() => this.#keysOf(userId).forEach((key) => this.#storage.removeItem(key)), undefined);
+  }
+
+  #entries(chatId: string, userId: string): Stored[] {
+    const prefix = prefixOf(chatId, userId);
+    return this.#keysOf(userId)
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => parse(this.#storage.getItem(key)))
+      .filter((stored) => stored !== null)
+      .sort((a, b) => a.at - b.at);
   }
 
   #keysOf(userId: string): string[] {
-    const keys: string[] = [];
-    try {
-      for (let index = 0; index < this.#storage.length; index += 1) keys.push(this.#storage.key(index) ?? '');
-    } catch {
-      // The storage is blocked: it holds no message.
-    }
+    const keys = Array.from({ length: this.#storage.length }, (_, index) => this.#storage.key(index) ?? '');
     // The ids in a key are encoded, so that they contain no colon.
     const owner = encodeURIComponent(userId);
     return keys.filter((key) => key.startsWith(PREFIX) && key.split(':')[3] === owner);
+  }
+}
+
+function attempt<T>(action: () => T, otherwise: T): T {
+  try {
+    return action();
+  } catch {
+    return otherwise;
   }
 }
 
@@ -99,14 +94,11 @@ function storageKey({ chatId, userId, clientMsgId }: Outgoing): string {
 }
 
 /** Returns null for an invalid value, because any script of the page can write to the storage. */
-function parse(text: string | null): { outgoing: Outgoing; at: number } | null {
-  try {
-    const stored = JSON.parse(text ?? 'null') as { outgoing?: Partial<Outgoing>; at?: unknown } | null;
-    const { chatId, content, clientMsgId, role, userId } = stored?.outgoing ?? {};
-    if (typeof chatId !== 'string' || typeof content !== 'string' || typeof clientMsgId !== 'string') return null;
-    if (role !== 'USER' || typeof userId !== 'string' || typeof stored?.at !== 'number') return null;
-    return { outgoing: { chatId, content, clientMsgId, role, userId }, at: stored.at };
-  } catch {
-    return null;
-  }
+function parse(text: string | null): Stored | null {
+  const read = (): { outgoing?: Partial<Outgoing>; at?: unknown } | null => JSON.parse(text ?? 'null') as never;
+  const stored = attempt(read, null);
+  const { chatId, content, clientMsgId, role, userId } = stored?.outgoing ?? {};
+  if (typeof chatId !== 'string' || typeof content !== 'string' || typeof clientMsgId !== 'string') return null;
+  if (role !== 'USER' || typeof userId !== 'string' || typeof stored?.at !== 'number') return null;
+  return { outgoing: { chatId, content, clientMsgId, role, userId }, at: stored.at };
 }
