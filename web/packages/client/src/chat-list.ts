@@ -93,7 +93,7 @@ export class ChatList {
       // If requests for the same page run concurrently, only the first response is used.
       if (generation !== this.#generation || cursor !== this.#nextCursor) return;
       this.#nextCursor = page.nextCursor;
-      this.#put(merge(this.#snapshot.value.chats, page.chats.map(toSummary)), { hasMore: page.nextCursor !== null });
+      this.#add(page.chats.map(toSummary), { hasMore: page.nextCursor !== null });
     } catch (error) {
       if (generation === this.#generation) patch(this.#snapshot, { error: toRoomcastError(error) });
     }
@@ -119,9 +119,10 @@ export class ChatList {
    * @returns The new chat. Rejects with a ProblemError (for example with code `chat-exists`) or a NetworkError.
    */
   readonly createChat = async (chat: { id?: string; title?: string } = {}): Promise<ChatSummary> => {
+    const generation = this.#generation;
     try {
       const created = toSummary(await this.#api.createChat(chat));
-      this.#put(merge(this.#snapshot.value.chats, [created]), {});
+      if (generation === this.#generation) this.#add([created]);
       return created;
     } catch (error) {
       throw toRoomcastError(error);
@@ -146,7 +147,7 @@ export class ChatList {
       ...(seq > known.lastSeq && { lastSeq: seq, lastActivityAt: time }),
       ...(isNewer(lastMessage, known.lastMessage) && { lastMessage }),
     };
-    this.#put(merge(this.#snapshot.value.chats, [touched]), {});
+    this.#add([touched]);
   }
 
   /**
@@ -180,12 +181,11 @@ export class ChatList {
       const page = await this.#api.listChats({ limit: PAGE_SIZE });
       if (generation !== this.#generation) return;
       this.#failures = 0;
-      const first = page.chats.map(toSummary);
       // Chats of later pages are kept, unless the first page is now the only page.
-      const rest =
-        page.nextCursor === null || this.#snapshot.value.status !== 'ready' ? [] : this.#snapshot.value.chats;
+      const { status, chats } = this.#snapshot.value;
+      const rest = page.nextCursor === null || status !== 'ready' ? [] : chats;
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
-      this.#put(merge(rest, first), { status: 'ready', error: null, hasMore: this.#nextCursor !== null });
+      this.#add(page.chats.map(toSummary), { status: 'ready', error: null, hasMore: this.#nextCursor !== null }, rest);
       await this.#readIncluded();
     } catch (caught) {
       if (generation !== this.#generation) return;
@@ -208,7 +208,7 @@ export class ChatList {
       try {
         const chat = toSummary(await this.#api.getChat(entry.chatId));
         if (generation !== this.#generation) return;
-        this.#put(merge(this.#snapshot.value.chats, [chat]), {});
+        this.#add([chat]);
       } catch (caught) {
         if (generation !== this.#generation) return;
         const error = toRoomcastError(caught);
@@ -219,8 +219,13 @@ export class ChatList {
     }
   }
 
-  #put(chats: readonly ChatSummary[], change: Partial<ChatListSnapshot>): void {
+  #add(
+    fresh: readonly ChatSummary[],
+    change: Partial<ChatListSnapshot> = {},
+    known = this.#snapshot.value.chats,
+  ): void {
     const before = this.#snapshot.value.chats;
+    const chats = merge(known, fresh);
     const same = before.length === chats.length && chats.every((chat, index) => chat === before[index]);
     patch(this.#snapshot, same ? change : { ...change, chats });
   }

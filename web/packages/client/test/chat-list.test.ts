@@ -51,6 +51,24 @@ describe('the chat list', () => {
     expect(chats.getSnapshot().hasMore).toBe(false);
   });
 
+  test('of another user does not contain a chat whose creation ends after the switch', async () => {
+    const { server, client, chats, ids } = setUp([]);
+    onTestFinished(() => client.close());
+    client.acquire('ada');
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1_000);
+    let respond: (response: Response) => void = () => undefined;
+    const response = new Promise<Response>((resolve) => (respond = resolve));
+    server.intercept = (method) =>
+      method === 'POST' ? response : json({ chats: [chat('shared', 2)], nextCursor: 'more' });
+    const created = chats.createChat();
+    client.acquire('bob');
+    await server.clock.advance(1_000);
+    respond(json(chat('private', 1), 201));
+    expect((await created).id).toBe('private');
+    expect(ids()).toEqual(['shared']);
+  });
+
   test('includes a chat that the loaded pages do not contain, in its place', async () => {
     const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7), chat('d', 6), chat('e', 5)]);
     onTestFinished(chats.subscribe(() => undefined));
