@@ -68,8 +68,7 @@ export class WebSocketClient {
   #gatewayUrl: string | null = null;
 
   constructor(options: ClientOptions = {}) {
-    checkGatewayUrl(options.gatewayUrl);
-    this.#options = options;
+    this.configure(options);
     this.#runtime = { ...platformRuntime, ...options.runtime };
     this.api = new RoomcastApi(() => this.#apiOptions, this.#runtime);
     this.chats = new ChatList(this.api, this.#runtime);
@@ -88,6 +87,7 @@ export class WebSocketClient {
 
   /** Changes options of an existing client, such as the guide's singleton. Later requests and connections use them. */
   configure(options: Omit<ClientOptions, 'runtime' | 'storage' | 'pageSize'>): void {
+    checkGatewayUrl(options.gatewayUrl);
     this.#options = { ...this.#options, ...options };
     this.#gatewayUrl = null;
   }
@@ -255,7 +255,7 @@ export class WebSocketClient {
       connection: this.#connection,
       runtime: this.#runtime,
       pageSize: this.#options.pageSize ?? DEFAULT_PAGE_SIZE,
-      unsent: this.#options.storage ? new UnsentStore(this.#options.storage) : null,
+      unsent: this.#unsent,
       notStored: () => {
         if (!this.#storageFailed) this.#events.emit('storage-failed');
         this.#storageFailed = true;

@@ -34,5 +34,5 @@ export async function findGateway(options: AddressOptions, api: Pick<RoomcastApi
  * @throws TypeError if the URL has a path.
  */
 export function checkGatewayUrl(gatewayUrl?: string): void {
-  if (/:\/\/[^/]+\/./.test(gatewayUrl ?? '')) throw new TypeError('gatewayUrl must be a URL without a path');
+  if (/[^/:]\/[^?]|^\/[^/]/.test(gatewayUrl ?? '')) throw new TypeError('gatewayUrl must be a URL without a path');
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { RoomcastApi } from '../src/api.ts';
 import { backoffMs, MAX_DELAY_MS } from '../src/backoff.ts';
 import { NetworkError, ProblemError } from '../src/errors.ts';
-import { createClient } from '../src/client.ts';
+import { type ClientOptions, createClient } from '../src/client.ts';
 import { findGateway } from '../src/gateway-address.ts';
 import type { Config } from '../src/generated/contract.ts';
 import { platformRuntime } from '../src/runtime.ts';
@@ -111,11 +111,17 @@ test.each([
   ['https://ws.test', true],
   ['https://ws.test/', true],
   ['/', true],
+  ['//ws.test', true],
+  ['https://[::1]:3001/?zone=a', true],
   ['https://ws.test/chat', false],
+  ['https://[::1]:3001/chat', false],
+  ['ws.test:3001/chat', false],
+  ['/chat', false],
 ])('a gatewayUrl of %s is accepted: %s', (gatewayUrl, accepted) => {
-  const create = (): unknown => createClient({ gatewayUrl });
-  if (accepted) expect(create).not.toThrow();
-  else expect(create).toThrow('without a path');
+  for (const use of [createClient, (options: ClientOptions) => createClient().configure(options)]) {
+    if (accepted) expect(() => use({ gatewayUrl })).not.toThrow();
+    else expect(() => use({ gatewayUrl })).toThrow('without a path');
+  }
 });
 
 describe('the backoff', () => {
