@@ -64,7 +64,7 @@ async def test_reading_a_chat_in_one_tab_removes_its_mark_in_another(browser: Br
                 await second.sees("news")
                 for tab in (second, ada):
                     await expect(tab.page.locator(unread)).to_have_count(remaining, timeout=LIMIT_MS)
-            # Nobody sees the open chat of a hidden tab.
+            # A hidden tab does not mark its open chat as read.
             hide = """(state) => {
                 Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
                 document.dispatchEvent(new Event('visibilitychange'));
