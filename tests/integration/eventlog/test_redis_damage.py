@@ -82,6 +82,13 @@ async def test_a_first_event_replaces_a_damaged_log(server: RedisServer, open_lo
         assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 2)), Head(EPOCH, 2))
 
 
+async def test_a_key_with_the_name_of_the_channel_does_not_stop_appends(server: RedisServer, open_log) -> None:
+    async with open_log() as log:
+        server.command("SADD", "roomcast:{chat-1}:live", "x")
+        await log.append(CHAT, EPOCH, entries(1, 2))
+        assert await log.read(CHAT, EPOCH, 0, 10) == Replay(tuple(entries(1, 2)), Head(EPOCH, 2))
+
+
 async def test_damage_is_not_a_line_per_message(
     server: RedisServer, open_log, caplog: pytest.LogCaptureFixture
 ) -> None:
