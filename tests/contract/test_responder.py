@@ -23,7 +23,9 @@ def prompt(content: str, history: int = 0) -> Prompt:
     earlier = tuple(
         StoredMessage(f"m{n}", "c", "e", n, "USER", str(n), None, None, START) for n in range(1, history + 1)
     )
-    return Prompt(StoredMessage("m", "c", "e", history + 1, "USER", content, "ann", None, START), earlier)
+    return Prompt(
+        message=StoredMessage("m", "c", "e", history + 1, "USER", content, "ann", None, START), history=earlier
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,13 @@ def encode_message(message: StoredMessage) -> bytes:
             chat_id=message.chat_id,
             epoch=message.epoch,
             seq=message.seq,
+            place=message.place or message.seq,
+            version=message.version,
             user_id=message.user_id,
             client_msg_id=message.client_msg_id,
             status="sent",
+            turn=None if message.turn is None else message.turn.to_contract(),
+            parts=None if message.parts is None else [dict(part) for part in message.parts],
         )
         .model_dump_json()
         .encode()

@@ -5,12 +5,15 @@ Layer: chat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Literal
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.contract.events import EventType, LastMessage, Role
+from roomcast.contract import events as contract
+from roomcast.contract.events import EventType, LastMessage, Role, TurnReason, TurnStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,18 @@ ANYONE = Caller(trusted=True)
 
 
 @dataclass(frozen=True, slots=True)
+class ChatAi:
+    """How a chat answers; see `roomcast.contract.rest.AiSettings`. None: the server's default."""
+
+    answers: Literal["always", "mention", "never"] = "always"
+    when_active: Literal["queue", "latest", "reject"] = "queue"
+    responder: str | None = None
+    model: str | None = None
+    system_prompt: str | None = None
+    token_budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredChat:
     """The current state of a chat.
 
@@ -69,12 +84,47 @@ class StoredChat:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """The current state of a turn; see `roomcast.contract.events.Turn`.
+
+    Attributes:
+        question_id: Id of the USER message to answer.
+        place: Place of the answer; None before the start, unless the turn replaces an earlier answer.
+        version: Version of the answer at its place.
+    """
+
+    id: str
+    question_id: str
+    status: TurnStatus = TurnStatus.QUEUED
+    reason: TurnReason | None = None
+    generation: int = 0
+    last: int = -1
+    place: int | None = None
+    version: int = 1
+
+    def to_contract(self) -> contract.Turn:
+        """The turn as it is sent to clients."""
+        return contract.Turn.model_construct(
+            id=self.id,
+            message_id=self.question_id,
+            status=self.status,
+            reason=self.reason,
+            generation=self.generation,
+            last=self.last,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StoredMessage:
     """The current state of a message.
 
     Attributes:
         epoch: The epoch in which the message was written.
-        seq: Seq of the event that created the message.
+        seq: Seq of the event that wrote this state: of an answer, its start or its end.
+        place: Position among the chat's messages; see `roomcast.contract.events.Message`. 0: the same as ``seq``.
+        version: See `roomcast.contract.events.Message`.
+        turn: The turn that answers the message, or whose answer it is; None if there is none.
+        parts: The parts of an answer; None for a text alone.
     """
 
     id: str
@@ -86,6 +136,10 @@ class StoredMessage:
     user_id: str | None
     client_msg_id: str | None
     created_at: datetime
+    place: int = 0
+    version: int = 1
+    turn: StoredTurn | None = None
+    parts: tuple[Mapping[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +195,44 @@ class TurnClaim:
 
     turn_id: str
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The answer of a turn as last written to the database.
+
+    Attributes:
+        last: Number of the last chunk.
+        parts: As in `StoredMessage`.
+        ref: Position at the provider after that chunk; None if the responder cannot resume.
+    """
+
+    last: int
+    parts: tuple[Mapping[str, Any], ...]
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a turn ends.
+
+    Attributes:
+        status: A final status.
+        reason: None only if the status is ``complete``.
+        content: The text of the answer; if it is empty and there are no parts, the end is an ``ai-status`` event.
+        parts: As in `StoredMessage`.
+        last: Number of the last chunk; -1 if there is none.
+        input_tokens: As the provider counts; None if unknown.
+        output_tokens: See ``input_tokens``.
+    """
+
+    status: TurnStatus
+    reason: TurnReason | None = None
+    content: str = ""
+    parts: tuple[Mapping[str, Any], ...] = ()
+    last: int = -1
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +336,23 @@ class Turn:
     Attributes:
         message: The USER message to answer.
         responder: Name of the responder.
+        ai: The chat's settings.
+        place: Place of the answer; None if the turn has never started and replaces no earlier answer.
+        version: Version of the answer at its place.
+        started: Whether the start is stored: the answer has a message.
+        attempt: Number of attempts so far, including this one; a claim that was handed back does not count.
+        checkpoint: The answer so far; None if no chunk was published.
+        stopping: Whether a stop is stored.
     """
 
     claim: TurnClaim
     chat_id: str
     message: StoredMessage
     responder: str
-
-    @property
-    def attempt(self) -> int:
-        """Number of claims of the turn so far, including this one."""
-        return self.claim.generation
+    ai: ChatAi = field(default_factory=ChatAi)
+    place: int | None = None
+    version: int = 1
+    started: bool = False
+    attempt: int = 1
+    checkpoint: Checkpoint | None = None
+    stopping: bool = False

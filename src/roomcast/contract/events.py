@@ -6,10 +6,12 @@ Layer: contract.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import StringConstraints
 
 from roomcast.contract.model import Output
-from roomcast.contract.text import ChatId, ClientMsgId, Content, Epoch, Seq, Timestamp, UserId
+from roomcast.contract.text import MAX_CONTENT_CHARS, ChatId, ClientMsgId, Epoch, Seq, Timestamp, UserId
 
 Role = Literal["USER", "AI"]
 #: Stored messages are ``sent``; more values may be added later.
@@ -22,6 +24,8 @@ class EventType(StrEnum):
     MESSAGE_CREATED = "message-created"
     MEMBER_ADDED = "member-added"
     MEMBER_REMOVED = "member-removed"
+    TURN_CHANGED = "turn-changed"
+    TOOL_CALLED = "tool-called"
 
 
 #: The Socket.IO event that carries each type. ``new-msg`` is the guide's name.
@@ -29,7 +33,13 @@ EVENT_NAMES: Final[dict[EventType, str]] = {
     EventType.MESSAGE_CREATED: "new-msg",
     EventType.MEMBER_ADDED: "member-added",
     EventType.MEMBER_REMOVED: "member-removed",
+    EventType.TURN_CHANGED: "ai-status",
+    EventType.TOOL_CALLED: "ai-tool",
 }
+#: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
+AI_END: Final = "ai-end"
+#: Chunks of an answer: not stored in the events table, without a seq, numbered within the turn.
+AI_CHUNK: Final = "ai-chunk"
 #: Emitted when the log cannot fill a gap in the events; not stored in the events table.
 RESYNC: Final = "resync"
 #: Ephemeral events: not stored in the events table, without a seq, delivered at most once.
@@ -38,19 +48,151 @@ PRESENCE: Final = "presence"
 CHAT_ACTIVITY: Final = "chat-activity"
 
 
+class TurnStatus(StrEnum):
+    """The state of a turn. The last four are final."""
+
+    QUEUED = "queued"
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class TurnReason(StrEnum):
+    """Why a turn was stopped, is incomplete or failed."""
+
+    # stopped
+    BY_USER = "by-user"
+    REPLACED = "replaced"
+    # incomplete: the answer has a text, and its end is missing
+    WORKER_LOST = "worker-lost"
+    SHUTDOWN = "shutdown"
+    CUT_BY_PROVIDER = "cut-by-provider"
+    TOO_LONG = "too-long"
+    FILTERED = "filtered"
+    # incomplete or failed
+    TIMEOUT = "timeout"
+    RESPONDER_ERROR = "responder-error"
+    # failed: there is no answer
+    PROVIDER_UNREACHABLE = "provider-unreachable"
+    PROVIDER_REFUSED = "provider-refused"
+    RATE_LIMITED = "rate-limited"
+    NO_TEXT = "no-text"
+    NO_RESPONDER = "no-responder"
+    TOO_MANY_ATTEMPTS = "too-many-attempts"
+
+
+class Turn(Output):
+    """The turn that answers a message, or whose answer a message is.
+
+    Attributes:
+        id: Also the id of the answer.
+        message_id: The USER message that is answered.
+        reason: Null while the turn is ``queued`` or ``streaming``, and if it is ``complete``.
+        generation: How often a worker has claimed the turn. Chunks of an earlier generation are void.
+        last: Number of the last chunk of the answer; -1 before the first. Only exact once the turn has ended.
+    """
+
+    id: str
+    message_id: str
+    status: TurnStatus
+    reason: TurnReason | None = None
+    generation: int = 0
+    last: int = -1
+
+
 class Message(Output):
-    """``new-msg``: one message. The first four fields are those of the guide."""
+    """``new-msg``: one message. The first four fields are those of the guide.
+
+    Attributes:
+        content: The text; for an answer, the text of all its text parts. Empty in an answer that has no text yet.
+        seq: Seq of the event that wrote this state of the message.
+        place: Position among the messages of the chat, which never changes: the seq at which the message was first
+            written or, for an answer, at which its turn started.
+        version: 1, or higher if the message replaces earlier versions at the same place.
+        turn: The turn that answers this message, or whose answer it is; null if there is none.
+        parts: The parts of an answer, as in a ``UIMessage`` of the AI SDK; null for a message of text alone.
+    """
 
     id: str
     role: Role
-    content: Content
+    content: Annotated[str, StringConstraints(max_length=MAX_CONTENT_CHARS, pattern=r"^[^\u0000]*$")]
     time: Timestamp
     chat_id: ChatId
     epoch: Epoch
     seq: Seq
+    place: Seq
+    version: int = 1
     user_id: UserId | None
     client_msg_id: ClientMsgId | None
     status: MessageStatus = "sent"
+    turn: Turn | None = None
+    parts: list[dict[str, Any]] | None = None
+
+
+class AiEnd(Output):
+    """``ai-end``: the `Message` of a turn that has ended, without ``content`` and ``parts``, which the chunks carried.
+
+    A client that lacks chunks up to ``turn.last`` fetches the message through REST, from its place.
+    """
+
+    id: str
+    role: Role
+    time: Timestamp
+    chat_id: ChatId
+    epoch: Epoch
+    seq: Seq
+    place: Seq
+    version: int
+    turn: Turn
+
+
+class AiStatus(Output):
+    """``ai-status``: a turn was queued as a new version, has started, or has ended without a text.
+
+    Attributes:
+        place: The place of the answer; null if the turn has not started and replaces no earlier answer.
+        version: The version of the answer at its place.
+    """
+
+    chat_id: ChatId
+    epoch: Epoch
+    seq: Seq
+    time: Timestamp
+    place: Seq | None
+    version: int
+    turn: Turn
+
+
+class AiTool(Output):
+    """``ai-tool``: the answer called a tool. Input and result are in the chunks and in the parts of the message."""
+
+    chat_id: ChatId
+    epoch: Epoch
+    seq: Seq
+    time: Timestamp
+    turn_id: str
+    tool_call_id: str
+    tool_name: str
+
+
+class AiChunk(Output):
+    """``ai-chunk``: the next chunks of an answer, in the vocabulary of the AI SDK's UI message stream.
+
+    Attributes:
+        generation: As in `Turn`. A higher one than before voids the chunks received so far.
+        first: Number of the first chunk, from 0.
+        last: Number of the last chunk; less than ``first`` if ``chunks`` is empty: earlier chunks must be fetched.
+        chunks: One per number or, in a snapshot from 0, fewer: the deltas of each part are merged.
+    """
+
+    chat_id: ChatId
+    turn_id: str
+    generation: int
+    first: int
+    last: int
+    chunks: list[dict[str, Any]]
 
 
 class MemberChange(Output):

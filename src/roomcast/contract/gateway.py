@@ -5,13 +5,13 @@ Layer: contract. Source: the guide's ``join-user``, ``join-chat`` and ``ping``; 
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.model import Output, Payload
-from roomcast.contract.text import ChatId, Epoch, NewUserId, Seq, UserId
+from roomcast.contract.text import ChatId, Epoch, NewUserId, Seq, TurnId, UserId
 
 _T = TypeVar("_T")
 
@@ -28,10 +28,12 @@ class JoinChat(Payload):
 
     Attributes:
         since: The client's cursor. The gateway replays the events after the cursor before it sends the ack.
+        stream: Whether to receive the chunks of answers (``ai-chunk``), and ``ai-end`` in place of their ``new-msg``.
     """
 
     chat_id: ChatId
     since: Cursor | None = None
+    stream: bool = False
 
 
 class LeaveChat(Payload):
@@ -47,6 +49,20 @@ class SetTyping(Payload):
     typing: bool = True
 
 
+class ResumeAnswer(Payload):
+    """``ai-resume``: request the chunks of a turn that a client lacks."""
+
+    chat_id: ChatId
+    turn_id: TurnId
+
+
+class StopAnswer(Payload):
+    """``ai-stop``: stop a turn. Any member may; a turn that has ended stays as it is."""
+
+    chat_id: ChatId
+    turn_id: TurnId
+
+
 #: Each payload is a bare chat id or an object.
 JoinChatPayload = ChatId | JoinChat
 LeaveChatPayload = ChatId | LeaveChat
@@ -55,6 +71,8 @@ SetTypingPayload = ChatId | SetTyping
 _JOIN: Final = TypeAdapter(JoinChat)
 _LEAVE: Final = TypeAdapter(LeaveChat)
 _TYPING: Final = TypeAdapter(SetTyping)
+_RESUME: Final = TypeAdapter(ResumeAnswer)
+_STOP: Final = TypeAdapter(StopAnswer)
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
 
 
@@ -83,6 +101,24 @@ def parse_typing(payload: object) -> SetTyping:
         InvalidPayload: ``payload`` is neither a chat id nor ``{chatId, typing?}``.
     """
     return _parse(_TYPING, {"chatId": payload} if isinstance(payload, str) else payload)
+
+
+def parse_resume_answer(payload: object) -> ResumeAnswer:
+    """Read the argument of ``ai-resume``.
+
+    Raises:
+        InvalidPayload: ``payload`` is not ``{chatId, turnId}``.
+    """
+    return _parse(_RESUME, payload)
+
+
+def parse_stop_answer(payload: object) -> StopAnswer:
+    """Read the argument of ``ai-stop``.
+
+    Raises:
+        InvalidPayload: ``payload`` is not ``{chatId, turnId}``.
+    """
+    return _parse(_STOP, payload)
 
 
 def parse_join_user(payload: object) -> str:
@@ -138,6 +174,27 @@ class LeaveChatAck(Ack):
     """The ack of ``leave-chat``."""
 
     chat_id: ChatId
+
+
+class ResumeAnswerAck(Ack):
+    """The ack of ``ai-resume``: a snapshot, with the fields of ``ai-chunk``; later chunks follow it on the connection.
+
+    Attributes:
+        last: -1 if the turn has no chunks here: it has not begun, or has ended; its message is in REST.
+    """
+
+    chat_id: ChatId
+    turn_id: TurnId
+    generation: int
+    first: int
+    last: int
+    chunks: list[dict[str, Any]]
+
+
+class StopAnswerAck(Ack):
+    """The ack of ``ai-stop``: the stop is stored. The turn ends with an event."""
+
+    turn_id: TurnId
 
 
 class TypingAck(Ack):

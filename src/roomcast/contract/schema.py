@@ -29,6 +29,10 @@ class ServerToClientEvents(Output):
     typing: events.Typing
     presence: events.Presence
     chat_activity: events.ChatActivity = Field(alias="chat-activity")
+    ai_status: events.AiStatus = Field(alias="ai-status")
+    ai_tool: events.AiTool = Field(alias="ai-tool")
+    ai_chunk: events.AiChunk = Field(alias="ai-chunk")
+    ai_end: events.AiEnd = Field(alias="ai-end")
 
 
 class ClientToServerEvents(Payload):
@@ -38,6 +42,8 @@ class ClientToServerEvents(Payload):
     join_chat: gateway.JoinChatPayload = Field(alias="join-chat")
     leave_chat: gateway.LeaveChatPayload = Field(alias="leave-chat")
     typing: gateway.SetTypingPayload
+    ai_resume: gateway.ResumeAnswer = Field(alias="ai-resume")
+    ai_stop: gateway.StopAnswer = Field(alias="ai-stop")
 
 
 class Acks(Output):
@@ -47,6 +53,8 @@ class Acks(Output):
     join_chat: gateway.JoinChatAck | errors.AckFailure = Field(alias="join-chat")
     leave_chat: gateway.LeaveChatAck | errors.AckFailure = Field(alias="leave-chat")
     typing: gateway.TypingAck | errors.AckFailure
+    ai_resume: gateway.ResumeAnswerAck | errors.AckFailure = Field(alias="ai-resume")
+    ai_stop: gateway.StopAnswerAck | errors.AckFailure = Field(alias="ai-stop")
 
 
 #: The root models. The schema also contains the models that they refer to.
@@ -57,6 +65,9 @@ PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
     errors.Problem,
     rest.SendMessage,
     rest.CreateChat,
+    rest.AiSettings,
+    rest.EditMessage,
+    rest.MessageVersions,
     rest.Chat,
     rest.ChatPage,
     rest.EventPage,

@@ -104,6 +104,24 @@ NewContent = Annotated[
     Field(json_schema_extra={"pattern": rf"^[\u0001-\u001f\u007f-\u009f\u2028\u2029{_BLANK}]*{_VISIBLE}[^\u0000]*$"}),
 ]
 
+#: Id of a turn, and of the message that is its answer.
+TurnId = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[A-Za-z0-9_-]+$")
+]
+
+#: Name of a responder; also ``module:function``.
+ResponderName = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")
+]
+
+#: Name of a model, as its provider spells it.
+ModelName = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$")
+]
+
+#: Instructions for a model.
+SystemPrompt = Annotated[str, StringConstraints(strict=True, max_length=MAX_CONTENT_CHARS, pattern=r"^[^\u0000]*$")]
+
 #: Title of a chat in a request: one line.
 NewTitle = Annotated[
     str,

@@ -84,7 +84,8 @@ class SqlTurnStore:
         found, row = claimed
         await self._database.load_missing_epochs([row.epoch_id])
         message = to_message(row, self._database.lineage.epochs)
-        return Turn(TurnClaim(found.id, found.generation + 1), message.chat_id, message, found.responder)
+        claim_number = found.generation + 1
+        return Turn(TurnClaim(found.id, claim_number), message.chat_id, message, found.responder, attempt=claim_number)
 
     async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
         """See the port."""

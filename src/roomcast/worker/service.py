@@ -164,7 +164,9 @@ class Worker:
             raise PermanentFailure(f"this worker has no responder {turn.responder!r}")
         before = turn.message.seq - 1
         history = await self._turns.recent_messages(turn.chat_id, before, self._options.history_messages)
-        answer = asyncio.create_task(_collect(responder, Prompt(turn.message, tuple(history))))
+        answer = asyncio.create_task(
+            _collect(responder, Prompt(message=turn.message, history=tuple(history), turn_id=turn.claim.turn_id))
+        )
         renewal = asyncio.create_task(self._keep_lease(turn))
         try:
             async with asyncio.timeout(self._options.turn_timeout_s):
@@ -208,6 +210,8 @@ async def _collect(responder: Responder, prompt: Prompt) -> str:
     pieces: list[str] = []
     length = 0
     async for piece in responder.respond(prompt):
+        if not isinstance(piece, str):
+            continue
         pieces.append(piece)
         length += len(piece)
         if length >= MAX_CONTENT_CHARS:

@@ -15,7 +15,7 @@ def message(content: str) -> StoredMessage:
 
 async def answer(content: str, history: int = 0) -> str:
     responder: Responder = DemoResponder()
-    prompt = Prompt(message(content), tuple(message("before") for _ in range(history)))
+    prompt = Prompt(message=message(content), history=tuple(message("before") for _ in range(history)))
     pieces = [piece async for piece in responder.respond(prompt)]
     assert all(pieces)
     return "".join(pieces)

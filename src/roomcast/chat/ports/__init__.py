@@ -11,6 +11,7 @@ May import: chat.model, chat.errors, contract.
 | ``presence`` | the presence board: the users online per chat |
 | ``responder`` | answers USER messages |
 | ``store`` | chats, events and AI turns in the database |
+| ``turn_streams`` | the chunks of the answers that are being written |
 """
 
 from roomcast.chat.ports.clock import Clock, SystemClock
@@ -31,17 +32,42 @@ from roomcast.chat.ports.log import (
     Subscription,
 )
 from roomcast.chat.ports.presence import BoardSnapshot, LiveNodes, PresenceBoard, PresenceUnavailable
-from roomcast.chat.ports.responder import Prompt, Responder
+from roomcast.chat.ports.responder import (
+    AnswerItem,
+    Chunk,
+    CutOff,
+    Prompt,
+    Reference,
+    Responder,
+    ResponderFailure,
+    ResumableResponder,
+    Usage,
+)
 from roomcast.chat.ports.store import ChatStore, TurnStore
+from roomcast.chat.ports.turn_streams import (
+    MAX_FRAME_BYTES,
+    StreamGap,
+    StreamTaken,
+    TurnFrame,
+    TurnStreams,
+    decode_frame,
+    decode_stop,
+    encode_frame,
+    encode_stop,
+)
 
 __all__ = [
     "LOG_ENTRY_VERSION",
+    "MAX_FRAME_BYTES",
     "MAX_SIGNAL_BYTES",
+    "AnswerItem",
     "Appended",
     "BoardSnapshot",
     "CannotReplay",
     "ChatStore",
+    "Chunk",
     "Clock",
+    "CutOff",
     "EventLog",
     "FeedSink",
     "Gap",
@@ -53,10 +79,22 @@ __all__ = [
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",
+    "Reference",
     "Replay",
     "Responder",
+    "ResponderFailure",
+    "ResumableResponder",
     "SignalSink",
+    "StreamGap",
+    "StreamTaken",
     "Subscription",
     "SystemClock",
+    "TurnFrame",
     "TurnStore",
+    "TurnStreams",
+    "Usage",
+    "decode_frame",
+    "decode_stop",
+    "encode_frame",
+    "encode_stop",
 ]

@@ -80,8 +80,8 @@ FeedSink = Callable[[str, Sequence[LogEntry]], None]  # (epoch, entries)
 #: Called synchronously with each signal of a chat. Must not block or raise, and must validate the bytes.
 SignalSink = Callable[[bytes], None]
 
-#: The largest payload of a signal. Signals carry a few user ids, not messages.
-MAX_SIGNAL_BYTES = 16_384
+#: The largest payload of a signal: one frame of an answer's chunks, or many user ids.
+MAX_SIGNAL_BYTES = 65_536
 
 
 class Subscription(Protocol):

@@ -12,6 +12,9 @@ export type ErrorCode =
   | 'method-not-allowed'
   | 'chat-exists'
   | 'addition-limit'
+  | 'message-not-found'
+  | 'turn-not-found'
+  | 'answer-active'
   | 'too-large'
   | 'unsupported-media-type'
   | 'misdirected'
@@ -20,11 +23,39 @@ export type ErrorCode =
   | 'unknown-event'
   | 'internal'
   | 'unavailable';
+/**
+ * The state of a turn. The last four are final.
+ */
+export type TurnStatus = 'queued' | 'streaming' | 'complete' | 'stopped' | 'incomplete' | 'failed';
+/**
+ * Why a turn was stopped, is incomplete or failed.
+ */
+export type TurnReason =
+  | 'by-user'
+  | 'replaced'
+  | 'worker-lost'
+  | 'shutdown'
+  | 'cut-by-provider'
+  | 'too-long'
+  | 'filtered'
+  | 'timeout'
+  | 'responder-error'
+  | 'provider-unreachable'
+  | 'provider-refused'
+  | 'rate-limited'
+  | 'no-text'
+  | 'no-responder'
+  | 'too-many-attempts';
 
 export interface Contract {
   AckError: AckError;
   AckFailure: AckFailure;
   Acks: Acks;
+  AiChunk: AiChunk;
+  AiEnd: AiEnd;
+  AiSettings: AiSettings;
+  AiStatus: AiStatus;
+  AiTool: AiTool;
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatEvent: ChatEvent;
@@ -33,6 +64,7 @@ export interface Contract {
   Config: Config;
   CreateChat: CreateChat;
   Cursor: Cursor;
+  EditMessage: EditMessage;
   ErrorCode: ErrorCode;
   EventPage: EventPage;
   GatewayAddress: GatewayAddress;
@@ -48,13 +80,21 @@ export interface Contract {
   MemberPage: MemberPage;
   Message: Message;
   MessagePage: MessagePage;
+  MessageVersions: MessageVersions;
   Presence: Presence;
   Problem: Problem;
   ProblemItem: ProblemItem;
+  ResumeAnswer: ResumeAnswer;
+  ResumeAnswerAck: ResumeAnswerAck;
   Resync: Resync;
   SendMessage: SendMessage;
   ServerToClientEvents: ServerToClientEvents;
   SetTyping: SetTyping;
+  StopAnswer: StopAnswer;
+  StopAnswerAck: StopAnswerAck;
+  Turn: Turn;
+  TurnReason: TurnReason;
+  TurnStatus: TurnStatus;
   Typing: Typing;
   TypingAck: TypingAck;
 }
@@ -80,6 +120,8 @@ export interface Acks {
   'join-chat': JoinChatAck | AckFailure;
   'leave-chat': LeaveChatAck | AckFailure;
   typing: TypingAck | AckFailure;
+  'ai-resume': ResumeAnswerAck | AckFailure;
+  'ai-stop': StopAnswerAck | AckFailure;
 }
 /**
  * The ack of ``join-user``.
@@ -120,6 +162,132 @@ export interface LeaveChatAck {
 export interface TypingAck {
   ok: true;
   chatId: string;
+}
+/**
+ * The ack of ``ai-resume``: a snapshot, with the fields of ``ai-chunk``; later chunks follow it on the connection.
+ *
+ * Attributes:
+ *     last: -1 if the turn has no chunks here: it has not begun, or has ended; its message is in REST.
+ */
+export interface ResumeAnswerAck {
+  ok: true;
+  chatId: string;
+  turnId: string;
+  generation: number;
+  first: number;
+  last: number;
+  chunks: {
+    [k: string]: unknown;
+  }[];
+}
+/**
+ * The ack of ``ai-stop``: the stop is stored. The turn ends with an event.
+ */
+export interface StopAnswerAck {
+  ok: true;
+  turnId: string;
+}
+/**
+ * ``ai-chunk``: the next chunks of an answer, in the vocabulary of the AI SDK's UI message stream.
+ *
+ * Attributes:
+ *     generation: As in `Turn`. A higher one than before voids the chunks received so far.
+ *     first: Number of the first chunk, from 0.
+ *     last: Number of the last chunk; less than ``first`` if ``chunks`` is empty: earlier chunks must be fetched.
+ *     chunks: One per number or, in a snapshot from 0, fewer: the deltas of each part are merged.
+ */
+export interface AiChunk {
+  chatId: string;
+  turnId: string;
+  generation: number;
+  first: number;
+  last: number;
+  chunks: {
+    [k: string]: unknown;
+  }[];
+}
+/**
+ * ``ai-end``: the `Message` of a turn that has ended, without ``content`` and ``parts``, which the chunks carried.
+ *
+ * A client that lacks chunks up to ``turn.last`` fetches the message through REST, from its place.
+ */
+export interface AiEnd {
+  id: string;
+  role: 'USER' | 'AI';
+  time: string;
+  chatId: string;
+  epoch: string;
+  seq: number;
+  place: number;
+  version: number;
+  turn: Turn;
+}
+/**
+ * The turn that answers a message, or whose answer a message is.
+ *
+ * Attributes:
+ *     id: Also the id of the answer.
+ *     message_id: The USER message that is answered.
+ *     reason: Null while the turn is ``queued`` or ``streaming``, and if it is ``complete``.
+ *     generation: How often a worker has claimed the turn. Chunks of an earlier generation are void.
+ *     last: Number of the last chunk of the answer; -1 before the first. Only exact once the turn has ended.
+ */
+export interface Turn {
+  id: string;
+  messageId: string;
+  status: TurnStatus;
+  reason: TurnReason | null;
+  generation: number;
+  last: number;
+}
+/**
+ * How a chat answers: the body of ``PUT /api/chats/{id}/ai``. Fields that are left out have their defaults.
+ *
+ * Attributes:
+ *     answers: Which USER messages are answered: all, those that mention ``@ai`` or the responder's name, or none.
+ *     when_active: What happens to a USER message that asks for an answer while a turn of the chat is active: its turn
+ *         waits; its turn replaces the waiting ones; or the message is refused with 409 ``answer-active``.
+ *     responder: Name of the responder; null: the server's default.
+ *     model: Name of the model, for responders that have several; null: the responder's default.
+ *     system_prompt: Instructions for the model, before the messages.
+ *     token_budget: Approximate maximum number of tokens of the system prompt and the messages that the model
+ *         receives; null: the server's default.
+ */
+export interface AiSettings {
+  answers?: 'always' | 'mention' | 'never';
+  whenActive?: 'queue' | 'latest' | 'reject';
+  responder?: string | null;
+  model?: string | null;
+  systemPrompt?: string | null;
+  tokenBudget?: number | null;
+}
+/**
+ * ``ai-status``: a turn was queued as a new version, has started, or has ended without a text.
+ *
+ * Attributes:
+ *     place: The place of the answer; null if the turn has not started and replaces no earlier answer.
+ *     version: The version of the answer at its place.
+ */
+export interface AiStatus {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  place: number | null;
+  version: number;
+  turn: Turn;
+}
+/**
+ * ``ai-tool``: the answer called a tool. Input and result are in the chunks and in the parts of the message.
+ */
+export interface AiTool {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  turnId: string;
+  toolCallId: string;
+  toolName: string;
 }
 /**
  * One chat.
@@ -201,16 +369,20 @@ export interface ClientToServerEvents {
   'join-chat': string | JoinChat;
   'leave-chat': string | LeaveChat;
   typing: string | SetTyping;
+  'ai-resume': ResumeAnswer;
+  'ai-stop': StopAnswer;
 }
 /**
  * ``join-chat``: follow a chat. A bare ``chatId``, as in the guide, is read as ``{chatId}``.
  *
  * Attributes:
  *     since: The client's cursor. The gateway replays the events after the cursor before it sends the ack.
+ *     stream: Whether to receive the chunks of answers (``ai-chunk``), and ``ai-end`` in place of their ``new-msg``.
  */
 export interface JoinChat {
   chatId: string;
   since?: Cursor | null;
+  stream?: boolean;
 }
 /**
  * A client's position in a chat: it has every event up to ``seq`` of the history as of ``epoch``.
@@ -231,6 +403,20 @@ export interface LeaveChat {
 export interface SetTyping {
   chatId: string;
   typing?: boolean;
+}
+/**
+ * ``ai-resume``: request the chunks of a turn that a client lacks.
+ */
+export interface ResumeAnswer {
+  chatId: string;
+  turnId: string;
+}
+/**
+ * ``ai-stop``: stop a turn. Any member may; a turn that has ended stays as it is.
+ */
+export interface StopAnswer {
+  chatId: string;
+  turnId: string;
 }
 /**
  * The response of ``GET /api/config``.
@@ -259,6 +445,7 @@ export interface GatewayAddress {
  * Attributes:
  *     id: The chat's id, which needs a service token while authentication is on; generated by the server if left out.
  *     members: The first members, in addition to the caller.
+ *     ai: How the chat answers; left out: the defaults.
  */
 export interface CreateChat {
   id?: string | null;
@@ -267,6 +454,17 @@ export interface CreateChat {
    * @maxItems 256
    */
   members?: string[];
+  ai?: AiSettings | null;
+}
+/**
+ * The body of ``PUT /api/chats/{id}/messages/{messageId}``: a new version of a USER message, with a new answer.
+ *
+ * Attributes:
+ *     client_msg_id: As in `SendMessage`.
+ */
+export interface EditMessage {
+  content: string;
+  clientMsgId?: string | null;
 }
 /**
  * The response of ``GET /api/chats/{id}/events``: ascending by seq.
@@ -322,6 +520,15 @@ export interface MemberPage {
 }
 /**
  * ``new-msg``: one message. The first four fields are those of the guide.
+ *
+ * Attributes:
+ *     content: The text; for an answer, the text of all its text parts. Empty in an answer that has no text yet.
+ *     seq: Seq of the event that wrote this state of the message.
+ *     place: Position among the messages of the chat, which never changes: the seq at which the message was first
+ *         written or, for an answer, at which its turn started.
+ *     version: 1, or higher if the message replaces earlier versions at the same place.
+ *     turn: The turn that answers this message, or whose answer it is; null if there is none.
+ *     parts: The parts of an answer, as in a ``UIMessage`` of the AI SDK; null for a message of text alone.
  */
 export interface Message {
   id: string;
@@ -331,9 +538,17 @@ export interface Message {
   chatId: string;
   epoch: string;
   seq: number;
+  place: number;
+  version: number;
   userId: string | null;
   clientMsgId: string | null;
   status: 'sent';
+  turn: Turn | null;
+  parts:
+    | {
+        [k: string]: unknown;
+      }[]
+    | null;
 }
 /**
  * The response of ``GET /api/chats/{id}/messages``: ascending by seq.
@@ -348,6 +563,12 @@ export interface MessagePage {
   seq: number;
   messages: Message[];
   hasMore: boolean;
+}
+/**
+ * The response of ``GET …/messages/{messageId}/versions``: all messages at its place, oldest version first.
+ */
+export interface MessageVersions {
+  versions: Message[];
 }
 /**
  * ``presence``: changes of the users online in a chat. After a join, the client receives the full list.
@@ -433,6 +654,10 @@ export interface ServerToClientEvents {
   typing: Typing;
   presence: Presence;
   'chat-activity': ChatActivity;
+  'ai-status': AiStatus;
+  'ai-tool': AiTool;
+  'ai-chunk': AiChunk;
+  'ai-end': AiEnd;
 }
 /**
  * ``typing``: a user of the chat started or stopped typing. Expires after 6 s unless it is repeated.

@@ -81,9 +81,13 @@ export class FakeServer {
       chatId,
       epoch: this.epoch,
       seq,
+      place: seq,
+      version: 1,
       userId: null,
       clientMsgId: null,
       status: 'sent',
+      turn: null,
+      parts: null,
       ...more,
     };
     this.#store(chatId, 'new-msg', message);
