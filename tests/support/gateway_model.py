@@ -287,7 +287,8 @@ class LocalRooms:
             members.discard(socket.sid)
 
     def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
-        for sid in self.members[room] - set(skip):
+        skipped = set(skip).union(*(self.members[name] for name in skip))
+        for sid in self.members[room] - skipped:
             self.sockets[sid].send(message)
 
 

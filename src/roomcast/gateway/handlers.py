@@ -160,20 +160,21 @@ class Handlers:
         return JoinUserAck(user_id=user_id).model_dump()
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
-        """Follow a chat. Payload: the chat id, or ``{chatId, since}`` for a replay of missed events."""
+        """Follow a chat. Payload: the chat id, or ``{chatId, since?, stream?}``; see `contract.gateway.JoinChat`."""
         socket = self._server.socket(sid)
         wants_ack = socket.ack_wanted
         try:
             payload = parse_join_chat(_first(args))
         except InvalidPayload as error:
-            hint = "send the chat id, or {chatId, since?: {epoch, seq}}"
+            hint = "send the chat id, or {chatId, since?: {epoch, seq}, stream?: true or false}"
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; {hint}")
         login = self._logins.get(sid)
         if login is None and self._verifier is not None:
             # Unreachable: `connect` rejects clients without a login. Without this check a bug there would admit them.
             return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")
         user_id = None if login is None else login.identity.user_id
-        return self._answer(socket, wants_ack, self._joins.join(socket, payload.chat_id, user_id, payload.since))
+        join = self._joins.join(socket, payload.chat_id, user_id, payload.since, stream=payload.stream)
+        return self._answer(socket, wants_ack, join)
 
     def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
         """Stop following a chat. Payload: the chat id, or ``{chatId}``."""

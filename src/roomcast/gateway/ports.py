@@ -98,7 +98,7 @@ class Rooms(Protocol):
     """Emits to rooms of this gateway's sockets, in the current loop turn."""
 
     def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
-        """Emit to the members of ``room``, except the socket ids in ``skip``. The room may be empty."""
+        """Emit to the members of ``room``, except the sockets and the rooms in ``skip``. The room may be empty."""
 
 
 class RoomSocket(Protocol):

@@ -11,6 +11,7 @@ from typing import Final
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard
+from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, Joins
@@ -80,10 +81,17 @@ class Gateway:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
         # No event of the gateway takes binary data, so that clients cannot make it hold attachments.
-        server_options = replace(options.server, max_attachments=0, max_payload_bytes=MAX_PAYLOAD_BYTES)
+        server_options = replace(
+            options.server,
+            max_attachments=0,
+            max_payload_bytes=MAX_PAYLOAD_BYTES,
+            # The chat's room and its room for streams, and the room of the user.
+            max_rooms_per_socket=2 * options.joins.max_chats_per_socket + 1,
+        )
         self.server = Server(server_options, observer=observer, adapter=adapter, directory=directory)
         self.signals = Signals(log, nodes.node_id)
-        self.feeds = Feeds(log, admission, self.server, options.feeds, self.signals.take)
+        self.answers = LiveAnswers(self.server)
+        self.feeds = Feeds(log, admission, self.server, options.feeds, self._take_signal)
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presence = PresenceTracker(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presence, self.signals, nodes.node_id)
@@ -105,6 +113,16 @@ class Gateway:
             routes: Additional routes by path.
         """
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
+
+    def _take_signal(self, chat_id: str, payload: bytes) -> None:
+        """Receive a signal of a chat; its first byte tells its kind. Never raises."""
+        match payload[:1]:
+            case b"T":
+                self.answers.take(chat_id, payload)
+            case b"X":
+                pass  # stops a turn, which is a worker's work
+            case _:
+                self.signals.take(chat_id, payload)
 
     async def run(self) -> None:
         """Sweep the feeds until cancelled. Run `PresenceTracker.run` concurrently."""

@@ -31,11 +31,12 @@ from roomcast.chat.ports import (
     Subscription,
 )
 from roomcast.contract.events import RESYNC, Resync
+from roomcast.gateway.delivery.answers import short_end
 from roomcast.gateway.delivery.counters import GatewayCounters
 from roomcast.gateway.delivery.membership import Memberships, removed_user
 from roomcast.gateway.delivery.replay import Recording, ReplayLimits, complete_replay
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
-from roomcast.gateway.rooms import chat_room
+from roomcast.gateway.rooms import chat_room, stream_room
 from roomcast.realtime.fanout.message import EncodedEvent
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class ChatFeed:
         self._signals = signals
         self._counters = counters
         self._room = chat_room(chat_id)
+        self._stream_room = stream_room(chat_id)
         self._opening: asyncio.Task[None] | None = None
         self._opened = False
         self._closed = False
@@ -286,7 +288,11 @@ class ChatFeed:
             logger.warning("unknown log entry version", extra=facts)
             self._resync(position, reset=False)
             return
-        self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args))
+        end = short_end(entry.args)
+        skip = () if end is None else (self._stream_room,)
+        self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args), skip=skip)
+        if end is not None:
+            self._rooms.broadcast(self._stream_room, EncodedEvent.from_json(end))
         for recording in self._recordings:
             recording.add(entry)
         user_id = removed_user(entry.args)

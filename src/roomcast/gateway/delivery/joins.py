@@ -39,7 +39,7 @@ from roomcast.gateway.ports import (
     Head,
     RoomSocket,
 )
-from roomcast.gateway.rooms import chat_room
+from roomcast.gateway.rooms import chat_room, stream_room
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout.message import EncodedEvent
 
@@ -50,8 +50,7 @@ class JoinOptions:
 
     Attributes:
         replay: Limits of one join's replay.
-        max_chats_per_socket: Chats that one socket may follow. With the room of its user this makes 128 rooms, the
-            server's limit.
+        max_chats_per_socket: Chats that one socket may follow.
     """
 
     replay: ReplayLimits = field(default_factory=ReplayLimits)
@@ -85,6 +84,7 @@ class _ChatSubscription:
         complete_after: The connection has received every event after this seq, unless the feed has resynced since.
         resyncs: The feed's count of resyncs when the socket entered the room.
         user_id: The member whose removal ends the subscription; None: authentication is off.
+        stream: Whether the socket is also in the chat's room for streams.
     """
 
     socket: RoomSocket
@@ -95,6 +95,7 @@ class _ChatSubscription:
     complete_after: int = 0
     resyncs: int = 0
     user_id: str | None = None
+    stream: bool = False
 
 
 class Joins:
@@ -120,16 +121,21 @@ class Joins:
         self._observers = observers
         self._sockets: dict[str, dict[str, _ChatSubscription]] = {}
 
-    async def join(self, socket: RoomSocket, chat_id: str, user_id: str | None, since: Cursor | None) -> JoinChatAck:
+    async def join(
+        self, socket: RoomSocket, chat_id: str, user_id: str | None, since: Cursor | None, *, stream: bool = False
+    ) -> JoinChatAck:
         """Let a socket follow a chat. The caller must send the returned ack in the same loop turn.
 
-        Joining again is harmless: events that were sent since the first join are not sent again.
+        Joining again is harmless: events that were sent since the first join are not sent again, and ``stream`` applies
+        from the ack on.
 
         Args:
             socket: The client.
             chat_id: The chat.
             user_id: The authenticated user; None: authentication is off.
             since: The client's cursor, after which events are replayed; None: no replay.
+            stream: Whether the socket receives the chunks of answers, and ``ai-end`` in place of their ``new-msg``. A
+                replay has the ``new-msg``.
 
         Raises:
             JoinRefused: the join failed; ``code`` says why.
@@ -140,7 +146,7 @@ class Joins:
             raise JoinRefused(ErrorCode.LIMIT_REACHED, f"one socket may follow {limit} chats: leave one first")
         try:
             async with self._exclusive_subscription(socket, chat_id) as subscription:
-                ack = await self._join_or_refuse(subscription, user_id, since)
+                ack = await self._join_or_refuse(subscription, user_id, since, stream=stream)
         except JoinRefused as error:
             self._feeds.counters.joins[error.code.value] += 1
             raise
@@ -161,10 +167,10 @@ class Joins:
     # --- the steps of a join
 
     async def _join_or_refuse(
-        self, subscription: _ChatSubscription, user_id: str | None, since: Cursor | None
+        self, subscription: _ChatSubscription, user_id: str | None, since: Cursor | None, *, stream: bool
     ) -> JoinChatAck:
         try:
-            return await self._join(subscription, user_id, since)
+            return await self._join(subscription, user_id, since, stream=stream)
         except AdmissionDenied:
             self._unfollow(subscription)
             message = "there is no such chat, or you are not a member of it"
@@ -175,17 +181,21 @@ class Joins:
             message = "the chat cannot be joined at the moment: try again soon"
             raise JoinRefused(ErrorCode.UNAVAILABLE, message) from error
 
-    async def _join(self, subscription: _ChatSubscription, user_id: str | None, since: Cursor | None) -> JoinChatAck:
+    async def _join(
+        self, subscription: _ChatSubscription, user_id: str | None, since: Cursor | None, *, stream: bool
+    ) -> JoinChatAck:
         admission = await self._admission.admit(subscription.chat_id, user_id, since)
         feed = await self._feeds.acquire(subscription.chat_id)
         try:
             admission = await self._catch_up(feed, admission, user_id, since)
             if subscription.feed is not None:
                 position = self._final_check(subscription, feed, admission)
+                _enter_rooms(subscription, stream=stream)
                 return _repeated_ack(subscription, feed, position, admission, since)
             replay = await self._replay(feed, admission, user_id, since)
             # There must be no await from here to the ack.
             position = self._final_check(subscription, feed, admission)
+            _enter_rooms(subscription, stream=stream)
             self._follow(subscription, feed, position, since, replay)
         finally:
             self._feeds.release(feed)
@@ -259,11 +269,9 @@ class Joins:
         since: Cursor | None,
         replay: list[LogEntry] | None,
     ) -> None:
-        """Enter the room, and send the replay."""
-        socket = subscription.socket
-        socket.join(chat_room(subscription.chat_id))
+        """Send the replay, and hold the feed."""
         for entry in replay or ():
-            socket.send(EncodedEvent.from_json(entry.args))
+            subscription.socket.send(EncodedEvent.from_json(entry.args))
         self._feeds.counters.replayed += len(replay or ())
         self._feeds.retain(feed)
         subscription.feed = feed
@@ -307,17 +315,17 @@ class Joins:
             del self._sockets[subscription.socket.sid]
 
     def _kick(self, subscription: _ChatSubscription) -> None:
-        """Take the socket out of the room, since its user is no longer a member."""
+        """Take the socket out of the rooms, since its user is no longer a member."""
         self._unfollow(subscription)
         self._discard_if_unused(subscription)
 
     def _unfollow(self, subscription: _ChatSubscription) -> None:
         if subscription.feed is not None:
-            subscription.socket.leave(chat_room(subscription.chat_id))
+            _leave_rooms(subscription)
             self._end(subscription)
 
     def _end(self, subscription: _ChatSubscription) -> None:
-        """Release the feed, discard the membership and notify the observers. The socket stays in the room."""
+        """Release the feed, discard the membership and notify the observers. The socket stays in the rooms."""
         if subscription.feed is None:
             return
         sid, chat_id = subscription.socket.sid, subscription.chat_id
@@ -328,6 +336,32 @@ class Joins:
         subscription.feed = None
         for observer in self._observers:
             observer.left(sid, chat_id)
+
+
+def _enter_rooms(subscription: _ChatSubscription, *, stream: bool) -> None:
+    """Put the socket into the chat's room and, if ``stream``, also into its room for streams.
+
+    Raises:
+        RoomLimitExceeded: nothing has changed.
+    """
+    socket, chat_id = subscription.socket, subscription.chat_id
+    socket.join(chat_room(chat_id))
+    if stream:
+        try:
+            socket.join(stream_room(chat_id))
+        except RoomLimitExceeded:
+            if subscription.feed is None:
+                socket.leave(chat_room(chat_id))
+            raise
+    else:
+        socket.leave(stream_room(chat_id))
+    subscription.stream = stream
+
+
+def _leave_rooms(subscription: _ChatSubscription) -> None:
+    for room in (chat_room(subscription.chat_id), stream_room(subscription.chat_id)):
+        subscription.socket.leave(room)
+    subscription.stream = False
 
 
 def _repeated_ack(
