@@ -10,6 +10,8 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``additions`` | how often a user may add other users to chats |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``chunks`` | an answer that grows: its state, and the chunks that carry it |
+| ``context`` | the messages that a responder receives, within a token budget |
+| ``mentions`` | whether a message mentions the AI |
 | ``relay`` | publishes committed events to the log |
 | ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |
 | ``encoding`` | events as JSON bytes |
