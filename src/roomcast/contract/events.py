@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_CONTENT_CHARS, ChatId, ClientMsgId, Epoch, Seq, Timestamp, UserId
@@ -181,7 +181,8 @@ class AiChunk(Output):
     """``ai-chunk``: the next chunks of an answer, in the vocabulary of the AI SDK's UI message stream.
 
     Attributes:
-        generation: As in `Turn`. A higher one than before voids the chunks received so far.
+        generation: As in `Turn`. A higher one than before voids the chunks received so far. Left out if 1, so that an
+            event is at most 200 bytes larger than the text of its chunk.
         first: Number of the first chunk, from 0.
         last: Number of the last chunk; less than ``first`` if ``chunks`` is empty: earlier chunks must be fetched.
         chunks: One per number or, in a snapshot from 0, fewer: the deltas of each part are merged.
@@ -189,7 +190,7 @@ class AiChunk(Output):
 
     chat_id: ChatId
     turn_id: str
-    generation: int
+    generation: int = Field(default=1, exclude_if=lambda generation: generation == 1)
     first: int
     last: int
     chunks: list[dict[str, Any]]

@@ -14,10 +14,11 @@ import json
 import logging
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from roomcast.backoff import should_log
-from roomcast.chat.ports import decode_frame
+from roomcast.chat.ports import TurnFrame, decode_frame
 from roomcast.contract.events import AI_CHUNK, AI_END, AiEnd
 from roomcast.gateway.ports import Rooms
 from roomcast.gateway.rooms import stream_room
@@ -47,10 +48,12 @@ class LiveAnswers:
         rooms: Emits to the gateway's own sockets.
 
     Attributes:
+        on_frame: Called with ``(chat_id, frame)`` for each emitted frame.
         frames: Frames since the start: ``emitted`` (once, whatever the number of sockets) or ``malformed``.
     """
 
     def __init__(self, rooms: Rooms) -> None:
+        self.on_frame: Callable[[str, TurnFrame], None] = lambda _chat_id, _frame: None
         self.frames: Counter[str] = Counter()
         self._rooms = rooms
 
@@ -65,13 +68,14 @@ class LiveAnswers:
             return
         self.frames["emitted"] += 1
         # The id of a turn needs no escapes (`decode_frame`).
-        args = b'["%b",{"chatId":%b,"turnId":"%b","generation":%d,"first":%d,"last":%d,"chunks":%b}]' % (
+        args = b'["%b",{"chatId":%b,"turnId":"%b",%b"first":%d,"last":%d,"chunks":%b}]' % (
             AI_CHUNK.encode(),
             json.dumps(chat_id).encode(),
             frame.turn_id.encode(),
-            frame.generation,
+            b"" if frame.generation == 1 else b'"generation":%d,' % frame.generation,
             frame.first,
             frame.last,
             frame.chunks,
         )
         self._rooms.broadcast(stream_room(chat_id), EncodedEvent.from_json(args))
+        self.on_frame(chat_id, frame)

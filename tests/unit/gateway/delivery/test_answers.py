@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from roomcast.chat.chunks import encode_chunks
 from roomcast.chat.encoding import encode_message, event_args
+from roomcast.chat.ids import new_id
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.chat.ports import Head, LogEntry, TurnFrame, encode_frame
 from roomcast.contract.events import AiChunk, AiEnd, EventType, TurnStatus
@@ -18,7 +21,7 @@ from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinRefused, Joins
 from roomcast.gateway.ports import Cursor
 from roomcast.gateway.rooms import chat_room, stream_room
-from roomcast.realtime import RoomLimitExceeded
+from roomcast.realtime import EncodedEvent, RoomLimitExceeded
 from support.gateway_model import ClientSocket, Database, LocalRooms, UnreliableLog
 from support.virtual_time import run_in_virtual_time
 
@@ -82,14 +85,14 @@ def test_chunks_go_to_the_sockets_that_joined_with_stream_only() -> None:
     async def main() -> None:
         world = World()
         plain, streaming = await world.join(stream=False), await world.join(stream=True)
-        await world.signal(frame(4, 2))
+        await world.signal(frame(4, 2, generation=3))
         assert plain.frames == []
         [(name, data)] = streaming.frames
         assert name == "ai-chunk"
         assert data == {
             "chatId": "a",
             "turnId": "t1",
-            "generation": 1,
+            "generation": 3,
             "first": 4,
             "last": 5,
             "chunks": [DELTA, DELTA],
@@ -107,6 +110,30 @@ def test_a_chat_id_of_any_characters_is_encoded() -> None:
     socket.join(stream_room(chat_id))
     LiveAnswers(rooms).take(chat_id, encode_frame(frame()))
     assert socket.frames[0][1]["chatId"] == chat_id
+
+
+@pytest.mark.parametrize(("generation", "sent"), [(1, None), (2, 2)])
+def test_the_first_generation_is_left_out_as_in_the_contract(generation, sent) -> None:
+    rooms = LocalRooms()
+    socket = rooms.socket()
+    socket.join(stream_room("a"))
+    LiveAnswers(rooms).take("a", encode_frame(frame(generation=generation)))
+    [(_, data)] = socket.frames
+    assert data.get("generation") == sent
+    assert AiChunk.model_validate(data).model_dump() == data
+
+
+def test_an_event_is_at_most_200_bytes_larger_than_the_text_of_its_chunk() -> None:
+    chat_id, turn_id = new_id(), new_id()
+    chunks = encode_chunks([{"type": "text-delta", "id": "0", "delta": "a"}])
+    sent: list[EncodedEvent] = []
+
+    class Recorder(LocalRooms):
+        def broadcast(self, room: str, message: EncodedEvent, *, skip: Collection[str] = ()) -> None:
+            sent.append(message)
+
+    LiveAnswers(Recorder()).take(chat_id, encode_frame(TurnFrame(turn_id, 1, 99_999, 99_999, chunks)))
+    assert len(sent[0].message("/").frames) <= 200
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,8 @@ export interface StopAnswerAck {
  * ``ai-chunk``: the next chunks of an answer, in the vocabulary of the AI SDK's UI message stream.
  *
  * Attributes:
- *     generation: As in `Turn`. A higher one than before voids the chunks received so far.
+ *     generation: As in `Turn`. A higher one than before voids the chunks received so far. Left out if 1, so that an
+ *         event is at most 200 bytes larger than the text of its chunk.
  *     first: Number of the first chunk, from 0.
  *     last: Number of the last chunk; less than ``first`` if ``chunks`` is empty: earlier chunks must be fetched.
  *     chunks: One per number or, in a snapshot from 0, fewer: the deltas of each part are merged.
@@ -199,7 +200,7 @@ export interface StopAnswerAck {
 export interface AiChunk {
   chatId: string;
   turnId: string;
-  generation: number;
+  generation?: number;
   first: number;
   last: number;
   chunks: {
