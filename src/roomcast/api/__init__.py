@@ -7,6 +7,7 @@ May import: auth, chat, contract.
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``internal_routes`` | the endpoints for gateways |
+| ``dialects`` | answers for clients of the AI SDK and of AG-UI |
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
 | ``middleware`` | checks of the Host header, the path, the content type and the size of a body; HEAD |
