@@ -20,6 +20,10 @@ _MAX_PORT: Final = 65_535
 #: The entry of ``cors_allowed_origins`` for "every origin"; never a default.
 ANY_ORIGIN: Final = "*"
 
+#: ASGI extension of `serve`: an application calls its function ``mark`` for a response without an end of its own. A
+#: drain closes the connection instead of waiting, and the client sees that the response is not complete.
+CUT_AT_DRAIN: Final = "roomcast.cut_at_drain"
+
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
@@ -179,6 +183,7 @@ class ServeOptions:
         trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
             used; `ANY_ORIGIN` (``*``): all.
         backlog: Length of the kernel's queue of connections that are not yet accepted.
+        websocket_limit_bytes: Largest message of a websocket that an application receives over ASGI.
         unready_s: Time between ``on_unready`` and closing the listening sockets, for load balancers to react. Only on
             SIGTERM.
         drain_limit_s: Time limit for the drain that follows: sockets, requests in flight, handlers. Ctrl-C must end the
@@ -200,6 +205,7 @@ class ServeOptions:
     keep_alive_s: int = 75
     trusted_proxies: tuple[str, ...] = ()
     backlog: int = 2048
+    websocket_limit_bytes: int = MIB
     unready_s: float = 0.0
     drain_limit_s: float = 3.0
     shutdown_limit_s: float = 1.0

@@ -9,18 +9,21 @@ Layer: realtime.serving. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
+from urllib.parse import unquote
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from roomcast.realtime.core.reading import TURN_S, ReadTurns, clock
 from roomcast.realtime.core.request import RETRY_AFTER_S
 from roomcast.realtime.core.timers import Deadline, TimerWheel
-from roomcast.realtime.options import ServeOptions
+from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
 from roomcast.realtime.serving.descriptors import ClientConnections
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -36,12 +39,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         wheel: Runs the deadlines.
         others: The connections of the process.
         turns: The connections whose input waits.
+        engine_paths: The paths whose websockets are those of Engine.IO; None: all are. The application receives the
+            others over ASGI.
     """
 
     options: ClassVar[ServeOptions]
     wheel: ClassVar[TimerWheel]
     others: ClassVar[ClientConnections]
     turns: ClassVar[ReadTurns]
+    engine_paths: ClassVar[Collection[str] | None]
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._waits_for_turn = False
         self._unread_bytes = 0
         self._running: RequestResponseCycle | None = None
+        self._cut_at_drain = False
         self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
         self._unread_deadline: Deadline = self.wheel.deadline(self._on_unread_deadline)
 
@@ -106,12 +113,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A response was written to the transport."""
+        self._cut_at_drain = False
         super().on_response_complete()
         self._set_progress()
         if self.transport.is_closing():
             self._watch_unread()
         elif self._waiting_input:
             self._wait_for_turn()
+
+    def shutdown(self) -> None:
+        """The process drains: close the connection after its response, or now if the response has no end of its own."""
+        super().shutdown()
+        if self._cut_at_drain and not self.transport.is_closing():
+            self._close()
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection was idle for ``keep_alive_s``."""
@@ -192,7 +206,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        cycle.scope["extensions"] = {CUT_AT_DRAIN: {"mark": self._mark_endless}}
         super()._start_asgi_task(cycle, app)
+
+    def _mark_endless(self) -> None:
+        """See `CUT_AT_DRAIN`."""
+        self._cut_at_drain = True
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body."""
@@ -234,6 +253,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._ended = True
         self.others.busy(self)
+        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        if self.engine_paths is not None and path not in self.engine_paths:
+            self.ws_protocol_class = WebSocketsSansIOProtocol
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
 
@@ -287,7 +309,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def bounded_http_protocol(
-    options: ServeOptions, wheel: TimerWheel, others: ClientConnections | None = None
+    options: ServeOptions,
+    wheel: TimerWheel,
+    others: ClientConnections | None = None,
+    engine_paths: Collection[str] | None = None,
 ) -> type[BoundedHttpProtocol]:
     """Return the protocol class with these limits, for ``uvicorn.Config(http=…)``.
 
@@ -295,11 +320,13 @@ def bounded_http_protocol(
         options: The limits of one connection.
         wheel: Runs the deadlines.
         others: The connections of the process; None: their number is not limited.
+        engine_paths: See `BoundedHttpProtocol`.
     """
     attributes = {
         "options": options,
         "wheel": wheel,
         "others": others or ClientConnections(None),
         "turns": ReadTurns(),
+        "engine_paths": engine_paths,
     }
     return type("BoundHttpProtocol", (BoundedHttpProtocol,), attributes)

@@ -133,11 +133,16 @@ class _RunningSite:
         elif trusted:
             app = ProxyHeaders(app, trusted)
         engine = site.engine
+        engine_paths = None
+        if engine is not None and isinstance(site.app, Application) and site.app.has_fallback:
+            engine_paths = {engine.options.path, engine.options.path.rstrip("/")}
         self._config = Config(
             app,
-            http=bounded_http_protocol(options, wheel, connections),
+            http=bounded_http_protocol(options, wheel, connections, engine_paths),
             ws="websockets-sansio" if engine is None else websocket_protocol(engine, proxies),
             log_config=None,
+            ws_max_size=options.websocket_limit_bytes,
+            ws_per_message_deflate=False,
             access_log=options.access_log,
             proxy_headers=False,
             server_header=False,

@@ -35,6 +35,11 @@ class Application:
         self._fallback = fallback
         self._polling = Polling(engine)
 
+    @property
+    def has_fallback(self) -> bool:
+        """Whether another application receives the requests and websockets that are not for Engine.IO."""
+        return self._fallback is not None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket, or the lifespan."""
         kind = scope["type"]
