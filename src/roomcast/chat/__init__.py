@@ -9,7 +9,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``reading`` | use cases: chats, events after a cursor, messages, members |
 | ``additions`` | how often a user may add other users to chats |
 | ``admission`` | use case: whether a user may follow a chat |
-| ``answer``, ``chunks`` | an answer that grows: its state, and the chunks that carry it |
+| ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |
 | ``context`` | the messages that a responder receives, within a token budget |
 | ``mentions`` | whether a message mentions the AI |
 | ``relay`` | publishes committed events to the log |

@@ -55,6 +55,8 @@ def clean_text(text: str) -> str:
 
 def split_held(text: str) -> tuple[str, str]:
     """The cleaned text, and a high surrogate at its end, whose low surrogate may begin the next delta."""
+    if text.isascii() and "\0" not in text:
+        return text, ""
     text = text.replace("\0", "")
     if text and "\ud800" <= text[-1] <= "\udbff":
         return clean_text(text[:-1]), text[-1]
