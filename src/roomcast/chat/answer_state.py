@@ -223,7 +223,8 @@ class AnswerState:
         if part is None:
             self._append(Part({"type": "dynamic-tool", "toolName": chunk["toolName"], **changes}))
             return
-        kept = {name: value for name, value in part.fields.items() if name != "preliminary"}
+        replaced = {"output", "preliminary", "errorText"}
+        kept = {name: value for name, value in part.fields.items() if name not in replaced}
         part.pieces, part.held, part.chars = [], "", 0
         self._change(part, kept | changes)
 

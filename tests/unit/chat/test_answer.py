@@ -464,6 +464,12 @@ def test_a_malformed_or_unsupported_chunk_changes_nothing(chunk: Any) -> None:
     assert state_of(answer) == before
 
 
+def test_an_error_replaces_a_preliminary_result() -> None:
+    preliminary = {"type": "tool-output-available", "toolCallId": "c1", "output": 1, "preliminary": True}
+    answer = answer_of(CALL, preliminary, {"type": "tool-output-error", "toolCallId": "c1", "errorText": "no"})
+    assert (answer.parts()[0]["errorText"], answer.parts()[0].keys() & {"output", "preliminary"}) == ("no", set())
+
+
 def test_a_call_has_one_result() -> None:
     answer = answer_of(CALL, {"type": "tool-output-error", "toolCallId": "c1", "errorText": "no"})
     with pytest.raises(ChunkRejected):
