@@ -17,8 +17,9 @@ from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
 from roomcast.app.metrics import build_families, directory_families, log_families
 from roomcast.app.tasks import BackgroundTasks
-from roomcast.chat.ports import EventLog, PresenceBoard
+from roomcast.chat.ports import EventLog, PresenceBoard, TurnStreams
 from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.observability.http import Route
 from roomcast.observability.metrics import LoopLag, Metrics
 from roomcast.observability.readiness import Problem, Readiness
@@ -136,6 +137,7 @@ class SharedServices:
 
     Attributes:
         log: The event log.
+        streams: The chunks of the answers that are being written.
         redis: Builds further services; None: Redis is not configured.
         directory: The directory of gateways; None: Redis is not configured, or the process has no gateway.
         board: The presence board; None in the same cases as ``directory``.
@@ -143,6 +145,7 @@ class SharedServices:
     """
 
     log: EventLog
+    streams: TurnStreams
     redis: RedisServices | None
     directory: RedisDirectory | None
     board: PresenceBoard | None
@@ -153,7 +156,8 @@ async def connect_shared(process: Process) -> SharedServices:
     """Build the shared services of a process. They connect in the background and are closed with the process."""
     config = process.config
     if config.settings.redis is None:
-        return SharedServices(MemoryEventLog(), None, None, None, lambda _callback: None)
+        memory = MemoryEventLog()
+        return SharedServices(memory, MemoryTurnStreams(memory), None, None, None, lambda _callback: None)
     from roomcast.app.redis_services import RedisServices
 
     redis = await process.stack.enter_async_context(RedisServices(config.settings.redis))
@@ -164,12 +168,12 @@ async def connect_shared(process: Process) -> SharedServices:
     process.readiness.watch_redis(lambda: _check_log(log), required=required)
     process.readiness.add("event log", lambda: log.receives, required=required)
     if config.internal is None or config.gateway_port is None:
-        return SharedServices(log, redis, None, None, log.on_reconnect)
+        return SharedServices(log, redis.turn_streams(), redis, None, None, log.on_reconnect)
     directory, board = await process.stack.enter_async_context(redis.node_services())
     process.metrics.add(lambda: directory_families(directory))
     process.tasks.start("gateway directory", directory.run())
     log.on_reconnect(directory.renew_soon)
-    return SharedServices(log, redis, directory, board, log.on_reconnect)
+    return SharedServices(log, redis.turn_streams(), redis, directory, board, log.on_reconnect)
 
 
 async def _check_log(log: RedisEventLog) -> Problem | None:

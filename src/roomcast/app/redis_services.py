@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from roomcast.chat.activity import AnnouncementLost
-from roomcast.eventlog.redis import RedisEventLog
+from roomcast.eventlog.redis import RedisEventLog, RedisTurnStreams
 from roomcast.eventlog.redis.channel_listener import ChannelListener
 from roomcast.presence.redis import RedisPresenceBoard
 from roomcast.realtime.adapters.redis import Emitter, RedisAdapter
@@ -48,6 +48,10 @@ class RedisServices:
         """The event log. It connects in the background."""
         async with RedisEventLog(self._options, commands=self._commands) as log:
             yield log
+
+    def turn_streams(self) -> RedisTurnStreams:
+        """The streams of turns, published on the channels of the event log."""
+        return RedisTurnStreams(self._commands)
 
     @asynccontextmanager
     async def node_services(self) -> AsyncIterator[tuple[RedisDirectory, RedisPresenceBoard]]:

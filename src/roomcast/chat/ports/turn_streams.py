@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 
@@ -31,6 +31,10 @@ class TurnFrame:
     last: int
     chunks: bytes
     ref: str | None = None
+
+    def announcement(self) -> TurnFrame:
+        """The empty frame that announces this one."""
+        return replace(self, first=self.last + 1, chunks=b"[]")
 
 
 class StreamGap(Exception):

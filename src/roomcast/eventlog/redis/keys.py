@@ -30,6 +30,11 @@ def chat_keys(prefix: str, chat_id: str) -> ChatKeys:
     return ChatKeys(f"{begin}:meta", f"{begin}:log", f"{begin}:live")
 
 
+def stream_key(prefix: str, chat_id: str, turn_id: str) -> str:
+    """The list of a turn's frames. It has the hash tag of the chat, whose channel the same scripts publish to."""
+    return f"{tagged(prefix, chat_id)}:turn:{turn_id}"
+
+
 def canary_channel(prefix: str, tag: str) -> str:
     """The channel for the probes of one process; ``tag`` determines its slot. It is never the channel of a chat."""
     return f"{prefix}:{{{tag}}}:canary"

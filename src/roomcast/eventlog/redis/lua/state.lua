@@ -1,21 +1,10 @@
--- Part of every script that uses a log.
+-- Part of every script that uses a log, after writing.lua and reading.lua.
 -- KEYS  meta, entries
 --
 -- The entries are a list whose newest element has the seq `last` of the meta hash, so the list cannot have a gap. Redis
 -- may evict one key without the other: without the hash there is no log; without the list the log is empty and ends at
 -- `last`.
 local META, ENTRIES = KEYS[1], KEYS[2]
-
--- Runs a command; returns nil if its key has another type.
-local function read(...)
-  local reply = redis.pcall(...)
-  if type(reply) ~= 'table' or not reply.err then
-    return reply
-  end
-  if not string.find(reply.err, 'WRONGTYPE ', 1, true) then
-    return redis.call(...)
-  end
-end
 
 -- Returns epoch, last, count, bytes; nothing if there is no log. A log that cannot be decoded, because another client
 -- wrote to its keys, counts as absent: a seed replaces it.

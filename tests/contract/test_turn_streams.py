@@ -1,0 +1,276 @@
+"""The contract of `chat.ports.TurnStreams`, over every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.ports import (
+    EventLog,
+    LogNotStored,
+    LogUnavailable,
+    StreamGap,
+    StreamTaken,
+    TurnFrame,
+    TurnStreams,
+    decode_frame,
+    decode_stop,
+    encode_frame,
+    encode_stop,
+)
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
+from roomcast.eventlog.redis import RedisEventLog, RedisTurnStreams
+from roomcast.eventlog.redis.keys import stream_key
+from roomcast.eventlog.stream_options import StreamOptions
+from roomcast.redis_client import Commands, RedisAddress, RedisOptions
+from support.redis_server import RedisServer, running
+
+CHAT, TURN = "chat-1", "turn-1"
+OPTIONS = StreamOptions(max_frames=8)
+
+
+@dataclass
+class Engine:
+    """Streams, the log that carries their signals, and the signals that arrived."""
+
+    streams: TurnStreams
+    log: EventLog
+    redis: RedisServer | None
+    signals: asyncio.Queue[bytes]
+
+    async def published(self) -> TurnFrame:
+        async with asyncio.timeout(5):
+            frame = decode_frame(await self.signals.get())
+        assert frame is not None
+        return frame
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    directory: Path = tmp_path_factory.mktemp("redis")
+    with running(RedisServer(directory)) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    signals: asyncio.Queue[bytes] = asyncio.Queue()
+    if request.param == "memory":
+        memory = MemoryEventLog()
+        await memory.subscribe(CHAT, lambda _epoch, _entries: None, signals.put_nowait)
+        yield Engine(MemoryTurnStreams(memory, OPTIONS), memory, None, signals)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.command("FLUSHALL")
+    options = RedisOptions(addresses=(RedisAddress("127.0.0.1", server.port),))
+    commands = Commands(options)
+    async with RedisEventLog(options, commands=commands) as log:
+        await log.subscribe(CHAT, lambda _epoch, _entries: None, signals.put_nowait)
+        yield Engine(RedisTurnStreams(commands, OPTIONS), log, server, signals)
+    await commands.close()
+
+
+def frame(first: int, last: int, generation: int = 1, **changes: object) -> TurnFrame:
+    chunks = b"[%b]" % b",".join(b'{"type":"x","n":%d}' % number for number in range(first, last + 1))
+    return replace(TurnFrame(TURN, generation, first, last, chunks), **changes)
+
+
+async def test_an_absent_stream_has_no_frames(engine: Engine) -> None:
+    assert list(await engine.streams.read(CHAT, TURN)) == []
+
+
+async def test_frames_come_back_in_order_and_are_published(engine: Engine) -> None:
+    given = [frame(0, 0), frame(1, 3, ref="resp_1:7"), frame(4, 4)]
+    for one in given:
+        await engine.streams.append(CHAT, one)
+    assert list(await engine.streams.read(CHAT, TURN)) == given
+    assert [await engine.published() for _ in given] == given
+    assert list(await engine.streams.read(CHAT, "other")) == []
+    assert list(await engine.streams.read("other", TURN)) == []
+
+
+async def test_a_repeated_frame_is_not_stored_again(engine: Engine) -> None:
+    await engine.streams.append(CHAT, frame(0, 2))
+    await engine.streams.append(CHAT, frame(0, 2))
+    await engine.streams.append(CHAT, frame(3, 3))
+    await engine.streams.append(CHAT, frame(0, 2))
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 2), frame(3, 3)]
+
+
+@pytest.mark.parametrize("wrong", [frame(4, 5), frame(1, 5)])
+async def test_a_frame_that_does_not_follow_finds_a_gap(engine: Engine, wrong: TurnFrame) -> None:
+    await engine.streams.append(CHAT, frame(0, 2))
+    with pytest.raises(StreamGap):
+        await engine.streams.append(CHAT, wrong)
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 2)]
+
+
+async def test_an_absent_stream_accepts_only_the_first_chunk_or_a_seed(engine: Engine) -> None:
+    with pytest.raises(StreamGap):
+        await engine.streams.append(CHAT, frame(3, 4))
+    await engine.streams.seed(CHAT, frame(0, 2, chunks=b'[{"type":"y"}]'))
+    assert await engine.published() == frame(3, 2, chunks=b"[]")
+    await engine.streams.append(CHAT, frame(3, 4))
+    assert [one.last for one in await engine.streams.read(CHAT, TURN)] == [2, 4]
+
+
+async def test_a_seed_replaces_all_frames_by_one_of_any_size(engine: Engine) -> None:
+    for number in range(4):
+        await engine.streams.append(CHAT, frame(number, number))
+    large = frame(0, 3, chunks=b'["%b"]' % (b"x" * 300_000))
+    await engine.streams.seed(CHAT, large)
+    assert list(await engine.streams.read(CHAT, TURN)) == [large]
+
+
+async def test_a_stream_with_too_many_frames_asks_for_a_seed(engine: Engine) -> None:
+    for number in range(OPTIONS.max_frames):
+        await engine.streams.append(CHAT, frame(number, number))
+    with pytest.raises(StreamGap):
+        await engine.streams.append(CHAT, frame(OPTIONS.max_frames, OPTIONS.max_frames))
+
+
+async def test_an_earlier_generation_writes_nothing(engine: Engine) -> None:
+    await engine.streams.append(CHAT, frame(0, 2, 2))
+    for write in (engine.streams.append, engine.streams.seed):
+        for late in (frame(3, 3, 1), frame(0, 5, 1)):
+            with pytest.raises(StreamTaken):
+                await write(CHAT, late)
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 2, 2)]
+
+
+async def test_a_later_generation_begins_at_0_or_with_a_seed(engine: Engine) -> None:
+    await engine.streams.append(CHAT, frame(0, 2, 1))
+    with pytest.raises(StreamGap):
+        await engine.streams.append(CHAT, frame(3, 3, 2))
+    await engine.streams.append(CHAT, frame(0, 0, 2))
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 0, 2)]
+    await engine.streams.seed(CHAT, frame(0, 4, 3))
+    await engine.streams.append(CHAT, frame(5, 5, 3))
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 4, 3), frame(5, 5, 3)]
+
+
+async def test_of_two_writers_that_race_only_the_later_generation_is_stored(engine: Engine) -> None:
+    async def write(generation: int) -> None:
+        for number in range(6):
+            try:
+                await engine.streams.append(CHAT, frame(number, number, generation))
+            except (StreamTaken, StreamGap):
+                return
+
+    await asyncio.gather(write(1), write(2))
+    frames = await engine.streams.read(CHAT, TURN)
+    assert {one.generation for one in frames} == {2}
+    assert [one.last for one in frames] == list(range(6))
+
+
+async def test_expiring_an_absent_stream_is_harmless(engine: Engine) -> None:
+    await engine.streams.expire(CHAT, TURN)
+    await engine.streams.append(CHAT, frame(0, 0))
+    await engine.streams.expire(CHAT, TURN)
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 0)]
+
+
+def test_signals_of_other_kinds_and_malformed_ones_are_no_frames() -> None:
+    good = encode_frame(frame(0, 1, ref="r:1"))
+    assert decode_frame(good) == frame(0, 1, ref="r:1")
+    for wrong in (b"", b"{}", encode_stop(TURN), good[:-1], good.replace(b"\n", b" "), b"T a b 0 0 -\n[]", b"X" + good):
+        assert decode_frame(wrong) is None
+    assert decode_stop(encode_stop(TURN)) == TURN
+    assert decode_stop(good) is None
+    assert decode_stop(b"X a\nb") is None
+
+
+# --- memory
+
+
+async def test_streams_in_memory_expire_and_are_limited_in_number() -> None:
+    now = 0.0
+    options = StreamOptions(idle_ttl_s=10, ended_ttl_s=1, max_streams=2)
+    streams = MemoryTurnStreams(MemoryEventLog(), options, clock=lambda: now)
+    for turn in ("a", "b", "c"):
+        await streams.append(CHAT, frame(0, 0, turn_id=turn))
+    assert [bool(await streams.read(CHAT, turn)) for turn in "abc"] == [False, True, True]
+    await streams.expire(CHAT, "b")
+    now = 2.0
+    assert [bool(await streams.read(CHAT, turn)) for turn in "bc"] == [False, True]
+    now = 11.0
+    assert not await streams.read(CHAT, "c")
+
+
+# --- Redis
+
+
+@pytest.fixture
+def redis_engine(engine: Engine) -> Engine:
+    if engine.redis is None:
+        pytest.skip("is about Redis")
+    return engine
+
+
+KEY = stream_key("roomcast", CHAT, TURN)
+
+
+def ttl_ms(server: RedisServer) -> int:
+    return int(server.command("PTTL", KEY).removeprefix(b":"))
+
+
+async def test_a_stream_in_redis_has_a_ttl(redis_engine: Engine) -> None:
+    await redis_engine.streams.append(CHAT, frame(0, 0))
+    assert redis_engine.redis is not None
+    assert 850_000 < ttl_ms(redis_engine.redis) <= 900_000
+    await redis_engine.streams.expire(CHAT, TURN)
+    assert 30_000 < ttl_ms(redis_engine.redis) <= 60_000
+
+
+async def test_a_stream_that_redis_lost_is_seeded(redis_engine: Engine) -> None:
+    await redis_engine.streams.append(CHAT, frame(0, 2))
+    assert redis_engine.redis is not None
+    redis_engine.redis.command("FLUSHALL")
+    assert list(await redis_engine.streams.read(CHAT, TURN)) == []
+    with pytest.raises(StreamGap):
+        await redis_engine.streams.append(CHAT, frame(3, 3))
+
+
+@pytest.mark.parametrize("damage", [("SET", KEY, "x"), ("RPUSH", KEY, "x"), ("LSET", KEY, "0", "x")])
+async def test_a_key_that_another_client_wrote_counts_as_absent(redis_engine: Engine, damage: tuple[str, ...]) -> None:
+    await redis_engine.streams.append(CHAT, frame(0, 0))
+    await redis_engine.streams.append(CHAT, frame(1, 1))
+    assert redis_engine.redis is not None
+    if damage[0] == "SET":
+        redis_engine.redis.command("DEL", KEY)
+    redis_engine.redis.command(*damage)
+    assert list(await redis_engine.streams.read(CHAT, TURN)) == []
+    await redis_engine.streams.seed(CHAT, frame(0, 1))
+    assert list(await redis_engine.streams.read(CHAT, TURN)) == [frame(0, 1)]
+
+
+async def test_a_frame_that_redis_does_not_store_is_published(redis_engine: Engine) -> None:
+    assert redis_engine.redis is not None
+    await redis_engine.streams.append(CHAT, frame(0, 0))
+    await redis_engine.published()
+    redis_engine.redis.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        with pytest.raises(LogNotStored):
+            await redis_engine.streams.append(CHAT, frame(1, 1))
+        assert await redis_engine.published() == frame(1, 1)
+    finally:
+        redis_engine.redis.command("CONFIG", "SET", "min-replicas-to-write", "0")
+    with pytest.raises(StreamGap):
+        await redis_engine.streams.append(CHAT, frame(2, 2))
+
+
+async def test_without_redis_a_write_fails_as_unavailable(tmp_path: Path) -> None:
+    with running(RedisServer(tmp_path)) as server:
+        port = server.port
+    commands = Commands(RedisOptions(addresses=(RedisAddress("127.0.0.1", port),)))
+    streams = RedisTurnStreams(commands)
+    with pytest.raises(LogUnavailable):
+        await streams.append(CHAT, frame(0, 0))
+    with pytest.raises(LogUnavailable):
+        await streams.read(CHAT, TURN)
+    await commands.close()
