@@ -111,20 +111,18 @@ class Answer(AnswerState):
         kind = chunk.get("type") if isinstance(chunk, Mapping) else None
         if not isinstance(kind, str):
             raise ChunkRejected("unknown", "the chunk is not an object with a type")
+        if (adder := self._ADDERS.get(kind)) is not None:
+            return adder(self, chunk)
+        if kind.startswith("data-"):
+            return self._add_data(chunk)
         if kind in _IGNORED:
             return []
-        adder = Answer._add_data if kind.startswith("data-") else self._ADDERS.get(kind)
-        if adder is None:
-            raise ChunkRejected("unknown", "the type of the chunk is not supported")
-        return adder(self, chunk)
+        raise ChunkRejected("unknown", "the type of the chunk is not supported")
 
     def _add_piece(self, text: str) -> list[Chunk]:
-        if self._parts and self._parts[-1].is_open and self._parts[-1].fields["type"] == "text":
-            return self._grow("text", len(self._parts) - 1, text)
-        if not text:
-            return []
-        opened = self._open_part("text", None)
-        return opened if self.full else opened + self._grow("text", len(self._parts) - 1, text)
+        last = len(self._parts) - 1
+        continues = last >= 0 and self._parts[last].is_open and self._parts[last].fields["type"] == "text"
+        return self._grow("text", None, last if continues else None, text)
 
     def _add_text_start(self, chunk: Chunk) -> list[Chunk]:
         return self._open_part(text_kind(chunk), _id(chunk))
@@ -133,16 +131,7 @@ class Answer(AnswerState):
         kind, key, delta = text_kind(chunk), _id(chunk), chunk.get("delta")
         if not isinstance(delta, str):
             raise ChunkRejected(chunk["type"], "delta is not a string")
-        opened: list[Chunk] = []
-        index = self._find(kind, key)
-        if index is None:
-            if not delta:
-                return []
-            opened = self._open_part(kind, key)
-            if self.full:
-                return opened
-            index = len(self._parts) - 1
-        return opened + self._grow(kind, index, delta)
+        return self._grow(kind, key, self._find(kind, key), delta)
 
     def _add_text_end(self, chunk: Chunk) -> list[Chunk]:
         return self._close(text_kind(chunk), _id(chunk))
@@ -173,11 +162,19 @@ class Answer(AnswerState):
         del self._open[kind, key]
         return self._put([], {"type": f"{kind}-end", "id": str(index)})
 
-    def _grow(self, kind: TextKind, index: int, delta: str) -> list[Chunk]:
+    def _grow(self, kind: TextKind, key: str | None, index: int | None, delta: str) -> list[Chunk]:
+        """Add a delta to the part with an index, or to a new one."""
+        chunks: list[Chunk] = []
+        if index is None:
+            if not delta:
+                return []
+            chunks = self._open_part(kind, key)
+            if self.full:
+                return chunks
+            index = len(self._parts) - 1
         part = self._parts[index]
         text, part.held = split_held(part.held + delta)
         text = self._fit(kind, part, text)
-        chunks: list[Chunk] = []
         for start in range(0, len(text), MAX_DELTA_CHARS):
             piece = text[start : start + MAX_DELTA_CHARS]
             self._put(chunks, {"type": f"{kind}-delta", "id": str(index), "delta": piece})
