@@ -427,9 +427,8 @@ async def test_a_restart_does_not_reset_the_limits_of_additions(database_options
 
 
 async def test_a_user_message_in_a_chat_with_a_responder_queues_a_turn(store: ChatStore) -> None:
-    creates = NewChat("c", None, "demo", START)
-    assert (await store.append_message(new_message(creates=creates))).turn_queued
-    assert not (await store.append_message(new_message(role="AI"))).turn_queued
+    assert (await store.append_message(new_message(default_responder="demo"))).turn_queued
+    assert not (await store.append_message(new_message(role="AI", default_responder="demo"))).turn_queued
     assert not (await store.append_message(new_message("d"))).turn_queued
 
 

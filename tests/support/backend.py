@@ -18,6 +18,7 @@ from roomcast.chat.model import NewChat, NewMessage
 from roomcast.chat.ports import EventLog
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.database import sqlite_url
@@ -50,6 +51,7 @@ class Backend:
     log: EventLog
     relay: Relay
     writer: ChatWriter
+    turns: Turns
     reader: ChatReader
     admissions: Admissions
 
@@ -89,9 +91,11 @@ async def open_backend(
     async with open_store(fresh_database(directory)) as store:
         relay = Relay(store.chats, log, relay_options)
         writer = ChatWriter(store.chats, relay, options=ChatOptions(default_responder=responder))
+        turns = Turns(store.turns, relay, log, default_responder=responder)
         await relay.start()
         try:
-            yield Backend(store, log, relay, writer, ChatReader(store.chats), Admissions(store.chats, relay))
+            reader, admissions = ChatReader(store.chats), Admissions(store.chats, relay)
+            yield Backend(store, log, relay, writer, turns, reader, admissions)
         finally:
             await relay.stop()
 

@@ -27,12 +27,15 @@ from roomcast.api.routes import router
 from roomcast.api.services import ApiServices
 from roomcast.chat.errors import (
     AdditionLimitReached,
+    AnswerActive,
     ChatError,
     ChatExists,
     ChatNotFound,
+    MessageNotFound,
     NotAllowed,
     NotAMember,
     StoreUnavailable,
+    TurnNotFound,
 )
 from roomcast.contract.errors import ErrorCode
 
@@ -47,6 +50,9 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
+    MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
+    TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
+    AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),
 }
 
 

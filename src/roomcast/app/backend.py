@@ -28,6 +28,7 @@ from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
 from roomcast.chat.ports import Head, Responder, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
@@ -85,15 +86,28 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         if settings.responder == "demo":
             demo = DemoResponder()
             responders[demo.name] = demo
-        # Writer and worker depend on each other: a message wakes the worker, and the writer stores its answer.
+        default_responder = next(iter(responders), None)
+
+        # The use cases and the worker depend on each other: a message wakes the worker, which ends turns.
+        def wake() -> None:
+            worker.wake()
+
         writer = ChatWriter(
             store.chats,
             relay,
             listener=activity,
-            wake_worker=lambda: worker.wake(),  # noqa: PLW0108 - bound below
-            options=ChatOptions(default_responder=next(iter(responders), None), additions=settings.additions),
+            wake_worker=wake,
+            options=ChatOptions(default_responder=default_responder, additions=settings.additions),
         )
-        worker = Worker(store.turns, writer, responders, SystemClock())
+        turns = Turns(
+            store.turns,
+            relay,
+            shared.log,
+            listener=activity,
+            wake_worker=wake,
+            default_responder=default_responder,
+        )
+        worker = Worker(store.turns, turns, responders, SystemClock())
         tasks.start("worker", worker.run())
 
         admissions = Admissions(store.chats, relay)

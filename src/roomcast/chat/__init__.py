@@ -5,8 +5,10 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | module | what |
 |---|---|
 | ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
-| ``writing`` | use cases: send a message, create a chat, change its members, store an AI's answer |
-| ``reading`` | use cases: chats, events after a cursor, messages, members |
+| ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
+| ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
+| ``publishing`` | passes committed events to the relay and the listener |
+| ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
 | ``additions`` | how often a user may add other users to chats |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from roomcast.chat.model import StoredEvent, StoredMessage
+from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.chat.ports.log import LogEntry
 from roomcast.contract import events as contract
 from roomcast.contract.events import EVENT_NAMES, EventType
@@ -46,6 +46,42 @@ def encode_member_change(
     return (
         contract.MemberChange.model_construct(
             chat_id=chat_id, epoch=epoch, seq=seq, user_id=user_id, actor_id=actor_id, time=created_at
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def encode_status(chat_id: str, epoch: str, seq: int, turn: StoredTurn, at: datetime) -> bytes:
+    """The ``ai-status`` object as UTF-8 JSON."""
+    return (
+        contract.AiStatus.model_construct(
+            chat_id=chat_id,
+            epoch=epoch,
+            seq=seq,
+            time=at,
+            place=turn.place,
+            version=turn.version,
+            turn=turn.to_contract(),
+        )
+        .model_dump_json()
+        .encode()
+    )
+
+
+def encode_tool_call(
+    chat_id: str, epoch: str, seq: int, turn_id: str, tool_call_id: str, tool_name: str, at: datetime
+) -> bytes:
+    """The ``ai-tool`` object as UTF-8 JSON."""
+    return (
+        contract.AiTool.model_construct(
+            chat_id=chat_id,
+            epoch=epoch,
+            seq=seq,
+            time=at,
+            turn_id=turn_id,
+            tool_call_id=tool_call_id,
+            tool_name=tool_name,
         )
         .model_dump_json()
         .encode()

@@ -8,6 +8,9 @@ The hierarchy::
     ├── NotAllowed            the caller may not do this in any chat
     ├── ChatExists            the id is taken
     ├── AdditionLimitReached  the caller added users too often; retry later
+    ├── MessageNotFound       the chat has no such message
+    ├── TurnNotFound          the chat has no such turn
+    ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
     ├── TurnLost              the turn was claimed again, or has ended
     └── StoreUnavailable      the database is unreachable or full; retry the write
         └── StoreBusy         the write was not attempted; retry it
@@ -62,6 +65,32 @@ class AdditionLimitReached(ChatError):
         added = f"user {user_id!r}" if user_id else "users"
         super().__init__(f"you have added {added} to chats too often; try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class MessageNotFound(ChatError):
+    """The chat has no such message."""
+
+    def __init__(self, chat_id: str, message_id: str) -> None:
+        super().__init__(f"chat {chat_id!r} has no message {message_id!r}")
+
+
+class TurnNotFound(ChatError):
+    """The chat has no such turn."""
+
+    def __init__(self, chat_id: str, turn_id: str) -> None:
+        super().__init__(f"chat {chat_id!r} has no turn {turn_id!r}")
+
+
+class AnswerActive(ChatError):
+    """A turn of the chat is active; nothing was written.
+
+    Attributes:
+        turn_id: The active turn.
+    """
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__(f"turn {turn_id} is not finished; stop it, or wait for its end")
+        self.turn_id = turn_id
 
 
 class TurnLost(ChatError):

@@ -63,7 +63,7 @@ class StoredChat:
     """The current state of a chat.
 
     Attributes:
-        responder: Name of the responder that answers its USER messages; None if they are not answered.
+        ai: How it answers.
         last_activity_at: Time of its last event, or of its creation if it has no events. Orders the list of chats.
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
@@ -71,7 +71,7 @@ class StoredChat:
 
     id: str
     title: str | None
-    responder: str | None
+    ai: ChatAi
     created_at: datetime
     last_activity_at: datetime
     last_seq: int
@@ -177,12 +177,13 @@ class NewChat:
     """A chat to create, with its first members.
 
     Attributes:
+        ai: How it answers; None: the defaults.
         limits: Limits of the creator's additions; None: no limits. Not used without a creator.
     """
 
     id: str
     title: str | None
-    responder: str | None
+    ai: ChatAi | None
     created_at: datetime
     creator_id: str | None = None
     members: tuple[str, ...] = ()
@@ -191,10 +192,11 @@ class NewChat:
 
 @dataclass(frozen=True, slots=True)
 class TurnClaim:
-    """The right to end a turn. A later claim of the turn, with a higher generation, makes this one void."""
+    """The right to write a turn. A later claim of the turn, with a higher generation, makes this one void."""
 
     turn_id: str
     generation: int
+    chat_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,9 @@ class NewMessage:
             the first result.
         member: The user that must be a member of the chat at the commit; None skips the check.
         creates: The chat to create if ``chat_id`` does not exist; None makes an unknown chat an error.
-        ends: The turn that this message answers. The turn ends in the same transaction.
+        default_responder: Answers the message if its chat names no responder; None: such a chat does not answer.
+        replaces: Id of the USER message of which this is a new version, with the same author; None: a new place.
+            ``member`` must be its author. Its unfinished turn ends.
         trace: W3C ``traceparent`` of the request.
     """
 
@@ -257,8 +261,82 @@ class NewMessage:
     created_at: datetime
     member: str | None = None
     creates: NewChat | None = None
-    ends: TurnClaim | None = None
+    default_responder: str | None = None
+    replaces: str | None = None
     trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A new answer to the question of an earlier turn.
+
+    Attributes:
+        turn_id: The earlier turn, or another one that answered the same message.
+        member: As in `NewMessage`.
+        default_responder: As in `NewMessage`.
+        trace: W3C ``traceparent`` of the request.
+    """
+
+    chat_id: str
+    turn_id: str
+    created_at: datetime
+    member: str | None = None
+    default_responder: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """A claimed turn starts: its answer gets its place in the chat."""
+
+    claim: TurnClaim
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """The answer of a claimed turn calls a tool."""
+
+    claim: TurnClaim
+    tool_call_id: str
+    tool_name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """A claimed turn ends."""
+
+    claim: TurnClaim
+    ending: Ending
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StopTurn:
+    """A turn to stop.
+
+    Attributes:
+        member: As in `NewMessage`.
+    """
+
+    chat_id: str
+    turn_id: str
+    at: datetime
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAi:
+    """New settings of a chat.
+
+    Attributes:
+        member: As in `NewMessage`.
+    """
+
+    chat_id: str
+    ai: ChatAi
+    member: str | None = None
 
 
 class MemberAction(StrEnum):
@@ -297,11 +375,31 @@ class Committed:
         event: The stored event.
         created: Whether this call wrote the event; False if an earlier call did.
         turn_queued: Whether this call queued an AI turn.
+        before: Events of the same transaction and chat, ascending, before ``event``.
     """
 
     event: StoredEvent
     created: bool
     turn_queued: bool = False
+    before: tuple[StoredEvent, ...] = ()
+
+    @property
+    def events(self) -> tuple[StoredEvent, ...]:
+        """All events of the transaction, ascending."""
+        return (*self.before, self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What a worker learns when it renews its leases.
+
+    Attributes:
+        lost: Ids of the turns of which the claim is void.
+        stopping: Ids of the turns that have to stop.
+    """
+
+    lost: frozenset[str]
+    stopping: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ Layer: chat. Source: docs/design.md, "Authorization".
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from roomcast.chat.errors import ChatNotFound
+from roomcast.chat.errors import ChatNotFound, MessageNotFound
 from roomcast.chat.model import (
     Caller,
     ChatAccess,
@@ -28,6 +29,8 @@ _EVENTS_PER_QUERY: Final = 50
 MAX_PAGE_BYTES: Final = 1_048_576
 #: Maximum number of members returned per chat.
 MAX_MEMBERS: Final = 1_000
+#: Maximum number of versions returned per message.
+MAX_VERSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class EventsRead:
 
 @dataclass(frozen=True, slots=True)
 class MessagesRead:
-    """Messages ascending by seq, as in the contract's ``MessagePage``, whose ``seq`` is called ``head`` here."""
+    """Messages ascending by place, as in the contract's ``MessagePage``, whose ``seq`` is called ``head`` here."""
 
     epoch: str
     messages: Sequence[StoredMessage]
@@ -64,7 +67,7 @@ def _cut_to_page(messages: Sequence[StoredMessage]) -> Sequence[StoredMessage]:
     """The first messages that fit in `MAX_PAGE_BYTES`, at least one."""
     size = 0
     for index, message in enumerate(messages):
-        size += len(message.content.encode())
+        size += len(message.content.encode()) + (len(json.dumps(message.parts)) if message.parts else 0)
         if size > MAX_PAGE_BYTES and index:
             return messages[:index]
     return messages
@@ -135,13 +138,13 @@ class ChatReader:
     async def messages(
         self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> MessagesRead:
-        """A page of messages. While authentication is off, an unknown chat has no messages.
+        """A page of messages, each in its last version. While authentication is off, an unknown chat has no messages.
 
         Args:
             caller: The origin of the request.
             chat_id: The chat to read.
-            before: Return the newest messages with a smaller seq. Excludes ``after``.
-            after: Return the oldest messages with a greater seq. Without ``before`` and ``after``, the newest messages
+            before: Return the last messages with a smaller place. Excludes ``after``.
+            after: Return the first messages with a greater place. Without ``before`` and ``after``, the last messages
                 are returned.
             limit: Maximum number of messages; a page also ends at `MAX_PAGE_BYTES`.
 
@@ -156,6 +159,19 @@ class ChatReader:
         page = _cut_to_page((found[::-1] if backwards else found)[:limit])
         has_more = len(page) < len(found)
         return MessagesRead(self._store.epoch, page[::-1] if backwards else page, head, has_more)
+
+    async def versions(self, caller: Caller, chat_id: str, message_id: str) -> Sequence[StoredMessage]:
+        """The versions of a message, oldest first: the newest `MAX_VERSIONS`.
+
+        Raises:
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+            MessageNotFound: the chat has no such message.
+        """
+        await self._check_access(caller, chat_id)
+        found = await self._store.versions(chat_id, message_id, MAX_VERSIONS)
+        if not found:
+            raise MessageNotFound(chat_id, message_id)
+        return found
 
     async def members(self, caller: Caller, chat_id: str) -> Sequence[StoredMember]:
         """A chat's members, ascending by user id, at most `MAX_MEMBERS`.

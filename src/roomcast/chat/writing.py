@@ -1,38 +1,33 @@
-"""The use cases that write: send a message, create a chat, add and remove members, store an AI's answer.
+"""The use cases that write: send and edit a message, create a chat, change its members and how it answers.
 
-Each use case is one transaction of the store. After the commit, and before the use case returns, the events are passed
-to the relay and the listener.
-
-A failed write may have been committed, if only its result was lost. The relay finds such events by their outbox marks.
-When the client repeats the write, the listener and the worker are notified too.
+Each use case is one transaction of the store. After the commit, and before the use case returns, the events are
+published (`publishing`). When a client repeats a message of unknown outcome, they are published again.
 
 Layer: chat. Source: docs/design.md, "Events and seq".
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
     Caller,
+    ChangeAi,
+    ChatAi,
     Committed,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewMessage,
     StoredChat,
-    StoredEvent,
-    Turn,
 )
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
-from roomcast.contract.rest import CreateChat, SendMessage
-
-_T = TypeVar("_T")
+from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
+from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class ChatOptions:
     """Options of the writing use cases.
 
     Attributes:
-        default_responder: Name of the responder of new chats; None if their messages are not answered.
+        default_responder: Answers in chats that name no responder; None: such chats do not answer.
         additions: Limits for users that add other users to chats.
         max_uncertain: Maximum number of messages of unknown outcome that are remembered until the client repeats them;
             the oldest is forgotten first.
@@ -51,26 +46,6 @@ class ChatOptions:
     max_uncertain: int = 1_000
 
 
-class EventPublisher(Protocol):
-    """Publishes committed events to the log; `roomcast.chat.relay.Relay` implements it."""
-
-    def offer(self, events: tuple[StoredEvent, ...]) -> None:
-        """Queue just committed events of one chat, ascending by seq. Returns at once and never fails."""
-
-    def request_sweep(self) -> None:
-        """Look for committed events that were not offered. Returns at once and never fails."""
-
-
-class CommitListener(Protocol):
-    """Is notified of every committed event; `roomcast.chat.activity.ActivityNotifier` implements it."""
-
-    def committed(self, event: StoredEvent, actor_id: str | None) -> None:
-        """Process a just committed event and the user that caused it (None for an AI or a service).
-
-        Returns at once and never fails.
-        """
-
-
 class ChatWriter:
     """The use cases that write.
 
@@ -79,7 +54,7 @@ class ChatWriter:
         publisher: Receives every committed event.
         listener: Receives every committed event after the publisher; None if there is no listener.
         wake_worker: Called after the commit of a message that queued an AI turn; must not block.
-        options: Limits, and the responder of new chats.
+        options: Limits, and the default responder.
         clock: Provides the creation times.
     """
 
@@ -94,9 +69,7 @@ class ChatWriter:
         clock: Clock | None = None,
     ) -> None:
         self._store = store
-        self._publisher = publisher
-        self._listener = listener
-        self._wake_worker = wake_worker
+        self._publishing = Publishing(publisher, listener, wake_worker)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
@@ -108,6 +81,7 @@ class ChatWriter:
         Raises:
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
             ChatNotFound: the chat does not exist or is hidden from the caller.
+            AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
             StoreUnavailable: the message may or may not have been written; repeat it with the same ``client_msg_id``.
         """
         if command.role == "AI" and not caller.unrestricted:
@@ -125,34 +99,56 @@ class ChatWriter:
                 client_msg_id=command.client_msg_id,
                 created_at=now,
                 member=caller.restricted_user_id,
-                creates=NewChat(command.chat_id, None, self._options.default_responder, now)
-                if caller.trusted
-                else None,
+                creates=NewChat(command.chat_id, None, None, now) if caller.trusted else None,
+                default_responder=self._options.default_responder,
                 trace=trace,
             )
         )
 
-    async def answer(self, turn: Turn, content: str) -> None:
-        """Write an AI's answer and end its turn, in one transaction.
-
-        The idempotency key is derived from the turn, so that a turn has one answer however often it is claimed.
+    async def edit(
+        self, caller: Caller, chat_id: str, message_id: str, command: EditMessage, trace: str | None = None
+    ) -> Committed:
+        """Write a new version of a USER message, which is answered anew. Only its author may do this.
 
         Raises:
-            TurnLost: the turn was claimed again; nothing was written.
-            StoreUnavailable: the answer may or may not have been written; retry.
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+            MessageNotFound: the chat has no such message.
+            NotAllowed: the message is not a USER message, or has another author.
+            AnswerActive: as for `send`.
+            StoreUnavailable: as for `send`.
         """
-        await self._append(
+        return await self._append(
             NewMessage(
                 id=new_id(),
-                chat_id=turn.chat_id,
-                role="AI",
-                content=content,
-                user_id=None,
-                client_msg_id=f"turn:{turn.claim.turn_id}",
+                chat_id=chat_id,
+                role="USER",
+                content=command.content,
+                user_id=caller.user_id,
+                client_msg_id=command.client_msg_id,
                 created_at=self._clock.now(),
-                ends=turn.claim,
+                member=caller.restricted_user_id,
+                default_responder=self._options.default_responder,
+                replaces=message_id,
+                trace=trace,
             )
         )
+
+    async def change_ai(self, caller: Caller, chat_id: str, settings: AiSettings) -> StoredChat:
+        """Change how a chat answers, which every member may do, and return the chat.
+
+        Raises:
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+            StoreUnavailable: the change may or may not have been made; retry.
+        """
+        change = ChangeAi(chat_id, _to_chat_ai(settings), caller.restricted_user_id)
+        try:
+            await self._store.change_ai(change)
+        except NotAMember:
+            raise ChatNotFound(chat_id) from None
+        chat = await self._store.chat(chat_id)
+        if chat is None:
+            raise ChatNotFound(chat_id)
+        return chat
 
     async def create_chat(self, caller: Caller, command: CreateChat) -> StoredChat:
         """Create a chat. With authentication on, a user that creates a chat is its first member.
@@ -168,15 +164,15 @@ class ChatWriter:
         new = NewChat(
             id=new_id() if command.id is None else command.id,
             title=command.title,
-            responder=self._options.default_responder,
+            ai=None if command.ai is None else _to_chat_ai(command.ai),
             created_at=self._clock.now(),
             creator_id=caller.restricted_user_id,
             members=tuple(command.members),
             limits=self._options.additions,
         )
-        chat, events = await self._commit(self._store.create_chat(new))
+        chat, events = await self._publishing.commit(self._store.create_chat(new))
         if events:
-            self._publish(events, caller.restricted_user_id)
+            self._publishing.publish(events, caller.restricted_user_id)
         return chat
 
     async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
@@ -197,48 +193,46 @@ class ChatWriter:
             limits=self._options.additions,
         )
         try:
-            committed = await self._commit(self._store.change_member(change))
+            committed = await self._publishing.commit(self._store.change_member(change))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         if committed is None:
             return False
-        self._publish((committed.event,), caller.restricted_user_id)
+        self._publishing.publish((committed.event,), caller.restricted_user_id)
         return True
 
     async def _append(self, new: NewMessage) -> Committed:
         key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
-            committed = await self._commit(self._store.append_message(new), key)
+            committed = await self._publishing.commit(self._store.append_message(new))
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
-        # An earlier attempt may have failed after the commit, before the listener and the worker were notified.
-        was_uncertain = key is not None and self._uncertain.pop(key, False)
-        if committed.created or was_uncertain:
-            self._publish((committed.event,), new.user_id)
-        if committed.turn_queued or was_uncertain:
-            self._wake_worker()
-        return committed
-
-    async def _commit(self, write: Awaitable[_T], key: tuple[str, str] | None = None) -> _T:
-        """Await a write of the store. If its outcome is unknown, request a sweep and remember ``key``."""
-        try:
-            return await write
         except StoreBusy:
             raise
         except StoreUnavailable:
-            # The connection may have failed after the commit.
-            self._publisher.request_sweep()
             if key is not None:
                 self._remember_uncertain(key)
             raise
+        # An earlier attempt may have failed after the commit, before the listener and the worker were notified.
+        was_uncertain = key is not None and self._uncertain.pop(key, False)
+        if committed.created or was_uncertain:
+            self._publishing.publish(committed.events, new.user_id)
+        if committed.turn_queued or was_uncertain:
+            self._publishing.wake_worker()
+        return committed
 
     def _remember_uncertain(self, key: tuple[str, str]) -> None:
         self._uncertain[key] = True
         if len(self._uncertain) > self._options.max_uncertain:
             del self._uncertain[next(iter(self._uncertain))]
 
-    def _publish(self, events: tuple[StoredEvent, ...], actor_id: str | None) -> None:
-        self._publisher.offer(events)
-        if self._listener is not None:
-            for event in events:
-                self._listener.committed(event, actor_id)
+
+def _to_chat_ai(settings: AiSettings) -> ChatAi:
+    return ChatAi(
+        answers=settings.answers,
+        when_active=settings.when_active,
+        responder=settings.responder,
+        model=settings.model,
+        system_prompt=settings.system_prompt,
+        token_budget=settings.token_budget,
+    )

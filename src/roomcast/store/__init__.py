@@ -12,6 +12,8 @@ May import: chat, contract.
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |
 | ``batch`` | the rules of the domain, applied to the commands of a batch |
+| ``recording`` | collects the chats, events and messages that a batch adds |
+| ``turn_rules`` | the rules for AI turns in a batch |
 | ``statements`` | the port through which a batch reads and writes its rows; its SQLite implementation |
 | ``pipelined`` | the PostgreSQL implementation of that port, with two round trips per batch |
 | ``database`` | threads, connections, timeouts, retries, translation of errors |

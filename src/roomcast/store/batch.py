@@ -10,33 +10,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from operator import itemgetter
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.encoding import encode_member_change, encode_message
-from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
-from roomcast.chat.ids import new_id
+from roomcast.chat.errors import ChatError, ChatExists, ChatNotFound, NotAMember
 from roomcast.chat.model import (
+    CallTool,
+    ChangeAi,
+    ChatAi,
     Committed,
+    EndTurn,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewMessage,
+    NewVersion,
+    StartTurn,
+    StopTurn,
     StoredChat,
     StoredEvent,
     StoredMessage,
+    StoredTurn,
 )
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import from_ms, to_ms
-from roomcast.store.statements import Changes, LoadedRows, RowKeys, Statements
-from roomcast.store.tables import chats, events, messages, outbox, turns
-
-_LARGEST_STEP: Final = timedelta(days=1)
+from roomcast.store.recording import Recorder
+from roomcast.store.rows import to_ms
+from roomcast.store.statements import Changes, LoadedRows, RowKeys, Statements, TurnKeys
+from roomcast.store.tables import turns
+from roomcast.store.turn_rules import TurnRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,19 @@ class CustomWrite:
     durable: bool = True
 
 
-Command = NewMessage | NewChat | NewMemberChange | MarkPublished | CustomWrite
+Command = (
+    NewMessage
+    | NewChat
+    | NewMemberChange
+    | NewVersion
+    | StartTurn
+    | CallTool
+    | EndTurn
+    | StopTurn
+    | ChangeAi
+    | MarkPublished
+    | CustomWrite
+)
 
 
 def is_durable(command: Command) -> bool:
@@ -113,22 +131,28 @@ class _Batch:
     """The loaded rows, and the changes that the commands make to them."""
 
     def __init__(self, loaded: LoadedRows, lineage: Lineage) -> None:
-        self._epoch_id = lineage.current_id
-        self._epoch = lineage.current
-        self._inserts: dict[Table, list[dict[str, Any]]] = {
-            table: [] for table in (chats, events, messages, outbox, turns)
-        }
-        self._updated_chats: dict[str, StoredChat] = {}
+        self._recorder = Recorder(loaded.chats, loaded.newest_activity_ms, lineage)
+        self._turns = TurnRules(self._recorder, loaded.turns, loaded.questions)
         self._member_changes: dict[tuple[str, str], datetime | None] = {}
-        self._ended_turns: list[str] = []
         self._published: dict[str, int] = {}
         self._charged: dict[tuple[str, str], int] = {}
+        self._ai: dict[str, ChatAi] = {}
         self._chats = loaded.chats
         self._sent = loaded.sent
         self._members = loaded.members
-        self._claims = loaded.claims
         self._additions = loaded.additions
-        self._newest_activity = from_ms(loaded.newest_activity_ms)
+        self._rules: Mapping[type, Callable[[Any], Any]] = {
+            NewMessage: self._append_message,
+            NewChat: self._create_chat,
+            NewMemberChange: self._change_member,
+            NewVersion: self._add_version,
+            StartTurn: self._turns.start,
+            CallTool: self._turns.call_tool,
+            EndTurn: self._turns.end,
+            StopTurn: self._stop_turn,
+            ChangeAi: self._change_ai,
+            MarkPublished: self._mark_published,
+        }
 
     def apply(self, command: Command) -> Any:
         """Check one command and record its changes.
@@ -136,35 +160,24 @@ class _Batch:
         Raises:
             ChatError: the command is rejected; nothing was recorded.
         """
-        match command:
-            case NewMessage():
-                return self._append_message(command)
-            case NewChat():
-                return self._create_chat(command)
-            case NewMemberChange():
-                return self._change_member(command)
-            case MarkPublished():
-                for chat_id, seq in command.up_to.items():
-                    self._published[chat_id] = max(seq, self._published.get(chat_id, 0))
-                return None
-            case CustomWrite():
-                return None
+        rule = self._rules.get(type(command))
+        return None if rule is None else rule(command)
 
     def changes(self) -> Changes:
         """All recorded changes."""
-        # Sorted by id, so that two processes that create the same chats cannot deadlock.
-        self._inserts[chats].sort(key=itemgetter("id"))
-        created = {row["id"] for row in self._inserts[chats]}
-        for row in self._inserts[chats]:
-            chat = self._chats[row["id"]]
-            row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
+        inserts = dict(self._recorder.inserts())
+        if queued := self._turns.queued:
+            # After the messages, which they refer to.
+            inserts[turns] = [row.insert() for row in queued.values()]
         return Changes(
-            updated_chats=[chat for chat in self._updated_chats.values() if chat.id not in created],
-            inserts={table: rows for table, rows in self._inserts.items() if rows},
+            updated_chats=list(self._recorder.updated_chats.values()),
+            inserts=inserts,
             memberships=self._member_changes,
-            ended_turns=self._ended_turns,
             published=sorted(self._published.items()),
             additions=self._charged,
+            changed_turns=list(self._turns.changed.values()),
+            changed_messages=self._recorder.changed_messages,
+            ai=self._ai,
         )
 
     def _append_message(self, new: NewMessage) -> Committed:
@@ -175,55 +188,60 @@ class _Batch:
         if chat is None and new.creates is None:
             raise ChatNotFound(new.chat_id)
         self._check_member(new.chat_id, new.member)
-        if new.ends is not None and self._claims.get(new.ends.turn_id) != new.ends:
-            raise TurnLost(new.ends.turn_id, new.ends.generation)
+        ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
+        earlier = self._turns.replaced(new)
+        responder = self._turns.responder(ai, new)
         if chat is None and new.creates is not None:
-            chat = self._add_chat(new.creates)
-        if chat is None:
-            raise ChatNotFound(new.chat_id)
+            chat = self._recorder.add_chat(new.creates)
+        before = self._turns.make_room(new, earlier, asks=responder is not None)
 
+        seq = self._recorder.next_seq(new.chat_id)
+        turn = None if responder is None else self._turns.next_turn(new.id, earlier)
         message = StoredMessage(
             id=new.id,
             chat_id=new.chat_id,
-            epoch=self._epoch,
-            seq=chat.last_seq + 1,
+            epoch=self._recorder.epoch,
+            seq=seq,
             role=new.role,
             content=new.content,
-            user_id=new.user_id,
+            user_id=new.user_id if earlier is None else earlier.user_id,
             client_msg_id=new.client_msg_id,
             created_at=new.created_at,
+            place=seq if earlier is None else earlier.place,
+            version=1 if earlier is None else earlier.version + 1,
+            turn=turn,
         )
-        payload = encode_message(message)
-        event = self._add_event(chat, EventType.MESSAGE_CREATED, payload, new.created_at, new.trace)
-        self._inserts[messages].append(
-            {
-                "id": new.id,
-                "chat_id": new.chat_id,
-                "seq": message.seq,
-                "epoch_id": self._epoch_id,
-                "role": new.role,
-                "content": new.content,
-                "user_id": new.user_id,
-                "client_msg_id": new.client_msg_id,
-                "status": "sent",
-                "created_at": to_ms(new.created_at),
-            }
+        event = self._recorder.add_event(
+            new.chat_id, EventType.MESSAGE_CREATED, encode_message(message), new.created_at, new.trace
         )
+        self._recorder.add_message(message)
         if new.client_msg_id is not None:
             self._sent[new.chat_id, new.client_msg_id] = event
-        if new.ends is not None:
-            self._ended_turns.append(new.ends.turn_id)
-            del self._claims[new.ends.turn_id]
-        queues_turn = new.role == "USER" and chat.responder is not None
-        if queues_turn:
-            self._add_turn(message, str(chat.responder), event.created_at)
-        return Committed(event, created=True, turn_queued=queues_turn)
+        self._turns.ask(message, responder, event)
+        return Committed(event, created=True, turn_queued=responder is not None, before=tuple(before))
+
+    def _add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
+        self._check_chat(new.chat_id, new.member)
+        return self._turns.regenerate(new)
+
+    def _stop_turn(self, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
+        self._check_chat(stop.chat_id, stop.member)
+        return self._turns.stop(stop)
+
+    def _mark_published(self, command: MarkPublished) -> None:
+        for chat_id, seq in command.up_to.items():
+            self._published[chat_id] = max(seq, self._published.get(chat_id, 0))
+
+    def _change_ai(self, change: ChangeAi) -> None:
+        chat = self._check_chat(change.chat_id, change.member)
+        self._chats[chat.id] = replace(chat, ai=change.ai)
+        self._ai[chat.id] = change.ai
 
     def _create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         if new.id in self._chats:
             raise ChatExists(new.id)
         self._charge(new.creator_id, new.members, new.limits, new.created_at)
-        self._add_chat(new)
+        self._recorder.add_chat(new)
         creator = () if new.creator_id is None else (new.creator_id,)
         added = tuple(
             self._add_member_event(new.id, user_id, MemberAction.ADD, new.creator_id, new.created_at, None)
@@ -232,9 +250,7 @@ class _Batch:
         return self._chats[new.id], added
 
     def _change_member(self, change: NewMemberChange) -> Committed | None:
-        if change.chat_id not in self._chats:
-            raise ChatNotFound(change.chat_id)
-        self._check_member(change.chat_id, change.member)
+        self._check_chat(change.chat_id, change.member)
         is_member = (change.chat_id, change.user_id) in self._members
         if is_member == (change.action is MemberAction.ADD):
             return None
@@ -244,6 +260,13 @@ class _Batch:
             change.chat_id, change.user_id, change.action, change.actor_id, change.created_at, change.trace
         )
         return Committed(event, created=True)
+
+    def _check_chat(self, chat_id: str, user_id: str | None) -> StoredChat:
+        chat = self._chats.get(chat_id)
+        if chat is None:
+            raise ChatNotFound(chat_id)
+        self._check_member(chat_id, user_id)
+        return chat
 
     def _check_member(self, chat_id: str, user_id: str | None) -> None:
         if user_id is not None and (chat_id, user_id) not in self._members:
@@ -261,69 +284,16 @@ class _Batch:
         for user_id, state in limits.charge(full_at, others, to_ms(at)).items():
             self._additions[keys[user_id]] = self._charged[keys[user_id]] = state
 
-    def _add_chat(self, new: NewChat) -> StoredChat:
-        chat = StoredChat(new.id, new.title, new.responder, new.created_at, self._in_order(new.created_at), 0)
-        self._chats[chat.id] = chat
-        self._inserts[chats].append(
-            {"id": chat.id, "title": chat.title, "responder": chat.responder, "created_at": to_ms(chat.created_at)}
-        )
-        return chat
-
-    def _in_order(self, at: datetime) -> datetime:
-        """A time that is not before any activity of earlier batches, since chats and turns are ordered by it.
-
-        The clock may have been set back, and the clocks of several processes differ. An activity of more than
-        `_LARGEST_STEP` ahead is that of a clock which was wrong: the other chats keep their true times.
-        """
-        ahead = self._newest_activity - at
-        return self._newest_activity + timedelta(milliseconds=1) if timedelta() < ahead <= _LARGEST_STEP else at
-
-    def _add_event(
-        self, chat: StoredChat, event_type: EventType, payload: bytes, at: datetime, trace: str | None
-    ) -> StoredEvent:
-        seq = chat.last_seq + 1
-        at = max(self._in_order(at), chat.last_activity_at)
-        updated = replace(chat, last_seq=seq, last_activity_at=at)
-        self._chats[chat.id] = self._updated_chats[chat.id] = updated
-        self._inserts[events].append(
-            {
-                "chat_id": chat.id,
-                "seq": seq,
-                "epoch_id": self._epoch_id,
-                "type": event_type.value,
-                "payload": payload,
-                "trace": trace,
-                "created_at": to_ms(at),
-            }
-        )
-        self._inserts[outbox].append({"chat_id": chat.id, "seq": seq})
-        return StoredEvent(chat.id, seq, self._epoch, event_type, payload, at, trace)
-
     def _add_member_event(
         self, chat_id: str, user_id: str, action: MemberAction, actor_id: str | None, at: datetime, trace: str | None
     ) -> StoredEvent:
-        chat = self._chats[chat_id]
-        payload = encode_member_change(chat_id, self._epoch, chat.last_seq + 1, user_id, actor_id, at)
+        seq, epoch = self._recorder.next_seq(chat_id), self._recorder.epoch
+        payload = encode_member_change(chat_id, epoch, seq, user_id, actor_id, at)
         adds = action is MemberAction.ADD
         self._member_changes[chat_id, user_id] = at if adds else None
         (self._members.add if adds else self._members.discard)((chat_id, user_id))
         event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
-        return self._add_event(chat, event_type, payload, at, trace)
-
-    def _add_turn(self, message: StoredMessage, responder: str, at: datetime) -> None:
-        self._inserts[turns].append(
-            {
-                "id": new_id(),
-                "chat_id": message.chat_id,
-                "message_id": message.id,
-                "seq": message.seq,
-                "responder": responder,
-                "status": "pending",
-                "generation": 0,
-                "lease_until": 0,
-                "created_at": to_ms(at),
-            }
-        )
+        return self._recorder.add_event(chat_id, event_type, payload, at, trace)
 
 
 def _row_keys(commands: Iterable[Command]) -> RowKeys:
@@ -331,24 +301,42 @@ def _row_keys(commands: Iterable[Command]) -> RowKeys:
     chat_ids: set[str] = set()
     message_keys: set[tuple[str, str]] = set()
     memberships: set[tuple[str, str]] = set()
-    turn_ids: set[str] = set()
     additions: set[tuple[str, str]] = set()
+    turn_keys = TurnKeys()
     for command in commands:
         additions.update(_addition_keys(command))
-        if isinstance(command, NewChat):
-            chat_ids.add(command.id)
-        elif isinstance(command, (NewMessage, NewMemberChange)):
-            chat_ids.add(command.chat_id)
-            if command.member is not None:
-                memberships.add((command.chat_id, command.member))
+        _add_turn_keys(turn_keys, command)
+        match command:
+            case NewChat():
+                chat_ids.add(command.id)
+            case NewMessage() | NewMemberChange() | NewVersion() | StopTurn() | ChangeAi():
+                chat_ids.add(command.chat_id)
+                if command.member is not None:
+                    memberships.add((command.chat_id, command.member))
+            case StartTurn() | CallTool() | EndTurn():
+                chat_ids.add(command.claim.chat_id)
         if isinstance(command, NewMemberChange):
             memberships.add((command.chat_id, command.user_id))
-        if isinstance(command, NewMessage):
-            if command.client_msg_id is not None:
-                message_keys.add((command.chat_id, command.client_msg_id))
-            if command.ends is not None:
-                turn_ids.add(command.ends.turn_id)
-    return RowKeys(sorted(chat_ids), sorted(message_keys), sorted(memberships), sorted(turn_ids), sorted(additions))
+        if isinstance(command, NewMessage) and command.client_msg_id is not None:
+            message_keys.add((command.chat_id, command.client_msg_id))
+    return RowKeys(sorted(chat_ids), sorted(message_keys), sorted(memberships), sorted(additions), turn_keys)
+
+
+def _add_turn_keys(keys: TurnKeys, command: Command) -> None:
+    match command:
+        case NewMessage(role="USER"):
+            keys.asked.add(command.chat_id)
+            if command.replaces is not None:
+                keys.replaced.add(command.replaces)
+        case NewVersion():
+            keys.asked.add(command.chat_id)
+            keys.regenerated.add(command.turn_id)
+        case StopTurn():
+            keys.ids.add(command.turn_id)
+        case StartTurn() | CallTool() | EndTurn():
+            keys.ids.add(command.claim.turn_id)
+        case ChangeAi():
+            keys.changing.add(command.chat_id)
 
 
 def _addition_keys(command: Command) -> Iterable[tuple[str, str]]:

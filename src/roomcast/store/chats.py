@@ -20,7 +20,7 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.cursor import Cursor
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
-from roomcast.store.tables import chats, epochs, events, members, messages, outbox
+from roomcast.store.tables import chats, epochs, events, members, messages, outbox, turns
 from roomcast.store.writer import Writer
 
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
@@ -66,15 +66,15 @@ def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...
     )
 
 
-def _with_head(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+def _with_head(page: Select[*tuple[Any, ...]], order: str = "seq") -> Select[*tuple[Any, ...]]:
     """Add the chat's head and the newest epoch to each row of a page, in one statement and thus from one snapshot.
 
-    The rows are in ascending order of seq. There is always at least one row: its seq is NULL if the page is empty, and
-    its head is NULL if the chat does not exist.
+    The rows are in ascending order of the column ``order``. There is always at least one row: its seq is NULL if the
+    page is empty, and its head is NULL if the chat does not exist.
     """
     chat = select(_HEAD.scalar_subquery().label("head"), _NEWEST_EPOCH).subquery("chat")
     rows = page.subquery("page")
-    return select(chat, rows).select_from(chat.outerjoin(rows, true())).order_by(rows.c.seq)
+    return select(chat, rows).select_from(chat.outerjoin(rows, true())).order_by(rows.c[order])
 
 
 _EVENTS_AFTER: Final = _with_head(
@@ -85,6 +85,31 @@ _EVENTS_AFTER: Final = _with_head(
 )
 _RECENT_EVENTS: Final = _with_head(
     select(events).where(events.c.chat_id == bindparam("chat")).order_by(events.c.seq.desc()).limit(bindparam("count"))
+)
+_turn = turns.alias("turn")
+#: Messages with their turns.
+MESSAGES: Final = select(
+    messages,
+    *(
+        _turn.c[name].label(f"turn_{name}")
+        for name in ("question_id", "status", "reason", "generation", "last", "place", "version")
+    ),
+).outerjoin(_turn, _turn.c.id == messages.c.turn_id)
+_later = messages.alias("later")
+#: The last version of each message of a chat.
+LAST_VERSIONS: Final = MESSAGES.where(
+    messages.c.chat_id == bindparam("chat"),
+    messages.c.version
+    == select(func.max(_later.c.version))
+    .where(_later.c.chat_id == messages.c.chat_id, _later.c.place == messages.c.place)
+    .scalar_subquery(),
+)
+_asked = messages.alias("asked")
+_VERSIONS: Final = (
+    MESSAGES.join(_asked, (_asked.c.chat_id == messages.c.chat_id) & (_asked.c.place == messages.c.place))
+    .where(_asked.c.id == bindparam("message"), _asked.c.chat_id == bindparam("chat"))
+    .order_by(messages.c.version.desc())
+    .limit(bindparam("count"))
 )
 
 
@@ -142,15 +167,26 @@ class SqlChatStore(Writer):
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> tuple[Sequence[StoredMessage], int]:
         """See the port."""
-        query = select(messages).where(messages.c.chat_id == bindparam("chat")).limit(limit)
+        query = LAST_VERSIONS.limit(limit)
         if after is not None:
-            query = query.where(messages.c.seq > after).order_by(messages.c.seq)
+            query = query.where(messages.c.place > after).order_by(messages.c.place)
         else:
-            query = query.order_by(messages.c.seq.desc())
+            query = query.order_by(messages.c.place.desc())
             if before is not None:
-                query = query.where(messages.c.seq < before)
-        rows, head = await self._page(_with_head(query), {"chat": chat_id})
+                query = query.where(messages.c.place < before)
+        rows, head = await self._page(_with_head(query, "place"), {"chat": chat_id})
         return [to_message(row, self._database.lineage.epochs) for row in rows], head
+
+    async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
+        """See the port."""
+        query = MESSAGES.where(messages.c.id == message_id, messages.c.chat_id == chat_id)
+        found = await self._messages(query, {})
+        return found[0] if found else None
+
+    async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
+        """See the port."""
+        found = await self._messages(_VERSIONS, {"chat": chat_id, "message": message_id, "count": limit})
+        return found[::-1]
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """See the port."""
@@ -180,6 +216,13 @@ class SqlChatStore(Writer):
         rows = await self._database.fetch(_with_last_message(page))
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_listed_chat(row, self._database.lineage.epochs) for row in rows]
+
+    async def _messages(
+        self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    ) -> Sequence[StoredMessage]:
+        rows = await self._database.fetch(query, parameters)
+        await self._database.load_missing_epochs([row.epoch_id for row in rows])
+        return [to_message(row, self._database.lineage.epochs) for row in rows]
 
     async def _page(
         self, query: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]

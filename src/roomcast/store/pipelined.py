@@ -1,5 +1,7 @@
 """Reads and writes the rows of a batch on PostgreSQL, in two round trips whatever the size of the batch.
 
+Commands that concern turns need a few more; plain messages do not.
+
 The first round trip locks and reads, the second writes and commits. Each is a pipeline of statements whose parameters
 are whole columns, passed as arrays. So a chat's row is locked for little more than one round trip and one sync to the
 disk. The texts of the statements do not depend on the number of rows, so each statement is prepared once.
@@ -21,24 +23,29 @@ from sqlalchemy import Column, Connection, String, Table, Text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
-from roomcast.chat.model import TurnClaim
 from roomcast.store import tables
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
-from roomcast.store.statements import Changes, LoadedRows, RowKeys, added_members, addition_rows
+from roomcast.store.statements import (
+    Changes,
+    LoadedRows,
+    RowKeys,
+    added_members,
+    addition_rows,
+    load_turns,
+    write_turns,
+)
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
 # "Explicit Locking": all processes lock in the order of the ids, so they cannot deadlock. The statements after this
 # one use a later snapshot, which contains the commits of the previous holder of the locks (READ COMMITTED).
 # The columns are named, since a prepared ``SELECT *`` fails once a newer version of roomcast has added a column.
 _CHATS: Final = """
-    SELECT id, title, responder, created_at, last_activity_at, last_seq
+    SELECT id, title, answers, when_active, responder, model, system_prompt, token_budget,
+        created_at, last_activity_at, last_seq
     FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 _NEWEST_ACTIVITY: Final = "SELECT max(last_activity_at) AS at FROM chats"
-_TURNS: Final = (
-    "SELECT id, generation FROM turns WHERE id = ANY(%s) AND status = 'running' ORDER BY id FOR NO KEY UPDATE"
-)
 _SENT: Final = """
     SELECT e.chat_id, e.seq, e.epoch_id, e.type, e.payload, e.trace, e.created_at, m.client_msg_id
     FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, key)
@@ -69,7 +76,6 @@ _DELETE_MEMBERS: Final = """
     DELETE FROM members USING unnest(%s::text[], %s::text[]) AS gone (chat_id, user_id)
     WHERE members.chat_id = gone.chat_id AND members.user_id = gone.user_id
 """
-_END_TURNS: Final = "UPDATE turns SET status = 'done' WHERE id = ANY(%s)"
 _DELETE_MARKS: Final = """
     DELETE FROM outbox USING unnest(%s::text[], %s::bigint[]) AS done (chat_id, seq)
     WHERE outbox.chat_id = done.chat_id AND outbox.seq <= done.seq
@@ -92,7 +98,6 @@ class PipelinedStatements:
                 epochs = _send(raw, _EPOCHS)
                 chats = _send(raw, _CHATS, keys.chat_ids)
                 newest = _send(raw, _NEWEST_ACTIVITY)
-                claims = _send(raw, _TURNS, keys.turn_ids) if keys.turn_ids else None
                 sent = _send(raw, _SENT, *_columns(keys.message_keys)) if keys.message_keys else None
                 members = _send(raw, _MEMBERS, *_columns(keys.memberships)) if keys.memberships else None
                 additions = None
@@ -100,17 +105,19 @@ class PipelinedStatements:
                     _send(raw, _LOCK_ACTORS, sorted({actor for actor, _ in keys.additions}))
                     additions = _send(raw, _ADDITIONS, *_columns(keys.additions))
             lineage.update_from_write({row.id: row.epoch for row in epochs})
-            return LoadedRows(
-                chats={row.id: to_chat(row) for row in chats},
-                sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
-                members={(row.chat_id, row.user_id) for row in members or ()},
-                claims={row.id: TurnClaim(row.id, row.generation) for row in claims or ()},
-                additions={(row.actor_id, row.user_id): row.full_at for row in additions or ()},
-                newest_activity_ms=next(newest).at or 0,
-            )
+            found = {row.id: to_chat(row) for row in chats}
+        return LoadedRows(
+            chats=found,
+            sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
+            members={(row.chat_id, row.user_id) for row in members or ()},
+            additions={(row.actor_id, row.user_id): row.full_at for row in additions or ()},
+            newest_activity_ms=next(newest).at or 0,
+            **load_turns(connection, keys.turns, found, lineage),
+        )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """See `Statements`."""
+        write_turns(connection, changes)
         # If the connection is lost during the commit, the outcome is unknown, so there is no retry.
         with _wrap_errors(connection, retryable=not last):
             raw = _driver_connection(connection)
@@ -134,8 +141,6 @@ def _write_statements(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence
     if changes.additions:
         insert, columns = _insert(tables.additions, addition_rows(changes))
         yield insert + " ON CONFLICT (actor_id, user_id) DO UPDATE SET full_at = excluded.full_at", columns
-    if changes.ended_turns:
-        yield _END_TURNS, [changes.ended_turns]
     if changes.published:
         yield _DELETE_MARKS, _columns(changes.published)
 

@@ -5,6 +5,7 @@ Layer: store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from roomcast.chat.model import StoredChat, StoredEvent, StoredMessage
-from roomcast.contract.events import LastMessage
+from roomcast.chat.model import ChatAi, StoredChat, StoredEvent, StoredMessage, StoredTurn
+from roomcast.contract.events import LastMessage, TurnReason, TurnStatus
 
 #: A row whose columns depend on the statement.
 AnyRow = Row[*tuple[Any, ...]]
@@ -32,12 +33,29 @@ def from_ms(milliseconds: int) -> datetime:
     return _START + milliseconds * _MILLISECOND
 
 
+def to_ai(row: AnyRow) -> ChatAi:
+    """Convert the settings in a row of ``chats``."""
+    return ChatAi(row.answers, row.when_active, row.responder, row.model, row.system_prompt, row.token_budget)
+
+
+def ai_columns(ai: ChatAi) -> dict[str, Any]:
+    """The settings as columns of ``chats``."""
+    return {
+        "answers": ai.answers,
+        "when_active": ai.when_active,
+        "responder": ai.responder,
+        "model": ai.model,
+        "system_prompt": ai.system_prompt,
+        "token_budget": ai.token_budget,
+    }
+
+
 def to_chat(row: AnyRow) -> StoredChat:
     """Convert a row of ``chats``."""
     return StoredChat(
         id=row.id,
         title=row.title,
-        responder=row.responder,
+        ai=to_ai(row),
         created_at=from_ms(row.created_at),
         last_activity_at=from_ms(row.last_activity_at),
         last_seq=row.last_seq,
@@ -70,8 +88,26 @@ def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:
     )
 
 
+def to_turn(row: AnyRow, turn_id: str, prefix: str = "") -> StoredTurn:
+    """Convert a row with the columns of ``turns``, whose names begin with ``prefix``."""
+    question_id, status, reason, generation, last, place, version = (
+        getattr(row, prefix + name)
+        for name in ("question_id", "status", "reason", "generation", "last", "place", "version")
+    )
+    return StoredTurn(
+        turn_id,
+        question_id,
+        TurnStatus(status),
+        None if reason is None else TurnReason(reason),
+        generation,
+        last,
+        place,
+        version,
+    )
+
+
 def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
-    """Convert a row of ``messages``; ``epochs`` as in `to_event`."""
+    """Convert a row of `chats.MESSAGES`; ``epochs`` as in `to_event`."""
     return StoredMessage(
         id=row.id,
         chat_id=row.chat_id,
@@ -82,4 +118,8 @@ def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
         user_id=row.user_id,
         client_msg_id=row.client_msg_id,
         created_at=from_ms(row.created_at),
+        place=row.place,
+        version=row.version,
+        turn=None if row.turn_status is None else to_turn(row, row.turn_id, "turn_"),
+        parts=None if row.parts is None else tuple(json.loads(row.parts)),
     )

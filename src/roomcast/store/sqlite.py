@@ -26,6 +26,7 @@ from roomcast.store.lineage import begin_epoch
 from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.statements import PlainStatements, Statements
 from roomcast.store.tables import turns
+from roomcast.store.turn_rules import ACTIVE
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class SqliteBackend:
         """See `Backend`. Each start begins an epoch (docs/decisions/0001) and ends all leases."""
         begin_epoch(connection)
         # No other process has the database open, so the workers that held leases have ended.
-        connection.execute(update(turns).where(turns.c.status == "running").values(lease_until=0))
+        connection.execute(update(turns).where(turns.c.status.in_(ACTIVE)).values(lease_until=0))
 
     def is_retryable(self, _error: DBAPIError, /) -> bool:
         """See `Backend`. No other process writes, so a retry would fail in the same way."""

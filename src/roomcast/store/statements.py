@@ -9,18 +9,38 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
-from sqlalchemy import Connection, String, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
-from roomcast.chat.model import StoredChat, StoredEvent, TurnClaim
+from roomcast.chat.model import ChatAi, StoredChat, StoredEvent
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import to_chat, to_event, to_ms
+from roomcast.store.rows import AnyRow, ai_columns, from_ms, to_chat, to_event, to_ms, to_turn
 from roomcast.store.tables import additions, chats, events, members, messages, outbox, turns
+from roomcast.store.turn_rules import ACTIVE, Question, TurnRow
 
 #: A chat and a user, a chat and a ``client_msg_id``, or two users.
 Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnKeys:
+    """The keys of the turns that a batch must read.
+
+    Attributes:
+        ids: Turns.
+        regenerated: Turns whose messages are answered again.
+        replaced: Messages that get a new version.
+        asked: Chats in which a message may ask for an answer.
+        changing: Chats whose settings change.
+    """
+
+    ids: set[str] = field(default_factory=set)
+    regenerated: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    changing: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +50,8 @@ class RowKeys:
     chat_ids: Sequence[str]
     message_keys: Sequence[Pair]
     memberships: Sequence[Pair]
-    turn_ids: Sequence[str]
     additions: Sequence[Pair]
+    turns: TurnKeys
 
     def __bool__(self) -> bool:
         return bool(self.chat_ids)
@@ -45,7 +65,8 @@ class LoadedRows:
         chats: Chats by id.
         sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
         members: Existing memberships, as pairs of chat and user.
-        claims: Valid claims on running turns, by turn id.
+        turns: See `turn_rules.TurnRules`.
+        questions: See `turn_rules.TurnRules`.
         additions: States of the allowances for additions, by actor and added user.
         newest_activity_ms: The latest activity in any chat, in Unix milliseconds; 0 if there is no chat.
     """
@@ -53,7 +74,8 @@ class LoadedRows:
     chats: dict[str, StoredChat] = field(default_factory=dict)
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
     members: set[Pair] = field(default_factory=set)
-    claims: dict[str, TurnClaim] = field(default_factory=dict)
+    turns: Mapping[str, TurnRow] = field(default_factory=dict)
+    questions: Mapping[str, Question] = field(default_factory=dict)
     additions: dict[Pair, int] = field(default_factory=dict)
     newest_activity_ms: int = 0
 
@@ -65,17 +87,21 @@ class Changes(NamedTuple):
         updated_chats: Chats with a new head.
         inserts: New rows by table; all rows of a table have the same columns.
         memberships: By chat and user, the time at which the user is added; None removes the user.
-        ended_turns: Ids of turns that are done.
         published: Pairs of chat id and the seq up to which outbox marks are deleted.
         additions: New states of the allowances for additions, by actor and added user.
+        changed_turns: Turns with a new state.
+        changed_messages: New values of columns of stored messages, by id.
+        ai: New settings by chat.
     """
 
     updated_chats: Sequence[StoredChat]
     inserts: Mapping[Table, Sequence[Mapping[str, Any]]]
     memberships: Mapping[Pair, datetime | None]
-    ended_turns: Sequence[str]
     published: Sequence[tuple[str, int]]
     additions: Mapping[Pair, int]
+    changed_turns: Sequence[TurnRow]
+    changed_messages: Mapping[str, Mapping[str, Any]]
+    ai: Mapping[str, ChatAi]
 
     def __bool__(self) -> bool:
         return any(self)
@@ -137,7 +163,35 @@ _INSERT_ADDITION: Final = insert_or_update(additions)
 _CHARGE_ADDITION: Final = _INSERT_ADDITION.on_conflict_do_update(
     index_elements=additions.primary_key, set_={"full_at": _INSERT_ADDITION.excluded.full_at}
 )
-_END_TURN: Final = update(turns).where(turns.c.id == bindparam("turn")).values(status="done")
+_answer = messages.alias("answer")
+_TURNS: Final = (
+    select(
+        turns,
+        _answer.c.created_at.label("answered_at"),
+        select(func.max(messages.c.version))
+        .where(messages.c.chat_id == turns.c.chat_id, messages.c.place == turns.c.place)
+        .scalar_subquery()
+        .label("versions"),
+        *(events.c[name].label(f"event_{name}") for name in ("epoch_id", "type", "payload", "trace", "created_at")),
+    )
+    .join(events, (events.c.chat_id == turns.c.chat_id) & (events.c.seq == turns.c.event_seq))
+    .outerjoin(_answer, _answer.c.id == turns.c.id)
+    .order_by(turns.c.id)
+    # Claims and checkpoints write turns without a lock on their chat. SQLite ignores the clause.
+    .with_for_update(of=turns, key_share=True)
+)
+_CHANGE_TURN: Final = update(turns).where(turns.c.id == bindparam("turn"))
+_CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("message"))
+_CHANGE_AI: Final = update(chats).where(chats.c.id == bindparam("chat"))
+_any_version = messages.alias("any_version")
+_VERSIONS: Final = (
+    select(
+        _any_version.c.id.label("key"),
+        *(messages.c[name] for name in ("id", "chat_id", "place", "version", "role", "user_id", "turn_id")),
+    )
+    .join(messages, (messages.c.chat_id == _any_version.c.chat_id) & (messages.c.place == _any_version.c.place))
+    .order_by(messages.c.version)
+)
 
 
 class PlainStatements:
@@ -150,9 +204,9 @@ class PlainStatements:
             chats=found,
             sent=_load_sent(connection, [key for key in keys.message_keys if key[0] in found], lineage),
             members=_load_members(connection, keys.memberships),
-            claims=_load_claims(connection, keys.turn_ids),
             additions=_load_additions(connection, keys.additions),
             newest_activity_ms=connection.execute(_NEWEST_ACTIVITY).scalar() or 0,
+            **load_turns(connection, keys.turns, found, lineage),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
@@ -172,8 +226,7 @@ class PlainStatements:
                 execute(insert(members), added)
         if changes.additions:
             execute(_CHARGE_ADDITION, addition_rows(changes))
-        if changes.ended_turns:
-            execute(_END_TURN, [{"turn": turn} for turn in changes.ended_turns])
+        write_turns(connection, changes)
         if changes.published:
             execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
 
@@ -219,8 +272,78 @@ def _load_additions(connection: Connection, pairs: Collection[Pair]) -> dict[Pai
     return {(row.actor_id, row.user_id): row.full_at for row in rows}
 
 
-def _load_claims(connection: Connection, ids: Collection[str]) -> dict[str, TurnClaim]:
-    if not ids:
-        return {}
-    query = select(turns.c.id, turns.c.generation).where(turns.c.id.in_(ids), turns.c.status == "running")
-    return {row.id: TurnClaim(row.id, row.generation) for row in connection.execute(query)}
+class LoadedTurns(TypedDict, total=False):
+    """Fields of `LoadedRows`."""
+
+    turns: Mapping[str, TurnRow]
+    questions: Mapping[str, Question]
+
+
+def load_turns(
+    connection: Connection, keys: TurnKeys, found: Mapping[str, StoredChat], lineage: Lineage
+) -> LoadedTurns:
+    """Lock and read turns and the messages that they answer. Runs no statement for plain messages.
+
+    Args:
+        connection: Inside a transaction that has locked the chats.
+        keys: The keys.
+        found: The chats that exist.
+        lineage: The epochs of the database.
+    """
+    loaded: dict[str, TurnRow] = {}
+
+    def load(condition: ColumnElement[bool]) -> None:
+        loaded.update((row.id, _to_turn_row(row, lineage)) for row in connection.execute(_TURNS.where(condition)))
+
+    waiting = [key for key in keys.asked if key in found and found[key].ai.when_active != "queue"]
+    if chat_ids := {*waiting, *keys.changing}:
+        load(turns.c.chat_id.in_(sorted(chat_ids)) & turns.c.status.in_(ACTIVE))
+    if turn_ids := keys.ids | keys.regenerated:
+        load(turns.c.id.in_(sorted(turn_ids)))
+    message_ids = keys.replaced | {loaded[key].turn.question_id for key in keys.regenerated & loaded.keys()}
+    if not message_ids:
+        return {"turns": loaded}
+    rows = connection.execute(_VERSIONS.where(_any_version.c.id.in_(sorted(message_ids))))
+    questions = {
+        row.key: Question(row.id, row.chat_id, row.place, row.version, row.role, row.user_id, row.turn_id)
+        for row in rows
+    }
+    if latest := {question.turn_id for question in questions.values() if question.turn_id} - loaded.keys():
+        load(turns.c.id.in_(sorted(latest)))
+    return {"turns": loaded, "questions": questions}
+
+
+def _to_turn_row(row: AnyRow, lineage: Lineage) -> TurnRow:
+    event = StoredEvent(
+        chat_id=row.chat_id,
+        seq=row.event_seq,
+        epoch=lineage.epochs[row.event_epoch_id],
+        type=row.event_type,
+        payload=row.event_payload,
+        created_at=from_ms(row.event_created_at),
+        trace=row.event_trace,
+    )
+    return TurnRow(
+        chat_id=row.chat_id,
+        turn=to_turn(row, row.id),
+        responder=row.responder,
+        seq=row.seq,
+        created_at=from_ms(row.created_at),
+        event=event,
+        stopping=row.stopping,
+        versions=row.versions or 0,
+        answered_at=None if row.answered_at is None else from_ms(row.answered_at),
+    )
+
+
+def write_turns(connection: Connection, changes: Changes) -> None:
+    """Write the new states of turns, of their answers, and of settings. Runs no statement for plain messages."""
+    if changes.changed_turns:
+        connection.execute(_CHANGE_TURN, [{"turn": row.turn.id, **row.state()} for row in changes.changed_turns])
+    same_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for message_id, columns in changes.changed_messages.items():
+        same_columns.setdefault(tuple(columns), []).append({"message": message_id, **columns})
+    for rows in same_columns.values():
+        connection.execute(_CHANGE_MESSAGE, rows)
+    if changes.ai:
+        connection.execute(_CHANGE_AI, [{"chat": chat, **ai_columns(ai)} for chat, ai in changes.ai.items()])

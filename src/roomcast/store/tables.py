@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -55,7 +56,13 @@ chats: Final = Table(
     METADATA,
     Column("id", _ID, primary_key=True),
     Column("title", String(MAX_TITLE_CHARS)),
+    # The fields of `chat.model.ChatAi`.
     Column("responder", String(64)),
+    Column("answers", String(16), nullable=False, server_default="always"),
+    Column("when_active", String(16), nullable=False, server_default="queue"),
+    Column("model", String(MAX_ID_CHARS)),
+    Column("system_prompt", Text),
+    Column("token_budget", Integer),
     Column("created_at", BigInteger, nullable=False),
     Column("last_activity_at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
@@ -81,17 +88,25 @@ messages: Final = Table(
     METADATA,
     Column("id", _ID, primary_key=True),
     Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
+    # The event that wrote this state.
     Column("seq", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
     Column("epoch_id", Integer, ForeignKey("epochs.id"), nullable=False),
     Column("role", String(8), nullable=False),
     Column("content", Text, nullable=False),
+    # A JSON array; NULL for a text alone.
+    Column("parts", Text),
     Column("user_id", _ID),
-    # Chosen by the client; in the answer to a turn, ``turn:`` and the id of the turn.
     Column("client_msg_id", _ID),
+    # The latest turn that answers the message; in an answer, its own id.
+    Column("turn_id", _ID),
     Column("status", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    # Finds a page of messages.
+    # Finds the newest message of a chat.
     UniqueConstraint("chat_id", "seq"),
+    # Finds a page of messages, and the last version of each.
+    UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.
     UniqueConstraint("chat_id", "client_msg_id"),
 )
@@ -127,18 +142,32 @@ turns: Final = Table(
     METADATA,
     Column("id", _ID, primary_key=True),
     Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
-    Column("message_id", _ID, ForeignKey("messages.id"), nullable=False),
-    # The seq of the message to answer. Turns of one chat are claimed in this order.
+    Column("question_id", _ID, ForeignKey("messages.id"), nullable=False),
+    # The event that queued it. Turns of one chat are claimed in this order.
     Column("seq", BigInteger, nullable=False),
+    # The event that wrote this state: queued, started or ended it.
+    Column("event_seq", BigInteger, nullable=False),
+    # NULL before the start, unless the turn replaces an earlier answer.
+    Column("place", BigInteger),
+    Column("version", Integer, nullable=False),
     Column("responder", String(64), nullable=False),
     Column("status", String(16), nullable=False),
+    Column("reason", String(32)),
     Column("generation", Integer, nullable=False),
-    # 0 until the turn is claimed.
+    # Claims that were not handed back.
+    Column("attempts", Integer, nullable=False),
+    # 0 while no worker has the turn.
     Column("lease_until", BigInteger, nullable=False),
-    Column("reason", Text),
+    Column("stopping", Boolean, nullable=False),
+    # The last chunk in the answer's row, and the position at the provider after it.
+    Column("last", Integer, nullable=False),
+    Column("ref", Text),
+    Column("input_tokens", Integer),
+    Column("output_tokens", Integer),
     Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
     # Finds turns that may be claimed.
     Index("ix_turns_queue", "status", "lease_until"),
-    # Finds an earlier unfinished turn of the chat, which blocks later ones.
+    # Finds the unfinished turns of a chat; an earlier one blocks later ones.
     Index("ix_turns_chat", "chat_id", "status", "seq"),
 )

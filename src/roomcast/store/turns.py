@@ -5,34 +5,48 @@ Layer: store. Source: docs/design.md, "AI turns".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, String, and_, bindparam, cast, exists, func, or_, select, update
 
 from roomcast.chat.errors import TurnLost
-from roomcast.chat.model import StoredMessage, Turn, TurnClaim
+from roomcast.chat.model import (
+    CallTool,
+    Checkpoint,
+    Committed,
+    Ending,
+    EndTurn,
+    NewVersion,
+    Renewal,
+    StartTurn,
+    StopTurn,
+    StoredMessage,
+    StoredTurn,
+    Turn,
+    TurnClaim,
+)
+from roomcast.contract.events import TurnStatus
 from roomcast.store.batch import CustomWrite
+from roomcast.store.chats import LAST_VERSIONS, MESSAGES
 from roomcast.store.database import Database
-from roomcast.store.rows import AnyRow, from_ms, to_message, to_ms
-from roomcast.store.tables import messages, turns
+from roomcast.store.recording import encode_parts
+from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
+from roomcast.store.tables import chats, messages, turns
+from roomcast.store.turn_rules import ACTIVE
 from roomcast.store.writer import Writer
 
 _earlier = turns.alias("earlier")
 _CLAIMABLE: Final = (
-    select(turns.c.id, turns.c.generation, turns.c.responder, turns.c.message_id)
+    select(turns)
     .where(
-        or_(
-            turns.c.status == "pending",
-            and_(
-                turns.c.status == "running",
-                or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")),
-            ),
-        ),
+        turns.c.status.in_(ACTIVE),
+        or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")),
         ~exists().where(
             _earlier.c.chat_id == turns.c.chat_id,
-            _earlier.c.status.in_(("pending", "running")),
+            _earlier.c.status.in_(ACTIVE),
             _earlier.c.seq < turns.c.seq,
         ),
     )
@@ -42,7 +56,7 @@ _CLAIMABLE: Final = (
     .with_for_update(skip_locked=True, key_share=True)
 )
 _VALID_CLAIM: Final = and_(
-    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("claimed"), turns.c.status == "running"
+    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("claimed"), turns.c.status.in_(ACTIVE)
 )
 
 
@@ -61,7 +75,7 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
-        def claim(connection: Connection) -> tuple[AnyRow, AnyRow] | None:
+        def claim(connection: Connection) -> tuple[AnyRow, AnyRow, AnyRow, AnyRow | None] | None:
             # No lease can end later than `latest`, unless the clock was set back: clocks differ by less than a lease.
             latest = lease_until + (lease_until - now)
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now), "latest": to_ms(latest)}).one_or_none()
@@ -70,53 +84,140 @@ class SqlTurnStore:
             connection.execute(
                 update(turns)
                 .where(turns.c.id == found.id)
-                .values(status="running", generation=found.generation + 1, lease_until=to_ms(lease_until))
+                .values(
+                    generation=found.generation + 1,
+                    attempts=found.attempts + 1,
+                    lease_until=to_ms(lease_until),
+                )
             )
-            message = connection.execute(select(messages).where(messages.c.id == found.message_id)).one()
-            return found, message
+            chat = connection.execute(select(chats).where(chats.c.id == found.chat_id)).one()
+            question = connection.execute(MESSAGES.where(messages.c.id == found.question_id)).one()
+            answer = None
+            if found.last >= 0:
+                answer = connection.execute(select(messages.c.parts).where(messages.c.id == found.id)).one()
+            return found, chat, question, answer
 
         # The worker survives a crash of a database server. If the crash undid the claim, another worker would receive
         # the same generation. With an embedded database, a power failure that undoes the claim also ends the worker.
         write = CustomWrite(claim, durable=self._database.shared)
-        claimed: tuple[AnyRow, AnyRow] | None = await self._writer.submit(write)
+        claimed: tuple[AnyRow, AnyRow, AnyRow, AnyRow | None] | None = await self._writer.submit(write)
         if claimed is None:
             return None
-        found, row = claimed
-        await self._database.load_missing_epochs([row.epoch_id])
-        message = to_message(row, self._database.lineage.epochs)
-        claim_number = found.generation + 1
-        return Turn(TurnClaim(found.id, claim_number), message.chat_id, message, found.responder, attempt=claim_number)
+        found, chat, question, answer = claimed
+        await self._database.load_missing_epochs([question.epoch_id])
+        checkpoint = None
+        if answer is not None:
+            checkpoint = Checkpoint(found.last, tuple(json.loads(answer.parts or "[]")), found.ref)
+        return Turn(
+            claim=TurnClaim(found.id, found.generation + 1, found.chat_id),
+            chat_id=found.chat_id,
+            message=to_message(question, self._database.lineage.epochs),
+            responder=found.responder,
+            ai=to_ai(chat),
+            place=found.place,
+            version=found.version,
+            started=found.status == TurnStatus.STREAMING,
+            attempt=found.attempts + 1,
+            checkpoint=checkpoint,
+            stopping=found.stopping,
+        )
 
-    async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
+    async def start_turn(self, claim: TurnClaim, at: datetime) -> Committed:
         """See the port."""
-        await self._update_claimed(claim, durable=False, lease_until=to_ms(lease_until))
+        committed: Committed = await self._writer.submit(StartTurn(claim, at))
+        return committed
 
-    async def fail_turn(self, claim: TurnClaim, reason: str) -> None:
+    async def call_tool(self, claim: TurnClaim, tool_call_id: str, tool_name: str, at: datetime) -> Committed:
         """See the port."""
-        await self._update_claimed(claim, durable=True, status="failed", reason=reason)
+        committed: Committed = await self._writer.submit(CallTool(claim, tool_call_id, tool_name, at))
+        return committed
+
+    async def end_turn(self, claim: TurnClaim, ending: Ending, at: datetime) -> Committed:
+        """See the port."""
+        committed: Committed = await self._writer.submit(EndTurn(claim, ending, at))
+        return committed
+
+    async def stop_turn(self, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
+        """See the port."""
+        stopped: tuple[StoredTurn, Committed | None] = await self._writer.submit(stop)
+        return stopped
+
+    async def add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
+        """See the port."""
+        added: tuple[StoredTurn, Committed] = await self._writer.submit(new)
+        return added
+
+    async def save_checkpoint(self, claim: TurnClaim, checkpoint: Checkpoint, content: str) -> None:
+        """See the port."""
+
+        def save(connection: Connection) -> None:
+            self._update_claimed(connection, claim, last=checkpoint.last, ref=checkpoint.ref)
+            values = {"content": content, "parts": encode_parts(checkpoint.parts)}
+            connection.execute(update(messages).where(messages.c.id == claim.turn_id).values(values))
+
+        await self._writer.submit(CustomWrite(save, durable=False))
+
+    async def release_turn(self, claim: TurnClaim) -> None:
+        """See the port."""
+
+        def release(connection: Connection) -> None:
+            self._update_claimed(connection, claim, lease_until=0, attempts=turns.c.attempts - 1)
+
+        await self._writer.submit(CustomWrite(release))
+
+    async def renew(self, claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
+        """See the port."""
+        key = turns.c.id + " " + cast(turns.c.generation, String)
+        statement = (
+            update(turns)
+            .where(
+                # The first condition finds the rows through the primary key.
+                turns.c.id.in_([claim.turn_id for claim in claims]),
+                key.in_([f"{claim.turn_id} {claim.generation}" for claim in claims]),
+                turns.c.status.in_(ACTIVE),
+            )
+            .values(lease_until=to_ms(lease_until))
+            .returning(turns.c.id, turns.c.stopping)
+        )
+        renewed: Sequence[AnyRow] = await self._writer.submit(
+            CustomWrite(lambda connection: connection.execute(statement).all(), durable=False)
+        )
+        kept = {row.id for row in renewed}
+        return Renewal(
+            lost=frozenset(claim.turn_id for claim in claims if claim.turn_id not in kept),
+            stopping=frozenset(row.id for row in renewed if row.stopping),
+        )
 
     async def next_lease_end(self) -> datetime | None:
         """See the port."""
-        query = select(func.min(turns.c.lease_until).label("first")).where(turns.c.status == "running")
+        query = select(func.min(turns.c.lease_until).label("first")).where(
+            turns.c.status.in_(ACTIVE), turns.c.lease_until > 0
+        )
         (row,) = await self._database.fetch(query)
         return None if row.first is None else from_ms(row.first)
 
-    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
+    async def context(self, chat_id: str, up_to_place: int, limit: int) -> Sequence[StoredMessage]:
         """See the port."""
-        query = (
-            select(messages)
-            .where(messages.c.chat_id == chat_id, messages.c.seq <= up_to)
-            .order_by(messages.c.seq.desc())
-            .limit(limit)
-        )
-        rows = await self._database.fetch(query)
+        query = LAST_VERSIONS.where(messages.c.place <= up_to_place).order_by(messages.c.place.desc()).limit(limit)
+        rows = await self._database.fetch(query, {"chat": chat_id})
         await self._database.load_missing_epochs([row.epoch_id for row in rows])
         return [to_message(row, self._database.lineage.epochs) for row in reversed(rows)]
 
-    async def _update_claimed(self, claim: TurnClaim, *, durable: bool, **values: str | int) -> None:
-        def change(connection: Connection) -> None:
-            key = {"turn": claim.turn_id, "claimed": claim.generation}
-            if connection.execute(update(turns).where(_VALID_CLAIM).values(**values), key).rowcount != 1:
-                raise TurnLost(claim.turn_id, claim.generation)
+    async def turn(self, chat_id: str, turn_id: str) -> StoredTurn | None:
+        """See the port."""
+        rows = await self._database.fetch(select(turns).where(turns.c.id == turn_id, turns.c.chat_id == chat_id))
+        return to_turn(rows[0], turn_id) if rows else None
 
-        await self._writer.submit(CustomWrite(change, durable))
+    async def active_turn(self, chat_id: str) -> StoredTurn | None:
+        """See the port."""
+        query = (
+            select(turns).where(turns.c.chat_id == chat_id, turns.c.status.in_(ACTIVE)).order_by(turns.c.seq).limit(1)
+        )
+        rows = await self._database.fetch(query)
+        return to_turn(rows[0], rows[0].id) if rows else None
+
+    @staticmethod
+    def _update_claimed(connection: Connection, claim: TurnClaim, **values: Any) -> None:
+        key = {"turn": claim.turn_id, "claimed": claim.generation}
+        if connection.execute(update(turns).where(_VALID_CLAIM).values(**values), key).rowcount != 1:
+            raise TurnLost(claim.turn_id, claim.generation)

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
-from roomcast.chat.model import Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
+from roomcast.chat.model import ChangeAi, Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
 from roomcast.store.batch import Command, MarkPublished, is_durable, run_batch
 from roomcast.store.database import Database
 
@@ -93,6 +93,10 @@ class Writer:
         """See `chat.ports.ChatStore`."""
         committed: Committed | None = await self.submit(change)
         return committed
+
+    async def change_ai(self, change: ChangeAi) -> None:
+        """See `chat.ports.ChatStore`."""
+        await self.submit(change)
 
     async def mark_published(self, up_to: Mapping[str, int]) -> None:
         """See `chat.ports.ChatStore`."""

@@ -5,5 +5,5 @@ May import: chat, contract, backoff.
 | module | what |
 |---|---|
 | ``service`` | claims turns, renews leases, calls responders |
-| ``ports`` | stores finished answers |
+| ``ports`` | stores the start and the end of turns |
 """

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from roomcast.chat.model import Turn
+from roomcast.chat.model import Ending, Turn
 
 
-class AnswerWriter(Protocol):
-    """Stores finished answers; `roomcast.chat.writing.ChatWriter` implements it."""
+class TurnWriter(Protocol):
+    """Stores the start and the end of turns; `roomcast.chat.turns.Turns` implements it."""
 
-    async def answer(self, turn: Turn, content: str) -> None:
-        """Store and publish the answer and end the turn, in one transaction.
+    async def start(self, turn: Turn) -> Turn:
+        """See `roomcast.chat.turns.Turns`."""
 
-        Raises:
-            TurnLost: the turn was claimed again; nothing was written.
-            StoreUnavailable: the answer may or may not have been written; retry.
-        """
+    async def end(self, turn: Turn, ending: Ending) -> None:
+        """See `roomcast.chat.turns.Turns`."""

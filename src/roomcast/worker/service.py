@@ -17,10 +17,11 @@ from datetime import timedelta
 
 from roomcast.backoff import Backoff, should_log
 from roomcast.chat.errors import StoreUnavailable, TurnLost
-from roomcast.chat.model import Turn
+from roomcast.chat.model import Ending, Turn
 from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
+from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.contract.text import MAX_CONTENT_CHARS, has_visible_character
-from roomcast.worker.ports import AnswerWriter
+from roomcast.worker.ports import TurnWriter
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +54,17 @@ class WorkerOptions:
 class PermanentFailure(Exception):
     """The turn cannot be answered, and a retry would not help; the text says why."""
 
+    def __init__(self, message: str, reason: TurnReason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 class Worker:
     """Answers AI turns until it is cancelled.
 
     Args:
         turns: The queue.
-        answers: Stores finished answers.
+        answers: Stores the start and the end of turns.
         responders: The responders by name.
         clock: Wall-clock time, for leases.
         options: Limits and times.
@@ -68,7 +73,7 @@ class Worker:
     def __init__(
         self,
         turns: TurnStore,
-        answers: AnswerWriter,
+        answers: TurnWriter,
         responders: Mapping[str, Responder],
         clock: Clock,
         options: WorkerOptions | None = None,
@@ -135,7 +140,9 @@ class Worker:
         """Answer one turn. Never raises, so that one turn cannot end the worker."""
         facts = {"turn_id": turn.claim.turn_id, "chat_id": turn.chat_id, "attempt": turn.attempt}
         try:
-            await self._answers.answer(turn, await self._generate(turn))
+            turn = await self._answers.start(turn)
+            ending = Ending(TurnStatus.COMPLETE, content=await self._generate(turn))
+            await self._answers.end(turn, ending)
         except asyncio.CancelledError:
             await self._release(turn)
             raise
@@ -146,7 +153,7 @@ class Worker:
             logger.warning("cannot store an answer: %s", error, extra=facts)
         except Exception as error:
             logger.warning("an AI turn failed", exc_info=error, extra=facts)
-            await self._fail(turn, str(error) or type(error).__name__)
+            await self._fail(turn, error)
 
     async def _generate(self, turn: Turn) -> str:
         """Generate the responder's answer while renewing the lease.
@@ -158,12 +165,14 @@ class Worker:
             TimeoutError: the answer took longer than ``turn_timeout_s``.
         """
         if turn.attempt > self._options.max_attempts:
-            raise PermanentFailure(f"no answer after {self._options.max_attempts} attempts")
+            message = f"no answer after {self._options.max_attempts} attempts"
+            raise PermanentFailure(message, TurnReason.TOO_MANY_ATTEMPTS)
         responder = self._responders.get(turn.responder)
         if responder is None:
-            raise PermanentFailure(f"this worker has no responder {turn.responder!r}")
-        before = turn.message.seq - 1
-        history = await self._turns.recent_messages(turn.chat_id, before, self._options.history_messages)
+            message = f"this worker has no responder {turn.responder!r}"
+            raise PermanentFailure(message, TurnReason.NO_RESPONDER)
+        before = turn.message.place - 1
+        history = await self._turns.context(turn.chat_id, before, self._options.history_messages)
         answer = asyncio.create_task(
             _collect(responder, Prompt(message=turn.message, history=tuple(history), turn_id=turn.claim.turn_id))
         )
@@ -188,22 +197,29 @@ class Worker:
             await asyncio.sleep(self._options.lease_s / 3)
             lease_until = self._clock.now() + timedelta(seconds=self._options.lease_s)
             try:
-                await self._turns.extend_lease(turn.claim, lease_until)
+                renewal = await self._turns.renew([turn.claim], lease_until)
+                if renewal.lost:
+                    raise TurnLost(turn.claim.turn_id, turn.claim.generation)
             except StoreUnavailable as error:
                 logger.warning("cannot renew an AI turn's lease: %s", error, extra={"turn_id": turn.claim.turn_id})
 
     async def _release(self, turn: Turn) -> None:
         """End the lease, so that another worker can claim the turn at once."""
         try:
-            await asyncio.shield(self._turns.extend_lease(turn.claim, self._clock.now()))
+            await asyncio.shield(self._turns.release_turn(turn.claim))
         except (TurnLost, StoreUnavailable) as error:
             logger.info("cannot release an AI turn: %s", error, extra={"turn_id": turn.claim.turn_id})
 
-    async def _fail(self, turn: Turn, reason: str) -> None:
+    async def _fail(self, turn: Turn, error: Exception) -> None:
+        reason = TurnReason.RESPONDER_ERROR
+        if isinstance(error, PermanentFailure):
+            reason = error.reason
+        elif isinstance(error, TimeoutError):
+            reason = TurnReason.TIMEOUT
         try:
-            await self._turns.fail_turn(turn.claim, reason[:500])
-        except (TurnLost, StoreUnavailable) as error:
-            logger.warning("cannot end a failed AI turn: %s", error, extra={"turn_id": turn.claim.turn_id})
+            await self._answers.end(turn, Ending(TurnStatus.FAILED, reason))
+        except (TurnLost, StoreUnavailable) as failure:
+            logger.warning("cannot end a failed AI turn: %s", failure, extra={"turn_id": turn.claim.turn_id})
 
 
 async def _collect(responder: Responder, prompt: Prompt) -> str:
@@ -229,5 +245,5 @@ def to_content(text: str) -> str:
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
     text = text[:MAX_CONTENT_CHARS]
     if not has_visible_character(text):
-        raise PermanentFailure("the responder returned no text")
+        raise PermanentFailure("the responder returned no text", TurnReason.NO_TEXT)
     return text

@@ -11,7 +11,6 @@ from datetime import timedelta
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import NewChat
 from roomcast.store.migrating import HEAD
 from roomcast.store.opening import open_store
 from roomcast.store.options import READERS, DatabaseOptions
@@ -77,8 +76,7 @@ async def test_a_killed_server_forgets_no_claim_so_two_workers_never_hold_one_ge
     own_postgres.execute("SELECT pg_reload_conf()")
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
     async with open_store(options) as store:
-        creates = NewChat("c", None, "demo", START)
-        await store.chats.append_message(new_message(creates=creates))
+        await store.chats.append_message(new_message(default_responder="demo"))
         first = await store.turns.claim_turn(START, START)
         await asyncio.to_thread(own_postgres.kill)
         await asyncio.to_thread(own_postgres.start)

@@ -171,7 +171,7 @@ async def test_a_column_of_any_type_can_be_written(options: DatabaseOptions) -> 
 
     def write(connection: Connection) -> list[dict[str, Any]]:
         table.create(connection)
-        database.statements.write(connection, Changes((), {table: rows}, {}, (), (), {}), last=False)
+        database.statements.write(connection, Changes((), {table: rows}, {}, (), {}, (), {}, {}), last=False)
         found = [dict(row._mapping) for row in connection.execute(select(table).order_by(table.c.id))]
         table.drop(connection)
         return found
@@ -327,11 +327,7 @@ async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseO
 async def test_workers_of_two_processes_claim_each_turn_once(options: DatabaseOptions) -> None:
     async with open_store(options) as first, open_store(options) as second:
         for number in range(10):
-            chat = f"c{number}"
-            creates = new_message(chat).creates
-            assert creates is not None
-            creates = type(creates)(chat, None, "demo", START)
-            await first.chats.append_message(new_message(chat, creates=creates))
+            await first.chats.append_message(new_message(f"c{number}", default_responder="demo"))
         claims = [store.turns.claim_turn(START, START) for _ in range(10) for store in (first, second)]
         turns = [turn.claim.turn_id for turn in await asyncio.gather(*claims) if turn is not None]
         assert len(turns) == len(set(turns)) == 10

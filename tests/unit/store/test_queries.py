@@ -14,8 +14,20 @@ import pytest
 from sqlalchemy import create_engine, event
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.model import (
+    ChangeAi,
+    ChatAi,
+    ChatPosition,
+    Checkpoint,
+    Ending,
+    MemberAction,
+    NewChat,
+    NewMemberChange,
+    NewVersion,
+    StopTurn,
+)
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.events import TurnStatus
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import METADATA
@@ -35,11 +47,14 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
     async with open_store(options) as store:
         listen(store)
         chats, turns = store.chats, store.turns
-        await chats.create_chat(NewChat("c", None, "demo", START, "ann", ("bob",), AdditionLimits()))
+        await chats.create_chat(NewChat("c", None, None, START, "ann", ("bob",), AdditionLimits()))
         for key in ("k", "k", "l"):
-            await chats.append_message(new_message(client_msg_id=key, member="ann"))
+            await chats.append_message(new_message(client_msg_id=key, member="ann", default_responder="demo"))
         for size in (2, 200):  # they share transactions
-            messages = [new_message(client_msg_id=f"{size}-{number}", member="ann") for number in range(size)]
+            messages = [
+                new_message(client_msg_id=f"{size}-{number}", member="ann", default_responder="demo")
+                for number in range(size)
+            ]
             await asyncio.gather(*map(chats.append_message, messages))
         await chats.change_member(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
         await chats.change_member(NewMemberChange("c", "bob", MemberAction.ADD, "ann", START, limits=AdditionLimits()))
@@ -58,13 +73,25 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.first_unpublished("c")
         turn = await turns.claim_turn(START, START)
         assert turn is not None
-        await turns.extend_lease(turn.claim, START)
+        claim, turn_id = turn.claim, turn.claim.turn_id
+        await turns.release_turn(claim)
+        await turns.start_turn(claim, START)
+        await turns.call_tool(claim, "call", "tool", START)
+        await turns.save_checkpoint(claim, Checkpoint(1, ({"type": "text", "text": "half"},)), "half")
+        await turns.renew([claim], START)
         await turns.next_lease_end()
-        await turns.recent_messages("c", 9, 9)
-        await chats.append_message(new_message(role="AI", ends=turn.claim))
-        other = await turns.claim_turn(START, START)
-        assert other is not None
-        await turns.fail_turn(other.claim, "reason")
+        await turns.context("c", 9, 9)
+        await turns.stop_turn(StopTurn("c", turn_id, START, "ann"))
+        await turns.end_turn(claim, Ending(TurnStatus.COMPLETE, content="all"), START)
+        await turns.add_version(NewVersion("c", turn_id, START, "ann"))
+        await turns.turn("c", turn_id)
+        await turns.active_turn("c")
+        await chats.message("c", turn_id)
+        await chats.versions("c", turn_id, 10)
+        await chats.change_ai(ChangeAi("c", ChatAi(when_active="latest"), "ann"))
+        question = turn.message.id
+        await chats.append_message(new_message(replaces=question, member="ann", default_responder="demo"))
+        assert await turns.claim_turn(START, START) is not None
 
 
 async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
@@ -127,13 +154,17 @@ POPULATE = """
         SELECT 'chat-' || n, s, 1, 'message.created', repeat('x', 200)::bytea, 0
         FROM generate_series(1, 2000) n, generate_series(1, 5) s
         UNION ALL SELECT 'c', s, 1, 'message.created', repeat('x', 200)::bytea, 0 FROM generate_series(1001, 6000) s;
-    INSERT INTO messages (id, chat_id, seq, epoch_id, role, content, client_msg_id, status, created_at)
-        SELECT chat_id || '-' || seq, chat_id, seq, 1, 'USER', repeat('x', 100), 'k' || seq, 'sent', 0
+    INSERT INTO messages (id, chat_id, seq, place, version, epoch_id, role, content, client_msg_id, turn_id, status,
+            created_at)
+        SELECT chat_id || '-' || seq, chat_id, seq, seq, 1, 1, 'USER', repeat('x', 100), 'k' || seq,
+            't' || chat_id || '-' || seq, 'sent', 0
         FROM events WHERE chat_id <> 'c' OR seq > 1000;
     INSERT INTO outbox (chat_id, seq) SELECT chat_id, seq FROM events WHERE chat_id <> 'c';
-    INSERT INTO turns (id, chat_id, message_id, seq, responder, status, generation, lease_until, created_at)
-        SELECT 't' || id, chat_id, id, seq, 'demo', CASE WHEN seq < 5 THEN 'done' ELSE 'pending' END, 1, 0, 0
-        FROM messages WHERE chat_id <> 'c';
+    INSERT INTO turns (id, chat_id, question_id, seq, event_seq, version, responder, status, generation, attempts,
+            lease_until, stopping, last, created_at)
+        SELECT turn_id, chat_id, id, seq, seq, 1, 'demo', CASE WHEN seq < 5 THEN 'complete' ELSE 'queued' END, 1, 1,
+            0, false, -1, 0
+        FROM messages WHERE turn_id LIKE 't%' AND (chat_id <> 'c' OR seq < 3000);
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

@@ -4,13 +4,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ANYONE, StoredMessage
+from roomcast.chat.model import ANYONE, Ending, StoredMessage
 from roomcast.chat.ports import Prompt, Responder, SystemClock
+from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import SendMessage
 from roomcast.contract.text import MAX_CONTENT_CHARS
 from roomcast.responders.demo import DemoResponder
@@ -46,8 +48,8 @@ async def running_worker(
     backend: Backend, responder: Responder, options: WorkerOptions | None = None
 ) -> AsyncIterator[Worker]:
     """A running worker, woken by each send, as in the product."""
-    worker = Worker(backend.store.turns, backend.writer, {responder.name: responder}, SystemClock(), options)
-    backend.writer._wake_worker = worker.wake
+    worker = Worker(backend.store.turns, backend.turns, {responder.name: responder}, SystemClock(), options)
+    backend.writer._publishing.wake_worker = worker.wake
     task = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -62,16 +64,17 @@ async def ask(backend: Backend, content: str = "hello", chat_id: str = "c") -> N
 
 
 async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[StoredMessage]:
-    """The chat's messages, as soon as there are ``count``."""
+    """The chat's messages, as soon as there are ``count`` with a text."""
     appended = asyncio.Event()
     subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: appended.set())
     async with asyncio.timeout(10):
         while True:
             appended.clear()
             found, _ = await backend.store.chats.messages(chat_id, before=None, after=0, limit=100)
-            if len(found) >= count:
+            written = [message for message in found if message.content]
+            if len(written) >= count:
                 await subscription.close()
-                return list(found)
+                return written
             await appended.wait()
 
 
@@ -106,7 +109,7 @@ async def test_a_user_message_is_answered_by_the_demo_in_its_language(tmp_path: 
         await ask(backend, "hello there")
         await ask(backend, "你好", "d")
         question, answer = await messages(backend, 2)
-        assert (question.role, answer.role, answer.seq) == ("USER", "AI", 2)
+        assert (question.role, answer.role, answer.place, answer.seq) == ("USER", "AI", 2, 3)
         assert "demo" in answer.content
         assert "hello there" in answer.content
         assert "示範" in (await messages(backend, 2, "d"))[1].content
@@ -193,10 +196,9 @@ async def test_a_turn_fails_after_max_attempts(tmp_path: Path, caplog: pytest.Lo
     options = WorkerOptions(max_attempts=2)
     async with open_backend(tmp_path, responder="demo") as backend:
         await ask(backend)
-        for _ in range(2):
-            stuck = ScriptedResponder(asyncio.Event())
-            async with running_worker(backend, stuck, options):
-                await stuck.called.wait()
+        now = SystemClock().now()
+        for _ in range(2):  # by workers that end without a trace
+            assert await backend.store.turns.claim_turn(now, now - timedelta(seconds=1)) is not None
         async with running_worker(backend, ScriptedResponder("answer"), options):
             await wait_for_log(caplog, "an AI turn failed")
         await no_turn_is_left(backend)
@@ -212,7 +214,7 @@ async def test_a_turn_that_was_taken_over_is_answered_once(tmp_path: Path) -> No
         later = SystemClock().now().replace(year=2999)
         other = await backend.store.turns.claim_turn(later, later)
         assert other is not None
-        await backend.writer.answer(other, "from the second worker")
+        await backend.turns.end(other, Ending(TurnStatus.COMPLETE, content="from the second worker"))
         slow.script = ("next",)
         free.set()
         await ask(backend, "again")

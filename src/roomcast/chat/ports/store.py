@@ -5,21 +5,28 @@ Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from roomcast.chat.model import (
+    ChangeAi,
     ChatAccess,
     ChatPosition,
+    Checkpoint,
     Committed,
+    Ending,
     NewChat,
     NewMemberChange,
     NewMessage,
+    NewVersion,
+    Renewal,
+    StopTurn,
     StoredChat,
     StoredEvent,
     StoredMember,
     StoredMessage,
+    StoredTurn,
     Turn,
     TurnClaim,
 )
@@ -55,7 +62,17 @@ class ChatStore(Protocol):
         Raises:
             ChatNotFound: the chat does not exist and ``creates`` is None.
             NotAMember: ``member`` is not a member of the chat.
-            TurnLost: the claim in ``ends`` is void; nothing was written.
+            AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
+            MessageNotFound: the chat has no message ``replaces``.
+            NotAllowed: ``replaces`` is not a USER message of ``member``.
+        """
+
+    async def change_ai(self, change: ChangeAi) -> None:
+        """Change how a chat answers, from the next message on.
+
+        Raises:
+            ChatNotFound: the chat does not exist.
+            NotAMember: ``member`` is not a member of the chat.
         """
 
     async def change_member(self, change: NewMemberChange) -> Committed | None:
@@ -95,11 +112,20 @@ class ChatStore(Protocol):
     async def messages(
         self, chat_id: str, *, before: int | None, after: int | None, limit: int
     ) -> tuple[Sequence[StoredMessage], int]:
-        """Messages ascending by seq, at most ``limit``, and the chat's head, from one snapshot.
+        """Messages, each in its last version, ascending by place, at most ``limit``, and the chat's head.
 
-        With ``after``, these are the oldest messages with a greater seq; with ``before``, the newest messages with a
-        smaller seq; without either, the newest messages. ``after`` and ``before`` exclude each other.
+        All are from one snapshot.
+
+        With ``after``, these are the first messages with a greater place; with ``before``, the last ones with a smaller
+        place; without either, the last ones. ``after`` and ``before`` exclude each other. Each message has its turn as
+        it is now.
         """
+
+    async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
+        """One message as it is now, in any version; None if the chat has no such message."""
+
+    async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
+        """The newest versions of a message, ascending, at most ``limit``; empty if the chat has no such message."""
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members, ascending by user id, at most ``limit``."""
@@ -115,31 +141,92 @@ class ChatStore(Protocol):
 
 
 class TurnStore(Protocol):
-    """The queue of AI turns: one row per turn, written in the transaction of the USER message."""
+    """The AI turns of all chats: one row per turn, which is its state and its place in the queue.
+
+    A message queues its turn in its own transaction. A turn that is claimed has a lease and a generation; every write
+    with a claim of an earlier generation raises `TurnLost` and writes nothing. At most one turn of a chat is claimed,
+    and at most one is streaming, whatever the number of workers. Every method may raise `StoreUnavailable`.
+    """
 
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
-        """Claim the oldest turn that is pending or whose lease ended before ``now``, and raise its generation.
+        """Claim the oldest turn that is not finished and has no lease at ``now``, and raise its generation.
 
-        A lease that ends more than two leases after ``now`` is from before a clock was set back, and has ended too.
-        A chat never has two claimed turns at once. Returns None if no turn can be claimed.
+        A turn with an earlier unfinished one in its chat is not claimed. A lease that ends more than two leases after
+        ``now`` is from before a clock was set back, and has ended too. Returns None if no turn can be claimed.
         """
 
-    async def extend_lease(self, claim: TurnClaim, lease_until: datetime) -> None:
-        """Set the end of a claimed turn's lease.
+    async def start_turn(self, claim: TurnClaim, at: datetime) -> Committed:
+        """Start a turn: its answer is a message from now on, and its place is the seq of the event.
+
+        The answer to a message that was answered before has the place of that answer, and the next version. If the turn
+        has started before, under any claim, nothing is written and the earlier start is returned.
 
         Raises:
             TurnLost: the claim is void.
         """
 
-    async def fail_turn(self, claim: TurnClaim, reason: str) -> None:
-        """End a turn without an answer.
+    async def call_tool(self, claim: TurnClaim, tool_call_id: str, tool_name: str, at: datetime) -> Committed:
+        """Record that the answer calls a tool. A repeat writes a second event.
+
+        Raises:
+            TurnLost: the claim is void, or the turn has not started.
+        """
+
+    async def save_checkpoint(self, claim: TurnClaim, checkpoint: Checkpoint, content: str) -> None:
+        """Write the answer so far, without an event. A power failure may undo it.
 
         Raises:
             TurnLost: the claim is void.
+        """
+
+    async def end_turn(self, claim: TurnClaim, ending: Ending, at: datetime) -> Committed:
+        """End a turn with one event: the whole message, or only the status if the answer has neither text nor parts.
+
+        A repeat with the same claim returns the first result.
+
+        Raises:
+            TurnLost: the claim is void.
+        """
+
+    async def release_turn(self, claim: TurnClaim) -> None:
+        """End the lease of a turn, so that it can be claimed at once. The claim does not count as an attempt.
+
+        Raises:
+            TurnLost: the claim is void.
+        """
+
+    async def renew(self, claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
+        """Set the end of the leases of claimed turns, in one statement."""
+
+    async def stop_turn(self, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
+        """Stop a turn, and return it as it is now, with the event of its end if this call ended it.
+
+        A queued turn ends, also if it is claimed. A streaming one is marked: see `Renewal`. An ended one stays.
+
+        Raises:
+            ChatNotFound: the chat does not exist.
+            NotAMember: ``member`` is not a member of the chat.
+            TurnNotFound: the chat has no such turn.
+        """
+
+    async def add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
+        """Queue a turn that answers the message of an earlier turn again.
+
+        Raises:
+            ChatNotFound: the chat does not exist.
+            NotAMember: ``member`` is not a member of the chat.
+            TurnNotFound: the chat has no such turn.
+            AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
         """
 
     async def next_lease_end(self) -> datetime | None:
         """The earliest end of a lease; None if no turn is claimed."""
 
-    async def recent_messages(self, chat_id: str, up_to: int, limit: int) -> Sequence[StoredMessage]:
-        """The newest messages with seq <= ``up_to``, ascending, at most ``limit``: the history for an answer."""
+    async def context(self, chat_id: str, up_to_place: int, limit: int) -> Sequence[StoredMessage]:
+        """The last versions of the newest messages with place <= ``up_to_place``, ascending, at most ``limit``."""
+
+    async def turn(self, chat_id: str, turn_id: str) -> StoredTurn | None:
+        """A turn as it is now; None if the chat has no such turn."""
+
+    async def active_turn(self, chat_id: str) -> StoredTurn | None:
+        """The chat's streaming turn, else its next queued one; None if no turn is active."""

@@ -1,0 +1,152 @@
+"""Collects the rows that the commands of a batch add: chats, events, messages.
+
+Layer: store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import Table
+
+from roomcast.chat.model import ChatAi, NewChat, StoredChat, StoredEvent, StoredMessage
+from roomcast.contract.events import EventType
+from roomcast.store.lineage import Lineage
+from roomcast.store.rows import ai_columns, from_ms, to_ms
+from roomcast.store.tables import chats, events, messages, outbox
+
+_LARGEST_STEP: Final = timedelta(days=1)
+
+
+class Recorder:
+    """The chats of a batch, and the rows that it inserts.
+
+    Args:
+        loaded: The chats that exist, by id.
+        newest_activity_ms: As in `statements.LoadedRows`.
+        lineage: The epochs of the database.
+
+    Attributes:
+        chats: The chats as they are after the commands so far, by id.
+        updated_chats: Those with a new head.
+        epoch: The current epoch.
+        changed_messages: New values of columns of stored messages, by id.
+    """
+
+    def __init__(self, loaded: dict[str, StoredChat], newest_activity_ms: int, lineage: Lineage) -> None:
+        self.chats = loaded
+        self.updated_chats: dict[str, StoredChat] = {}
+        self.epoch: Final = lineage.current
+        self._epoch_id: Final = lineage.current_id
+        self.changed_messages: dict[str, dict[str, Any]] = {}
+        self._added: dict[str, dict[str, Any]] = {}
+        self._newest_activity = from_ms(newest_activity_ms)
+        # In the order of the foreign keys.
+        self._inserts: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox)}
+
+    def inserts(self) -> Mapping[Table, list[dict[str, Any]]]:
+        """The new rows by table."""
+        # Sorted by id, so that two processes that create the same chats cannot deadlock.
+        self._inserts[chats].sort(key=itemgetter("id"))
+        for row in self._inserts[chats]:
+            chat = self.chats[row["id"]]
+            row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
+            self.updated_chats.pop(chat.id, None)
+        return {table: rows for table, rows in self._inserts.items() if rows}
+
+    def add_chat(self, new: NewChat) -> StoredChat:
+        """Add a chat without events."""
+        ai = new.ai or ChatAi()
+        chat = StoredChat(new.id, new.title, ai, new.created_at, self._in_order(new.created_at), 0)
+        self.chats[chat.id] = chat
+        self._inserts[chats].append(
+            {"id": chat.id, "title": chat.title, "created_at": to_ms(chat.created_at), **ai_columns(ai)}
+        )
+        return chat
+
+    def next_seq(self, chat_id: str) -> int:
+        """The seq of the chat's next event."""
+        return self.chats[chat_id].last_seq + 1
+
+    def add_event(
+        self, chat_id: str, event_type: EventType, payload: bytes, at: datetime, trace: str | None = None
+    ) -> StoredEvent:
+        """Add an event with the next seq of its chat, and its outbox mark."""
+        chat = self.chats[chat_id]
+        seq = chat.last_seq + 1
+        at = max(self._in_order(at), chat.last_activity_at)
+        updated = replace(chat, last_seq=seq, last_activity_at=at)
+        self.chats[chat.id] = self.updated_chats[chat.id] = updated
+        self._inserts[events].append(
+            {
+                "chat_id": chat.id,
+                "seq": seq,
+                "epoch_id": self._epoch_id,
+                "type": event_type.value,
+                "payload": payload,
+                "trace": trace,
+                "created_at": to_ms(at),
+            }
+        )
+        self._inserts[outbox].append({"chat_id": chat.id, "seq": seq})
+        return StoredEvent(chat.id, seq, self.epoch, event_type, payload, at, trace)
+
+    def add_message(self, message: StoredMessage) -> None:
+        """Add the row of a message."""
+        row = {
+            "id": message.id,
+            "chat_id": message.chat_id,
+            "seq": message.seq,
+            "place": message.place,
+            "version": message.version,
+            "epoch_id": self._epoch_id,
+            "role": message.role,
+            "content": message.content,
+            "parts": encode_parts(message.parts),
+            "user_id": message.user_id,
+            "client_msg_id": message.client_msg_id,
+            "turn_id": None if message.turn is None else message.turn.id,
+            "status": "sent",
+            "created_at": to_ms(message.created_at),
+        }
+        self._inserts[messages].append(row)
+        self._added[message.id] = row
+
+    def change_answer(self, answer: StoredMessage) -> None:
+        """Write a new state of an answer."""
+        self._change_message(
+            answer.id,
+            seq=answer.seq,
+            epoch_id=self._epoch_id,
+            content=answer.content,
+            parts=encode_parts(answer.parts),
+        )
+
+    def change_turn(self, message_id: str, turn_id: str) -> None:
+        """Write the latest turn that answers a message."""
+        self._change_message(message_id, turn_id=turn_id)
+
+    def _change_message(self, message_id: str, **columns: Any) -> None:
+        row = self._added.get(message_id)
+        if row is None:
+            row = self.changed_messages.setdefault(message_id, {})
+        row.update(columns)
+
+    def _in_order(self, at: datetime) -> datetime:
+        """A time that is not before any activity of earlier batches, since chats and turns are ordered by it.
+
+        The clock may have been set back, and the clocks of several processes differ. An activity of more than
+        `_LARGEST_STEP` ahead is that of a clock which was wrong: the other chats keep their true times.
+        """
+        ahead = self._newest_activity - at
+        return self._newest_activity + timedelta(milliseconds=1) if timedelta() < ahead <= _LARGEST_STEP else at
+
+
+def encode_parts(parts: tuple[Mapping[str, Any], ...] | None) -> str | None:
+    """The parts of an answer as the JSON of their column; NULL if there are none."""
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":")) if parts else None
