@@ -17,19 +17,21 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from roomcast.chat.answer_state import AnswerState, Diverged
 from roomcast.chat.chunks import END_TYPES, ChunkRejected, decode_chunks, ending_chunk
 from roomcast.chat.errors import StoreUnavailable, TurnNotFound
 from roomcast.chat.model import StoredMessage, StoredTurn
 from roomcast.chat.ports import (
+    ChatStore,
     Chunk,
     EventLog,
     LogEntry,
     LogUnavailable,
     Subscription,
     TurnFrame,
+    TurnStore,
     TurnStreams,
     decode_frame,
 )
@@ -44,16 +46,6 @@ _RETRY_S: Final = 0.5
 #: Frames that wait for a slow reader; beyond it they are dropped and read from the stream later.
 _MAX_WAITING_BYTES: Final = 262_144
 _ANEW: Final = "the answer was written anew after a failure; load the messages of the chat"
-
-
-class TurnReads(Protocol):
-    """What a follower reads from the database; see `roomcast.chat.ports.store`."""
-
-    async def turn(self, chat_id: str, turn_id: str) -> StoredTurn | None:
-        """See `roomcast.chat.ports.TurnStore`."""
-
-    async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
-        """See `roomcast.chat.ports.ChatStore`."""
 
 
 class _Inbox:
@@ -180,11 +172,9 @@ class _Reader:
         ended: Whether the last chunk was returned.
     """
 
-    def __init__(self, log: EventLog, streams: TurnStreams, reads: TurnReads, chat_id: str, turn_id: str) -> None:
+    def __init__(self, services: TurnFollower, chat_id: str, turn_id: str) -> None:
         self.ended = False
-        self._log = log
-        self._streams = streams
-        self._reads = reads
+        self._services = services
         self._chat_id = chat_id
         self._turn_id = turn_id
         self._inbox = _Inbox(turn_id)
@@ -224,7 +214,7 @@ class _Reader:
 
     async def _subscribe(self) -> None:
         try:
-            self._subscription = await self._log.subscribe(
+            self._subscription = await self._services.log.subscribe(
                 self._chat_id, self._inbox.take_entries, self._inbox.take_signal
             )
         except LogUnavailable as error:
@@ -248,12 +238,12 @@ class _Reader:
     async def _look(self) -> list[Chunk]:
         """What the database and the stream have for the reader."""
         try:
-            turn = await self._reads.turn(self._chat_id, self._turn_id)
+            turn = await self._services.turns.turn(self._chat_id, self._turn_id)
             if turn is None:
                 raise TurnNotFound(self._chat_id, self._turn_id)
             if turn.status is TurnStatus.QUEUED:
                 return []
-            message = await self._reads.message(self._chat_id, self._turn_id)
+            message = await self._services.chats.message(self._chat_id, self._turn_id)
         except StoreUnavailable as error:
             logger.info("a follower cannot read its turn: %s", error, extra=self._facts)
             return []
@@ -271,7 +261,7 @@ class _Reader:
     async def _read_stream(self) -> tuple[AnswerState, int] | None:
         """The answer in the stream, and its generation; None: the stream is absent."""
         try:
-            frames = await self._streams.read(self._chat_id, self._turn_id)
+            frames = await self._services.streams.read(self._chat_id, self._turn_id)
             chunks = [chunk for frame in frames for chunk in decode_chunks(frame.chunks)]
             return (AnswerState.from_chunks(chunks, frames[-1].last), frames[-1].generation) if frames else None
         except (LogUnavailable, ChunkRejected) as error:
@@ -287,16 +277,18 @@ class _Reader:
 class TurnFollower:
     """Follows the turns of all chats.
 
-    Args:
+    Attributes:
         log: The channels of the chats.
         streams: The frames of the active turns.
-        reads: The turns and their answers in the database.
+        chats: The answers in the database.
+        turns: The turns in the database.
     """
 
-    def __init__(self, log: EventLog, streams: TurnStreams, reads: TurnReads) -> None:
-        self._log = log
-        self._streams = streams
-        self._reads = reads
+    def __init__(self, log: EventLog, streams: TurnStreams, chats: ChatStore, turns: TurnStore) -> None:
+        self.log = log
+        self.streams = streams
+        self.chats = chats
+        self.turns = turns
 
     async def follow(self, chat_id: str, turn_id: str) -> AsyncGenerator[Chunk]:
         """Yield the chunks of a turn: ``start``, the answer so far in few chunks, then each as it is written.
@@ -307,7 +299,7 @@ class TurnFollower:
         Raises:
             TurnNotFound: the chat has no such turn.
         """
-        reader = _Reader(self._log, self._streams, self._reads, chat_id, turn_id)
+        reader = _Reader(self, chat_id, turn_id)
         try:
             while not reader.ended:
                 for chunk in await reader.advance():
