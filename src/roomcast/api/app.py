@@ -36,7 +36,6 @@ from roomcast.chat.errors import (
     NotAMember,
     StoreUnavailable,
     TurnNotFound,
-    UnknownResponder,
 )
 from roomcast.contract.errors import ErrorCode
 
@@ -51,7 +50,6 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
-    UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),

@@ -1,18 +1,8 @@
-"""Implementations of `chat.ports.Responder`, which answer USER messages; and what a team's own responder needs.
+"""Implementations of `chat.ports.Responder`, which answer USER messages.
 
 May import: chat, contract.
 
 | module | what |
 |---|---|
 | ``demo`` | quotes the message; needs no model |
-| ``function`` | a team's own Python function |
-| ``openai`` | Chat Completions, of OpenAI and compatible servers |
-| ``options`` | addresses, keys and time limits of providers |
-| ``http_stream``, ``sse`` | requests to providers, and the server-sent events of their responses |
-| ``tools`` | functions that an answer calls |
 """
-
-from roomcast.chat.ports import CutOff, Prompt, ResponderFailure, Usage
-from roomcast.responders.tools import Tool
-
-__all__ = ["CutOff", "Prompt", "ResponderFailure", "Tool", "Usage"]

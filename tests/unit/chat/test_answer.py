@@ -283,6 +283,22 @@ def test_safe_chunks_pass_unchanged(items: list[Any]) -> None:
     assert add_all(Answer(), published) == published
 
 
+KINDS = sorted({item["type"] for item in EVERY_KIND} | {"tool-input-error", "tool-output-error", "reasoning-file", "x"})
+FIELDS = sorted({name for item in EVERY_KIND for name in item if name != "type"} | {"errorText"})
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(FIELDS), IDS | CALL_IDS | VALUES, max_size=5))
+    )
+)
+def test_a_chunk_with_any_fields_is_added_or_rejected(drawn: list[tuple[str, dict[str, Any]]]) -> None:
+    answer = Answer()
+    published = add_all(answer, [{"type": kind, **fields} for kind, fields in drawn])
+    assert state_of(Answer.from_chunks(published)) == state_of(answer)
+    answer.end({"type": "finish"})
+
+
 # --- Text ---
 
 

@@ -15,7 +15,7 @@ from roomcast.contract.events import TurnReason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """The input of a responder.
+    """The input of a responder. If several users wrote its USER messages, each begins with its author's id: ``ann: …``.
 
     Attributes:
         message: The USER message to answer.

@@ -1,14 +1,18 @@
 /** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
+  AiSettings,
   Chat,
   ChatPage,
   Config,
   CreateChat,
+  EditMessage,
   EventPage,
   Message,
   MessagePage,
+  MessageVersions,
   SendMessage,
+  Turn,
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { withTimeLimit } from './time-limit.ts';
@@ -53,7 +57,7 @@ export class RoomcastApi {
 
   /** One chat. */
   getChat(chatId: string): Promise<Chat> {
-    return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}`);
+    return this.#request('GET', pathOf(chatId));
   }
 
   /** Creates a chat. A chosen id needs a service token while authentication is on: otherwise code `forbidden`. */
@@ -61,19 +65,44 @@ export class RoomcastApi {
     return this.#request('POST', '/api/chats', { body: chat });
   }
 
-  /** One page of messages, ascending by seq: the newest page, or the page before or after a seq (exclusive). */
+  /** One page of messages, ascending by place: the newest page, or the page before or after a place (exclusive). */
   listMessages(chatId: string, page: { before?: number; after?: number; limit?: number } = {}): Promise<MessagePage> {
-    return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/messages`, { query: page });
+    return this.#request('GET', pathOf(chatId, 'messages'), { query: page });
   }
 
   /** One page of events after a cursor (`after` is a seq, `epoch` its epoch). */
   listEvents(chatId: string, page: { after: number; epoch?: string; limit?: number }): Promise<EventPage> {
-    return this.#request('GET', `/api/chats/${encodeURIComponent(chatId)}/events`, { query: page });
+    return this.#request('GET', pathOf(chatId, 'events'), { query: page });
   }
 
   /** Stores a message. For a repeated `clientMsgId`, the server returns the message that it stored first. */
   sendMessage(message: SendMessage): Promise<Message> {
     return this.#request('POST', '/api/chat/messages', { body: message });
+  }
+
+  /** Replaces an own message by a new version, which gets a new answer. */
+  editMessage(chatId: string, messageId: string, edit: EditMessage): Promise<Message> {
+    return this.#request('PUT', pathOf(chatId, 'messages', messageId), { body: edit });
+  }
+
+  /** All versions of a message, oldest first. */
+  listVersions(chatId: string, messageId: string): Promise<MessageVersions> {
+    return this.#request('GET', pathOf(chatId, 'messages', messageId, 'versions'));
+  }
+
+  /** Stops a turn, and returns it; one that is streaming ends soon after. */
+  stopTurn(chatId: string, turnId: string): Promise<Turn> {
+    return this.#request('POST', pathOf(chatId, 'turns', turnId, 'stop'));
+  }
+
+  /** Answers the question of a turn again, and returns the new turn. */
+  regenerate(chatId: string, turnId: string): Promise<Turn> {
+    return this.#request('POST', pathOf(chatId, 'turns', turnId, 'regenerate'));
+  }
+
+  /** Sets how a chat answers. Settings that are left out get their defaults. */
+  setAi(chatId: string, settings: AiSettings): Promise<Chat> {
+    return this.#request('PUT', pathOf(chatId, 'ai'), { body: settings });
   }
 
   /**
@@ -93,7 +122,7 @@ export class RoomcastApi {
   }
 
   async #request<T>(
-    method: 'GET' | 'POST',
+    method: 'GET' | 'POST' | 'PUT',
     path: string,
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {
@@ -126,6 +155,10 @@ export class RoomcastApi {
       throw new NetworkError(`${method} ${path}: ${messageOf(error)}`, { cause: error });
     }
   }
+}
+
+function pathOf(...segments: string[]): string {
+  return `/api/chats/${segments.map(encodeURIComponent).join('/')}`;
 }
 
 function queryString(query: Query = {}): string {

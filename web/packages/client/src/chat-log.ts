@@ -1,10 +1,13 @@
 /**
  * Pure reducer for the entries of one chat: confirmed messages, then own messages whose event has not arrived yet.
  *
+ * Each place has one entry: the newest version of its message.
+ *
  * An unchanged entry remains the same object, so that a view can memoize it.
  */
 import type { RoomcastError } from './errors.ts';
-import type { Message, MessagePage } from './generated/contract.ts';
+import type { SequencedEvent } from './feed-machine.ts';
+import type { AiStatus, Message, MessagePage, Turn } from './generated/contract.ts';
 import { type ChatEntry, reviveMessage } from './types.ts';
 
 /** Maximum number of confirmed entries. Older pages that the user loads raise it. */
@@ -12,10 +15,12 @@ const MAX_LIVE_MESSAGES = 2_000;
 
 export interface ChatLog {
   readonly loaded: boolean;
-  /** Ascending by seq. */
+  /** Ascending by place. */
   readonly confirmed: readonly ChatEntry[];
   /** In send order. */
   readonly outgoing: readonly ChatEntry[];
+  /** The turns that are queued or streaming, in the order in which they became known. */
+  readonly turns: readonly Turn[];
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
   readonly olderError: RoomcastError | null;
@@ -24,8 +29,9 @@ export interface ChatLog {
 
 export type ChatLogAction =
   | { readonly type: 'replaced'; readonly page: MessagePage; readonly reset: boolean }
-  /** `upTo` is the seq of the last delivered event of any type. */
-  | { readonly type: 'delivered'; readonly messages: readonly Message[]; readonly upTo: number }
+  | { readonly type: 'delivered'; readonly events: readonly SequencedEvent[] }
+  /** The answer of a turn has more chunks. */
+  | { readonly type: 'grown'; readonly turnId: string; readonly change: Pick<ChatEntry, 'content' | 'parts'> }
   | { readonly type: 'older-requested' }
   | { readonly type: 'older-loaded'; readonly before: number; readonly page: MessagePage }
   | { readonly type: 'older-failed'; readonly error: RoomcastError }
@@ -39,6 +45,7 @@ export const EMPTY_LOG: ChatLog = {
   loaded: false,
   confirmed: [],
   outgoing: [],
+  turns: [],
   hasOlder: false,
   loadingOlder: false,
   olderError: null,
@@ -50,7 +57,12 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
     case 'replaced':
       return replace(log, action.page, action.reset);
     case 'delivered':
-      return dropSettled(log.loaded ? append(log, action.messages) : log, action.messages, action.upTo);
+      return dropSettled(log.loaded ? deliver(log, action.events) : log, action.events);
+    case 'grown': {
+      const index = log.confirmed.findLastIndex(({ id }) => id === action.turnId);
+      const entry = log.confirmed[index];
+      return entry ? { ...log, confirmed: log.confirmed.with(index, { ...entry, ...action.change }) } : log;
+    }
     case 'older-requested':
       return { ...log, loadingOlder: true, olderError: null };
     case 'older-loaded':
@@ -70,7 +82,7 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
   }
 }
 
-function toEntry(message: Message): ChatEntry {
+export function toEntry(message: Message): ChatEntry & { place: number } {
   return { ...reviveMessage(message), key: entryKey(message), status: 'sent', error: null };
 }
 
@@ -84,9 +96,24 @@ export function entryKey({ clientMsgId, id }: Pick<Message, 'clientMsgId' | 'id'
   return clientMsgId === null ? `m:${id}` : outgoingKey(clientMsgId);
 }
 
+export function isOver({ status }: Turn): boolean {
+  return status !== 'queued' && status !== 'streaming';
+}
+
+/** The messages of events: `new-msg`. */
+export function messagesIn(events: readonly SequencedEvent[]): Message[] {
+  return events.filter(({ event }) => event === 'new-msg').map(({ data }) => data as unknown as Message);
+}
+
 function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const known = new Map(log.confirmed.map((entry) => [entry.id, entry]));
-  const confirmed = page.messages.map((message) => known.get(message.id) ?? toEntry(message));
+  const confirmed = page.messages.map((message) => {
+    const entry = known.get(message.id);
+    const same = entry?.seq === message.seq && entry.turn?.id === message.turn?.id;
+    // The known entry of a growing answer has at least the text of the page.
+    if (same && entry.turn?.status === message.turn?.status) return entry;
+    return { ...toEntry(message), key: entry?.key ?? entryKey(message) };
+  });
   const keys = new Set(confirmed.map((entry) => entry.key));
   const outgoing = log.outgoing.filter((entry) => {
     if (keys.has(entry.key)) return false;
@@ -100,6 +127,7 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
     loaded: true,
     confirmed,
     outgoing,
+    turns: page.messages.reduce<readonly Turn[]>((turns, { turn }) => withTurn(turns, turn), []),
     hasOlder: page.hasMore,
     loadingOlder: false,
     olderError: null,
@@ -107,30 +135,80 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   };
 }
 
-function append(log: ChatLog, messages: readonly Message[]): ChatLog {
-  const last = log.confirmed.at(-1)?.seq ?? 0;
-  const fresh = messages.filter((message) => message.seq > last).map(toEntry);
-  if (fresh.length === 0) return log;
-  const all = [...log.confirmed, ...fresh];
-  const excess = Math.max(0, all.length - log.limit);
+/** Applies events in order. */
+function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
+  const confirmed = [...log.confirmed];
+  let { turns } = log;
+  for (const { event, data } of events) {
+    if (event !== 'new-msg' && event !== 'ai-status') continue;
+    const message = event === 'new-msg' ? (data as unknown as Message) : startedAnswer(data as unknown as AiStatus);
+    if (message) put(confirmed, toEntry(message), log.hasOlder);
+    const turn = (data['turn'] ?? null) as Turn | null;
+    if (turn) setTurn(confirmed, turn);
+    turns = withTurn(turns, turn);
+  }
+  const excess = Math.max(0, confirmed.length - log.limit);
+  return { ...log, confirmed: confirmed.slice(excess), turns, hasOlder: log.hasOlder || excess > 0 };
+}
+
+/** The empty answer of a turn that has started; null if the status is another one. */
+function startedAnswer({ place, turn, ...status }: AiStatus): Message | null {
+  if (turn.status !== 'streaming' || place === null) return null;
+  const { id } = turn;
   return {
-    ...log,
-    confirmed: all.slice(excess),
-    hasOlder: log.hasOlder || excess > 0,
+    ...status,
+    id,
+    place,
+    turn,
+    role: 'AI',
+    content: '',
+    parts: [],
+    userId: null,
+    clientMsgId: null,
+    status: 'sent',
   };
 }
 
+/** Puts an entry at its place, unless the place has a newer version, or is before the loaded messages. */
+function put(entries: ChatEntry[], entry: ChatEntry & { place: number }, hasOlder: boolean): void {
+  const index = entries.findLastIndex(({ place }) => place !== null && place <= entry.place);
+  const before = entries[index];
+  if (before?.place === entry.place) {
+    if (before.version <= entry.version) entries[index] = { ...entry, key: before.key };
+  } else if (before || !hasOlder) {
+    entries.splice(index + 1, 0, entry);
+  }
+}
+
+/** Sets the turn of its question and of its answer. The question keeps a newer turn. */
+function setTurn(entries: ChatEntry[], turn: Turn): void {
+  for (const [index, entry] of entries.entries()) {
+    const isQuestion = entry.id === turn.messageId && (!isOver(turn) || entry.turn?.id === turn.id);
+    if (entry.id === turn.id || isQuestion) entries[index] = { ...entry, turn };
+  }
+}
+
+function withTurn(turns: readonly Turn[], turn: Turn | null): readonly Turn[] {
+  if (turn === null) return turns;
+  const others = turns.filter(({ id }) => id !== turn.id);
+  if (isOver(turn)) return others.length === turns.length ? turns : others;
+  return others.length === turns.length
+    ? [...turns, turn]
+    : turns.map((other) => (other.id === turn.id ? turn : other));
+}
+
 /** Removes outgoing entries that arrived as events, and accepted entries whose seq belongs to another event. */
-function dropSettled(log: ChatLog, messages: readonly Message[], upTo: number): ChatLog {
-  const keys = new Set(messages.map(entryKey));
+function dropSettled(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
+  const keys = new Set(messagesIn(events).map(entryKey));
+  const upTo = events.at(-1)?.seq ?? 0;
   const outgoing = log.outgoing.filter((entry) => !keys.has(entry.key) && (entry.seq === null || entry.seq > upTo));
   return outgoing.length === log.outgoing.length ? log : { ...log, outgoing };
 }
 
 function prepend(log: ChatLog, before: number, page: MessagePage): ChatLog {
   // The entries were replaced during the request: ignore the page.
-  if (log.confirmed[0]?.seq !== before) return log;
-  const older = page.messages.filter((message) => message.seq < before).map(toEntry);
+  if (log.confirmed[0]?.place !== before) return log;
+  const older = page.messages.filter((message) => message.place < before).map(toEntry);
   const confirmed = [...older, ...log.confirmed];
   return { ...log, confirmed, hasOlder: page.hasMore, limit: Math.max(log.limit, confirmed.length) };
 }

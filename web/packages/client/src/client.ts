@@ -8,7 +8,7 @@ import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
 import { checkGatewayUrl, findGateway } from './gateway-address.ts';
-import type { ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
+import type { AiChunk, ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
 import { Emitter } from './observable.ts';
 import { platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
@@ -243,9 +243,8 @@ export class WebSocketClient {
 
   #newSession(chatId: string): ChatSession {
     const session = new ChatSession(chatId, {
-      api: {
-        listMessages: (id, page) => this.api.listMessages(id, page),
-        listEvents: (id, page) => this.api.listEvents(id, page),
+      api: this.api,
+      outboxApi: {
         sendMessage: async ({ userId, ...message }) => {
           // With authentication enabled, the token identifies the user.
           const token = await this.api.token();
@@ -347,8 +346,10 @@ export class WebSocketClient {
       this.#events.emit(name, activity);
     } else if (name === 'resync') {
       session?.dispatch({ type: 'resync', resync: data as unknown as Resync });
+    } else if (name === 'ai-chunk') {
+      if (isChunk(data)) session?.receiveChunks(data);
     } else if (session?.isActive && typeof seq === 'number' && typeof epoch === 'string') {
-      session.dispatch({ type: 'live', event: { seq, epoch, event: name, data } });
+      session.receive({ seq, epoch, event: name, data });
     } else if (name === 'new-msg') {
       // The message has no seq (the guide's server sends none), or its chat is not joined.
       this.#announce(reviveMessage(data as unknown as Message));
@@ -382,6 +383,16 @@ function isPresence(data: object): data is Presence {
 
 function isTyping(data: object): data is Typing {
   return typeof (data as Partial<Typing>).userId === 'string';
+}
+
+function isChunk(data: object): data is AiChunk {
+  const { turnId, generation = 1, first, last, chunks } = data as Partial<AiChunk>;
+  return (
+    typeof turnId === 'string' &&
+    [generation, first, last].every(Number.isInteger) &&
+    Array.isArray(chunks) &&
+    chunks.every(isRecord)
+  );
 }
 
 function isStringArray(value: unknown): boolean {

@@ -43,6 +43,8 @@ export interface FeedState {
   readonly connected: boolean;
   /** True if the chat is joined on the current connection. */
   readonly joined: boolean;
+  /** Seq of the chat at its join with `stream` on the current connection: chunks of later turns arrive; else null. */
+  readonly streamedFrom: number | null;
   readonly needsLoad: boolean;
   /** True if the next snapshot belongs to a different history than the present entries. */
   readonly reset: boolean;
@@ -82,12 +84,15 @@ export type FeedInput =
 
 export type FeedEffect =
   | { readonly type: 'load'; readonly op: number }
-  | { readonly type: 'join'; readonly op: number; readonly since: Cursor | null }
+  /** `stream`: receive the chunks of answers. The guide's handlers of a chat without views get whole messages only. */
+  | { readonly type: 'join'; readonly op: number; readonly since: Cursor | null; readonly stream: boolean }
   | { readonly type: 'backfill'; readonly op: number; readonly after: Cursor }
   | { readonly type: 'wait'; readonly op: number; readonly failures: number }
   | { readonly type: 'leave' }
   | { readonly type: 'deliver'; readonly events: readonly SequencedEvent[] }
   | { readonly type: 'replace'; readonly page: MessagePage; readonly reset: boolean }
+  /** The chat is joined with `stream`: the chunks of running turns are missing. */
+  | { readonly type: 'streams' }
   /** Events up to `to` cannot be fetched and are reported as missing. */
   | { readonly type: 'skipped'; readonly to: number; readonly error: RoomcastError | null };
 
@@ -96,6 +101,7 @@ export const INITIAL_FEED: FeedState = {
   shown: false,
   connected: false,
   joined: false,
+  streamedFrom: null,
   needsLoad: false,
   reset: false,
   cursor: null,
@@ -137,7 +143,7 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
     case 'stop':
       if (state.active && state.connected && (state.joined || state.activity.kind === 'join'))
         effects.push({ type: 'leave' });
-      return { ...idle(state), active: false, joined: false, buffer: [] };
+      return { ...idle(state), active: false, joined: false, streamedFrom: null, buffer: [] };
     case 'restart':
       return {
         ...INITIAL_FEED,
@@ -150,7 +156,7 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
         reset: true,
       };
     case 'opened': {
-      const opened = { ...state, connected: true, joined: false };
+      const opened = { ...state, connected: true, joined: false, streamedFrom: null };
       return state.activity.kind === 'wait' || state.activity.kind === 'denied' ? idle(opened) : opened;
     }
     case 'closed': {
@@ -161,7 +167,7 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
         state.shown || first === undefined
           ? state.cursor
           : (state.cursor ?? { epoch: first.epoch, seq: first.seq - 1 });
-      const closed = { ...state, connected: false, joined: false, cursor, buffer: [] };
+      const closed = { ...state, connected: false, joined: false, streamedFrom: null, cursor, buffer: [] };
       return state.activity.kind === 'join' ? idle(closed) : closed;
     }
     case 'wake':
@@ -179,7 +185,7 @@ function applyInput(state: FeedState, input: FeedInput, effects: FeedEffect[]): 
       // After a reset during the load, the page may be of the old history: `plan` starts another load.
       return state.needsLoad ? idle(state) : applySnapshot(idle(state), input.page, effects);
     case 'joined':
-      return input.op === state.op ? applyJoinAck(idle(state), input.ack) : state;
+      return input.op === state.op ? applyJoinAck(idle(state), input.ack, effects) : state;
     case 'paged':
       return input.op === state.op ? applyEventPage(idle(state), input.page, effects) : state;
     case 'failed':
@@ -231,9 +237,10 @@ function applySnapshot(state: FeedState, page: MessagePage, effects: FeedEffect[
   };
 }
 
-function applyJoinAck(state: FeedState, ack: JoinChatAck): FeedState {
-  const joined = { ...state, joined: true, failures: 0, error: null };
+function applyJoinAck(state: FeedState, ack: JoinChatAck, effects: FeedEffect[]): FeedState {
+  const joined = { ...state, joined: true, streamedFrom: state.shown ? ack.seq : null, failures: 0, error: null };
   if (ack.reset) return resetTo(joined, ack);
+  if (state.shown) effects.push({ type: 'streams' });
   const first = state.buffer[0];
   // Without a cursor, the chat starts at the ack, or at the first buffered event if an earlier join received no ack.
   const cursor = state.cursor ?? {
@@ -337,8 +344,8 @@ function plan(state: FeedState, effects: FeedEffect[]): FeedState {
     effects.push({ type: 'load', op });
     return { ...state, op, needsLoad: false, activity: { kind: 'load' } };
   }
-  if (state.connected && !state.joined) {
-    effects.push({ type: 'join', op, since: state.cursor });
+  if (state.connected && (!state.joined || (state.shown && state.streamedFrom === null))) {
+    effects.push({ type: 'join', op, since: state.cursor, stream: state.shown });
     return { ...state, op, activity: { kind: 'join' } };
   }
   if (state.cursor !== null && state.target > state.cursor.seq) {

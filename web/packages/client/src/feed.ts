@@ -11,8 +11,9 @@ import { Timer } from './timer.ts';
 /** The API's maximum page size. */
 const BACKFILL_PAGE_SIZE = 500;
 
+const OUTPUTS = ['deliver', 'replace', 'streams', 'skipped'] as const;
 /** Effects that the chat session handles. */
-export type FeedOutput = Extract<FeedEffect, { type: 'deliver' | 'replace' | 'skipped' }>;
+export type FeedOutput = Extract<FeedEffect, { type: (typeof OUTPUTS)[number] }>;
 
 export interface FeedDependencies {
   api: Pick<RoomcastApi, 'listMessages' | 'listEvents'>;
@@ -55,15 +56,13 @@ export class Feed {
     if (state === this.#state) return;
     this.#state = state;
     // Outputs come first, so that a snapshot is applied before the next request starts.
-    for (const effect of effects) {
-      if (effect.type === 'deliver' || effect.type === 'replace' || effect.type === 'skipped') this.#onOutput(effect);
-    }
+    for (const effect of effects) if (isOutput(effect)) this.#onOutput(effect);
     if (state.activity.kind !== 'wait') this.#backoffTimer.cancel();
-    for (const effect of effects) this.#run(effect);
+    for (const effect of effects) if (!isOutput(effect)) this.#run(effect);
     this.#onChange();
   }
 
-  #run(effect: FeedEffect): void {
+  #run(effect: Exclude<FeedEffect, FeedOutput>): void {
     const { api, connection, runtime, pageSize } = this.#dependencies;
     const chatId = this.#chatId;
     switch (effect.type) {
@@ -76,7 +75,8 @@ export class Feed {
         return;
       case 'join': {
         // Without a cursor the payload is the plain chat id, which the reference guide's server accepts too.
-        const payload = effect.since === null ? chatId : { chatId, since: effect.since };
+        const { since, stream } = effect;
+        const payload = since === null ? chatId : { chatId, since, ...(stream && { stream }) };
         const ack = connection.request<JoinChatAck>('join-chat', payload);
         this.#settle(effect.op, ack, (joined) => ({ type: 'joined', op: effect.op, ack: joined }));
         return;
@@ -95,10 +95,6 @@ export class Feed {
         return;
       case 'leave':
         connection.emit('leave-chat', chatId);
-        return;
-      case 'deliver':
-      case 'replace':
-      case 'skipped':
     }
   }
 
@@ -108,4 +104,8 @@ export class Feed {
       (error: unknown) => this.dispatch({ type: 'failed', op, error: toRoomcastError(error) }),
     );
   }
+}
+
+function isOutput(effect: FeedEffect): effect is FeedOutput {
+  return (OUTPUTS as readonly string[]).includes(effect.type);
 }

@@ -29,6 +29,8 @@ export {
   ConnectionState,
   type LastMessage,
   type LoadStatus,
+  type MessagePart,
+  type ToolPart,
   type WebSocketEmitEvents,
   type WebSocketEvents,
 } from './types.ts';

@@ -1,10 +1,31 @@
 /** One chat of a client: its feed, its entries, its outbox, presence and typing. */
+import { Answers } from './answers.ts';
 import type { RoomcastApi } from './api.ts';
-import { type ChatLog, type ChatLogAction, EMPTY_LOG, entryKey, outgoingKey, reduce } from './chat-log.ts';
+import {
+  type ChatLog,
+  type ChatLogAction,
+  EMPTY_LOG,
+  entryKey,
+  isOver,
+  messagesIn,
+  outgoingKey,
+  reduce,
+  toEntry,
+} from './chat-log.ts';
 import { type RoomcastError, toRoomcastError } from './errors.ts';
 import { Feed, type FeedDependencies, type FeedOutput } from './feed.ts';
-import { type FeedInput, isSynced } from './feed-machine.ts';
-import type { Message, Presence, Typing } from './generated/contract.ts';
+import { type FeedInput, isSynced, type SequencedEvent } from './feed-machine.ts';
+import type {
+  AiChunk,
+  AiEnd,
+  AiSettings,
+  AiStatus,
+  Chat,
+  Message,
+  Presence,
+  Turn,
+  Typing,
+} from './generated/contract.ts';
 import { Observable, patch } from './observable.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
 import { Participants, type PresenceSnapshot } from './participants.ts';
@@ -19,8 +40,10 @@ const EVENT_GRACE_MS = 1_500;
 /** Immutable state of a chat. */
 export interface ChatSnapshot {
   readonly chatId: string;
-  /** Ascending by seq, the same order for all users; own messages that are not stored yet come last. */
+  /** Ascending by place, the same order for all users; own messages that are not stored yet come last. */
   readonly messages: readonly ChatEntry[];
+  /** The turn that is streaming or, if there is none, that will start next; null if no answer is expected. */
+  readonly activeTurn: Turn | null;
   readonly status: LoadStatus;
   /** The last failure, kept while the request is retried; null after a success. */
   readonly error: RoomcastError | null;
@@ -34,6 +57,7 @@ export interface ChatSnapshot {
 /** The snapshot of a chat before its first subscription, without `chatId`. */
 export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   messages: [],
+  activeTurn: null,
   status: 'idle',
   error: null,
   synced: false,
@@ -42,7 +66,8 @@ export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
 };
 
 export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 'api'> {
-  api: Pick<RoomcastApi, 'listMessages' | 'listEvents' | 'sendMessage'>;
+  api: RoomcastApi;
+  outboxApi: Pick<RoomcastApi, 'sendMessage'>;
   runtime: Pick<Runtime, 'clock' | 'random' | 'newId'>;
   unsent: UnsentStore | null;
   /** Called for each unsent message that `unsent` could not store. */
@@ -68,6 +93,7 @@ export class ChatSession {
   readonly #feed: Feed;
   readonly #outbox: Outbox;
   readonly #participants: Participants;
+  readonly #answers: Answers;
   readonly #snapshot: Observable<ChatSnapshot>;
   /** Resolves the promise of `send` or `retry`, by entry key. */
   readonly #resolvers = new Map<string, (entry: ChatEntry) => void>();
@@ -90,11 +116,15 @@ export class ChatSession {
       (output) => this.#handleFeedOutput(output),
       () => this.#updateSnapshot(),
     );
-    this.#outbox = new Outbox(dependencies.api, dependencies.runtime, {
+    this.#outbox = new Outbox(dependencies.outboxApi, dependencies.runtime, {
       sent: (message) => this.#handleSent(message),
       failed: (outgoing, error) => this.#handleSendFailure(outgoing, error),
     });
     this.#participants = new Participants(dependencies.runtime.clock, (typing) => this.#sendTyping(typing));
+    this.#answers = new Answers(chatId, dependencies, {
+      joined: () => this.#feed.state.streamedFrom !== null,
+      grown: (turnId, { content, parts }) => this.#updateLog({ type: 'grown', turnId, change: { content, parts } }),
+    });
     this.#graceTimer = new Timer(dependencies.runtime.clock);
     this.#snapshot = new Observable<ChatSnapshot>({ ...INITIAL_CHAT, chatId });
   }
@@ -178,9 +208,56 @@ export class ChatSession {
     this.#updateLog({ type: 'discarded', key });
   }
 
+  /**
+   * Stops an answer, or a turn that is queued; its text so far is kept. A turn that has ended stays as it is.
+   *
+   * @param turnId - Default: the active turn; without one, nothing happens.
+   * @returns Resolves when the stop is stored; rejects with a `RoomcastError`.
+   */
+  async stop(turnId: string | undefined = this.#snapshot.value.activeTurn?.id): Promise<void> {
+    if (turnId === undefined) return;
+    const { api, connection } = this.#dependencies;
+    try {
+      await connection.request('ai-stop', { chatId: this.chatId, turnId });
+    } catch (error) {
+      if (!toRoomcastError(error).retryable) throw error;
+      await api.stopTurn(this.chatId, turnId);
+    }
+  }
+
+  /**
+   * Answers the question of a turn again; the new answer replaces the earlier one at its place.
+   *
+   * @returns The new turn; rejects with a `RoomcastError`.
+   */
+  regenerate(turnId: string): Promise<Turn> {
+    return this.#dependencies.api.regenerate(this.chatId, turnId);
+  }
+
+  /**
+   * Replaces an own message by a new version, which gets a new answer.
+   *
+   * @returns The new version; rejects with a `RoomcastError`.
+   */
+  async edit(messageId: string, content: string): Promise<ChatEntry> {
+    const { api, runtime } = this.#dependencies;
+    return toEntry(await api.editMessage(this.chatId, messageId, { content, clientMsgId: runtime.newId() }));
+  }
+
+  /** All versions of a message, oldest first; rejects with a `RoomcastError`. */
+  async versions(messageId: string): Promise<readonly ChatEntry[]> {
+    const { versions } = await this.#dependencies.api.listVersions(this.chatId, messageId);
+    return versions.map(toEntry);
+  }
+
+  /** Sets how the chat answers. Settings that are left out get their defaults. Rejects with a `RoomcastError`. */
+  setAi(settings: AiSettings): Promise<Chat> {
+    return this.#dependencies.api.setAi(this.chatId, settings);
+  }
+
   /** Loads the page before the first message. Never rejects: `error` holds a failure. */
   async loadOlder(): Promise<void> {
-    const before = this.#log.confirmed[0]?.seq ?? null;
+    const before = this.#log.confirmed[0]?.place ?? null;
     if (before === null || !this.#log.hasOlder || this.#log.loadingOlder) return;
     this.#updateLog({ type: 'older-requested' });
     try {
@@ -213,6 +290,24 @@ export class ChatSession {
   dispatch(input: FeedInput): void {
     if (input.type === 'closed') this.#participants.markStale();
     this.#feed.dispatch(input);
+  }
+
+  /** @internal */
+  receive(event: SequencedEvent): void {
+    if (event.event !== 'ai-end') {
+      this.dispatch({ type: 'live', event });
+      return;
+    }
+    const message = this.#answers.complete(event.data as unknown as AiEnd);
+    // Without all chunks, the whole message is fetched, like any event that is missing.
+    if (message === null) this.dispatch({ type: 'behind', seq: event.seq });
+    else this.dispatch({ type: 'live', event: { ...event, event: 'new-msg', data: { ...message } } });
+  }
+
+  /** @internal */
+  receiveChunks(chunk: AiChunk): void {
+    if (!this.isActive || this.#log.confirmed.some(({ turn }) => turn?.id === chunk.turnId && isOver(turn))) return;
+    this.#answers.receive(chunk);
   }
 
   /** @internal */
@@ -304,6 +399,7 @@ export class ChatSession {
     this.#unsettled.clear();
     this.#announcedSeq = 0;
     this.#log = EMPTY_LOG;
+    this.#answers.clear();
     this.#participants.reset();
     this.#feed.dispatch({ type: 'restart' });
   }
@@ -373,6 +469,10 @@ export class ChatSession {
         time: new Date(),
         userId,
         clientMsgId,
+        place: null,
+        version: 1,
+        turn: null,
+        parts: null,
         status: 'sending',
         error: null,
       },
@@ -394,18 +494,22 @@ export class ChatSession {
         this.#updateLog({ type: 'replaced', page, reset });
         if (reset || this.#announcedSeq === 0) this.#announcedSeq = page.seq;
         else this.#announce(page.messages);
+        this.#resume(this.#log.turns);
         return;
       }
       case 'deliver': {
-        const messages = output.events
-          .filter(({ event }) => event === 'new-msg')
-          .map(({ data }) => data as unknown as Message);
+        const { events } = output;
+        const messages = messagesIn(events);
         this.#confirmOwn(messages);
         for (const { userId } of messages) if (userId !== null) this.#participants.endTyping(userId);
-        this.#updateLog({ type: 'delivered', messages, upTo: output.events.at(-1)?.seq ?? 0 });
+        this.#updateLog({ type: 'delivered', events });
+        this.#followTurns(events);
         this.#announce(messages);
         return;
       }
+      case 'streams':
+        this.#resume(this.#log.turns);
+        return;
       case 'skipped': {
         const reason = output.error === null ? '' : `: ${output.error.message}`;
         this.#dependencies.report(`events of chat ${this.chatId} up to ${output.to} could not be fetched${reason}`);
@@ -413,10 +517,32 @@ export class ChatSession {
     }
   }
 
+  #followTurns(events: readonly SequencedEvent[]): void {
+    for (const { event, seq, data } of events) {
+      const turn = (event === 'new-msg' || event === 'ai-status') && (data as unknown as AiStatus).turn;
+      if (!turn) continue;
+      if (isOver(turn)) this.#answers.drop(turn.id);
+      // Started before the join: chunks may have been missed.
+      else if (seq <= (this.#feed.state.streamedFrom ?? 0)) this.#resume([turn]);
+      else this.#answers.touch(turn.id);
+    }
+  }
+
+  #resume(turns: readonly Turn[]): void {
+    for (const { id, status } of turns) {
+      if (status !== 'streaming') continue;
+      this.#answers.touch(id);
+      this.#answers.resume(id);
+    }
+  }
+
   #announce(messages: readonly Message[]): void {
-    for (const message of messages) {
-      if (message.seq <= this.#announcedSeq) continue;
-      this.#announcedSeq = message.seq;
+    for (const message of messages.toSorted((a, b) => a.seq - b.seq)) {
+      const { seq, role, turn, content, parts } = message;
+      // An answer that has not ended, or that ended without a text.
+      const isOpen = role === 'AI' && turn !== null && (!isOver(turn) || (content === '' && !parts?.length));
+      if (seq <= this.#announcedSeq || isOpen) continue;
+      this.#announcedSeq = seq;
       this.#dependencies.announce(reviveMessage(message));
     }
   }
@@ -490,8 +616,9 @@ export class ChatSession {
   #updateSnapshot(): void {
     const before = this.#snapshot.value.messages;
     const { activity, error, active } = this.#feed.state;
-    const { loaded, confirmed, outgoing, hasOlder, loadingOlder, olderError } = this.#log;
+    const { loaded, confirmed, outgoing, turns, hasOlder, loadingOlder, olderError } = this.#log;
     patch(this.#snapshot, {
+      activeTurn: turns.find(({ status }) => status === 'streaming') ?? turns[0] ?? null,
       messages: sameEntries(before, confirmed, outgoing) ? before : [...confirmed, ...outgoing],
       status: activity.kind === 'denied' ? 'error' : loaded ? 'ready' : active ? 'loading' : 'idle',
       error: error ?? olderError,

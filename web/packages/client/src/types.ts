@@ -4,7 +4,14 @@
  * Source: guide, Step 2.2. In types that a program may construct, members that the guide does not have are optional.
  */
 import type { RoomcastError } from './errors.ts';
-import type { ChatActivity, LastMessage as WireLastMessage, Message, Presence, Typing } from './generated/contract.ts';
+import type {
+  ChatActivity,
+  LastMessage as WireLastMessage,
+  Message,
+  Presence,
+  Turn,
+  Typing,
+} from './generated/contract.ts';
 
 /** State of the connection. `RECONNECTING`: not connected; another attempt is running or scheduled. */
 export enum ConnectionState {
@@ -28,6 +35,44 @@ export interface ChatMessage {
   userId?: string | null;
   /** Id that the sender chose; the server stores only one message per id. */
   clientMsgId?: string | null;
+  /** Position among the messages of the chat. An answer has the place at which it started. */
+  place?: number | null;
+  /** Version of the message at its place, from 1. */
+  version?: number;
+  /** The turn that answers the message, or whose answer it is. */
+  turn?: Turn | null;
+  /** The parts of an answer; null for a message of text alone. */
+  parts?: readonly MessagePart[] | null;
+}
+
+/** One part of an answer, as in a `UIMessage` of the AI SDK. */
+export type MessagePart =
+  | { readonly type: 'text' | 'reasoning'; readonly text: string; readonly state: 'streaming' | 'done' }
+  | ToolPart
+  | { readonly type: 'source-url'; readonly sourceId: string; readonly url: string; readonly title?: string }
+  | {
+      readonly type: 'source-document';
+      readonly sourceId: string;
+      readonly mediaType: string;
+      readonly title: string;
+      readonly filename?: string;
+    }
+  | { readonly type: 'file' | 'reasoning-file'; readonly url: string; readonly mediaType: string }
+  | { readonly type: `data-${string}`; readonly id?: string; readonly data: unknown }
+  | { readonly type: 'step-start' };
+
+/** A call of a tool. */
+export interface ToolPart {
+  readonly type: 'dynamic-tool';
+  readonly toolCallId: string;
+  readonly toolName: string;
+  readonly title?: string;
+  readonly state: 'input-streaming' | 'input-available' | 'output-available' | 'output-error';
+  /** The JSON of the input so far; only while it is streaming. */
+  readonly rawInput?: string;
+  readonly input?: unknown;
+  readonly output?: unknown;
+  readonly errorText?: string;
 }
 
 /** Events of `on` and the types of their handlers. The first four are the guide's. */
@@ -35,7 +80,7 @@ export interface WebSocketEvents {
   connect: () => void;
   /** `reason` is a disconnect reason of Socket.IO, such as `transport close`. */
   disconnect: (reason: string) => void;
-  /** A new message of a joined chat: emitted once, in order of `seq`. */
+  /** A new message of a joined chat: emitted once, in order of `seq`. An answer is emitted when it has ended. */
   'new-msg': (msg: ChatMessage) => void;
   error: (error: { message: string }) => void;
   /** A user started or stopped typing in a joined chat; `getTyping()` of the chat holds the current list. */
@@ -70,6 +115,12 @@ export interface ChatEntry extends ChatMessage {
   readonly seq: number | null;
   readonly userId: string | null;
   readonly clientMsgId: string | null;
+  /** Null until the server has stored the message. */
+  readonly place: number | null;
+  readonly version: number;
+  /** Null if the message is neither answered nor an answer. Its status changes; see `ChatSnapshot.activeTurn`. */
+  readonly turn: Turn | null;
+  readonly parts: readonly MessagePart[] | null;
   readonly status: 'sending' | 'sent' | 'failed';
   /** Why the message failed; null unless `status` is `failed`. */
   readonly error: RoomcastError | null;
@@ -104,7 +155,7 @@ export interface LastMessage {
 }
 
 /** A wire message with `time` as a Date. */
-export type RevivedMessage = Omit<Message, 'time'> & { time: Date };
+export type RevivedMessage = Omit<Message, 'time' | 'parts'> & { time: Date; parts: readonly MessagePart[] | null };
 
 /** `message` is undefined if another server sent the payload. */
 export function reviveLastMessage(message: WireLastMessage | null | undefined): LastMessage | null {
@@ -112,5 +163,6 @@ export function reviveLastMessage(message: WireLastMessage | null | undefined): 
 }
 
 export function reviveMessage(message: Message): RevivedMessage {
-  return { ...message, time: new Date(message.time) };
+  // The schema of the contract does not describe the parts.
+  return { ...message, time: new Date(message.time), parts: message.parts as RevivedMessage['parts'] };
 }

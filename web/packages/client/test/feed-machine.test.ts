@@ -83,7 +83,7 @@ describe('the order of joining', () => {
     machine.loaded(7);
     expect(machine.effects).toEqual([
       expect.objectContaining({ type: 'replace', reset: false }),
-      { type: 'join', op: machine.op, since: { epoch: EPOCH, seq: 7 } },
+      { type: 'join', op: machine.op, since: { epoch: EPOCH, seq: 7 }, stream: true },
     ]);
     expect(isSynced(machine.state)).toBe(false);
     expect(isSynced(machine.joined(7).state)).toBe(true);
@@ -97,7 +97,7 @@ describe('the order of joining', () => {
 
   test('is a join without a cursor for a chat without views', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false });
-    expect(machine.effects).toEqual([{ type: 'join', op: machine.op, since: null }]);
+    expect(machine.effects).toEqual([{ type: 'join', op: machine.op, since: null, stream: false }]);
     machine.joined(4);
     expect(machine.live(5).delivered).toEqual([5]);
   });
@@ -111,11 +111,16 @@ describe('the order of joining', () => {
     expect(isSynced(machine.state)).toBe(true);
   });
 
-  test('a joined chat that becomes shown loads and stays joined', () => {
+  test('a joined chat that becomes shown loads, stays joined, and joins again to receive chunks', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4);
     expect(machine.send({ type: 'start', shown: true }).kinds).toEqual(['load']);
     expect(machine.live(5).delivered).toEqual([]);
-    expect(machine.loaded(4).delivered).toEqual([5]);
+    machine.loaded(4);
+    expect(machine.effects.at(-1)).toMatchObject({ type: 'join', since: { epoch: EPOCH, seq: 5 }, stream: true });
+    expect(machine.delivered).toEqual([5]);
+    expect(machine.state).toMatchObject({ joined: true, streamedFrom: null });
+    expect(machine.joined(5).kinds).toEqual(['streams']);
+    expect(machine.state.streamedFrom).toBe(5);
     expect(isSynced(machine.state)).toBe(true);
   });
 
@@ -130,7 +135,7 @@ describe('the order of joining', () => {
 
   test('a snapshot older than the delivered events is completed by a backfill', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4).live(5);
-    machine.send({ type: 'start', shown: true }).loaded(3);
+    machine.send({ type: 'start', shown: true }).loaded(3).joined(5);
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 3 } });
   });
 });
@@ -169,7 +174,7 @@ describe('live events', () => {
     machine.send({ type: 'start', shown: true });
     machine.live(...Array.from({ length: 1_500 }, (_, index) => index + 1)).loaded(0);
     expect(machine.delivered).toHaveLength(1_000);
-    expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_000 } });
+    expect(machine.joined(1_500).effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 1_000 } });
   });
 
   test('that were buffered when the connection closed are fetched again after the next join', () => {
@@ -197,7 +202,7 @@ describe('live events', () => {
     expect(machine.kinds).toEqual(['leave']);
     expect(machine.live(6).effects).toEqual([]);
     expect(machine.send({ type: 'start', shown: true }).effects).toEqual([
-      { type: 'join', op: machine.op, since: { epoch: EPOCH, seq: 5 } },
+      { type: 'join', op: machine.op, since: { epoch: EPOCH, seq: 5 }, stream: true },
     ]);
   });
 });
@@ -205,7 +210,7 @@ describe('live events', () => {
 describe('a join ack', () => {
   test('without recovery starts a backfill', () => {
     const machine = live(5).send({ type: 'closed' }, { type: 'opened' });
-    expect(machine.joined(9, { recovered: false }).kinds).toEqual(['backfill']);
+    expect(machine.joined(9, { recovered: false }).kinds).toEqual(['streams', 'backfill']);
   });
 
   test('that names a seq beyond the replayed events starts a backfill, even if it claims recovery', () => {
@@ -271,14 +276,15 @@ describe('resync', () => {
     machine.loaded(9, 'old');
     expect(machine.kinds).toEqual(['load']);
     machine.loaded(2, 'new');
-    expect(machine.effects).toEqual([expect.objectContaining({ type: 'replace', reset: true })]);
+    expect(machine.effects[0]).toMatchObject({ type: 'replace', reset: true });
+    machine.joined(2, { epoch: 'new' });
     expect(machine.state.cursor).toEqual({ epoch: 'new', seq: 2 });
     expect(isSynced(machine.state)).toBe(true);
   });
 
   test('during a load fetches what the page lacks', () => {
     const machine = new Machine().send({ type: 'opened' }, { type: 'start', shown: false }).joined(4);
-    machine.send({ type: 'start', shown: true }, resync(9, false)).loaded(7);
+    machine.send({ type: 'start', shown: true }, resync(9, false)).loaded(7).joined(9);
     expect(machine.effects.at(-1)).toMatchObject({ type: 'backfill', after: { seq: 7 } });
   });
 });

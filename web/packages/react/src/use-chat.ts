@@ -27,6 +27,14 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   retry: (key: string) => void;
   /** Removes a failed entry. */
   discard: (key: string) => void;
+  /** Stops an answer; default: the active turn. Its text so far is kept. Rejects with a `RoomcastError`. */
+  stop: (turnId?: string) => Promise<void>;
+  /** Answers the question of a turn again, as a new version. Rejects with a `RoomcastError`. */
+  regenerate: (turnId: string) => Promise<unknown>;
+  /** Replaces an own message by a new version, which gets a new answer. Rejects with a `RoomcastError`. */
+  edit: (messageId: string, content: string) => Promise<unknown>;
+  /** All versions of a message, oldest first. Rejects with a `RoomcastError`. */
+  versions: (messageId: string) => Promise<readonly ChatEntry[]>;
   /** Loads the page of messages before the oldest loaded one. Never rejects: a failure is reported in `error`. */
   loadOlder: () => Promise<void>;
   /** Sends typing notifications. Call with true on each keystroke, with false when the field is empty. Never throws. */
@@ -43,7 +51,7 @@ const getInitialChat = (): Omit<ChatSnapshot, 'chatId'> => INITIAL_CHAT;
 export function useChat(chatId: string | null | undefined, { skip = false }: UseChatOptions = {}): UseChatResult {
   const id = skip ? null : chatId;
   const session = useChatSession(id);
-  const { messages, status, error, synced, hasOlder, loadingOlder } = useSyncExternalStore(
+  const snapshot = useSyncExternalStore(
     session?.subscribe ?? subscribeToNothing,
     session?.getSnapshot ?? getInitialChat,
     getInitialChat,
@@ -51,21 +59,26 @@ export function useChat(chatId: string | null | undefined, { skip = false }: Use
   const typingUsers = useTyping(id);
   const presence = usePresence(id);
   const actions = useMemo(() => actionsOf(session), [session]);
-  return { messages, status, error, synced, hasOlder, loadingOlder, typingUsers, presence, ...actions };
+  return { ...snapshot, typingUsers, presence, ...actions };
 }
 
-function actionsOf(
-  session: ChatSession | null,
-): Pick<UseChatResult, 'sendMessage' | 'retry' | 'discard' | 'loadOlder' | 'setTyping'> {
+type Actions = Omit<UseChatResult, keyof ChatSnapshot | 'typingUsers' | 'presence'>;
+
+function actionsOf(session: ChatSession | null): Actions {
+  const chat = (): ChatSession => {
+    if (session === null) throw new Error('useChat has no chat: pass a chat id and do not set `skip`');
+    return session;
+  };
   return {
-    sendMessage: (content) => {
-      if (session === null) throw new Error('useChat has no chat: pass a chat id and do not set `skip`');
-      return session.send(content);
-    },
+    sendMessage: (content) => chat().send(content),
     retry: (key) => {
       session?.retry(key).catch(() => undefined); // Rejects on a double click: the entry is no longer failed.
     },
     discard: (key) => session?.discard(key),
+    stop: async (turnId) => chat().stop(turnId),
+    regenerate: async (turnId) => chat().regenerate(turnId),
+    edit: async (messageId, content) => chat().edit(messageId, content),
+    versions: async (messageId) => chat().versions(messageId),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),
     setTyping: (typing) => session?.setTyping(typing),
   };

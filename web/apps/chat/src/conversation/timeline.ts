@@ -22,10 +22,10 @@ export interface Day {
 const PAUSE_MS = 5 * 60_000;
 
 /**
- * A new group also starts at each seq that is a multiple of this number, independent of page boundaries. Otherwise an
+ * A new group also starts at each place that is a multiple of this number, independent of page boundaries. Otherwise an
  * older page above many messages of one author would render their group again and lose the scroll position.
  */
-const RUN_SEQS = 20;
+const RUN_PLACES = 20;
 
 interface OpenGroup extends Group {
   readonly messages: ChatEntry[];
@@ -81,12 +81,12 @@ function belongsTogether(before: ChatEntry, after: ChatEntry): boolean {
     before.role === after.role &&
     before.userId === after.userId &&
     after.time.getTime() - before.time.getTime() < PAUSE_MS &&
-    (before.seq === null || after.seq === null || runOf(before.seq) === runOf(after.seq))
+    (before.place === null || after.place === null || runOf(before.place) === runOf(after.place))
   );
 }
 
-function runOf(seq: number): number {
-  return Math.floor(seq / RUN_SEQS);
+function runOf(place: number): number {
+  return Math.floor(place / RUN_PLACES);
 }
 
 /** True if both groups render the same output. */

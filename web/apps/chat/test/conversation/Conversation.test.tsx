@@ -30,6 +30,7 @@ beforeEach(() => {
   );
   chat = {
     messages: [],
+    activeTurn: null,
     status: 'ready',
     error: null,
     synced: true,
@@ -41,6 +42,10 @@ beforeEach(() => {
     sendMessage: vi.fn(() => Promise.resolve(entry({ key: 'x' }))),
     retry: vi.fn(),
     discard: vi.fn(),
+    stop: vi.fn(() => Promise.resolve()),
+    regenerate: vi.fn(() => Promise.resolve()),
+    edit: vi.fn(() => Promise.resolve()),
+    versions: vi.fn(() => Promise.resolve([])),
     loadOlder: vi.fn(() => Promise.resolve()),
   };
 });

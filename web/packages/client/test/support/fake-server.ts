@@ -3,11 +3,23 @@
  *
  * It follows the contract, epochs included, so that a test can compare the state of a client with `contents`.
  */
-import type { ChatEvent, Cursor, JoinChatAck, Message } from '../../src/generated/contract.ts';
+import type { AiChunk, AiStatus, ChatEvent, Cursor, JoinChatAck, Message, Turn } from '../../src/generated/contract.ts';
 import type { GatewaySocket, GatewaySocketOptions, Runtime, TimerHandle } from '../../src/runtime.ts';
 import { FakeClock } from './fake-clock.ts';
 
 type Handler = (...args: never[]) => void;
+
+/** A turn whose answer grows, and its stream. */
+export interface FakeAnswer {
+  chatId: string;
+  turn: Turn;
+  place: number;
+  version: number;
+  /** The stream; empty after its loss. */
+  chunks: Record<string, unknown>[];
+  /** The chunks so far, also those of a lost stream. */
+  all: Record<string, unknown>[];
+}
 
 /** Delivers, drops, delays or repeats an event for one socket. */
 export type Delivery = (socket: FakeSocket, event: string, payload: unknown) => void;
@@ -25,7 +37,10 @@ export class FakeServer {
   deliver: Delivery = (socket, event, payload) => socket.receive(event, payload);
   /** Maximum number of events that a join replays; with more, its ack has `recovered: false`. */
   replayLimit = 100;
+  /** Replaces the ack of `ai-resume`; a result of null sends no ack. */
+  resumeAck: ((turnId: string) => unknown) | null = null;
   wake: () => void = () => undefined;
+  readonly #answers = new Map<string, FakeAnswer>();
   #epoch = 1;
   #chats = new Map<string, { events: ChatEvent[]; epochs: number[] }>();
   #firstEpoch = 1;
@@ -94,6 +109,108 @@ export class FakeServer {
     return message;
   }
 
+  // Turns. `#store` sends the end of an answer as `ai-end` to sockets that joined with `stream`.
+
+  /** Queues a turn for a USER message, or for a new version at the place of an earlier answer. */
+  queue(chatId: string, messageId: string, replaces?: FakeAnswer): FakeAnswer {
+    const id = `turn-${(this.#ids += 1)}`;
+    const turn: Turn = { id, messageId, status: 'queued', reason: null, generation: 0, last: -1 };
+    const { place = 0, version = 0 } = replaces ?? {};
+    const answer = { chatId, turn, place, version: version + 1, chunks: [], all: [] };
+    this.#answers.set(id, answer);
+    if (replaces) this.#change(answer, place);
+    return answer;
+  }
+
+  /** Posts a USER message with a queued turn. */
+  ask(chatId: string, content: string): { question: Message; answer: FakeAnswer } {
+    const answer = this.queue(chatId, `${chatId}-${this.epoch}-${this.head(chatId) + 1}`);
+    return { question: this.post(chatId, content, { turn: { ...answer.turn } }), answer };
+  }
+
+  start(answer: FakeAnswer): void {
+    answer.turn = { ...answer.turn, status: 'streaming', generation: answer.turn.generation + 1 };
+    answer.place ||= this.head(answer.chatId) + 1;
+    this.#change(answer, answer.place);
+    this.send(answer, { type: 'start', messageId: answer.turn.id });
+  }
+
+  /** Appends chunks to the stream of an answer, and sends them as one frame. */
+  send(answer: FakeAnswer, ...chunks: Record<string, unknown>[]): void {
+    const first = answer.turn.last + 1;
+    answer.turn = { ...answer.turn, last: answer.turn.last + chunks.length };
+    if (answer.chunks.length === first) answer.chunks.push(...chunks);
+    answer.all.push(...chunks);
+    this.sendChunks(answer, { first, last: answer.turn.last, chunks });
+  }
+
+  sendChunks(
+    { chatId, turn: { id, generation } }: FakeAnswer,
+    frame: Omit<AiChunk, 'chatId' | 'turnId' | 'generation'>,
+  ) {
+    const payload = { chatId, turnId: id, ...(generation > 1 && { generation }), ...frame };
+    for (const socket of this.sockets) if (socket.streams.has(chatId)) this.deliver(socket, 'ai-chunk', payload);
+  }
+
+  /** Ends a turn: with a message if it has a text. */
+  end(answer: FakeAnswer, status: Turn['status'] = 'complete', reason: Turn['reason'] = null): void {
+    const { chatId, place, version } = answer;
+    const content = textOf(answer);
+    if (content !== '') this.send(answer, { type: 'text-end', id: '0' }, { type: 'finish' });
+    answer.turn = { ...answer.turn, status, reason };
+    const { turn } = answer;
+    const parts = [{ type: 'text', text: content, state: 'done' }];
+    if (content === '') this.#change(answer, place || null);
+    else this.post(chatId, content, { id: turn.id, role: 'AI', place, version, turn, parts });
+  }
+
+  #change({ chatId, turn, version }: FakeAnswer, place: number | null): void {
+    const seq = this.head(chatId) + 1;
+    const time = new Date(Date.UTC(2026, 0, 1) + seq * 1_000).toISOString();
+    const status: AiStatus = { chatId, epoch: this.epoch, seq, time, place, version, turn: { ...turn } };
+    this.#store(chatId, 'ai-status', status);
+  }
+
+  resume(turnId: string): unknown {
+    const replaced = this.resumeAck?.(turnId);
+    if (replaced !== undefined) return replaced;
+    const { chatId, turn, chunks } = this.#answers.get(turnId) ?? { chatId: '', turn: { generation: 0 }, chunks: [] };
+    // Compacted: the deltas of the only part are merged.
+    const text = chunks.map((chunk) => (chunk['type'] === 'text-delta' ? (chunk['delta'] as string) : '')).join('');
+    const others = chunks.filter((chunk) => chunk['type'] !== 'text-delta');
+    const merged = text === '' ? others : others.toSpliced(2, 0, { type: 'text-delta', id: '0', delta: text });
+    return { ok: true, chatId, turnId, generation: turn.generation, first: 0, last: chunks.length - 1, chunks: merged };
+  }
+
+  /** The last version of each place, with the state of its turn; answers that grow have the text so far. */
+  messages(chatId: string): Message[] {
+    const byPlace = new Map<number, Message>();
+    const latest = new Map<string, Turn>();
+    for (const { chatId: id, turn } of this.#answers.values()) if (id === chatId) latest.set(turn.messageId, turn);
+    for (const { event, data } of this.#chat(chatId).events) {
+      const { turn, place, ...status } = data as unknown as AiStatus;
+      if (event === 'new-msg') byPlace.set(place ?? 0, data as unknown as Message);
+      const answer = event === 'ai-status' && turn.status !== 'queued' && this.#answers.get(turn.id);
+      if (!answer || place === null) continue;
+      const content = textOf(answer);
+      byPlace.set(place, {
+        ...status,
+        place,
+        id: turn.id,
+        role: 'AI',
+        content,
+        turn: answer.turn,
+        parts: content === '' ? [] : [{ type: 'text', text: content, state: 'streaming' }],
+        userId: null,
+        clientMsgId: null,
+        status: 'sent',
+      });
+    }
+    return [...byPlace.values()]
+      .sort((a, b) => a.place - b.place)
+      .map((message) => ({ ...message, turn: latest.get(message.id) ?? message.turn }));
+  }
+
   /** Sends an ephemeral event to the room: `typing` or `presence`. */
   sendToRoom(chatId: string, event: string, data: object): void {
     for (const socket of this.sockets) if (socket.rooms.has(chatId)) this.deliver(socket, event, { chatId, ...data });
@@ -115,7 +232,9 @@ export class FakeServer {
     const chat = this.#chat(chatId);
     chat.events.push({ seq: chat.events.length + 1, type: event, event, data: { ...data } });
     chat.epochs.push(this.#epoch);
-    for (const socket of this.sockets) if (socket.rooms.has(chatId)) this.deliver(socket, event, data);
+    for (const socket of this.sockets) {
+      if (socket.rooms.has(chatId)) this.deliver(socket, ...eventFor(socket, chatId, event, data));
+    }
   }
 
   /** A restart: a new epoch of the same history. */
@@ -155,9 +274,14 @@ export class FakeServer {
   }
 
   join(socket: FakeSocket, payload: unknown): unknown {
-    const { chatId, since = null } = (typeof payload === 'string' ? { chatId: payload } : payload) as {
+    const {
+      chatId,
+      since = null,
+      stream = false,
+    } = (typeof payload === 'string' ? { chatId: payload } : payload) as {
       chatId: string;
       since?: Cursor | null;
+      stream?: boolean;
     };
     const replaced = this.joinAck?.(chatId, since);
     if (replaced !== undefined) return replaced;
@@ -169,9 +293,11 @@ export class FakeServer {
     } else if (since !== null && events.length - since.seq > this.replayLimit) {
       ack.recovered = false;
     } else if (since !== null) {
-      for (const { event, data } of events.slice(since.seq)) socket.receive(event, data);
+      if (stream) socket.streams.add(chatId);
+      for (const { event, data } of events.slice(since.seq)) socket.receive(...eventFor(socket, chatId, event, data));
     }
     socket.rooms.add(chatId);
+    if (stream) socket.streams.add(chatId);
     return ack;
   }
 
@@ -208,8 +334,8 @@ export class FakeServer {
     const limit = query('limit') ?? 50;
     if (resource === 'messages') {
       const before = query('before') ?? Number.POSITIVE_INFINITY;
-      const older = events.filter((event) => event.event === 'new-msg' && event.seq < before);
-      const messages = older.slice(-limit).map(({ data }) => data);
+      const older = this.messages(id).filter(({ place }) => place < before);
+      const messages = older.slice(-limit);
       return json({ epoch, seq: events.length, messages, hasMore: older.length > messages.length });
     }
     const after = query('after') ?? 0;
@@ -233,8 +359,21 @@ export function problem(status: number, code: string): Response {
   });
 }
 
+function textOf({ all }: FakeAnswer): string {
+  return all.map(({ type, delta }) => (type === 'text-delta' ? (delta as string) : '')).join('');
+}
+
+/** The end of an answer is `ai-end`, without its text, for sockets that receive chunks. */
+function eventFor(socket: FakeSocket, chatId: string, event: string, data: object): [string, object] {
+  if (event !== 'new-msg' || (data as Message).parts === null || !socket.streams.has(chatId)) return [event, data];
+  const lacking = ['content', 'parts', 'userId', 'clientMsgId', 'status'];
+  return ['ai-end', Object.fromEntries(Object.entries(data).filter(([name]) => !lacking.includes(name)))];
+}
+
 export class FakeSocket implements GatewaySocket {
   readonly rooms = new Set<string>();
+  /** Chats that are joined with `stream`. */
+  readonly streams = new Set<string>();
   readonly sent: [string, unknown][] = [];
   readonly url: string;
   readonly auth: Record<string, unknown>;
@@ -287,6 +426,7 @@ export class FakeSocket implements GatewaySocket {
     if (this.#connecting !== null) this.#server.clock.clearTimeout(this.#connecting);
     this.connected = false;
     this.rooms.clear();
+    this.streams.clear();
   }
 
   emit(event: string, ...args: unknown[]): void {
@@ -299,11 +439,17 @@ export class FakeSocket implements GatewaySocket {
         if (answer !== null) ack?.(answer);
       } else if (event === 'leave-chat') {
         this.rooms.delete(args[0] as string);
+        this.streams.delete(args[0] as string);
         ack?.({ ok: true, chatId: args[0] });
       } else if (event === 'join-user') {
         ack?.({ ok: true, userId: args[0] });
       } else if (event === 'typing') {
         ack?.({ ok: true, chatId: (args[0] as { chatId: string }).chatId });
+      } else if (event === 'ai-resume') {
+        const answer = this.#server.resume((args[0] as { turnId: string }).turnId);
+        if (answer !== null) ack?.(answer);
+      } else if (event === 'ai-stop') {
+        ack?.({ ok: true, turnId: (args[0] as { turnId: string }).turnId });
       } else if (event === 'ping') {
         ack?.('pong');
       }
