@@ -16,6 +16,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``mentions`` | whether a message mentions the AI |
 | ``relay`` | publishes committed events to the log |
 | ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |
+| ``following`` | one reader of a turn, for protocols that stream one answer |
 | ``encoding`` | events as JSON bytes |
 | ``ports`` | protocols that other packages implement for the domain |
 """

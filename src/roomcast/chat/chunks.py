@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from roomcast.chat.ports.responder import Chunk
+from roomcast.contract.events import TurnReason, TurnStatus
 
 #: The longest delta. A longer one is split: a code point needs up to 6 bytes in JSON, and a chunk with one delta must
 #: remain below 32 KiB, so that it fits into a frame.
@@ -178,3 +179,19 @@ def decode_chunks(data: bytes) -> list[Chunk]:
     if not isinstance(chunks, list) or not all(isinstance(chunk, dict) for chunk in chunks):
         raise ChunkRejected("unknown", "the frame is not an array of objects")
     return chunks
+
+
+#: The types of the chunk that ends a stream.
+END_TYPES: Final = frozenset({"finish", "abort", "error"})
+_FINISH_REASONS: Final = {TurnReason.TOO_LONG: "length", TurnReason.FILTERED: "content-filter"}
+
+
+def ending_chunk(status: TurnStatus, reason: TurnReason | None) -> Chunk:
+    """The last chunk of a turn that ends with a final status."""
+    if status is TurnStatus.COMPLETE:
+        return {"type": "finish", "finishReason": "stop"}
+    if status is TurnStatus.STOPPED:
+        return {"type": "abort"}
+    if status is TurnStatus.INCOMPLETE and reason in _FINISH_REASONS:
+        return {"type": "finish", "finishReason": _FINISH_REASONS[reason]}
+    return {"type": "error", "errorText": str(reason)}

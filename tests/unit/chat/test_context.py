@@ -28,7 +28,7 @@ def answered(
 
 
 def turn_of(question: StoredMessage, ai: ChatAi | None = None) -> Turn:
-    return Turn(TurnClaim("turn", 1), "c", question, "demo", ai or ChatAi())
+    return Turn(TurnClaim(chat_id="c", turn_id="turn", generation=1), "c", question, "demo", ai or ChatAi())
 
 
 def ids(prompt: Prompt) -> list[str]:

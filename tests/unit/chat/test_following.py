@@ -1,0 +1,553 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from roomcast.chat.answer import Answer, fold
+from roomcast.chat.answer_state import AnswerState
+from roomcast.chat.chunks import decode_chunks, encode_chunks, ending_chunk, merge
+from roomcast.chat.errors import StoreUnavailable, TurnNotFound
+from roomcast.chat.following import LOOK_S, TurnFollower
+from roomcast.chat.model import StoredMessage, StoredTurn
+from roomcast.chat.ports import (
+    Chunk,
+    FeedSink,
+    LogEntry,
+    LogUnavailable,
+    SignalSink,
+    StreamGap,
+    Subscription,
+    TurnFrame,
+    encode_frame,
+)
+from roomcast.contract.events import TurnReason, TurnStatus
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
+from support.virtual_time import run_in_virtual_time
+
+CHAT, TURN = "chat-1", "turn-1"
+FINISH = {"type": "finish", "finishReason": "stop"}
+ANEW = "the answer was written anew after a failure; load the messages of the chat"
+
+
+class Rows:
+    """The row of a turn and that of its answer."""
+
+    def __init__(self) -> None:
+        self.state: StoredTurn | None = StoredTurn(TURN, "question-1")
+        self.answer: StoredMessage | None = None
+        self.available = True
+        self.reads = 0
+
+    async def turn(self, chat_id: str, turn_id: str) -> StoredTurn | None:
+        await asyncio.sleep(0)
+        self.reads += 1
+        if not self.available:
+            raise StoreUnavailable("down")
+        return self.state if (chat_id, turn_id) == (CHAT, TURN) else None
+
+    async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
+        await asyncio.sleep(0)
+        return self.answer if (chat_id, message_id) == (CHAT, TURN) else None
+
+    def write(self, status: TurnStatus, answer: Answer, generation: int, last: int, reason: Any = None) -> None:
+        assert self.state is not None
+        turn = replace(self.state, status=status, generation=generation, last=last, reason=reason, place=2)
+        time = datetime(2026, 11, 28, tzinfo=UTC)
+        content, parts = answer.content(), answer.parts()
+        self.state = turn
+        self.answer = StoredMessage(TURN, CHAT, "e", 2, "AI", content, None, None, time, turn=turn, parts=parts)
+
+
+class LossyLog(MemoryEventLog):
+    """Loses and repeats what each subscriber receives."""
+
+    def __init__(self, random: Random | None = None) -> None:
+        super().__init__()
+        self.random = random
+        self.available = True
+        self.deaf = False
+
+    def times(self) -> int:
+        if self.deaf:
+            return 0
+        return 1 if self.random is None else self.random.choice((0, 1, 1, 1, 2))
+
+    async def subscribe(self, chat_id: str, sink: FeedSink, signals: SignalSink | None = None) -> Subscription:
+        if not self.available:
+            raise LogUnavailable("down")
+
+        def take(epoch: str, entries: Any) -> None:
+            for _ in range(self.times()):
+                sink(epoch, entries)
+
+        def take_signal(payload: bytes) -> None:
+            for _ in range(self.times()):
+                if signals is not None:
+                    signals(payload)
+
+        return await super().subscribe(chat_id, take, take_signal)
+
+    @property
+    def subscriptions(self) -> int:
+        return sum(map(len, self._sinks.values()))
+
+
+class World:
+    """A worker that writes one answer, and the followers of its turn."""
+
+    def __init__(self, random: Random | None = None) -> None:
+        self.log = LossyLog(random)
+        self.clock = 0.0
+        self.streams = MemoryTurnStreams(self.log, clock=lambda: self.clock)
+        self.rows = Rows()
+        self.follower = TurnFollower(self.log, self.streams, self.rows, self.rows)  # type: ignore[arg-type]
+        self.answer = Answer()
+        self.generation = 0
+        self.last = -1
+        self.position = 0
+        self.checkpointed = 0
+        self.seq = 0
+
+    async def notify(self, args: bytes = b'["ai-status",{"turn":{"id":"turn-1"}}]') -> None:
+        self.seq += 1
+        await self.log.append(CHAT, "e", [LogEntry(self.seq, args)])
+
+    async def start(self) -> None:
+        self.generation += 1
+        self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, -1)
+        await self.notify()
+        await self.publish(self.answer.begin(TURN))
+
+    async def publish(self, chunks: list[Chunk]) -> None:
+        if not chunks:
+            return
+        chunks = merge(chunks)
+        first, self.last = self.last + 1, self.last + len(chunks)
+        frame = TurnFrame(TURN, self.generation, first, self.last, encode_chunks(chunks), str(self.position))
+        try:
+            await self.streams.append(CHAT, frame)
+        except StreamGap:
+            await self.seed()
+
+    async def seed(self) -> None:
+        whole = TurnFrame(TURN, self.generation, 0, self.last, encode_chunks(self.answer.snapshot()))
+        await self.streams.seed(CHAT, fold([replace(whole, ref=str(self.position))]))
+
+    async def write(self, *items: Chunk | str) -> None:
+        self.position += len(items)
+        await self.publish([chunk for item in items for chunk in self.answer.add(item)])
+
+    def checkpoint(self) -> None:
+        self.checkpointed = self.position
+        self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, self.last)
+
+    def lose_stream(self) -> None:
+        self.clock += 1_000
+
+    def fail_reads(self) -> None:
+        self.rows.available = not self.rows.available
+
+    async def take_over(self) -> None:
+        """Another worker continues after the stream or, if it is lost, after the checkpoint."""
+        self.generation += 1
+        frames = await self.streams.read(CHAT, TURN)
+        answer = Answer()
+        if frames:
+            whole = fold(frames)
+            answer = Answer.from_chunks(decode_chunks(whole.chunks), whole.last)
+            self.position = int(whole.ref or 0)
+        elif self.rows.answer is not None and self.rows.answer.turn is not None:
+            answer = Answer.from_parts(self.rows.answer.parts or (), self.rows.answer.turn.last)
+            self.position = self.checkpointed
+        self.answer, self.last = answer, answer.last
+        assert self.rows.state is not None
+        if self.last >= 0:
+            answer.begin(TURN)
+            await self.seed()
+        else:
+            await self.publish(answer.begin(TURN))
+
+    async def end(self, status: TurnStatus = TurnStatus.COMPLETE, reason: TurnReason | None = None) -> None:
+        await self.publish(self.answer.end(ending_chunk(status, reason)))
+        self.rows.write(status, self.answer, self.generation, self.last, reason)
+        await self.notify(b'["new-msg",{"id":"turn-1","role":"AI"}]')
+        await self.streams.expire(CHAT, TURN)
+
+    async def follow(self, pause_s: float = 0.0) -> list[Chunk]:
+        chunks: list[Chunk] = []
+        async with aclosing(self.follower.follow(CHAT, TURN)) as followed:
+            async for chunk in followed:
+                chunks.append(chunk)
+                await asyncio.sleep(pause_s)
+        return chunks
+
+
+def text_of(chunks: list[Chunk]) -> str:
+    return AnswerState.from_chunks(chunks).content()
+
+
+def kinds(chunks: list[Chunk]) -> list[str]:
+    return [chunk["type"] for chunk in chunks]
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.01)
+
+
+CALL = {"type": "tool-input-available", "toolCallId": "c1", "toolName": "search", "input": {"q": "tea"}}
+RESULT = {"type": "tool-output-available", "toolCallId": "c1", "output": [1, 2]}
+#: Replaces its earlier value, so that the stream grows and the answer does not.
+RESULT_OF_SIZE = {"type": "data-progress", "id": "p", "data": "y" * 8_000}
+ITEMS: list[Chunk | str] = [
+    {"type": "reasoning-start", "id": "r"},
+    {"type": "reasoning-delta", "id": "r", "delta": "hm"},
+    {"type": "reasoning-end", "id": "r"},
+    *("Let ", "me ", "look. "),
+    {"type": "start-step"},
+    {"type": "tool-input-start", "toolCallId": "c1", "toolName": "search"},
+    {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"q":'},
+    CALL,
+    {"type": "data-progress", "id": "p", "data": 1},
+    {"type": "data-progress", "id": "p", "data": 2},
+    RESULT,
+    {"type": "source-url", "sourceId": "s", "url": "https://example.org/"},
+    *(f"word{number} " for number in range(30)),
+]
+
+
+async def play(random: Random, steps: list[str]) -> None:
+    world = World(random)
+    followers: list[asyncio.Task[list[Chunk]]] = []
+
+    def join() -> None:
+        followers.append(asyncio.create_task(world.follow(random.choice((0.0, 0.0, 0.3)))))
+
+    async def write() -> None:
+        await world.write(*ITEMS[world.position : world.position + random.randint(1, 5)])
+
+    join()
+    await asyncio.sleep(random.choice((0.0, 5.0)))
+    await world.start()
+    for step in steps:
+        match step:
+            case "write":
+                await write()
+            case "wait":
+                await asyncio.sleep(random.choice((0.0, 0.05, 1.0, 4.0)))
+            case "join":
+                join()
+            case "take over":
+                await world.take_over()
+            case _:
+                {"lose": world.lose_stream, "checkpoint": world.checkpoint, "outage": world.fail_reads}[step]()
+    while world.position < len(ITEMS):
+        await write()
+        await asyncio.sleep(random.choice((0.0, 0.05)))
+    await world.end()
+    world.rows.available = True
+    join()
+    for chunks in await asyncio.gather(*followers):
+        note(f"{chunks}")
+        assert kinds(chunks).count("start") == 1
+        assert (chunks[0]["type"], chunks[-1]) == ("start", FINISH)
+        assert AnswerState.from_chunks(chunks).parts() == world.answer.parts()
+    assert world.log.subscriptions == 0
+
+
+STEPS = ("write",) * 6 + ("wait",) * 3 + ("join", "lose", "checkpoint", "take over", "outage")
+
+
+@given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=40))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_follower_ends_with_the_stored_answer_whatever_is_lost(seed: int, steps: list[str]) -> None:
+    run_in_virtual_time(play(Random(seed), steps))
+
+
+async def following(world: World, *, queued: bool = False) -> asyncio.Task[list[Chunk]]:
+    if not queued:
+        await world.start()
+    task = asyncio.create_task(world.follow())
+    await settle()
+    return task
+
+
+Test = Callable[[World], Coroutine[Any, Any, None]]
+
+
+def in_virtual_time(test: Test) -> Callable[[], None]:
+    def run() -> None:
+        run_in_virtual_time(test(World()))
+
+    run.__name__ = test.__name__
+    return run
+
+
+@in_virtual_time
+async def test_a_follower_that_joins_late_gets_few_chunks_then_each_as_it_is_written(world: World) -> None:
+    await world.start()
+    for number in range(50):
+        await world.write(f"{number} ")
+    task = asyncio.create_task(world.follow())
+    await settle()
+    for word in ("and ", "on"):
+        await world.write(word)
+        await settle()
+    await world.end()
+    chunks = await task
+    before = "".join(f"{number} " for number in range(50))
+    assert [chunk.get("delta") for chunk in chunks] == [None, None, before, "and ", "on", None, None]
+    assert kinds(chunks)[-2:] == ["text-end", "finish"]
+
+
+@in_virtual_time
+async def test_a_turn_without_losses_is_not_read_per_frame(world: World) -> None:
+    task = await following(world)
+    before = world.rows.reads
+    for _ in range(200):
+        await world.write("word ")
+        await asyncio.sleep(0.05)
+    assert world.rows.reads == before
+    await world.end()
+    assert text_of(await task) == "word " * 200
+
+
+@in_virtual_time
+async def test_a_missing_frame_is_read_from_the_stream_when_the_next_one_arrives(world: World) -> None:
+    task = await following(world)
+    await asyncio.sleep(1)
+    world.log.deaf = True
+    await world.write("one ")
+    world.log.deaf = False
+    await world.write("two ")
+    await settle()
+    assert world.rows.reads == 2
+    await world.end()
+    chunks = await task
+    assert [chunk["delta"] for chunk in chunks if "delta" in chunk] == ["one two "]
+
+
+@in_virtual_time
+async def test_frames_that_the_stream_lacks_too_are_not_asked_for_at_every_frame(world: World) -> None:
+    task = await following(world)
+    world.log.deaf = True
+    await world.write("lost ")
+    world.log.deaf = False
+    before = world.rows.reads
+    for _ in range(100):
+        world.lose_stream()
+        frame = TurnFrame(TURN, 1, world.last + 2, world.last + 2, b'[{"type":"text-delta","id":"0","delta":"x"}]')
+        await world.log.signal(CHAT, encode_frame(frame))
+        await asyncio.sleep(0.02)
+    assert world.rows.reads - before <= 5
+    await world.end()
+    assert text_of(await task) == "lost "
+
+
+@in_virtual_time
+async def test_a_lost_end_is_found_in_the_database(world: World) -> None:
+    task = await following(world)
+    await world.write("all")
+    world.log.deaf = True
+    await world.end()
+    async with asyncio.timeout(LOOK_S + 1):
+        chunks = await task
+    assert (text_of(chunks), chunks[-1]) == ("all", FINISH)
+
+
+@in_virtual_time
+async def test_the_end_waits_for_the_database(world: World) -> None:
+    task = await following(world)
+    await world.write("text")
+    await world.publish(world.answer.end(FINISH))
+    await asyncio.sleep(30)
+    assert not task.done()
+    await world.end()
+    assert kinds(await task).count("finish") == 1
+
+
+@in_virtual_time
+async def test_a_queued_turn_yields_nothing_until_it_starts(world: World) -> None:
+    async with aclosing(world.follower.follow(CHAT, TURN)) as chunks:
+        first = asyncio.ensure_future(anext(chunks))
+        await asyncio.sleep(60)
+        assert not first.done()
+        await world.start()
+        assert await first == {"type": "start", "messageId": TURN}
+
+
+ENDS = [
+    (TurnStatus.COMPLETE, None, {"type": "finish", "finishReason": "stop"}),
+    (TurnStatus.STOPPED, TurnReason.BY_USER, {"type": "abort"}),
+    (TurnStatus.INCOMPLETE, TurnReason.TOO_LONG, {"type": "finish", "finishReason": "length"}),
+    (TurnStatus.INCOMPLETE, TurnReason.FILTERED, {"type": "finish", "finishReason": "content-filter"}),
+    (TurnStatus.INCOMPLETE, TurnReason.WORKER_LOST, {"type": "error", "errorText": "worker-lost"}),
+    (TurnStatus.FAILED, TurnReason.RATE_LIMITED, {"type": "error", "errorText": "rate-limited"}),
+]
+
+
+@pytest.mark.parametrize(("status", "reason", "last"), ENDS)
+def test_the_last_chunk_says_how_the_turn_ended(status: TurnStatus, reason: TurnReason | None, last: Chunk) -> None:
+    async def main() -> None:
+        world = World()
+        task = await following(world, queued=True)
+        assert world.rows.state is not None
+        # Ended in the queue: no worker wrote a stream.
+        world.rows.state = replace(world.rows.state, status=status, reason=reason)
+        await world.notify()
+        assert await task == [{"type": "start", "messageId": TURN}, last]
+
+    run_in_virtual_time(main())
+
+
+@in_virtual_time
+async def test_a_new_worker_that_is_behind_is_followed_once_it_has_caught_up(world: World) -> None:
+    task = await following(world)
+    await world.write("one ")
+    world.checkpoint()
+    await world.write("two ", "three ")
+    await settle()
+    world.lose_stream()
+    await world.take_over()
+    await world.write("two ")
+    await settle()
+    await world.write("three ", "four")
+    await world.end()
+    chunks = await task
+    assert text_of(chunks) == "one two three four"
+    assert chunks[-1] == FINISH
+
+
+@in_virtual_time
+async def test_a_new_worker_with_another_text_ends_the_stream_with_an_error(world: World) -> None:
+    task = await following(world)
+    await world.write("one ")
+    world.checkpoint()
+    await world.write("two ")
+    await settle()
+    world.lose_stream()
+    await world.take_over()
+    await world.write("zwei ")
+    assert (await task)[-1] == {"type": "error", "errorText": ANEW}
+    assert text_of(await task) == "one two "
+
+
+@in_virtual_time
+async def test_an_end_that_lacks_text_of_the_stream_is_an_error(world: World) -> None:
+    task = await following(world)
+    await world.write("one ")
+    world.checkpoint()
+    await world.write("two ")
+    await settle()
+    world.lose_stream()
+    world.generation += 1
+    world.answer = Answer.from_parts([{"type": "text", "text": "one ", "state": "done"}])
+    world.rows.write(TurnStatus.INCOMPLETE, world.answer, 2, 1, TurnReason.WORKER_LOST)
+    await world.notify()
+    assert (await task)[-1] == {"type": "error", "errorText": ANEW}
+
+
+@in_virtual_time
+async def test_a_late_frame_of_an_earlier_generation_changes_nothing(world: World) -> None:
+    task = await following(world)
+    await world.write("one ")
+    await world.take_over()
+    await settle()
+    late = TurnFrame(TURN, 1, world.last + 1, world.last + 1, b'[{"type":"text-delta","id":"0","delta":"late"}]')
+    await world.log.signal(CHAT, encode_frame(late))
+    await world.write("two")
+    await world.end()
+    assert text_of(await task) == "one two"
+
+
+@in_virtual_time
+async def test_without_a_channel_the_answer_grows_with_its_checkpoints(world: World) -> None:
+    world.log.available = False
+    task = await following(world)
+    await world.write("one ")
+    world.lose_stream()
+    world.checkpoint()
+    await asyncio.sleep(LOOK_S + 0.1)
+    await world.write("two")
+    world.lose_stream()
+    await world.end()
+    assert [chunk["delta"] for chunk in await task if "delta" in chunk] == ["one ", "two"]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [b"[]", b"[1]", b"[}]", b'[{"no":1}]', b'[{"type":"text-delta","id":"9","delta":"x"}]', b'[{"type":"tool-x"}]'],
+)
+def test_a_frame_of_another_program_is_replaced_by_the_stream(chunks: bytes) -> None:
+    async def main() -> None:
+        world = World()
+        task = await following(world)
+        await world.write("one ")
+        await world.log.signal(CHAT, encode_frame(TurnFrame(TURN, 1, world.last + 1, world.last + 1, chunks)))
+        await world.log.signal(CHAT, b"T nonsense")
+        await world.write("two")
+        await world.end()
+        assert text_of(await task) == "one two"
+
+    run_in_virtual_time(main())
+
+
+@in_virtual_time
+async def test_a_slow_reader_delays_no_other_and_holds_few_frames(world: World) -> None:
+    await world.start()
+    slow = world.follower.follow(CHAT, TURN)
+    assert (await anext(slow))["type"] == "start"
+    fast = asyncio.create_task(world.follow())
+    for _ in range(150):
+        await world.write("x" * 4_000) if len(world.answer.content()) < 28_000 else await world.write(RESULT_OF_SIZE)
+        await asyncio.sleep(0.01)
+    await world.end()
+    async with asyncio.timeout(1):
+        assert AnswerState.from_chunks(await fast).parts() == world.answer.parts()
+    rest = [chunk async for chunk in slow]
+    assert AnswerState.from_chunks(rest).parts() == world.answer.parts()
+    assert len(rest) < 50
+
+
+@in_virtual_time
+async def test_closing_a_follower_ends_its_subscription(world: World) -> None:
+    await world.start()
+    followed = world.follower.follow(CHAT, TURN)
+    await anext(followed)
+    assert world.log.subscriptions == 1
+    await followed.aclose()
+    assert world.log.subscriptions == 0
+    task = await following(world, queued=True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.log.subscriptions == 0
+
+
+@in_virtual_time
+async def test_an_unknown_turn_is_not_followed(world: World) -> None:
+    world.rows.state = None
+    with pytest.raises(TurnNotFound):
+        await world.follow()
+    assert world.log.subscriptions == 0
+
+
+@in_virtual_time
+async def test_an_unavailable_database_delays_the_end_only(world: World) -> None:
+    task = await following(world)
+    world.rows.available = False
+    await world.write("one")
+    await world.end()
+    await asyncio.sleep(10)
+    assert not task.done()
+    world.rows.available = True
+    assert text_of(await task) == "one"
