@@ -90,7 +90,8 @@ async def open_backend(
     log = MemoryEventLog() if log is None else log
     async with open_store(fresh_database(directory)) as store:
         relay = Relay(store.chats, log, relay_options)
-        writer = ChatWriter(store.chats, relay, options=ChatOptions(default_responder=responder))
+        options = ChatOptions(responders=() if responder is None else (responder,))
+        writer = ChatWriter(store.chats, relay, options=options)
         turns = Turns(store.turns, relay, log, default_responder=responder)
         await relay.start()
         try:
