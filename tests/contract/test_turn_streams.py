@@ -31,7 +31,7 @@ from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.redis_server import RedisServer, running
 
 CHAT, TURN = "chat-1", "turn-1"
-OPTIONS = StreamOptions(max_frames=8)
+OPTIONS = StreamOptions(max_bytes=400_000)
 
 
 @dataclass
@@ -127,11 +127,15 @@ async def test_a_seed_replaces_all_frames_by_one_of_any_size(engine: Engine) -> 
     assert list(await engine.streams.read(CHAT, TURN)) == [large]
 
 
-async def test_a_stream_with_too_many_frames_asks_for_a_seed(engine: Engine) -> None:
-    for number in range(OPTIONS.max_frames):
-        await engine.streams.append(CHAT, frame(number, number))
+async def test_a_stream_that_is_too_large_asks_for_a_seed(engine: Engine) -> None:
+    large = b'["%b"]' % (b"x" * 49_000)
+    for number in range(8):
+        await engine.streams.append(CHAT, frame(number, number, chunks=large))
     with pytest.raises(StreamGap):
-        await engine.streams.append(CHAT, frame(OPTIONS.max_frames, OPTIONS.max_frames))
+        await engine.streams.append(CHAT, frame(8, 8, chunks=large))
+    await engine.streams.seed(CHAT, frame(0, 8, chunks=large))
+    await engine.streams.append(CHAT, frame(9, 9, chunks=large))
+    assert [one.last for one in await engine.streams.read(CHAT, TURN)] == [8, 9]
 
 
 async def test_an_earlier_generation_writes_nothing(engine: Engine) -> None:
@@ -188,18 +192,29 @@ def test_signals_of_other_kinds_and_malformed_ones_are_no_frames() -> None:
 # --- memory
 
 
-async def test_streams_in_memory_expire_and_are_limited_in_number() -> None:
+async def test_streams_in_memory_expire_those_of_ended_turns_first() -> None:
     now = 0.0
-    options = StreamOptions(idle_ttl_s=10, ended_ttl_s=1, max_streams=2)
+    options = StreamOptions(idle_ttl_s=10, ended_ttl_s=1)
     streams = MemoryTurnStreams(MemoryEventLog(), options, clock=lambda: now)
-    for turn in ("a", "b", "c"):
+    for turn in "abc":
         await streams.append(CHAT, frame(0, 0, turn_id=turn))
-    assert [bool(await streams.read(CHAT, turn)) for turn in "abc"] == [False, True, True]
     await streams.expire(CHAT, "b")
     now = 2.0
-    assert [bool(await streams.read(CHAT, turn)) for turn in "bc"] == [False, True]
+    assert [bool(await streams.read(CHAT, turn)) for turn in "abc"] == [True, False, True]
     now = 11.0
     assert not await streams.read(CHAT, "c")
+
+
+async def test_streams_in_memory_are_limited_in_size_together() -> None:
+    streams = MemoryTurnStreams(MemoryEventLog(), StreamOptions(memory_bytes=4_000))
+    for turn in "abc":
+        await streams.append(CHAT, frame(0, 0, turn_id=turn, chunks=b'["%b"]' % (b"x" * 600)))
+    await streams.expire(CHAT, "b")
+    await streams.append(CHAT, frame(0, 0, turn_id="d", chunks=b'["%b"]' % (b"x" * 600)))
+    assert [bool(await streams.read(CHAT, turn)) for turn in "abcd"] == [True, False, True, True]
+    await streams.seed(CHAT, frame(0, 9, turn_id="a", chunks=b'["%b"]' % (b"x" * 3_000)))
+    assert [bool(await streams.read(CHAT, turn)) for turn in "acd"] == [True, False, False]
+    await streams.append(CHAT, frame(10, 10, turn_id="a"))
 
 
 # --- Redis

@@ -9,15 +9,20 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from roomcast.chat.ports import EventLog, StreamGap, StreamTaken, TurnFrame, encode_frame
 from roomcast.eventlog.stream_options import StreamOptions
+
+#: Memory of a frame without its chunks, estimated.
+_FRAME_BYTES: Final = 512
 
 
 @dataclass(slots=True)
 class _Stream:
     generation: int
-    expires_at: float
+    expires_at: float = 0.0
+    size_bytes: int = 0
     frames: list[TurnFrame] = field(default_factory=list)
 
 
@@ -36,8 +41,9 @@ class MemoryTurnStreams:
         self._log = log
         self._options = options or StreamOptions()
         self._clock = clock
-        # The stream with the oldest frame first.
+        # Those of ended turns first, then the one whose last frame is the oldest.
         self._streams: OrderedDict[tuple[str, str], _Stream] = OrderedDict()
+        self._size_bytes = 0
 
     async def append(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
@@ -45,10 +51,10 @@ class MemoryTurnStreams:
         if stream is None or stream.generation < frame.generation:
             if frame.first > 0:
                 raise StreamGap
-            stream = _Stream(frame.generation, 0.0)
+            stream = _Stream(frame.generation)
         elif frame.last <= stream.frames[-1].last:
             return
-        elif frame.first != stream.frames[-1].last + 1 or len(stream.frames) >= self._options.max_frames:
+        elif frame.first != stream.frames[-1].last + 1 or stream.size_bytes + _size(frame) > self._options.max_bytes:
             raise StreamGap
         self._store(chat_id, stream, frame)
         await self._log.signal(chat_id, encode_frame(frame))
@@ -56,7 +62,7 @@ class MemoryTurnStreams:
     async def seed(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
         self._find(chat_id, frame)
-        self._store(chat_id, _Stream(frame.generation, 0.0), frame)
+        self._store(chat_id, _Stream(frame.generation), frame)
         await self._log.signal(chat_id, encode_frame(frame.announcement()))
 
     async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
@@ -69,6 +75,7 @@ class MemoryTurnStreams:
         stream = self._streams.get((chat_id, turn_id))
         if stream is not None:
             stream.expires_at = min(stream.expires_at, self._clock() + self._options.ended_ttl_s)
+            self._streams.move_to_end((chat_id, turn_id), last=False)
 
     def _find(self, chat_id: str, frame: TurnFrame) -> _Stream | None:
         """The stream of the frame's turn.
@@ -83,17 +90,29 @@ class MemoryTurnStreams:
         return stream
 
     def _drop_expired(self) -> None:
-        """Drop the streams at the front that have expired: those of ended turns move there once they are the oldest."""
+        """Drop the streams at the front that have expired."""
         while self._streams:
             key, stream = next(iter(self._streams.items()))
             if stream.expires_at >= self._clock():
                 return
-            del self._streams[key]
+            self._drop(key)
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        stream = self._streams.pop(key, None)
+        if stream is not None:
+            self._size_bytes -= stream.size_bytes
 
     def _store(self, chat_id: str, stream: _Stream, frame: TurnFrame) -> None:
+        key = chat_id, frame.turn_id
+        self._drop(key)
         stream.frames.append(frame)
+        stream.size_bytes += _size(frame)
         stream.expires_at = self._clock() + self._options.idle_ttl_s
-        self._streams[chat_id, frame.turn_id] = stream
-        self._streams.move_to_end((chat_id, frame.turn_id))
-        if len(self._streams) > self._options.max_streams:
-            self._streams.popitem(last=False)
+        self._size_bytes += stream.size_bytes
+        self._streams[key] = stream  # at the end
+        while self._size_bytes > self._options.memory_bytes and len(self._streams) > 1:
+            self._drop(next(iter(self._streams)))
+
+
+def _size(frame: TurnFrame) -> int:
+    return _FRAME_BYTES + len(frame.chunks)

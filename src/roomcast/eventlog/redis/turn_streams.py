@@ -65,7 +65,8 @@ class RedisTurnStreams:
     async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
         """See the port."""
         answer = await self._run(scripts.READ_STREAM, [stream_key(self._prefix, chat_id, turn_id)], [])
-        frames = [decode_frame(element) for element in answer]
+        # Before each frame is the size of the stream (``lua/stream.lua``).
+        frames = [decode_frame(element.partition(b" ")[2]) for element in answer]
         known = [frame for frame in frames if frame is not None and frame.turn_id == turn_id]
         return known if len(known) == len(frames) and _is_contiguous(known) else ()
 
@@ -85,7 +86,7 @@ class RedisTurnStreams:
                 stored.last,
                 encode_frame(stored),
                 encode_signal(encode_frame(published)),
-                self._options.max_frames,
+                self._options.max_bytes,
             ],
         )
         if answer[0] == _REFUSED:

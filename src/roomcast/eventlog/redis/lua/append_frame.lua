@@ -1,4 +1,4 @@
-local generation, last = tail()
+local generation, last, bytes = tail()
 if generation and generation > GENERATION then
   return {3}
 end
@@ -6,12 +6,12 @@ if generation == GENERATION then
   if LAST <= last then
     return {1}
   end
-  if not REFUSAL and (FIRST ~= last + 1 or redis.call('LLEN', STREAM) >= tonumber(ARGV[7])) then
+  if not REFUSAL and (FIRST ~= last + 1 or bytes + #FRAME > tonumber(ARGV[7])) then
     return {0}
   end
-  return store(false)
+  return store(bytes)
 end
 if FIRST > 0 and not REFUSAL then
   return {0}
 end
-return store(true)
+return store()

@@ -2,4 +2,4 @@ local generation = tail()
 if generation and generation > GENERATION then
   return {3}
 end
-return store(true)
+return store()
