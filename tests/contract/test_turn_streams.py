@@ -220,13 +220,7 @@ async def test_streams_in_memory_are_limited_in_size_together() -> None:
 # --- Redis
 
 
-@pytest.fixture
-def redis_engine(engine: Engine) -> Engine:
-    if engine.redis is None:
-        pytest.skip("is about Redis")
-    return engine
-
-
+in_redis = pytest.mark.parametrize("engine", ["redis"], indirect=True)
 KEY = stream_key("roomcast", CHAT, TURN)
 
 
@@ -234,49 +228,58 @@ def ttl_ms(server: RedisServer) -> int:
     return int(server.command("PTTL", KEY).removeprefix(b":"))
 
 
-async def test_a_stream_in_redis_has_a_ttl(redis_engine: Engine) -> None:
-    await redis_engine.streams.append(CHAT, frame(0, 0))
-    assert redis_engine.redis is not None
-    assert 850_000 < ttl_ms(redis_engine.redis) <= 900_000
-    await redis_engine.streams.expire(CHAT, TURN)
-    assert 30_000 < ttl_ms(redis_engine.redis) <= 60_000
+@in_redis
+async def test_a_stream_in_redis_has_a_ttl(engine: Engine) -> None:
+    await engine.streams.append(CHAT, frame(0, 0))
+    assert engine.redis is not None
+    assert 850_000 < ttl_ms(engine.redis) <= 900_000
+    await engine.streams.expire(CHAT, TURN)
+    assert 30_000 < ttl_ms(engine.redis) <= 60_000
 
 
-async def test_a_stream_that_redis_lost_is_seeded(redis_engine: Engine) -> None:
-    await redis_engine.streams.append(CHAT, frame(0, 2))
-    assert redis_engine.redis is not None
-    redis_engine.redis.command("FLUSHALL")
-    assert list(await redis_engine.streams.read(CHAT, TURN)) == []
+@in_redis
+async def test_a_stream_that_redis_lost_is_seeded(engine: Engine) -> None:
+    await engine.streams.append(CHAT, frame(0, 2))
+    assert engine.redis is not None
+    engine.redis.command("FLUSHALL")
+    assert list(await engine.streams.read(CHAT, TURN)) == []
     with pytest.raises(StreamGap):
-        await redis_engine.streams.append(CHAT, frame(3, 3))
+        await engine.streams.append(CHAT, frame(3, 3))
 
 
+@in_redis
 @pytest.mark.parametrize("damage", [("SET", KEY, "x"), ("RPUSH", KEY, "x"), ("LSET", KEY, "0", "x")])
-async def test_a_key_that_another_client_wrote_counts_as_absent(redis_engine: Engine, damage: tuple[str, ...]) -> None:
-    await redis_engine.streams.append(CHAT, frame(0, 0))
-    await redis_engine.streams.append(CHAT, frame(1, 1))
-    assert redis_engine.redis is not None
+async def test_a_key_that_another_client_wrote_counts_as_absent(engine: Engine, damage: tuple[str, ...]) -> None:
+    await engine.streams.append(CHAT, frame(0, 0))
+    await engine.streams.append(CHAT, frame(1, 1))
+    assert engine.redis is not None
     if damage[0] == "SET":
-        redis_engine.redis.command("DEL", KEY)
-    redis_engine.redis.command(*damage)
-    assert list(await redis_engine.streams.read(CHAT, TURN)) == []
-    await redis_engine.streams.seed(CHAT, frame(0, 1))
-    assert list(await redis_engine.streams.read(CHAT, TURN)) == [frame(0, 1)]
+        engine.redis.command("DEL", KEY)
+    engine.redis.command(*damage)
+    assert list(await engine.streams.read(CHAT, TURN)) == []
+    await engine.streams.seed(CHAT, frame(0, 1))
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 1)]
 
 
-async def test_a_frame_that_redis_does_not_store_is_published(redis_engine: Engine) -> None:
-    assert redis_engine.redis is not None
-    await redis_engine.streams.append(CHAT, frame(0, 0))
-    await redis_engine.published()
-    redis_engine.redis.command("CONFIG", "SET", "min-replicas-to-write", "1")
+@in_redis
+@pytest.mark.parametrize("setting", ["min-replicas-to-write", "maxmemory"])
+async def test_a_frame_that_redis_does_not_store_is_published(engine: Engine, setting: str) -> None:
+    assert engine.redis is not None
+    await engine.streams.append(CHAT, frame(0, 0))
+    await engine.published()
+    engine.redis.command("CONFIG", "SET", setting, "1")
     try:
         with pytest.raises(LogNotStored):
-            await redis_engine.streams.append(CHAT, frame(1, 1))
-        assert await redis_engine.published() == frame(1, 1)
+            await engine.streams.append(CHAT, frame(1, 1))
+        assert await engine.published() == frame(1, 1)
+        with pytest.raises(LogNotStored):
+            await engine.streams.seed(CHAT, frame(0, 1))
+        assert await engine.published() == frame(2, 1, chunks=b"[]")
     finally:
-        redis_engine.redis.command("CONFIG", "SET", "min-replicas-to-write", "0")
+        engine.redis.command("CONFIG", "SET", setting, "0")
+    assert list(await engine.streams.read(CHAT, TURN)) == [frame(0, 0)]
     with pytest.raises(StreamGap):
-        await redis_engine.streams.append(CHAT, frame(2, 2))
+        await engine.streams.append(CHAT, frame(2, 2))
 
 
 async def test_without_redis_a_write_fails_as_unavailable(tmp_path: Path) -> None:

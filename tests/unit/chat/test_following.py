@@ -12,19 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from roomcast.chat.answer import Answer, fold
+from roomcast.chat.answer import Answer
 from roomcast.chat.answer_state import AnswerState
-from roomcast.chat.chunks import decode_chunks, encode_chunks, ending_chunk, merge
+from roomcast.chat.chunks import ending_chunk
 from roomcast.chat.errors import StoreUnavailable, TurnNotFound
 from roomcast.chat.following import LOOK_S, TurnFollower
-from roomcast.chat.model import StoredMessage, StoredTurn
+from roomcast.chat.model import Checkpoint, StoredMessage, StoredTurn
 from roomcast.chat.ports import (
     Chunk,
     FeedSink,
     LogEntry,
     LogUnavailable,
     SignalSink,
-    StreamGap,
     Subscription,
     TurnFrame,
     encode_frame,
@@ -32,6 +31,7 @@ from roomcast.chat.ports import (
 from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
+from support.answer_writer import ITEMS, AnswerWriter, parts_of
 from support.virtual_time import run_in_virtual_time
 
 CHAT, TURN = "chat-1", "turn-1"
@@ -102,20 +102,16 @@ class LossyLog(MemoryEventLog):
         return sum(map(len, self._sinks.values()))
 
 
-class World:
+class World(AnswerWriter):
     """A worker that writes one answer, and the followers of its turn."""
 
     def __init__(self, random: Random | None = None) -> None:
         self.log = LossyLog(random)
         self.clock = 0.0
-        self.streams = MemoryTurnStreams(self.log, clock=lambda: self.clock)
+        super().__init__(MemoryTurnStreams(self.log, clock=lambda: self.clock), CHAT, TURN)
         self.rows = Rows()
         self.follower = TurnFollower(self.log, self.streams, self.rows, self.rows)  # type: ignore[arg-type]
-        self.answer = Answer()
-        self.generation = 0
-        self.last = -1
-        self.position = 0
-        self.checkpointed = 0
+        self.checkpointed = Checkpoint(-1, ())
         self.seq = 0
 
     async def notify(self, args: bytes = b'["ai-status",{"turn":{"id":"turn-1"}}]') -> None:
@@ -123,59 +119,22 @@ class World:
         await self.log.append(CHAT, "e", [LogEntry(self.seq, args)])
 
     async def start(self) -> None:
-        self.generation += 1
-        self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, -1)
+        self.save()
         await self.notify()
-        await self.publish(self.answer.begin(TURN))
+        await self.begin()
 
-    async def publish(self, chunks: list[Chunk]) -> None:
-        if not chunks:
-            return
-        chunks = merge(chunks)
-        first, self.last = self.last + 1, self.last + len(chunks)
-        frame = TurnFrame(TURN, self.generation, first, self.last, encode_chunks(chunks), str(self.position))
-        try:
-            await self.streams.append(CHAT, frame)
-        except StreamGap:
-            await self.seed()
-
-    async def seed(self) -> None:
-        whole = TurnFrame(TURN, self.generation, 0, self.last, encode_chunks(self.answer.snapshot()))
-        await self.streams.seed(CHAT, fold([replace(whole, ref=str(self.position))]))
-
-    async def write(self, *items: Chunk | str) -> None:
-        self.position += len(items)
-        await self.publish([chunk for item in items for chunk in self.answer.add(item)])
-
-    def checkpoint(self) -> None:
-        self.checkpointed = self.position
+    def save(self) -> None:
+        self.checkpointed = self.checkpoint()
         self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, self.last)
+
+    async def resume(self) -> None:
+        await self.take_over(self.checkpointed)
 
     def lose_stream(self) -> None:
         self.clock += 1_000
 
     def fail_reads(self) -> None:
         self.rows.available = not self.rows.available
-
-    async def take_over(self) -> None:
-        """Another worker continues after the stream or, if it is lost, after the checkpoint."""
-        self.generation += 1
-        frames = await self.streams.read(CHAT, TURN)
-        answer = Answer()
-        if frames:
-            whole = fold(frames)
-            answer = Answer.from_chunks(decode_chunks(whole.chunks), whole.last)
-            self.position = int(whole.ref or 0)
-        elif self.rows.answer is not None and self.rows.answer.turn is not None:
-            answer = Answer.from_parts(self.rows.answer.parts or (), self.rows.answer.turn.last)
-            self.position = self.checkpointed
-        self.answer, self.last = answer, answer.last
-        assert self.rows.state is not None
-        if self.last >= 0:
-            answer.begin(TURN)
-            await self.seed()
-        else:
-            await self.publish(answer.begin(TURN))
 
     async def end(self, status: TurnStatus = TurnStatus.COMPLETE, reason: TurnReason | None = None) -> None:
         await self.publish(self.answer.end(ending_chunk(status, reason)))
@@ -204,25 +163,8 @@ async def settle() -> None:
     await asyncio.sleep(0.01)
 
 
-CALL = {"type": "tool-input-available", "toolCallId": "c1", "toolName": "search", "input": {"q": "tea"}}
-RESULT = {"type": "tool-output-available", "toolCallId": "c1", "output": [1, 2]}
 #: Replaces its earlier value, so that the stream grows and the answer does not.
-RESULT_OF_SIZE = {"type": "data-progress", "id": "p", "data": "y" * 8_000}
-ITEMS: list[Chunk | str] = [
-    {"type": "reasoning-start", "id": "r"},
-    {"type": "reasoning-delta", "id": "r", "delta": "hm"},
-    {"type": "reasoning-end", "id": "r"},
-    *("Let ", "me ", "look. "),
-    {"type": "start-step"},
-    {"type": "tool-input-start", "toolCallId": "c1", "toolName": "search"},
-    {"type": "tool-input-delta", "toolCallId": "c1", "inputTextDelta": '{"q":'},
-    CALL,
-    {"type": "data-progress", "id": "p", "data": 1},
-    {"type": "data-progress", "id": "p", "data": 2},
-    RESULT,
-    {"type": "source-url", "sourceId": "s", "url": "https://example.org/"},
-    *(f"word{number} " for number in range(30)),
-]
+LARGE = {"type": "data-progress", "id": "p", "data": "y" * 8_000}
 
 
 async def play(random: Random, steps: list[str]) -> None:
@@ -232,26 +174,23 @@ async def play(random: Random, steps: list[str]) -> None:
     def join() -> None:
         followers.append(asyncio.create_task(world.follow(random.choice((0.0, 0.0, 0.3)))))
 
-    async def write() -> None:
-        await world.write(*ITEMS[world.position : world.position + random.randint(1, 5)])
-
     join()
     await asyncio.sleep(random.choice((0.0, 5.0)))
     await world.start()
     for step in steps:
         match step:
             case "write":
-                await write()
+                await world.write_next(random.randint(1, 5))
             case "wait":
                 await asyncio.sleep(random.choice((0.0, 0.05, 1.0, 4.0)))
             case "join":
                 join()
             case "take over":
-                await world.take_over()
+                await world.resume()
             case _:
-                {"lose": world.lose_stream, "checkpoint": world.checkpoint, "outage": world.fail_reads}[step]()
+                {"lose": world.lose_stream, "checkpoint": world.save, "outage": world.fail_reads}[step]()
     while world.position < len(ITEMS):
-        await write()
+        await world.write_next(random.randint(1, 5))
         await asyncio.sleep(random.choice((0.0, 0.05)))
     await world.end()
     world.rows.available = True
@@ -260,7 +199,7 @@ async def play(random: Random, steps: list[str]) -> None:
         note(f"{chunks}")
         assert kinds(chunks).count("start") == 1
         assert (chunks[0]["type"], chunks[-1]) == ("start", FINISH)
-        assert AnswerState.from_chunks(chunks).parts() == world.answer.parts()
+        assert parts_of(chunks) == world.answer.parts()
     assert world.log.subscriptions == 0
 
 
@@ -413,11 +352,11 @@ def test_the_last_chunk_says_how_the_turn_ended(status: TurnStatus, reason: Turn
 async def test_a_new_worker_that_is_behind_is_followed_once_it_has_caught_up(world: World) -> None:
     task = await following(world)
     await world.write("one ")
-    world.checkpoint()
+    world.save()
     await world.write("two ", "three ")
     await settle()
     world.lose_stream()
-    await world.take_over()
+    await world.resume()
     await world.write("two ")
     await settle()
     await world.write("three ", "four")
@@ -431,11 +370,11 @@ async def test_a_new_worker_that_is_behind_is_followed_once_it_has_caught_up(wor
 async def test_a_new_worker_with_another_text_ends_the_stream_with_an_error(world: World) -> None:
     task = await following(world)
     await world.write("one ")
-    world.checkpoint()
+    world.save()
     await world.write("two ")
     await settle()
     world.lose_stream()
-    await world.take_over()
+    await world.resume()
     await world.write("zwei ")
     assert (await task)[-1] == {"type": "error", "errorText": ANEW}
     assert text_of(await task) == "one two "
@@ -445,7 +384,7 @@ async def test_a_new_worker_with_another_text_ends_the_stream_with_an_error(worl
 async def test_an_end_that_lacks_text_of_the_stream_is_an_error(world: World) -> None:
     task = await following(world)
     await world.write("one ")
-    world.checkpoint()
+    world.save()
     await world.write("two ")
     await settle()
     world.lose_stream()
@@ -460,7 +399,7 @@ async def test_an_end_that_lacks_text_of_the_stream_is_an_error(world: World) ->
 async def test_a_late_frame_of_an_earlier_generation_changes_nothing(world: World) -> None:
     task = await following(world)
     await world.write("one ")
-    await world.take_over()
+    await world.resume()
     await settle()
     late = TurnFrame(TURN, 1, world.last + 1, world.last + 1, b'[{"type":"text-delta","id":"0","delta":"late"}]')
     await world.log.signal(CHAT, encode_frame(late))
@@ -475,7 +414,7 @@ async def test_without_a_channel_the_answer_grows_with_its_checkpoints(world: Wo
     task = await following(world)
     await world.write("one ")
     world.lose_stream()
-    world.checkpoint()
+    world.save()
     await asyncio.sleep(LOOK_S + 0.1)
     await world.write("two")
     world.lose_stream()
@@ -508,13 +447,13 @@ async def test_a_slow_reader_delays_no_other_and_holds_few_frames(world: World) 
     assert (await anext(slow))["type"] == "start"
     fast = asyncio.create_task(world.follow())
     for _ in range(150):
-        await world.write("x" * 4_000) if len(world.answer.content()) < 28_000 else await world.write(RESULT_OF_SIZE)
+        await world.write("x" * 4_000) if len(world.answer.content()) < 28_000 else await world.write(LARGE)
         await asyncio.sleep(0.01)
     await world.end()
     async with asyncio.timeout(1):
-        assert AnswerState.from_chunks(await fast).parts() == world.answer.parts()
+        assert parts_of(await fast) == world.answer.parts()
     rest = [chunk async for chunk in slow]
-    assert AnswerState.from_chunks(rest).parts() == world.answer.parts()
+    assert parts_of(rest) == world.answer.parts()
     assert len(rest) < 50
 
 
