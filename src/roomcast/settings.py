@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.realtime.options import ANY_ORIGIN, serialize_origin
+from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 
 if TYPE_CHECKING:
     from roomcast.redis_client import RedisAddress, RedisOptions
@@ -32,13 +33,18 @@ DEFAULT_API_INTERNAL_PORT: Final = 3002
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
 DEFAULT_REDIS_PORT: Final = 6379
+#: Fits into the context of every current model, with room for the answer.
+DEFAULT_TOKEN_BUDGET: Final = 16_000
 MAX_PORT: Final = 65_535
 #: Longer than the termination grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
-_OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
+_OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "OPENAI_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
 
-ResponderName = Literal["demo", "none"]
+#: The responders that `roomcast` has; others are ``module:name``.
+RESPONDERS: Final = ("demo", "openai", "agui", "http")
+_OWN_RESPONDER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
+_MAX_RESPONDER_CHARS: Final = 64
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -75,7 +81,15 @@ class Settings:
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways accept the guide's ``PUBLISH chat:events``. Turn it off
             where the guide's Node servers share the Redis: they broadcast these events themselves.
         auth: ``ROOMCAST_SECRET``; None: authentication is off.
-        responder: ``ROOMCAST_RESPONDER``: answers USER messages in new chats.
+        responders: ``ROOMCAST_RESPONDER``: names of the responders that chats may use; the first answers in chats that
+            name none. Empty: no message is answered.
+        openai: ``OPENAI_MODEL``, ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``ROOMCAST_OPENAI_API``; None unless the
+            responder ``openai`` is named.
+        agui: ``ROOMCAST_AGUI_URL``, ``ROOMCAST_AGUI_TOKEN``; None unless the responder ``agui`` is named.
+        http: ``ROOMCAST_HTTP_URL``, ``ROOMCAST_HTTP_TOKEN``; None unless the responder ``http`` is named.
+        system_prompt: ``ROOMCAST_SYSTEM_PROMPT``: instructions for the model in chats that have none.
+        token_budget: ``ROOMCAST_TOKEN_BUDGET``: maximum number of tokens that a model receives, in chats that
+            have none.
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -97,13 +111,22 @@ class Settings:
     drain_s: float | None = None
     guide_ingress: bool = True
     auth: AuthOptions | None = field(default=None, repr=False)
-    responder: ResponderName = "demo"
+    responders: tuple[str, ...] = ("demo",)
+    openai: OpenAiOptions | None = None
+    agui: EndpointOptions | None = None
+    http: EndpointOptions | None = None
+    system_prompt: str | None = None
+    token_budget: int = DEFAULT_TOKEN_BUDGET
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     logs: LogOptions = field(default_factory=LogOptions)
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str], responder: str | None = None) -> Settings:
     """Read the environment.
+
+    Args:
+        environ: The variables.
+        responder: The option ``--responder``, which takes precedence over ``ROOMCAST_RESPONDER``.
 
     Raises:
         SettingsError: a value is invalid or not supported.
@@ -111,6 +134,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     for name, value in environ.items():
         if name.startswith(_OWN_PREFIXES):
             check_text(name, value)
+    responders = _responders(environ, responder)
     return Settings(
         gateway_port=_port(environ, "PORT"),
         api_port=_port(environ, "API_PORT"),
@@ -128,7 +152,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         drain_s=_seconds(environ, "ROOMCAST_DRAIN_S"),
         guide_ingress=_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
-        responder=_choice(environ, "ROOMCAST_RESPONDER", get_args(ResponderName), "demo"),
+        responders=responders,
+        openai=_openai(environ) if "openai" in responders else None,
+        agui=_endpoint(environ, "ROOMCAST_AGUI_URL", "ROOMCAST_AGUI_TOKEN") if "agui" in responders else None,
+        http=_endpoint(environ, "ROOMCAST_HTTP_URL", "ROOMCAST_HTTP_TOKEN") if "http" in responders else None,
+        system_prompt=environ.get("ROOMCAST_SYSTEM_PROMPT", "").strip() or None,
+        token_budget=_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
         additions=_additions(environ),
         logs=LogOptions(
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
@@ -407,6 +436,42 @@ def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
     except WeakSecret as error:
         problem = f"is too weak: {error}; create one with `openssl rand -hex 32`"
         raise SettingsError("ROOMCAST_SECRET", problem) from None
+
+
+def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...]:
+    name = "ROOMCAST_RESPONDER" if given is None else "--responder"
+    value = environ.get(name, "") if given is None else given
+    names = _items(value) or ("demo",)
+    if names == ("none",):
+        return ()
+    for responder in names:
+        if responder not in RESPONDERS and not _OWN_RESPONDER.fullmatch(responder):
+            expected = f"{', '.join(RESPONDERS)}, module:name of a function of yours, or none alone"
+            raise SettingsError(name, f"has {responder!r}; expected a list of: {expected}")
+        if len(responder) > _MAX_RESPONDER_CHARS:
+            raise SettingsError(name, f"has a name of more than {_MAX_RESPONDER_CHARS} characters: {responder!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def _openai(environ: Mapping[str, str]) -> OpenAiOptions:
+    url = _url(environ, "OPENAI_BASE_URL")
+    key = environ.get("OPENAI_API_KEY", "").strip() or None
+    model = environ.get("OPENAI_MODEL", "").strip()
+    if not model:
+        raise SettingsError("OPENAI_MODEL", "is not set; set the name of the model that the responder openai uses")
+    if url is None and key is None:
+        raise SettingsError("OPENAI_API_KEY", "is not set; set it, or OPENAI_BASE_URL for a server that needs no key")
+    # Few compatible servers have the Responses API.
+    default: OpenAiApi = "responses" if url is None else "chat"
+    api = _choice(environ, "ROOMCAST_OPENAI_API", get_args(OpenAiApi), default)
+    return OpenAiOptions(model=model, base_url=url or OPENAI_URL, api_key=key, api=api)
+
+
+def _endpoint(environ: Mapping[str, str], url_name: str, token_name: str) -> EndpointOptions:
+    url = _url(environ, url_name)
+    if url is None:
+        raise SettingsError(url_name, "is not set; set the URL that this responder of ROOMCAST_RESPONDER calls")
+    return EndpointOptions(url=url, token=environ.get(token_name, "").strip() or None)
 
 
 def _choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, ...], default: _Choice) -> _Choice:

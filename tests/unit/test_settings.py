@@ -39,7 +39,7 @@ def test_every_variable_is_read() -> None:
     assert (settings.api_url, settings.gateway_url) == ("http://api:3000", "https://chat.example")
     assert settings.auth is not None
     assert settings.data_dir == Path("/srv/chat")
-    assert settings.responder == "none"
+    assert settings.responders == ()
     assert settings.additions == AdditionLimits(same_user=0, all_users=500)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
@@ -380,3 +380,76 @@ def test_the_line_end_of_a_secret_file_is_not_part_of_the_secret() -> None:
     assert settings.auth.secret == SECRET
     assert settings.redis is not None
     assert settings.redis.password == " p "
+
+
+OPENAI = {"ROOMCAST_RESPONDER": "openai", "OPENAI_MODEL": "m"}
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("", ("demo",)),
+        ("demo, my.bot:Team.answer ,demo", ("demo", "my.bot:Team.answer")),
+        ("none", ()),
+    ],
+)
+def test_responders_are_a_list_of_names(value, names) -> None:
+    assert read_settings({"ROOMCAST_RESPONDER": value}).responders == names
+
+
+def test_the_option_takes_precedence_over_the_variable() -> None:
+    assert read_settings({"ROOMCAST_RESPONDER": "demo"}, "my:answer").responders == ("my:answer",)
+    with pytest.raises(SettingsError, match="--responder has 'gpt'"):
+        read_settings({}, "gpt")
+
+
+@pytest.mark.parametrize(
+    ("environ", "api", "url"),
+    [
+        ({"OPENAI_API_KEY": "k"}, "responses", "https://api.openai.com/v1"),
+        ({"OPENAI_BASE_URL": "http://localhost:11434/v1/"}, "chat", "http://localhost:11434/v1"),
+        ({"OPENAI_API_KEY": "k", "ROOMCAST_OPENAI_API": "chat"}, "chat", "https://api.openai.com/v1"),
+    ],
+)
+def test_openai_uses_the_responses_api_and_compatible_servers_chat_completions(environ, api, url) -> None:
+    options = read_settings({**OPENAI, **environ}).openai
+    assert options is not None
+    assert (options.model, options.api, options.base_url, options.api_key) == (
+        "m",
+        api,
+        url,
+        environ.get("OPENAI_API_KEY"),
+    )
+
+
+def test_keys_and_tokens_are_not_in_the_representation_of_the_settings() -> None:
+    environ = {
+        **OPENAI,
+        "ROOMCAST_RESPONDER": "openai,agui,http",
+        "OPENAI_API_KEY": "secret-1",
+        "ROOMCAST_AGUI_URL": "http://a/agent",
+        "ROOMCAST_AGUI_TOKEN": "secret-2",
+        "ROOMCAST_HTTP_URL": "http://b/chat",
+        "ROOMCAST_HTTP_TOKEN": "secret-3",
+    }
+    settings = read_settings(environ)
+    assert settings.agui is not None
+    assert settings.http is not None
+    assert (settings.agui.token, settings.http.token) == ("secret-2", "secret-3")
+    assert "secret-" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"ROOMCAST_RESPONDER": "openai", "OPENAI_API_KEY": "k"}, "OPENAI_MODEL"),
+        (OPENAI, "OPENAI_API_KEY"),
+        ({"ROOMCAST_RESPONDER": "agui"}, "ROOMCAST_AGUI_URL"),
+        ({"ROOMCAST_RESPONDER": "demo,http"}, "ROOMCAST_HTTP_URL"),
+        ({"ROOMCAST_RESPONDER": f"a:{'b' * 63}"}, "ROOMCAST_RESPONDER"),
+        ({"ROOMCAST_TOKEN_BUDGET": "255"}, "ROOMCAST_TOKEN_BUDGET"),
+    ],
+)
+def test_what_a_responder_lacks_is_named(environ, name) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} "):
+        read_settings(environ)

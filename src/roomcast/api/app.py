@@ -36,6 +36,7 @@ from roomcast.chat.errors import (
     NotAMember,
     StoreUnavailable,
     TurnNotFound,
+    UnknownResponder,
 )
 from roomcast.contract.errors import ErrorCode
 
@@ -50,6 +51,7 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
+    UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),

@@ -21,11 +21,12 @@ from roomcast.api.services import ApiServices
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import activity_families, relay_families
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
+from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.ports import Head, Responder, SystemClock
+from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.turns import Turns
@@ -34,7 +35,6 @@ from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
 from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
-from roomcast.responders.demo import DemoResponder
 from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, migrate
@@ -82,11 +82,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
         metrics.add(lambda: activity_families(activity.counters))
 
-        responders: dict[str, Responder] = {}
-        if settings.responder == "demo":
-            demo = DemoResponder()
-            responders[demo.name] = demo
-        default_responder = next(iter(responders), None)
+        responders = build_responders(settings)
+        default_responder = next(iter(settings.responders), None)
 
         # The use cases and the worker depend on each other: a message wakes the worker, which ends turns.
         def wake() -> None:
@@ -97,7 +94,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             relay,
             listener=activity,
             wake_worker=wake,
-            options=ChatOptions(default_responder=default_responder, additions=settings.additions),
+            options=ChatOptions(responders=settings.responders, additions=settings.additions),
         )
         turns = Turns(
             store.turns,

@@ -6,6 +6,7 @@ The hierarchy::
     ├── ChatNotFound          the chat does not exist or is hidden from the caller
     ├── NotAMember            the user is not a member; raised only where the chat's existence may be disclosed
     ├── NotAllowed            the caller may not do this in any chat
+    ├── UnknownResponder      the server has no such responder
     ├── ChatExists            the id is taken
     ├── AdditionLimitReached  the caller added users too often; retry later
     ├── MessageNotFound       the chat has no such message
@@ -44,6 +45,13 @@ class NotAMember(ChatError):
 
 class NotAllowed(ChatError):
     """The caller may not do this in any chat; the text says why."""
+
+
+class UnknownResponder(ChatError):
+    """The server has no responder of that name."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"there is no responder {name!r}; this server has: {', '.join(known) or 'none'}")
 
 
 class ChatExists(ChatError):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable
+from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import (
     Caller,
@@ -35,15 +35,21 @@ class ChatOptions:
     """Options of the writing use cases.
 
     Attributes:
-        default_responder: Answers in chats that name no responder; None: such chats do not answer.
+        responders: Names of the responders that chats may use; the first answers in chats that name none. Empty: no
+            message is answered.
         additions: Limits for users that add other users to chats.
         max_uncertain: Maximum number of messages of unknown outcome that are remembered until the client repeats them;
             the oldest is forgotten first.
     """
 
-    default_responder: str | None = None
+    responders: tuple[str, ...] = ()
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     max_uncertain: int = 1_000
+
+    @property
+    def default_responder(self) -> str | None:
+        """Answers in chats that name no responder; None: such chats do not answer."""
+        return next(iter(self.responders), None)
 
 
 class ChatWriter:
@@ -140,7 +146,7 @@ class ChatWriter:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             StoreUnavailable: the change may or may not have been made; retry.
         """
-        change = ChangeAi(chat_id, _to_chat_ai(settings), caller.restricted_user_id)
+        change = ChangeAi(chat_id, self._to_chat_ai(settings), caller.restricted_user_id)
         try:
             await self._store.change_ai(change)
         except NotAMember:
@@ -164,7 +170,7 @@ class ChatWriter:
         new = NewChat(
             id=new_id() if command.id is None else command.id,
             title=command.title,
-            ai=None if command.ai is None else _to_chat_ai(command.ai),
+            ai=None if command.ai is None else self._to_chat_ai(command.ai),
             created_at=self._clock.now(),
             creator_id=caller.restricted_user_id,
             members=tuple(command.members),
@@ -226,13 +232,14 @@ class ChatWriter:
         if len(self._uncertain) > self._options.max_uncertain:
             del self._uncertain[next(iter(self._uncertain))]
 
-
-def _to_chat_ai(settings: AiSettings) -> ChatAi:
-    return ChatAi(
-        answers=settings.answers,
-        when_active=settings.when_active,
-        responder=settings.responder,
-        model=settings.model,
-        system_prompt=settings.system_prompt,
-        token_budget=settings.token_budget,
-    )
+    def _to_chat_ai(self, settings: AiSettings) -> ChatAi:
+        if settings.responder is not None and settings.responder not in self._options.responders:
+            raise UnknownResponder(settings.responder, self._options.responders)
+        return ChatAi(
+            answers=settings.answers,
+            when_active=settings.when_active,
+            responder=settings.responder,
+            model=settings.model,
+            system_prompt=settings.system_prompt,
+            token_budget=settings.token_budget,
+        )

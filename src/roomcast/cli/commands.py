@@ -55,6 +55,14 @@ ApiPort = Annotated[
         min=1, max=65_535, help="Port of the API and the chat page (default: API_PORT, else 3000).", show_default=False
     ),
 ]
+Responder = Annotated[
+    str | None,
+    typer.Option(
+        help="Answers USER messages: demo, openai, agui, http, module:name of a function of yours, a list of these, or"
+        " none (default: ROOMCAST_RESPONDER, else demo).",
+        show_default=False,
+    ),
+]
 GatewayPort = Annotated[
     int | None,
     typer.Option(min=1, max=65_535, help="Port of the gateway (default: PORT, else 3001).", show_default=False),
@@ -85,11 +93,12 @@ def up(
         bool, typer.Option("--one-port", help="Serve the gateway on the port of the API.", show_default=False)
     ] = False,
     data: Data = None,
+    responder: Responder = None,
     insecure: Insecure = False,
 ) -> None:
     """Start the API, the chat page, the gateway and the worker in one process."""
     with _errors_reported():
-        settings = _configure()
+        settings = _configure(responder)
         from roomcast.app.composition import run, run_up
         from roomcast.app.config import up_config
 
@@ -106,10 +115,16 @@ def up(
 
 
 @app.command()
-def api(host: Host = "127.0.0.1", api_port: ApiPort = None, data: Data = None, insecure: Insecure = False) -> None:
+def api(
+    host: Host = "127.0.0.1",
+    api_port: ApiPort = None,
+    data: Data = None,
+    responder: Responder = None,
+    insecure: Insecure = False,
+) -> None:
     """Start the API, the chat page and the worker, without a gateway."""
     with _errors_reported():
-        settings = _configure()
+        settings = _configure(responder)
         from roomcast.app.composition import run, run_api
         from roomcast.app.config import api_config
 
@@ -203,12 +218,12 @@ def token(
         typer.echo(minted)
 
 
-def _configure() -> Settings:
-    """Read the settings from the environment, and configure logging."""
+def _configure(responder: str | None = None) -> Settings:
+    """Read the settings from the environment and ``--responder``, and configure logging."""
     from roomcast.observability.logs import configure_logging
     from roomcast.settings import read_settings
 
-    settings = read_settings(os.environ)
+    settings = read_settings(os.environ, responder)
     configure_logging(settings.logs)
     return settings
 

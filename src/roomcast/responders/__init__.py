@@ -1,8 +1,20 @@
-"""Implementations of `chat.ports.Responder`, which answer USER messages.
+"""Implementations of `chat.ports.Responder`, which answer USER messages; and what a team's own responder needs.
 
 May import: chat, contract.
 
 | module | what |
 |---|---|
 | ``demo`` | quotes the message; needs no model |
+| ``function`` | a team's own Python function |
+| ``openai``, ``openai_responses`` | Chat Completions, of OpenAI and compatible servers; the Responses API |
+| ``agui`` | any AG-UI agent |
+| ``ui_stream`` | an endpoint that answers with the AI SDK's UI message stream |
+| ``options`` | addresses, keys and time limits of providers |
+| ``http_stream``, ``sse`` | requests to providers, and the server-sent events of their responses |
+| ``tools`` | functions that an answer calls |
 """
+
+from roomcast.chat.ports import CutOff, Prompt, ResponderFailure, Usage
+from roomcast.responders.tools import Tool
+
+__all__ = ["CutOff", "Prompt", "ResponderFailure", "Tool", "Usage"]

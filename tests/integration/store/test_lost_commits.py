@@ -88,7 +88,7 @@ async def backend_behind_proxy(server: PostgresServer) -> AsyncIterator[BackendB
                 relay,
                 listener=Listener(),
                 wake_worker=lambda: wakes.append(None),
-                options=ChatOptions(default_responder="demo"),
+                options=ChatOptions(responders=("demo",)),
             )
             await relay.start()
             relay._sweep_wanted.clear()  # suppresses the sweep at the start

@@ -44,7 +44,7 @@ def make_writer(
         store,
         publisher,
         wake_worker=lambda: wakes.append(None),
-        options=ChatOptions(default_responder=responder),
+        options=ChatOptions(responders=() if responder is None else (responder,)),
         clock=FixedClock(),
     )
 

@@ -115,3 +115,12 @@ class ResumableResponder(Responder, Protocol):
 
     def resume(self, prompt: Prompt, ref: str) -> AsyncIterator[AnswerItem]:
         """Yield what follows the items before the `Reference` ``ref``."""
+
+    async def cancel(self, ref: str) -> None:
+        """End the answer at the provider, which would go on after the iterator was closed.
+
+        The worker calls this at a stop and at a time limit, and not when it hands the turn over.
+
+        Raises:
+            ResponderFailure: the provider cannot be reached.
+        """

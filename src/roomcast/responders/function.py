@@ -1,0 +1,109 @@
+"""A team's own Python function as a responder, loaded by ``module:name``.
+
+Layer: responders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+from roomcast.chat.ports import AnswerItem, Prompt, Responder, ResponderFailure
+
+
+class NotAResponder(Exception):
+    """The name does not lead to a responder; the text says why and what is expected."""
+
+
+class FunctionResponder:
+    """Answers with a function that takes the `Prompt`.
+
+    Args:
+        name: The name by which chats refer to the responder.
+        function: An async generator of text and chunks, an async function that returns the text, or a plain function
+            that returns the text and runs in a thread.
+    """
+
+    def __init__(self, name: str, function: Callable[[Prompt], Any]) -> None:
+        self._name = name
+        self._function = function
+
+    @property
+    def name(self) -> str:
+        """See the port."""
+        return self._name
+
+    async def respond(self, prompt: Prompt) -> AsyncIterator[AnswerItem]:
+        """See the port."""
+        if inspect.isasyncgenfunction(self._function):
+            items = self._function(prompt)
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                await items.aclose()
+            return
+        if inspect.iscoroutinefunction(self._function):
+            answer = await self._function(prompt)
+        else:
+            answer = await asyncio.to_thread(self._function, prompt)
+        if not isinstance(answer, str):
+            raise ResponderFailure(f"{self._name} returned {type(answer).__name__}: return the text, a str")
+        yield answer
+
+
+def load_responder(name: str) -> Responder:
+    """Load ``module:name``. The module may be in the current directory.
+
+    Raises:
+        NotAResponder: there is no such module or attribute, or it is not a responder.
+    """
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise NotAResponder(f"the module {module_name!r} imports {error.name!r}, which is not installed") from error
+        raise NotAResponder(f"there is no module {module_name!r} in this directory, and none is installed") from None
+    except Exception as error:
+        raise NotAResponder(f"importing {module_name!r} failed: {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise NotAResponder(f"the module {module_name!r} has no {attribute!r}")
+    if hasattr(found, "respond") and not inspect.isclass(found):
+        return cast("Responder", _Named(name, found))
+    if not inspect.isroutine(found) or not _takes_one_argument(found):
+        raise NotAResponder(f"{name!r} must be a function with one parameter, the prompt, or an object with `respond`")
+    return FunctionResponder(name, found)
+
+
+class _Named:
+    """A team's responder under the name that the settings give it."""
+
+    def __init__(self, name: str, responder: Responder) -> None:
+        self._name = name
+        self._responder = responder
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._responder, attribute)
+
+
+def _takes_one_argument(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    return True
