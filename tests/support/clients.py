@@ -132,9 +132,9 @@ class ChatClient:
                 await self._arrived.wait()
 
     async def next_message(self, limit_s: float = LIMIT_S) -> dict[str, Any]:
-        """The next event other than ``presence``; fail unless it is ``new-msg``."""
+        """The next event other than ``presence`` and ``ai-status``; fail unless it is ``new-msg``."""
         name, data = await self.next_event(limit_s)
-        while name == "presence":
+        while name in {"presence", "ai-status"}:
             name, data = await self.next_event(limit_s)
         assert name == "new-msg", (name, data)
         message: dict[str, Any] = data

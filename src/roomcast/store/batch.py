@@ -189,11 +189,13 @@ class _Batch:
             raise ChatNotFound(new.chat_id)
         self._check_member(new.chat_id, new.member)
         ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
-        earlier = self._turns.replaced(new)
+        earlier = None if new.replaces is None else self._turns.replaced(new, new.replaces)
         responder = self._turns.responder(ai, new)
         if chat is None and new.creates is not None:
             chat = self._recorder.add_chat(new.creates)
-        before = self._turns.make_room(new, earlier, asks=responder is not None)
+        before: Sequence[StoredEvent] = ()
+        if responder is not None or earlier is not None:
+            before = self._turns.make_room(new, earlier, asks=responder is not None)
 
         seq = self._recorder.next_seq(new.chat_id)
         turn = None if responder is None else self._turns.next_turn(new.id, earlier)
@@ -217,7 +219,8 @@ class _Batch:
         self._recorder.add_message(message)
         if new.client_msg_id is not None:
             self._sent[new.chat_id, new.client_msg_id] = event
-        self._turns.ask(message, responder, event)
+        if responder is not None or earlier is not None:
+            self._turns.ask(message, responder, event)
         return Committed(event, created=True, turn_queued=responder is not None, before=tuple(before))
 
     def _add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:

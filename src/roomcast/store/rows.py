@@ -5,10 +5,12 @@ Layer: store.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -33,9 +35,14 @@ def from_ms(milliseconds: int) -> datetime:
     return _START + milliseconds * _MILLISECOND
 
 
+_ai_fields: Final = attrgetter("answers", "when_active", "responder", "model", "system_prompt", "token_budget")
+# Most chats have the same settings, and each message reads them.
+_to_ai: Final = functools.lru_cache(128)(ChatAi)
+
+
 def to_ai(row: AnyRow) -> ChatAi:
     """Convert the settings in a row of ``chats``."""
-    return ChatAi(row.answers, row.when_active, row.responder, row.model, row.system_prompt, row.token_budget)
+    return _to_ai(*_ai_fields(row))
 
 
 def ai_columns(ai: ChatAi) -> dict[str, Any]:

@@ -154,18 +154,16 @@ class TurnRules:
         self._check_policy(ai, new.chat_id)
         return responder
 
-    def replaced(self, new: NewMessage) -> Question | None:
-        """The message of which a new one is the next version; None if the new one has a place of its own.
+    def replaced(self, new: NewMessage, message_id: str) -> Question:
+        """The last version of the message that ``new`` replaces.
 
         Raises:
             MessageNotFound: there is no such message.
             NotAllowed: it is not a USER message of ``new.member``.
         """
-        if new.replaces is None:
-            return None
-        question = self._question(new.replaces)
+        question = self._question(message_id)
         if question is None or question.chat_id != new.chat_id:
-            raise MessageNotFound(new.chat_id, new.replaces)
+            raise MessageNotFound(new.chat_id, message_id)
         if question.role != "USER" or (new.member is not None and question.user_id != new.member):
             raise NotAllowed("only USER messages can be edited, each by its author")
         return question

@@ -40,7 +40,7 @@ async def test_the_answer_of_the_demo_is_delivered_like_a_message(tmp_path) -> N
             await send(server.api_url, "c1", "hello")
             question, answer = await ada.next_message(), await ada.next_message()
     assert [question["role"], answer["role"]] == ["USER", "AI"]
-    assert [question["seq"], answer["seq"]] == [1, 2]
+    assert [question["seq"], answer["place"], answer["seq"]] == [1, 2, 3]
     assert "demo" in answer["content"]
 
 
