@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
+from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
 from roomcast.store.options import DatabaseOptions
@@ -61,3 +66,104 @@ async def test_a_database_of_a_newer_version_is_rejected_and_not_changed(tmp_pat
         await migrate(database_options(tmp_path))
     assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
     connection.close()
+
+
+#: A chat of the demo with an answered, a failed, a running and a waiting question, and a chat that does not answer.
+OLD_ROWS = """
+    INSERT INTO epochs (id, epoch, started_at) VALUES (9, 'e', 0);
+    INSERT INTO chats (id, responder, created_at, last_activity_at, last_seq)
+        VALUES ('demo', 'demo', 0, 0, 5), ('mute', NULL, 0, 0, 0);
+    INSERT INTO messages (id, chat_id, seq, epoch_id, role, content, client_msg_id, status, created_at) VALUES
+        ('q1', 'demo', 1, 9, 'USER', 'one', 'k', 'sent', 0), ('a1', 'demo', 2, 9, 'AI', 'answer', 'turn:t1', 'sent', 7),
+        ('q2', 'demo', 3, 9, 'USER', 'two', NULL, 'sent', 0), ('q3', 'demo', 4, 9, 'USER', 'three', NULL, 'sent', 0),
+        ('q4', 'demo', 5, 9, 'USER', 'four', NULL, 'sent', 0);
+    INSERT INTO turns (id, chat_id, message_id, seq, responder, status, generation, lease_until, reason, created_at)
+        VALUES ('t1', 'demo', 'q1', 1, 'demo', 'done', 1, 50, NULL, 1),
+        ('t2', 'demo', 'q2', 3, 'demo', 'failed', 2, 50, 'no model today', 2),
+        ('t3', 'demo', 'q3', 4, 'demo', 'running', 1, 50, NULL, 3),
+        ('t4', 'demo', 'q4', 5, 'demo', 'pending', 0, 0, NULL, 4)
+"""
+
+
+async def run_on(options: DatabaseOptions, work: Callable[[Connection], None]) -> None:
+    """Runs ``work`` in one transaction, as `migrate` does."""
+    engine = backend_for(options).engine(writes=True)
+    try:
+        with engine.begin() as connection:
+            await asyncio.to_thread(work, connection)
+    finally:
+        engine.dispose()
+
+
+def revise(connection: Connection, change: Callable[[Config, str], None], revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    change(config, revision)
+
+
+def read(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_answers_of_the_old_schema_become_turns_and_return(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    options = database_options(tmp_path)
+    if kind == "postgresql":
+        server = request.getfixturevalue("postgres")
+        options = DatabaseOptions(url=server.url(server.create_database()))
+
+    def upgrade(connection: Connection) -> None:
+        revise(connection, command.upgrade, "0002")
+        for statement in OLD_ROWS.split(";\n"):
+            connection.exec_driver_sql(statement)
+        revise(connection, command.upgrade, "0003")
+
+    def check(connection: Connection) -> None:
+        assert read(connection, "SELECT id, responder, answers, when_active FROM chats ORDER BY id") == [
+            ("demo", None, "always", "queue"),
+            ("mute", None, "never", "queue"),
+        ]
+        assert read(connection, "SELECT id, seq, place, version, turn_id FROM messages ORDER BY seq") == [
+            ("q1", 1, 1, 1, "a1"),
+            ("a1", 2, 2, 1, "a1"),
+            ("q2", 3, 3, 1, "t2"),
+            ("q3", 4, 4, 1, "t3"),
+            ("q4", 5, 5, 1, "t4"),
+        ]
+        columns = "id, question_id, seq, event_seq, place, status, reason, generation, attempts, lease_until, ended_at"
+        assert read(connection, f"SELECT {columns} FROM turns ORDER BY seq") == [  # noqa: S608 - constant
+            ("a1", "q1", 1, 2, 2, "complete", None, 1, 1, 0, 7),
+            ("t2", "q2", 3, 3, None, "failed", "responder-error", 2, 2, 0, 2),
+            ("t3", "q3", 4, 4, None, "queued", None, 1, 1, 0, None),
+            ("t4", "q4", 5, 5, None, "queued", None, 0, 0, 0, None),
+        ]
+        # A turn that has begun, with a part of its answer.
+        connection.exec_driver_sql("UPDATE turns SET status = 'streaming', place = 6 WHERE id = 't3'")
+        connection.exec_driver_sql("""
+            INSERT INTO messages
+                (id, chat_id, seq, place, version, epoch_id, role, content, turn_id, status, created_at)
+            VALUES ('t3', 'demo', 6, 6, 1, 9, 'AI', 'half', 't3', 'sent', 0)
+        """)
+        revise(connection, command.downgrade, "0002")
+        assert read(connection, "SELECT id, responder FROM chats ORDER BY id") == [("demo", "demo"), ("mute", None)]
+        assert read(connection, "SELECT id, client_msg_id FROM messages ORDER BY seq") == [
+            ("q1", "k"),
+            ("a1", "turn:t1"),
+            ("q2", None),
+            ("q3", None),
+            ("q4", None),
+        ]
+        assert read(connection, "SELECT id, message_id, status FROM turns ORDER BY seq") == [
+            ("a1", "q1", "done"),
+            ("t2", "q2", "failed"),
+            ("t3", "q3", "pending"),
+            ("t4", "q4", "pending"),
+        ]
+        revise(connection, command.upgrade, "0003")
+
+    await run_on(options, upgrade)
+    await run_on(options, check)
+    assert await migrate(options) == HEAD
