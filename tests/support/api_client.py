@@ -31,7 +31,12 @@ async def open_api(
     """A client of an API of its own."""
     async with open_backend(directory, responder=responder) as backend:
         services = ApiServices(
-            backend.writer, backend.reader, backend.admissions, TokenVerifier(AUTH) if auth else None
+            backend.writer,
+            backend.reader,
+            backend.admissions,
+            backend.turns,
+            TokenVerifier(AUTH) if auth else None,
+            default_responder=responder,
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

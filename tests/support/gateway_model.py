@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from roomcast.chat.ports import (
@@ -20,6 +20,8 @@ from roomcast.chat.ports import (
     Replay,
     SignalSink,
     Subscription,
+    TurnFrame,
+    encode_frame,
 )
 from roomcast.eventlog.memory import MemoryEventLog, MemoryLogOptions
 from roomcast.gateway.delivery.chat_feed import ChatFeed, FeedOptions
@@ -235,6 +237,9 @@ class Database:
         if self.members is not None and user_id not in self.members:
             raise AdmissionDenied
 
+    async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:
+        raise NotImplementedError
+
     async def request_publish(self, chat_id: str) -> None:
         self.publish_requests += 1
         if not self.available:
@@ -243,6 +248,40 @@ class Database:
             await self.publish(chat_id)
         except LogUnavailable:
             return  # the real relay retries by itself
+
+
+class ModelStreams:
+    """The streams of turns behind the same network as the log: a read takes time, and may fail.
+
+    Attributes:
+        reads: How many reads there were.
+        stores: False: frames are only published, as by a Redis whose memory is full.
+    """
+
+    def __init__(self, log: UnreliableLog) -> None:
+        self.log = log
+        self.reads = 0
+        self.stores = True
+        self.frames: dict[tuple[str, str], list[TurnFrame]] = defaultdict(list)
+
+    async def append(self, chat_id: str, frame: TurnFrame) -> None:
+        if self.stores:
+            self.frames[chat_id, frame.turn_id].append(frame)
+        await self.log.inner.signal(chat_id, encode_frame(frame))
+
+    async def seed(self, chat_id: str, frame: TurnFrame) -> None:
+        self.frames[chat_id, frame.turn_id] = [frame]
+        await self.log.inner.signal(chat_id, encode_frame(replace(frame, first=frame.last + 1, chunks=b"[]")))
+
+    async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
+        self.reads += 1
+        await self.log._pause()
+        found = tuple(self.frames[chat_id, turn_id])
+        await self.log._pause()
+        return found
+
+    async def expire(self, chat_id: str, turn_id: str) -> None:
+        del self.frames[chat_id, turn_id]
 
 
 @dataclass

@@ -6,6 +6,7 @@ May import: auth, chat, contract.
 |---|---|
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
+| ``turn_routes`` | the endpoints of AI answers |
 | ``internal_routes`` | the endpoints for gateways |
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |
 | ``callers`` | authentication: the caller of a request from its bearer token |

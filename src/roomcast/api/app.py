@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,8 +24,9 @@ from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
-from roomcast.api.routes import router
+from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
+from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
     AnswerActive,
@@ -63,7 +65,8 @@ async def _on_chat_error(_request: Request, error: Exception) -> Response:
     if found is None:
         raise error
     status, code = found
-    return problem_response(status, str(error), code=code)
+    headers = {"Retry-After": "1"} if code is ErrorCode.ANSWER_ACTIVE else None
+    return problem_response(status, str(error), code=code, headers=headers)
 
 
 async def _on_addition_limit(_request: Request, error: Exception) -> Response:
@@ -85,11 +88,11 @@ async def _on_unavailable(request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_wrong_method(router: APIRouter, request: Request, _error: Exception) -> Response:
+async def _on_wrong_method(routers: Sequence[APIRouter], request: Request, _error: Exception) -> Response:
     # Starlette names the methods of one route only, and paths have one route per method.
     path = request.scope["path"]
-    routes = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
-    allowed = {method for route in routes for method in route.methods or ()}
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    allowed = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
     names = ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
     return problem_response(405, f"this path accepts {names}", headers={"Allow": names})
 
@@ -129,7 +132,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
-    app = _application(services, options, router)
+    app = _application(services, options, public_router, turn_router)
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
     app.router.default = StaticPage(options)
     return app
@@ -141,7 +144,7 @@ def create_internal_api(services: ApiServices, options: ApiOptions | None = None
 
 
 def _application(
-    services: ApiServices, options: ApiOptions, routes: APIRouter, openapi_url: str | None = "/openapi.json"
+    services: ApiServices, options: ApiOptions, *routers: APIRouter, openapi_url: str | None = "/openapi.json"
 ) -> FastAPI:
     middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
@@ -162,9 +165,10 @@ def _application(
     app.state.options = options
     app.state.unavailable_logged_at = float("-inf")
     install_problems(app)
-    app.add_exception_handler(405, partial(_on_wrong_method, routes))
+    app.add_exception_handler(405, partial(_on_wrong_method, routers))
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(AdditionLimitReached, _on_addition_limit)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
-    app.include_router(routes)
+    for router in routers:
+        app.include_router(router)
     return app

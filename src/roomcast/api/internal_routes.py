@@ -15,7 +15,8 @@ from starlette.responses import Response
 from roomcast.api.callers import ServiceCaller
 from roomcast.api.routes import as_json, services_of
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.model import ANYONE, Caller
 from roomcast.contract import rest
 from roomcast.contract.errors import ErrorCode
 
@@ -50,6 +51,23 @@ async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.Adm
         return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
     return rest.AdmissionDecision(admitted=answer)
+
+
+@internal_router.post("/api/internal/stops", response_model=rest.StopDecision)
+async def stop_turn(request: Request, _service: ServiceCaller, asked: rest.StopRequest) -> Response:
+    """Stop a turn for a user of a gateway."""
+    services = services_of(request)
+    if services.verifier is not None and asked.user_id is None:
+        raise HTTPException(422, "userId is required while authentication is on")
+    caller = ANYONE if services.verifier is None else Caller(asked.user_id)
+    refused = None
+    try:
+        await services.turns.stop(caller, asked.chat_id, asked.turn_id)
+    except ChatNotFound:
+        refused = ErrorCode.CHAT_NOT_FOUND
+    except TurnNotFound:
+        refused = ErrorCode.TURN_NOT_FOUND
+    return as_json(rest.StopDecision(refused=refused))
 
 
 @internal_router.post("/api/internal/nudges", status_code=204)

@@ -49,11 +49,11 @@ _Digits: Final = BeforeValidator(_only_digits)
 SeqParam = Annotated[int, _Digits, Query(ge=0, le=MAX_SEQ)]
 PageLimit = Annotated[int, _Digits, Query(ge=1, le=MAX_PAGE)]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_PROBLEM: Final[dict[int | str, dict[str, Any]]] = {
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Problem details (RFC 9457)"}
 }
 
-router = APIRouter(responses=_PROBLEM)
+router = APIRouter(responses=PROBLEMS)
 
 
 def services_of(request: Request) -> ApiServices:
@@ -68,13 +68,15 @@ def as_json(body: bytes | Output, status: int = 200) -> Response:
     return Response(content, status, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
-def _trace(request: Request) -> str | None:
+def trace_of(request: Request) -> str | None:
     """The W3C ``traceparent`` header of the request; None if it is absent or invalid."""
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
 
 
-def _chat_body(chat: StoredChat, epoch: str) -> rest.Chat:
+def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
+    """The JSON of a chat."""
+    ai = chat.ai
     return rest.Chat(
         id=chat.id,
         title=chat.title,
@@ -82,7 +84,15 @@ def _chat_body(chat: StoredChat, epoch: str) -> rest.Chat:
         last_activity_at=chat.last_activity_at,
         last_seq=chat.last_seq,
         last_message=chat.last_message,
-        epoch=epoch,
+        epoch=services.reader.epoch,
+        ai=rest.ChatAi(
+            answers=ai.answers,
+            when_active=ai.when_active,
+            responder=ai.responder or services.default_responder,
+            model=ai.model,
+            system_prompt=ai.system_prompt,
+            token_budget=ai.token_budget,
+        ),
     )
 
 
@@ -143,7 +153,7 @@ async def config(request: Request) -> Response:
 )
 async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
     """Send a message. The response is sent after the commit."""
-    committed = await services_of(request).writer.send(caller, command, _trace(request))
+    committed = await services_of(request).writer.send(caller, command, trace_of(request))
     if logger.isEnabledFor(logging.DEBUG):
         event = committed.event
         facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "repeat": not committed.created}
@@ -156,7 +166,7 @@ async def create_chat(request: Request, caller: CurrentCaller, command: rest.Cre
     """Create a chat."""
     services = services_of(request)
     chat = await services.writer.create_chat(caller, command)
-    return as_json(_chat_body(chat, services.reader.epoch), 201)
+    return as_json(chat_body(chat, services), 201)
 
 
 @router.get("/api/chats", response_model=rest.ChatPage, tags=["chats"])
@@ -168,10 +178,11 @@ async def list_chats(
 ) -> Response:
     """List the caller's chats, the most recently active first."""
     before = None if cursor is None else decode_position(cursor)
-    read = await services_of(request).reader.chats(caller, limit, before)
+    services = services_of(request)
+    read = await services.reader.chats(caller, limit, before)
     return as_json(
         rest.ChatPage(
-            chats=[_chat_body(chat, read.epoch) for chat in read.chats],
+            chats=[chat_body(chat, services) for chat in read.chats],
             next_cursor=None if read.next is None else encode_position(read.next),
         )
     )
@@ -181,7 +192,7 @@ async def list_chats(
 async def read_chat(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
     """Read one chat."""
     services = services_of(request)
-    return as_json(_chat_body(await services.reader.chat(caller, chat_id), services.reader.epoch))
+    return as_json(chat_body(await services.reader.chat(caller, chat_id), services))
 
 
 @router.get("/api/chats/{chat_id}/events", response_model=rest.EventPage, tags=["messages"])

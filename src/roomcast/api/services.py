@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.reading import ChatReader
+from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
 
 
@@ -19,9 +20,12 @@ class ApiServices:
 
     Attributes:
         verifier: Verifies access tokens; None: authentication is off.
+        default_responder: Answers in chats that name no responder; None: such chats do not answer.
     """
 
     writer: ChatWriter
     reader: ChatReader
     admissions: Admissions
+    turns: Turns
     verifier: TokenVerifier | None = None
+    default_responder: str | None = None

@@ -25,14 +25,15 @@ from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, UnknownTurn
 from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.database import sqlite_url
@@ -56,12 +57,14 @@ class Backend:
         api: The REST API and the chat page.
         internal_api: The API for gateways in other processes.
         admissions: The use case that admits users to chats.
+        turns: The use cases of AI turns.
         activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
     """
 
     api: ASGIApp
     internal_api: ASGIApp
     admissions: Admissions
+    turns: Turns
     activity: ActivityNotifier
 
 
@@ -109,10 +112,12 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
 
         admissions = Admissions(store.chats, relay)
         verifier = None if settings.auth is None else TokenVerifier(settings.auth)
-        services = ApiServices(writer, ChatReader(store.chats), admissions, verifier)
+        services = ApiServices(
+            writer, ChatReader(store.chats), admissions, turns, verifier, default_responder=default_responder
+        )
         try:
             api = create_api(services, process.config.api)
-            yield Backend(api, create_internal_api(services, _internal_options(process)), admissions, activity)
+            yield Backend(api, create_internal_api(services, _internal_options(process)), admissions, turns, activity)
         finally:
             await tasks.stop()
             await activity.close()
@@ -141,8 +146,9 @@ async def _check_store(store: Store) -> Problem | None:
 class LocalAdmission:
     """`roomcast.gateway.ports.ChatAdmission` in the process that has the database: direct calls, no HTTP."""
 
-    def __init__(self, admissions: Admissions) -> None:
+    def __init__(self, admissions: Admissions, turns: Turns) -> None:
         self._admissions = admissions
+        self._turns = turns
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """See the port."""
@@ -164,6 +170,17 @@ class LocalAdmission:
     async def request_publish(self, chat_id: str) -> None:
         """See the port."""
         await self._admissions.request_publish(chat_id)
+
+    async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:
+        """See the port."""
+        try:
+            await self._turns.stop(ANYONE if user_id is None else Caller(user_id), chat_id, turn_id)
+        except ChatNotFound as error:
+            raise AdmissionDenied(str(error)) from None
+        except TurnNotFound as error:
+            raise UnknownTurn(str(error)) from None
+        except StoreUnavailable as error:
+            raise ApiUnavailable(str(error)) from error
 
 
 def migrate_database(database: Path | str, *, new_epoch: bool = False) -> tuple[str | None, str]:

@@ -69,7 +69,7 @@ async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
         shared = await connect_shared(process)
         backend = await process.stack.enter_async_context(running_backend(process, shared))
         process.serve_gateways(backend.internal_api)
-        gateway = build_gateway(process, shared, LocalAdmission(backend.admissions))
+        gateway = build_gateway(process, shared, LocalAdmission(backend.admissions, backend.turns))
         backend.activity.announce_through(RoomAnnouncer(gateway.server))
         api = PlainApp(process.routes, backend.api)
         application = gateway.asgi(api if config.one_port else None, process.routes)
@@ -140,6 +140,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
     gateway = Gateway(
         shared.log,
         admission,
+        shared.streams,
         process.config.gateway,
         observer=connections,
         adapter=adapter,

@@ -53,6 +53,9 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
     yield Family("events_replayed", "Events that joins replayed.", "counter", counters.replayed)
     yield Family("events_delivered", "Events emitted to rooms, once per chat.", "counter", counters.delivered)
     yield Family("answer_frames", "Frames of answers emitted to rooms.", "counter", gateway.answers.frames, "outcome")
+    yield Family(
+        "answer_resumes", "Answers so far that clients requested.", "counter", gateway.resumes.counters, "outcome"
+    )
     yield Family("feed_gaps", "Gaps in live feeds, bridged or left open.", "counter", counters.gaps, "outcome")
     yield Family("resyncs", "Resyncs sent to rooms.", "counter", counters.resyncs)
     yield Family("signals", "Signals between gateways.", "counter", gateway.signals.counters, "outcome")

@@ -99,6 +99,21 @@ class CreateChat(Input):
     ai: AiSettings | None = None
 
 
+class ChatAi(Output):
+    """How a chat answers: the settings in effect; see `AiSettings`.
+
+    Attributes:
+        responder: Name of the responder, which may be the server's default; null: the chat is not answered.
+    """
+
+    answers: Literal["always", "mention", "never"]
+    when_active: Literal["queue", "latest", "reject"]
+    responder: str | None
+    model: str | None
+    system_prompt: str | None
+    token_budget: int | None
+
+
 class Chat(Output):
     """One chat.
 
@@ -107,6 +122,7 @@ class Chat(Output):
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; null if it has no messages.
         epoch: The current epoch.
+        ai: How it answers.
     """
 
     id: ChatId
@@ -116,6 +132,7 @@ class Chat(Output):
     last_seq: Seq
     last_message: LastMessage | None
     epoch: Epoch
+    ai: ChatAi
 
 
 class ChatPage(Output):
@@ -192,6 +209,16 @@ class StopRequest(Input):
     chat_id: ChatId
     turn_id: TurnId
     user_id: UserId | None = None
+
+
+class StopDecision(Output):
+    """The response of ``POST /api/internal/stops``.
+
+    Attributes:
+        refused: ``chat-not-found`` (also if the user is no member) or ``turn-not-found``; null if the stop is stored.
+    """
+
+    refused: ErrorCode | None = None
 
 
 class MemberPage(Output):

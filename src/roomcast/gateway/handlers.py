@@ -1,4 +1,4 @@
-"""The events that clients send: ``join-user``, ``join-chat``, ``leave-chat``, ``typing`` and ``ping``.
+"""The events that clients send: ``join-user``, ``join-chat``, ``leave-chat``, ``typing``, ``ai-…`` and ``ping``.
 
 Each event has an ack. The ack of a refused or unknown event contains an error; a client that requested no ack receives
 an ``error`` event instead.
@@ -26,15 +26,21 @@ from roomcast.contract.gateway import (
     InvalidPayload,
     JoinUserAck,
     LeaveChatAck,
+    StopAnswer,
+    StopAnswerAck,
     TypingAck,
     parse_join_chat,
     parse_join_user,
     parse_leave_chat,
+    parse_resume_answer,
+    parse_stop_answer,
     parse_typing,
 )
-from roomcast.gateway.delivery.joins import JoinRefused, Joins
+from roomcast.gateway.delivery.joins import Joins
+from roomcast.gateway.delivery.resumes import Resumes
+from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission, Refused, UnknownTurn
 from roomcast.gateway.presence.tracker import PresenceTracker
-from roomcast.gateway.presence.typing import TypingNotices, TypingRejected
+from roomcast.gateway.presence.typing import TypingNotices
 from roomcast.gateway.rooms import user_room
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
@@ -60,6 +66,8 @@ class Handlers:
     Args:
         server: The Socket.IO server.
         joins: The chats that sockets follow.
+        resumes: Reads answers that are being written.
+        admission: Stops turns.
         presence: Receives the user of each socket.
         typing: Receives typing notices.
         verifier: Verifies tokens; None: authentication is off.
@@ -71,6 +79,8 @@ class Handlers:
         self,
         server: Server,
         joins: Joins,
+        resumes: Resumes,
+        admission: ChatAdmission,
         presence: PresenceTracker,
         typing: TypingNotices,
         verifier: TokenVerifier | None,
@@ -80,6 +90,8 @@ class Handlers:
     ) -> None:
         self._server = server
         self._joins = joins
+        self._resumes = resumes
+        self._admission = admission
         self._presence = presence
         self._typing = typing
         self._verifier = verifier
@@ -92,6 +104,8 @@ class Handlers:
         server.on("join-chat", self.join_chat)
         server.on("leave-chat", self.leave_chat)
         server.on("typing", self.typing)
+        server.on("ai-resume", self.ai_resume)
+        server.on("ai-stop", self.ai_stop)
         server.on("ping", self.ping)
         server.on("*", self.unknown)
 
@@ -195,9 +209,32 @@ class Handlers:
             self._typing.set_typing(sid, payload.chat_id, typing=payload.typing)
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, typing: true or false}}")
-        except TypingRejected as error:
+        except Refused as error:
             return _refuse(socket, wants_ack, error.code, str(error))
         return TypingAck(chat_id=payload.chat_id).model_dump()
+
+    def ai_resume(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+        """Read an answer that is being written. Payload: ``{chatId, turnId}``."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            payload = parse_resume_answer(_first(args))
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, turnId}}")
+        return self._answer(socket, wants_ack, self._resumes.resume(sid, payload.chat_id, payload.turn_id))
+
+    def ai_stop(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+        """Stop an answer. Payload: ``{chatId, turnId}``."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            payload = parse_stop_answer(_first(args))
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, turnId}}")
+        login = self._logins.get(sid)
+        if login is None and self._verifier is not None:
+            return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")  # as in `join_chat`
+        return self._answer(socket, wants_ack, self._stop(payload, None if login is None else login.identity.user_id))
 
     def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
         """Refuse an unknown event."""
@@ -209,14 +246,27 @@ class Handlers:
         await self._joins.leave(socket, chat_id)
         return LeaveChatAck(chat_id=chat_id)
 
+    async def _stop(self, payload: StopAnswer, user_id: str | None) -> StopAnswerAck:
+        try:
+            await self._admission.stop_turn(payload.chat_id, payload.turn_id, user_id)
+        except AdmissionDenied:
+            message = "there is no such chat, or you are not a member of it"
+            raise Refused(ErrorCode.FORBIDDEN, message) from None
+        except UnknownTurn:
+            raise Refused(ErrorCode.TURN_NOT_FOUND, "the chat has no such turn") from None
+        except ApiUnavailable as error:
+            message = "the stop cannot be stored at the moment: try again soon"
+            raise Refused(ErrorCode.UNAVAILABLE, message) from error
+        return StopAnswerAck(turn_id=payload.turn_id)
+
     async def _answer(self, socket: Socket, wants_ack: bool, work: Awaitable[Ack]) -> dict[str, Any] | None:
         # There must be no await between the end of the work and the ack (see `Joins`).
         try:
             ack = await work
-        except JoinRefused as error:
+        except Refused as error:
             if error.__cause__ is not None:
                 logger.info(
-                    "a join is refused as unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)}
+                    "an event is refused as unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)}
                 )
             return _refuse(socket, wants_ack, error.code, str(error))
         except Exception:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from roomcast.chat.ports import Head
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.errors import ErrorCode
 from roomcast.realtime.fanout.message import EncodedEvent
 
 __all__ = [
@@ -25,9 +26,23 @@ __all__ = [
     "Cursor",
     "FollowerObserver",
     "Head",
+    "Refused",
     "RoomSocket",
     "Rooms",
+    "UnknownTurn",
 ]
+
+
+class Refused(Exception):
+    """A client's event is refused. The text is for people, and says what to do.
+
+    Attributes:
+        code: The error code for the client.
+    """
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,10 @@ class AdmissionDenied(Exception):
     """The user may not follow the chat, or there is no such chat; the client must not learn which."""
 
 
+class UnknownTurn(Exception):
+    """The chat has no such turn."""
+
+
 class ApiUnavailable(Exception):
     """The API does not answer. The client receives ``unavailable`` and retries, never ``forbidden``."""
 
@@ -56,7 +75,7 @@ class ApiRefused(ApiUnavailable):
 
 
 class ChatAdmission(Protocol):
-    """Decides whether a user may follow a chat, and has the relay publish."""
+    """Decides whether a user may follow a chat, has the relay publish, and stops turns."""
 
     async def admit(self, chat_id: str, user_id: str | None, since: Cursor | None) -> Admission:
         """Admit a user to a chat and check the client's cursor against the events table.
@@ -91,6 +110,20 @@ class ChatAdmission(Protocol):
 
         Raises:
             ApiUnavailable: no answer.
+        """
+
+    async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:
+        """Store that a user stops a turn. A turn that has ended stays as it is.
+
+        Args:
+            chat_id: The chat.
+            turn_id: A turn of the chat.
+            user_id: The authenticated user; None: authentication is off.
+
+        Raises:
+            AdmissionDenied: not a member, or no such chat.
+            UnknownTurn: the chat has no such turn.
+            ApiUnavailable: no answer; the stop may be stored.
         """
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
-from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard
+from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, TurnStreams
 from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
 from roomcast.gateway.delivery.joins import JoinOptions, Joins
+from roomcast.gateway.delivery.resumes import Resumes
 from roomcast.gateway.handlers import Handlers
 from roomcast.gateway.http import health_app
 from roomcast.gateway.ports import ChatAdmission
@@ -57,7 +58,8 @@ class Gateway:
 
     Args:
         log: The log of chat events.
-        admission: Decides on joins.
+        admission: Decides on joins, and stops turns.
+        streams: The chunks of the answers that are being written.
         options: The gateway's options.
         observer: Receives the server's connection events.
         adapter: Connects to other Socket.IO servers on the same Redis; None: no other servers.
@@ -70,6 +72,7 @@ class Gateway:
         self,
         log: EventLog,
         admission: ChatAdmission,
+        streams: TurnStreams,
         options: GatewayOptions | None = None,
         *,
         observer: Observer | None = None,
@@ -96,9 +99,12 @@ class Gateway:
         self.presence = PresenceTracker(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presence, self.signals, nodes.node_id)
         self.joins = Joins(self.feeds, admission, options.joins, observers=(typing, self.presence))
+        self.resumes = Resumes(streams, self.answers, self.joins)
         self._handlers = Handlers(
             self.server,
             self.joins,
+            self.resumes,
+            admission,
             self.presence,
             typing,
             None if options.auth is None else TokenVerifier(options.auth),

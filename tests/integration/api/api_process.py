@@ -16,6 +16,7 @@ from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
+from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.opening import open_store
@@ -24,11 +25,15 @@ from roomcast.store.options import DatabaseOptions
 
 async def main(url: str) -> None:
     async with open_store(DatabaseOptions(url=url)) as store:
-        relay = Relay(store.chats, MemoryEventLog())
+        log = MemoryEventLog()
+        relay = Relay(store.chats, log)
         await relay.start()
         app = create_api(
             ApiServices(
-                ChatWriter(store.chats, relay), ChatReader(store.chats), Admissions(store.chats, relay), verifier=None
+                ChatWriter(store.chats, relay),
+                ChatReader(store.chats),
+                Admissions(store.chats, relay),
+                Turns(store.turns, relay, log),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

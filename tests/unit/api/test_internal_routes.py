@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from roomcast.api.app import create_internal_api
 from roomcast.api.options import ApiOptions
-from roomcast.chat.model import NewChat
+from roomcast.chat.model import Caller, NewChat
+from roomcast.contract.rest import SendMessage
 from support.api_client import bearer, open_api, problem
 from support.backend import START, Backend, new_message
 
@@ -109,3 +111,24 @@ async def test_a_gateway_can_request_a_publish(tmp_path: Path) -> None:
         head = await backend.log.head("c")
         assert head is not None
         assert head.seq == 1
+
+
+async def test_a_gateway_stops_turns_for_its_users(tmp_path: Path) -> None:
+    async with open_api(tmp_path, auth=True, responder="demo", create=create_internal_api) as (client, backend):
+        await backend.store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+        sent = await backend.writer.send(Caller("ann"), SendMessage(chatId="c", role="USER", content="why?"))
+        turn_id = json.loads(sent.event.payload)["turn"]["id"]
+
+        async def stop(user_id: str | None, turn_id: str, headers: dict[str, str] = SERVICE) -> httpx.Response:
+            body = {"chatId": "c", "turnId": turn_id, "userId": user_id}
+            return await client.post("/api/internal/stops", json=body, headers=headers)
+
+        assert (await stop("eve", turn_id)).json() == {"refused": "chat-not-found"}
+        assert (await stop("ann", "none")).json() == {"refused": "turn-not-found"}
+        assert problem(await stop(None, turn_id))["code"] == "invalid"
+        assert problem(await stop("ann", turn_id, bearer("ann")))["code"] == "forbidden"
+        active = await backend.store.turns.active_turn("c")
+        assert active is not None
+        assert active.id == turn_id
+        assert (await stop("ann", turn_id)).json() == {"refused": None}
+        assert await backend.store.turns.active_turn("c") is None

@@ -4,10 +4,10 @@ import pytest
 
 from roomcast.app.backend import LocalAdmission
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ChatAccess
+from roomcast.chat.errors import ChatNotFound, StoreUnavailable, TurnNotFound
+from roomcast.chat.model import ANYONE, Caller, ChatAccess
 from roomcast.contract.cursor import Cursor
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head, UnknownTurn
 
 
 class Store:
@@ -39,9 +39,23 @@ class Logs:
         return True
 
 
-def admission(access: ChatAccess | Exception) -> tuple[LocalAdmission, Logs]:
+class Turns:
+    """Records stops, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.stopped: list[tuple[Caller, str, str]] = []
+
+    async def stop(self, caller: Caller, chat_id: str, turn_id: str) -> None:
+        if self._error is not None:
+            raise self._error
+        self.stopped.append((caller, chat_id, turn_id))
+
+
+def admission(access: ChatAccess | Exception, turns: Turns | None = None) -> tuple[LocalAdmission, Logs]:
     logs = Logs()
-    return LocalAdmission(Admissions(Store(access), logs)), logs  # type: ignore[arg-type]  # what is asked of it
+    admissions = Admissions(Store(access), logs)  # type: ignore[arg-type]  # what is asked of it
+    return LocalAdmission(admissions, turns or Turns()), logs  # type: ignore[arg-type]  # same reason
 
 
 def access(*, exists: bool = True, is_member: bool = True, cursor_valid: bool = True) -> ChatAccess:
@@ -78,3 +92,25 @@ async def test_a_request_to_publish_is_passed_to_the_relay() -> None:
     admit, logs = admission(access())
     await admit.request_publish("c1")
     assert logs.published == ["c1"]
+
+
+@pytest.mark.parametrize(("user_id", "caller"), [("ada", Caller("ada")), (None, ANYONE)])
+async def test_a_stop_is_made_in_the_name_of_the_user(user_id, caller) -> None:
+    turns = Turns()
+    admit, _ = admission(access(), turns)
+    await admit.stop_turn("c1", "t1", user_id)
+    assert turns.stopped == [(caller, "c1", "t1")]
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (ChatNotFound("c1"), AdmissionDenied),
+        (TurnNotFound("c1", "t1"), UnknownTurn),
+        (StoreUnavailable("locked"), ApiUnavailable),
+    ],
+)
+async def test_the_refusal_of_a_stop_keeps_its_reason(error, refusal) -> None:
+    admit, _ = admission(access(), Turns(error))
+    with pytest.raises(refusal):
+        await admit.stop_turn("c1", "t1", "ada")

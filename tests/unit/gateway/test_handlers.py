@@ -76,6 +76,8 @@ class World:
         self.handlers = Handlers(
             self.server,  # type: ignore[arg-type]  # a stub with the members that are used
             self.joins,  # type: ignore[arg-type]  # same reason
+            None,  # type: ignore[arg-type]  # unused here
+            None,  # type: ignore[arg-type]  # unused here
             self.presence,  # type: ignore[arg-type]  # same reason
             None,  # type: ignore[arg-type]  # unused here
             TokenVerifier(AUTH, clock=clock),

@@ -10,10 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from roomcast.contract.errors import ErrorCode
+from roomcast.contract.rest import StopDecision
 from roomcast.gateway.api.batches import AdmissionBatches
 from roomcast.gateway.api.client import ApiClient
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head, UnknownTurn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,19 @@ class HttpAdmission:
     async def request_publish(self, chat_id: str) -> None:
         """See the port."""
         await self._api.post("/api/internal/nudges", {"chatId": chat_id})
+
+    async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:
+        """See the port."""
+        body = {"chatId": chat_id, "turnId": turn_id, "userId": user_id}
+        response = await self._api.post("/api/internal/stops", body)
+        try:
+            refused = StopDecision.model_validate_json(response.content).refused
+        except ValidationError as error:
+            raise ApiUnavailable(f"the API's answer to a stop is invalid: {error.error_count()} errors") from None
+        if refused is ErrorCode.TURN_NOT_FOUND:
+            raise UnknownTurn
+        if refused is not None:
+            raise AdmissionDenied("the API does not admit the user")
 
     def _granted(self, key: tuple[str, str | None]) -> Head | None:
         found = self._grants.get(key)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 
 from roomcast.chat.ports import EventLog
-from roomcast.gateway.ports import Admission, Cursor, Head
+from roomcast.gateway.ports import Admission, Cursor, Head, UnknownTurn
 
 
 class OpenAdmission:
@@ -38,3 +38,7 @@ class OpenAdmission:
 
     async def request_publish(self, chat_id: str) -> None:
         """See the port. Does nothing, because there is no relay."""
+
+    async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:  # noqa: ARG002 - the port
+        """See the port. There are no turns without an API."""
+        raise UnknownTurn

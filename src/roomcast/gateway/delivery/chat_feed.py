@@ -160,6 +160,11 @@ class ChatFeed:
 
     # --- joins
 
+    @property
+    def confirming(self) -> bool:
+        """Whether the memberships in the room are being confirmed; nothing is emitted meanwhile."""
+        return self._confirming is not None
+
     async def wait_for(self, wanted: Head) -> None:
         """Wait until the position is at ``wanted`` or beyond it, in the same epoch.
 

@@ -37,6 +37,7 @@ from roomcast.gateway.ports import (
     Cursor,
     FollowerObserver,
     Head,
+    Refused,
     RoomSocket,
 )
 from roomcast.gateway.rooms import chat_room, stream_room
@@ -57,16 +58,11 @@ class JoinOptions:
     max_chats_per_socket: int = 127
 
 
-class JoinRefused(Exception):
-    """The join failed. A subscription from an earlier join remains, unless the code is ``forbidden``.
+class JoinRefused(Refused):
+    """The join failed: ``forbidden``, ``limit-reached``, or ``unavailable`` (the client should retry).
 
-    Attributes:
-        code: ``forbidden``, ``limit-reached``, or ``unavailable`` (the client should retry).
+    A subscription from an earlier join remains, unless the code is ``forbidden``.
     """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class AdmissionOutdated(Exception):
@@ -158,6 +154,18 @@ class Joins:
         if chat_id in self._sockets.get(socket.sid, {}):
             async with self._exclusive_subscription(socket, chat_id) as subscription:
                 self._unfollow(subscription)
+
+    def check_stream(self, sid: str, chat_id: str) -> None:
+        """Check that a socket may receive the chunks of a chat's answers now.
+
+        Raises:
+            Refused: ``forbidden``: it has not joined with ``stream``; ``unavailable``: memberships are being confirmed.
+        """
+        subscription = self._sockets.get(sid, {}).get(chat_id)
+        if subscription is None or subscription.feed is None or not subscription.stream:
+            raise Refused(ErrorCode.FORBIDDEN, "join the chat first, with {chatId, stream: true}")
+        if subscription.feed.confirming:
+            raise Refused(ErrorCode.UNAVAILABLE, "the members of the chat are being confirmed: try again soon")
 
     def drop(self, sid: str) -> None:
         """Forget a socket that has disconnected. Its joins in progress will be refused."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import TYPING, Typing
-from roomcast.gateway.ports import Rooms, RoomSocket
+from roomcast.gateway.ports import Refused, Rooms, RoomSocket
 from roomcast.gateway.presence.signals import Signals, TypingSignal
 from roomcast.gateway.presence.tracker import PresenceTracker
 from roomcast.gateway.rooms import chat_room
@@ -35,16 +35,8 @@ class TypingOptions:
     max_chats: int = 16
 
 
-class TypingRejected(Exception):
-    """The notice was not forwarded.
-
-    Attributes:
-        code: The error code for the client.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class TypingRejected(Refused):
+    """The notice was not forwarded."""
 
 
 @dataclass(slots=True)

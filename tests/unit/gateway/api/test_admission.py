@@ -9,7 +9,7 @@ import pytest
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head, UnknownTurn
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
 GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "seq": 7, "reset": False}}]})
@@ -165,6 +165,32 @@ async def test_a_request_to_publish_is_sent_to_the_relay() -> None:
     api = Api(httpx.Response(204))
     await api.admission.request_publish("c1")
     assert api.requests[0].url.path == "/api/internal/nudges"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(200, json={"refused": None}), None),
+        (httpx.Response(200, json={"refused": "chat-not-found"}), AdmissionDenied),
+        (httpx.Response(200, json={"refused": "turn-not-found"}), UnknownTurn),
+        (httpx.Response(200, text="no JSON"), ApiUnavailable),
+        (httpx.Response(503), ApiUnavailable),
+        (httpx.Response(404), ApiRefused),
+        (httpx.ConnectError("down"), ApiUnavailable),
+    ],
+)
+async def test_a_stop_is_sent_to_the_api_which_decides(answer, error) -> None:
+    api = Api(answer, auth=True)
+    stop = api.admission.stop_turn("c1", "t1", "ada")
+    if error is None:
+        await stop
+    else:
+        with pytest.raises(error):
+            await stop
+    (request,) = api.requests
+    assert request.url.path == "/api/internal/stops"
+    assert json.loads(request.content) == {"chatId": "c1", "turnId": "t1", "userId": "ada"}
+    assert request.headers["authorization"].startswith("Bearer ")
 
 
 async def expect_grant(work: Callable[[], object], *, granted: bool) -> None:

@@ -3,9 +3,18 @@ import type { Chat } from '../src/generated/contract.ts';
 import { type ChatList, type ChatSummary, createClient, type LastMessage, type WebSocketClient } from '../src/index.ts';
 import { FakeServer, json, problem } from './support/fake-server.ts';
 
+const AI: Chat['ai'] = {
+  answers: 'always',
+  whenActive: 'queue',
+  responder: null,
+  model: null,
+  systemPrompt: null,
+  tokenBudget: null,
+};
+
 function chat(id: string, minute: number, lastSeq = 0): Chat {
   const time = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
-  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, lastMessage: null, epoch: 'e1' };
+  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, lastMessage: null, epoch: 'e1', ai: AI };
 }
 
 function messageAt(seq: number, userId = 'bob'): LastMessage {

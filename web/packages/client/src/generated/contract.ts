@@ -58,6 +58,7 @@ export interface Contract {
   AiTool: AiTool;
   Chat: Chat;
   ChatActivity: ChatActivity;
+  ChatAi: ChatAi;
   ChatEvent: ChatEvent;
   ChatPage: ChatPage;
   ClientToServerEvents: ClientToServerEvents;
@@ -298,6 +299,7 @@ export interface AiTool {
  *     last_seq: Seq of its last event; 0 if it has no events.
  *     last_message: Its newest message; null if it has no messages.
  *     epoch: The current epoch.
+ *     ai: How it answers.
  */
 export interface Chat {
   id: string;
@@ -307,6 +309,7 @@ export interface Chat {
   lastSeq: number;
   lastMessage: LastMessage | null;
   epoch: string;
+  ai: ChatAi;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -320,6 +323,20 @@ export interface LastMessage {
   seq: number;
   userId: string | null;
   time: string;
+}
+/**
+ * How a chat answers: the settings in effect; see `AiSettings`.
+ *
+ * Attributes:
+ *     responder: Name of the responder, which may be the server's default; null: the chat is not answered.
+ */
+export interface ChatAi {
+  answers: 'always' | 'mention' | 'never';
+  whenActive: 'queue' | 'latest' | 'reject';
+  responder: string | null;
+  model: string | null;
+  systemPrompt: string | null;
+  tokenBudget: number | null;
 }
 /**
  * ``chat-activity``: a chat of the user has a new event, whether or not the client follows it.
