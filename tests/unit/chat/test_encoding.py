@@ -5,9 +5,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.chat.encoding import encode_message, event_args, event_item, event_name
-from roomcast.chat.model import StoredEvent, StoredMessage
-from roomcast.contract.events import EventType
+from roomcast.chat.encoding import (
+    encode_message,
+    encode_status,
+    encode_tool_call,
+    event_args,
+    event_item,
+    event_name,
+)
+from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
+from roomcast.contract import events as contract
+from roomcast.contract.events import EventType, TurnReason, TurnStatus
 from support.backend import START
 
 
@@ -27,3 +35,26 @@ def test_an_unknown_event_type_is_its_own_event_name() -> None:
     assert event_name("message-pinned") == "message-pinned"
     assert event_name("member-added") == "member-added"
     assert event_name(EventType.MESSAGE_CREATED) == "new-msg"
+
+
+def test_the_events_of_turns_follow_the_contract() -> None:
+    turn = StoredTurn("t", "m", TurnStatus.FAILED, TurnReason.TIMEOUT, generation=2, last=4, place=7, version=3)
+    status = json.loads(encode_status("c", "e", 9, turn, START))
+    assert contract.AiStatus.model_validate(status).turn == turn.to_contract()
+    assert (status["seq"], status["place"], status["version"]) == (9, 7, 3)
+    assert (status["turn"]["messageId"], status["turn"]["status"], status["turn"]["reason"]) == (
+        "m",
+        "failed",
+        "timeout",
+    )
+    called = json.loads(encode_tool_call("c", "e", 9, "t", "call-1", "weather", START))
+    assert contract.AiTool.model_validate(called).tool_call_id == "call-1"
+
+
+def test_a_message_carries_its_place_its_turn_and_its_parts() -> None:
+    turn = StoredTurn("m", "q", TurnStatus.COMPLETE, last=4, place=7)
+    parts = ({"type": "text", "text": "hi"},)
+    message = StoredMessage("m", "c", "e", 9, "AI", "hi", None, None, START, 7, 2, turn, parts)
+    body = json.loads(encode_message(message))
+    assert (body["seq"], body["place"], body["version"], body["parts"]) == (9, 7, 2, list(parts))
+    assert contract.Message.model_validate(body).turn == turn.to_contract()

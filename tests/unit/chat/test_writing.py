@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from roomcast.chat.errors import ChatNotFound, NotAllowed, StoreBusy, StoreUnavailable
-from roomcast.chat.model import ANYONE, Caller, Committed, MemberAction, StoredEvent
+from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAllowed, StoreBusy, StoreUnavailable
+from roomcast.chat.model import ANYONE, Caller, ChatAi, Committed, MemberAction, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.writing import ChatOptions, ChatWriter
-from roomcast.contract.rest import CreateChat, SendMessage
+from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
 from roomcast.store.database import sqlite_url
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
@@ -167,3 +168,45 @@ async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: 
         for number in (0, 1, 2, 2):
             assert not (await writer.send(ANYONE, message(clientMsgId=f"k{number}"))).created
     assert [event.seq for event in publisher.events] == [2, 3]
+
+
+async def test_an_edit_keeps_the_author_and_the_place_and_wakes_the_worker(tmp_path: Path) -> None:
+    wakes: list[None] = []
+    publisher = RecordingPublisher()
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = make_writer(store.chats, publisher, wakes, "demo")
+        chat = await writer.create_chat(ANN, CreateChat(members=["bob"]))
+        sent = json.loads((await writer.send(ANN, message(chatId=chat.id))).event.payload)
+        edit = EditMessage(content="better", clientMsgId="k")
+        edited = await writer.edit(ANN, chat.id, sent["id"], edit, trace="00-ab")
+        body = json.loads(edited.event.payload)
+        assert (body["userId"], body["place"], body["version"]) == ("ann", sent["place"], 2)
+        assert (edited.event.trace, len(wakes)) == ("00-ab", 2)
+        # The turn of the first version has ended, in the same transaction.
+        assert [event.seq for event in publisher.events] == [1, 2, 3, 4, 5]
+        assert not (await writer.edit(ANN, chat.id, sent["id"], edit)).created
+        service = await writer.edit(SERVICE, chat.id, sent["id"], EditMessage(content="best"))
+        assert json.loads(service.event.payload)["userId"] == "ann"
+        with pytest.raises(NotAllowed):
+            await writer.edit(BOB, chat.id, sent["id"], edit.model_copy(update={"client_msg_id": None}))
+        with pytest.raises(MessageNotFound):
+            await writer.edit(ANN, chat.id, "unknown", EditMessage(content="x"))
+        with pytest.raises(ChatNotFound):
+            await writer.edit(Caller("eve"), chat.id, sent["id"], EditMessage(content="x"))
+
+
+async def test_every_member_may_change_how_a_chat_answers(tmp_path: Path) -> None:
+    async with open_store(fresh_database(tmp_path)) as store:
+        writer = make_writer(store.chats, RecordingPublisher(), [], "demo")
+        chat = await writer.create_chat(ANN, CreateChat(ai=AiSettings(answers="never")))
+        assert chat.ai == ChatAi(answers="never")
+        assert not (await writer.send(ANN, message(chatId=chat.id))).turn_queued
+        changed = await writer.change_ai(ANN, chat.id, AiSettings(whenActive="reject", model="small"))
+        assert changed.ai == ChatAi(when_active="reject", model="small")
+        assert changed.last_message is not None
+        assert (await writer.send(ANN, message(chatId=chat.id))).turn_queued
+        with pytest.raises(AnswerActive):
+            await writer.send(ANN, message(chatId=chat.id))
+        for caller, chat_id in ((BOB, chat.id), (BOB, "nowhere"), (SERVICE, "nowhere")):
+            with pytest.raises(ChatNotFound):
+                await writer.change_ai(caller, chat_id, AiSettings())
