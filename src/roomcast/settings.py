@@ -36,6 +36,9 @@ DEFAULT_REDIS_PORT: Final = 6379
 #: Fits into the context of every current model, with room for the answer.
 DEFAULT_TOKEN_BUDGET: Final = 16_000
 MAX_PORT: Final = 65_535
+#: They mostly wait for their providers. A model on this machine may need a lower number.
+DEFAULT_WORKER_TURNS: Final = 256
+MAX_WORKER_TURNS: Final = 10_000
 #: Longer than the termination grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
@@ -90,6 +93,8 @@ class Settings:
         system_prompt: ``ROOMCAST_SYSTEM_PROMPT``: instructions for the model in chats that have none.
         token_budget: ``ROOMCAST_TOKEN_BUDGET``: maximum number of tokens that a model receives, in chats that
             have none.
+        worker: ``ROOMCAST_WORKER``: whether `roomcast up` and `api` answer AI turns; off: `roomcast worker` does.
+        worker_turns: ``ROOMCAST_WORKER_TURNS``: maximum number of turns that a worker answers at the same time.
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -117,6 +122,8 @@ class Settings:
     http: EndpointOptions | None = None
     system_prompt: str | None = None
     token_budget: int = DEFAULT_TOKEN_BUDGET
+    worker: bool = True
+    worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     logs: LogOptions = field(default_factory=LogOptions)
 
@@ -158,6 +165,8 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         http=_endpoint(environ, "ROOMCAST_HTTP_URL", "ROOMCAST_HTTP_TOKEN") if "http" in responders else None,
         system_prompt=environ.get("ROOMCAST_SYSTEM_PROMPT", "").strip() or None,
         token_budget=_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
+        worker=_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
+        worker_turns=_worker_turns(environ),
         additions=_additions(environ),
         logs=LogOptions(
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
@@ -328,6 +337,14 @@ def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) 
     if not re.fullmatch(r"[0-9]{0,6}", value) or 0 < int(value or default) < least:
         raise SettingsError(name, f"is {value!r}; expected a number from {least} to 999999, or 0 for no limit")
     return int(value or default)
+
+
+def _worker_turns(environ: Mapping[str, str]) -> int:
+    name = "ROOMCAST_WORKER_TURNS"
+    value = environ.get(name, "").strip() or str(DEFAULT_WORKER_TURNS)
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= MAX_WORKER_TURNS:
+        raise SettingsError(name, f"is {value!r}; expected a number from 1 to {MAX_WORKER_TURNS}")
+    return int(value)
 
 
 def _host(environ: Mapping[str, str], name: str) -> str | None:

@@ -113,6 +113,20 @@ class Roomcast:
         port = free_port()
         return cls(["gateway", *args], api_port=None, gateway_port=port, env={"PORT": str(port), **(env or {})})
 
+    @classmethod
+    def worker(cls, *, env: Mapping[str, str]) -> Self:
+        """`roomcast worker`; not started yet. The environment has a ``DATABASE_URL``."""
+        env = {"ROOMCAST_INTERNAL_PORT": str(free_port()), **env}
+        return cls(["worker"], api_port=None, gateway_port=None, env=env)
+
+    def pause(self) -> None:
+        """SIGSTOP: it does nothing until `resume`."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._running().send_signal(signal.SIGCONT)
+
     @property
     def api_url(self) -> str:
         """Base URL of the API and the page."""

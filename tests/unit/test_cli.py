@@ -11,7 +11,7 @@ from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.cli import commands
 
 SECRET = "a secret of more than thirty-two bytes"
-COMMANDS = ["up", "api", "gateway", "migrate", "token"]
+COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token"]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_invalid_usage_exits_with_2(run, args) -> None:
     assert run(*args).exit_code == 2
 
 
-@pytest.mark.parametrize("command", COMMANDS[:4])
+@pytest.mark.parametrize("command", COMMANDS[:5])
 def test_an_invalid_setting_prints_one_line_and_exits_with_2(run, command) -> None:
     done = run(command, PORT="abc")
     assert done.exit_code == 2
@@ -77,6 +77,12 @@ def test_a_host_or_a_path_that_cannot_be_used_prints_one_line_and_exits_with_2(r
     assert done.exit_code == 2
     assert done.stderr.startswith(f"roomcast: {named} ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_worker_without_postgresql_exits_with_2(run) -> None:
+    done = run("worker")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("roomcast: DATABASE_URL ")
 
 
 def test_the_same_port_twice_exits_with_2(run) -> None:

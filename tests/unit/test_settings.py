@@ -27,6 +27,8 @@ def test_every_variable_is_read() -> None:
             "ROOMCAST_SECRET": SECRET,
             "ROOMCAST_DATA": "/srv/chat",
             "ROOMCAST_RESPONDER": "none",
+            "ROOMCAST_WORKER": "off",
+            "ROOMCAST_WORKER_TURNS": " 4 ",
             "ROOMCAST_ADD_LIMIT_SAME_USER": "0",
             "ROOMCAST_ADD_LIMIT_ALL_USERS": " 500 ",
             "LOG_LEVEL": "DEBUG",
@@ -40,6 +42,7 @@ def test_every_variable_is_read() -> None:
     assert settings.auth is not None
     assert settings.data_dir == Path("/srv/chat")
     assert settings.responders == ()
+    assert (settings.worker, settings.worker_turns) == (False, 4)
     assert settings.additions == AdditionLimits(same_user=0, all_users=500)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
@@ -327,6 +330,8 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         ("LOG_FORMAT", "xml"),
         ("ROOMCAST_RESPONDER", "gpt"),
         ("TRUSTED_PROXIES", "proxy"),
+        ("ROOMCAST_WORKER", "maybe"),
+        *(("ROOMCAST_WORKER_TURNS", value) for value in ("0", "-1", "10001", "٣", "1.5", "many")),
         *(("ROOMCAST_ADD_LIMIT_SAME_USER", value) for value in ("-1", "1_0", "+1", "٣", "1.5", "9" * 7)),
         # One chat may be created with more members: the answer would be 429 each time.
         ("ROOMCAST_ADD_LIMIT_ALL_USERS", "255"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.app.errors import AppError
-from roomcast.app.metrics import activity_families, relay_families
+from roomcast.app.metrics import activity_families, relay_families, worker_families
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
 from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenVerifier
@@ -41,7 +41,10 @@ from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.worker.options import WorkerOptions
 from roomcast.worker.service import Worker
+from roomcast.worker.turn_run import TurnServices
+from roomcast.worker.waking import WorkerCall, answer_calls
 
 #: Longest time between two sweeps of a relay, in seconds, if other processes use the same database.
 SHARED_SWEEP_S: Final = 2.0
@@ -68,9 +71,28 @@ class Backend:
     activity: ActivityNotifier
 
 
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process with the database runs.
+
+    Attributes:
+        store: The database.
+        relay: Publishes its events.
+        activity: See `Backend`.
+        turns: The use cases of AI turns.
+        wake_workers: Called when a turn may be claimed; does not block.
+    """
+
+    store: Store
+    relay: Relay
+    activity: ActivityNotifier
+    turns: Turns
+    wake_workers: Callable[[], None]
+
+
 @asynccontextmanager
-async def running_backend(process: Process, shared: SharedServices) -> AsyncIterator[Backend]:
-    """Start store, relay, worker and API. On exit every accepted write is committed."""
+async def running_core(process: Process, shared: SharedServices, *, worker: bool) -> AsyncIterator[Core]:
+    """Start store and relay and, if ``worker``, a worker. On exit every accepted write is committed."""
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     async with open_store(database_options(process.config.database)) as store:
         # Another process that shares the database may die between commit and publish, and a database server may
@@ -84,44 +106,76 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         shared.on_reconnect(relay.restore)
         activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
         metrics.add(lambda: activity_families(activity.counters))
-
         responders = build_responders(settings)
-        default_responder = next(iter(settings.responders), None)
 
         # The use cases and the worker depend on each other: a message wakes the worker, which ends turns.
         def wake() -> None:
-            worker.wake()
+            wake_workers()
 
-        writer = ChatWriter(
-            store.chats,
-            relay,
-            listener=activity,
-            wake_worker=wake,
-            options=ChatOptions(responders=settings.responders, additions=settings.additions),
-        )
         turns = Turns(
             store.turns,
             relay,
             shared.log,
             listener=activity,
             wake_worker=wake,
-            default_responder=default_responder,
+            default_responder=next(iter(settings.responders), None),
         )
-        worker = Worker(store.turns, turns, responders, SystemClock())
-        tasks.start("worker", worker.run())
-
-        admissions = Admissions(store.chats, relay)
-        verifier = None if settings.auth is None else TokenVerifier(settings.auth)
-        services = ApiServices(
-            writer, ChatReader(store.chats), admissions, turns, verifier, default_responder=default_responder
-        )
+        if worker:
+            options = WorkerOptions(
+                concurrency=settings.worker_turns,
+                sweep_s=SHARED_SWEEP_S if store.shared else 15.0,
+                token_budget=settings.token_budget,
+                system_prompt=settings.system_prompt,
+            )
+            services = TurnServices(store.turns, turns, shared.streams, shared.log, responders)
+            running = Worker(services, SystemClock(), options)
+            wake_workers = running.wake
+            metrics.add(lambda: worker_families(running.counters))
+            tasks.start("worker", running.run())
+            if shared.redis is not None:
+                tasks.start("calls of the worker", answer_calls(shared.log, running.wake))
+            serve = process.config.serve
+            process.on_drain(lambda: running.drain(serve.unready_s + serve.drain_limit_s))
+        else:
+            call = WorkerCall(shared.log)
+            wake_workers = call.wake
+            tasks.start("calls to workers", call.run())
         try:
-            api = create_api(services, process.config.api)
-            yield Backend(api, create_internal_api(services, _internal_options(process)), admissions, turns, activity)
+            yield Core(store, relay, activity, turns, wake)
         finally:
+            if worker:
+                await running.stop()
             await tasks.stop()
             await activity.close()
             await relay.stop()
+
+
+@asynccontextmanager
+async def running_backend(process: Process, shared: SharedServices) -> AsyncIterator[Backend]:
+    """Start store, relay, API and, unless it is turned off, a worker. On exit every accepted write is committed."""
+    settings = process.config.settings
+    async with running_core(process, shared, worker=settings.worker) as core:
+        store, activity = core.store, core.activity
+        writer = ChatWriter(
+            store.chats,
+            core.relay,
+            listener=activity,
+            wake_worker=core.wake_workers,
+            options=ChatOptions(responders=settings.responders, additions=settings.additions),
+        )
+        admissions = Admissions(store.chats, core.relay)
+        verifier = None if settings.auth is None else TokenVerifier(settings.auth)
+        services = ApiServices(
+            writer,
+            ChatReader(store.chats),
+            admissions,
+            core.turns,
+            verifier,
+            default_responder=next(iter(settings.responders), None),
+        )
+        api = create_api(services, process.config.api)
+        internal_api = create_internal_api(services, _internal_options(process))
+        yield Backend(api, internal_api, admissions, core.turns, activity)
 
 
 def _internal_options(process: Process) -> ApiOptions:

@@ -1,4 +1,4 @@
-"""The composition of each command: `roomcast up`, `api` and `gateway`. Start reading here.
+"""The composition of each command: `roomcast up`, `api`, `worker` and `gateway`. Start reading here.
 
 Each function builds its services, dependencies first, serves until a signal, and closes the services in reverse order.
 Modules that only some processes need are imported inside the functions: a gateway alone imports no database driver and
@@ -91,6 +91,23 @@ async def run_api(config: ProcessConfig, on_ready: OnReady) -> None:
         if shared.redis is not None:
             backend.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
         await process.serve([(PlainApp(process.routes, backend.api), config.api_port)])
+
+
+async def run_worker(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Run one worker; arguments and errors as for `run_up`."""
+    from roomcast.app.backend import running_core
+
+    async with running_process(config, on_ready) as process:
+        shared = await connect_shared(process)
+        core = await process.stack.enter_async_context(running_core(process, shared, worker=True))
+        if shared.redis is None:
+            logger.warning(
+                "without Redis no client sees an answer while it grows, and other processes learn of it late:"
+                " set REDIS_HOST or REDIS_URL"
+            )
+        else:
+            core.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
+        await process.serve([])
 
 
 async def run_gateway(config: ProcessConfig, on_ready: OnReady) -> None:

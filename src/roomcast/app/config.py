@@ -54,7 +54,7 @@ class InternalAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessConfig:
-    """The configuration of one process: `roomcast up`, `api` or `gateway`.
+    """The configuration of one process: `roomcast up`, `api`, `worker` or `gateway`.
 
     Attributes:
         settings: The settings from the environment.
@@ -195,6 +195,26 @@ def gateway_config(
         workers=workers,
         gateway=_gateway_options(settings, listen),
     )
+
+
+def worker_config(settings: Settings) -> ProcessConfig:
+    """The configuration of a worker alone.
+
+    Raises:
+        SettingsError: the database is not PostgreSQL, or the configuration is contradictory.
+    """
+    if not isinstance(settings.database, str):
+        raise SettingsError(
+            "DATABASE_URL",
+            "names no PostgreSQL database, and an SQLite database belongs to one process: set it to postgresql://…,"
+            " or run `roomcast up`, which has API and worker in one process",
+        )
+    # It serves its internal address only.
+    listen = listen_host(LOOPBACK_HOST)
+    internal = _internal(settings, listen)
+    if internal is not None and settings.redis is not None:
+        internal = replace(internal, host=settings.internal_host)
+    return ProcessConfig(settings=settings, listen=listen, database=settings.database, internal=internal)
 
 
 def database_location(settings: Settings, data: Path | None) -> Path | str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from roomcast.observability.connections import ConnectionLog
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
+    from roomcast.worker.counters import WorkerCounters
 
 
 def build_families() -> Iterator[Family]:
@@ -121,6 +122,23 @@ def relay_families(counters: RelayCounters) -> Iterator[Family]:
 def activity_families(counters: Counter[str]) -> Iterator[Family]:
     """Announcements of activity in chats."""
     yield Family("activity_announcements", "Announcements of activity in chats.", "counter", counters, "outcome")
+
+
+def worker_families(counters: WorkerCounters) -> Iterator[Family]:
+    """AI turns that this process answers."""
+    yield Family("ai_turns_active", "AI turns that are being answered.", "gauge", counters.active)
+    ended = "Ended AI turns, by status and reason."
+    yield Family("ai_turns_ended", ended, "counter", counters.ends, "outcome")
+    yield Family("ai_first_chunks", "Answers whose first chunk was published.", "counter", counters.first_chunks)
+    waited = "Sum of the times from the claim of a turn to its first chunk."
+    yield Family("ai_first_chunk_seconds", waited, "counter", counters.first_chunk_s)
+    yield Family("ai_characters", "Characters that responders yielded.", "counter", counters.characters)
+    yield Family("ai_chunks", "Published chunks, after merging.", "counter", counters.chunks)
+    yield Family("ai_frames", "Published frames of chunks.", "counter", counters.frames)
+    rewritten = "Streams of answers that were written again."
+    yield Family("ai_streams_rewritten", rewritten, "counter", counters.seeds, "cause")
+    yield Family("ai_responder_failures", "Failures of responders.", "counter", counters.failures, "kind")
+    yield Family("ai_tokens", "Tokens, as providers count them.", "counter", counters.tokens, "direction")
 
 
 def _of(counts: Mapping[str, int], prefix: str) -> dict[str, float]:

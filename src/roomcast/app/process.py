@@ -62,6 +62,7 @@ class Process:
         self.stack = stack
         self._on_ready = on_ready
         self._stop = asyncio.Event()
+        self._on_drain: list[Callable[[], None]] = []
         self.tasks = BackgroundTasks(self._stop, STOP_LIMIT_S)
         self.readiness = Readiness()
         self.metrics = Metrics()
@@ -75,6 +76,15 @@ class Process:
             self.internal = InternalSite(config.internal, config.settings.redis, routes)
         self.tasks.start("event loop monitor", lag.run())
         self.tasks.start("readiness", self.readiness.run())
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Register a callback, which is called when the shutdown begins, before anything is closed."""
+        self._on_drain.append(callback)
+
+    def _drain(self) -> None:
+        self.readiness.drain()
+        for callback in self._on_drain:
+            callback()
 
     async def serve(self, apps: Sequence[tuple[ASGIApp, int | None]]) -> None:
         """Serve each application on its port until a signal, or until a background task ends without being stopped.
@@ -95,7 +105,7 @@ class Process:
             self.readiness.serving()
             self._on_ready()
 
-        options = replace(self.config.serve, on_ready=ready, on_unready=self.readiness.drain)
+        options = replace(self.config.serve, on_ready=ready, on_unready=self._drain)
         try:
             reason = await serve(sites, options, stop=self._stop)
         except (AddressInUse, AddressUnavailable) as error:

@@ -32,7 +32,12 @@ def estimate_tokens(text: str) -> int:
     return -(-ascii_chars // _ASCII_PER_TOKEN) + len(text) - ascii_chars
 
 
-def build_prompt(turn: Turn, messages: Sequence[StoredMessage], token_budget: int = DEFAULT_TOKEN_BUDGET) -> Prompt:
+def build_prompt(
+    turn: Turn,
+    messages: Sequence[StoredMessage],
+    token_budget: int = DEFAULT_TOKEN_BUDGET,
+    system_prompt: str | None = None,
+) -> Prompt:
     """The prompt of a turn: its question, and the newest messages before it that fit into the budget.
 
     Each answer follows its question, whenever it was written; answers that failed, have no text, or whose question is
@@ -43,9 +48,10 @@ def build_prompt(turn: Turn, messages: Sequence[StoredMessage], token_budget: in
         turn: The claimed turn.
         messages: The last versions of the chat's messages, in any order.
         token_budget: The budget if the chat has none.
+        system_prompt: The instructions if the chat has none.
     """
     budget = turn.ai.token_budget or token_budget
-    system = turn.ai.system_prompt or None
+    system = turn.ai.system_prompt or system_prompt
     candidates = _earlier(turn, messages)
     question, *named = _with_authors([turn.message, *candidates])
     question = replace(question, content=_cut(question.content, budget))

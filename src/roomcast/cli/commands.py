@@ -122,7 +122,7 @@ def api(
     responder: Responder = None,
     insecure: Insecure = False,
 ) -> None:
-    """Start the API, the chat page and the worker, without a gateway."""
+    """Start the API, the chat page and the worker (unless ROOMCAST_WORKER=off), without a gateway."""
     with _errors_reported():
         settings = _configure(responder)
         from roomcast.app.composition import run, run_api
@@ -130,6 +130,18 @@ def api(
 
         config = api_config(settings, host=host, api_port=api_port, data=data, insecure=insecure)
         run(run_api(config, lambda: _report_ready(config)))
+
+
+@app.command()
+def worker() -> None:
+    """Start a worker alone, which answers AI turns. Any number of workers share the queue in PostgreSQL."""
+    with _errors_reported():
+        settings = _configure()
+        from roomcast.app.composition import run, run_worker
+        from roomcast.app.config import worker_config
+
+        config = worker_config(settings)
+        run(run_worker(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -266,7 +278,7 @@ def _print_addresses(config: ProcessConfig) -> None:
         name = config.database.resolve() if isinstance(config.database, Path) else "PostgreSQL"
         typer.echo(f"  Data       {name}")
     typer.echo()
-    if config.settings.auth is None:
+    if config.settings.auth is None and (config.page_urls or config.gateway_urls):
         typer.secho("  AUTHENTICATION IS OFF: set ROOMCAST_SECRET to turn it on.", fg="yellow", bold=True)
         if config.listen.loopback:
             typer.echo("  Every user of this machine can read and write every chat; other machines cannot connect.")

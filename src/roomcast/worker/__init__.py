@@ -1,9 +1,12 @@
-"""The worker service: claims AI turns and stores their answers.
+"""The worker service: claims AI turns, and publishes and stores their answers.
 
 May import: chat, contract, backoff.
 
 | module | what |
 |---|---|
-| ``service`` | claims turns, renews leases, calls responders |
-| ``ports`` | stores the start and the end of turns |
+| ``service`` | claims turns, renews leases, drains |
+| ``turn_run`` | one turn: its responder, retries, stops, time limits, takeover, end |
+| ``publishing`` | the chunks of one answer: merged, numbered, in frames, through outages |
+| ``waking`` | wakes the workers of other processes |
+| ``options``, ``counters`` | limits and times; what metrics count |
 """

@@ -1,4 +1,4 @@
-"""The worker: claims AI turns, lets a responder answer them, and stores each answer exactly once.
+"""The worker: claims AI turns, answers them, and keeps their leases.
 
 The queue is a database table; `Worker.wake` only shortens the wait. Each claim of a turn raises its generation, and
 every write to the turn checks the generation. A worker therefore writes nothing once another worker has claimed its
@@ -11,114 +11,108 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
 from roomcast.backoff import Backoff, should_log
-from roomcast.chat.errors import StoreUnavailable, TurnLost
-from roomcast.chat.model import Ending, Turn
-from roomcast.chat.ports import Clock, Prompt, Responder, TurnStore
-from roomcast.contract.events import TurnReason, TurnStatus
-from roomcast.contract.text import MAX_CONTENT_CHARS, has_visible_character
-from roomcast.worker.ports import TurnWriter
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import Turn
+from roomcast.chat.ports import Clock
+from roomcast.worker.counters import WorkerCounters
+from roomcast.worker.options import WorkerOptions
+from roomcast.worker.turn_run import Interruption, TurnRun, TurnServices
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """Limits and times of the worker.
-
-    Attributes:
-        concurrency: Maximum number of turns answered at the same time.
-        lease_s: Seconds after which the turn of a dead worker can be claimed again. Leases are renewed after
-            each third of this time.
-        turn_timeout_s: Maximum seconds that one answer may take.
-        max_attempts: Maximum number of attempts to answer a turn, so that a message that crashes workers is not retried
-            forever.
-        history_messages: Maximum number of earlier messages that the responder receives.
-        sweep_s: Longest wait between two queries of the queue, since other processes may queue turns.
-        retry_s: Pause after the first database failure; doubled after each further failure, up to ``sweep_s``.
-    """
-
-    concurrency: int = 8
-    lease_s: float = 15.0
-    turn_timeout_s: float = 120.0
-    max_attempts: int = 3
-    history_messages: int = 50
-    sweep_s: float = 15.0
-    retry_s: float = 0.25
-
-
-class PermanentFailure(Exception):
-    """The turn cannot be answered, and a retry would not help; the text says why."""
-
-    def __init__(self, message: str, reason: TurnReason) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Worker:
     """Answers AI turns until it is cancelled.
 
     Args:
-        turns: The queue.
-        answers: Stores the start and the end of turns.
-        responders: The responders by name.
+        services: What the worker uses.
         clock: Wall-clock time, for leases.
         options: Limits and times.
+
+    Attributes:
+        counters: What the worker has done.
     """
 
-    def __init__(
-        self,
-        turns: TurnStore,
-        answers: TurnWriter,
-        responders: Mapping[str, Responder],
-        clock: Clock,
-        options: WorkerOptions | None = None,
-    ) -> None:
-        self._turns = turns
-        self._answers = answers
-        self._responders = responders
+    def __init__(self, services: TurnServices, clock: Clock, options: WorkerOptions | None = None) -> None:
+        self.counters = WorkerCounters()
+        self._services = services
+        self._store = services.store
         self._clock = clock
         self._options = options or WorkerOptions()
         self._backoff = Backoff(self._options.retry_s, self._options.sweep_s)
         self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(self._options.concurrency)
+        # By the id of the turn.
+        self._runs: dict[str, TurnRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Loop time until which turns may finish; None: no shutdown.
+        self._drains_until: float | None = None
 
     def wake(self) -> None:
-        """Query the queue now, because a turn was queued."""
+        """Query the queue now, because a turn was queued, or another one of its chat has ended."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Claim and answer turns until cancelled. Turns in progress are then released for other workers."""
-        slots = asyncio.Semaphore(self._options.concurrency)
+        """Claim and answer turns until cancelled. Call `stop` before, or turns wait for the end of their leases."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_leases())
+                await self._claim_turns()
+        finally:
+            for task in self._tasks:
+                task.cancel()
 
-        def on_done(_task: asyncio.Task[None]) -> None:
-            slots.release()
-            # The chat's next turn can be claimed only now.
+    def drain(self, limit_s: float) -> None:
+        """Claim no more turns, since the process stops. Those in progress have ``limit_s`` to finish."""
+        if self._drains_until is None:
+            self._drains_until = asyncio.get_running_loop().time() + limit_s
             self._wake.set()
 
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await slots.acquire()
-                self._wake.clear()
-                turn, wait_s = await self._claim_or_wait_s()
-                if turn is not None:
-                    group.create_task(self._run_turn(turn)).add_done_callback(on_done)
-                    continue
-                slots.release()
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+    async def stop(self) -> None:
+        """Wait for the turns in progress until the end of the drain, then hand them over or end them."""
+        self.drain(0.0)
+        loop = asyncio.get_running_loop()
+        if self._tasks and self._drains_until is not None:
+            await asyncio.wait(self._tasks, timeout=max(self._drains_until - loop.time(), 0.0))
+        for run in self._runs.values():
+            run.interrupt(Interruption.SHUTDOWN)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._options.stop_s)
+            if late:
+                logger.warning("%d AI turns were not handed over; their leases end soon", len(late))
+            for task in late:
+                task.cancel()
+
+    # --- The queue ---
+
+    async def _claim_turns(self) -> None:
+        while self._drains_until is None:
+            await self._slots.acquire()
+            self._wake.clear()
+            claimed_at = asyncio.get_running_loop().time()
+            turn, wait_s = await self._claim_or_wait_s()
+            if turn is not None:
+                self._start(turn, claimed_at)
+                continue
+            self._slots.release()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
 
     async def _claim_or_wait_s(self) -> tuple[Turn | None, float]:
         """Claim a turn, or return None and the seconds until the next query of the queue."""
+        now_s = asyncio.get_running_loop().time()
+        if any(run.lease_until <= now_s for run in self._runs.values()):
+            # After a suspension this worker must not take its own turns for those of a dead one.
+            await self._renew(dict(self._runs))
         try:
             now = self._clock.now()
-            turn = await self._turns.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
+            turn = await self._store.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
             wait_s = await self._until_next_lease_end_s() if turn is None else 0.0
         except StoreUnavailable as error:
             wait_s = self._backoff.next_s()
@@ -130,120 +124,58 @@ class Worker:
 
     async def _until_next_lease_end_s(self) -> float:
         """Seconds until the next lease ends and its turn can be claimed again; at most ``sweep_s``."""
-        lease_end = await self._turns.next_lease_end()
+        lease_end = await self._store.next_lease_end()
         if lease_end is None:
             return self._options.sweep_s
         left_s = (lease_end - self._clock.now()).total_seconds()
         return min(max(left_s + 0.001, 0.05), self._options.sweep_s)
 
-    async def _run_turn(self, turn: Turn) -> None:
-        """Answer one turn. Never raises, so that one turn cannot end the worker."""
-        facts = {"turn_id": turn.claim.turn_id, "chat_id": turn.chat_id, "attempt": turn.attempt}
-        try:
-            turn = await self._answers.start(turn)
-            ending = Ending(TurnStatus.COMPLETE, content=await self._generate(turn))
-            await self._answers.end(turn, ending)
-        except asyncio.CancelledError:
-            await self._release(turn)
-            raise
-        except TurnLost:
-            logger.info("an AI turn was taken over by another worker", extra=facts)
-        except StoreUnavailable as error:
-            # The turn is claimed again when its lease ends.
-            logger.warning("cannot store an answer: %s", error, extra=facts)
-        except Exception as error:
-            logger.warning("an AI turn failed", exc_info=error, extra=facts)
-            await self._fail(turn, error)
+    def _start(self, turn: Turn, claimed_at: float) -> None:
+        turn_id = turn.claim.turn_id
+        lease_until = claimed_at + self._options.lease_s
+        run = TurnRun(turn, self._services, self._options, self.counters, lease_until=lease_until)
+        if (earlier := self._runs.get(turn_id)) is not None:
+            # This worker did not renew the lease in time, and has claimed its own turn again.
+            earlier.interrupt(Interruption.LOST)
+        self._runs[turn_id] = run
+        task = asyncio.create_task(run.run(), name=f"turn {turn_id}")
+        self._tasks.add(task)
+        self.counters.active = len(self._tasks)
 
-    async def _generate(self, turn: Turn) -> str:
-        """Generate the responder's answer while renewing the lease.
+        def on_done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self.counters.active = len(self._tasks)
+            if self._runs.get(turn_id) is run:
+                del self._runs[turn_id]
+            self._slots.release()
 
-        Raises:
-            PermanentFailure: too many attempts, no such responder, or an empty answer.
-            TurnLost: the turn was claimed again.
-            StoreUnavailable: the history could not be read.
-            TimeoutError: the answer took longer than ``turn_timeout_s``.
-        """
-        if turn.attempt > self._options.max_attempts:
-            message = f"no answer after {self._options.max_attempts} attempts"
-            raise PermanentFailure(message, TurnReason.TOO_MANY_ATTEMPTS)
-        responder = self._responders.get(turn.responder)
-        if responder is None:
-            message = f"this worker has no responder {turn.responder!r}"
-            raise PermanentFailure(message, TurnReason.NO_RESPONDER)
-        before = turn.message.place - 1
-        history = await self._turns.context(turn.chat_id, before, self._options.history_messages)
-        answer = asyncio.create_task(
-            _collect(responder, Prompt(message=turn.message, history=tuple(history), turn_id=turn.claim.turn_id))
-        )
-        renewal = asyncio.create_task(self._keep_lease(turn))
-        try:
-            async with asyncio.timeout(self._options.turn_timeout_s):
-                await asyncio.wait({answer, renewal}, return_when=asyncio.FIRST_COMPLETED)
-                if renewal.done():
-                    renewal.result()
-                return to_content(await answer)
-        finally:
-            answer.cancel()
-            renewal.cancel()
+        task.add_done_callback(on_done)
 
-    async def _keep_lease(self, turn: Turn) -> None:
-        """Renew the lease until cancelled.
+    # --- Leases ---
 
-        Raises:
-            TurnLost: the turn was claimed again.
-        """
+    async def _keep_leases(self) -> None:
+        """Renew the leases of all turns, abandon those that are lost, and stop those for which a stop is stored."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._options.lease_s / 3)
-            lease_until = self._clock.now() + timedelta(seconds=self._options.lease_s)
-            try:
-                renewal = await self._turns.renew([turn.claim], lease_until)
-                if renewal.lost:
-                    raise TurnLost(turn.claim.turn_id, turn.claim.generation)
-            except StoreUnavailable as error:
-                logger.warning("cannot renew an AI turn's lease: %s", error, extra={"turn_id": turn.claim.turn_id})
+            await asyncio.sleep(self._options.heartbeat_s)
+            if self._runs:
+                await self._renew(dict(self._runs))
+            now = loop.time()
+            for run in list(self._runs.values()):
+                run.tick(now)
 
-    async def _release(self, turn: Turn) -> None:
-        """End the lease, so that another worker can claim the turn at once."""
+    async def _renew(self, runs: dict[str, TurnRun]) -> None:
+        renewed_at = asyncio.get_running_loop().time()
+        lease_until = self._clock.now() + timedelta(seconds=self._options.lease_s)
         try:
-            await asyncio.shield(self._turns.release_turn(turn.claim))
-        except (TurnLost, StoreUnavailable) as error:
-            logger.info("cannot release an AI turn: %s", error, extra={"turn_id": turn.claim.turn_id})
-
-    async def _fail(self, turn: Turn, error: Exception) -> None:
-        reason = TurnReason.RESPONDER_ERROR
-        if isinstance(error, PermanentFailure):
-            reason = error.reason
-        elif isinstance(error, TimeoutError):
-            reason = TurnReason.TIMEOUT
-        try:
-            await self._answers.end(turn, Ending(TurnStatus.FAILED, reason))
-        except (TurnLost, StoreUnavailable) as failure:
-            logger.warning("cannot end a failed AI turn: %s", failure, extra={"turn_id": turn.claim.turn_id})
-
-
-async def _collect(responder: Responder, prompt: Prompt) -> str:
-    pieces: list[str] = []
-    length = 0
-    async for piece in responder.respond(prompt):
-        if not isinstance(piece, str):
-            continue
-        pieces.append(piece)
-        length += len(piece)
-        if length >= MAX_CONTENT_CHARS:
-            logger.warning("an answer was truncated to %d characters", MAX_CONTENT_CHARS)
-            break
-    return "".join(pieces)
-
-
-def to_content(text: str) -> str:
-    """An answer as the content of a message: no U+0000, no lone surrogates, at most `MAX_CONTENT_CHARS` characters.
-
-    Raises:
-        PermanentFailure: the text has no visible character.
-    """
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
-    text = text[:MAX_CONTENT_CHARS]
-    if not has_visible_character(text):
-        raise PermanentFailure("the responder returned no text", TurnReason.NO_TEXT)
-    return text
+            renewal = await self._store.renew([run.turn.claim for run in runs.values()], lease_until)
+        except StoreUnavailable as error:
+            logger.warning("cannot renew the leases of %d AI turns: %s", len(runs), error)
+            return
+        for turn_id, run in runs.items():
+            if turn_id in renewal.lost:
+                run.interrupt(Interruption.LOST)
+                continue
+            run.lease_until = renewed_at + self._options.lease_s
+            if turn_id in renewal.stopping:
+                run.interrupt(Interruption.STOP)

@@ -38,9 +38,12 @@ async def test_the_answer_of_the_demo_is_delivered_like_a_message(tmp_path) -> N
         async with ChatClient(server.gateway_url) as ada:
             await ada.join("c1")
             await send(server.api_url, "c1", "hello")
-            question, answer = await ada.next_message(), await ada.next_message()
+            question = await ada.next_message()
+            name, status = await ada.next_event()
+            answer = await ada.next_message()
     assert [question["role"], answer["role"]] == ["USER", "AI"]
-    assert [question["seq"], answer["place"], answer["seq"]] == [1, 2, 3]
+    assert (name, status["turn"]["status"], status["place"]) == ("ai-status", "streaming", 2)
+    assert (question["seq"], answer["seq"], answer["place"]) == (1, 3, 2)
     assert "demo" in answer["content"]
 
 

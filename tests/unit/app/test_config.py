@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.app.config import api_config, gateway_config, up_config
+from roomcast.app.config import InternalAddress, api_config, gateway_config, up_config, worker_config
 from roomcast.auth.tokens import AuthOptions
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.settings import Settings, SettingsError
@@ -186,6 +186,23 @@ def test_an_internal_host_without_a_port_is_rejected_where_no_port_is_chosen(mak
 def test_a_gateway_with_redis_chooses_the_port_of_an_internal_host(make) -> None:
     config = make(Settings(redis=REDIS, internal_host="10.0.0.1"), host="127.0.0.1")
     assert (config.internal.host, config.internal.port) == ("10.0.0.1", 0)
+
+
+@pytest.mark.parametrize("database", [None, Path("roomcast.db")])
+def test_a_worker_needs_a_database_that_processes_can_share(database) -> None:
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL .*postgresql://"):
+        worker_config(Settings(database=database))
+
+
+def test_a_worker_serves_its_internal_address_only() -> None:
+    settings = Settings(database="postgresql://db/roomcast")
+    assert worker_config(settings).internal is None
+    config = worker_config(replace(settings, redis=REDIS))
+    # The address of this machine on its route to Redis.
+    assert config.internal == InternalAddress(None, 0)
+    assert (config.page_urls, config.gateway_urls) == ((), ())
+    config = worker_config(replace(settings, redis=REDIS, internal_host="10.0.0.1", internal_port=9100))
+    assert config.internal == InternalAddress("10.0.0.1", 9100)
 
 
 def test_workers_require_redis_and_each_has_an_internal_port_of_its_own() -> None:

@@ -1,267 +1,165 @@
+"""The loop of the worker: claims, leases, and how it stops. One turn: test_turn_run.py."""
+
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ANYONE, Ending, StoredMessage
-from roomcast.chat.ports import Prompt, Responder, SystemClock
-from roomcast.contract.events import TurnStatus
+from roomcast.chat.model import ANYONE, Renewal, TurnClaim
 from roomcast.contract.rest import SendMessage
-from roomcast.contract.text import MAX_CONTENT_CHARS
-from roomcast.responders.demo import DemoResponder
-from roomcast.worker.service import PermanentFailure, Worker, WorkerOptions, to_content
 from support.backend import Backend, open_backend
+from support.scripted import ScriptedResponder, ScriptedStreams
+from support.waiting import until
+from support.worker import FAST, ask, ended, outcome, running_worker
+
+UNTIL_CUT = 30.0
 
 
-class ScriptedResponder:
-    """Follows its script: yields each text, raises each exception, waits for each event."""
-
-    name = "demo"
-
-    def __init__(self, *script: str | Exception | asyncio.Event) -> None:
-        self.script = script
-        self.prompts: list[Prompt] = []
-        self.called = asyncio.Event()
-
-    async def respond(self, prompt: Prompt) -> AsyncIterator[str]:
-        self.prompts.append(prompt)
-        self.called.set()
-        for step in self.script:
-            match step:
-                case str():
-                    yield step
-                case asyncio.Event():
-                    await step.wait()
-                case Exception():
-                    raise step
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
+    async with open_backend(tmp_path, responder="demo") as opened:
+        yield opened
 
 
-@asynccontextmanager
-async def running_worker(
-    backend: Backend, responder: Responder, options: WorkerOptions | None = None
-) -> AsyncIterator[Worker]:
-    """A running worker, woken by each send, as in the product."""
-    worker = Worker(backend.store.turns, backend.turns, {responder.name: responder}, SystemClock(), options)
-    backend.writer._publishing.wake_worker = worker.wake
-    task = asyncio.create_task(worker.run())
-    try:
-        yield worker
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+async def test_turns_that_waited_for_a_worker_are_answered_at_its_start(backend: Backend) -> None:
+    turn_ids = [await ask(backend, f"question {number}") for number in range(3)]
+    async with running_worker(backend, ScriptedResponder("answer")):
+        answers = [await ended(backend, turn_id) for turn_id in turn_ids]
+    assert [message.content for message in answers] == ["answer"] * 3
+    assert sorted(message.place for message in answers) == [message.place for message in answers]
 
 
-async def ask(backend: Backend, content: str = "hello", chat_id: str = "c") -> None:
-    await backend.writer.send(ANYONE, SendMessage(chatId=chat_id, role="USER", content=content))
-
-
-async def messages(backend: Backend, count: int, chat_id: str = "c") -> list[StoredMessage]:
-    """The chat's messages, as soon as there are ``count`` with a text."""
-    appended = asyncio.Event()
-    subscription = await backend.log.subscribe(chat_id, lambda _epoch, _entries: appended.set())
-    async with asyncio.timeout(10):
-        while True:
-            appended.clear()
-            found, _ = await backend.store.chats.messages(chat_id, before=None, after=0, limit=100)
-            written = [message for message in found if message.content]
-            if len(written) >= count:
-                await subscription.close()
-                return written
-            await appended.wait()
-
-
-async def wait_for_log(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    """Wait until a log record contains ``text``."""
-    logged = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    class Watcher(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if text in record.getMessage():
-                loop.call_soon_threadsafe(logged.set)
-
-    watcher = Watcher()
-    logging.getLogger("roomcast.worker").addHandler(watcher)
-    try:
-        if text not in caplog.text:
-            async with asyncio.timeout(10):
-                await logged.wait()
-    finally:
-        logging.getLogger("roomcast.worker").removeHandler(watcher)
-
-
-async def no_turn_is_left(backend: Backend) -> None:
-    """No turn is pending or running."""
-    far = SystemClock().now().replace(year=2999)
-    assert await backend.store.turns.claim_turn(far, far) is None
-
-
-async def test_a_user_message_is_answered_by_the_demo_in_its_language(tmp_path: Path) -> None:
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, DemoResponder()):
-        await ask(backend, "hello there")
-        await ask(backend, "你好", "d")
-        question, answer = await messages(backend, 2)
-        assert (question.role, answer.role, answer.place, answer.seq) == ("USER", "AI", 2, 3)
-        assert "demo" in answer.content
-        assert "hello there" in answer.content
-        assert "示範" in (await messages(backend, 2, "d"))[1].content
-
-
-async def test_the_pieces_are_joined_and_the_history_is_passed(tmp_path: Path) -> None:
-    responder = ScriptedResponder("one ", "two")
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
-        await ask(backend, "first")
-        await messages(backend, 2)
-        await ask(backend, "second")
-        assert (await messages(backend, 4))[3].content == "one two"
-    assert [message.content for message in responder.prompts[1].history] == ["first", "one two"]
-
-
-async def test_ai_messages_and_chats_without_responder_are_not_answered(tmp_path: Path) -> None:
+async def test_ai_messages_are_not_answered(backend: Backend) -> None:
     responder = ScriptedResponder("answer")
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
+    async with running_worker(backend, responder):
         await backend.writer.send(ANYONE, SendMessage(chatId="c", role="AI", content="I speak"))
-        await ask(backend)
-        await messages(backend, 3)
+        await ended(backend, await ask(backend))
     assert len(responder.prompts) == 1
 
 
-async def test_turns_that_waited_for_a_worker_are_answered_at_its_start(tmp_path: Path) -> None:
-    async with open_backend(tmp_path, responder="demo") as backend:
-        for number in range(3):
-            await ask(backend, f"question {number}")
-        async with running_worker(backend, ScriptedResponder("answer")):
-            found = await messages(backend, 6)
-    assert [message.role for message in found] == ["USER"] * 3 + ["AI"] * 3
+async def test_one_chat_is_answered_in_order_and_others_at_the_same_time(backend: Backend) -> None:
+    stuck = ScriptedResponder(UNTIL_CUT)
+    async with running_worker(backend, stuck) as worker:
+        for chat_id in ("c", "c", "d", "e"):
+            await ask(backend, chat_id=chat_id)
+        await until(lambda: len(stuck.prompts) == 3)
+        assert worker.counters.active == 3
+        assert {prompt.message.chat_id for prompt in stuck.prompts} == {"c", "d", "e"}
 
 
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ((RuntimeError("no model today"),), "no model today"),
-        (("half an answer", RuntimeError("cut off")), "cut off"),
-        ((), "no text"),
-        ((" ", "\0"), "no text"),
-    ],
-)
-async def test_a_failing_responder_ends_its_turn_but_not_the_worker(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, script: tuple[str | Exception, ...], reason: str
-) -> None:
-    responder = ScriptedResponder(*script)
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, responder):
-        await ask(backend)
-        await wait_for_log(caplog, "an AI turn failed")
-        assert reason in caplog.text
-        responder.script = ("better now",)
-        await ask(backend)
-        assert [message.content for message in await messages(backend, 3)][2] == "better now"
-        await no_turn_is_left(backend)
+async def test_a_worker_answers_at_most_as_many_turns_as_configured(backend: Backend) -> None:
+    go_on = asyncio.Event()
+    responder = ScriptedResponder(go_on, "answer")
+    async with running_worker(backend, responder, replace(FAST, concurrency=2)) as worker:
+        turn_ids = {chat_id: await ask(backend, chat_id=chat_id) for chat_id in "abcd"}
+        await until(lambda: len(responder.prompts) == 2)
+        assert worker.counters.active == 2
+        go_on.set()
+        for chat_id, turn_id in turn_ids.items():
+            assert outcome(await ended(backend, turn_id, chat_id)) == ("complete", None)
 
 
-async def test_an_answer_that_takes_too_long_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = WorkerOptions(turn_timeout_s=0.01)
-    async with open_backend(tmp_path, responder="demo") as backend:
-        async with running_worker(backend, ScriptedResponder(asyncio.Event()), options):
-            await ask(backend)
-            await wait_for_log(caplog, "an AI turn failed")
-        await no_turn_is_left(backend)
-
-
-async def test_a_turn_for_an_unknown_responder_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_turn_for_an_unknown_responder_fails(tmp_path: Path) -> None:
     async with open_backend(tmp_path, responder="gone") as backend, running_worker(backend, ScriptedResponder("x")):
-        await ask(backend)
-        await wait_for_log(caplog, "an AI turn failed")
-        assert "no responder 'gone'" in caplog.text
+        assert outcome(await ended(backend, await ask(backend))) == ("failed", "no-responder")
 
 
-async def test_a_stopped_worker_releases_its_turn_at_once(tmp_path: Path) -> None:
-    async with open_backend(tmp_path, responder="demo") as backend:
-        stuck = ScriptedResponder(asyncio.Event())
-        async with running_worker(backend, stuck):
-            await ask(backend)
-            await stuck.called.wait()
-        async with running_worker(backend, ScriptedResponder("answer")):
-            assert [message.content for message in await messages(backend, 2)] == ["hello", "answer"]
-
-
-async def test_a_turn_fails_after_max_attempts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    options = WorkerOptions(max_attempts=2)
-    async with open_backend(tmp_path, responder="demo") as backend:
-        await ask(backend)
-        now = SystemClock().now()
-        for _ in range(2):  # by workers that end without a trace
-            assert await backend.store.turns.claim_turn(now, now - timedelta(seconds=1)) is not None
-        async with running_worker(backend, ScriptedResponder("answer"), options):
-            await wait_for_log(caplog, "an AI turn failed")
-        await no_turn_is_left(backend)
-
-
-async def test_a_turn_that_was_taken_over_is_answered_once(tmp_path: Path) -> None:
-    free = asyncio.Event()
-    slow = ScriptedResponder(free, "from the first worker")
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, slow):
-        await ask(backend)
-        await slow.called.wait()
-        # The process is suspended while its lease ends, and another worker claims the turn.
-        later = SystemClock().now().replace(year=2999)
-        other = await backend.store.turns.claim_turn(later, later)
-        assert other is not None
-        await backend.turns.end(other, Ending(TurnStatus.COMPLETE, content="from the second worker"))
-        slow.script = ("next",)
-        free.set()
-        await ask(backend, "again")
-        contents = [message.content for message in await messages(backend, 4)]
-        assert contents == ["hello", "from the second worker", "again", "next"]
-
-
-async def test_a_lost_lease_stops_the_responder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    stuck = ScriptedResponder(asyncio.Event())
-    options = WorkerOptions(lease_s=0.05)
-    async with open_backend(tmp_path, responder="demo") as backend, running_worker(backend, stuck, options):
-        await ask(backend)
-        await stuck.called.wait()
-        later = SystemClock().now().replace(year=2999)
-        assert await backend.store.turns.claim_turn(later, later) is not None
-        await wait_for_log(caplog, "taken over")
-
-
-async def test_an_unavailable_database_only_delays_the_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_an_unavailable_queue_only_delays_the_answers(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_backend(tmp_path, responder="demo") as backend:
-        claim: Callable[..., object] = backend.store.turns.claim_turn
-        failures = iter([StoreUnavailable("away"), StoreUnavailable("still away")])
+    claim = backend.store.turns.claim_turn
+    failures = iter([StoreUnavailable("away"), StoreUnavailable("still away")])
 
-        async def failing_claim(*args: object) -> object:
-            if error := next(failures, None):
-                raise error
-            return await claim(*args)  # type: ignore[misc] # the real method
+    async def failing_claim(now: datetime, lease_until: datetime) -> object:
+        if error := next(failures, None):
+            raise error
+        return await claim(now, lease_until)
 
-        monkeypatch.setattr(backend.store.turns, "claim_turn", failing_claim)
-        async with running_worker(backend, ScriptedResponder("answer"), WorkerOptions(retry_s=0.001)):
-            await ask(backend)
-            await messages(backend, 2)
+    monkeypatch.setattr(backend.store.turns, "claim_turn", failing_claim)
+    async with running_worker(backend, ScriptedResponder("answer")):
+        await ended(backend, await ask(backend))
     assert "cannot claim AI turns" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "content"),
-    [("a\0b", "ab"), ("a\ud800b", "a\ufffdb"), ("\ud83d\ude00", "😀"), ("x" * 40_000, "x" * MAX_CONTENT_CHARS)],
-)
-def test_an_answer_is_converted_to_valid_content(text: str, content: str) -> None:
-    assert to_content(text) == content
+async def test_the_leases_of_all_turns_are_renewed_with_one_statement(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew = backend.store.turns.renew
+    renewed: list[int] = []
+
+    async def counting(claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
+        renewed.append(len(claims))
+        return await renew(claims, lease_until)
+
+    monkeypatch.setattr(backend.store.turns, "renew", counting)
+    async with running_worker(backend, ScriptedResponder(UNTIL_CUT)):
+        for number in range(20):
+            await ask(backend, chat_id=f"c{number}")
+        await until(lambda: 20 in renewed)
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\0", "\u200b\ufeff"])
-def test_an_answer_that_shows_nothing_fails(text: str) -> None:
-    with pytest.raises(PermanentFailure):
-        to_content(text)
+async def test_a_lease_is_kept_for_longer_than_its_length(backend: Backend) -> None:
+    responder = ScriptedResponder("one ", 0.8, "two")
+    options = replace(FAST, lease_s=0.4, sweep_s=0.1)
+    async with running_worker(backend, responder, options), running_worker(backend, ScriptedResponder("no"), options):
+        # Only the second worker is woken.
+        message = await ended(backend, await ask(backend))
+    assert message.turn is not None
+    assert message.turn.generation == 1
+
+
+async def test_without_renewals_nothing_is_published_until_the_lease_is_renewed(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, away = backend.store.turns, asyncio.Event()
+    claim, renew = store.claim_turn, store.renew
+
+    async def failing_claim(now: datetime, lease_until: datetime) -> object:
+        if away.is_set():
+            raise StoreUnavailable("away")
+        return await claim(now, lease_until)
+
+    async def failing_renew(claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
+        if away.is_set():
+            raise StoreUnavailable("away")
+        return await renew(claims, lease_until)
+
+    monkeypatch.setattr(store, "claim_turn", failing_claim)
+    monkeypatch.setattr(store, "renew", failing_renew)
+    streams = ScriptedStreams()
+    go_on = asyncio.Event()
+    responder = ScriptedResponder("one ", go_on, "two", UNTIL_CUT)
+    async with running_worker(backend, responder, replace(FAST, lease_s=0.2), streams=streams):
+        turn_id = await ask(backend)
+        await until(lambda: turn_id in streams.streams)
+        away.set()
+        await asyncio.sleep(0.3)
+        go_on.set()
+        await asyncio.sleep(0.1)
+        assert streams.answer(turn_id).content() == "one "
+        away.clear()
+        await until(lambda: streams.answer(turn_id).content() == "one two")
+
+
+async def test_a_worker_that_was_suspended_keeps_the_turns_that_no_other_has_taken(backend: Backend) -> None:
+    go_on = asyncio.Event()
+    responder = ScriptedResponder("one ", go_on, "two")
+    # As after a suspension, the heartbeat comes after the end of the lease.
+    async with running_worker(backend, responder, replace(FAST, lease_s=0.05, heartbeat_s=60.0)) as worker:
+        turn_id = await ask(backend)
+        await responder.called.wait()
+        await asyncio.sleep(0.1)
+        worker.wake()
+        await asyncio.sleep(0.1)
+        worker.wake()
+        go_on.set()
+        message = await ended(backend, turn_id)
+    assert message.content == "one two"
+    assert message.turn is not None
+    assert message.turn.generation == 1

@@ -1,0 +1,61 @@
+"""Limits and times of the worker.
+
+Layer: worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roomcast.chat.context import DEFAULT_TOKEN_BUDGET
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Limits and times of the worker, in seconds.
+
+    Attributes:
+        concurrency: Maximum number of turns answered at the same time. They mostly wait for their providers.
+        lease_s: The turns of a dead worker can be claimed again after this time.
+        heartbeat_s: Interval at which leases are renewed, and stored stops and time limits are noticed. A fraction of
+            ``lease_s``, so that a slow database does not end leases.
+        sweep_s: Longest wait between two queries of the queue.
+        retry_s: Pause after the first failure of the database; doubled after each further failure, up to ``sweep_s``.
+        max_attempts: Maximum number of claims for one turn, so that a message that crashes workers is not retried
+            forever.
+        max_tries: Maximum number of calls of a responder in one claim, while it yields nothing.
+        try_pause_s: Pause after the first failed try, doubled after each further one.
+        max_try_pause_s: Longest pause between two tries, also if the provider wishes more.
+        context_messages: Maximum number of messages that are read for the prompt, before it is cut to its token budget.
+        token_budget: See `roomcast.chat.context.build_prompt`.
+        system_prompt: See ``token_budget``.
+        first_item_s: Time limit for the first item of a responder. Models that reason are silent for long.
+        next_item_s: Time limit for each further item.
+        turn_s: Time limit for the whole answer.
+        coalesce_s: Chunks of this time are merged into one frame: 25 frames per second look continuous.
+        checkpoint_s: Interval at which the partial answer is written to the database.
+        flush_s: At the end of a turn, time limit for publishing the last chunks. The text is in the database anyway.
+        store_patience_s: How long the end of a turn is retried while the database is away.
+        stop_s: At the shutdown, time limit for storing the state of the turns that have not finished.
+    """
+
+    concurrency: int = 256
+    lease_s: float = 10.0
+    heartbeat_s: float = 1.0
+    sweep_s: float = 15.0
+    retry_s: float = 0.25
+    max_attempts: int = 3
+    max_tries: int = 3
+    try_pause_s: float = 1.0
+    max_try_pause_s: float = 30.0
+    context_messages: int = 200
+    token_budget: int = DEFAULT_TOKEN_BUDGET
+    system_prompt: str | None = None
+    first_item_s: float = 60.0
+    next_item_s: float = 60.0
+    turn_s: float = 600.0
+    coalesce_s: float = 0.04
+    checkpoint_s: float = 3.0
+    flush_s: float = 0.4
+    store_patience_s: float = 300.0
+    stop_s: float = 0.75
