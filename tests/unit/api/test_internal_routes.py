@@ -25,7 +25,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Back
         yield opened
 
 
-@pytest.mark.parametrize("path", ["/api/internal/admissions", "/api/internal/nudges"])
+@pytest.mark.parametrize("path", ["/api/internal/admissions", "/api/internal/nudges", "/api/internal/stops"])
 @pytest.mark.parametrize(
     ("headers", "code"),
     [({}, "unauthorized"), ({"Authorization": "Bearer a.b.c"}, "unauthorized"), (bearer("ann"), "forbidden")],
