@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, exists, func, literal, select, true, tuple_
+from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
     ChatAccess,
@@ -46,7 +46,13 @@ def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...
     """
     chat = page.subquery("chat")
     message = messages.alias("message")
-    newest = select(func.max(messages.c.seq)).where(messages.c.chat_id == chat.c.id).scalar_subquery()
+    newest = (
+        select(messages.c.id)
+        .where(messages.c.chat_id == chat.c.id)
+        .order_by(messages.c.place.desc(), messages.c.version.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     return (
         select(
             chat,
@@ -61,7 +67,7 @@ def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...
             .scalar_subquery()
             .label("message_created_at"),
         )
-        .select_from(chat.outerjoin(message, and_(message.c.chat_id == chat.c.id, message.c.seq == newest)))
+        .select_from(chat.outerjoin(message, message.c.id == newest))
         .order_by(chat.c.last_activity_at.desc(), chat.c.id.desc())
     )
 

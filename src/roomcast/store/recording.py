@@ -17,7 +17,7 @@ from sqlalchemy import Table
 from roomcast.chat.model import ChatAi, NewChat, StoredChat, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import ai_columns, from_ms, to_ms
+from roomcast.store.rows import encode_ai, from_ms, to_ms
 from roomcast.store.tables import chats, events, messages, outbox
 
 _LARGEST_STEP: Final = timedelta(days=1)
@@ -65,7 +65,7 @@ class Recorder:
         chat = StoredChat(new.id, new.title, ai, new.created_at, self._in_order(new.created_at), 0)
         self.chats[chat.id] = chat
         self._inserts[chats].append(
-            {"id": chat.id, "title": chat.title, "created_at": to_ms(chat.created_at), **ai_columns(ai)}
+            {"id": chat.id, "title": chat.title, "ai": encode_ai(ai), "created_at": to_ms(chat.created_at)}
         )
         return chat
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -35,26 +34,19 @@ def from_ms(milliseconds: int) -> datetime:
     return _START + milliseconds * _MILLISECOND
 
 
-_ai_fields: Final = attrgetter("answers", "when_active", "responder", "model", "system_prompt", "token_budget")
-# Most chats have the same settings, and each message reads them.
-_to_ai: Final = functools.lru_cache(128)(ChatAi)
+_DEFAULTS: Final = ChatAi()
 
 
-def to_ai(row: AnyRow) -> ChatAi:
-    """Convert the settings in a row of ``chats``."""
-    return _to_ai(*_ai_fields(row))
+@functools.lru_cache(128)
+def to_ai(column: str | None) -> ChatAi:
+    """Convert the column ``ai``. Cached, since each message reads it."""
+    return _DEFAULTS if column is None else ChatAi(**json.loads(column))
 
 
-def ai_columns(ai: ChatAi) -> dict[str, Any]:
-    """The settings as columns of ``chats``."""
-    return {
-        "answers": ai.answers,
-        "when_active": ai.when_active,
-        "responder": ai.responder,
-        "model": ai.model,
-        "system_prompt": ai.system_prompt,
-        "token_budget": ai.token_budget,
-    }
+def encode_ai(ai: ChatAi) -> str | None:
+    """The settings as the column ``ai``."""
+    changed = {name: value for name, value in asdict(ai).items() if value != getattr(_DEFAULTS, name)}
+    return json.dumps(changed, separators=(",", ":")) if changed else None
 
 
 def to_chat(row: AnyRow) -> StoredChat:
@@ -62,7 +54,7 @@ def to_chat(row: AnyRow) -> StoredChat:
     return StoredChat(
         id=row.id,
         title=row.title,
-        ai=to_ai(row),
+        ai=to_ai(row.ai),
         created_at=from_ms(row.created_at),
         last_activity_at=from_ms(row.last_activity_at),
         last_seq=row.last_seq,

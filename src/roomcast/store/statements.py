@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from roomcast.chat.model import ChatAi, StoredChat, StoredEvent
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import AnyRow, ai_columns, from_ms, to_chat, to_event, to_ms, to_turn
+from roomcast.store.rows import AnyRow, encode_ai, from_ms, to_chat, to_event, to_ms, to_turn
 from roomcast.store.tables import additions, chats, events, members, messages, outbox, turns
 from roomcast.store.turn_rules import ACTIVE, Question, TurnRow
 
@@ -346,4 +346,4 @@ def write_turns(connection: Connection, changes: Changes) -> None:
     for rows in same_columns.values():
         connection.execute(_CHANGE_MESSAGE, rows)
     if changes.ai:
-        connection.execute(_CHANGE_AI, [{"chat": chat, **ai_columns(ai)} for chat, ai in changes.ai.items()])
+        connection.execute(_CHANGE_AI, [{"chat": chat, "ai": encode_ai(ai)} for chat, ai in changes.ai.items()])

@@ -56,13 +56,8 @@ chats: Final = Table(
     METADATA,
     Column("id", _ID, primary_key=True),
     Column("title", String(MAX_TITLE_CHARS)),
-    # The fields of `chat.model.ChatAi`.
-    Column("responder", String(64)),
-    Column("answers", String(16), nullable=False, server_default="always"),
-    Column("when_active", String(16), nullable=False, server_default="queue"),
-    Column("model", String(MAX_ID_CHARS)),
-    Column("system_prompt", Text),
-    Column("token_budget", Integer),
+    # The fields of `chat.model.ChatAi` as JSON, without defaults; no query reads its fields. NULL: all defaults.
+    Column("ai", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("last_activity_at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
@@ -103,8 +98,6 @@ messages: Final = Table(
     Column("turn_id", _ID),
     Column("status", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    # Finds the newest message of a chat.
-    UniqueConstraint("chat_id", "seq"),
     # Finds a page of messages, and the last version of each.
     UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.

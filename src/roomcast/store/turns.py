@@ -90,7 +90,7 @@ class SqlTurnStore:
                     lease_until=to_ms(lease_until),
                 )
             )
-            chat = connection.execute(select(chats).where(chats.c.id == found.chat_id)).one()
+            chat = connection.execute(select(chats.c.ai).where(chats.c.id == found.chat_id)).one()
             question = connection.execute(MESSAGES.where(messages.c.id == found.question_id)).one()
             answer = None
             if found.last >= 0:
@@ -113,7 +113,7 @@ class SqlTurnStore:
             chat_id=found.chat_id,
             message=to_message(question, self._database.lineage.epochs),
             responder=found.responder,
-            ai=to_ai(chat),
+            ai=to_ai(chat.ai),
             place=found.place,
             version=found.version,
             started=found.status == TurnStatus.STREAMING,

@@ -14,10 +14,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
+from roomcast.chat.model import ChatAi
 from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.rows import encode_ai
 from roomcast.store.tables import METADATA
 from support.backend import database_options
 from support.postgres_server import PostgresServer
@@ -122,9 +124,9 @@ async def test_answers_of_the_old_schema_become_turns_and_return(
         revise(connection, command.upgrade, "0003")
 
     def check(connection: Connection) -> None:
-        assert read(connection, "SELECT id, responder, answers, when_active FROM chats ORDER BY id") == [
-            ("demo", None, "always", "queue"),
-            ("mute", None, "never", "queue"),
+        assert read(connection, "SELECT id, ai FROM chats ORDER BY id") == [
+            ("demo", None),
+            ("mute", encode_ai(ChatAi(answers="never"))),
         ]
         assert read(connection, "SELECT id, seq, place, version, turn_id FROM messages ORDER BY seq") == [
             ("q1", 1, 1, 1, "a1"),

@@ -16,14 +16,10 @@ def upgrade() -> None:
     op.execute("CREATE TABLE old_turns AS SELECT * FROM turns")
     op.drop_table("turns")
 
-    op.add_column("chats", sa.Column("answers", sa.String(16), nullable=False, server_default="always"))
-    op.add_column("chats", sa.Column("when_active", sa.String(16), nullable=False, server_default="queue"))
-    op.add_column("chats", sa.Column("model", sa.String(128)))
-    op.add_column("chats", sa.Column("system_prompt", sa.Text()))
-    op.add_column("chats", sa.Column("token_budget", sa.Integer()))
-    # NULL meant that the chat does not answer; now it means the server's responder, which was always ``demo``.
-    op.execute("UPDATE chats SET answers = 'never' WHERE responder IS NULL")
-    op.execute("UPDATE chats SET responder = NULL WHERE responder = 'demo'")
+    op.add_column("chats", sa.Column("ai", sa.Text()))
+    # The only responder was ``demo``, the default. Parameters, since SQLAlchemy reads ``:"never"`` as one.
+    op.execute(sa.text("UPDATE chats SET ai = :never WHERE responder IS NULL").bindparams(never='{"answers":"never"}'))
+    op.drop_column("chats", "responder")
 
     op.add_column("messages", sa.Column("place", sa.BigInteger()))
     op.add_column("messages", sa.Column("version", sa.Integer()))
@@ -48,6 +44,7 @@ def upgrade() -> None:
     with op.batch_alter_table("messages") as table:
         table.alter_column("place", existing_type=sa.BigInteger(), nullable=False)
         table.alter_column("version", existing_type=sa.Integer(), nullable=False)
+        table.drop_constraint("uq_messages_chat_id_seq", type_="unique")
         table.create_unique_constraint("uq_messages_chat_id_place_version", ["chat_id", "place", "version"])
 
     op.create_table(
@@ -111,10 +108,12 @@ def downgrade() -> None:
         table.drop_constraint("uq_messages_chat_id_place_version", type_="unique")
         for name in ("place", "version", "parts", "turn_id"):
             table.drop_column(name)
+        table.create_unique_constraint("uq_messages_chat_id_seq", ["chat_id", "seq"])
 
-    op.execute("UPDATE chats SET responder = CASE answers WHEN 'never' THEN NULL ELSE coalesce(responder, 'demo') END")
-    for name in ("answers", "when_active", "model", "system_prompt", "token_budget"):
-        op.drop_column("chats", name)
+    op.add_column("chats", sa.Column("responder", sa.String(64)))
+    never = sa.text("UPDATE chats SET responder = 'demo' WHERE ai IS NULL OR ai NOT LIKE :never")
+    op.execute(never.bindparams(never='%"answers":"never"%'))
+    op.drop_column("chats", "ai")
 
     op.create_table(
         "turns",
