@@ -24,7 +24,7 @@ from roomcast.chat.ports import EventLog, Head, LogEntry, TurnFrame, TurnStreams
 from roomcast.contract.events import EventType, TurnStatus
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.answer_view import AnswerView
-from support.clients import ChatClient
+from support.clients import ChatClient, send
 from support.processes import Roomcast
 from support.redis_server import RedisServer, environment
 
@@ -98,32 +98,34 @@ async def worker(redis: RedisServer, chat_id: str, *, api: bool = False) -> Asyn
 class Viewer:
     """A client that shows the answer of one turn."""
 
-    def __init__(self, client: ChatClient, writer: Worker) -> None:
+    def __init__(self, client: ChatClient, chat_id: str, turn_id: str) -> None:
         self.client = client
-        self.writer = writer
+        self.chat_id = chat_id
+        self.turn_id = turn_id
         self.view = AnswerView()
 
     async def join(self) -> None:
-        ack = await self.client.call("join-chat", {"chatId": self.writer.chat_id, "stream": True})
+        ack = await self.client.call("join-chat", {"chatId": self.chat_id, "stream": True})
         assert ack["ok"] is True, ack
         await self.resume()
 
     async def resume(self) -> None:
-        request = {"chatId": self.writer.chat_id, "turnId": self.writer.turn_id}
-        ack = await self.client.call("ai-resume", request)
+        ack = await self.client.call("ai-resume", {"chatId": self.chat_id, "turnId": self.turn_id})
         assert ack["ok"] is True, ack
         self.view.replace(ack)
 
-    async def follow(self, *, until: int | None = None) -> None:
-        """Follow the answer to its end, or to the number of a chunk."""
+    async def follow(self, *, until: int | None = None) -> dict[str, Any]:
+        """Follow the answer to its end, and return its turn; or to the number of a chunk."""
         async with asyncio.timeout(LIMIT_S):
             while until is None or self.view.last < until:
                 name, data = await self.client.next_event(LIMIT_S)
                 if name == "ai-chunk" and not self.view.accept(data):
                     await self.resume()
                 if name == "ai-end":
-                    assert data["turn"]["last"] == self.view.last
-                    return
+                    turn: dict[str, Any] = data["turn"]
+                    assert turn["last"] == self.view.last
+                    return turn
+        return {}
 
 
 def pieces(seed: int, paragraphs: int) -> Iterator[str]:
@@ -150,7 +152,7 @@ async def test_every_viewer_on_every_gateway_has_the_text_whenever_it_joined_or_
 
         async def connect(number: int) -> Viewer:
             client = ChatClient(gateways[number % 2].gateway_url)
-            return Viewer(await stack.enter_async_context(client), writer)
+            return Viewer(await stack.enter_async_context(client), "team", writer.turn_id)
 
         guide = await stack.enter_async_context(ChatClient(gateways[1].gateway_url))
         assert (await guide.join("team"))["ok"] is True
@@ -242,12 +244,49 @@ async def test_a_removed_member_gets_no_further_chunk_and_no_snapshot(tmp_path, 
                 while (await bob.next_event())[0] != "member-removed":
                     pass
             await writer.write("after")
-            viewer = Viewer(ann, writer)
+            viewer = Viewer(ann, "team", writer.turn_id)
             await viewer.follow(until=writer.last)
             assert viewer.view.text == "before after"
             refused = await bob.call("ai-resume", {"chatId": "team", "turnId": writer.turn_id})
             assert refused["error"]["code"] == "forbidden"
             assert [data["last"] for name, data in bob.received if name == "ai-chunk"] == [2]
+
+
+async def test_a_stop_through_another_gateway_ends_the_answer_with_the_same_text_for_all(
+    tmp_path, redis: RedisServer
+) -> None:
+    secret = {"ROOMCAST_SECRET": SECRET}
+    with Roomcast.api(tmp_path / "data", env=environment(redis, ROOMCAST_RESPONDER="demo", **secret)) as api:
+        env = environment(redis, API_URL=api.internal_url, **secret)
+        with Roomcast.gateway(env=env) as first, Roomcast.gateway(env=env) as second:
+            await request(api, "POST", "/api/chats", {"id": "team", "members": ["ann", "bob"]})
+            async with (
+                ChatClient(first.gateway_url, auth={"token": token("ann")}) as ann,
+                ChatClient(second.gateway_url, auth={"token": token("bob")}) as bob,
+                ChatClient(second.gateway_url, auth={"token": token("eve")}) as eve,
+            ):
+                for client in (ann, bob):
+                    assert (await client.call("join-chat", {"chatId": "team", "stream": True}))["ok"] is True
+                sent = await send(api.api_url, "team", "/long 500", token=token("ann"))
+                turn_id = sent["turn"]["id"]
+                viewers = [Viewer(client, "team", turn_id) for client in (ann, bob)]
+                await asyncio.gather(*(viewer.follow(until=12) for viewer in viewers))
+                stop = {"chatId": "team", "turnId": turn_id}
+                assert (await eve.call("ai-stop", stop))["error"]["code"] == "forbidden"
+                unknown = await bob.call("ai-stop", {**stop, "turnId": "none"})
+                assert unknown["error"]["code"] == "turn-not-found"
+                assert await bob.call("ai-stop", stop) == {"ok": True, "turnId": turn_id}
+                turns = await asyncio.gather(*(viewer.follow() for viewer in viewers))
+                assert [(turn["status"], turn["reason"]) for turn in turns] == [("stopped", "by-user")] * 2
+                # A repeat changes nothing, and a late viewer reads the message.
+                assert (await bob.call("ai-stop", stop))["ok"] is True
+            headers = {"Authorization": f"Bearer {token('ann')}"}
+            async with httpx.AsyncClient(base_url=api.api_url, headers=headers) as http:
+                question, answer = (await http.get("/api/chats/team/messages")).json()["messages"]
+            assert (question["id"], answer["id"]) == (sent["id"], turn_id)
+            assert (answer["role"], answer["turn"]["status"]) == ("AI", "stopped")
+            assert {viewer.view.text for viewer in viewers} == {answer["content"]}
+            assert len(answer["content"].split()) < 500
 
 
 async def test_requests_about_answers_that_cannot_be_served_say_why(gateways: list[Roomcast]) -> None:
