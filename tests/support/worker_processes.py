@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Deployment:
     api: Roomcast
     env: dict[str, str]
     streams: RedisTurnStreams
+    query: Callable[[str], list[tuple[Any, ...]]]
 
     def worker(self, **env: str) -> Roomcast:
         """A worker, not started yet."""
@@ -97,6 +98,6 @@ async def running_deployment(postgres: PostgresServer, redis: RedisServer) -> As
     commands = Commands(RedisOptions(addresses=(RedisAddress("127.0.0.1", redis.port),)))
     with Roomcast.api(None, env={**env, "ROOMCAST_WORKER": "off"}) as api:
         try:
-            yield Deployment(api, env, RedisTurnStreams(commands))
+            yield Deployment(api, env, RedisTurnStreams(commands), lambda sql: postgres.execute(sql, name))
         finally:
             await commands.close()

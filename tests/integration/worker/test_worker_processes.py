@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from support.postgres_server import PostgresServer
@@ -79,6 +80,24 @@ async def test_an_answer_goes_on_when_redis_loses_its_data_or_is_away(
         assert outcome(message) == ("complete", None)
         assert message["content"].startswith(again)
         assert message["content"] == await deployment.streamed("c", turn_id)
+
+
+async def test_a_stop_through_the_api_reaches_another_process_at_once(deployment: Deployment) -> None:
+    with deployment.worker():
+        turn_id = await deployment.ask("c")
+        await deployment.grows("c", turn_id)
+        loop = asyncio.get_running_loop()
+        async with httpx.AsyncClient(base_url=deployment.api.api_url) as http:
+            began = loop.time()
+            answer = await http.post(f"/api/chats/c/turns/{turn_id}/stop")
+            assert answer.status_code == 200, answer.text
+            message = await deployment.ended("c", turn_id)
+        assert outcome(message) == ("stopped", "by-user")
+        # Sooner than the heartbeat alone would notice it, also on a slow machine.
+        assert loop.time() - began < 0.9
+        assert message["content"] == await deployment.streamed("c", turn_id)
+        queued = await deployment.ask("c", "next")
+        assert outcome(await deployment.ended("c", queued)) == ("complete", None)
 
 
 async def test_an_answer_ends_while_redis_is_away(deployment: Deployment, redis: RedisServer) -> None:
