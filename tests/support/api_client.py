@@ -14,6 +14,8 @@ from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.chat.following import TurnFollower
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from support.backend import Backend, open_backend
 
 AUTH = AuthOptions("s" * 32)
@@ -35,6 +37,7 @@ async def open_api(
             backend.reader,
             backend.admissions,
             backend.turns,
+            TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
             TokenVerifier(AUTH) if auth else None,
             default_responder=responder,
         )

@@ -19,6 +19,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from roomcast import __version__
+from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
+from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
 from roomcast.api.options import ApiOptions
@@ -132,7 +134,10 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
-    app = _application(services, options, public_router, turn_router)
+    dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router)
+    app = _application(services, options, public_router, turn_router, *dialects)
+    app.state.streams = OpenStreams()
+    app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
     app.router.default = StaticPage(options)
     return app

@@ -49,7 +49,7 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 421, or pass the request on."""
-        if scope["type"] == "http":
+        if scope["type"] in {"http", "websocket"}:
             named = Headers(scope=scope).getlist("host")
             if len(named) != 1 or host_name(named[0]) not in self._hosts:
                 response = problem_response(

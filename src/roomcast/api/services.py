@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
+from roomcast.chat.following import TurnFollower
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
@@ -27,5 +28,6 @@ class ApiServices:
     reader: ChatReader
     admissions: Admissions
     turns: Turns
+    follower: TurnFollower
     verifier: TokenVerifier | None = None
     default_responder: str | None = None

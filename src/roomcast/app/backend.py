@@ -26,6 +26,7 @@ from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.following import TurnFollower
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.reading import ChatReader
@@ -170,6 +171,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             ChatReader(store.chats),
             admissions,
             core.turns,
+            TurnFollower(shared.log, shared.streams, store.chats, store.turns),
             verifier,
             default_responder=next(iter(settings.responders), None),
         )

@@ -132,6 +132,10 @@ class Turns:
             logger.info("a stop is not signalled: %s", error, extra={"chat_id": chat_id, "turn_id": turn_id})
         return turn
 
+    async def active(self, chat_id: str) -> StoredTurn | None:
+        """The turn of a chat that streams or, if none does, the next one that waits; None if there is neither."""
+        return await self._store.active_turn(chat_id)
+
     async def regenerate(self, caller: Caller, chat_id: str, turn_id: str) -> StoredTurn:
         """Answer the message of a turn again, as a new version, and return the new turn. Every member may do this.
 
