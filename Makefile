@@ -50,7 +50,8 @@ lock: ## Update the lock files (needs uv).
 
 clean: ## Remove everything that these commands created, except your data.
 	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page \
-		tests/integration/adapters/node/node_modules benchmarks/node/node_modules
+		tests/integration/adapters/node/node_modules benchmarks/node/node_modules \
+		tests/e2e/official/node_modules tests/e2e/official/dist
 
 # Set-up. Each step runs once, and again when its inputs change.
 .make/venv: scripts/python
@@ -69,6 +70,8 @@ clean: ## Remove everything that these commands created, except your data.
 .make/page: .make/web $(WEB_SOURCES)
 	@echo 'roomcast: building the chat page' && scripts/npm run --silent build && touch $@
 
-.make/node-peers: .make/dev tests/integration/adapters/node/package-lock.json
-	@echo 'roomcast: installing the Node servers for the adapter tests' \
-		&& PATH="$$(scripts/node):$$PATH" npm --prefix tests/integration/adapters/node ci --silent --no-fund --no-audit && touch $@
+.make/node-peers: .make/dev .make/web tests/integration/adapters/node/package-lock.json $(wildcard tests/e2e/official/*.*)
+	@echo 'roomcast: installing the Node servers and clients for tests' && export PATH="$$(scripts/node):$$PATH" \
+		&& npm --prefix tests/integration/adapters/node ci --silent --no-fund --no-audit \
+		&& npm --prefix tests/e2e/official ci --silent --no-fund --no-audit \
+		&& web/node_modules/.bin/vite build tests/e2e/official --base ./ --logLevel error && touch $@

@@ -32,6 +32,8 @@ def missing_for(item: pytest.Item) -> str | None:
             return "Chromium not found: apt-get install chromium, or set CHROMIUM to its path"
         if not (ROOT / "src/roomcast/api/page/index.html").exists():
             return "the chat page is not built: make .make/page"
+    if item.get_closest_marker("official_clients") and not (ROOT / "tests/e2e/official/dist/index.html").exists():
+        return "the page with the official clients is not built: make .make/node-peers"
     if item.get_closest_marker("node"):
         if shutil.which("node") is None:
             return "Node not found on the PATH: run `make test`"
