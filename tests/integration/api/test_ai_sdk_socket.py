@@ -229,4 +229,7 @@ async def test_a_draining_process_closes_the_sockets(server: DialectServer) -> N
 
 
 def test_frames_are_one_line_of_json() -> None:
-    assert json.loads(ai_sdk_socket.encode({"text": "\u2028\n"})) == {"text": "\u2028\n"}
+    frame = {"text": "".join(map(chr, range(0x2100)))}
+    text = ai_sdk_socket.encode(frame)
+    assert text.splitlines() == [text]
+    assert json.loads(text) == frame

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 PAUSE_S: Final = 15.0
 #: Streams of one process, over HTTP and websockets. Each holds a follower of a turn.
 MAX_STREAMS: Final = 2_000
+#: Those of Python's ``str.splitlines``, which httpx uses, that JSON does not escape.
+_LINE_ENDS: Final = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 TOO_MANY: Final = "this process streams too many answers; repeat the request"
 
 
@@ -103,8 +105,8 @@ def error_text(error: Exception) -> str:
 
 
 def encode(message: Mapping[str, Any]) -> str:
-    """A message as JSON on one line."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    """A message as JSON on one line, also for clients that take other characters than LF for line ends."""
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
 
 
 class EventStream(StreamingResponse):
