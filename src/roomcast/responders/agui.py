@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from roomcast.chat.ports import AnswerItem, Chunk, CutOff, Prompt, ResponderFailure
 from roomcast.contract.events import TurnReason
-from roomcast.responders.http_stream import EventStreamClient, describe_error
-from roomcast.responders.openai import parsed_arguments
+from roomcast.responders.http_stream import EventStreamClient, reported_error
+from roomcast.responders.openai import MAX_ARGUMENT_CHARS, MAX_CALLS, parsed_arguments
 from roomcast.responders.options import EndpointOptions
 
 logger = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ class _Run:
     """What a run has sent so far. ``calls`` has name and arguments of the calls that are not complete."""
 
     calls: dict[str, list[str]] = field(default_factory=dict)
+    argument_chars: int = 0
     current: str | None = None
     message: str | None = None
     finished: bool = False
@@ -96,6 +97,8 @@ def _read_event(event: dict[str, Any], run: _Run) -> list[AnswerItem]:  # noqa: 
         case _ if kind in _THOUGHTS:
             part = str(event.get("messageId") or "reasoning")
             return [{"type": "reasoning-delta", "id": part, "delta": delta}] if isinstance(delta, str) else []
+        case "REASONING_MESSAGE_END" | "THINKING_TEXT_MESSAGE_END":
+            return [{"type": "reasoning-end", "id": str(event.get("messageId") or "reasoning")}]
         case "TOOL_CALL_START" | "TOOL_CALL_ARGS" | "TOOL_CALL_CHUNK":
             return _read_call(event, run)
         case "TOOL_CALL_END":
@@ -109,8 +112,7 @@ def _read_event(event: dict[str, Any], run: _Run) -> list[AnswerItem]:  # noqa: 
         case "STEP_STARTED":
             return [{"type": "start-step"}]
         case "RUN_ERROR":
-            error = describe_error({key: event.get(key) for key in ("code", "message")})
-            raise ResponderFailure(f"the agent reported: {error}", kind="error-event")
+            raise reported_error({key: event.get(key) for key in ("code", "message")})
         case "RUN_FINISHED":
             run.finished = True
             return _finish(event.get("outcome"), run)
@@ -125,6 +127,9 @@ def _read_call(event: dict[str, Any], run: _Run) -> list[AnswerItem]:
     known[0] = str(event.get("toolCallName") or known[0])
     if isinstance(delta := event.get("delta"), str):
         known[1] += delta
+        run.argument_chars += len(delta)
+    if len(run.calls) > MAX_CALLS or run.argument_chars > MAX_ARGUMENT_CHARS:
+        raise ResponderFailure("the agent's calls of tools are too many or too long", kind="too-long")
     return items
 
 
@@ -135,6 +140,7 @@ def _end_call(call: str | None, run: _Run) -> list[AnswerItem]:
     if known is None:
         return []
     name, arguments = known
+    run.argument_chars -= len(arguments)
     return [
         {"type": "tool-input-available", "toolCallId": call, "toolName": name, "input": parsed_arguments(arguments)}
     ]

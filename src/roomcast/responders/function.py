@@ -25,8 +25,8 @@ class FunctionResponder:
 
     Args:
         name: The name by which chats refer to the responder.
-        function: An async generator of text and chunks, an async function that returns the text, or a plain function
-            that returns the text and runs in a thread.
+        function: An async generator of text and chunks, or an async function that returns the text; or a plain
+            generator or function, which runs in a thread.
     """
 
     def __init__(self, name: str, function: Callable[[Prompt], Any]) -> None:
@@ -48,6 +48,12 @@ class FunctionResponder:
             finally:
                 await items.aclose()
             return
+        if inspect.isgeneratorfunction(self._function):
+            steps = self._function(prompt)
+            # Python closes the generator with its last reference, after a step that is still running in its thread.
+            while (step := await asyncio.to_thread(next, steps, None)) is not None:
+                yield step
+            return
         if inspect.iscoroutinefunction(self._function):
             answer = await self._function(prompt)
         else:
@@ -58,7 +64,7 @@ class FunctionResponder:
 
 
 def load_responder(name: str) -> Responder:
-    """Load ``module:name``. The module may be in the current directory.
+    """Load ``module:name``: a function, or an object with ``respond``. The module may be in the current directory.
 
     Raises:
         NotAResponder: there is no such module or attribute, or it is not a responder.
@@ -80,30 +86,15 @@ def load_responder(name: str) -> Responder:
     if found is None:
         raise NotAResponder(f"the module {module_name!r} has no {attribute!r}")
     if hasattr(found, "respond") and not inspect.isclass(found):
-        return cast("Responder", _Named(name, found))
+        return cast("Responder", found)
     if not inspect.isroutine(found) or not _takes_one_argument(found):
         raise NotAResponder(f"{name!r} must be a function with one parameter, the prompt, or an object with `respond`")
     return FunctionResponder(name, found)
 
 
-class _Named:
-    """A team's responder under the name that the settings give it."""
-
-    def __init__(self, name: str, responder: Responder) -> None:
-        self._name = name
-        self._responder = responder
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._responder, attribute)
-
-
 def _takes_one_argument(function: Callable[..., Any]) -> bool:
     try:
         inspect.signature(function).bind(None)
-    except TypeError:
+    except (TypeError, ValueError):  # ValueError: a function of C without a signature
         return False
     return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -63,7 +64,8 @@ class EventStreamClient:
         Raises:
             ResponderFailure: the provider refused the request, or the connection failed.
         """
-        accept = {"Accept": "text/event-stream", **(headers or {})}
+        # A compressed response could expand without bound.
+        accept = {"Accept": "text/event-stream", "Accept-Encoding": "identity", **(headers or {})}
         try:
             async with self._http.stream(method, url, json=body, headers=accept) as response:
                 if response.status_code != HTTPStatus.OK:
@@ -84,6 +86,19 @@ class EventStreamClient:
             raise _unreachable(error) from error
 
 
+def reported_error(error: object) -> ResponderFailure:
+    """The failure for an error object in the middle of a stream."""
+    code = str(error.get("code") or error.get("type")) if isinstance(error, dict) else ""
+    limited = code in {"429", "rate_limit_exceeded", "rate_limit_error"}
+    refused = re.fullmatch(r"4\d\d", code) is not None or code in {"invalid_request_error", "content_filter"}
+    return ResponderFailure(
+        f"the provider reported: {describe_error(error)}",
+        reason=TurnReason.RATE_LIMITED if limited else TurnReason.RESPONDER_ERROR,
+        retryable=limited or not refused,
+        kind="error-event",
+    )
+
+
 def describe_error(error: object) -> str:
     """A provider's error object, shortened, for the log."""
     text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, default=str)
@@ -93,7 +108,7 @@ def describe_error(error: object) -> str:
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     parser = EventParser()
     malformed = 0
-    async for received in response.aiter_bytes():
+    async for received in response.aiter_raw():
         try:
             found = list(parser.feed(received))
         except EventTooLong as error:
@@ -117,7 +132,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
 
 async def _refusal(response: httpx.Response) -> ResponderFailure:
     body = b""
-    async for part in response.aiter_bytes():
+    async for part in response.aiter_raw():
         body += part
         if len(body) > _ERROR_BYTES:
             break

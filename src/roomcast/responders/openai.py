@@ -6,19 +6,24 @@ Layer: responders. Source: OpenAI API reference, "Chat Completions", "Streaming"
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from roomcast.chat.chunks import clean_text
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import AnswerItem, CutOff, Prompt, ResponderFailure, Usage
 from roomcast.contract.events import TurnReason
-from roomcast.responders.http_stream import EventStreamClient, describe_error
+from roomcast.responders.http_stream import EventStreamClient, reported_error
 from roomcast.responders.options import OpenAiOptions
 from roomcast.responders.tools import Tool, run_tool, to_tools
 
 #: A model that still calls tools after so many requests is cut off.
 MAX_ROUNDS: Final = 16
+#: More calls in one response, or longer arguments of all of them, are an error: they are kept until they are complete.
+MAX_CALLS: Final = 64
+MAX_ARGUMENT_CHARS: Final = 262_144
 _CUTS: Final = {"length": TurnReason.TOO_LONG, "content_filter": TurnReason.FILTERED}
 
 
@@ -26,7 +31,8 @@ _CUTS: Final = {"length": TurnReason.TOO_LONG, "content_filter": TurnReason.FILT
 class _Call:
     """A call of a tool, whose arguments arrive in pieces."""
 
-    id: str
+    index: object
+    id: str = ""
     name: str = ""
     arguments: str = ""
 
@@ -36,7 +42,9 @@ class _Round:
     """What one request has returned so far."""
 
     text: str = ""
-    calls: dict[int, _Call] = field(default_factory=dict)
+    calls: list[_Call] = field(default_factory=list)
+    argument_chars: int = 0
+    thinking: bool = False
     finish: str | None = None
 
 
@@ -56,6 +64,8 @@ class OpenAiResponder:
         self._tools = to_tools(tools)
         self._name = name
         self._client = EventStreamClient(options.headers, options.limits)
+        # Whether the server accepts the option that asks for the numbers of tokens.
+        self._counts_tokens = True
 
     @property
     def name(self) -> str:
@@ -68,55 +78,53 @@ class OpenAiResponder:
         spent = [0, 0]
         for _ in range(MAX_ROUNDS):
             round_ = _Round()
-            async for item in self._request(prompt, messages, round_):
-                if isinstance(item, Usage):
-                    spent = [spent[0] + item.input_tokens, spent[1] + item.output_tokens]
-                    yield Usage(*spent)
-                else:
-                    yield item
-            if round_.finish in _CUTS:
-                yield CutOff(_CUTS[round_.finish])
+            async with aclosing(self._request(prompt, messages, round_)) as items:
+                async for item in items:
+                    if isinstance(item, Usage):
+                        spent = [spent[0] + item.input_tokens, spent[1] + item.output_tokens]
+                        yield Usage(*spent)
+                    else:
+                        yield item
+            if (cut := _cut_off(round_)) is not None:
+                yield cut
+            if cut is not None or not round_.calls:
                 return
-            if round_.finish is None:
-                if not round_.text and not round_.calls:
-                    raise ResponderFailure("the stream ended without an answer", retryable=True, kind="cut")
-                yield CutOff(TurnReason.CUT_BY_PROVIDER)
-                return
-            if not round_.calls:
-                return
-            calls = list(round_.calls.values())
-            messages.append(_assistant(round_.text, calls))
-            for call in calls:
-                async for chunk in self._run(call, messages):
-                    yield chunk
+            for number, call in enumerate(round_.calls):
+                call.id = call.id or f"call-{len(messages)}-{number}"
+            messages.append(_assistant(round_.text, round_.calls))
+            for call in round_.calls:
+                async with aclosing(self._run(call, messages)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             yield {"type": "start-step"}
         yield CutOff(TurnReason.TOO_LONG)
 
     async def _request(
         self, prompt: Prompt, messages: Sequence[dict[str, Any]], round_: _Round
-    ) -> AsyncIterator[AnswerItem]:
-        body: dict[str, Any] = {
-            "model": prompt.model or self._options.model,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+    ) -> AsyncGenerator[AnswerItem]:
+        body: dict[str, Any] = {"model": prompt.model or self._options.model, "messages": messages, "stream": True}
+        if self._counts_tokens:
+            body["stream_options"] = {"include_usage": True}
         if self._tools:
             body["tools"] = [_to_function(tool) for tool in self._tools.values()]
         url = f"{self._options.base_url.rstrip('/')}/chat/completions"
-        async with self._client.open("POST", url, body) as events:
-            async for event in events:
-                if event.get("error"):
-                    raise ResponderFailure(
-                        f"the provider reported: {describe_error(event['error'])}", kind="error-event"
-                    )
-                if isinstance(usage := event.get("usage"), dict):
-                    yield Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
-                for choice in _objects(event.get("choices"))[:1]:
-                    for item in _read_choice(choice, round_):
-                        yield item
+        try:
+            async with self._client.open("POST", url, body) as events:
+                async for event in events:
+                    if event.get("error"):
+                        raise reported_error(event["error"])
+                    if isinstance(usage := event.get("usage"), dict):
+                        yield Usage(_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+                    for choice in _objects(event.get("choices"))[:1]:
+                        for item in _read_choice(choice, round_):
+                            yield item
+        except ResponderFailure as failure:
+            if self._counts_tokens and failure.kind in {"400", "422"} and "stream_options" in str(failure):
+                self._counts_tokens = False
+                failure.retryable, failure.retry_after_s = True, 0.0
+            raise
 
-    async def _run(self, call: _Call, messages: list[dict[str, Any]]) -> AsyncIterator[AnswerItem]:
+    async def _run(self, call: _Call, messages: list[dict[str, Any]]) -> AsyncGenerator[AnswerItem]:
         yield {
             "type": "tool-input-available",
             "toolCallId": call.id,
@@ -138,7 +146,7 @@ def parsed_arguments(text: str) -> Any:
     """The arguments of a call; the text itself if it is no JSON."""
     try:
         return json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -154,9 +162,14 @@ def _to_function(tool: Tool) -> dict[str, Any]:
 def _assistant(text: str, calls: Sequence[_Call]) -> dict[str, Any]:
     return {
         "role": "assistant",
-        "content": text or None,
+        # An escaped surrogate pair may arrive in two pieces, and a lone surrogate cannot be sent.
+        "content": clean_text(text) or None,
         "tool_calls": [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": clean_text(call.arguments) or "{}"},
+            }
             for call in calls
         ],
     }
@@ -170,12 +183,17 @@ def _read_choice(choice: dict[str, Any], round_: _Round) -> list[AnswerItem]:
         # vLLM and DeepSeek call it reasoning_content, OpenRouter and Ollama reasoning.
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str) and thought:
+            round_.thinking = True
             items.append({"type": "reasoning-delta", "id": "reasoning", "delta": thought})
         text = delta.get("content")
+        pieces = _objects(delta.get("tool_calls"))
+        if round_.thinking and (text or pieces):
+            round_.thinking = False
+            items.append({"type": "reasoning-end", "id": "reasoning"})
         if isinstance(text, str) and text:
             round_.text += text
             items.append(text)
-        for piece in _objects(delta.get("tool_calls")):
+        for piece in pieces:
             _add_call(piece, round_)
     finish = choice.get("finish_reason")
     if isinstance(finish, str):
@@ -183,17 +201,37 @@ def _read_choice(choice: dict[str, Any], round_: _Round) -> list[AnswerItem]:
     return items
 
 
+def _cut_off(round_: _Round) -> CutOff | None:
+    if round_.finish in _CUTS:
+        return CutOff(_CUTS[round_.finish])
+    if round_.finish is not None:
+        return None
+    if not round_.text and not round_.calls:
+        raise ResponderFailure("the stream ended without an answer", retryable=True, kind="cut")
+    return CutOff(TurnReason.CUT_BY_PROVIDER)
+
+
 def _add_call(piece: dict[str, Any], round_: _Round) -> None:
-    index = piece.get("index")
-    # Some servers send whole calls without an index.
-    key = index if isinstance(index, int) else len(round_.calls)
-    call = round_.calls.setdefault(key, _Call(f"call-{key}"))
-    if isinstance(piece.get("id"), str) and piece["id"]:
-        call.id = piece["id"]
-    function = piece.get("function")
-    if isinstance(function, dict):
-        call.name += function.get("name") or ""
-        call.arguments += function.get("arguments") or ""
+    index, call_id, function = piece.get("index"), piece.get("id"), piece.get("function")
+    function = function if isinstance(function, dict) else {}
+    call = next((call for call in reversed(round_.calls) if call.index == index), None)
+    # Some servers send whole calls without an index, or all with the same one.
+    other = call is not None and call.id and isinstance(call_id, str) and call_id not in {"", call.id}
+    if call is None or other or (index is None and function.get("name")):
+        if len(round_.calls) >= MAX_CALLS:
+            raise ResponderFailure(f"the model calls more than {MAX_CALLS} tools at once", kind="too-long")
+        call = _Call(index)
+        round_.calls.append(call)
+    if isinstance(call_id, str) and call_id:
+        call.id = call_id
+    name, arguments = function.get("name"), function.get("arguments")
+    round_.argument_chars += sum(len(text) for text in (name, arguments) if isinstance(text, str))
+    if round_.argument_chars > MAX_ARGUMENT_CHARS:
+        raise ResponderFailure(f"arguments of more than {MAX_ARGUMENT_CHARS} characters", kind="too-long")
+    if isinstance(name, str) and name != call.name:
+        call.name += name
+    if isinstance(arguments, str):
+        call.arguments += arguments
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
+from roomcast.chat.chunks import clean_text
 from roomcast.chat.ports import Chunk
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def to_tools(tools: Sequence[Tool | Callable[..., Any]]) -> dict[str, Tool]:
 
 
 async def run_tool(tools: Mapping[str, Tool], call_id: str, name: str, arguments: Any) -> tuple[Chunk, str]:
-    """Call a tool.
+    """Call a tool. The chat and the model see the text of a `ValueError`, and only the type of another exception.
 
     Args:
         tools: The tools by name.
@@ -105,10 +106,11 @@ async def run_tool(tools: Mapping[str, Tool], call_id: str, name: str, arguments
     except TimeoutError:
         return _error(call_id, f"no result within {TIME_LIMIT_S:.0f} s")
     except Exception as error:
-        # An error of a tool is a part of the answer: the model may try something else.
+        # An error of a tool is a part of the answer: the model may try something else. The text is for the log only,
+        # since it may contain an address or a password.
         logger.warning("a tool failed", exc_info=error, extra={"tool": name})
-        return _error(call_id, str(error) or type(error).__name__)
-    text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+        return _error(call_id, f"the tool failed ({type(error).__name__})")
+    text = clean_text(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
     return {"type": "tool-output-available", "toolCallId": call_id, "output": output}, text
 
 

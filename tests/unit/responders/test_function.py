@@ -31,6 +31,10 @@ async def returns(prompt):
 def blocks(prompt):
     return "plain"
 
+def steps(prompt):
+    yield "one "
+    yield "two"
+
 def wrong(prompt):
     return 5
 
@@ -42,7 +46,14 @@ class Team:
     async def respond(self, prompt):
         yield "team"
 
+class Resumable(Team):
+    def resume(self, prompt, ref):
+        return self.respond(prompt)
+    async def cancel(self, ref):
+        pass
+
 team = Team()
+resumable = Resumable()
 number = 5
 """
 
@@ -59,7 +70,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize(
     ("attribute", "answer"),
-    [("streams", "you said hello"), ("returns", "HELLO"), ("blocks", "plain"), ("team", "team")],
+    [("streams", "you said hello"), ("returns", "HELLO"), ("blocks", "plain"), ("steps", "one two")],
 )
 async def test_a_responder_is_loaded_by_its_name(module: str, attribute: str, answer: str) -> None:
     responder = load_responder(f"{module}:{attribute}")
@@ -80,6 +91,15 @@ async def test_a_closed_iterator_ends_the_function(module: str) -> None:
 async def test_a_function_that_returns_no_text_fails(module: str) -> None:
     with pytest.raises(ResponderFailure, match="returned int: return the text"):
         await anext(load_responder(f"{module}:wrong").respond(PROMPT))
+
+
+async def test_an_object_with_respond_is_the_responder_itself(module: str) -> None:
+    responder = load_responder(f"{module}:team")
+    assert [item async for item in responder.respond(PROMPT)] == ["team"]
+
+
+def test_a_resumable_object_remains_resumable(module: str) -> None:
+    assert isinstance(load_responder(f"{module}:resumable"), ResumableResponder)
 
 
 @pytest.mark.parametrize(

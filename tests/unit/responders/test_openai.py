@@ -77,6 +77,7 @@ async def test_text_reasoning_and_usage_are_read_over_any_cut_of_the_bytes() -> 
             assert await collect(provider) == [
                 {"type": "reasoning-delta", "id": "reasoning", "delta": "hm "},
                 {"type": "reasoning-delta", "id": "reasoning", "delta": "and so"},
+                {"type": "reasoning-end", "id": "reasoning"},
                 "你好 ",
                 "\U0001f600",
                 Usage(7, 3),
@@ -209,6 +210,85 @@ async def test_tools_are_called_and_their_results_returned_to_the_model() -> Non
         },
         {"role": "tool", "tool_call_id": "call_1", "content": "rain in Oslo"},
     ]
+
+
+def called(index: int | None, call_id: str | None, arguments: str | None, name: str | None = None) -> bytes:
+    return chat_chunk(
+        None, tool_calls=[{"index": index, "id": call_id, "function": {"name": name, "arguments": arguments}}]
+    )
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [called(0, "a", '{"city": "Oslo"}', "weather"), called(1, "b", '{"city": "Rome"}', "weather")],
+        # All with the same index, or without one.
+        [called(0, "a", '{"city": "Oslo"}', "weather"), called(0, "b", '{"city": "Rome"}', "weather")],
+        [called(None, "a", '{"city": "Oslo"}', "weather"), called(None, "b", '{"city": "Rome"}', "weather")],
+        # Pieces of two calls in turns; the id and the name are repeated, or empty.
+        [
+            called(0, "a", '{"city"', "weather"),
+            called(1, "b", '{"city"', "weather"),
+            called(0, "a", ': "Oslo"}', "weather"),
+            called(1, "", ': "Rome"}', ""),
+        ],
+    ],
+)
+async def test_calls_are_put_together_as_servers_send_them(pieces: list[bytes]) -> None:
+    answers = Answer([*pieces, chat_chunk(None, "tool_calls")]), Answer([chat_chunk("yes", "stop")])
+    async with running_provider(*answers) as provider:
+        items = await collect(provider, tools=[weather])
+    outputs = [item for item in items if isinstance(item, dict) and item["type"] == "tool-output-available"]
+    assert [(item["toolCallId"], item["output"]) for item in outputs] == [("a", "rain in Oslo"), ("b", "rain in Rome")]
+
+
+@pytest.mark.parametrize(
+    "pieces", [[called(0, "a", "x" * 10_000, "weather")] * 27, [called(n, f"c{n}", "{}", "weather") for n in range(65)]]
+)
+async def test_endless_calls_fail(pieces: list[bytes]) -> None:
+    async with running_provider(Answer([*pieces, asyncio.Event()])) as provider:
+        with pytest.raises(ResponderFailure) as failure:
+            await collect(provider, tools=[weather])
+    assert failure.value.kind == "too-long"
+
+
+async def test_a_surrogate_pair_in_two_pieces_is_sent_back_as_one_character() -> None:
+    call = called(0, "a", '{"city": "Oslo"}', "weather")
+    halves = [
+        b'data: {"choices": [{"delta": {"content": "\\ud83d"}}]}\n\n',
+        b'data: {"choices": [{"delta": {"content": "\\ude00"}}]}\n\n',
+    ]
+    answers = Answer([*halves, call, chat_chunk(None, "tool_calls")]), Answer([chat_chunk("yes", "stop")])
+    async with running_provider(*answers) as provider:
+        await collect(provider, tools=[weather])
+    assert provider.requests[1].body["messages"][-2]["content"] == "\U0001f600"
+
+
+async def test_a_server_that_refuses_the_option_for_tokens_is_asked_without_it() -> None:
+    refusal = Answer([b'{"error": {"message": "Extra inputs are not permitted: stream_options"}}'], 400)
+    async with running_provider(refusal, Answer([chat_chunk("yes", "stop")])) as provider:
+        responder = make(provider)
+        with pytest.raises(ResponderFailure) as failure:
+            await anext(responder.respond(PROMPT))
+        assert (failure.value.retryable, failure.value.retry_after_s) == (True, 0.0)
+        assert [item async for item in responder.respond(PROMPT)] == ["yes"]
+    assert "stream_options" not in provider.requests[1].body
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable", "reason"),
+    [
+        ({"code": 500}, True, TurnReason.RESPONDER_ERROR),
+        ({"code": "429"}, True, TurnReason.RATE_LIMITED),
+        ({"type": "invalid_request_error"}, False, TurnReason.RESPONDER_ERROR),
+        ("overloaded", True, TurnReason.RESPONDER_ERROR),
+    ],
+)
+async def test_an_error_event_says_whether_a_retry_may_help(error: object, retryable: bool, reason: TurnReason) -> None:
+    async with running_provider(Answer([event({"error": error})])) as provider:
+        with pytest.raises(ResponderFailure) as failure:
+            await collect(provider)
+    assert (failure.value.retryable, failure.value.reason) == (retryable, reason)
 
 
 async def test_a_model_that_only_calls_tools_is_cut_off() -> None:

@@ -79,6 +79,22 @@ async def test_another_worker_continues_after_a_reference() -> None:
     assert (request.method, request.path) == ("GET", "/v1/responses/resp_1?stream=true&starting_after=2")
 
 
+async def test_an_answer_goes_on_after_the_connection_was_lost() -> None:
+    # The declared length is never reached.
+    lost = Answer([created(), text(1, "he")], headers={"Content-Length": "100000"})
+    rest = Answer([text(1, "he"), text(2, "y"), completed(3)])
+    async with running_provider(lost, rest) as provider:
+        items = await collect(provider)
+    assert without_references(items) == ["he", "y", Usage(7, 3)]
+    assert provider.requests[1].path == "/v1/responses/resp_1?stream=true&starting_after=1"
+
+
+async def test_a_reference_with_a_long_id_is_understood() -> None:
+    async with running_provider(Answer([created("resp_" + "x=" * 230), completed(1)])) as provider:
+        (reference,) = [item for item in await collect(provider) if isinstance(item, Reference)][:1]
+        assert [item async for item in make(provider).resume(PROMPT, reference.ref)]
+
+
 @pytest.mark.parametrize("ref", ["", "resp_1", "resp_1:x", "a:b:1"])
 async def test_a_foreign_reference_is_refused(ref: str) -> None:
     async with running_provider(Answer()) as provider:
