@@ -30,8 +30,9 @@ from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.joins import Joins
 from roomcast.gateway.ports import Refused
 
-#: Resumes of one socket in progress: one for each of several chats that it shows.
+#: Resumes of one socket in progress or ended within ``_PERIOD_S``. To read a long answer takes 10 ms of this process.
 _MAX_RESUMES: Final = 8
+_PERIOD_S: Final = 1.0
 #: A read that lacks a frame is repeated: the stream was replaced meanwhile, or is lost.
 _MAX_READS: Final = 3
 #: Frames kept during one read, about ten seconds of an answer. Beyond them the client sees a gap, and resumes again.
@@ -95,7 +96,8 @@ class Resumes:
         self._joins = joins
         # By chat id and turn id; the last one may be in progress, the others have callers that have not run yet.
         self._reads: dict[tuple[str, str], list[_Read]] = {}
-        self._in_progress: Counter[str] = Counter()
+        # Resumes by socket id, until a second after their ends.
+        self._recent: Counter[str] = Counter()
         answers.on_frame = self._keep
 
     async def resume(self, sid: str, chat_id: str, turn_id: str) -> ResumeAnswerAck:
@@ -107,7 +109,7 @@ class Resumes:
             turn_id: A turn of that chat.
 
         Raises:
-            Refused: ``forbidden``, ``limit-reached``, or ``unavailable`` (the client should retry).
+            Refused: ``forbidden``, or ``unavailable`` (the client should retry).
         """
         try:
             ack = await self._resume(sid, chat_id, turn_id)
@@ -119,9 +121,9 @@ class Resumes:
 
     async def _resume(self, sid: str, chat_id: str, turn_id: str) -> ResumeAnswerAck:
         self._joins.check_stream(sid, chat_id)
-        if self._in_progress[sid] >= _MAX_RESUMES:
-            raise Refused(ErrorCode.LIMIT_REACHED, f"{_MAX_RESUMES} resumes are in progress: wait for an ack")
-        self._in_progress[sid] += 1
+        if self._recent[sid] >= _MAX_RESUMES:
+            raise Refused(ErrorCode.UNAVAILABLE, f"a socket may resume {_MAX_RESUMES} times a second: try again soon")
+        self._recent[sid] += 1
         try:
             for _ in range(_MAX_READS):
                 ack = await self._snapshot(chat_id, turn_id)
@@ -132,10 +134,13 @@ class Resumes:
         except LogUnavailable as error:
             raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from error
         finally:
-            self._in_progress[sid] -= 1
-            if not self._in_progress[sid]:
-                del self._in_progress[sid]
+            asyncio.get_running_loop().call_later(_PERIOD_S, self._forget, sid)
         raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE)
+
+    def _forget(self, sid: str) -> None:
+        self._recent[sid] -= 1
+        if not self._recent[sid]:
+            del self._recent[sid]
 
     async def _snapshot(self, chat_id: str, turn_id: str) -> ResumeAnswerAck | None:
         reads = self._reads.setdefault((chat_id, turn_id), [])
