@@ -24,7 +24,7 @@ ITEMS: list[Chunk | str] = [
     {"type": "data-progress", "id": "p", "data": 2},
     RESULT,
     {"type": "source-url", "sourceId": "s", "url": "https://example.org/"},
-    *(f"word{number} " for number in range(30)),
+    *(f"word{number} " for number in range(60)),
 ]
 
 
@@ -45,22 +45,29 @@ class AnswerWriter:
         self.generation = 1
         self.last = -1
         self.position = 0
+        self._pending: list[Chunk] = []
 
     async def begin(self) -> None:
         await self.publish(self.answer.begin(self.turn_id))
 
     async def write(self, *items: Chunk | str) -> None:
+        self.hold(*items)
+        await self.publish([])
+
+    def hold(self, *items: Chunk | str) -> None:
+        """Add items that are published with the next ones, merged with them."""
         self.position += len(items)
-        await self.publish([chunk for item in items for chunk in self.answer.add(item)])
+        for item in items:
+            self._pending += self.answer.add(item)
 
     async def write_next(self, count: int) -> None:
         """Write the next items of `ITEMS`."""
         await self.write(*ITEMS[self.position : self.position + count])
 
     async def publish(self, chunks: list[Chunk]) -> None:
+        chunks, self._pending = merge([*self._pending, *chunks]), []
         if not chunks:
             return
-        chunks = merge(chunks)
         first, self.last = self.last + 1, self.last + len(chunks)
         try:
             await self.streams.append(self.chat_id, self._frame(first, chunks))
@@ -73,11 +80,13 @@ class AnswerWriter:
         await self.streams.seed(self.chat_id, self._frame(0, self.answer.snapshot()))
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.last, self.answer.parts(), str(self.position))
+        """As a worker does, with the chunks that are not yet published; the last one may grow until then."""
+        return Checkpoint(self.last + len(merge(self._pending)), self.answer.parts(), str(self.position))
 
     async def take_over(self, checkpoint: Checkpoint | None) -> None:
         """Continue after the stream or, if it is lost, after the checkpoint, as another worker."""
         self.generation += 1
+        self._pending = []
         if frames := await self.streams.read(self.chat_id, self.turn_id):
             whole = fold(frames)
             self._continue(Answer.from_chunks(decode_chunks(whole.chunks), whole.last), whole.ref)

@@ -22,7 +22,7 @@ from typing import Final
 from roomcast.chat.answer_state import AnswerState, Diverged
 from roomcast.chat.chunks import END_TYPES, ChunkRejected, decode_chunks, ending_chunk
 from roomcast.chat.errors import StoreUnavailable, TurnNotFound
-from roomcast.chat.model import StoredMessage, StoredTurn
+from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import (
     ChatStore,
     Chunk,
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 #: Seconds without a frame after which the follower looks into the database: for ends whose event was lost.
 LOOK_S: Final = 3.0
 #: Least seconds between two looks for missing frames, while the stream does not have them either.
-_RETRY_S: Final = 0.5
+_RETRY_S: Final = 1.0
 #: Frames that wait for a slow reader; beyond it they are dropped and read from the stream later.
 _MAX_WAITING_BYTES: Final = 262_144
 _ANEW: Final = "the answer was written anew after a failure; load the messages of the chat"
@@ -99,7 +99,10 @@ class _Inbox:
 
 
 class _Progress:
-    """How far the turn is, and how far its reader is: the same state, unless a new worker has not caught up."""
+    """How far the frames are, and how far the reader is.
+
+    Both are the same state, unless the reader is ahead: of a new worker that has not caught up, or by a checkpoint.
+    """
 
     def __init__(self) -> None:
         self._newest = self._shown = AnswerState()
@@ -134,7 +137,7 @@ class _Progress:
         return True
 
     def restore(self, answer: AnswerState, generation: int) -> list[Chunk]:
-        """The chunks that a stored state adds for the reader.
+        """The chunks that the stream adds for the reader.
 
         Raises:
             Diverged: as for `take`.
@@ -143,6 +146,19 @@ class _Progress:
             return []
         self._generation, self._newest = generation, answer
         return self._difference()
+
+    def show(self, answer: AnswerState) -> list[Chunk]:
+        """The chunks that a checkpoint adds for the reader.
+
+        Frames do not continue it: its last chunk may have grown before it was published.
+        """
+        try:
+            chunks = answer.since(self._shown)
+        except Diverged:
+            return []  # older than what the reader has
+        if chunks:
+            self._shown = answer
+        return _without_end(chunks)
 
     def finish(self, answer: AnswerState) -> list[Chunk]:
         """The chunks from what the reader has to the whole answer.
@@ -158,7 +174,7 @@ class _Progress:
         try:
             chunks = self._newest.since(self._shown)
         except Diverged:
-            # A new worker that has not caught up; if the texts differ, this raises as well.
+            # The reader is ahead; if the texts differ, this raises as well.
             self._shown.since(self._newest)
             return []
         self._shown = self._newest
@@ -249,14 +265,12 @@ class _Reader:
             return []
         if message is not None and message.turn is not None:
             turn = message.turn  # of the same moment as the text
-        stored = _stored_answer(turn, message)
+        stored = _stored_answer(turn.id, message)
         if turn.status is not TurnStatus.STREAMING:
             self.ended = True
             return [*self._progress.finish(stored), ending_chunk(turn.status, turn.reason)]
         streamed = await self._read_stream()
-        if streamed is not None and streamed[0].last >= stored.last:
-            return self._progress.restore(*streamed)
-        return self._progress.restore(stored, turn.generation) if stored.last >= 0 else []
+        return self._progress.show(stored) if streamed is None else self._progress.restore(*streamed)
 
     async def _read_stream(self) -> tuple[AnswerState, int] | None:
         """The answer in the stream, and its generation; None: the stream is absent."""
@@ -310,13 +324,13 @@ class TurnFollower:
             await reader.close()
 
 
-def _stored_answer(turn: StoredTurn, message: StoredMessage | None) -> AnswerState:
+def _stored_answer(turn_id: str, message: StoredMessage | None) -> AnswerState:
     """The answer of a turn in the database."""
     parts = () if message is None else message.parts
     if parts is None and message is not None:
         parts = ({"type": "text", "text": message.content, "state": "done"},) if message.content else ()
-    answer = AnswerState.from_parts(parts or (), turn.last)
-    answer.apply({"type": "start", "messageId": turn.id})
+    answer = AnswerState.from_parts(parts or ())
+    answer.apply({"type": "start", "messageId": turn_id})
     return answer
 
 

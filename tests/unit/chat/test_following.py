@@ -125,7 +125,11 @@ class World(AnswerWriter):
 
     def save(self) -> None:
         self.checkpointed = self.checkpoint()
-        self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, self.last)
+        self.rows.write(TurnStatus.STREAMING, self.answer, self.generation, self.checkpointed.last)
+
+    def save_with_waiting(self) -> None:
+        self.hold(*ITEMS[self.position : self.position + 2])
+        self.save()
 
     async def resume(self) -> None:
         await self.take_over(self.checkpointed)
@@ -177,6 +181,7 @@ async def play(random: Random, steps: list[str]) -> None:
     join()
     await asyncio.sleep(random.choice((0.0, 5.0)))
     await world.start()
+    await world.write_next(random.randint(0, 20))
     for step in steps:
         match step:
             case "write":
@@ -188,7 +193,8 @@ async def play(random: Random, steps: list[str]) -> None:
             case "take over":
                 await world.resume()
             case _:
-                {"lose": world.lose_stream, "checkpoint": world.save, "outage": world.fail_reads}[step]()
+                {"lose": world.lose_stream, "save": world.save_with_waiting, "outage": world.fail_reads}[step]()
+        await asyncio.sleep(random.choice((0.0, 0.01)))
     while world.position < len(ITEMS):
         await world.write_next(random.randint(1, 5))
         await asyncio.sleep(random.choice((0.0, 0.05)))
@@ -203,7 +209,7 @@ async def play(random: Random, steps: list[str]) -> None:
     assert world.log.subscriptions == 0
 
 
-STEPS = ("write",) * 6 + ("wait",) * 3 + ("join", "lose", "checkpoint", "take over", "outage")
+STEPS = ("write",) * 6 + ("wait", "save", "join") * 2 + ("lose", "take over", "outage")
 
 
 @given(seed=st.integers(0, 2**32), steps=st.lists(st.sampled_from(STEPS), max_size=40))
@@ -420,6 +426,21 @@ async def test_without_a_channel_the_answer_grows_with_its_checkpoints(world: Wo
     world.lose_stream()
     await world.end()
     assert [chunk["delta"] for chunk in await task if "delta" in chunk] == ["one ", "two"]
+
+
+@in_virtual_time
+async def test_a_checkpoint_with_a_chunk_that_grows_is_no_base_for_the_next_frames(world: World) -> None:
+    await world.start()
+    await world.write("one ")
+    world.hold("two ")
+    world.save()
+    task = await following(world, queued=True)
+    await world.write("three ")
+    await world.write("four")
+    await settle()
+    await world.end()
+    assert text_of(await task) == "one two three four"
+    assert (await task)[-1] == FINISH
 
 
 @pytest.mark.parametrize(
