@@ -44,6 +44,7 @@ class RedisTurnStreams:
 
     Attributes:
         writes: Whether Redis stores and publishes frames.
+        reads: Whether Redis answers reads of streams.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class RedisTurnStreams:
         self._commands = commands
         self._options = options or StreamOptions()
         self._prefix = (log_options or RedisLogOptions()).prefix
-        self.writes = Outcome("write an answer's chunks", "they follow later")
+        self.writes = Outcome("append to an answer", "its chunks follow later")
+        self.reads = Outcome("read of an answer", "the text comes from the database")
 
     async def append(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
@@ -64,7 +66,8 @@ class RedisTurnStreams:
 
     async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
         """See the port."""
-        answer = await self._run(scripts.READ_STREAM, [stream_key(self._prefix, chat_id, turn_id)], [])
+        answer = await self._run(self.reads, scripts.READ_STREAM, [stream_key(self._prefix, chat_id, turn_id)], [])
+        self.reads.succeed()
         # Before each frame is the size of the stream (``lua/stream.lua``).
         frames = [decode_frame(element.partition(b" ")[2]) for element in answer]
         known = [frame for frame in frames if frame is not None and frame.turn_id == turn_id]
@@ -72,11 +75,13 @@ class RedisTurnStreams:
 
     async def expire(self, chat_id: str, turn_id: str) -> None:
         """See the port."""
-        await self._run(scripts.EXPIRE_STREAM, [stream_key(self._prefix, chat_id, turn_id)], [self._ttl_ms(ended=True)])
+        key = stream_key(self._prefix, chat_id, turn_id)
+        await self._run(self.writes, scripts.EXPIRE_STREAM, [key], [self._ttl_ms(ended=True)])
 
     async def _write(self, script: Script, chat_id: str, stored: TurnFrame, published: TurnFrame) -> None:
         keys = [stream_key(self._prefix, chat_id, stored.turn_id), chat_keys(self._prefix, chat_id).channel]
         answer = await self._run(
+            self.writes,
             script,
             keys,
             [
@@ -99,11 +104,13 @@ class RedisTurnStreams:
         if answer[0] == _TAKEN:
             raise StreamTaken
 
-    async def _run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
+    async def _run(
+        self, outcome: Outcome, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
+    ) -> Any:
         try:
             return await self._commands.run(script, keys, args)
         except RedisUnavailable as error:
-            self.writes.fail(error)
+            outcome.fail(error)
             raise LogUnavailable(str(error)) from error
 
     def _ttl_ms(self, *, ended: bool) -> int:
