@@ -136,6 +136,14 @@ async def test_the_responder_of_the_chat_is_preferred_and_a_chat_without_any_is_
     assert not (await ask(store, chat_id="d", default_responder=None)).turn_queued
 
 
+async def test_queued_turns_are_counted(store: Store) -> None:
+    assert await store.turns.waiting() == 0
+    for _ in range(3):
+        await ask(store)
+    await begin(store)
+    assert await store.turns.waiting() == 2
+
+
 async def test_a_claimed_turn_is_not_claimed_again_before_its_lease_ends(store: Store) -> None:
     await ask(store)
     first = await claim_one(store)

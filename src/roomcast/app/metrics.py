@@ -127,6 +127,8 @@ def activity_families(counters: Counter[str]) -> Iterator[Family]:
 def worker_families(counters: WorkerCounters) -> Iterator[Family]:
     """AI turns that this process answers."""
     yield Family("ai_turns_active", "AI turns that are being answered.", "gauge", counters.active)
+    waiting = "Queued AI turns, for all workers."
+    yield Family("ai_turns_waiting", waiting, "gauge", counters.waiting)
     ended = "Ended AI turns, by status and reason."
     yield Family("ai_turns_ended", ended, "counter", counters.ends, "outcome")
     yield Family("ai_first_chunks", "Answers whose first chunk was published.", "counter", counters.first_chunks)

@@ -188,6 +188,12 @@ class SqlTurnStore:
             stopping=frozenset(row.id for row in renewed if row.stopping),
         )
 
+    async def waiting(self) -> int:
+        """See the port."""
+        query = select(func.count().label("queued")).where(turns.c.status == TurnStatus.QUEUED)
+        (row,) = await self._database.fetch(query)
+        return int(row.queued)
+
     async def next_lease_end(self) -> datetime | None:
         """See the port."""
         query = select(func.min(turns.c.lease_until).label("first")).where(

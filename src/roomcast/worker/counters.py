@@ -15,26 +15,26 @@ class WorkerCounters:
 
     Attributes:
         active: Turns that this worker is answering.
+        waiting: Queued turns of all chats, for any worker; a few seconds old.
         first_chunks: Answers whose first chunk was published.
         first_chunk_s: Sum of the seconds from the claim of a turn to its first chunk.
         chunks: Published chunks, after merging.
         characters: Characters of text in the answers, as responders yield them.
         frames: Published frames.
         seeds: Streams that were written again, by cause: ``lost`` or ``compacted``.
-        stops: Stopped turns.
         ends: Ended turns, by status or ``status reason``.
         failures: Failed calls of responders, by the kind of the failure.
         tokens: ``input`` and ``output`` tokens, as providers count.
     """
 
     active: int = 0
+    waiting: int = 0
     first_chunks: int = 0
     first_chunk_s: float = 0.0
     chunks: int = 0
     characters: int = 0
     frames: int = 0
     seeds: Counter[str] = field(default_factory=Counter)
-    stops: int = 0
     ends: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)

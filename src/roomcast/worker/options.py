@@ -19,6 +19,7 @@ class WorkerOptions:
         lease_s: The turns of a dead worker can be claimed again after this time.
         heartbeat_s: Interval at which leases are renewed, and stored stops and time limits are noticed. A fraction of
             ``lease_s``, so that a slow database does not end leases.
+        count_s: Interval at which the queued turns are counted.
         sweep_s: Longest wait between two queries of the queue.
         retry_s: Pause after the first failure of the database; doubled after each further failure, up to ``sweep_s``.
         max_attempts: Maximum number of claims for one turn, so that a message that crashes workers is not retried
@@ -42,6 +43,7 @@ class WorkerOptions:
     concurrency: int = 256
     lease_s: float = 10.0
     heartbeat_s: float = 1.0
+    count_s: float = 5.0
     sweep_s: float = 15.0
     retry_s: float = 0.25
     max_attempts: int = 3

@@ -60,6 +60,7 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_leases())
+                group.create_task(self._watch_queue())
                 await self._claim_turns()
         finally:
             for task in self._tasks:
@@ -163,6 +164,15 @@ class Worker:
             now = loop.time()
             for run in list(self._runs.values()):
                 run.tick(now)
+
+    async def _watch_queue(self) -> None:
+        """Count the queued turns, for metrics."""
+        while True:
+            try:
+                self.counters.waiting = await self._store.waiting()
+            except StoreUnavailable as error:
+                logger.debug("cannot count the queued AI turns: %s", error)
+            await asyncio.sleep(self._options.count_s)
 
     async def _renew(self, runs: dict[str, TurnRun]) -> None:
         renewed_at = asyncio.get_running_loop().time()

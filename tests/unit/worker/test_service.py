@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.app.metrics import worker_families
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ANYONE, Renewal, TurnClaim
+from roomcast.chat.ports import Usage
 from roomcast.contract.rest import SendMessage
 from support.backend import Backend, open_backend
 from support.scripted import ScriptedResponder, ScriptedStreams
@@ -63,6 +65,24 @@ async def test_a_worker_answers_at_most_as_many_turns_as_configured(backend: Bac
         go_on.set()
         for chat_id, turn_id in turn_ids.items():
             assert outcome(await ended(backend, turn_id, chat_id)) == ("complete", None)
+
+
+async def test_metrics_show_what_is_active_waiting_and_ended(backend: Backend) -> None:
+    go_on = asyncio.Event()
+    responder = ScriptedResponder("one ", go_on, "two", Usage(3, 4))
+    async with running_worker(backend, responder, replace(FAST, count_s=0.01)) as worker:
+        first = await ask(backend)
+        second = await ask(backend)
+        await until(lambda: (worker.counters.active, worker.counters.waiting) == (1, 1))
+        go_on.set()
+        await ended(backend, first)
+        await ended(backend, second)
+        await until(lambda: worker.counters.active == 0)
+        families = {family.name: family.values for family in worker_families(worker.counters)}
+    assert families["ai_turns_ended"] == {"complete": 2}
+    assert families["ai_tokens"] == {"input": 6, "output": 8}
+    assert families["ai_characters"] == 14
+    assert families["ai_first_chunks"] == 2
 
 
 async def test_a_turn_for_an_unknown_responder_fails(tmp_path: Path) -> None:

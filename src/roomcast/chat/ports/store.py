@@ -219,6 +219,9 @@ class TurnStore(Protocol):
             AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
         """
 
+    async def waiting(self) -> int:
+        """How many turns are queued."""
+
     async def next_lease_end(self) -> datetime | None:
         """The earliest end of a lease; None if no turn is claimed."""
 
