@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import random
 import re
 import socket
 import threading
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -29,7 +31,9 @@ from sqlalchemy import (
 )
 
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import Ending
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.events import TurnStatus
 from roomcast.store import postgres as postgres_module
 from roomcast.store.backend import display_url
 from roomcast.store.database import Database
@@ -331,6 +335,31 @@ async def test_workers_of_two_processes_claim_each_turn_once(options: DatabaseOp
         claims = [store.turns.claim_turn(START, START) for _ in range(10) for store in (first, second)]
         turns = [turn.claim.turn_id for turn in await asyncio.gather(*claims) if turn is not None]
         assert len(turns) == len(set(turns)) == 10
+
+
+async def test_workers_of_two_processes_never_stream_two_turns_of_a_chat_at_once(options: DatabaseOptions) -> None:
+    async with open_store(options) as first, open_store(options) as second:
+        answered: list[str] = []
+
+        async def work(store: Store) -> None:
+            while len(answered) < 12:
+                turn = await store.turns.claim_turn(START, START + timedelta(seconds=30))
+                if turn is not None:
+                    await store.turns.start_turn(turn.claim, START)
+                    await store.turns.end_turn(turn.claim, Ending(TurnStatus.COMPLETE, content="x"), START)
+                    answered.append(turn.message.content)
+
+        async def send(store: Store, name: str) -> None:
+            for number in range(6):
+                await store.chats.append_message(new_message(content=f"{name}{number}", default_responder="demo"))
+
+        await asyncio.gather(work(first), work(second), send(first, "a"), send(second, "b"))
+        found, _ = await first.chats.events_after("c", 0, 100)
+        bodies = [json.loads(event.payload) for event in found]
+        asked = [body["content"] for body in bodies if body.get("role") == "USER"]
+        states = [body["turn"]["status"] for body in bodies if body.get("role") != "USER"]
+    assert answered == asked
+    assert states == ["streaming", "complete"] * 12
 
 
 async def test_a_cancelled_read_leaves_no_result_for_the_next_one(options: DatabaseOptions) -> None:
