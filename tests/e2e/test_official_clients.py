@@ -41,10 +41,17 @@ class Setup:
     origin: str
 
 
+class _Files(SimpleHTTPRequestHandler):
+    """Serves files without a line for each request."""
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
     """The page, on an origin of its own as that of another application."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(PAGE))
+    handler = partial(_Files, directory=str(PAGE))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as static:
         thread = Thread(target=static.serve_forever)
         thread.start()
@@ -53,15 +60,15 @@ def origin() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["one-port", "two-ports"])
-def setup(request: pytest.FixtureRequest, origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
-    """One server for all tests, with answers of the tests' pace."""
+@pytest.fixture(scope="module")
+def setup(origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    """One server for all tests, with answers of the tests' pace; its port has Socket.IO's websockets, too."""
     env = {
         "PYTHONPATH": str(ROOT / "tests"),
         "ROOMCAST_RESPONDER": "support.paced_responder:answer",
         "ALLOWED_ORIGINS": origin,
     }
-    with Roomcast.up(tmp_path_factory.mktemp("data"), one_port=request.param, env=env) as running:
+    with Roomcast.up(tmp_path_factory.mktemp("data"), one_port=True, env=env) as running:
         yield Setup(running, origin)
 
 
@@ -78,7 +85,7 @@ class Client:
     async def open(self) -> None:
         """Load the page, or load it again."""
         await self.page.goto(self._url)
-        await until(lambda: self.page.evaluate("window.app !== undefined"), limit_s=LIMIT_S)
+        await until(lambda: self.page.evaluate("window.client !== undefined"), limit_s=LIMIT_S)
 
     async def state(self) -> dict[str, Any]:
         """The state of the client: status, messages, error."""
@@ -86,7 +93,7 @@ class Client:
 
     async def call(self, name: str, *arguments: str) -> None:
         """Call a function of the page."""
-        await self.page.evaluate(f"window.app.{name}(...{json.dumps(arguments)})")
+        await self.page.evaluate(f"window.client.{name}(...{json.dumps(arguments)})")
 
     async def text(self) -> str:
         """The text of the last message, if it is an answer."""

@@ -1,7 +1,7 @@
 /**
  * The official clients of the AI SDK and of AG-UI, unmodified, as an application uses them.
  *
- * `?dialect=sse|ws|agui&chat=<id>&api=<origin of the API>`. The state is JSON in #app; tests call the functions of `window.app`.
+ * `?dialect=sse|ws|agui&chat=<id>&api=<origin of the API>`. The state is JSON in #app; tests call the functions of `window.client`.
  */
 import { HttpAgent } from '@ag-ui/client';
 import { useChat } from '@ai-sdk/react';
@@ -44,7 +44,7 @@ function AiSdk({ transport, history }) {
     })),
   });
   useEffect(() => {
-    window.app = {
+    window.client = {
       send: (text) => void chat.sendMessage({ text }),
       edit: (messageId, text) => void chat.sendMessage({ text, messageId }),
       regenerate: () => void chat.regenerate(),
@@ -106,7 +106,7 @@ function startAgUi(history) {
     }
     update();
   };
-  window.app = {
+  window.client = {
     send: (text) => {
       agent.addMessage({ id: crypto.randomUUID(), role: 'user', content: text });
       void run();
