@@ -1,12 +1,17 @@
-"""Each example, run in a process of its own, answers the official Python client."""
+"""Each example, run in a process of its own, answers clients."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import socketio
+
+from support.clients import get, send
+from support.processes import Roomcast
+from support.waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -25,3 +30,21 @@ async def test_the_echo_server_acknowledges_an_event_with_its_argument() -> None
     finally:
         process.terminate()
         assert await process.wait() == 0
+
+
+async def test_the_assistant_answers_in_a_chat_with_a_call_of_its_tool(tmp_path: Path) -> None:
+    options = "--responder", "assistant:answer"
+    with Roomcast.up(tmp_path, *options, env={"PYTHONPATH": str(EXAMPLES)}) as server:
+        turn = (await send(server.api_url, "c", "hello there"))["turn"]
+
+        async def answered() -> dict[str, Any] | None:
+            page = await get(f"{server.api_url}/api/chats/c/messages")
+            answer = next((each for each in page["messages"] if each["id"] == turn["id"]), None)
+            return None if answer is None or answer["turn"]["status"] == "streaming" else answer
+
+        answer = await until(answered)
+    assert answer["turn"]["status"] == "complete"
+    assert answer["content"].endswith("You said: hello there ")
+    call = next(part for part in answer["parts"] if part["type"] == "dynamic-tool")
+    assert (call["toolName"], call["state"], call["input"]) == ("clock", "output-available", {"offset_hours": 8})
+    assert call["output"] in answer["content"]

@@ -133,10 +133,10 @@ def api(
 
 
 @app.command()
-def worker() -> None:
+def worker(responder: Responder = None) -> None:
     """Start a worker alone, which answers AI turns. Any number of workers share the queue in PostgreSQL."""
     with _errors_reported():
-        settings = _configure()
+        settings = _configure(responder)
         from roomcast.app.composition import run, run_worker
         from roomcast.app.config import worker_config
 

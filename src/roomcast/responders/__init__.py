@@ -14,7 +14,7 @@ May import: chat, contract.
 | ``tools`` | functions that an answer calls |
 """
 
-from roomcast.chat.ports import CutOff, Prompt, ResponderFailure, Usage
-from roomcast.responders.tools import Tool
+from roomcast.chat.ports import AnswerItem, CutOff, Prompt, ResponderFailure, Usage
+from roomcast.responders.tools import Tool, ToolCall
 
-__all__ = ["CutOff", "Prompt", "ResponderFailure", "Tool", "Usage"]
+__all__ = ["AnswerItem", "CutOff", "Prompt", "ResponderFailure", "Tool", "ToolCall", "Usage"]

@@ -9,14 +9,15 @@ import asyncio
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
 from roomcast.chat.chunks import clean_text
+from roomcast.chat.ids import new_id
 from roomcast.chat.ports import Chunk
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,39 @@ async def run_tool(tools: Mapping[str, Tool], call_id: str, name: str, arguments
         return _error(call_id, f"the tool failed ({type(error).__name__})")
     text = clean_text(output if isinstance(output, str) else json.dumps(output, ensure_ascii=False))
     return {"type": "tool-output-available", "toolCallId": call_id, "output": output}, text
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A call of a tool by a Python responder, which the chat shows as a part of the answer.
+
+    ::
+
+        call = ToolCall(weather, {"city": "Oslo"})
+        async for chunk in call.run():
+            yield chunk
+        yield f"The weather is {call.output}."
+
+    Attributes:
+        tool: The tool, or the function that becomes one.
+        arguments: Checked by the annotations of the function.
+        output: The result as a JSON value; None if the call has failed.
+        text: The result, or the error, as a text for a model.
+    """
+
+    tool: Tool | Callable[..., Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    output: Any = field(default=None, init=False)
+    text: str = field(default="", init=False)
+
+    async def run(self) -> AsyncIterator[Chunk]:
+        """Call the tool; yield the chunk of the call, and that of its result or error."""
+        ((name, tool),) = to_tools([self.tool]).items()
+        call = {"toolCallId": new_id(), "toolName": name}
+        yield {"type": "tool-input-available", **call, "input": dict(self.arguments)}
+        chunk, self.text = await run_tool({name: tool}, call["toolCallId"], name, self.arguments)
+        self.output = chunk.get("output")
+        yield chunk
 
 
 def _error(call_id: str, problem: str) -> tuple[Chunk, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.responders import Tool
+from roomcast.responders import Tool, ToolCall
 from roomcast.responders.tools import run_tool, to_tools
 
 
@@ -67,3 +67,15 @@ async def test_a_failed_call_is_a_part_of_the_answer(name: str, arguments: str, 
     assert chunk["type"] == "tool-output-error"
     assert problem in chunk["errorText"]
     assert text == f"Error: {chunk['errorText']}"
+
+
+async def test_a_python_responder_shows_its_calls() -> None:
+    call = ToolCall(weather, {"city": "Oslo"})
+    started, ended = [chunk async for chunk in call.run()]
+    assert started["toolCallId"] == ended["toolCallId"]
+    assert (started["toolName"], started["input"]) == ("weather", {"city": "Oslo"})
+    assert call.output == ended["output"] == {"city": "Oslo", "days": 1}
+    failed = ToolCall(divide, {"dividend": "one", "divisor": 1})
+    assert [chunk["type"] async for chunk in failed.run()] == ["tool-input-available", "tool-output-error"]
+    assert failed.output is None
+    assert "dividend: Input should be a valid number" in failed.text
