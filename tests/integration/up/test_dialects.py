@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,11 +22,14 @@ from support.processes import Roomcast
 ROOT: Final = Path(__file__).parents[3]
 
 
+#: Answers of the tests' pace.
+ENVIRONMENT: Final = {"PYTHONPATH": str(ROOT / "tests"), "ROOMCAST_RESPONDER": "support.paced_responder:answer"}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roomcast]:
-    """One server for all tests, with answers of the tests' pace."""
-    env = {"PYTHONPATH": str(ROOT / "tests"), "ROOMCAST_RESPONDER": "support.paced_responder:answer"}
-    with Roomcast.up(tmp_path_factory.mktemp("data"), env=env) as running:
+    """One server for all tests."""
+    with Roomcast.up(tmp_path_factory.mktemp("data"), env=ENVIRONMENT) as running:
         yield running
 
 
@@ -156,3 +159,39 @@ async def test_every_client_has_the_stored_text_after_random_cuts(server: Roomca
     written = ["".join(item for item in half if isinstance(item, str)) for half in (items[:tool], items[tool:])]
     assert content == SEPARATOR.join(part.encode("utf-16", "surrogatepass").decode("utf-16") for part in written)
     assert texts == dict.fromkeys(followers, content)
+
+
+async def _until_cut(events: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The events of a response that does not end."""
+    try:
+        async for event in events:
+            yield event
+    except httpx.RemoteProtocolError:
+        return
+    raise AssertionError("the response has ended")
+
+
+async def test_a_stopped_process_cuts_its_streams_and_the_text_so_far_is_kept(tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data", one_port=True, env=ENVIRONMENT) as server:
+        body = question("c", "q", "pieces=2000 pause=0.02")
+        shown = UiMessage()
+        async with httpx.AsyncClient(base_url=server.api_url) as http, open_socket(server.api_url) as socket:
+            async with http.stream("POST", "/api/ai/chat", json=body) as response:
+                events = read_events(response)
+                while len(shown.text) < 50:
+                    shown.apply(await anext(events))
+                await socket.send("resume", "r", id="c")
+                assert (await socket.receive())["type"] == "start"
+                code, _ = await asyncio.to_thread(server.stop)
+                rest = [event async for event in _until_cut(events)]
+            await asyncio.wait_for(socket.websocket.wait_closed(), 5)
+            for event in rest:
+                shown.apply(event)
+            assert shown.ended is None
+            assert (code, socket.websocket.close_code) == (0, 1012)
+        server.start()
+        text = await follow_sse(server, body, Cuts("again"))
+        async with httpx.AsyncClient(base_url=server.api_url) as http:
+            content = (await http.get("/api/chats/c/messages")).json()["messages"][1]["content"]
+        assert text == content
+        assert text.startswith(shown.text)

@@ -128,6 +128,9 @@ class Run:
         turn_id: The turn; None if there is none to follow.
         epoch: The current epoch.
         known: What the client has of the turn's answer.
+
+    Attributes:
+        ended: Whether the event that ends the run was returned.
     """
 
     def __init__(
@@ -156,7 +159,7 @@ class Run:
         return list(self._add(chunk))
 
     def finish(self, *, cancelled: bool = False) -> list[Event]:
-        """The events that end the run, of which the answer has ended or was stopped."""
+        """The events that end the run with the end of the answer."""
         return list(self._finish(cancelled=cancelled))
 
     def fail(self, message: str, code: str) -> list[Event]:

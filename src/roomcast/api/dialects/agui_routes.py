@@ -94,5 +94,5 @@ async def _events(chat: Conversation, run: Run, turn_id: str | None) -> AsyncGen
                 for event in run.add(chunk):
                     yield event
     except Exception as error:  # noqa: BLE001 - the response has begun: the client gets the error in the stream
-        for event in run.fail(error_text(error), "failed"):
+        for event in () if run.ended else run.fail(error_text(error), "failed"):
             yield event

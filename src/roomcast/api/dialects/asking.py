@@ -25,7 +25,7 @@ from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import EditMessage, SendMessage
 
 #: How many of the newest messages are searched for the one that a client names.
-_SEARCHED: Final = 200
+_SEARCHED: Final = 100
 _ACTIVE: Final = frozenset({TurnStatus.QUEUED, TurnStatus.STREAMING})
 
 _Command = TypeVar("_Command", SendMessage, EditMessage)
