@@ -472,7 +472,7 @@ def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...
 
 def _openai(environ: Mapping[str, str]) -> OpenAiOptions:
     url = _url(environ, "OPENAI_BASE_URL")
-    key = environ.get("OPENAI_API_KEY", "").strip() or None
+    key = _token(environ, "OPENAI_API_KEY")
     model = environ.get("OPENAI_MODEL", "").strip()
     if not model:
         raise SettingsError("OPENAI_MODEL", "is not set; set the name of the model that the responder openai uses")
@@ -488,7 +488,15 @@ def _endpoint(environ: Mapping[str, str], url_name: str, token_name: str) -> End
     url = _url(environ, url_name)
     if url is None:
         raise SettingsError(url_name, "is not set; set the URL that this responder of ROOMCAST_RESPONDER calls")
-    return EndpointOptions(url=url, token=environ.get(token_name, "").strip() or None)
+    return EndpointOptions(url=url, token=_token(environ, token_name))
+
+
+def _token(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name, "").strip()
+    if not re.fullmatch(r"[!-~]*", value):
+        # An error of the HTTP client would repeat the value.
+        raise SettingsError(name, "contains a space or a character that is not ASCII, which no header can have")
+    return value or None
 
 
 def _choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, ...], default: _Choice) -> _Choice:

@@ -449,6 +449,8 @@ def test_keys_and_tokens_are_not_in_the_representation_of_the_settings() -> None
     [
         ({"ROOMCAST_RESPONDER": "openai", "OPENAI_API_KEY": "k"}, "OPENAI_MODEL"),
         (OPENAI, "OPENAI_API_KEY"),
+        ({**OPENAI, "OPENAI_API_KEY": "one\ntwo"}, "OPENAI_API_KEY"),
+        ({**OPENAI, "OPENAI_API_KEY": "ключ"}, "OPENAI_API_KEY"),
         ({"ROOMCAST_RESPONDER": "agui"}, "ROOMCAST_AGUI_URL"),
         ({"ROOMCAST_RESPONDER": "demo,http"}, "ROOMCAST_HTTP_URL"),
         ({"ROOMCAST_RESPONDER": f"a:{'b' * 63}"}, "ROOMCAST_RESPONDER"),

@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 #: Connections for one response.
 _MAX_CONNECTIONS: Final = 3
+MAX_NUMBER: Final = 1_000_000_000
 # LiteLLM's ids have 500 characters.
-_REFERENCE: Final = re.compile(r"([!-9;-~]{1,1000}):([0-9]{1,9})")
+_ID: Final = re.compile(r"[A-Za-z0-9_.~=-]{1,1000}")
+_REFERENCE: Final = re.compile(rf"({_ID.pattern}):([0-9]{{1,9}})")
 _CUTS: Final = {"max_output_tokens": TurnReason.TOO_LONG, "content_filter": TurnReason.FILTERED}
 _TEXTS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _THOUGHTS: Final = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
@@ -181,7 +183,7 @@ class OpenAiResponsesResponder:
                     continue
                 for item in _read_event(event, response):
                     yield item
-                if response.id is not None and isinstance(number, int):
+                if response.id is not None and isinstance(number, int) and number < MAX_NUMBER:
                     response.number = number
                     yield Reference(f"{response.id}:{number}")
                 if response.done:
@@ -204,8 +206,8 @@ def _read_event(event: dict[str, Any], response: _Response) -> list[AnswerItem]:
         return [{"type": "reasoning-end", "id": _thought(event)}]
     state = event.get("response")
     state = state if isinstance(state, dict) else {}
-    if isinstance(state.get("id"), str):
-        response.id = state["id"]
+    if isinstance(found := state.get("id"), str) and _ID.fullmatch(found):
+        response.id = found
     if kind in {"error", "response.failed"}:
         raise reported_error(state.get("error") or {key: event.get(key) for key in ("code", "message")})
     return _read_end(str(kind), state, response) if kind in _ENDS else []

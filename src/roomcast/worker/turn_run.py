@@ -63,6 +63,8 @@ _CUT_SHORT: Final = frozenset({TurnReason.BY_USER, TurnReason.TIMEOUT, TurnReaso
 _FAILED_ONLY: Final = frozenset(
     {TurnReason.PROVIDER_UNREACHABLE, TurnReason.PROVIDER_REFUSED, TurnReason.RATE_LIMITED, TurnReason.NO_TEXT}
 )
+#: The largest integer of a column.
+_MAX_TOKENS: Final = 2**31 - 1
 _FINISH_REASONS: Final = {TurnReason.TOO_LONG: "length", TurnReason.FILTERED: "content-filter"}
 
 
@@ -342,7 +344,8 @@ class TurnRun:
                         self._ref = item.ref
                         self._publisher.note(item.ref)
                     case Usage():
-                        self._usage = item
+                        counts = (item.input_tokens, item.output_tokens)
+                        self._usage = Usage(*(min(max(count, 0), _MAX_TOKENS) for count in counts))
                     case CutOff():
                         return self._broken(item.reason)
         finally:

@@ -95,7 +95,16 @@ async def test_a_reference_with_a_long_id_is_understood() -> None:
         assert [item async for item in make(provider).resume(PROMPT, reference.ref)]
 
 
-@pytest.mark.parametrize("ref", ["", "resp_1", "resp_1:x", "a:b:1"])
+@pytest.mark.parametrize("response_id", ["../files", "a b", "a?b", "x" * 1001, "a\0"])
+async def test_an_id_that_could_change_the_address_is_not_used(response_id: str) -> None:
+    async with running_provider(Answer([created(response_id), text(1, "hey"), event({"type": "error"})])) as provider:
+        items = make(provider).respond(PROMPT)
+        assert await anext(items) == "hey"
+        with pytest.raises(ResponderFailure):
+            await anext(items)
+
+
+@pytest.mark.parametrize("ref", ["", "resp_1", "resp_1:x", "a:b:1", "../x:1"])
 async def test_a_foreign_reference_is_refused(ref: str) -> None:
     async with running_provider(Answer()) as provider:
         with pytest.raises(ResponderFailure, match="another format"):

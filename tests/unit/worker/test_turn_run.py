@@ -60,6 +60,13 @@ async def test_an_answer_streams_and_ends_with_the_same_text(backend: Backend, s
     assert streams.expired == {message.id}
 
 
+async def test_impossible_numbers_of_tokens_do_not_keep_a_turn_from_ending(
+    backend: Backend, streams: ScriptedStreams
+) -> None:
+    message = await run_one(backend, ScriptedResponder("one", Usage(10**30, -1)), streams)
+    assert outcome(message) == ("complete", None)
+
+
 async def test_the_answer_has_its_place_before_its_first_chunk(backend: Backend, streams: ScriptedStreams) -> None:
     go_on = asyncio.Event()
     responder = ScriptedResponder(go_on, "text")
