@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("fanout.py", "redis_fanout.py", "latency.py")
+BENCHMARKS = ("fanout.py", "redis_fanout.py", "latency.py", "answers.py")
 
 
 def main() -> int:
