@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,15 +32,15 @@ class Request:
 class Answer:
     """A response: the status, further headers, and the steps of its body, which ends with the connection."""
 
-    steps: Sequence[Step] = ()
+    steps: Iterable[Step] = ()
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Provider:
-    """Answers each request with the next answer; the last one repeats."""
+    """Answers each request with the next answer, or with what the next function returns; the last one repeats."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer | Callable[[Request], Answer]) -> None:
         self.answers = list(answers)
         self.requests: list[Request] = []
         self.arrived = asyncio.Condition()
@@ -59,13 +59,15 @@ class Provider:
             answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
             self.requests.append(request)
             self.arrived.notify_all()
+        if not isinstance(answer, Answer):
+            answer = answer(request)
         headers = {"Content-Type": "text/event-stream", "Connection": "close", **answer.headers}
         lines = [f"HTTP/1.1 {answer.status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         script = asyncio.create_task(_play(answer.steps, writer))
         ended = asyncio.create_task(reader.read())
         await asyncio.wait({script, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not script.done():
+        if not script.done() or script.exception() is not None:
             request.closed.set()
             script.cancel()
         ended.cancel()
@@ -73,7 +75,7 @@ class Provider:
         writer.close()
 
 
-async def _play(steps: Sequence[Step], writer: asyncio.StreamWriter) -> None:
+async def _play(steps: Iterable[Step], writer: asyncio.StreamWriter) -> None:
     for step in steps:
         match step:
             case bytes():
@@ -94,7 +96,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Request:
 
 
 @asynccontextmanager
-async def running_provider(*answers: Answer) -> AsyncIterator[Provider]:
+async def running_provider(*answers: Answer | Callable[[Request], Answer]) -> AsyncIterator[Provider]:
     """A provider on a free port of the loopback interface."""
     provider = Provider(*answers)
     tasks: set[asyncio.Task[None]] = set()
