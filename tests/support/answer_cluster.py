@@ -146,6 +146,4 @@ async def running_answers(
                 stack.push(process)
             with ThreadPoolExecutor(2) as starters:
                 list(starters.map(Roomcast.start, everything))
-            yield AnswerCluster(
-                api_list, worker_list, gateway_list, provider, lambda sql: postgres.execute(sql, name)
-            )
+            yield AnswerCluster(api_list, worker_list, gateway_list, provider, lambda sql: postgres.execute(sql, name))

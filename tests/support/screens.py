@@ -57,8 +57,12 @@ class Screen:
         """What is shown."""
         return self.shown[-1] if self.shown else ""
 
-    async def __aenter__(self) -> Self:
+    def start(self) -> None:
+        """Begin to follow; returns at once."""
         self._task = asyncio.create_task(self._run())
+
+    async def __aenter__(self) -> Self:
+        self.start()
         return self
 
     async def __aexit__(
@@ -79,8 +83,8 @@ class Screen:
 
     async def cut(self) -> None:
         """Cut the connection, as a network does."""
-        if self._client is not None:
-            await self._client._client.eio.ws.close() if self._client._client.eio.ws else None
+        if self._client is not None and (socket := self._client._client.eio.ws) is not None:
+            await socket.close()
 
     def reload(self) -> None:
         """Forget everything, as a reloaded page does, and begin again."""
@@ -88,7 +92,7 @@ class Screen:
         self._task.cancel()
         self._generation, self._last, self._parts = 0, -1, {}
         self.shown.append("")
-        self._task = asyncio.create_task(self._run())
+        self.start()
 
     async def stop(self) -> float:
         """Stop the answer; the loop time of the request."""

@@ -374,11 +374,12 @@ class TurnRun:
             self._counters.characters += len(item)
         elif isinstance(delta := item.get("delta"), str):
             self._counters.characters += len(delta)
+        # Before the wait for the database, during which the turn may end: the publisher has all that the answer has.
+        self._publisher.add([*self._answer.begin(self.turn.claim.turn_id), *chunks])
         for chunk in chunks:
             if chunk["type"] == "tool-input-available":
                 call_id, name = chunk["toolCallId"], chunk["toolName"]
                 await self._persist(lambda: self._services.turns.call_tool(self.turn, call_id, name))  # noqa: B023 - awaited here
-        self._publisher.add([*self._answer.begin(self.turn.claim.turn_id), *chunks])
 
     async def _close(self, items: AsyncIterator[AnswerItem]) -> None:
         """End the request to the provider."""

@@ -239,6 +239,28 @@ class _Mute:
         raise LogUnavailable("away")
 
 
+async def test_a_stop_while_a_call_of_a_tool_is_announced_leaves_the_same_parts_on_screens_and_in_the_database(
+    backend: Backend, streams: ScriptedStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announcing = asyncio.Event()
+
+    async def announce(*_args: object) -> None:
+        announcing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(backend.store.turns, "call_tool", announce)
+    call = {"type": "tool-input-available", "toolCallId": "x", "toolName": "look_up", "input": {}}
+    async with running_worker(backend, ScriptedResponder(call, UNTIL_CUT), streams=streams):
+        turn_id = await ask(backend)
+        await announcing.wait()
+        await backend.turns.stop(ANYONE, "c", turn_id)
+        message = await ended(backend, turn_id)
+    assert outcome(message) == ("stopped", "by-user")
+    assert message.parts is not None
+    assert [part["state"] for part in message.parts] == ["output-error"]
+    assert streams.answer(turn_id).parts() == tuple(message.parts)
+
+
 async def test_a_responder_that_ignores_its_cancellation_does_not_delay_the_stop(
     backend: Backend, streams: ScriptedStreams
 ) -> None:
