@@ -11,6 +11,7 @@ const keysByCode: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
   ['limit-reached', 'rateLimited'],
   ['addition-limit', 'additionLimit'],
   ['unavailable', 'network'],
+  ['answer-active', 'answerActive'],
 ]);
 
 export function describeError(error: unknown, words: Dictionary['errors']): string {

@@ -1,4 +1,7 @@
-/** The message field: Enter sends, Shift + Enter inserts a line break, and the field grows with its text. */
+/**
+ * The message field: Enter sends, Shift + Enter inserts a line break, and the field grows with its text. While an answer
+ * is expected and the field is empty, its button stops the answer.
+ */
 import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -13,6 +16,8 @@ interface Props {
   readonly onSend: (content: string) => void;
   /** Called on each change of the text; `typing` is false if the text is blank. */
   readonly onTyping: (typing: boolean) => void;
+  /** Stops the active answer; null if there is none. */
+  readonly onStop: (() => void) | null;
 }
 
 /** True if the key press accepts a candidate of an input method (IME), so that it must not send the message. */
@@ -22,8 +27,8 @@ function isComposing(event: KeyboardEvent): boolean {
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
-export function Composer({ userId, chatId, onSend, onTyping }: Props) {
-  const { conversation: words } = useStrings();
+export function Composer({ userId, chatId, onSend, onTyping, onStop }: Props) {
+  const { conversation: words, answer } = useStrings();
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
@@ -85,16 +90,32 @@ export function Composer({ userId, chatId, onSend, onTyping }: Props) {
           onChange={(event) => onChange(event.target.value)}
           onKeyDown={onKeyDown}
         />
-        <button
-          type="submit"
-          className="composer__send"
-          data-testid="send"
-          aria-label={words.send}
-          title={words.send}
-          disabled={!sendable}
-        >
-          <Icon name="send" />
-        </button>
+        {onStop !== null && content === '' ? (
+          <button
+            // The key prevents that a click on the one button is released on the other.
+            key="stop"
+            type="button"
+            className="composer__send composer__send--stop"
+            data-testid="stop"
+            aria-label={answer.stop}
+            title={answer.stop}
+            onClick={onStop}
+          >
+            <Icon name="stop" />
+          </button>
+        ) : (
+          <button
+            key="send"
+            type="submit"
+            className="composer__send"
+            data-testid="send"
+            aria-label={words.send}
+            title={words.send}
+            disabled={!sendable}
+          >
+            <Icon name="send" />
+          </button>
+        )}
       </div>
       <p id={hint} className={over > 0 ? 'composer__hint composer__hint--over' : 'composer__hint'} role="status">
         {over > 0 ? words.tooLong(over) : words.composerHint}

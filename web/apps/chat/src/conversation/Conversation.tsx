@@ -1,9 +1,11 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { useChat } from '@roomcast/react';
+import { useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { Notice } from '../shell/Notice.tsx';
+import { type ChatActions, ChatActionsContext } from './actions.ts';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Skeleton } from './Skeleton.tsx';
@@ -20,8 +22,31 @@ export function Conversation({ chatId, me, online }: Props) {
   const chat = useChat(chatId);
   const { conversation: words, errors } = useStrings();
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
+  const [failure, setFailure] = useState<unknown>(null);
+  const { retry, discard, stop, regenerate, edit, versions } = chat;
+  const actions = useMemo((): ChatActions => {
+    const attempt = (action: Promise<unknown>): Promise<boolean> => {
+      setFailure(null);
+      return action.then(
+        () => true,
+        (error: unknown) => {
+          setFailure(error);
+          return false;
+        },
+      );
+    };
+    return {
+      retry,
+      discard,
+      versions,
+      stop: (turnId) => void attempt(stop(turnId)),
+      regenerate: (turnId) => void attempt(regenerate(turnId)),
+      edit: (messageId, content) => attempt(edit(messageId, content)),
+    };
+  }, [retry, discard, stop, regenerate, edit, versions]);
 
   function send(content: string): void {
+    setFailure(null);
     // The promise is ignored: the message itself shows the outcome.
     void chat.sendMessage(content);
     anchor.scrollToEnd();
@@ -45,8 +70,6 @@ export function Conversation({ chatId, me, online }: Props) {
           hasOlder={chat.hasOlder}
           olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
           loadOlder={chat.loadOlder}
-          onRetry={chat.retry}
-          onDiscard={chat.discard}
         />
       );
     }
@@ -55,15 +78,26 @@ export function Conversation({ chatId, me, online }: Props) {
   }
 
   return (
-    <>
+    <ChatActionsContext.Provider value={actions}>
       <div className="conversation__body">{body()}</div>
       {/* A user without read access cannot write either. */}
       {chat.status !== 'error' && (
         <>
           <TypingLine userIds={chat.typingUsers} />
-          <Composer userId={me} chatId={chatId} onSend={send} onTyping={chat.setTyping} />
+          {failure !== null && (
+            <p className="failure" role="alert">
+              {describeError(failure, errors)}
+            </p>
+          )}
+          <Composer
+            userId={me}
+            chatId={chatId}
+            onSend={send}
+            onTyping={chat.setTyping}
+            onStop={chat.activeTurn === null ? null : () => actions.stop(chat.activeTurn?.id ?? '')}
+          />
         </>
       )}
-    </>
+    </ChatActionsContext.Provider>
   );
 }

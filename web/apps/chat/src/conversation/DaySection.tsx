@@ -7,11 +7,9 @@ import type { Day } from './timeline.ts';
 interface Props {
   readonly day: Day;
   readonly online: boolean;
-  readonly onRetry: (key: string) => void;
-  readonly onDiscard: (key: string) => void;
 }
 
-export function DaySection({ day, online, onRetry, onDiscard }: Props) {
+export function DaySection({ day, online }: Props) {
   const formats = useFormats();
   const today = useToday();
   return (
@@ -20,7 +18,7 @@ export function DaySection({ day, online, onRetry, onDiscard }: Props) {
         <time>{formats.day(day.date, today)}</time>
       </h2>
       {day.groups.map((group) => (
-        <MessageGroup key={group.key} group={group} online={online} onRetry={onRetry} onDiscard={onDiscard} />
+        <MessageGroup key={group.key} group={group} online={online} />
       ))}
     </section>
   );

@@ -9,8 +9,6 @@ import { type Group, sameGroup } from './timeline.ts';
 interface Props {
   readonly group: Group;
   readonly online: boolean;
-  readonly onRetry: (key: string) => void;
-  readonly onDiscard: (key: string) => void;
 }
 
 function side(group: Group): string {
@@ -19,7 +17,7 @@ function side(group: Group): string {
 }
 
 export const MessageGroup = memo(
-  function MessageGroup({ group, online, onRetry, onDiscard }: Props) {
+  function MessageGroup({ group, online }: Props) {
     const { conversation: words } = useStrings();
     const ai = group.role === 'AI';
     const name = ai ? (group.userId ?? words.ai) : (group.userId ?? words.someone);
@@ -39,9 +37,8 @@ export const MessageGroup = memo(
                 key={message.key}
                 message={message}
                 showTime={index === group.messages.length - 1}
+                mine={group.mine}
                 online={online}
-                onRetry={onRetry}
-                onDiscard={onDiscard}
               />
             ))}
           </ol>
@@ -49,9 +46,5 @@ export const MessageGroup = memo(
       </div>
     );
   },
-  (before, after) =>
-    before.online === after.online &&
-    before.onRetry === after.onRetry &&
-    before.onDiscard === after.onDiscard &&
-    sameGroup(before.group, after.group),
+  (before, after) => before.online === after.online && sameGroup(before.group, after.group),
 );

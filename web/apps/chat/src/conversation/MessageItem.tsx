@@ -1,24 +1,33 @@
-/** One message: text, time and send status. */
+/** One message: text or the parts of an answer, versions, time, and the states of sending and answering. */
 import type { ChatEntry } from '@roomcast/react';
-import { memo } from 'react';
+import { memo, useState } from 'react';
 
+import { AnswerParts } from '../answer/AnswerParts.tsx';
+import { TurnState } from '../answer/TurnState.tsx';
+import { useVersions, type Versions } from '../answer/useVersions.ts';
 import { describeError } from '../errors.ts';
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { PlainText } from '../text/PlainText.tsx';
 import { Icon } from '../ui/Icon.tsx';
+import { useChatActions } from './actions.ts';
+import { EditForm } from './EditForm.tsx';
 
 interface Props {
   readonly message: ChatEntry;
+  readonly mine: boolean;
   /** True for the last message of a group. */
   readonly showTime: boolean;
   readonly online: boolean;
-  readonly onRetry: (key: string) => void;
-  readonly onDiscard: (key: string) => void;
 }
 
-export const MessageItem = memo(function MessageItem({ message, showTime, online, onRetry, onDiscard }: Props) {
-  const { conversation: words, errors } = useStrings();
+export const MessageItem = memo(function MessageItem({ message, mine, showTime, online }: Props) {
+  const { conversation: words, answer, errors } = useStrings();
   const formats = useFormats();
+  const actions = useChatActions();
+  const versions = useVersions(message);
+  const [editing, setEditing] = useState(false);
+  const { shown } = versions;
+  const streaming = shown.role === 'AI' && shown.turn?.status === 'streaming';
   return (
     <li
       className={`message message--${message.status}`}
@@ -28,10 +37,18 @@ export const MessageItem = memo(function MessageItem({ message, showTime, online
       data-author={message.userId ?? undefined}
       data-role={message.role}
       data-status={message.status}
+      data-turn-status={message.turn?.status}
+      aria-busy={streaming}
     >
-      <div className="message__bubble" dir="auto" title={formats.full(message.time)} data-testid="message-text">
-        <PlainText text={message.content} />
-      </div>
+      {editing ? (
+        <EditForm
+          content={message.content}
+          onSave={(content) => actions.edit(message.id, content)}
+          onClose={() => setEditing(false)}
+        />
+      ) : (
+        <Content message={shown} streaming={streaming} title={formats.full(message.time)} />
+      )}
       {message.status === 'sending' && (
         <p className="message__state">
           <Icon name="clock" />
@@ -44,19 +61,83 @@ export const MessageItem = memo(function MessageItem({ message, showTime, online
           <span>
             {message.error === null ? words.sendFailed : words.sendFailedBecause(describeError(message.error, errors))}
           </span>
-          <button type="button" className="link" data-testid="retry" onClick={() => onRetry(message.key)}>
+          <button type="button" className="link" data-testid="retry" onClick={() => actions.retry(message.key)}>
             {words.retry}
           </button>
-          <button type="button" className="link" data-testid="discard" onClick={() => onDiscard(message.key)}>
+          <button type="button" className="link" data-testid="discard" onClick={() => actions.discard(message.key)}>
             {words.discard}
           </button>
         </p>
       )}
-      {message.status === 'sent' && showTime && (
-        <time className="message__time" dateTime={message.time.toISOString()}>
-          {formats.time(message.time)}
-        </time>
+      {message.status === 'sent' && (
+        <div className="message__foot">
+          {showTime && !streaming && (
+            <time className="message__time" dateTime={message.time.toISOString()}>
+              {formats.time(message.time)}
+            </time>
+          )}
+          {message.version > 1 && <VersionSwitch versions={versions} />}
+          {mine && !editing && (
+            <button type="button" className="link message__action" data-testid="edit" onClick={() => setEditing(true)}>
+              {answer.edit}
+            </button>
+          )}
+          <TurnState message={message} />
+        </div>
       )}
     </li>
   );
 });
+
+interface ContentProps {
+  readonly message: ChatEntry;
+  readonly streaming: boolean;
+  readonly title: string;
+}
+
+function Content({ message, streaming, title }: ContentProps) {
+  const { role, content, parts } = message;
+  if (role === 'USER') {
+    return (
+      <div className="message__bubble" dir="auto" title={title} data-testid="message-text">
+        <PlainText text={content} />
+      </div>
+    );
+  }
+  const shown = parts ?? [{ type: 'text', text: content, state: 'done' } as const];
+  if (shown.length === 0) return null;
+  return (
+    <div className="message__bubble message__bubble--answer" dir="auto" title={title} data-testid="message-text">
+      <AnswerParts parts={shown} streaming={streaming} />
+    </div>
+  );
+}
+
+function VersionSwitch({ versions: { number, count, show } }: { readonly versions: Versions }) {
+  const { answer: words } = useStrings();
+  return (
+    <span className="versions" role="group" aria-label={words.versions} data-testid="versions">
+      <button
+        type="button"
+        className="versions__step"
+        aria-label={words.earlierVersion}
+        disabled={number <= 1}
+        onClick={() => show(number - 1)}
+      >
+        ‹
+      </button>
+      <span aria-live="polite">
+        {number}/{count}
+      </span>
+      <button
+        type="button"
+        className="versions__step"
+        aria-label={words.laterVersion}
+        disabled={number >= count}
+        onClick={() => show(number + 1)}
+      >
+        ›
+      </button>
+    </span>
+  );
+}

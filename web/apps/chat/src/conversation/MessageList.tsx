@@ -20,12 +20,10 @@ interface Props {
   /** Loading history failed; the user can retry. */
   readonly olderFailed: boolean;
   readonly loadOlder: () => Promise<void>;
-  readonly onRetry: (key: string) => void;
-  readonly onDiscard: (key: string) => void;
 }
 
 export function MessageList(props: Props) {
-  const { messages, me, online, scroller, anchor, hasOlder, olderFailed, loadOlder, onRetry, onDiscard } = props;
+  const { messages, me, online, scroller, anchor, hasOlder, olderFailed, loadOlder } = props;
   const { conversation: words } = useStrings();
   const sentinel = useRef<HTMLDivElement>(null);
   const days = useMemo(() => groupByDay(messages, me), [messages, me]);
@@ -55,7 +53,7 @@ export function MessageList(props: Props) {
             )}
           </div>
           {days.map((day) => (
-            <DaySection key={day.key} day={day} online={online} onRetry={onRetry} onDiscard={onDiscard} />
+            <DaySection key={day.key} day={day} online={online} />
           ))}
         </div>
       </div>

@@ -49,6 +49,8 @@ export function useScrollAnchor(
     if (scroller.current !== null) scroller.current.scrollTop = 0;
   }, []);
 
+  // An answer at the end grows. Where the browser anchors the scroll position itself, that needs no layout here.
+  const end = hasScrollAnchoring() ? lastKey : messages.at(-1);
   useLayoutEffect(() => {
     const element = scroller.current;
     if (element === null) return;
@@ -57,7 +59,7 @@ export function useScrollAnchor(
     else if (!hasScrollAnchoring()) element.scrollTop -= element.scrollHeight - height.current;
     height.current = element.scrollHeight;
     // The effect depends on the last message only, because messages added above need no correction.
-  }, [lastKey, atEnd]);
+  }, [end, atEnd]);
 
   const unseen =
     leftAt === undefined ? 0 : messagesAfter(messages, leftAt).filter((message) => !isMine(message, me)).length;

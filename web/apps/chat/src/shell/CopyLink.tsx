@@ -1,32 +1,14 @@
 /** A button that copies the URL of the chat and briefly confirms it. */
-import { useEffect, useState } from 'react';
-
 import { useStrings } from '../i18n/language.ts';
 import { chatPath } from '../routing/route.ts';
 import { Icon } from '../ui/Icon.tsx';
-
-const SHOWN_MS = 2_000;
+import { useCopy } from '../ui/useCopy.ts';
 
 export function CopyLink({ chatId }: { readonly chatId: string }) {
   const { chats: words } = useStrings();
-  const [copied, setCopied] = useState(false);
-
-  useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(false), SHOWN_MS);
-    return () => clearTimeout(timer);
-  }, [copied]);
-
-  function copy(): void {
-    navigator.clipboard.writeText(new URL(chatPath(chatId), window.location.origin).href).then(
-      () => setCopied(true),
-      // The browser denied access to the clipboard. The address bar also shows the URL.
-      () => setCopied(false),
-    );
-  }
-
-  // The clipboard API exists only in secure contexts (HTTPS or localhost).
-  if (!window.isSecureContext) return null;
+  const [copied, copy] = useCopy(new URL(chatPath(chatId), window.location.origin).href);
+  // Without a clipboard, the address bar also shows the URL.
+  if (copy === null) return null;
   return (
     <button type="button" className="icon-button" aria-label={words.copyLink} title={words.copyLink} onClick={copy}>
       <Icon name={copied ? 'check' : 'link'} />

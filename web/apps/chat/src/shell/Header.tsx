@@ -3,6 +3,7 @@ import type { Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
 import type { DisplayState } from '../connection/connection.ts';
+import { AiSettings } from '../conversation/AiSettings.tsx';
 import { PresenceMenu } from '../conversation/PresenceMenu.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
@@ -40,6 +41,7 @@ export function Header({ title, connection, chatId, me, sidebarId, sidebarOpen, 
       </h1>
       {chatId !== null && <PresenceMenu key={chatId} chatId={chatId} me={me} />}
       <ConnectionIndicator state={connection} />
+      {chatId !== null && <AiSettings key={`ai ${chatId}`} chatId={chatId} />}
       {chatId !== null && <CopyLink key={`link ${chatId}`} chatId={chatId} />}
     </header>
   );

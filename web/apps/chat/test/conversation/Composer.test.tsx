@@ -11,7 +11,9 @@ const type = (value: string) => fireEvent.change(field(), { target: { value } })
 
 function show(chatId = 'lobby', userId = 'ann') {
   const onSend = vi.fn<(content: string) => void>();
-  const view = render(<Composer userId={userId} chatId={chatId} onSend={onSend} onTyping={() => undefined} />);
+  const view = render(
+    <Composer userId={userId} chatId={chatId} onSend={onSend} onTyping={() => undefined} onStop={null} />,
+  );
   return { onSend, ...view };
 }
 

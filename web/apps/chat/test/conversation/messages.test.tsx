@@ -2,22 +2,30 @@ import { act, cleanup, fireEvent, render, screen, within } from '@testing-librar
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { NetworkError } from '@roomcast/react';
+import { ChatActionsContext } from '../../src/conversation/actions.ts';
 import { Announcer } from '../../src/conversation/Announcer.tsx';
 import { MessageGroup } from '../../src/conversation/MessageGroup.tsx';
 import { groupByDay } from '../../src/conversation/timeline.ts';
 import { languageSetting } from '../../src/i18n/language.ts';
 import { entry } from './entry.ts';
 
-const actions = { onRetry: vi.fn(), onDiscard: vi.fn() };
+const actions = {
+  retry: vi.fn(),
+  discard: vi.fn(),
+  stop: vi.fn(),
+  regenerate: vi.fn(),
+  edit: vi.fn(() => Promise.resolve(true)),
+  versions: vi.fn(() => Promise.resolve([] as ReturnType<typeof entry>[])),
+};
 
 function show(messages: Parameters<typeof groupByDay>[0], online = true) {
   const groups = groupByDay(messages, 'me').flatMap((day) => day.groups);
   return render(
-    <>
+    <ChatActionsContext.Provider value={actions}>
       {groups.map((group) => (
-        <MessageGroup key={group.key} group={group} online={online} {...actions} />
+        <MessageGroup key={group.key} group={group} online={online} />
       ))}
-    </>,
+    </ChatActionsContext.Provider>,
   );
 }
 
@@ -52,8 +60,8 @@ test('a failed message shows its error and can be retried or deleted', () => {
   expect(within(alert).getByText('Not sent. The server cannot be reached.')).toBeTruthy();
   fireEvent.click(screen.getByTestId('retry'));
   fireEvent.click(screen.getByTestId('discard'));
-  expect(actions.onRetry).toHaveBeenCalledWith('k');
-  expect(actions.onDiscard).toHaveBeenCalledWith('k');
+  expect(actions.retry).toHaveBeenCalledWith('k');
+  expect(actions.discard).toHaveBeenCalledWith('k');
 });
 
 test('a message that is being sent shows whether it waits for the connection', () => {

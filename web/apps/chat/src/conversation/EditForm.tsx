@@ -1,0 +1,58 @@
+/** Edits an own message: the new version gets a new answer. */
+import { type KeyboardEvent, type SubmitEvent, useState } from 'react';
+
+import { rules } from '../generated/rules.ts';
+import { useStrings } from '../i18n/language.ts';
+import { excessLength, toContent } from '../text/input.ts';
+
+interface Props {
+  readonly content: string;
+  /** @returns Whether the text was saved. */
+  readonly onSave: (content: string) => Promise<boolean>;
+  readonly onClose: () => void;
+}
+
+export function EditForm({ content: before, onSave, onClose }: Props) {
+  const { conversation: words, answer } = useStrings();
+  const [text, setText] = useState(before);
+  const [saving, setSaving] = useState(false);
+  const content = toContent(text);
+  const savable = content !== '' && content !== before && excessLength(content, rules.content) === 0 && !saving;
+
+  function save(event: SubmitEvent): void {
+    event.preventDefault();
+    if (!savable) return;
+    setSaving(true);
+    void onSave(content).then((saved) => {
+      setSaving(false);
+      if (saved) onClose();
+    });
+  }
+
+  function onKeyDown(event: KeyboardEvent): void {
+    if (event.key === 'Escape') onClose();
+  }
+
+  return (
+    <form className="edit" onSubmit={save} onKeyDown={onKeyDown}>
+      <textarea
+        className="field__input edit__field"
+        data-testid="edit-field"
+        aria-label={words.composer}
+        // The user has just asked for this field.
+        autoFocus
+        rows={Math.min(8, text.split('\n').length + 1)}
+        value={text}
+        onChange={(event) => setText(event.target.value)}
+      />
+      <div className="edit__actions">
+        <button type="button" className="button button--quiet" onClick={onClose}>
+          {answer.cancel}
+        </button>
+        <button type="submit" className="button button--primary" data-testid="edit-save" disabled={!savable}>
+          {answer.save}
+        </button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,22 @@
+/** What messages let the user do; provided by the conversation. */
+import type { ChatEntry } from '@roomcast/react';
+import { createContext, useContext } from 'react';
+
+export interface ChatActions {
+  readonly retry: (key: string) => void;
+  readonly discard: (key: string) => void;
+  /** Failures of these are shown above the composer. */
+  readonly stop: (turnId: string) => void;
+  readonly regenerate: (turnId: string) => void;
+  /** @returns Whether the new version is stored. */
+  readonly edit: (messageId: string, content: string) => Promise<boolean>;
+  readonly versions: (messageId: string) => Promise<readonly ChatEntry[]>;
+}
+
+export const ChatActionsContext = createContext<ChatActions | null>(null);
+
+export function useChatActions(): ChatActions {
+  const actions = useContext(ChatActionsContext);
+  if (actions === null) throw new Error('messages need a ChatActionsContext');
+  return actions;
+}
