@@ -80,7 +80,7 @@ async def test_the_demo_answers_and_a_reload_keeps_everything(browser: Browser, 
     with Roomcast.up(tmp_path / "data") as server:
         async with open_tab(browser, f"{server.api_url}/c/support", "Ada") as ada:
             await ada.say("Hello, is anybody there?")
-            await ada.shows(2)
+            await ada.is_answered()
             question, answer = await ada.messages()
             assert (question.author, question.role) == ("Ada", "USER")
             assert answer.role == "AI"

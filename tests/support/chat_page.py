@@ -97,12 +97,25 @@ class Tab:
         )
         await expect(self.by("message")).to_have_count(count, timeout=LIMIT_MS)
 
+    async def is_answered(self, count: int = 1, status: str = "complete") -> None:
+        """Wait until this many answers have ended with a status."""
+        ended = self.page.locator(f'[data-testid=message][data-role=AI][data-turn-status="{status}"]')
+        await expect(ended).to_have_count(count, timeout=2 * LIMIT_MS)
+
+    async def is_answering(self, words: int = 0) -> None:
+        """Wait until an answer grows and has at least this many words."""
+        await self.page.wait_for_function(
+            """(words) => [...document.querySelectorAll('[data-role=AI][data-turn-status=streaming]')].some((item) =>
+                (item.querySelector('[data-testid=message-text]')?.textContent ?? '').split(/\\s+/).length > words)""",
+            arg=words,
+        )
+
     async def messages(self) -> list[Shown]:
         """The messages from top to bottom."""
         found: list[Mapping[str, Any]] = await self.by("message").evaluate_all(
             """(items) => items.map((item) => ({
                 ...item.dataset,
-                text: item.querySelector('[data-testid=message-text]').textContent,
+                text: item.querySelector('[data-testid=message-text]')?.textContent ?? '',
             }))"""
         )
         return [
