@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from roomcast.backoff import Backoff, should_log
 from roomcast.chat.answer import Answer, fold
-from roomcast.chat.chunks import ChunkRejected, decode_chunks
+from roomcast.chat.chunks import ChunkRejected, decode_chunks, ending_chunk
 from roomcast.chat.context import build_prompt
 from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Checkpoint, Ending, StoredMessage, Turn
@@ -65,7 +65,6 @@ _FAILED_ONLY: Final = frozenset(
 )
 #: The largest integer of a column.
 _MAX_TOKENS: Final = 2**31 - 1
-_FINISH_REASONS: Final = {TurnReason.TOO_LONG: "length", TurnReason.FILTERED: "content-filter"}
 
 
 class Interruption(Enum):
@@ -83,17 +82,6 @@ class Verdict:
 
     status: TurnStatus
     reason: TurnReason | None = None
-
-    def chunk(self) -> Chunk:
-        """The last chunk of the stream."""
-        match self.status:
-            case TurnStatus.COMPLETE:
-                return {"type": "finish", "finishReason": "stop"}
-            case TurnStatus.STOPPED:
-                return {"type": "abort"}
-        if self.status is TurnStatus.INCOMPLETE and self.reason in _FINISH_REASONS:
-            return {"type": "finish", "finishReason": _FINISH_REASONS[self.reason]}
-        return {"type": "error", "errorText": str(self.reason)}
 
 
 _STOPPED: Final = Verdict(TurnStatus.STOPPED, TurnReason.BY_USER)
@@ -453,7 +441,7 @@ class TurnRun:
     async def _end(self, verdict: Verdict) -> None:
         started = self._publisher.started
         if started:
-            self._publisher.add(self._answer.end(verdict.chunk()))
+            self._publisher.add(self._answer.end(ending_chunk(verdict.status, verdict.reason)))
         failed = verdict.status is TurnStatus.FAILED
         ending = Ending(
             verdict.status,
