@@ -6,7 +6,7 @@
 import MarkdownIt, { type Token } from 'markdown-it';
 
 // A single line break is shown as one. Web addresses become links in `PlainText`.
-const parser = new MarkdownIt('default', { html: false, linkify: false, breaks: true, maxNesting: 20 });
+const parser = new MarkdownIt('default', { html: false, linkify: false, breaks: true, maxNesting: 100 });
 /** A later line can still change this number of blocks at the end: a list continues after an empty line. */
 const OPEN_BLOCKS = 2;
 
