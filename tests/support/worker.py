@@ -28,14 +28,14 @@ FINAL = {TurnStatus.COMPLETE, TurnStatus.STOPPED, TurnStatus.INCOMPLETE, TurnSta
 
 
 class LateClock:
-    """The time some seconds from now."""
+    """The time ``ahead`` of now."""
 
     def __init__(self, ahead_s: float) -> None:
-        self._ahead = timedelta(seconds=ahead_s)
+        self.ahead = timedelta(seconds=ahead_s)
 
     def now(self) -> datetime:
         """See the port."""
-        return SystemClock().now() + self._ahead
+        return SystemClock().now() + self.ahead
 
 
 @asynccontextmanager
@@ -46,6 +46,7 @@ async def running_worker(
     *,
     streams: TurnStreams | None = None,
     later_s: float = 0.0,
+    clock: LateClock | None = None,
     dies: bool = False,
 ) -> AsyncIterator[Worker]:
     """A running worker, woken by each send, as in the product.
@@ -56,6 +57,7 @@ async def running_worker(
         options: Limits and times.
         streams: The streams of the answers.
         later_s: How much its clock is ahead: beyond a lease, it takes over the turns of the workers before it.
+        clock: Its clock, in place of ``later_s``.
         dies: Whether the worker is killed at the end of the block; else it stops as with SIGTERM.
     """
     turns = Turns(backend.store.turns, backend.relay, backend.log, wake_worker=lambda: worker.wake())  # noqa: PLW0108 - bound below
@@ -66,7 +68,7 @@ async def running_worker(
         log=backend.log,
         responders={responder.name: responder},
     )
-    worker = Worker(services, LateClock(later_s), options)
+    worker = Worker(services, clock or LateClock(later_s), options)
     backend.writer._publishing.wake_worker = worker.wake
     task = asyncio.create_task(worker.run())
     try:

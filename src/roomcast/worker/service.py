@@ -48,6 +48,8 @@ class Worker:
         # By the id of the turn.
         self._runs: dict[str, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        # Wall-clock time of the last renewal.
+        self._renewed_at = clock.now()
         # Loop time until which turns may finish; None: no shutdown.
         self._drains_until: float | None = None
 
@@ -107,9 +109,9 @@ class Worker:
 
     async def _claim_or_wait_s(self) -> tuple[Turn | None, float]:
         """Claim a turn, or return None and the seconds until the next query of the queue."""
-        now_s = asyncio.get_running_loop().time()
-        if any(run.lease_until <= now_s for run in self._runs.values()):
-            # After a suspension this worker must not take its own turns for those of a dead one.
+        late_s = abs((self._clock.now() - self._renewed_at).total_seconds())
+        if self._runs and late_s > self._options.lease_s / 2:
+            # After a suspension or a step of the clock this worker must not take its own turns for those of a dead one.
             await self._renew(dict(self._runs))
         try:
             now = self._clock.now()
@@ -175,13 +177,14 @@ class Worker:
             await asyncio.sleep(self._options.count_s)
 
     async def _renew(self, runs: dict[str, TurnRun]) -> None:
-        renewed_at = asyncio.get_running_loop().time()
-        lease_until = self._clock.now() + timedelta(seconds=self._options.lease_s)
+        renewed_at, now = asyncio.get_running_loop().time(), self._clock.now()
+        lease_until = now + timedelta(seconds=self._options.lease_s)
         try:
             renewal = await self._store.renew([run.turn.claim for run in runs.values()], lease_until)
         except StoreUnavailable as error:
             logger.warning("cannot renew the leases of %d AI turns: %s", len(runs), error)
             return
+        self._renewed_at = now
         for turn_id, run in runs.items():
             if turn_id in renewal.lost:
                 run.interrupt(Interruption.LOST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from roomcast.contract.rest import SendMessage
 from support.backend import Backend, open_backend
 from support.scripted import ScriptedResponder, ScriptedStreams
 from support.waiting import until
-from support.worker import FAST, ask, ended, outcome, running_worker
+from support.worker import FAST, LateClock, ask, ended, outcome, running_worker
 
 UNTIL_CUT = 30.0
 
@@ -180,6 +180,25 @@ async def test_a_worker_that_was_suspended_keeps_the_turns_that_no_other_has_tak
         worker.wake()
         go_on.set()
         message = await ended(backend, turn_id)
+    assert message.content == "one two"
+    assert message.turn is not None
+    assert message.turn.generation == 1
+
+
+@pytest.mark.parametrize("step_s", [3_600.0, -3_600.0])
+async def test_a_step_of_the_clock_does_not_end_the_turns_of_a_worker(backend: Backend, step_s: float) -> None:
+    go_on, clock = asyncio.Event(), LateClock(0)
+    responder = ScriptedResponder("one ", go_on, "two")
+    async with running_worker(backend, responder, replace(FAST, heartbeat_s=60.0), clock=clock):
+        turn_id = await ask(backend)
+        await responder.called.wait()
+        clock.ahead = timedelta(seconds=step_s)
+        # The worker looks for turns before its heartbeat.
+        other = await ask(backend, chat_id="other")
+        await until(lambda: len(responder.prompts) == 2)
+        go_on.set()
+        message = await ended(backend, turn_id)
+        await ended(backend, other, "other")
     assert message.content == "one two"
     assert message.turn is not None
     assert message.turn.generation == 1
