@@ -7,4 +7,5 @@ May import: transports, core, options, errors, backoff.
 | ``process`` | binds, starts, drains and stops |
 | ``descriptors`` | how many file descriptors clients may take |
 | ``http_protocol`` | HTTP with limits and deadlines for head, body and unread output |
+| ``application_websocket`` | websockets of the application behind Engine.IO, with a deadline for unread output |
 """

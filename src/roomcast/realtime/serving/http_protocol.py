@@ -17,13 +17,13 @@ from urllib.parse import unquote
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from roomcast.realtime.core.reading import TURN_S, ReadTurns, clock
 from roomcast.realtime.core.request import RETRY_AFTER_S
 from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
+from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -255,7 +255,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.others.busy(self)
         path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
         if self.engine_paths is not None and path not in self.engine_paths:
-            self.ws_protocol_class = WebSocketsSansIOProtocol
+            self.ws_protocol_class = application_websocket(self.wheel, self.options.unread_deadline_s)
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
 
