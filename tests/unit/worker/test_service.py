@@ -171,12 +171,12 @@ async def test_a_worker_that_was_suspended_keeps_the_turns_that_no_other_has_tak
     go_on = asyncio.Event()
     responder = ScriptedResponder("one ", go_on, "two")
     # As after a suspension, the heartbeat comes after the end of the lease.
-    async with running_worker(backend, responder, replace(FAST, lease_s=0.05, heartbeat_s=60.0)) as worker:
+    async with running_worker(backend, responder, replace(FAST, lease_s=0.3, heartbeat_s=60.0)) as worker:
         turn_id = await ask(backend)
         await responder.called.wait()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)
         worker.wake()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)
         worker.wake()
         go_on.set()
         message = await ended(backend, turn_id)
