@@ -670,3 +670,13 @@ async def test_on_sqlite_active_turns_can_be_claimed_at_once_after_a_restart(tmp
         again = await claim_one(store)
     assert again.claim == TurnClaim(first.claim.turn_id, 2, "c")
     assert again.started
+
+
+async def test_settings_that_change_while_the_chat_is_created_are_kept(store: Store) -> None:
+    never = ChatAi(answers="never")
+    await asyncio.gather(
+        store.chats.create_chat(NewChat("c", None, None, START)), store.chats.change_ai(ChangeAi("c", never))
+    )
+    chat = await store.chats.chat("c")
+    assert chat is not None
+    assert chat.ai == never

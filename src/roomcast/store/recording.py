@@ -55,18 +55,16 @@ class Recorder:
         self._inserts[chats].sort(key=itemgetter("id"))
         for row in self._inserts[chats]:
             chat = self.chats[row["id"]]
-            row.update(last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
+            row.update(ai=encode_ai(chat.ai), last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
             self.updated_chats.pop(chat.id, None)
         return {table: rows for table, rows in self._inserts.items() if rows}
 
     def add_chat(self, new: NewChat) -> StoredChat:
         """Add a chat without events."""
-        ai = new.ai or ChatAi()
-        chat = StoredChat(new.id, new.title, ai, new.created_at, self._in_order(new.created_at), 0)
+        last_activity_at = self._in_order(new.created_at)
+        chat = StoredChat(new.id, new.title, new.ai or ChatAi(), new.created_at, last_activity_at, 0)
         self.chats[chat.id] = chat
-        self._inserts[chats].append(
-            {"id": chat.id, "title": chat.title, "ai": encode_ai(ai), "created_at": to_ms(chat.created_at)}
-        )
+        self._inserts[chats].append({"id": chat.id, "title": chat.title, "created_at": to_ms(chat.created_at)})
         return chat
 
     def next_seq(self, chat_id: str) -> int:
