@@ -12,7 +12,7 @@ export function isUnanswered({ status, reason, generation }: contract.Turn): boo
 /** Why a turn ended early; an empty string if it is complete or has not ended. */
 export function describeTurn({ status, reason }: contract.Turn, words: Dictionary['answer']): string {
   const because = reason === null ? '' : words.reasons[reason];
-  if (status === 'stopped') return reason === 'replaced' ? because : words.stopped;
+  if (status === 'stopped') return because;
   if (status === 'incomplete') return `${words.incomplete} ${because}`.trim();
   return status === 'failed' ? `${words.failed} ${because}`.trim() : '';
 }

@@ -113,11 +113,10 @@ export const en = {
     laterVersion: 'Later version',
     started: (author: string) => `${author} is answering`,
     ended: 'The answer is complete.',
-    stopped: 'Stopped by a member of the chat.',
     incomplete: 'The answer is incomplete.',
     failed: 'There is no answer.',
     reasons: {
-      'by-user': '',
+      'by-user': 'Stopped by a member of the chat.',
       replaced: 'Not answered: a newer message took its place.',
       'worker-lost': 'The server that wrote it failed.',
       shutdown: 'The server was shut down.',

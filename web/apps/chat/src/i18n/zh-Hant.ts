@@ -112,11 +112,10 @@ export const zhHant: Dictionary = {
     laterVersion: '較新的版本',
     started: (author) => `${author}正在回答`,
     ended: '回答已完成。',
-    stopped: '已由聊天成員停止。',
     incomplete: '回答不完整。',
     failed: '沒有回答。',
     reasons: {
-      'by-user': '',
+      'by-user': '已由聊天成員停止。',
       replaced: '未回答：已由較新的訊息取代。',
       'worker-lost': '產生回答的伺服器發生故障。',
       shutdown: '伺服器已關閉。',
