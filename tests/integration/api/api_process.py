@@ -14,11 +14,13 @@ import uvicorn
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
+from roomcast.chat.following import TurnFollower
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
 
@@ -34,6 +36,7 @@ async def main(url: str) -> None:
                 ChatReader(store.chats),
                 Admissions(store.chats, relay),
                 Turns(store.turns, relay, log),
+                TurnFollower(log, MemoryTurnStreams(log), store.chats, store.turns),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
