@@ -61,13 +61,14 @@ async def test_a_message_above_the_limit_closes_the_websocket_of_an_application(
         assert websocket.close_code == 1009
 
 
-async def test_a_client_that_sends_pings_and_reads_nothing_is_cut(serving: Any) -> None:
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_client_that_sends_pings_and_reads_nothing_is_cut(serving: Any, plain: bool) -> None:
     head = (
         b"GET /echo HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
         b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
     )
     pings = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 8_000
-    async with serving(Server(), application, unread_deadline_s=0.3) as running:
+    async with serving(Server(), application, plain=plain, unread_deadline_s=0.3) as running:
         reader, writer = await running.raw(head)
         await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         with pytest.raises(ConnectionError):

@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 FIRST_FRAME_S: Final = 15.0
 #: Clients connect again when they need it.
 IDLE_S: Final = 300.0
-#: Time limit for a client to read what was written; asyncio's buffer is full meanwhile.
-UNREAD_S: Final = 30.0
 #: Requests of one socket that are streamed at once.
 MAX_REQUESTS: Final = 32
 #: Sockets that have not sent a valid token yet. Each may hold an unfinished frame; beyond it the first one is closed.
@@ -224,8 +222,6 @@ class _Socket:
             return
         try:
             await self._stream(frame, request)
-        except TimeoutError:
-            await self._close(_POLICY_VIOLATION, "the client does not read")
         except Exception as error:  # noqa: BLE001 - the client gets the error of its request
             await self._send("error", request_id, errorText=error_text(error))
         finally:
@@ -260,8 +256,7 @@ class _Socket:
         if self._is_open:
             frame: Mapping[str, Any] = {"type": kind, "requestId": request_id, **fields}
             with suppress(WebSocketDisconnect):
-                async with asyncio.timeout(UNREAD_S):
-                    await self._websocket.send_text(encode(frame))
+                await self._websocket.send_text(encode(frame))
 
     async def _close(self, code: int, reason: str) -> None:
         if self._is_open:

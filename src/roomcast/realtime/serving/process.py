@@ -34,6 +34,7 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFailed
 from roomcast.realtime.options import ServeOptions
+from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections, limit_engines
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
 from roomcast.realtime.transports.application import Application, InternalApplication
@@ -139,7 +140,11 @@ class _RunningSite:
         self._config = Config(
             app,
             http=bounded_http_protocol(options, wheel, connections, engine_paths),
-            ws="websockets-sansio" if engine is None else websocket_protocol(engine, proxies),
+            ws=(
+                application_websocket(wheel, options.unread_deadline_s)
+                if engine is None
+                else websocket_protocol(engine, proxies)
+            ),
             log_config=None,
             ws_max_size=options.websocket_limit_bytes,
             ws_per_message_deflate=False,
