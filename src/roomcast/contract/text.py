@@ -104,10 +104,9 @@ NewContent = Annotated[
     Field(json_schema_extra={"pattern": rf"^[\u0001-\u001f\u007f-\u009f\u2028\u2029{_BLANK}]*{_VISIBLE}[^\u0000]*$"}),
 ]
 
+TURN_ID: Final = r"^[A-Za-z0-9_-]+$"
 #: Id of a turn, and of the message that is its answer.
-TurnId = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[A-Za-z0-9_-]+$")
-]
+TurnId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
 
 #: Name of a responder; also ``module:function``.
 ResponderName = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,15 @@ async def test_an_invalid_request_is_a_problem_before_the_stream(
     response = await server.http.post("/api/ai/chat", json=question("c", "q1", "Hi?", **changes))
     assert (response.status_code, problem(response)["code"]) == (status, code)
     assert await stored(server) == []
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b"])
+async def test_an_answer_with_a_name_that_no_database_takes_is_not_found(server: DialectServer, name: str) -> None:
+    await server.http.post("/api/chats", json={"id": "c"})
+    body = json.dumps(question("c", name, "Hi?", trigger="regenerate-message"))
+    headers = {"Content-Type": "application/json"}
+    response = await server.http.post("/api/ai/chat", content=body, headers=headers)
+    assert (response.status_code, problem(response)["code"]) == (404, "turn-not-found")
 
 
 async def test_only_members_read_and_ask_and_others_cannot_tell_that_the_chat_exists(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def read_known(messages: Sequence[dict[str, Any]], turn_id: str, epoch: str) -> 
             texts[message_id] = content
         elif type(seq) is int and 0 <= seq <= MAX_SEQ:
             texts[message_id] = seq
-        for call in message.get("toolCalls") or ():
+        tool_calls = message.get("toolCalls")
+        for call in tool_calls if isinstance(tool_calls, list) else ():
             match call:
                 case {"id": str(call_id), "function": {"arguments": str(arguments)}} if arguments:
                     calls.add(call_id)

@@ -9,6 +9,7 @@ Layer: api.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final, TypeVar
 
@@ -18,11 +19,12 @@ from pydantic import ValidationError
 from roomcast.api.callers import authenticate
 from roomcast.api.dialects.sending import with_pauses
 from roomcast.api.services import ApiServices
-from roomcast.chat.errors import MessageNotFound
+from roomcast.chat.errors import MessageNotFound, TurnNotFound
 from roomcast.chat.model import Committed, StoredMessage, StoredTurn
 from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import EditMessage, SendMessage
+from roomcast.contract.text import TURN_ID
 
 #: How many of the newest messages are searched for the one that a client names.
 _SEARCHED: Final = 100
@@ -123,6 +125,8 @@ class Conversation:
         if turn is not None and turn.status in _ACTIVE:
             return turn.id
         turn_id = message_id if turn is None else turn.id
+        if not re.fullmatch(TURN_ID, turn_id):
+            raise TurnNotFound(self.chat_id, turn_id)
         return (await self._services.turns.regenerate(self._caller, self.chat_id, turn_id)).id
 
     async def active(self) -> StoredTurn | None:

@@ -145,6 +145,7 @@ def test_malformed_tool_calls_of_a_client_are_ignored() -> None:
     calls = [None, "x", {"id": ["x"], "function": {"arguments": "1"}}, {"id": "a", "function": {"arguments": ""}}]
     messages = [
         {"id": TURN, "role": "assistant", "toolCalls": [*calls, {"id": "b", "function": {"arguments": "{}"}}]},
+        {"id": TURN, "role": "assistant", "toolCalls": 1},
         {"id": f"{TURN}-b", "role": "tool", "toolCallId": "b", "content": "1"},
         {"id": f"{TURN}-c", "role": "tool", "toolCallId": ["c"], "content": "1"},
     ]
