@@ -157,7 +157,7 @@ def _retry_after_s(value: str | None) -> float | None:
     """RFC 9110, "Retry-After": seconds or a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if re.fullmatch(r"[0-9]+", value.strip()):
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

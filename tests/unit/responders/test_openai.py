@@ -108,6 +108,7 @@ async def test_a_stream_without_any_answer_fails_and_may_be_retried() -> None:
     ("answer", "retryable", "retry_after_s", "reason"),
     [
         (Answer([b"slow down"], 429, {"Retry-After": "7"}), True, 7.0, TurnReason.RATE_LIMITED),
+        (Answer([b"slow down"], 429, {"Retry-After": "²"}), True, None, TurnReason.RATE_LIMITED),
         (Answer([b"overloaded"], 503), True, None, TurnReason.PROVIDER_UNREACHABLE),
         (Answer([b'{"error": {"message": "no such model"}}'], 404), False, None, TurnReason.PROVIDER_REFUSED),
     ],
