@@ -8,6 +8,8 @@ the lag of each token that it reads. Three servers:
     openai     Chat Completions over HTTP from the provider in the load generator
     peer       python-socketio on uvicorn, with one emit per token, as Chainlit sends them
 
+With `--redis` the product appends the answers to a Redis on the other core, and its gateway subscribes there.
+
     python benchmarks/answers.py --answers 100 --rate 50 --seconds 10 openai
 """
 
@@ -30,6 +32,7 @@ from pathlib import Path
 
 from latency import percentile
 from load import RECEIVE_BYTES, Client
+from redis_fanout import start_redis
 from servers import SERVER_CPU, free_port, spawn, wait_for
 
 HERE = Path(__file__).parent
@@ -182,10 +185,10 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(server: str, answers: int, rate: float, seconds: float) -> None:
+def measure(server: str, answers: int, rate: float, seconds: float, *, redis: bool) -> None:
     """Run one server, and print its figures."""
     tokens = int(rate * seconds)
-    environment = {"BENCH_RATE": str(rate), "BENCH_TOKENS": str(tokens)}
+    environment = {"BENCH_RATE": str(rate), "BENCH_TOKENS": str(tokens), "ROOMCAST_WORKER_TURNS": str(answers)}
     chats = [f"bench-{number}" for number in range(answers)]
     with ExitStack() as stack:
         if server == "peer":
@@ -204,6 +207,8 @@ def measure(server: str, answers: int, rate: float, seconds: float) -> None:
                 environment |= {"OPENAI_MODEL": "bench"}
             else:
                 environment["ROOMCAST_RESPONDER"] = "answers_responder:answer"
+            if redis:
+                environment |= {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(start_redis(stack)[0])}
             api_port, port, pid = start_product(stack, environment)
             clients = [Client(port) for _ in chats]
             for chat, client in zip(chats, clients, strict=True):
@@ -237,12 +242,13 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=100, help="concurrent answers (default 100)")
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second of each answer (default 50)")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of an answer (default 10)")
+    parser.add_argument("--redis", action="store_true", help="stream through a Redis instead of memory")
     options = parser.parse_args()
     if unknown := set(options.only) - set(SERVERS):
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     print(f"{platform.platform()}, {os.cpu_count()} cores; the server on one, provider and viewers on the other")
     for server in options.only or SERVERS:
-        measure(server, options.answers, options.rate, options.seconds)
+        measure(server, options.answers, options.rate, options.seconds, redis=options.redis)
     return 0
 
 
