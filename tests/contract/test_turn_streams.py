@@ -292,3 +292,99 @@ async def test_without_redis_a_write_fails_as_unavailable(tmp_path: Path) -> Non
     with pytest.raises(LogUnavailable):
         await streams.read(CHAT, TURN)
     await commands.close()
+
+
+def of_turns(count: int, first: int = 0) -> list[TurnFrame]:
+    """The same frame of many turns."""
+    return [frame(first, first, turn_id=f"turn-{number}") for number in range(count)]
+
+
+async def append_all(engine: Engine, frames: list[TurnFrame]) -> list[BaseException | None]:
+    return await asyncio.gather(*(engine.streams.append(CHAT, one) for one in frames), return_exceptions=True)
+
+
+async def lasts(engine: Engine, frames: list[TurnFrame]) -> list[list[int]]:
+    return [[one.last for one in await engine.streams.read(CHAT, each.turn_id)] for each in frames]
+
+
+def reads(server: RedisServer) -> int:
+    """How often the server has read from its sockets."""
+    return int(server.command("INFO", "stats").partition(b"total_reads_processed:")[2].split()[0])
+
+
+@in_redis
+async def test_frames_of_many_turns_share_few_writes_and_fail_alone(engine: Engine) -> None:
+    assert engine.redis is not None
+    await append_all(engine, of_turns(100))
+    before = reads(engine.redis)
+    frames = of_turns(100, first=1)
+    frames[50] = replace(frames[50], first=7, last=7)
+    results = await append_all(engine, frames)
+    assert reads(engine.redis) - before < 20
+    assert [type(result) for result in results if result is not None] == [StreamGap]
+    assert isinstance(results[50], StreamGap)
+    assert await lasts(engine, frames) == [[0] if number == 50 else [0, 1] for number in range(100)]
+
+
+@in_redis
+async def test_a_batch_loads_the_script_that_the_server_lacks(engine: Engine) -> None:
+    assert engine.redis is not None
+    engine.redis.command("SCRIPT", "FLUSH")
+    frames = of_turns(70)
+    assert await append_all(engine, frames) == [None] * 70
+    assert await lasts(engine, frames) == [[0]] * 70
+
+
+@in_redis
+async def test_a_cancelled_append_does_not_cancel_its_batch(engine: Engine) -> None:
+    frames = of_turns(10)
+    tasks = [asyncio.create_task(engine.streams.append(CHAT, one)) for one in frames]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    tasks[4].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(result, asyncio.CancelledError) for result in results] == [n == 4 for n in range(10)]
+    assert (await lasts(engine, frames))[5:] == [[0]] * 5
+
+
+@in_redis
+async def test_frames_of_a_batch_whose_connection_is_lost_are_stored_once(engine: Engine) -> None:
+    server = engine.redis
+    assert server is not None
+
+    async def write(turn: TurnFrame) -> None:
+        for number in range(30):
+            following = replace(turn, first=number, last=number)
+            while True:
+                try:
+                    await engine.streams.append(CHAT, following)
+                    break
+                except LogUnavailable:
+                    await asyncio.sleep(0.01)
+
+    frames = of_turns(20)
+    writing = asyncio.gather(*(write(one) for one in frames))
+    killed = 0
+    while not writing.done():
+        await asyncio.to_thread(server.command, "CLIENT", "KILL", "TYPE", "normal")
+        killed += 1
+    await writing
+    assert killed > 1
+    assert await lasts(engine, frames) == [list(range(30))] * 20
+
+
+@in_redis
+async def test_a_batch_at_a_replica_fails_as_unavailable_and_works_at_the_next_master(engine: Engine) -> None:
+    assert engine.redis is not None
+    frames = of_turns(10)
+    await append_all(engine, frames)
+    engine.redis.command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        results = await append_all(engine, of_turns(10, first=1))
+        assert [type(result) for result in results] == [LogUnavailable] * 10
+        # The text of an error contains no answer.
+        assert not any("type" in str(result) for result in results)
+    finally:
+        engine.redis.command("REPLICAOF", "NO", "ONE")
+    assert await append_all(engine, of_turns(10, first=1)) == [None] * 10
+    assert await lasts(engine, frames) == [[0, 1]] * 10

@@ -3,6 +3,7 @@
 | module | what |
 |---|---|
 | ``commands`` | scripts and PUBLISH through redis-py, with time limits; which servers are masters |
+| ``batches`` | calls of a script that share writes |
 | ``connection`` | one pub/sub connection, for the parts that subscribe |
 | ``options`` | addresses, credentials, TLS, time limits |
 | ``liveness`` | timeouts that tolerate a stalled event loop |
@@ -12,7 +13,8 @@
 May import: backoff; redis-py and hiredis.
 """
 
-from roomcast.redis_client.commands import Commands
+from roomcast.redis_client.batches import ScriptBatches
+from roomcast.redis_client.commands import Commands, ScriptCall
 from roomcast.redis_client.connection import (
     CHANNELS_PER_COMMAND,
     RedisConnection,
@@ -39,6 +41,8 @@ __all__ = [
     "RedisTls",
     "RedisUnavailable",
     "Script",
+    "ScriptBatches",
+    "ScriptCall",
     "SentCommand",
     "Topology",
     "channel_batches",

@@ -35,6 +35,8 @@ from roomcast.redis_client.topology import Topology
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+#: The keys and the arguments of a script.
+ScriptCall = tuple[Sequence[str], Sequence[str | bytes | float]]
 
 # RESP2: RESP3 adds maintenance notifications and no speed.
 _PROTOCOL: Final = 2
@@ -106,6 +108,11 @@ class Commands:
             self._pool = self._open_pool()
             self._client = cast("_Client", Redis(connection_pool=self._pool))
 
+    @property
+    def clustered(self) -> bool:
+        """Whether each command may go to another server."""
+        return self._pool is None
+
     async def close(self) -> None:
         """Close every connection."""
         for task in self._abandoned:
@@ -131,6 +138,42 @@ class Commands:
                 raise
         # The server does not have the script after a restart, a failover or SCRIPT FLUSH: EVAL loads it.
         return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
+
+    async def run_many(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any | RedisUnavailable]:
+        """Run a script several times with one write to the server. Not for a cluster.
+
+        A call may run twice: after a lost connection all are sent again.
+
+        Returns:
+            For each call its answer, or the error that `run` raises.
+        """
+        answers: list[Any] = [None] * len(calls)
+        failed: Sequence[int] = range(len(calls))
+        if len(calls) > 1:
+            try:
+                answers = await self._within_limit(self._pipeline(script, calls))
+            except RedisUnavailable as error:
+                return [error] * len(calls)
+            failed = [number for number, answer in enumerate(answers) if isinstance(answer, RedisError)]
+        # `run` loads a missing script and finds the current master. The errors of the pipeline are not used: their
+        # texts contain the arguments.
+        again = await asyncio.gather(*(self._run_or_fail(script, calls[number]) for number in failed))
+        for number, answer in zip(failed, again, strict=True):
+            answers[number] = answer
+        return answers
+
+    async def _run_or_fail(self, script: Script, call: ScriptCall) -> Any | RedisUnavailable:
+        try:
+            return await self.run(script, *call)
+        except RedisUnavailable as error:
+            return error
+
+    async def _pipeline(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any]:
+        async with self._slots, cast("Redis", self._client).pipeline(transaction=False) as pipeline:
+            for keys, args in calls:
+                pipeline.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            return answers
 
     async def publish(self, channel: str, message: bytes, /) -> int:
         """Publish on a classic channel, which a cluster forwards to all of its nodes.

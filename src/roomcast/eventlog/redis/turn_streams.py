@@ -9,7 +9,7 @@ Layer: eventlog. Source: docs/decisions/0010.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from roomcast.chat.ports import (
@@ -26,7 +26,7 @@ from roomcast.eventlog.redis.codec import encode_signal
 from roomcast.eventlog.redis.keys import chat_keys, stream_key
 from roomcast.eventlog.redis.options import RedisLogOptions
 from roomcast.eventlog.stream_options import StreamOptions
-from roomcast.redis_client import Commands, Outcome, RedisUnavailable, Script
+from roomcast.redis_client import Commands, Outcome, RedisUnavailable, ScriptBatches, ScriptCall
 
 # The first element of the answers of ``lua/stream.lua``; otherwise the frame is stored.
 _GAP: Final = 0
@@ -51,6 +51,8 @@ class RedisTurnStreams:
         self, commands: Commands, options: StreamOptions | None = None, log_options: RedisLogOptions | None = None
     ) -> None:
         self._commands = commands
+        # Many turns append at the same time, each of them one frame.
+        self._appends = ScriptBatches(commands, scripts.APPEND_FRAME)
         self._options = options or StreamOptions()
         self._prefix = (log_options or RedisLogOptions()).prefix
         self.writes = Outcome("append to an answer", "its chunks follow later")
@@ -58,15 +60,18 @@ class RedisTurnStreams:
 
     async def append(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
-        await self._write(scripts.APPEND_FRAME, chat_id, frame, frame)
+        answer = self._appends.run(*self._call(chat_id, frame, frame))
+        await self._write(answer)
 
     async def seed(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
-        await self._write(scripts.SEED_STREAM, chat_id, frame, frame.announcement())
+        answer = self._commands.run(scripts.SEED_STREAM, *self._call(chat_id, frame, frame.announcement()))
+        await self._write(answer)
 
     async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
         """See the port."""
-        answer = await self._run(self.reads, scripts.READ_STREAM, [stream_key(self._prefix, chat_id, turn_id)], [])
+        keys = [stream_key(self._prefix, chat_id, turn_id)]
+        answer = await _answer(self.reads, self._commands.run(scripts.READ_STREAM, keys, []))
         self.reads.succeed()
         # Before each frame is the size of the stream (``lua/stream.lua``).
         frames = [decode_frame(element.partition(b" ")[2]) for element in answer]
@@ -75,25 +80,23 @@ class RedisTurnStreams:
 
     async def expire(self, chat_id: str, turn_id: str) -> None:
         """See the port."""
-        key = stream_key(self._prefix, chat_id, turn_id)
-        await self._run(self.writes, scripts.EXPIRE_STREAM, [key], [self._ttl_ms(ended=True)])
+        keys = [stream_key(self._prefix, chat_id, turn_id)]
+        await _answer(self.writes, self._commands.run(scripts.EXPIRE_STREAM, keys, [self._ttl_ms(ended=True)]))
 
-    async def _write(self, script: Script, chat_id: str, stored: TurnFrame, published: TurnFrame) -> None:
+    def _call(self, chat_id: str, stored: TurnFrame, published: TurnFrame) -> ScriptCall:
         keys = [stream_key(self._prefix, chat_id, stored.turn_id), chat_keys(self._prefix, chat_id).channel]
-        answer = await self._run(
-            self.writes,
-            script,
-            keys,
-            [
-                self._ttl_ms(ended=False),
-                stored.generation,
-                stored.first,
-                stored.last,
-                encode_frame(stored),
-                encode_signal(encode_frame(published)),
-                self._options.max_bytes,
-            ],
-        )
+        return keys, [
+            self._ttl_ms(ended=False),
+            stored.generation,
+            stored.first,
+            stored.last,
+            encode_frame(stored),
+            encode_signal(encode_frame(published)),
+            self._options.max_bytes,
+        ]
+
+    async def _write(self, running: Awaitable[Any]) -> None:
+        answer = await _answer(self.writes, running)
         if answer[0] == _REFUSED:
             refusal = RedisUnavailable.of_reply(answer[1].decode(errors="replace"))
             self.writes.fail(refusal)
@@ -104,17 +107,21 @@ class RedisTurnStreams:
         if answer[0] == _TAKEN:
             raise StreamTaken
 
-    async def _run(
-        self, outcome: Outcome, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]
-    ) -> Any:
-        try:
-            return await self._commands.run(script, keys, args)
-        except RedisUnavailable as error:
-            outcome.fail(error)
-            raise LogUnavailable(str(error)) from error
-
     def _ttl_ms(self, *, ended: bool) -> int:
         return max(1, round(1_000 * (self._options.ended_ttl_s if ended else self._options.idle_ttl_s)))
+
+
+async def _answer(outcome: Outcome, running: Awaitable[Any]) -> Any:
+    """The answer of a script.
+
+    Raises:
+        LogUnavailable: the script failed.
+    """
+    try:
+        return await running
+    except RedisUnavailable as error:
+        outcome.fail(error)
+        raise LogUnavailable(str(error)) from error
 
 
 def _is_contiguous(frames: Sequence[TurnFrame]) -> bool:
