@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 #: Worker processes are killed this many seconds after their own time limits for stopping.
 _KILL_AFTER_S: Final = 5.0
+#: How long tasks and threads may take to end after the services have stopped.
+_CLOSE_LIMIT_S: Final = 3.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -47,8 +51,24 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(main)
+            _exit_soon()
     except (StoreError, ServeError) as error:
         raise AppError(str(error)) from error
+
+
+def _exit_soon() -> None:
+    """End the process `_CLOSE_LIMIT_S` from now, if it has not ended by itself.
+
+    Python waits for every task and every thread, and a team's responder may ignore its cancellation or block a thread.
+    """
+
+    def exit_now() -> None:
+        logger.warning("a task or a thread, for example of a responder, does not end: the process ends without it")
+        os._exit(0)
+
+    timer = threading.Timer(_CLOSE_LIMIT_S, exit_now)
+    timer.daemon = True
+    timer.start()
 
 
 async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:

@@ -1,14 +1,19 @@
-"""A background task that fails ends the process with one line that names the task."""
+"""Background tasks that fail end the process with one line; responders that do not end do not keep it."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx
 import pytest
 
 from support.ports import free_port
-from support.processes import clean_environment
+from support.processes import STOP_LIMIT_S, Roomcast, clean_environment
+from support.waiting import until
 
 BREAK = """
 import asyncio
@@ -47,3 +52,41 @@ def test_a_background_task_that_fails_ends_the_process(tmp_path, task, module, o
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"roomcast: the {task} failed")
     assert "out of luck" in last
+
+
+STUBBORN = """
+import asyncio, time
+
+async def ignores(prompt):
+    yield "one"
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except BaseException:
+            pass
+
+async def blocks(prompt):
+    yield "one"
+    await asyncio.to_thread(time.sleep, 60)
+"""
+
+
+@pytest.mark.parametrize("function", ["ignores", "blocks"])
+async def test_a_responder_that_does_not_end_does_not_keep_the_process(tmp_path: Path, function: str) -> None:
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    environment = {"PYTHONPATH": os.fspath(tmp_path), "ROOMCAST_DRAIN_S": "0.5"}
+    with Roomcast.up(tmp_path / "data", "--responder", f"stubborn:{function}", env=environment) as server:
+        async with httpx.AsyncClient(base_url=server.api_url) as http:
+            body = {"chatId": "c1", "role": "USER", "content": "hello"}
+            turn = (await http.post("/api/chat/messages", json=body)).raise_for_status().json()["turn"]
+
+            async def has_begun() -> bool:
+                found = (await http.get("/api/chats/c1/messages")).json()["messages"]
+                return any(message["id"] == turn["id"] and message["content"] == "one" for message in found)
+
+            await until(has_begun)
+        code, took_s = await asyncio.to_thread(server.stop)
+        output = server.output
+    assert code == 0
+    assert took_s < STOP_LIMIT_S
+    assert "the process ends without it" in output
