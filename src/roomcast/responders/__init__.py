@@ -11,6 +11,7 @@ May import: chat, contract.
 | ``ui_stream`` | an endpoint that answers with the AI SDK's UI message stream |
 | ``options`` | addresses, keys and time limits of providers |
 | ``http_stream``, ``sse`` | requests to providers, and the server-sent events of their responses |
+| ``threads`` | threads for functions that are not ``async`` |
 | ``tools`` | functions that an answer calls |
 """
 

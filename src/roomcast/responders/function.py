@@ -5,7 +5,6 @@ Layer: responders.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from roomcast.chat.ports import AnswerItem, Prompt, Responder, ResponderFailure
+from roomcast.responders.threads import in_thread
 
 
 class NotAResponder(Exception):
@@ -51,13 +51,13 @@ class FunctionResponder:
         if inspect.isgeneratorfunction(self._function):
             steps = self._function(prompt)
             # Python closes the generator with its last reference, after a step that is still running in its thread.
-            while (step := await asyncio.to_thread(next, steps, None)) is not None:
+            while (step := await in_thread(next, steps, None)) is not None:
                 yield step
             return
         if inspect.iscoroutinefunction(self._function):
             answer = await self._function(prompt)
         else:
-            answer = await asyncio.to_thread(self._function, prompt)
+            answer = await in_thread(self._function, prompt)
         if not isinstance(answer, str):
             raise ResponderFailure(f"{self._name} returned {type(answer).__name__}: return the text, a str")
         yield answer

@@ -100,9 +100,19 @@ def reported_error(error: object) -> ResponderFailure:
 
 
 def describe_error(error: object) -> str:
-    """A provider's error object, shortened, for the log."""
-    text = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False, default=str)
-    return text[:_ERROR_CHARS]
+    """A provider's error for the log, shortened, without the fields in which some servers repeat the request."""
+    if isinstance(error, str):
+        text = error
+        try:
+            error = json.loads(text)
+        except ValueError:
+            return f"a text of {len(text)} characters"
+    if isinstance(error, dict):
+        nested = error.get("error", error)
+        found = nested if isinstance(nested, dict) else {"message": nested}
+        said = [f"{key}: {found[key]}" for key in ("code", "type", "message") if isinstance(found.get(key), (str, int))]
+        return ", ".join(said)[:_ERROR_CHARS] or "an error object without a message"
+    return f"a value of the type {type(error).__name__}"
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from roomcast.chat.chunks import clean_text
 from roomcast.chat.ids import new_id
 from roomcast.chat.ports import Chunk
+from roomcast.responders.threads import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Tool:
             values = {field: getattr(checked, field) for field in fields}
             if inspect.iscoroutinefunction(function):
                 return await function(**values)
-            return await asyncio.to_thread(function, **values)
+            return await in_thread(function, **values)
 
         return cls(name, inspect.getdoc(function) or name, schema, call)
 

@@ -39,7 +39,7 @@ class UiStreamResponder:
             async for event in events:
                 match event.get("type"):
                     case "error":
-                        text = describe_error(event.get("errorText"))
+                        text = describe_error({"message": event.get("errorText")})
                         raise ResponderFailure(f"the endpoint reported: {text}", kind="error-event")
                     case "abort":
                         yield CutOff(TurnReason.CUT_BY_PROVIDER)

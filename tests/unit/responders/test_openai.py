@@ -299,3 +299,22 @@ async def test_a_model_that_only_calls_tools_is_cut_off() -> None:
         items = await collect(provider, tools=[weather])
     assert items[-1] == CutOff(TurnReason.TOO_LONG)
     assert len(provider.requests) == 16
+
+
+@pytest.mark.parametrize(
+    ("body", "logged"),
+    [
+        (
+            b'{"error": {"message": "no such model", "type": "x", "code": null, "input": "secret"}}',
+            "message: no such model",
+        ),
+        (b'{"detail": [{"loc": ["body"], "msg": "bad", "input": "secret"}]}', "an error object without a message"),
+        (b"<html>secret</html>", "a text of 19 characters"),
+        (b'["secret"]', "a value of the type list"),
+    ],
+)
+async def test_the_failure_repeats_no_part_of_the_request(body: bytes, logged: str) -> None:
+    async with running_provider(Answer([body], 422)) as provider:
+        with pytest.raises(ResponderFailure, match=logged) as failure:
+            await collect(provider)
+    assert "secret" not in str(failure.value)
