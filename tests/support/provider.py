@@ -67,7 +67,7 @@ class Provider:
         script = asyncio.create_task(_play(answer.steps, writer))
         ended = asyncio.create_task(reader.read())
         await asyncio.wait({script, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not script.done() or script.exception() is not None:
+        if not script.done() or not script.result():
             request.closed.set()
             script.cancel()
         ended.cancel()
@@ -75,16 +75,21 @@ class Provider:
         writer.close()
 
 
-async def _play(steps: Iterable[Step], writer: asyncio.StreamWriter) -> None:
+async def _play(steps: Iterable[Step], writer: asyncio.StreamWriter) -> bool:
+    """Whether the client has received the whole script."""
     for step in steps:
         match step:
             case bytes():
                 writer.write(step)
-                await writer.drain()
+                try:
+                    await writer.drain()
+                except ConnectionError:
+                    return False
             case asyncio.Event():
                 await step.wait()
             case _:
                 await asyncio.sleep(step)
+    return True
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request:
