@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from typing import Final
 
 from roomcast.backoff import Backoff, should_log
 from roomcast.chat.errors import StoreUnavailable
@@ -22,6 +23,9 @@ from roomcast.worker.options import WorkerOptions
 from roomcast.worker.turn_run import Interruption, TurnRun, TurnServices
 
 logger = logging.getLogger(__name__)
+
+#: A database may be away for so long without that turns change their worker.
+_LONGEST_OUTAGE: Final = timedelta(hours=1)
 
 
 class Worker:
@@ -45,6 +49,8 @@ class Worker:
         self._backoff = Backoff(self._options.retry_s, self._options.sweep_s)
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(self._options.concurrency)
+        # Loop time from which turns are taken over: after an outage of the database, other workers renew their leases.
+        self._takes_over_from = 0.0
         # By the id of the turn.
         self._runs: dict[str, TurnRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,11 +120,15 @@ class Worker:
             # After a suspension or a step of the clock this worker must not take its own turns for those of a dead one.
             await self._renew(dict(self._runs))
         try:
-            now = self._clock.now()
-            turn = await self._store.claim_turn(now, now + timedelta(seconds=self._options.lease_s))
-            wait_s = await self._until_next_lease_end_s() if turn is None else 0.0
+            now, lease = self._clock.now(), timedelta(seconds=self._options.lease_s)
+            grace_s = self._takes_over_from - asyncio.get_running_loop().time()
+            # No lease ended before that time; a turn that waits has none.
+            ended_before = now if grace_s <= 0 else now - _LONGEST_OUTAGE
+            turn = await self._store.claim_turn(ended_before, now + lease)
+            wait_s = max(await self._until_next_lease_end_s(), grace_s) if turn is None else 0.0
         except StoreUnavailable as error:
             wait_s = self._backoff.next_s()
+            self._takes_over_from = asyncio.get_running_loop().time() + self._options.lease_s / 2
             if should_log(self._backoff.failures):
                 logger.warning("cannot claim AI turns, retrying in %.1f s: %s", wait_s, error)
             return None, wait_s

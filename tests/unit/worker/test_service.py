@@ -67,6 +67,31 @@ async def test_a_worker_answers_at_most_as_many_turns_as_configured(backend: Bac
             assert outcome(await ended(backend, turn_id, chat_id)) == ("complete", None)
 
 
+async def test_after_an_outage_of_the_database_no_turn_of_a_live_worker_is_taken_over(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+    options = replace(FAST, lease_s=1.0, sweep_s=0.01)
+    first = ScriptedResponder("one ", go_on, "two")
+    async with running_worker(backend, first, replace(options, heartbeat_s=0.25)):
+        turn_id = await ask(backend)
+        await first.called.wait()
+        async with running_worker(backend, ScriptedResponder("three"), options):
+            with monkeypatch.context() as outage:
+
+                async def away(*_args: object) -> None:
+                    raise StoreUnavailable("away")
+
+                outage.setattr(backend.store.turns, "claim_turn", away)
+                outage.setattr(backend.store.turns, "renew", away)
+                await asyncio.sleep(1.2)  # the lease ends
+            # The second worker queries the queue long before the first one renews its lease.
+            await asyncio.sleep(0.3)
+            go_on.set()
+            message = await ended(backend, turn_id)
+    assert (message.content, outcome(message)) == ("one two", ("complete", None))
+
+
 async def test_metrics_show_what_is_active_waiting_and_ended(backend: Backend) -> None:
     go_on = asyncio.Event()
     responder = ScriptedResponder("one ", go_on, "two", Usage(3, 4))
