@@ -77,7 +77,7 @@ async def test_every_message_has_the_outcome_of_its_policy(
             assert states == {"complete": SENDERS * MESSAGES}
         elif policy == "latest":
             assert statuses == {201: SENDERS * MESSAGES}
-            assert set(states) == {"complete", "stopped superseded"}
+            assert set(states) == {"complete", "stopped replaced"}
             # The last message is answered.
             (last,) = cluster.query("SELECT id FROM messages WHERE role = 'USER' ORDER BY seq DESC LIMIT 1")
             assert turns[last[0]].strip() == "complete"
