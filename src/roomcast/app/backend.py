@@ -95,6 +95,8 @@ class Core:
 async def running_core(process: Process, shared: SharedServices, *, worker: bool) -> AsyncIterator[Core]:
     """Start store and relay and, if ``worker``, a worker. On exit every accepted write is committed."""
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
+    # First: a responder that cannot be loaded ends the process, and nothing is running yet.
+    responders = build_responders(settings)
     async with open_store(database_options(process.config.database)) as store:
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
@@ -107,7 +109,6 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
         shared.on_reconnect(relay.restore)
         activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
         metrics.add(lambda: activity_families(activity.counters))
-        responders = build_responders(settings)
 
         # The use cases and the worker depend on each other: a message wakes the worker, which ends turns.
         def wake() -> None:

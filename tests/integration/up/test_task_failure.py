@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from support.ports import free_port
-from support.processes import STOP_LIMIT_S, Roomcast, clean_environment
+from support.processes import STOP_LIMIT_S, Roomcast, clean_environment, run_roomcast
 from support.waiting import until
 
 BREAK = """
@@ -90,3 +90,11 @@ async def test_a_responder_that_does_not_end_does_not_keep_the_process(tmp_path:
     assert code == 0
     assert took_s < STOP_LIMIT_S
     assert "the process ends without it" in output
+
+
+def test_a_responder_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    ports = ["--api-port", str(free_port()), "--gateway-port", str(free_port())]
+    done = run_roomcast("up", "--data", str(tmp_path), *ports, "--responder", "no_such_module:answer")
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("roomcast: the responder 'no_such_module:answer'")
