@@ -1,7 +1,7 @@
 """Your own Python code behind a chat: a typed function as a tool, and an answer that grows.
 
 Run ``roomcast up --responder assistant:answer`` in this directory, open the printed address, and ask something. Call a
-model in place of the loop: `answer` may await anything, and is closed when somebody stops the answer.
+model in place of the loop: `answer` may await anything, and is closed when a member stops the answer.
 """
 
 from __future__ import annotations

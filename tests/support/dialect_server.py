@@ -59,7 +59,7 @@ class ScriptedFollower(TurnFollower):
             read = 0
             while True:
                 async with self._changed:
-                    await self._changed.wait_for(lambda: self._ended or len(self._chunks) > read)  # noqa: B023
+                    await self._changed.wait_for(lambda: self._ended or len(self._chunks) > read)  # noqa: B023 - awaited here
                     new = self._chunks[read:]
                 read += len(new)
                 for chunk in new:

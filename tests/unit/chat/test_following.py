@@ -75,10 +75,10 @@ class LossyLog(MemoryEventLog):
         super().__init__()
         self.random = random
         self.available = True
-        self.deaf = False
+        self.loses_signals = False
 
     def times(self) -> int:
-        if self.deaf:
+        if self.loses_signals:
             return 0
         return 1 if self.random is None else self.random.choice((0, 1, 1, 1, 2))
 
@@ -110,7 +110,7 @@ class World(AnswerWriter):
         self.clock = 0.0
         super().__init__(MemoryTurnStreams(self.log, clock=lambda: self.clock), CHAT, TURN)
         self.rows = Rows()
-        self.follower = TurnFollower(self.log, self.streams, self.rows, self.rows)  # type: ignore[arg-type]
+        self.follower = TurnFollower(self.log, self.streams, self.rows, self.rows)  # type: ignore[arg-type]  # only what it reads
         self.checkpointed = Checkpoint(-1, ())
         self.seq = 0
 
@@ -271,9 +271,9 @@ async def test_a_missing_frame_is_read_from_the_stream_when_the_next_one_arrives
     task = await following(world)
     await world.write("one ")
     await asyncio.sleep(1)
-    world.log.deaf = True
+    world.log.loses_signals = True
     await world.write("two ")
-    world.log.deaf = False
+    world.log.loses_signals = False
     await world.write("three ")
     await settle()
     assert world.rows.reads == 2
@@ -285,9 +285,9 @@ async def test_a_missing_frame_is_read_from_the_stream_when_the_next_one_arrives
 @in_virtual_time
 async def test_frames_that_the_stream_lacks_too_are_not_asked_for_at_every_frame(world: World) -> None:
     task = await following(world)
-    world.log.deaf = True
+    world.log.loses_signals = True
     await world.write("lost ")
-    world.log.deaf = False
+    world.log.loses_signals = False
     before = world.rows.reads
     for _ in range(100):
         world.lose_stream()
@@ -303,7 +303,7 @@ async def test_frames_that_the_stream_lacks_too_are_not_asked_for_at_every_frame
 async def test_a_lost_end_is_found_in_the_database(world: World) -> None:
     task = await following(world)
     await world.write("all")
-    world.log.deaf = True
+    world.log.loses_signals = True
     await world.end()
     async with asyncio.timeout(10):
         chunks = await task

@@ -277,7 +277,7 @@ def test_an_answer_that_cannot_be_read_is_unavailable() -> None:
             await world.writer.append()
             return found
 
-        world.streams.read = append_and_read  # type: ignore[method-assign]
+        world.streams.read = append_and_read  # type: ignore[method-assign]  # a read that is overtaken
         assert await refusal(world.resume(socket)) is ErrorCode.UNAVAILABLE
         assert world.streams.reads == 3
 
@@ -295,7 +295,7 @@ def test_a_socket_may_resume_eight_times_a_second() -> None:
             await gate.wait()
             return await real(chat_id, turn_id)
 
-        world.streams.read = slow  # type: ignore[method-assign]
+        world.streams.read = slow  # type: ignore[method-assign]  # a read that takes long
         waiting = [asyncio.create_task(world.resume(socket, f"t{n}")) for n in range(8)]
         await asyncio.sleep(0)
         assert await refusal(world.resume(socket)) is ErrorCode.UNAVAILABLE
