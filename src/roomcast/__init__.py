@@ -24,4 +24,4 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``backoff`` | pauses between retries, with jitter |
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
