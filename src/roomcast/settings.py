@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, get_args
@@ -42,7 +43,70 @@ MAX_WORKER_TURNS: Final = 10_000
 #: Longer than the termination grace period of any platform.
 MAX_WAIT_S: Final = 3_600.0
 
+#: The settings that may be secrets. ``NAME_FILE`` names a file with the value of ``NAME``, as Docker and Kubernetes
+#: mount secrets.
+SECRETS: Final = (
+    "ROOMCAST_SECRET",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "REDIS_PASSWORD",
+    "REDIS_SENTINEL_PASSWORD",
+    "OPENAI_API_KEY",
+    "ROOMCAST_AGUI_TOKEN",
+    "ROOMCAST_HTTP_TOKEN",
+)
+#: Every variable that this module reads.
+VARIABLES: Final = (
+    *SECRETS,
+    *(f"{name}_FILE" for name in SECRETS),
+    "PORT",
+    "API_PORT",
+    "ALLOWED_ORIGINS",
+    "ALLOWED_HOSTS",
+    "TRUSTED_PROXIES",
+    "API_URL",
+    "GATEWAY_URL",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_SENTINEL_USERNAME",
+    "OPENAI_MODEL",
+    "OPENAI_BASE_URL",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "ROOMCAST_HOST",
+    "ROOMCAST_INSECURE",
+    "ROOMCAST_ONE_PORT",
+    "ROOMCAST_GATEWAY_PROCESSES",
+    "ROOMCAST_DATA",
+    "ROOMCAST_INTERNAL_HOST",
+    "ROOMCAST_INTERNAL_PORT",
+    "ROOMCAST_UNREADY_S",
+    "ROOMCAST_DRAIN_S",
+    "ROOMCAST_INGRESS",
+    "ROOMCAST_RESPONDER",
+    "ROOMCAST_OPENAI_API",
+    "ROOMCAST_AGUI_URL",
+    "ROOMCAST_HTTP_URL",
+    "ROOMCAST_SYSTEM_PROMPT",
+    "ROOMCAST_TOKEN_BUDGET",
+    "ROOMCAST_WORKER",
+    "ROOMCAST_WORKER_TURNS",
+    "ROOMCAST_ADD_LIMIT_SAME_USER",
+    "ROOMCAST_ADD_LIMIT_ALL_USERS",
+)
+#: More than any key or URL has.
+_MAX_FILE_BYTES: Final = 65_536
+MAX_GATEWAY_PROCESSES: Final = 64
+
 _OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "OPENAI_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
+#: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
+_SHARED_PREFIXES: Final = ("REDIS_", "OPENAI_", "DATABASE_", "ALLOWED_", "TRUSTED_", "GATEWAY_")
+#: Similarity of two names, from 0 to 1: one or two letters differ.
+_RESEMBLES: Final = 0.88
+#: What Kubernetes sets in every pod for a service, for example one named ``roomcast-api``.
+_SERVICE_LINK: Final = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
 
 #: The responders that `roomcast` has; others are ``module:name``.
 RESPONDERS: Final = ("demo", "openai", "agui", "http")
@@ -63,6 +127,10 @@ class Settings:
     """The values read from the environment. None means that the variable is not set.
 
     Attributes:
+        host: ``ROOMCAST_HOST``: address that API and gateway listen on.
+        insecure: ``ROOMCAST_INSECURE``: whether other machines may connect while authentication is off.
+        one_port: ``ROOMCAST_ONE_PORT``: whether `roomcast up` serves the gateway on the port of the API.
+        gateway_processes: ``ROOMCAST_GATEWAY_PROCESSES``: number of processes of `roomcast gateway` on its port.
         gateway_port: ``PORT``.
         api_port: ``API_PORT``.
         allowed_origins: ``ALLOWED_ORIGINS``, as browsers send them; if empty, every cross-origin request is rejected.
@@ -100,6 +168,10 @@ class Settings:
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
     """
 
+    host: str | None = None
+    insecure: bool = False
+    one_port: bool = False
+    gateway_processes: int = 1
     gateway_port: int | None = None
     api_port: int | None = None
     allowed_origins: tuple[str, ...] | None = None
@@ -141,8 +213,13 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
     for name, value in environ.items():
         if name.startswith(_OWN_PREFIXES):
             check_text(name, value)
+    environ = _with_files(environ)
     responders = _responders(environ, responder)
     return Settings(
+        host=_host(environ, "ROOMCAST_HOST"),
+        insecure=_choice(environ, "ROOMCAST_INSECURE", ("on", "off"), "off") == "on",
+        one_port=_choice(environ, "ROOMCAST_ONE_PORT", ("on", "off"), "off") == "on",
+        gateway_processes=_number(environ, "ROOMCAST_GATEWAY_PROCESSES", 1, MAX_GATEWAY_PROCESSES),
         gateway_port=_port(environ, "PORT"),
         api_port=_port(environ, "API_PORT"),
         allowed_origins=_origins(environ, "ALLOWED_ORIGINS"),
@@ -166,13 +243,69 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         system_prompt=environ.get("ROOMCAST_SYSTEM_PROMPT", "").strip() or None,
         token_budget=_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
         worker=_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
-        worker_turns=_worker_turns(environ),
+        worker_turns=_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
         logs=LogOptions(
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
             format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
         ),
     )
+
+
+def misspelt(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """One line for each variable that has no effect and probably should, with the nearest name that has one.
+
+    These are warnings, not errors: after a rollback the previous version may meet a variable of the next one.
+    """
+    lines = []
+    for name in sorted(environ.keys() - set(VARIABLES)):
+        own = name.startswith("ROOMCAST_")
+        # A link to a service that is named like a program (``ROOMCAST_GATEWAY_PORT``) is a URL, and no setting.
+        if _SERVICE_LINK.search(name) or environ[name].startswith(("tcp://", "udp://")):
+            continue
+        if not own and not name.startswith(_SHARED_PREFIXES):
+            continue
+        nearest = get_close_matches(name, VARIABLES, 1, _RESEMBLES if not own else 0.6)
+        if nearest:
+            lines.append(f"{name} is no setting of Roomcast and has no effect: did you mean {nearest[0]}?")
+        elif own:
+            lines.append(f"{name} is no setting of this version of Roomcast and has no effect: remove it")
+    return tuple(lines)
+
+
+def _with_files(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment, with the content of the files that ``NAME_FILE`` names as the value of ``NAME``."""
+    contents = {}
+    for name in SECRETS:
+        path = environ.get(f"{name}_FILE")
+        if path is None:
+            continue
+        if environ.get(name, "").strip():
+            raise SettingsError(f"{name}_FILE", f"and {name} are both set: set one of them")
+        contents[name] = _content(f"{name}_FILE", path.strip())
+    return {**environ, **contents}
+
+
+def _content(name: str, path: str) -> str:
+    if not path:
+        # Not as if it were unset: an empty path must not turn authentication off.
+        raise SettingsError(name, "is empty; set the path of a file, or unset it")
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(name, f"names {path}, which cannot be read: {error.strerror}") from None
+    if len(content) > _MAX_FILE_BYTES:
+        raise SettingsError(name, f"names {path}, which has more than {_MAX_FILE_BYTES} bytes and is no secret")
+    try:
+        value = content.decode().rstrip(_LINE_END)
+    except UnicodeDecodeError:
+        raise SettingsError(name, f"names {path}, which is not valid UTF-8") from None
+    if not value.strip():
+        raise SettingsError(name, f"names {path}, which is empty")
+    if "\0" in value:
+        raise SettingsError(name, f"names {path}, which contains a zero byte")
+    return value
 
 
 def check_text(name: str, value: str) -> str:
@@ -339,11 +472,10 @@ def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) 
     return int(value or default)
 
 
-def _worker_turns(environ: Mapping[str, str]) -> int:
-    name = "ROOMCAST_WORKER_TURNS"
-    value = environ.get(name, "").strip() or str(DEFAULT_WORKER_TURNS)
-    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= MAX_WORKER_TURNS:
-        raise SettingsError(name, f"is {value!r}; expected a number from 1 to {MAX_WORKER_TURNS}")
+def _number(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
+    value = environ.get(name, "").strip() or str(default)
+    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= most:
+        raise SettingsError(name, f"is {value!r}; expected a number from 1 to {most}")
     return int(value)
 
 

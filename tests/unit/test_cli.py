@@ -4,13 +4,28 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from roomcast import __version__
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.cli import commands
+from roomcast.settings import VARIABLES
 
 SECRET = "a secret of more than thirty-two bytes"
+#: The variable of each option of the commands that run services.
+OPTIONS = {
+    "host": "ROOMCAST_HOST",
+    "api-port": "API_PORT",
+    "gateway-port": "PORT",
+    "port": "PORT",
+    "one-port": "ROOMCAST_ONE_PORT",
+    "data": "ROOMCAST_DATA",
+    "responder": "ROOMCAST_RESPONDER",
+    "insecure": "ROOMCAST_INSECURE",
+    "workers": "ROOMCAST_GATEWAY_PROCESSES",
+}
+SERVICES = ["up", "api", "gateway", "worker"]
 COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token"]
 
 
@@ -132,3 +147,29 @@ def test_the_help_imports_no_heavy_package() -> None:
     code = f"import sys, roomcast.cli.commands; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", SERVICES)
+def test_every_option_of_a_service_has_a_variable_which_its_help_names(run, command) -> None:
+    # Not options of `migrate` and `token`: they say what to do once, and a variable would repeat it.
+    service = get_command(commands.app).get_command(None, command)
+    text = run(command, "--help", COLUMNS="500").stdout
+    for parameter in service.params:
+        (option,) = (name.removeprefix("--") for name in parameter.opts if name not in ("--help", "-h"))
+        assert OPTIONS[option] in VARIABLES
+        assert f"default: {OPTIONS[option]}" in text
+
+
+@pytest.mark.parametrize("command", ["up", "api", "gateway"])
+def test_a_public_address_in_a_variable_requires_a_secret_and_is_named(run, command) -> None:
+    done = run(command, ROOMCAST_HOST="192.0.2.1")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("roomcast: ROOMCAST_HOST 192.0.2.1 accepts connections from other machines")
+    assert "ROOMCAST_INSECURE=on" in done.stderr
+
+
+def test_every_command_names_a_misspelt_variable(run, tmp_path) -> None:
+    done = run("migrate", "--data", str(tmp_path / "data"), ROOMCAST_SECRT="typed wrong")
+    assert done.exit_code == 0
+    assert "did you mean ROOMCAST_SECRET?" in done.stderr
+    assert "typed wrong" not in done.stderr

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from roomcast import settings as settings_module
 from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
-from roomcast.settings import Settings, SettingsError, read_settings
+from roomcast.settings import SECRETS, VARIABLES, Settings, SettingsError, misspelt, read_settings
 
 SECRET = "a secret of more than thirty-two bytes"
 
@@ -19,6 +21,10 @@ def test_an_empty_environment_gives_the_defaults() -> None:
 def test_every_variable_is_read() -> None:
     settings = read_settings(
         {
+            "ROOMCAST_HOST": " 0.0.0.0 ",
+            "ROOMCAST_INSECURE": "on",
+            "ROOMCAST_ONE_PORT": "ON",
+            "ROOMCAST_GATEWAY_PROCESSES": "4",
             "PORT": "4001",
             "API_PORT": " 4000 ",
             "ALLOWED_ORIGINS": "http://localhost:3000, https://Chat.Example ,",
@@ -35,6 +41,12 @@ def test_every_variable_is_read() -> None:
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
         }
+    )
+    assert (settings.host, settings.insecure, settings.one_port, settings.gateway_processes) == (
+        "0.0.0.0",
+        True,
+        True,
+        4,
     )
     assert (settings.gateway_port, settings.api_port) == (4001, 4000)
     assert settings.allowed_origins == ("http://localhost:3000", "https://chat.example")
@@ -460,3 +472,142 @@ def test_keys_and_tokens_are_not_in_the_representation_of_the_settings() -> None
 def test_what_a_responder_lacks_is_named(environ, name) -> None:
     with pytest.raises(SettingsError, match=f"^{name} "):
         read_settings(environ)
+
+
+def test_the_list_of_variables_has_every_name_that_is_read() -> None:
+    source = Path(settings_module.__file__).read_text()
+    named = {name for name in re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', source) if name != "ROOMCAST"}
+    assert named | {f"{name}_FILE" for name in SECRETS} == set(VARIABLES)
+    assert len(VARIABLES) == len(set(VARIABLES))
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_the_readme_explains_every_variable(name) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    if name.endswith("_FILE"):
+        assert "`…_FILE`" in readme
+        name = name.removesuffix("_FILE")
+    assert f"`{name}`" in readme
+
+
+@pytest.mark.parametrize("value", ["0", "65", "-1", "two", "1.5"])
+def test_an_invalid_number_of_gateway_processes_is_rejected(value) -> None:
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_GATEWAY_PROCESSES is .*from 1 to 64"):
+        read_settings({"ROOMCAST_GATEWAY_PROCESSES": value})
+
+
+@pytest.mark.parametrize("name", ["ROOMCAST_INSECURE", "ROOMCAST_ONE_PORT"])
+def test_a_flag_in_a_variable_is_on_or_off(name) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is 'yes'; expected one of: on, off"):
+        read_settings({name: "yes"})
+
+
+def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> None:
+    values = {
+        "ROOMCAST_SECRET": SECRET,
+        "DATABASE_URL": "postgresql://u:p@db/chat",
+        "REDIS_URL": "redis+sentinel://:hidden@cache/master",
+        "REDIS_SENTINEL_PASSWORD": " spaces count ",
+        "OPENAI_API_KEY": "key",
+        "ROOMCAST_AGUI_TOKEN": "agui",
+        "ROOMCAST_HTTP_TOKEN": "http",
+    }
+    plain = {
+        "OPENAI_MODEL": "m",
+        "ROOMCAST_AGUI_URL": "http://a",
+        "ROOMCAST_HTTP_URL": "http://b",
+        "ROOMCAST_RESPONDER": "openai,agui,http",
+    }
+    files = {}
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{value}\r\n")
+        files[f"{name}_FILE"] = str(tmp_path / name)
+    assert read_settings(plain | files) == read_settings(plain | values)
+    assert set(values) | {"REDIS_PASSWORD"} == set(SECRETS)
+
+
+def test_the_password_of_the_guides_redis_is_read_from_a_file(tmp_path) -> None:
+    (tmp_path / "password").write_text("hidden\n")
+    redis = read_settings({"REDIS_HOST": "cache", "REDIS_PASSWORD_FILE": str(tmp_path / "password")}).redis
+    assert redis is not None
+    assert redis.password == "hidden"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "which cannot be read: No such file or directory"),
+        (b"", "which is empty"),
+        (b" \n", "which is empty"),
+        (b"\xff" * 40, "which is not valid UTF-8"),
+        (b"a" * 40 + b"\0", "which contains a zero byte"),
+        (b"a" * 65_537, "which has more than 65536 bytes and is no secret"),
+    ],
+)
+def test_an_unusable_secret_file_is_named_with_its_variable(tmp_path, content, problem) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"ROOMCAST_SECRET_FILE": str(path)})
+    assert str(caught.value) == f"ROOMCAST_SECRET_FILE names {path}, {problem}"
+
+
+def test_a_directory_or_an_empty_path_is_no_secret_file(tmp_path) -> None:
+    with pytest.raises(SettingsError, match="which cannot be read: Is a directory"):
+        read_settings({"REDIS_URL_FILE": str(tmp_path)})
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_SECRET_FILE is empty"):
+        read_settings({"ROOMCAST_SECRET_FILE": ""})
+
+
+def test_a_secret_and_its_file_together_are_an_error(tmp_path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_SECRET_FILE and ROOMCAST_SECRET are both set"):
+        read_settings({"ROOMCAST_SECRET": SECRET, "ROOMCAST_SECRET_FILE": str(tmp_path / "secret")})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ROOMCAST_SECRT", "ROOMCAST_SECRET"),
+        ("ROOMCAST_SECRET_FIEL", "ROOMCAST_SECRET_FILE"),
+        ("ROOMCAST_WORKERS", "ROOMCAST_WORKER"),
+        ("ROOMCAST_DATA_DIR", "ROOMCAST_DATA"),
+        ("ROOMCAST_INTERNALPORT", "ROOMCAST_INTERNAL_PORT"),
+        ("REDIS_PASSWORT", "REDIS_PASSWORD"),
+        ("ALLOWED_ORIGIN", "ALLOWED_ORIGINS"),
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("DATABASE_URI", "DATABASE_URL"),
+    ],
+)
+def test_a_misspelt_variable_is_named_with_the_nearest_right_one(name, nearest) -> None:
+    (line,) = misspelt({name: "value"})
+    assert line == f"{name} is no setting of Roomcast and has no effect: did you mean {nearest}?"
+
+
+def test_an_unknown_variable_that_resembles_none_is_a_warning_so_that_a_rollback_works() -> None:
+    (line,) = misspelt({"ROOMCAST_ZZZZ_OF_THE_NEXT_VERSION": "1"})
+    assert "no setting of this version" in line
+    assert read_settings({"ROOMCAST_ZZZZ_OF_THE_NEXT_VERSION": "1"}) == Settings()
+
+
+def test_variables_of_kubernetes_and_of_other_programs_are_no_misspellings() -> None:
+    links = {
+        "ROOMCAST_API_SERVICE_HOST": "10.0.0.1",
+        "ROOMCAST_API_SERVICE_PORT": "3000",
+        "ROOMCAST_API_SERVICE_PORT_HTTP": "3000",
+        "ROOMCAST_GATEWAY_PORT": "tcp://10.0.0.1:3001",
+        "ROOMCAST_GATEWAY_PORT_3001_TCP": "tcp://10.0.0.1:3001",
+        "ROOMCAST_GATEWAY_PORT_3001_TCP_ADDR": "10.0.0.1",
+        "ROOMCAST_GATEWAY_PORT_3001_TCP_PORT": "3001",
+        "ROOMCAST_GATEWAY_PORT_3001_TCP_PROTO": "tcp",
+        "REDIS_PORT": "tcp://10.0.0.2:6379",
+        "REDIS_PORT_6379_TCP": "tcp://10.0.0.2:6379",
+        "REDIS_SERVICE_HOST": "10.0.0.2",
+        "OPENAI_ORG_ID": "org",
+        "DATABASE_POOL_SIZE": "5",
+        "PATH": "/bin",
+        "PORTS": "1",
+    }
+    assert misspelt(links) == ()
+    assert read_settings(links) == Settings()

@@ -113,7 +113,7 @@ class ProcessConfig:
 def up_config(
     settings: Settings,
     *,
-    host: str,
+    host: str | None = None,
     api_port: int | None = None,
     gateway_port: int | None = None,
     one_port: bool = False,
@@ -126,6 +126,7 @@ def up_config(
         SettingsError: the configuration is unsafe or contradictory.
     """
     listen = _listen(settings, host, insecure=insecure)
+    one_port = one_port or settings.one_port
     if one_port:
         # A platform that assigns one port passes it as PORT.
         api = check_port("--api-port", api_port or settings.api_port or settings.gateway_port or DEFAULT_API_PORT)
@@ -150,7 +151,12 @@ def up_config(
 
 
 def api_config(
-    settings: Settings, *, host: str, api_port: int | None = None, data: Path | None = None, insecure: bool = False
+    settings: Settings,
+    *,
+    host: str | None = None,
+    api_port: int | None = None,
+    data: Path | None = None,
+    insecure: bool = False,
 ) -> ProcessConfig:
     """The configuration of API and worker without a gateway.
 
@@ -170,7 +176,12 @@ def api_config(
 
 
 def gateway_config(
-    settings: Settings, *, host: str, port: int | None = None, insecure: bool = False, workers: int = 1
+    settings: Settings,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    insecure: bool = False,
+    workers: int | None = None,
 ) -> ProcessConfig:
     """The configuration of a gateway alone, in one process or several.
 
@@ -186,6 +197,7 @@ def gateway_config(
             "is set but Redis is not, and chat events reach a gateway over Redis only: set REDIS_HOST or REDIS_URL,"
             " or run `roomcast up`, which has the API and the gateway in one process",
         )
+    workers = workers or settings.gateway_processes
     _check_workers(settings, workers)
     return ProcessConfig(
         settings=settings,
@@ -234,13 +246,16 @@ def database_location(settings: Settings, data: Path | None) -> Path | str:
     return data / DATABASE_NAME
 
 
-def _listen(settings: Settings, host: str, *, insecure: bool) -> ListenHost:
-    listen = listen_host(check_host("--host", host))
-    if not listen.loopback and settings.auth is None and not insecure:
+def _listen(settings: Settings, given: str | None, *, insecure: bool) -> ListenHost:
+    name = "--host" if given is not None or settings.host is None else "ROOMCAST_HOST"
+    host = given if given is not None else settings.host or LOOPBACK_HOST
+    listen = listen_host(check_host(name, host))
+    if not listen.loopback and settings.auth is None and not (insecure or settings.insecure):
         raise SettingsError(
-            f"--host {host}",
+            f"{name} {host}",
             "accepts connections from other machines while authentication is off: set ROOMCAST_SECRET"
-            " (`openssl rand -hex 32`), or pass --insecure to let every client read and write every chat",
+            " (`openssl rand -hex 32`), or pass --insecure (ROOMCAST_INSECURE=on) to let every client read and write"
+            " every chat",
         )
     return listen
 
@@ -276,13 +291,12 @@ def _gateway_options(settings: Settings, listen: ListenHost, page_port: int | No
 def _check_workers(settings: Settings, workers: int) -> None:
     if workers == 1:
         return
+    name = "--workers or ROOMCAST_GATEWAY_PROCESSES"
     if not hasattr(os, "fork") or not hasattr(socket, "SO_REUSEPORT"):
-        raise SettingsError(
-            "--workers", f"is {workers}, but processes cannot share a port on this system: start one worker"
-        )
+        raise SettingsError(name, f"is {workers}, but processes cannot share a port on this system: start one worker")
     if settings.redis is None:
         raise SettingsError(
-            "--workers",
+            name,
             f"is {workers}, but without Redis the workers do not receive each other's messages:"
             " set REDIS_HOST or REDIS_URL, or start one worker",
         )

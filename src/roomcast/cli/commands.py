@@ -33,7 +33,12 @@ app = typer.Typer(
 )
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen on. The default accepts connections from this machine only.")
+    str | None,
+    typer.Option(
+        help="Address to listen on (default: ROOMCAST_HOST, else 127.0.0.1, which accepts connections from this machine"
+        " only).",
+        show_default=False,
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -46,7 +51,9 @@ Data = Annotated[
 Insecure = Annotated[
     bool,
     typer.Option(
-        "--insecure", help="Accept connections from other machines while authentication is off.", show_default=False
+        "--insecure",
+        help="Accept connections from other machines while authentication is off (default: ROOMCAST_INSECURE=on).",
+        show_default=False,
     ),
 ]
 ApiPort = Annotated[
@@ -86,11 +93,16 @@ def _root(
 
 @app.command()
 def up(
-    host: Host = "127.0.0.1",
+    host: Host = None,
     api_port: ApiPort = None,
     gateway_port: GatewayPort = None,
     one_port: Annotated[
-        bool, typer.Option("--one-port", help="Serve the gateway on the port of the API.", show_default=False)
+        bool,
+        typer.Option(
+            "--one-port",
+            help="Serve the gateway on the port of the API (default: ROOMCAST_ONE_PORT=on).",
+            show_default=False,
+        ),
     ] = False,
     data: Data = None,
     responder: Responder = None,
@@ -116,7 +128,7 @@ def up(
 
 @app.command()
 def api(
-    host: Host = "127.0.0.1",
+    host: Host = None,
     api_port: ApiPort = None,
     data: Data = None,
     responder: Responder = None,
@@ -146,17 +158,19 @@ def worker(responder: Responder = None) -> None:
 
 @app.command()
 def gateway(
-    host: Host = "127.0.0.1",
+    host: Host = None,
     port: GatewayPort = None,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             max=64,
-            help="Number of gateway processes on the port, for example one per core. More than one requires Redis."
-            " A request to /health is answered by one of them.",
+            help="Number of gateway processes on the port, for example one per core (default:"
+            " ROOMCAST_GATEWAY_PROCESSES, else 1). More than one requires Redis. A request to /health is answered by"
+            " one of them.",
+            show_default=False,
         ),
-    ] = 1,
+    ] = None,
     insecure: Insecure = False,
 ) -> None:
     """Start the gateway alone. It receives chat events over Redis; joins are authorised by the API, at API_URL."""
@@ -166,7 +180,7 @@ def gateway(
         from roomcast.app.config import gateway_config
 
         config = gateway_config(settings, host=host, port=port, insecure=insecure, workers=workers)
-        if workers > 1:
+        if config.workers > 1:
             run_gateway_workers(config, lambda: _report_ready(config))
         else:
             run(run_gateway(config, lambda: _report_ready(config)))
@@ -233,10 +247,12 @@ def token(
 def _configure(responder: str | None = None) -> Settings:
     """Read the settings from the environment and ``--responder``, and configure logging."""
     from roomcast.observability.logs import configure_logging
-    from roomcast.settings import read_settings
+    from roomcast.settings import misspelt, read_settings
 
     settings = read_settings(os.environ, responder)
     configure_logging(settings.logs)
+    for line in misspelt(os.environ):
+        logging.getLogger(__name__).warning("%s", line)
     return settings
 
 

@@ -221,3 +221,15 @@ def test_the_shutdown_times_come_from_the_settings() -> None:
     assert gateway_config(Settings(), host="127.0.0.1").serve.drain_limit_s == 2.5
     config = gateway_config(Settings(unready_s=5.0, drain_s=30.0), host="127.0.0.1")
     assert (config.serve.unready_s, config.serve.drain_limit_s) == (5.0, 30.0)
+
+
+def test_variables_have_the_effect_of_the_options_and_options_take_precedence() -> None:
+    settings = Settings(host="192.0.2.1", insecure=True, one_port=True, gateway_processes=3, redis=REDIS)
+    config = up_config(settings)
+    assert (config.listen.bind, config.one_port) == (("192.0.2.1",), True)
+    assert api_config(settings).listen.bind == ("192.0.2.1",)
+    assert gateway_config(settings).workers == 3
+    config = gateway_config(settings, host="192.0.2.2", workers=2)
+    assert (config.listen.bind, config.workers) == (("192.0.2.2",), 2)
+    assert gateway_config(settings, workers=1).workers == 1
+    assert up_config(Settings()).listen.loopback
