@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench test-chaos mutants lock clean
+.PHONY: help run test check format bench test-chaos mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -45,11 +45,17 @@ mutants: .make/dev ## Remove each guarantee from a copy of the code, and check t
 	@scripts/system-packages
 	@$(PY) tests/mutants/run.py $(ARGS)
 
+docs: .make/dev ## Build the documentation site into ./site.
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS) && echo 'roomcast: the site is in ./site: open site/index.html'
+
+docs-serve: .make/dev ## Serve the documentation site on loopback, port 8008, and build it again after each change.
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --strict --dev-addr 127.0.0.1:8008 $(ARGS)
+
 lock: ## Update the lock files (needs uv).
 	@scripts/lock
 
 clean: ## Remove everything that these commands created, except your data.
-	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page \
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page site \
 		tests/integration/adapters/node/node_modules benchmarks/node/node_modules \
 		tests/e2e/official/node_modules tests/e2e/official/dist
 
