@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench test-chaos mutants docs docs-serve lock clean
+.PHONY: help run test check format bench test-chaos test-deploy mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -40,6 +40,9 @@ bench: .make/dev .make/page ## Run the benchmarks, compared with their peers.
 test-chaos: .make/dev .make/page .make/node-peers ## Run the long fault and soak tests.
 	@scripts/system-packages
 	@CI=true PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m chaos --timeout 1800 -rP $(ARGS)
+
+test-deploy: .make/dev ## Check the Helm chart and the Kubernetes manifests with their own tools (needs Go).
+	@scripts/test-deploy $(ARGS)
 
 mutants: .make/dev ## Remove each guarantee from a copy of the code, and check that a test fails (ARGS="feed").
 	@scripts/system-packages
