@@ -22,6 +22,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``wire`` | Engine.IO and Socket.IO, sans-I/O |
 | ``redis_client`` | connections and commands to Redis |
 | ``backoff`` | pauses between retries, with jitter |
+| ``histogram`` | counts of durations by size |
 """
 
 __version__ = "0.2.0.dev0"

@@ -1,6 +1,6 @@
 """The API service (port 3000): REST over the use cases of `roomcast.chat`, and the chat page.
 
-May import: auth, chat, contract, realtime.core.origins, realtime.options.
+May import: auth, chat, contract, realtime.core.origins, realtime.options, histogram.
 
 | module | what |
 |---|---|
@@ -12,6 +12,7 @@ May import: auth, chat, contract, realtime.core.origins, realtime.options.
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
 | ``middleware`` | checks of the Host header, the path, the content type and the size of a body; HEAD |
+| ``durations`` | how long requests take, by route |
 | ``page`` | the files of the chat page and their headers |
 | ``services``, ``options`` | the arguments of `create_api`: use cases and options |
 """

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from roomcast import __version__
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
 from roomcast.api.dialects.sending import OpenStreams
+from roomcast.api.durations import RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
 from roomcast.api.options import ApiOptions
@@ -151,9 +152,10 @@ def create_internal_api(services: ApiServices, options: ApiOptions | None = None
 def _application(
     services: ApiServices, options: ApiOptions, *routers: APIRouter, openapi_url: str | None = "/openapi.json"
 ) -> FastAPI:
-    middleware = [Middleware(RequestLine), Middleware(BodyCheck)]
+    durations = empty_durations(route for router in routers for route in router.routes)
+    middleware = [Middleware(RequestDurations, durations=durations), Middleware(RequestLine), Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
-        middleware.insert(0, Middleware(HostCheck, hosts=options.allowed_hosts))
+        middleware.insert(1, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(
         title="Roomcast",
         version=__version__,
@@ -168,6 +170,7 @@ def _application(
     )
     app.state.services = services
     app.state.options = options
+    app.state.durations = durations
     app.state.unavailable_logged_at = float("-inf")
     install_problems(app)
     app.add_exception_handler(405, partial(_on_wrong_method, routers))

@@ -87,7 +87,8 @@ class RequestLine:
         async def send_head(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_head)
+        scope["method"] = "GET"  # `RequestDurations` has made a copy
+        await self._app(scope, receive, send_head)
 
 
 class _Body:

@@ -19,7 +19,14 @@ from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.app.errors import AppError
-from roomcast.app.metrics import activity_families, relay_families, worker_families
+from roomcast.app.metrics import (
+    Outbox,
+    activity_families,
+    http_families,
+    relay_families,
+    store_families,
+    worker_families,
+)
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
 from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenVerifier
@@ -102,6 +109,10 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
         # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
         process.readiness.watch("database", lambda: _check_store(store), worked=True)
+        metrics.add(lambda: store_families(store))
+        outbox = Outbox(store.chats)
+        tasks.start("outbox monitor", outbox.run())
+        metrics.add(outbox.families)
         relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
         await relay.start()
         tasks.start("relay", relay.supervise())
@@ -178,6 +189,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         )
         api = create_api(services, process.config.api)
         internal_api = create_internal_api(services, _internal_options(process))
+        durations = (api.state.durations, internal_api.state.durations)
+        process.metrics.add(lambda: http_families(durations))
         yield Backend(api, internal_api, admissions, core.turns, activity)
 
 

@@ -5,21 +5,46 @@ Layer: app.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from roomcast import __version__
+from roomcast.chat.errors import StoreUnavailable
+from roomcast.gateway.delivery.counters import JOINS
+from roomcast.histogram import Histogram
 from roomcast.observability.metrics import Family
+from roomcast.realtime.core.reasons import Reason
+from roomcast.wire.engineio_http import TransportName
+from roomcast.wire.engineio_refusals import HttpError
+from roomcast.wire.errors import Fault
 
 if TYPE_CHECKING:
+    from roomcast.api.durations import Key
     from roomcast.chat.relay import RelayCounters
     from roomcast.eventlog.redis import RedisEventLog
     from roomcast.gateway.service import Gateway
     from roomcast.observability.connections import ConnectionLog
+    from roomcast.observability.readiness import Readiness
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
+    from roomcast.store.chats import SqlChatStore
+    from roomcast.store.opening import Store
     from roomcast.worker.counters import WorkerCounters
+
+#: Seconds between two reads of the outbox.
+_OUTBOX_SAMPLE_S: Final = 5.0
+
+#: The usual causes of refused handshakes.
+_REFUSALS: Final = (
+    "host",
+    "origin",
+    "full",
+    *(error.name.lower() for error in HttpError if error is not HttpError.FORBIDDEN),
+)
 
 
 def build_families() -> Iterator[Family]:
@@ -31,33 +56,44 @@ def connection_families(log: ConnectionLog) -> Iterator[Family]:
     """Engine.IO connections and Socket.IO events."""
     counts = log.counts
     opened = "Opened connections, by their first transport."
-    yield Family("connections_opened", opened, "counter", _of(counts, "opened:"), "transport")
-    yield Family("connections_closed", "Closed connections.", "counter", _of(counts, "closed:"), "reason")
+    yield Family("connections_opened", opened, "counter", _of(counts, "opened:", TransportName), "transport")
+    yield Family("connections_closed", "Closed connections.", "counter", _of(counts, "closed:", Reason), "reason")
     refused = "Handshakes that were rejected."
-    yield Family("handshakes_refused", refused, "counter", _of(counts, "refused:"), "cause")
+    yield Family("handshakes_refused", refused, "counter", _of(counts, "refused:", _REFUSALS), "cause")
     malformed = "Protocol violations by clients."
-    yield Family("protocol_errors", malformed, "counter", _of(counts, "malformed:"), "fault")
+    yield Family("protocol_errors", malformed, "counter", _of(counts, "malformed:", Fault), "fault")
     yield Family("connections_upgraded", "Polling sessions that upgraded to WebSocket.", "counter", counts["upgraded"])
     yield Family("slow_consumers_cut", "Slow clients that were disconnected.", "counter", counts["slow"])
     events = "Events from clients, by whether they have a handler."
-    yield Family("client_events", events, "counter", _of(counts, "events:"), "outcome")
+    yield Family("client_events", events, "counter", _of(counts, "events:", ("handled", "unknown")), "outcome")
     yield Family("handler_failures", "Event handlers that raised an exception.", "counter", counts["handlers:failed"])
 
 
 def gateway_families(gateway: Gateway) -> Iterator[Family]:
     """Connections, feeds, presence and forwarding of a gateway."""
     server, counters = gateway.server, gateway.feeds.counters
-    transports = Counter(c.transport_name.value for c in server.engine.connections.values())
+    transports = Counter(polling=0, websocket=0)
+    transports.update(c.transport_name.value for c in server.engine.connections.values())
     yield Family("connections", "Open connections.", "gauge", transports, "transport")
     yield Family("chats_followed", "Chats with connected members on this gateway.", "gauge", len(gateway.feeds))
-    yield Family("joins", "Requests to join a chat.", "counter", counters.joins, "outcome")
+    yield Family("joins", "Requests to join a chat.", "counter", _all(JOINS, counters.joins), "outcome")
+    yield Family("join_duration_seconds", "Joins, until the ack.", "histogram", counters.join_s, "outcome")
+    yield Family("replay_duration_seconds", "Reads of the log for replays.", "histogram", counters.replay_s)
+    delay = "From the time in an event to its emit, by the clocks of two machines; without answers of AI turns."
+    yield Family("delivery_delay_seconds", delay, "histogram", counters.delivery_s)
     yield Family("events_replayed", "Events that joins replayed.", "counter", counters.replayed)
     yield Family("events_delivered", "Events emitted to rooms, once per chat.", "counter", counters.delivered)
     yield Family("answer_frames", "Frames of answers emitted to rooms.", "counter", gateway.answers.frames, "outcome")
     yield Family(
         "answer_resumes", "Answers so far that clients requested.", "counter", gateway.resumes.counters, "outcome"
     )
-    yield Family("feed_gaps", "Gaps in live feeds, bridged or left open.", "counter", counters.gaps, "outcome")
+    yield Family(
+        "feed_gaps",
+        "Gaps in live feeds, bridged or left open.",
+        "counter",
+        _all(("bridged", "open"), counters.gaps),
+        "outcome",
+    )
     yield Family("resyncs", "Resyncs sent to rooms.", "counter", counters.resyncs)
     yield Family("signals", "Signals between gateways.", "counter", gateway.signals.counters, "outcome")
     presence = "Presence shared between gateways: failures, users kept without confirmation, rejected users."
@@ -108,6 +144,62 @@ def directory_families(directory: RedisDirectory) -> Iterator[Family]:
     yield Family("gateways", "Running gateways, including this one.", "gauge", len(directory.alive()))
 
 
+def http_families(durations: Iterable[Mapping[Key, Histogram]]) -> Iterator[Family]:
+    """The requests of the API, public and internal."""
+    all_of = {key: histogram for found in durations for key, histogram in found.items()}
+    text = "Time until the response begins."
+    yield Family("http_request_duration_seconds", text, "histogram", all_of, "method,route,status")
+
+
+def redis_families(durations: Mapping[str, Histogram]) -> Iterator[Family]:
+    """Commands to Redis."""
+    text = "Commands to Redis, with the wait for a connection and all attempts."
+    yield Family("redis_duration_seconds", text, "histogram", durations, "use")
+
+
+def readiness_families(readiness: Readiness) -> Iterator[Family]:
+    """The state that ``/ready`` answers with."""
+    yield Family("ready", "Whether the process is ready.", "gauge", not readiness.reasons)
+    up = "Whether a service works for this process, and whether a listener receives."
+    yield Family("service_up", up, "gauge", readiness.services_up(), "service")
+
+
+class Outbox:
+    """The committed events that are not published.
+
+    Args:
+        store: The store, which any process may write to.
+    """
+
+    def __init__(self, store: SqlChatStore) -> None:
+        self._store = store
+        self._size = 0
+        self._oldest: datetime | None = None
+
+    async def run(self) -> None:
+        """Read the size until cancelled. While the database is away the age of the oldest event still grows."""
+        while True:
+            with suppress(StoreUnavailable):  # `service_up` says so
+                self._size, self._oldest = await self._store.backlog()
+            await asyncio.sleep(_OUTBOX_SAMPLE_S)
+
+    def families(self) -> Iterator[Family]:
+        """The size and the age of the latest sample."""
+        age_s = 0.0 if self._oldest is None else max(0.0, (datetime.now(UTC) - self._oldest).total_seconds())
+        yield Family("outbox_events", "Committed events that are not published, at most 10,000.", "gauge", self._size)
+        yield Family("outbox_oldest_seconds", "Age of the oldest of these events; 0: there is none.", "gauge", age_s)
+
+
+def store_families(store: Store) -> Iterator[Family]:
+    """The database."""
+    commits = "Writes, from their arrival to the commit on the disk."
+    yield Family("commit_duration_seconds", commits, "histogram", store.chats.commit_s)
+    text = "Transactions, with the wait for a connection and all attempts."
+    yield Family("database_duration_seconds", text, "histogram", store.durations, "operation")
+    connections = "Connections that are used and idle, and calls that are waiting for one."
+    yield Family("database_connections", connections, "gauge", store.connections, "state")
+
+
 def relay_families(counters: RelayCounters) -> Iterator[Family]:
     """The relay."""
     yield Family(
@@ -126,22 +218,38 @@ def activity_families(counters: Counter[str]) -> Iterator[Family]:
 
 def worker_families(counters: WorkerCounters) -> Iterator[Family]:
     """AI turns that this process answers."""
+    from roomcast.worker.counters import ENDS, FAILURES
+
     yield Family("ai_turns_active", "AI turns that are being answered.", "gauge", counters.active)
     waiting = "Queued AI turns, for all workers."
     yield Family("ai_turns_waiting", waiting, "gauge", counters.waiting)
     ended = "Ended AI turns, by status and reason."
-    yield Family("ai_turns_ended", ended, "counter", counters.ends, "outcome")
-    yield Family("ai_first_chunks", "Answers whose first chunk was published.", "counter", counters.first_chunks)
-    waited = "Sum of the times from the claim of a turn to its first chunk."
-    yield Family("ai_first_chunk_seconds", waited, "counter", counters.first_chunk_s)
+    yield Family("ai_turns_ended", ended, "counter", _all(ENDS, counters.ends), "outcome")
+    waited = "Times from the claim of a turn to its first published chunk."
+    yield Family("ai_first_chunk_seconds", waited, "histogram", counters.first_chunk_s)
     yield Family("ai_characters", "Characters that responders yielded.", "counter", counters.characters)
     yield Family("ai_chunks", "Published chunks, after merging.", "counter", counters.chunks)
     yield Family("ai_frames", "Published frames of chunks.", "counter", counters.frames)
     rewritten = "Streams of answers that were written again."
-    yield Family("ai_streams_rewritten", rewritten, "counter", counters.seeds, "cause")
-    yield Family("ai_responder_failures", "Failures of responders.", "counter", counters.failures, "kind")
-    yield Family("ai_tokens", "Tokens, as providers count them.", "counter", counters.tokens, "direction")
+    yield Family("ai_streams_rewritten", rewritten, "counter", _all(("lost", "compacted"), counters.seeds), "cause")
+    yield Family(
+        "ai_responder_failures", "Failures of responders.", "counter", _all(FAILURES, counters.failures), "kind"
+    )
+    yield Family(
+        "ai_tokens",
+        "Tokens, as providers count them.",
+        "counter",
+        _all(("input", "output"), counters.tokens),
+        "direction",
+    )
 
 
-def _of(counts: Mapping[str, int], prefix: str) -> dict[str, float]:
-    return {name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)}
+def _of(counts: Mapping[str, int], prefix: str, expected: Iterable[str]) -> dict[str, float]:
+    return dict.fromkeys(map(str, expected), 0.0) | {
+        name.removeprefix(prefix): count for name, count in counts.items() if name.startswith(prefix)
+    }
+
+
+def _all(expected: Iterable[str], counts: Mapping[str, float]) -> dict[str, float]:
+    """The counts, and 0 for what has not occurred: a series that begins with its first event hides that event."""
+    return dict.fromkeys(map(str, expected), 0.0) | dict(counts)

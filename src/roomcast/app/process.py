@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 from roomcast.app.config import ProcessConfig
 from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
-from roomcast.app.metrics import build_families, directory_families, log_families
+from roomcast.app.metrics import build_families, directory_families, log_families, readiness_families, redis_families
 from roomcast.app.tasks import BackgroundTasks
 from roomcast.chat.ports import EventLog, PresenceBoard, TurnStreams
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
-from roomcast.observability.http import Route
+from roomcast.observability.http import HttpResponse, Route
 from roomcast.observability.metrics import LoopLag, Metrics
 from roomcast.observability.readiness import Problem, Readiness
 from roomcast.realtime import AddressInUse, AddressUnavailable, Site, serve
@@ -69,13 +69,18 @@ class Process:
         lag = LoopLag()
         self.metrics.add(build_families)
         self.metrics.add(lag.families)
+        self.metrics.add(lambda: readiness_families(self.readiness))
         self.routes: dict[str, Route] = {"/live": self.readiness.live, "/ready": self.readiness.ready}
         self.internal: InternalSite | None = None
         if config.internal is not None:
-            routes = {**self.routes, "/metrics": self.metrics.response}
+            routes = {**self.routes, "/metrics": self._scrape}
             self.internal = InternalSite(config.internal, config.settings.redis, routes)
         self.tasks.start("event loop monitor", lag.run())
         self.tasks.start("readiness", self.readiness.run())
+
+    async def _scrape(self) -> HttpResponse:
+        await self.readiness.refresh()
+        return self.metrics.response()
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Register a callback, which is called when the shutdown begins, before anything is closed."""
@@ -173,6 +178,7 @@ async def connect_shared(process: Process) -> SharedServices:
     redis = await process.stack.enter_async_context(RedisServices(config.settings.redis))
     log = await process.stack.enter_async_context(redis.event_log())
     process.metrics.add(lambda: log_families(log))
+    process.metrics.add(lambda: redis_families(redis.durations))
     # Without a gateway the process has no clients that could miss events: messages are stored, and published later.
     required = config.gateway_port is not None
     process.readiness.watch_redis(lambda: _check_log(log), required=required)

@@ -5,18 +5,27 @@ Layer: app.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from roomcast.chat.activity import AnnouncementLost
 from roomcast.eventlog.redis import RedisEventLog, RedisTurnStreams
 from roomcast.eventlog.redis.channel_listener import ChannelListener
+from roomcast.histogram import Histogram
 from roomcast.presence.redis import RedisPresenceBoard
 from roomcast.realtime.adapters.redis import Emitter, RedisAdapter
 from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 from roomcast.redis_client import Commands, RedisOptions, RedisUnavailable
+
+#: What `Commands` are used for: scripts, and publishing on classic channels.
+_USES: Final = (
+    *(f"eventlog-{name}" for name in ("append", "seed", "head", "read", "discard", "signal", "canary", "check")),
+    *(f"eventlog-{name}" for name in ("append-frame", "seed-stream", "read-stream", "expire-stream")),
+    *(f"presence-{name}" for name in ("add", "remove", "read")),
+    *("realtime-directory", "publish"),
+)
 
 
 class RedisServices:
@@ -32,6 +41,10 @@ class RedisServices:
     def __init__(self, options: RedisOptions) -> None:
         self._options = options
         self._commands = Commands(options)
+        #: Durations of the commands by use.
+        self.durations: Mapping[str, Histogram] = self._commands.durations
+        for use in _USES:
+            self._commands.durations[use] = Histogram()
 
     async def __aenter__(self) -> Self:
         """Connect with the first command."""

@@ -1,6 +1,6 @@
 """The gateway service (port 3001): sockets, rooms and chat events, without a database.
 
-May import: chat, realtime, presence, auth, observability, contract, wire, backoff. Must not import: store.
+May import: chat, realtime, presence, auth, observability, contract, wire, backoff, histogram. Must not import: store.
 
 | module | what |
 |---|---|

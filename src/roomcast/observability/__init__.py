@@ -1,6 +1,6 @@
 """Logs, metrics and readiness of a process, and the HTTP responses that expose them.
 
-May import: realtime, backoff.
+May import: realtime, backoff, histogram.
 
 | module | what |
 |---|---|

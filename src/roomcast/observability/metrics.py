@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Literal
+from itertools import accumulate
+from typing import Any, Final, Literal
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from roomcast.histogram import Histogram
 from roomcast.observability.http import HttpResponse
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,7 @@ logger = logging.getLogger(__name__)
 _PREFIX: Final = "roomcast_"
 _LAG_SAMPLE_S: Final = 0.5
 
-_Metric = CounterMetricFamily | GaugeMetricFamily
+_Metric = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +40,14 @@ class Family:
         name: Name of the family, with its unit, but without the common prefix and without the ``_total`` of a counter.
         text: The help text.
         kind: The type of the metric.
-        values: One number, or one per value of ``label``.
-        label: Name of the label; "" for a single number.
+        values: One number or histogram, or one for each value of ``label``: a str, or a tuple for several labels.
+        label: Names of the labels, separated by commas; "" for a single number or histogram.
     """
 
     name: str
     text: str
-    kind: Literal["counter", "gauge"]
-    values: float | Mapping[str, float]
+    kind: Literal["counter", "gauge", "histogram"]
+    values: float | Histogram | Mapping[Any, float | Histogram]
     label: str = ""
 
 
@@ -86,26 +89,39 @@ class Metrics(Collector):
         return HttpResponse(HTTPStatus.OK, generate_latest(self._registry), CONTENT_TYPE_LATEST)
 
 
+_KINDS: Final = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+
+
 def _metric(family: Family) -> _Metric:
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(_PREFIX + family.name, family.text, labels=[family.label] if family.label else [])
+    names = family.label.split(",") if family.label else []
+    metric: _Metric = _KINDS[family.kind](_PREFIX + family.name, family.text, labels=names)
     if isinstance(family.values, Mapping):
-        for label, value in sorted(family.values.items()):
-            metric.add_metric([label], value)
+        for labels, value in sorted(family.values.items()):
+            _add(metric, [labels] if isinstance(labels, str) else labels, value)
     else:
-        metric.add_metric([], family.values)
+        _add(metric, [], family.values)
     return metric
+
+
+def _add(metric: _Metric, labels: Sequence[str], value: float | Histogram) -> None:
+    if isinstance(metric, HistogramMetricFamily) and isinstance(value, Histogram):
+        bounds = [*map(floatToGoString, value.bounds), "+Inf"]
+        metric.add_metric(labels, list(zip(bounds, accumulate(value.counts), strict=True)), value.total)
+    elif not isinstance(metric, HistogramMetricFamily) and not isinstance(value, Histogram):
+        metric.add_metric(labels, value)
+    else:
+        raise TypeError(f"not a value of {metric.name}: {value!r}")
 
 
 class LoopLag:
     """Measures the lag of the event loop, which delays every client.
 
     Attributes:
-        worst_s: The worst lag since the last call of `families`.
+        lags: The lag of each sample, in seconds.
     """
 
     def __init__(self) -> None:
-        self.worst_s = 0.0
+        self.lags = Histogram()
 
     async def run(self) -> None:
         """Sample the lag until cancelled."""
@@ -113,9 +129,8 @@ class LoopLag:
         while True:
             due = loop.time() + _LAG_SAMPLE_S
             await asyncio.sleep(_LAG_SAMPLE_S)
-            self.worst_s = max(self.worst_s, loop.time() - due)
+            self.lags.observe(loop.time() - due)
 
     def families(self) -> Iterator[Family]:
-        """The worst lag since the last scrape."""
-        worst_s, self.worst_s = self.worst_s, 0.0
-        yield Family("event_loop_lag_seconds", "Worst lag of the event loop since the last scrape.", "gauge", worst_s)
+        """The lag of the samples."""
+        yield Family("event_loop_lag_seconds", "Lag of the event loop, sampled twice a second.", "histogram", self.lags)

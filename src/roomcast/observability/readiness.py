@@ -219,11 +219,20 @@ class Readiness:
                 reasons.append(f"{service.name}: {problem.cause}")
         return reasons
 
-    async def ready(self) -> HttpResponse:
-        """The response to ``GET /ready``: 200, or 503 with the reasons."""
+    async def refresh(self) -> None:
+        """Check what has no recent result, within `CHECK_LIMIT_S`."""
         await asyncio.gather(*(service.refresh(CHECK_LIMIT_S) for service in self._services))
         if self._listeners.keys() - self._received or (self._redis is not None and not self._redis.checked):
             await self._sample()
+
+    def services_up(self) -> dict[str, bool]:
+        """Whether each service and each listener works, by its name in the answer of ``/ready``."""
+        services = {service.name: service.checked and service.problem is None for service in self._watched}
+        return services | {name: receives() for name, receives in self._listeners.items()}
+
+    async def ready(self) -> HttpResponse:
+        """The response to ``GET /ready``: 200, or 503 with the reasons."""
+        await self.refresh()
         reasons = self.reasons
         if reasons:
             return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reasons": reasons})

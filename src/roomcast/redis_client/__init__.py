@@ -10,7 +10,7 @@
 | ``outcome`` | whether one use of Redis works, for logs, readiness and metrics |
 | ``topology``, ``scripts``, ``keys``, ``errors`` | cluster slots, Lua, names of a chat's keys, `RedisUnavailable` |
 
-May import: backoff; redis-py and hiredis.
+May import: backoff, histogram; redis-py and hiredis.
 """
 
 from roomcast.redis_client.batches import ScriptBatches

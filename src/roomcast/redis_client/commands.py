@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel, SSLConnection
@@ -26,6 +29,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
+from roomcast.histogram import Histogram
 from roomcast.redis_client.errors import RedisUnavailable
 from roomcast.redis_client.options import RedisAddress, RedisOptions
 from roomcast.redis_client.outcome import Outcome
@@ -89,9 +93,13 @@ class Commands:
 
     Args:
         options: The servers and the limits.
+
+    Attributes:
+        durations: Durations of the commands by use: the name of the script, or ``publish``.
     """
 
     def __init__(self, options: RedisOptions) -> None:
+        self.durations: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._options = options
         self._abandoned: set[asyncio.Task[Any]] = set()
         self._slots = asyncio.Semaphore(options.max_connections)
@@ -131,13 +139,22 @@ class Commands:
             RedisUnavailable: the script failed, or took longer than ``command_timeout_s``.
         """
         rest = (len(keys), *keys, *args)
+        with self._measured(script.name):
+            try:
+                return await self._within_limit(self._execute(("EVALSHA", script.sha, *rest)))
+            except RedisUnavailable as error:
+                if not isinstance(error.__cause__, NoScriptError):
+                    raise
+            # The server does not have the script after a restart, a failover or SCRIPT FLUSH: EVAL loads it.
+            return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
+
+    @contextmanager
+    def _measured(self, use: str) -> Iterator[None]:
+        began = time.perf_counter()
         try:
-            return await self._within_limit(self._execute(("EVALSHA", script.sha, *rest)))
-        except RedisUnavailable as error:
-            if not isinstance(error.__cause__, NoScriptError):
-                raise
-        # The server does not have the script after a restart, a failover or SCRIPT FLUSH: EVAL loads it.
-        return await self._within_limit(self._execute(("EVAL", script.source, *rest)))
+            yield
+        finally:
+            self.durations[use].observe(time.perf_counter() - began)
 
     async def run_many(self, script: Script, calls: Sequence[ScriptCall]) -> list[Any | RedisUnavailable]:
         """Run a script several times with one write to the server. Not for a cluster.
@@ -151,7 +168,8 @@ class Commands:
         failed: Sequence[int] = range(len(calls))
         if len(calls) > 1:
             try:
-                answers = await self._within_limit(self._pipeline(script, calls))
+                with self._measured(script.name):
+                    answers = await self._within_limit(self._pipeline(script, calls))
             except RedisUnavailable as error:
                 return [error] * len(calls)
             failed = [number for number, answer in enumerate(answers) if isinstance(answer, RedisError)]
@@ -185,7 +203,8 @@ class Commands:
         Raises:
             RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
         """
-        return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
+        with self._measured("publish"):
+            return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
 
     async def topology(self) -> Topology:
         """Ask the sentinels or the cluster which servers are masters; a single server is always the master.

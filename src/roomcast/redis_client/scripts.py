@@ -12,8 +12,9 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the SHA-1 digest under which Redis caches it."""
+    """A script, its name in metrics, and the SHA-1 digest under which Redis caches it."""
 
+    name: str
     source: str
     sha: str
 
@@ -23,4 +24,7 @@ def load_script(package: str, name: str, *modules: str) -> Script:
     folder = files(package) / "lua"
     source = "\n".join((folder / f"{module}.lua").read_text(encoding="utf-8") for module in (*modules, name))
     # Redis identifies scripts by SHA-1; security does not depend on it.
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    owner = package.split(".")[1]
+    return Script(
+        f"{owner}-{name.replace('_', '-')}", source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+    )

@@ -2,7 +2,7 @@
 
 `opening.open_store` migrates and opens a database and returns both ports. No other package imports SQLAlchemy.
 
-May import: chat, contract.
+May import: chat, contract, histogram.
 
 | module | what |
 |---|---|

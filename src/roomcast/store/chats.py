@@ -6,6 +6,7 @@ Layer: store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
@@ -23,6 +24,8 @@ from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_me
 from roomcast.store.tables import chats, epochs, events, members, messages, outbox, turns
 from roomcast.store.writer import Writer
 
+#: Marks that one query counts.
+_MAX_BACKLOG: Final = 10_000
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 # Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
@@ -210,6 +213,16 @@ class SqlChatStore(Writer):
         ids = outbox.c.chat_id
         query = select(ids).distinct().where(ids > after).order_by(ids).limit(limit)
         return [row.chat_id for row in await self._database.fetch(query)]
+
+    async def backlog(self) -> tuple[int, datetime | None]:
+        """How many committed events are not published, up to `_MAX_BACKLOG`, and when the oldest one was committed."""
+        marks = select(outbox).limit(_MAX_BACKLOG).subquery()
+        of_mark = (events.c.chat_id == marks.c.chat_id) & (events.c.seq == marks.c.seq)
+        query = select(func.count().label("size"), func.min(events.c.created_at).label("oldest")).select_from(
+            marks.join(events, of_mark)
+        )
+        (row,) = await self._database.fetch(query)
+        return row.size, None if row.oldest is None else from_ms(row.oldest)
 
     async def first_unpublished(self, chat_id: str) -> int | None:
         """See the port."""

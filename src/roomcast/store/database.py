@@ -18,13 +18,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Select, make_url
+from sqlalchemy import URL, Connection, QueuePool, Select, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
+from roomcast.histogram import Histogram
 from roomcast.store.backend import Backend, driver_message
 from roomcast.store.errors import DatabaseUnreadable
 from roomcast.store.lineage import Lineage, read_epochs
@@ -156,6 +157,8 @@ class Database:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self.lineage: Final = Lineage()
+        self.durations: Final = {"read": Histogram(), "write": Histogram()}
+        self._running = 0
 
     @classmethod
     async def open(cls, options: DatabaseOptions) -> Database:
@@ -216,7 +219,7 @@ class Database:
             with self._readers.connect() as connection, call.running_on(connection):
                 return work(connection)
 
-        return await self._run_on_thread(self._read_threads, transact, call)
+        return await self._run_on_thread("read", self._read_threads, transact, call)
 
     async def write(self, work: Callable[[Connection], _T], *, durable: bool = True) -> _T:
         """Run ``work`` in one write transaction, which commits when it returns and rolls back when it raises.
@@ -249,7 +252,7 @@ class Database:
                 raise self._fail(reason)
             return result
 
-        return await self._run_on_thread(self._write_thread, transact, call)
+        return await self._run_on_thread("write", self._write_thread, transact, call)
 
     async def check(self) -> None:
         """Check that a write would succeed.
@@ -259,9 +262,29 @@ class Database:
         """
         await self.write(self._backend.probe, durable=False)
 
-    async def _run_on_thread(self, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call) -> _T:
+    @property
+    def connections(self) -> dict[str, int]:
+        """Connections that are ``used`` and ``idle``, and calls that are ``waiting`` for one."""
+        pools = [cast("QueuePool", engine.pool) for engine in (self._writer, self._readers)]
+        used = sum(pool.checkedout() for pool in pools)
+        idle = sum(pool.checkedin() for pool in pools)
+        return {"used": used, "idle": idle, "waiting": max(0, self._running - used)}
+
+    @contextmanager
+    def _measured(self, operation: str) -> Iterator[None]:
+        began = time.perf_counter()
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.durations[operation].observe(time.perf_counter() - began)
+
+    async def _run_on_thread(
+        self, operation: str, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call
+    ) -> _T:
         loop = asyncio.get_running_loop()
-        with translate_errors():
+        with self._measured(operation), translate_errors():
             try:
                 async with asyncio.timeout(call.timeout_s):
                     return await loop.run_in_executor(threads, self._run_with_retries, transact, call)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.histogram import Histogram
 from roomcast.store.chats import SqlChatStore
 from roomcast.store.database import Database
 from roomcast.store.lineage import read_epochs
@@ -52,6 +53,16 @@ class Store:
             StoreUnavailable: it would fail.
         """
         await self._database.check()
+
+    @property
+    def durations(self) -> dict[str, Histogram]:
+        """Durations of transactions by operation, with the wait for a connection: ``read`` and ``write``."""
+        return self._database.durations
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """See `Database.connections`."""
+        return self._database.connections
 
     async def readable(self) -> bool:
         """Whether the database answers reads."""

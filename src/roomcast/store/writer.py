@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
 from roomcast.chat.model import ChangeAi, Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
+from roomcast.histogram import Histogram
 from roomcast.store.batch import Command, MarkPublished, is_durable, run_batch
 from roomcast.store.database import Database
 
@@ -42,6 +44,7 @@ class WriterOptions:
 class _Submitted:
     command: Command
     outcome: asyncio.Future[Any]
+    submitted_at: float
 
 
 class Writer:
@@ -50,9 +53,13 @@ class Writer:
     Args:
         database: An open database; this must be its only writer.
         options: Limits of the writer.
+
+    Attributes:
+        commit_s: Durations from the arrival of a command to its commit, without commands that need not be durable.
     """
 
     def __init__(self, database: Database, options: WriterOptions | None = None) -> None:
+        self.commit_s = Histogram()
         self._database = database
         self._options = options or WriterOptions()
         self._waiting: deque[_Submitted] = deque()
@@ -74,7 +81,7 @@ class Writer:
         if len(self._waiting) >= self._options.max_waiting:
             raise StoreBusy(f"{len(self._waiting)} writes are waiting already")
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Submitted(command, outcome))
+        self._waiting.append(_Submitted(command, outcome, time.perf_counter()))
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name="store-writer")
         return await outcome
@@ -129,7 +136,10 @@ class Writer:
                     await self._commit([submitted])
                 return
             outcomes = [error]
+        now = time.perf_counter()
         for submitted, outcome in zip(batch, outcomes, strict=True):
+            if is_durable(submitted.command):
+                self.commit_s.observe(now - submitted.submitted_at)
             if submitted.outcome.done():  # its caller was cancelled
                 continue
             if isinstance(outcome, Exception):

@@ -1,6 +1,6 @@
 """The worker service: claims AI turns, and publishes and stores their answers.
 
-May import: chat, contract, backoff.
+May import: chat, contract, backoff, histogram.
 
 | module | what |
 |---|---|

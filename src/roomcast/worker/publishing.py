@@ -220,8 +220,7 @@ class ChunkPublisher:
                 break
         self._backoff.reset()
         if frame.first == 0:
-            self._counters.first_chunks += 1
-            self._counters.first_chunk_s += asyncio.get_running_loop().time() - self._began_at
+            self._counters.first_chunk_s.observe(asyncio.get_running_loop().time() - self._began_at)
         self._counters.frames += 1
         self._counters.chunks += frame.last - frame.first + 1
 

@@ -300,13 +300,13 @@ class TurnRun:
             except (TurnLost, StoreUnavailable):
                 raise
             except ResponderFailure as failure:
-                self._counters.failures[failure.kind] += 1
+                self._counters.fail(failure.kind)
                 logger.warning("a responder failed: %s", failure, extra={**self._facts, "tries_left": tries_left})
                 if self._items > before or not failure.retryable or not tries_left:
                     return self._broken(failure.reason)
                 pause_s = backoff.next_s() if failure.retry_after_s is None else failure.retry_after_s
             except Exception as error:
-                self._counters.failures["exception"] += 1
+                self._counters.fail("exception")
                 logger.warning("a responder raised an exception", exc_info=error, extra=self._facts)
                 return self._broken(TurnReason.RESPONDER_ERROR)
             self._item_due = None
@@ -353,7 +353,7 @@ class TurnRun:
         try:
             chunks = self._answer.add(item)
         except ChunkRejected as error:
-            self._counters.failures["chunk"] += 1
+            self._counters.fail("chunk")
             logger.debug("a chunk was left out: %s", error, extra=self._facts)
             return
         if not chunks:

@@ -15,6 +15,8 @@ from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ANYONE, Renewal, TurnClaim
 from roomcast.chat.ports import Usage
 from roomcast.contract.rest import SendMessage
+from roomcast.histogram import Histogram
+from roomcast.worker.counters import ENDS
 from support.backend import Backend, open_backend
 from support.scripted import ScriptedResponder, ScriptedStreams
 from support.waiting import until
@@ -104,10 +106,12 @@ async def test_metrics_show_what_is_active_waiting_and_ended(backend: Backend) -
         await ended(backend, second)
         await until(lambda: worker.counters.active == 0)
         families = {family.name: family.values for family in worker_families(worker.counters)}
-    assert families["ai_turns_ended"] == {"complete": 2}
+    assert families["ai_turns_ended"] == dict.fromkeys(ENDS, 0) | {"complete": 2}
     assert families["ai_tokens"] == {"input": 6, "output": 8}
     assert families["ai_characters"] == 14
-    assert families["ai_first_chunks"] == 2
+    first_chunk_s = families["ai_first_chunk_seconds"]
+    assert isinstance(first_chunk_s, Histogram)
+    assert sum(first_chunk_s.counts) == 2
 
 
 async def test_a_turn_for_an_unknown_responder_fails(tmp_path: Path) -> None:

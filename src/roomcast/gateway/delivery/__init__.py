@@ -1,6 +1,6 @@
 """Delivery of chat events: feeds from the log to local sockets, growing answers, joins with replay, membership.
 
-May import: ports, rooms, chat, realtime, contract, backoff.
+May import: ports, rooms, chat, realtime, contract, backoff, histogram.
 
 | module | what |
 |---|---|

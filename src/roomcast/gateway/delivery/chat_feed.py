@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from roomcast.chat.ports import (
     LOG_ENTRY_VERSION,
@@ -40,6 +43,9 @@ from roomcast.gateway.rooms import chat_room, stream_room
 from roomcast.realtime.fanout.message import EncodedEvent
 
 logger = logging.getLogger(__name__)
+
+#: Before the time in the JSON of an event. Texts cannot contain it, since JSON escapes quotes.
+_TIME: Final = b'"time":"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,10 +229,12 @@ class ChatFeed:
             return []
         recording = Recording(limits)
         self._recordings.append(recording)
+        began = time.perf_counter()
         try:
             found = await self._log.read(self.chat_id, asked.epoch, after, limits.max_entries)
         finally:
             self._recordings.remove(recording)
+            self._counters.replay_s.observe(time.perf_counter() - began)
         position = self.position
         if position is None or position.epoch != asked.epoch or not isinstance(found, Replay):
             return None
@@ -298,6 +306,8 @@ class ChatFeed:
         self._rooms.broadcast(self._room, EncodedEvent.from_json(entry.args), skip=skip)
         if end is not None:
             self._rooms.broadcast(self._stream_room, EncodedEvent.from_json(end))
+        elif (committed := _committed_at(entry.args)) is not None:
+            self._counters.delivery_s.observe(time.time() - committed)
         for recording in self._recordings:
             recording.add(entry)
         user_id = removed_user(entry.args)
@@ -445,3 +455,15 @@ class ChatFeed:
         if self._moved is not None:
             self._moved.set_result(None)
             self._moved = None
+
+
+def _committed_at(args: bytes) -> float | None:
+    """The time of an event in seconds since 1970; None: it has none, or another version wrote it."""
+    start = args.find(_TIME)
+    if start < 0:
+        return None
+    start += len(_TIME)
+    try:
+        return datetime.fromisoformat(args[start : args.index(b'"', start)].decode()).timestamp()
+    except ValueError:
+        return None

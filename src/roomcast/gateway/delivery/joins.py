@@ -17,6 +17,7 @@ Layer: gateway. Source: docs/design.md, "Joins".
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -140,14 +141,20 @@ class Joins:
         limit = self._options.max_chats_per_socket
         if chat_id not in followed and len(followed) >= limit:
             raise JoinRefused(ErrorCode.LIMIT_REACHED, f"one socket may follow {limit} chats: leave one first")
+        began = time.perf_counter()
         try:
             async with self._exclusive_subscription(socket, chat_id) as subscription:
                 ack = await self._join_or_refuse(subscription, user_id, since, stream=stream)
         except JoinRefused as error:
-            self._feeds.counters.joins[error.code.value] += 1
+            self._count(error.code.value, began)
             raise
-        self._feeds.counters.joins["recovered" if ack.recovered else "not-recovered"] += 1
+        self._count("recovered" if ack.recovered else "not-recovered", began)
         return ack
+
+    def _count(self, outcome: str, began: float) -> None:
+        counters = self._feeds.counters
+        counters.joins[outcome] += 1
+        counters.join_s[outcome].observe(time.perf_counter() - began)
 
     async def leave(self, socket: RoomSocket, chat_id: str) -> None:
         """End a socket's subscription to a chat. Harmless if there is none."""

@@ -1,0 +1,84 @@
+"""How long requests take, by method, route and status.
+
+Layer: api.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from roomcast.histogram import Histogram
+
+#: Below each of these values a request is fast, and above the last one it is too slow for any page.
+_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+#: The label ``route`` of the page's files, and of what no route answers: unknown paths, malformed requests.
+PAGE: Final = "page"
+UNMATCHED: Final = "unmatched"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+#: Method, route and class of the status, such as ``2xx``.
+Key = tuple[str, str, str]
+
+
+class RequestDurations:
+    """Measures each request until its response begins: a stream lasts as long as its answer.
+
+    The label ``route`` is a template, never a path, and all values are from closed sets.
+
+    Args:
+        app: The wrapped application.
+        durations: Receives the durations.
+    """
+
+    def __init__(self, app: ASGIApp, durations: dict[Key, Histogram]) -> None:
+        self._app = app
+        self._durations = durations
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        method = scope["method"]
+        # The router writes the route into this copy, and may find it there after a HEAD, too.
+        scope = dict(scope)
+        status = 0
+
+        async def send_and_measure(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._observe(method, scope.get("route"), status, began)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_measure)
+        except Exception:
+            if not status:
+                self._observe(method, scope.get("route"), 500, began)
+            raise
+
+    def _observe(self, method: str, route: BaseRoute | None, status: int, began: float) -> None:
+        name = getattr(route, "path", None) or (PAGE if status < 400 else UNMATCHED)  # noqa: PLR2004 - no error
+        key = (method if method in _METHODS else "other", name, f"{status // 100}xx")
+        self._durations.setdefault(key, Histogram(_BOUNDS_S)).observe(time.perf_counter() - began)
+
+
+def empty_durations(routes: Iterable[BaseRoute]) -> dict[Key, Histogram]:
+    """A histogram for each class of statuses that each route answers with."""
+    keys = [
+        (method, route.path, status)
+        for route in routes
+        if isinstance(route, APIRoute)
+        for method in sorted(route.methods or ())
+        for status in ("2xx", "4xx", "5xx")
+    ]
+    keys += [("GET", PAGE, "2xx"), ("GET", UNMATCHED, "4xx"), ("POST", UNMATCHED, "4xx")]
+    return {key: Histogram(_BOUNDS_S) for key in keys}
