@@ -1,4 +1,4 @@
-"""The policies of every Kubernetes object.
+"""The policies of every Kubernetes object, and that the variables of every container are a valid configuration.
 
 The objects are the committed renderings of the Helm chart and of the Kustomize overlays (`tests/cases/kubernetes`);
 `make test-deploy` checks that they are current.
@@ -18,6 +18,8 @@ from yamllint import linter
 from yamllint.config import YamlLintConfig
 
 from roomcast import __version__
+from roomcast.app.config import api_config, gateway_config, worker_config
+from roomcast.settings import VARIABLES, read_settings
 
 Object = dict[str, Any]
 REPOSITORY = Path(__file__).parents[3]
@@ -33,6 +35,14 @@ OWN_PORTS = {"api": {"http": 3000, "internal": 3002}, "gateway": {"http": 3001, 
 OWN_PORTS["worker"] = {"internal": 3002}
 SERVICES = sorted(OWN_PORTS)
 SECRET_FILES = "/run/secrets/roomcast/"
+
+#: Values of the Secret's keys, as an operator would set them.
+SECRETS = {
+    "secret": "0123456789abcdef" * 4,
+    "database-url": "postgresql://roomcast:password@database/roomcast",
+    "redis-url": "rediss://:password@redis:6379",
+    "openai-api-key": "key",
+}
 
 
 class Rendering:
@@ -351,6 +361,49 @@ def container_of(rendering: Rendering, service: str) -> Object:
 
 def files_of(container: Object) -> set[str]:
     return {entry["name"] for entry in container["env"] if entry["name"].endswith("_FILE")}
+
+
+def environment(rendering: Rendering, container: Object, mounted: Path) -> dict[str, str]:
+    """The variables of a container, with the Secret's files in the directory ``mounted``."""
+    for key, value in SECRETS.items():
+        (mounted / key).write_text(f"{value}\n")
+    variables: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        variables.update(rendering.config(source["configMapRef"]["name"]))
+    for entry in container["env"]:
+        # The address of the pod is IPv6 in some clusters.
+        value = "fd00::7" if "valueFrom" in entry else entry["value"]
+        variables[entry["name"]] = value.replace(SECRET_FILES, f"{mounted}/")
+    return variables
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_variables_are_a_configuration_of_the_service(rendering: Rendering, service: str, tmp_path: Path) -> None:
+    variables = environment(rendering, container_of(rendering, service), tmp_path)
+    assert variables.keys() <= set(VARIABLES)
+    settings = read_settings(variables)
+    config = {
+        "api": lambda: api_config(settings),
+        "gateway": lambda: gateway_config(settings),
+        "worker": lambda: worker_config(settings),
+    }[service]()
+    ports = {"http": config.api_port or config.gateway_port, "internal": config.internal and config.internal.port}
+    assert {name: port for name, port in ports.items() if port is not None} == OWN_PORTS[service]
+    assert config.internal is not None
+    assert config.internal.host == "fd00::7"
+    assert service == "worker" or config.listen.bind == ("",)
+    assert settings.redis is not None
+    assert (settings.auth is None) == (service == "worker")
+    assert (config.database is None) == (service == "gateway")
+
+
+def test_the_migration_has_the_database_and_nothing_else(rendering: Rendering, tmp_path: Path) -> None:
+    [job] = rendering.of("Job")
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["migrate"]
+    variables = environment(rendering, container, tmp_path)
+    assert variables.keys() == {"DATABASE_URL_FILE"}
+    assert read_settings(variables).database == SECRETS["database-url"]
 
 
 def test_the_chart_has_the_version_of_the_product() -> None:
