@@ -122,6 +122,15 @@ def test_a_file_that_is_no_database_prints_one_line_and_exits_with_1(run, tmp_pa
     assert done.stderr.count("\n") == 1
 
 
+def test_a_data_directory_that_cannot_be_made_names_the_option_and_the_variable(run, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    done = run("migrate", "--data", str(tmp_path / "file/data"))
+    assert done.exit_code == 1
+    assert done.stderr.endswith(
+        "Not a directory; choose a directory that this user can write with --data or ROOMCAST_DATA\n"
+    )
+
+
 def test_a_token_identifies_its_user(run) -> None:
     done = run("token", "ada", "--ttl", "60", ROOMCAST_SECRET=SECRET)
     identity = TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip())

@@ -137,6 +137,11 @@ async def run_gateway(config: ProcessConfig, on_ready: OnReady) -> None:
         if shared.redis is None:
             # The text before the colon is the guide's.
             logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
+        if config.settings.api_url is None:
+            logger.warning(
+                "API_URL is not set: every client may join every chat, and only events that are still in the log are"
+                " replayed; set it to the internal address of an API, which knows the members and the history"
+            )
         gateway = build_gateway(process, shared, _build_admission(process, shared))
         application = gateway.asgi(routes=process.routes)
         process.accept_forwarded(application, shared)

@@ -4,6 +4,8 @@
 - A setting that no waiting can mend, such as a wrong password, keeps a process unready if the service has never worked
   since the start of the process: a rolling update stops before it replaces the processes that work. Later, for example
   after the password was changed, such a process is treated as in an outage.
+- A process that has not reached Redis since its start is not ready, for any cause: a host name may be wrong. Once Redis
+  has answered, silence is an outage.
 - An outage of a service (Redis, the database) affects every process. If all of them became unready, a partial outage
   would become a full one. Therefore a process stays ready and reports ``degraded``, for `OUTAGE_LIMIT_S` at least, and
   for any time if the service is not required, or does a part of its work.
@@ -215,7 +217,8 @@ class Readiness:
         ]
         for service, problem in self._problems:
             late = service.failing_since is not None and now - service.failing_since >= self._outage_limit_s
-            if (problem.lasting and not service.worked) or (service.required and late and not problem.partial):
+            absent = problem.lasting or (service is self._redis and not problem.partial)
+            if (absent and not service.worked) or (service.required and late and not problem.partial):
                 reasons.append(f"{service.name}: {problem.cause}")
         return reasons
 

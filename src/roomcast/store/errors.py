@@ -13,6 +13,11 @@ Layer: store.
 
 from __future__ import annotations
 
+from typing import Final
+
+#: What to do if the operating system refuses a file or its directory.
+CHOOSE_DIRECTORY: Final = "choose a directory that this user can write with --data or ROOMCAST_DATA"
+
 
 class StoreError(Exception):
     """Base of this package's errors: the process cannot start. The text says what to do."""

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from roomcast.store.errors import DatabaseUnreadable, DataInUse
+from roomcast.store.errors import CHOOSE_DIRECTORY, DatabaseUnreadable, DataInUse
 
 if sys.platform == "win32":
     import msvcrt
@@ -45,7 +45,7 @@ class ExclusiveLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
-            raise DatabaseUnreadable(str(self._path), error.strerror or str(error)) from None
+            raise DatabaseUnreadable(str(self._path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         try:
             _lock(descriptor)
         except OSError:
@@ -58,7 +58,7 @@ class ExclusiveLock:
             os.write(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             os.close(descriptor)
-            raise DatabaseUnreadable(str(self._path), error.strerror or str(error)) from None
+            raise DatabaseUnreadable(str(self._path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.store.backend import driver_message
-from roomcast.store.errors import DatabaseUnreadable
+from roomcast.store.errors import CHOOSE_DIRECTORY, DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.lineage import begin_epoch
 from roomcast.store.options import READERS, DatabaseOptions
@@ -126,14 +126,14 @@ class SqliteBackend:
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise DatabaseUnreadable(str(file.parent), error.strerror or str(error)) from None
+            raise DatabaseUnreadable(str(file.parent), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         self._lock.acquire()
         try:
             # SQLite creates its other files with the permissions of this one.
             file.touch(mode=0o600)
         except OSError as error:
             self._lock.release()
-            raise DatabaseUnreadable(str(file), error.strerror or str(error)) from None
+            raise DatabaseUnreadable(str(file), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         for suffix in ("", "-wal", "-shm", "-journal"):
             _make_private(file.with_name(file.name + suffix))
 

@@ -42,6 +42,26 @@ async def until_ready(url: str, **causes: str) -> None:
     await until(answers, limit_s=LIMIT_S, step_s=0.1)
 
 
+async def until_unready(url: str) -> None:
+    """Wait until a process has checked Redis and is not ready for that reason alone."""
+
+    async def answers() -> bool:
+        code, body = await ready(url)
+        return code == 503 and [reason.partition(":")[0] for reason in body["reasons"]] == ["redis"]
+
+    await until(answers, limit_s=LIMIT_S, step_s=0.1)
+
+
+async def until_degraded(url: str) -> None:
+    """Wait until a process is ready without Redis."""
+
+    async def answers() -> bool:
+        code, body = await ready(url)
+        return code == 200 and body["degraded"] == ["redis"]
+
+    await until(answers, limit_s=LIMIT_S, step_s=0.1)
+
+
 async def stays_unready(url: str, reason: str) -> None:
     """Check that a process never becomes ready. No event says that something does not happen."""
     async with asyncio.timeout(LIMIT_S):
@@ -98,6 +118,33 @@ async def test_a_gateway_whose_redis_setting_is_wrong_never_becomes_ready_and_na
             assert len(errors) == 1, gateway.output
             assert cause in errors[0]
             assert not re.search("unreachable|does not answer|right|Traceback", gateway.output), gateway.output
+
+
+async def test_a_process_that_never_heard_redis_is_not_ready_and_becomes_ready_with_it(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    place = f"127.0.0.1:{redis.port}"
+    late = RedisServer(tmp_path / "late")
+    env = {"ROOMCAST_RESPONDER": "none"}
+    with ExitStack() as stack:
+        unheard = [
+            stack.enter_context(Roomcast.gateway(env={"REDIS_URL": url}))
+            for url in ("redis://roomcast.invalid", f"rediss://{place}", f"redis+sentinel://{place}/wrong")
+        ]
+        data = tmp_path / "data"
+        api = stack.enter_context(Roomcast.api(data, env={"REDIS_URL": f"redis://127.0.0.1:{late.port}", **env}))
+        urls = [*(gateway.gateway_url for gateway in unheard), api.api_url]
+        for url in urls:
+            await until_unready(url)
+        for _ in range(3):
+            assert {(await ready(url))[0] for url in urls} == {503}
+            await asyncio.sleep(0.5)  # see `stays_unready`
+        stack.callback(late.kill)
+        late.start()
+        await until_ready(api.api_url)
+        # Heard once, its silence is an outage.
+        late.kill()
+        await until_degraded(api.api_url)
 
 
 async def test_a_password_that_changes_while_a_gateway_runs_leaves_it_ready(redis: RedisServer) -> None:

@@ -58,6 +58,7 @@ def test_other_paths_are_not_found(gateway, method, path) -> None:
 
 def test_without_redis_it_warns_that_no_chat_events_arrive(gateway) -> None:
     assert "Redis not configured - single instance mode: chat events need REDIS_HOST" in gateway.output
+    assert "API_URL is not set: every client may join every chat" in gateway.output
 
 
 async def test_the_guides_events_work_with_and_without_acks(gateway) -> None:

@@ -187,12 +187,34 @@ def test_a_setting_that_was_wrong_from_the_start_keeps_the_process_unready() -> 
 
 def test_a_redis_that_is_away_at_the_start_and_then_refuses_the_login_makes_unready() -> None:
     async def scenario(process: ProcessUnderTest) -> None:
-        assert await process.ready() == degraded(redis="no answer")
+        assert await process.ready() == not_ready("redis: no answer")
         process.redis = WRONG
         await asyncio.sleep(2)
         assert await process.ready() == not_ready(f"redis: {WRONG.cause}")
 
     run(scenario, redis=AWAY)
+
+
+def test_a_redis_that_never_answered_makes_unready_until_it_did_and_is_an_outage_later() -> None:
+    async def scenario(process: ProcessUnderTest) -> None:
+        for _ in range(5):
+            assert await process.ready() == not_ready("redis: no answer")
+            await asyncio.sleep(1)
+        process.redis = None
+        await asyncio.sleep(2)
+        assert await process.ready() == degraded()
+        process.redis = AWAY
+        await asyncio.sleep(2)
+        assert await process.ready() == degraded(redis="no answer")
+
+    run(scenario, redis=AWAY)
+
+
+def test_a_redis_that_is_full_at_the_start_did_answer() -> None:
+    async def scenario(process: ProcessUnderTest) -> None:
+        assert await process.ready() == degraded(redis="OOM")
+
+    run(scenario, redis=Problem("OOM", partial=True))
 
 
 def test_many_probes_share_one_check_per_second() -> None:
