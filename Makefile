@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench test-chaos test-deploy mutants docs docs-serve lock clean
+.PHONY: help run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -44,6 +44,11 @@ test-chaos: .make/dev .make/page .make/node-peers ## Run the long fault and soak
 test-deploy: .make/dev ## Check the Helm chart and the Kubernetes manifests with their own tools (needs Go).
 	@scripts/test-deploy $(ARGS)
 
+dist: .make/page ## Build the wheel, the sdist and the npm packages into dist/.
+	@rm -rf dist && mkdir dist && .venv/bin/hatchling build --directory dist
+	@scripts/npm run --silent build:packages && scripts/npm pack --silent --pack-destination ../dist \
+		--workspace @roomcast/client --workspace @roomcast/react
+
 mutants: .make/dev ## Remove each guarantee from a copy of the code, and check that a test fails (ARGS="feed").
 	@scripts/system-packages
 	@$(PY) tests/mutants/run.py $(ARGS)
@@ -58,7 +63,11 @@ lock: ## Update the lock files (needs uv).
 	@scripts/lock
 
 clean: ## Remove everything that these commands created, except your data.
+<<<<<<< HEAD
 	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page site \
+=======
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist dist src/roomcast/api/page \
+>>>>>>> c6ae4eb (feat(packages): wheel and sdist carry the page, compressed; make dist; a build without the page fails)
 		tests/integration/adapters/node/node_modules benchmarks/node/node_modules \
 		tests/e2e/official/node_modules tests/e2e/official/dist
 

@@ -60,6 +60,7 @@ class Roomcast:
         api_port: None if it has no API.
         gateway_port: None if it has no gateway; the API's port with ``--one-port``.
         open_files: Its limit of open files; None: that of the tests.
+        command: The `roomcast` that runs.
         internal_port: The configured port of its internal address; None if there is none.
     """
 
@@ -77,6 +78,7 @@ class Roomcast:
         self.api_port = api_port
         self.gateway_port = gateway_port
         self.open_files: int | None = None
+        self.command = ROOMCAST
         self._process: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
         self._ready = False
@@ -160,7 +162,7 @@ class Roomcast:
         self._decided.clear()
         limited = [] if self.open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)]
         self._process = subprocess.Popen(
-            [*limited, str(ROOMCAST), *self.args],
+            [*limited, str(self.command), *self.args],
             env=clean_environment(self.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 - Assets have a hash in their names and are cached for ever; the document is revalidated each time.
 - The path of a chat returns the document. An unknown path returns it, too, with status 404: a person sees the page's
   own message, and a program sees the status.
+- The build puts compressed copies beside larger files (``.br``, ``.gz``), which are served to clients that accept them.
 - If the page is not built, a plain text explains how to build it.
 
 Layer: api. Source: W3C Content Security Policy 3.
@@ -10,6 +11,7 @@ Layer: api. Source: W3C Content Security Policy 3.
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +31,8 @@ PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
 CHATS: Final = "/c/"
 #: An origin that can serve the page; other schemes are those of apps. Anything else would be injected into the policy.
 _WEB_PAGE: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?|\*")
+#: Suffixes of compressed copies by content coding, smallest files first; see web/apps/chat/compress.ts.
+_CODINGS: Final = {"br": ".br", "gzip": ".gz"}
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
 
 In a checkout, `make run` builds it. The API works without it: /api/chats, /openapi.json.
@@ -83,6 +87,15 @@ def content_security_policy(connect_sources: Sequence[str]) -> str:
     )
 
 
+def accepts(header: str, coding: str) -> bool:
+    """Whether an ``Accept-Encoding`` header allows a content coding; ``q=0`` forbids it. Source: RFC 9110, 12.5.3."""
+    weights = {}
+    for item in header.lower().split(","):
+        name, _, weight = item.partition(";")
+        weights[name.strip()] = not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return weights.get(coding, weights.get("*", False))
+
+
 class StaticPage:
     """An ASGI application that serves the files of the page.
 
@@ -101,16 +114,16 @@ class StaticPage:
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             return
-        response = self._answer(scope["method"], scope["path"], Headers(scope=scope).get("host", ""))
+        response = self._answer(scope["method"], scope["path"], Headers(scope=scope))
         await response(scope, receive, send)
 
-    def _answer(self, method: str, path: str, host: str) -> Response:
+    def _answer(self, method: str, path: str, request: Headers) -> Response:
         if path == "/api" or path.startswith("/api/"):
             return problem_response(404, "no endpoint has this path")
         if method not in {"GET", "HEAD"}:
             return problem_response(405, "the chat page accepts GET and HEAD only", headers={"Allow": "GET, HEAD"})
         headers = {
-            "Content-Security-Policy": content_security_policy(gateway_sources(self._options, host)),
+            "Content-Security-Policy": content_security_policy(gateway_sources(self._options, request.get("host", ""))),
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
         }
@@ -124,7 +137,13 @@ class StaticPage:
                 return PlainTextResponse(NOT_BUILT, 200, headers=headers)
             status = 200 if path == "/" or path.startswith(CHATS) else 404
         caching = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
-        return FileResponse(file, status, headers={**headers, "Cache-Control": caching})
+        headers |= {"Cache-Control": caching, "Vary": "Accept-Encoding"}
+        for coding, suffix in _CODINGS.items():
+            compressed = file.with_name(file.name + suffix)
+            if accepts(request.get("accept-encoding", ""), coding) and compressed.is_file():
+                media_type, _ = mimetypes.guess_type(file.name)
+                return FileResponse(compressed, status, {**headers, "Content-Encoding": coding}, media_type)
+        return FileResponse(file, status, headers)
 
     def _file(self, path: str) -> Path | None:
         """The file of a URL path; None: no such file inside the folder of the page."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import httpx
@@ -48,6 +49,44 @@ async def test_assets_are_cached_for_ever_and_a_missing_asset_is_a_404(page: Pat
     async with client(page) as http:
         assert "immutable" in (await http.get("/assets/app-1a2b.js")).headers["cache-control"]
         assert (await http.get("/assets/app-0000.js")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("accepted", "served"),
+    [
+        ("gzip, deflate, br", "br"),
+        ("gzip;q=1.0, BR;q=0", "gzip"),
+        ("*", "br"),
+        ("*;q=0", None),
+        ("identity", None),
+        ("deflate, br ; q=0.0", None),
+    ],
+)
+async def test_a_compressed_copy_is_served_to_clients_that_accept_it(
+    page: Path, accepted: str, served: str | None
+) -> None:
+    script = "let a = 1;" * 200
+    (page / "assets" / "app-1a2b.js").write_text(script)
+    (page / "assets" / "app-1a2b.js.gz").write_bytes(gzip.compress(script.encode()))
+    (page / "assets" / "app-1a2b.js.br").write_bytes(b"brotli")
+    async with (
+        client(page) as http,
+        http.stream("GET", "/assets/app-1a2b.js", headers={"accept-encoding": accepted}) as answer,
+    ):
+        body = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert answer.headers.get("content-encoding") == served
+    assert body == {None: script.encode(), "gzip": gzip.compress(script.encode()), "br": b"brotli"}[served]
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert (answer.headers["vary"], "immutable" in answer.headers["cache-control"]) == ("Accept-Encoding", True)
+
+
+async def test_a_change_of_the_coding_changes_the_etag(page: Path) -> None:
+    (page / "assets" / "app-1a2b.js.gz").write_bytes(b"another size")
+    async with client(page) as http:
+        tags = {(await http.get("/assets/app-1a2b.js", headers={"accept-encoding": "identity"})).headers["etag"]}
+        async with http.stream("GET", "/assets/app-1a2b.js", headers={"accept-encoding": "gzip"}) as answer:
+            tags.add(answer.headers["etag"])
+    assert len(tags) == 2
 
 
 @pytest.mark.parametrize(

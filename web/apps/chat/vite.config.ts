@@ -1,6 +1,7 @@
 /** Builds the page into the Python package, which serves it. `npm run dev` proxies to a running `roomcast up --one-port`. */
 import react from '@vitejs/plugin-react';
 import { defaultClientConditions, defineConfig } from 'vite';
+import { compress } from './compress.ts';
 
 const SERVER = process.env['ROOMCAST_URL'] ?? 'http://localhost:3000';
 
@@ -8,7 +9,7 @@ const SERVER = process.env['ROOMCAST_URL'] ?? 'http://localhost:3000';
 const proxied = { target: SERVER, changeOrigin: true, ws: true, headers: { origin: SERVER } };
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), compress()],
   // Resolves the workspace packages to their sources, so that they need no build.
   resolve: { conditions: ['@roomcast/source', ...defaultClientConditions] },
   // No inlined assets, which the Content Security Policy would block.

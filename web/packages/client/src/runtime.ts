@@ -99,8 +99,8 @@ function onSleep(callback: () => void): () => void {
     checkedAt = now;
     if (slept) callback();
   }, SLEEP_CHECK_MS);
-  // In Node.js, the timer must not keep the process alive.
-  if (typeof timer === 'object') timer.unref();
+  // In Node.js a timer is an object, and must not keep the process alive.
+  (timer as { unref?: () => void }).unref?.();
   return () => clearInterval(timer);
 }
 
