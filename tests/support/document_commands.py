@@ -28,12 +28,15 @@ BLOCK: Final = re.compile(
 PRELUDE: Final = f"""set -euo pipefail
 servers=()
 start() {{
-    local log="server-${{#servers[@]}}.log"
-    setsid bash -c "$1" > "$log" 2>&1 &
+    setsid bash -c "$1" > "server-${{#servers[@]}}.log" 2>&1 &
     servers+=($!)
-    until grep -q '{READY}' "$log"; do
-        kill -0 "${{servers[-1]}}" 2>/dev/null || {{ cat "$log" >&2; exit 1; }}
-        sleep 0.05
+}}
+ready() {{
+    for number in "${{!servers[@]}}"; do
+        until grep -q '{READY}' "server-$number.log"; do
+            kill -0 "${{servers[number]}}" 2>/dev/null || {{ cat "server-$number.log" >&2; exit 1; }}
+            sleep 0.05
+        done
     done
 }}
 stop() {{
@@ -94,9 +97,9 @@ def script(document: Path, replacements: Mapping[str, str]) -> str:
         if "stop" in block.notes:
             parts.append("stop\n")
         if "start" in block.notes:
-            parts.append(f"start '{text.strip()}'\n")
+            parts.append(f"start '{text.strip()}'\nready\n")
         elif "start each line" in block.notes:
-            parts.extend(f"start '{line}'\n" for line in text.splitlines())
+            parts.extend([*(f"start '{line}'\n" for line in text.splitlines()), "ready\n"])
         else:
             parts.append(text)
     return "".join(parts)

@@ -1,53 +1,90 @@
-"""The commands of the tutorial, run as they are written; addresses are replaced by free ports."""
+"""The commands of the documents, run as they are written; addresses and passwords are replaced by those of the test."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from support import postgres_server, redis_server
-from support.document_commands import script
+from support.document_commands import blocks, script
 from support.ports import free_port
 from support.processes import clean_environment
 
 ROOT = Path(__file__).resolve().parents[3]
+README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with redis_server.running(redis_server.RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server.port
+
+
+@pytest.fixture(scope="module")
+def database_url() -> Iterator[str]:
+    with postgres_server.running() as server:
+        yield server.url(server.create_database())
+
+
+def run(document: Path, replacements: Mapping[str, str], directory: Path, ports: Mapping[str, int]) -> str:
+    """The standard output of the document's commands, all of which have succeeded."""
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= {name: str(port) for name, port in ports.items()}
+    result = subprocess.run(
+        ["bash"],
+        input=script(document, replacements),
+        cwd=directory,
+        env=clean_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.mark.timeout(120)
-def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
+def test_every_command_of_the_tutorial_works(tmp_path: Path, redis_port: int, database_url: str) -> None:
     api, internal, *gateways = (free_port() for _ in range(5))
-    redis = redis_server.RedisServer(tmp_path / "redis")
-    with redis_server.running(redis), postgres_server.running() as postgres:
-        replacements = {
-            "localhost:6379": f"localhost:{redis.port}",
-            "postgresql://roomcast:roomcast@localhost:5432/roomcast": postgres.url(postgres.create_database()),
-            "localhost:3000": f"localhost:{api}",
-            "localhost:3002": f"localhost:{internal}",
-            "roomcast api\n": f"ROOMCAST_INTERNAL_PORT={internal} roomcast api\n",
-            "3001": str(gateways[0]),
-            "3011": str(gateways[1]),
-            "3021": str(gateways[2]),
-        }
-        directory = tmp_path / "work"
-        directory.mkdir()
-        environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "API_PORT": str(api),
-            "PORT": str(gateways[0]),
-        }
-        run = subprocess.run(
-            ["bash"],
-            input=script(ROOT / "docs" / "tutorial.md", replacements),
-            cwd=directory,
-            env=clean_environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-    assert run.returncode == 0, run.stderr
-    assert '"content":"Hello"' in run.stdout
+    replacements = {
+        "localhost:6379": f"localhost:{redis_port}",
+        "postgresql://roomcast:roomcast@localhost:5432/roomcast": database_url,
+        "localhost:3000": f"localhost:{api}",
+        "localhost:3002": f"localhost:{internal}",
+        "roomcast api\n": f"ROOMCAST_INTERNAL_PORT={internal} roomcast api\n",
+        "3001": str(gateways[0]),
+        "3011": str(gateways[1]),
+        "3021": str(gateways[2]),
+    }
+    output = run(TUTORIAL, replacements, tmp_path, {"API_PORT": api, "PORT": gateways[0]})
+    assert '"content":"Hello"' in output
+
+
+@pytest.mark.timeout(120)
+def test_the_commands_of_the_readme_for_several_processes_work(
+    tmp_path: Path, redis_port: int, database_url: str
+) -> None:
+    api, internal, gateway = (free_port() for _ in range(3))
+    replacements = {
+        "postgresql://roomcast:…@localhost/roomcast": database_url,
+        "ROOMCAST_SECRET=…": f"ROOMCAST_SECRET={'s' * 32}",
+        "localhost:3002": f"localhost:{internal}",
+        "roomcast api ": f"ROOMCAST_INTERNAL_PORT={internal} roomcast api ",
+        "PORT=3001": f"PORT={gateway}",
+    }
+    run(README, replacements, tmp_path, {"API_PORT": api, "REDIS_PORT": redis_port})
+
+
+@pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
+def test_most_commands_are_run_and_each_omission_has_a_reason(document: Path) -> None:
+    reasons = [block.reason_not_run for block in blocks(document) if block.language == "sh"]
+    omitted = [reason for reason in reasons if reason is not None]
+    assert all(omitted)
+    assert len(reasons) > len(omitted) * 2

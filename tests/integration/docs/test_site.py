@@ -7,14 +7,17 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.schema import build_schema
+from roomcast.realtime import Server
 from support.document_commands import blocks
 from support.processes import clean_environment
 
@@ -94,8 +97,38 @@ def test_every_python_snippet_is_valid_python(document: Path) -> None:
             ast.parse(f"async def snippet():\n{body}\n")
 
 
-def test_every_omitted_command_of_the_tutorial_has_a_reason() -> None:
-    reasons = [block.reason_not_run for block in blocks(ROOT / "docs" / "tutorial.md") if block.language == "sh"]
-    omitted = [reason for reason in reasons if reason is not None]
-    assert all(omitted)
-    assert len(reasons) > len(omitted) * 3
+#: The snippets for clients of other protocols need packages that the page does not have; tests/e2e runs such clients.
+TYPED = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "reference" / "socketio.md")
+FOREIGN = ("@ai-sdk/", "@ag-ui/")
+
+
+@pytest.mark.node
+def test_every_typescript_snippet_fits_the_types_of_the_packages() -> None:
+    snippets = [
+        block.text
+        for document in TYPED
+        for block in blocks(document)
+        if block.language in {"ts", "tsx"} and not any(name in block.text for name in FOREIGN)
+    ]
+    assert len(snippets) == len(TYPED)
+    page = ROOT / "web" / "apps" / "chat"  # below it the compiler finds the packages
+    with tempfile.TemporaryDirectory(dir=page / "node_modules") as name:
+        for number, text in enumerate(snippets):
+            (Path(name) / f"snippet{number}.tsx").write_text(text)
+        # A snippet may show names that it does not use.
+        options = {"jsx": "react-jsx", "noEmit": True, "noUnusedLocals": False, "types": ["vite/client", "node"]}
+        config = {"extends": "../../../../tsconfig.base.json", "compilerOptions": options, "include": ["*.tsx"]}
+        (Path(name) / "tsconfig.json").write_text(json.dumps({**config, "exclude": []}))
+        command = [ROOT / "web" / "node_modules" / ".bin" / "tsc", "--project", name]
+        check = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert check.returncode == 0, check.stdout
+
+
+def test_the_server_has_the_methods_of_python_socketio_but_for_those_that_its_page_names() -> None:
+    page = (ROOT / "docs" / "moving" / "python-socketio.md").read_text()
+    names = {name for name in dir(socketio.AsyncServer) if not name.startswith("_")}
+    # Properties of the implementation, which its documentation does not name.
+    names -= {"is_asyncio_based", "reserved_events"}
+    missing = {name for name in names if not hasattr(Server, name)}
+    assert missing
+    assert {name for name in missing if f"`{name}" not in page} == set()
