@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-#: Documents at the root of the repository, and their pages.
+#: Documents outside `docs`, and their pages.
 ROOT_PAGES: Final = {
     "README.md": "index.md",
     "ARCHITECTURE.md": "architecture.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "deploy/kubernetes/README.md": "kubernetes.md",
 }
 DECISIONS: Final = "decisions/index.md"
 PART: Final = re.compile(r"<!-- generated: ([\w-]+) -->")
@@ -333,7 +334,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Fill in the generated parts; links to files that the site does not have become plain text."""
     del config
     uri = page.file.src_uri
-    sources = {page: "" for page in ROOT_PAGES.values() if page != "index.md"}
+    sources = {page: posixpath.dirname(name) for name, page in ROOT_PAGES.items() if page != "index.md"}
     folder = sources.get(uri, posixpath.join("docs", posixpath.dirname(uri)))
 
     def rewrite(match: re.Match[str]) -> str:
