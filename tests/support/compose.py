@@ -5,17 +5,27 @@ Each service has a loopback address of its own in the place of its name, so that
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import shlex
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from support.processes import Roomcast
+from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from support.load_balancers import find_program
+from support.postgres_server import PostgresServer
+from support.processes import Roomcast, clean_environment, run_roomcast
+from support.redis_server import require_redis_server
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -64,12 +74,13 @@ class Compose:
     Args:
         name: The file's name.
         directory: For the secrets and the files of servers.
-        variables: For the interpolation of the file.
+        variables: See below.
 
     Attributes:
         services: By name, as in the file.
         hosts: The loopback address of each service.
         secrets: The directory of the secrets, made by `make-secrets` if the file has any.
+        variables: For the interpolation of the file.
     """
 
     def __init__(self, name: str, directory: Path, **variables: str) -> None:
@@ -77,7 +88,7 @@ class Compose:
         self.services: dict[str, dict[str, Any]] = loaded["services"]
         self.directory = directory
         self.secrets = directory / "secrets"
-        self._variables = variables
+        self.variables = variables
         # At random: another run of the tests may use the same ports.
         network = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}"
         self.hosts = {service: f"{network}.{number}" for number, service in enumerate(self.services, 1)}
@@ -90,7 +101,7 @@ class Compose:
 
     def text(self, service: str, value: str) -> str:
         """A value of the file, for a process of this service."""
-        value = interpolate(value, self._variables).replace(SECRETS, str(self.secrets))
+        value = interpolate(value, self.variables).replace(SECRETS, str(self.secrets))
         if value == "0.0.0.0":
             return self.hosts[service]
         return re.sub(
@@ -106,7 +117,8 @@ class Compose:
 
     def environment(self, service: str) -> dict[str, str]:
         """The variables of a service's process, with those of the image."""
-        declared = {**image_environment(), **environment_of(self.services[service])}
+        image = image_environment() if "roomcast" in self.services[service]["image"] else {}
+        declared = {**image, **environment_of(self.services[service])}
         return {name: self.text(service, value) for name, value in declared.items()}
 
     def roomcast(self, service: str, **env: str) -> Roomcast:
@@ -137,7 +149,7 @@ class Compose:
         config = self.directory / "nginx.conf"
         config.write_text(text)
         user = " user root;" if os.geteuid() == 0 else ""
-        return ["nginx", "-p", str(self.directory), "-c", str(config), "-g", f"daemon off;{user}"]
+        return [find_program("nginx"), "-p", str(self.directory), "-c", str(config), "-g", f"daemon off;{user}"]
 
 
 def aliases(service: dict[str, Any]) -> list[str]:
@@ -146,3 +158,64 @@ def aliases(service: dict[str, Any]) -> list[str]:
     return [
         name for network in (networks.values() if isinstance(networks, dict) else ()) for name in network["aliases"]
     ]
+
+
+def first_answers(host: str, port: int, process: subprocess.Popen[bytes], limit_s: float = 10.0) -> None:
+    """Wait until a server accepts connections."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+            return
+        time.sleep(0.01)  # no event says when another process listens
+    raise RuntimeError(f"{process.args!r} does not listen on {host}:{port}")
+
+
+@dataclass
+class Cluster:
+    """The running services of ``compose.cluster.yaml``.
+
+    Attributes:
+        compose: Their addresses and secrets.
+        processes: Those that run the image, by service.
+        url: The address of nginx.
+    """
+
+    compose: Compose
+    processes: dict[str, Roomcast]
+    url: str
+
+    def token(self, user_id: str, *, service: bool = False) -> str:
+        """An access token."""
+        return TokenIssuer(AuthOptions(self.compose.secret("secret"))).issue(user_id, ttl_s=3_600, service=service)
+
+
+@contextlib.contextmanager
+def running_cluster(directory: Path, postgres: PostgresServer, **env: str) -> Iterator[Cluster]:
+    """Start all services of ``compose.cluster.yaml``, in the order of the file, on a new database."""
+    compose = Compose("compose.cluster.yaml", directory)
+    url = compose.url("nginx", 8080)
+    compose.variables["ROOMCAST_URL"] = url
+    # The only part that is not from the file: the tests' server has no password.
+    (compose.secrets / "database-url").write_text(postgres.url(postgres.create_database()))
+    names = [name for name, service in compose.services.items() if "roomcast" in service["image"]]
+    processes = {name: compose.roomcast(name, **env) for name in names if name != "migrate"}
+    require_redis_server()
+    with contextlib.ExitStack() as stack:
+
+        def server(command: list[str], service: str, port: int) -> None:
+            log = stack.enter_context((directory / f"{service}.log").open("wb"))
+            process = stack.enter_context(
+                subprocess.Popen(command, stdout=log, stderr=log, env=clean_environment(compose.environment(service)))
+            )
+            stack.callback(process.terminate)
+            first_answers(compose.hosts[service], port, process)
+
+        server(compose.redis_command(), "redis", 6379)
+        migrated = run_roomcast(*compose.services["migrate"]["command"], env=compose.environment("migrate"))
+        assert migrated.returncode == 0, migrated.stderr
+        for process in processes.values():
+            stack.push(process)
+        with ThreadPoolExecutor(2) as starters:
+            list(starters.map(Roomcast.start, processes.values()))
+        server(compose.nginx_command(), "nginx", 8080)
+        yield Cluster(compose, processes, url)
