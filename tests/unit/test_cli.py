@@ -26,7 +26,7 @@ OPTIONS = {
     "workers": "ROOMCAST_GATEWAY_PROCESSES",
 }
 SERVICES = ["up", "api", "gateway", "worker"]
-COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token"]
+COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor"]
 
 
 @pytest.fixture
@@ -58,7 +58,15 @@ def test_the_version_is_shown(run) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["nonsense"], ["up", "--nonsense"], ["up", "--api-port", "x"], ["up", "--api-port", "0"]]
+    "args",
+    [
+        ["nonsense"],
+        ["up", "--nonsense"],
+        ["up", "--api-port", "x"],
+        ["up", "--api-port", "0"],
+        ["doctor", "x"],
+        ["doctor", "--url", "chat.example"],
+    ],
 )
 def test_invalid_usage_exits_with_2(run, args) -> None:
     assert run(*args).exit_code == 2

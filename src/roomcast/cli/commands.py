@@ -5,10 +5,14 @@ Layer: cli.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -18,6 +22,7 @@ from roomcast import __version__
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
+    from roomcast.app.doctor_findings import Finding
     from roomcast.settings import Settings
 
 EXIT_FAILED: Final = 1
@@ -242,6 +247,61 @@ def token(
                 "USER_ID", "is invalid; expected 1 to 128 printable characters, one of them visible"
             ) from None
         typer.echo(minted)
+
+
+class Role(StrEnum):
+    """The command whose set-up `doctor` checks."""
+
+    UP = "up"
+    API = "api"
+    GATEWAY = "gateway"
+    WORKER = "worker"
+
+
+@app.command()
+def doctor(
+    role: Annotated[Role, typer.Argument(help="The command whose set-up is checked.")] = Role.UP,
+    data: Data = None,
+    url: Annotated[
+        str | None, typer.Option(help="Public address of the gateway, for example of a proxy. Takes half a minute.")
+    ] = None,
+    origin: Annotated[str | None, typer.Option(help="Origin of a page that shall be able to connect.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.", show_default=False)] = False,
+) -> None:
+    """Check what a process would use, with the variables of this shell, and say what to change. Changes nothing.
+
+    The exit code is 0 without faults, 1 with a fault, 2 for invalid options.
+    """
+    from roomcast.app.doctor import examine
+
+    if url is not None and not url.startswith(("http://", "https://")):
+        _exit(f"--url is {url!r}; expected http(s)://host[:port]", EXIT_USAGE)
+    # The findings say what a log would.
+    logging.disable()
+
+    async def run_checks() -> list[Finding]:
+        findings = []
+        async for finding in examine(os.environ, role.value, data=data, url=url, origin=origin):
+            findings.append(finding)
+            if not as_json:
+                _print_finding(finding)
+        return findings
+
+    findings = asyncio.run(run_checks())
+    faults = sum(finding.status == "fault" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        typer.echo(f"\n{faults or 'no'} fault{'' if faults == 1 else 's'}")
+    if faults:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _print_finding(finding: Finding) -> None:
+    colour = {"ok": "green", "warning": "yellow", "fault": "red"}[finding.status]
+    typer.echo(f"{typer.style(f'{finding.status:8}', fg=colour)}{finding.check}: {finding.text}")
+    if finding.remedy:
+        typer.echo(f"        -> {finding.remedy}")
 
 
 def _configure(responder: str | None = None) -> Settings:

@@ -29,6 +29,7 @@ _ADVICE: Final = (
         re.compile(r"cluster support disabled|Cluster mode is not enabled"),
         "it is no cluster: use redis:// in REDIS_URL",
     ),
+    (re.compile(r"unknown command '?SENTINEL", re.IGNORECASE), "it is no sentinel: use redis:// in REDIS_URL"),
     (
         re.compile(r"unknown command|UNKNOWN COMMAND"),
         "a command is disabled or unknown: README.md lists what is needed",
