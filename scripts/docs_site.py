@@ -315,6 +315,15 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 # -- MkDocs -----------------------------------------------------------------------------------------------------------
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List the pages directly in ``docs`` that the navigation does not name under Operations."""
+    nav: Any = config.nav
+    listed = {page for section in nav for pages in section.values() for page in pages}
+    operations = next(section["Operations"] for section in nav if "Operations" in section)
+    operations += sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in listed)
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and documents that are not files in ``docs``."""
     from mkdocs.structure.files import File

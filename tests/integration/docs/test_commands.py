@@ -82,6 +82,13 @@ def test_the_commands_of_the_readme_for_several_processes_work(
     run(README, replacements, tmp_path, {"API_PORT": api, "REDIS_PORT": redis_port})
 
 
+def test_each_command_of_the_other_pages_has_a_reason_why_no_test_runs_it() -> None:
+    pages = [page for page in (ROOT / "docs").glob("*.md") if page != TUTORIAL]
+    commands = [(page.name, block) for page in pages for block in blocks(page) if block.language == "sh"]
+    assert commands
+    assert [(name, block.text) for name, block in commands if not block.reason_not_run] == []
+
+
 @pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
 def test_commands_are_run_unless_a_reason_is_given(document: Path) -> None:
     reasons = [block.reason_not_run for block in blocks(document) if block.language == "sh"]
