@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
+.PHONY: help image-test run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -48,6 +48,9 @@ dist: .make/page ## Build the wheel, the sdist and the npm packages into dist/.
 	@rm -rf dist && mkdir dist && .venv/bin/hatchling build --directory dist
 	@scripts/npm run --silent build:packages && scripts/npm pack --silent --pack-destination ../dist \
 		--workspace @roomcast/client --workspace @roomcast/react
+
+image-test: .make/dev ## Build the images with buildah, without a daemon, and run the services from them (root on Debian).
+	@scripts/image-test
 
 mutants: .make/dev ## Remove each guarantee from a copy of the code, and check that a test fails (ARGS="feed").
 	@scripts/system-packages
