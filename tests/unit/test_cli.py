@@ -26,7 +26,7 @@ OPTIONS = {
     "workers": "ROOMCAST_GATEWAY_PROCESSES",
 }
 SERVICES = ["up", "api", "gateway", "worker"]
-COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor"]
+COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor", "backup", "restore"]
 
 
 @pytest.fixture

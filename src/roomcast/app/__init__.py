@@ -8,6 +8,7 @@ May import: everything but cli.
 | ``config`` | settings and command line, checked and combined into a `ProcessConfig` |
 | ``process`` | the parts of every process, and the services that processes share |
 | ``backend`` | store, relay, worker, use cases and API; migrations |
+| ``backups`` | backups of the database, and their restore |
 | ``responders`` | the responders that the settings name |
 | ``redis_services`` | the services that processes share through Redis |
 | ``internal_site`` | the internal address: metrics, readiness, forwarded requests |

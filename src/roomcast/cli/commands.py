@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -220,6 +220,44 @@ def migrate(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to create.", show_default=False)],
+    data: Data = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+) -> None:
+    """Copy the database to FILE, while servers may run. For PostgreSQL this runs `pg_dump`."""
+    with _errors_reported(), _progress() as progress:
+        settings = _configure()
+        from roomcast.app.backups import back_up
+        from roomcast.app.config import database_location
+
+        back_up(database_location(settings, data), file, force=force, progress=progress)
+        typer.echo(f"{file}: backup complete, {file.stat().st_size} bytes")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `roomcast backup` created.", show_default=False)],
+    data: Data = None,
+) -> None:
+    """Put the backup FILE in the place of the database, after every server was stopped.
+
+    A replaced SQLite file is kept beside it. For PostgreSQL this runs `pg_restore`, into an empty database only.
+    Clients that have received events missing from the backup then reload their chats.
+    """
+    with _errors_reported(), _progress() as progress:
+        settings = _configure()
+        from roomcast.app.backups import restore as restore_backup
+        from roomcast.app.config import database_location
+
+        database = database_location(settings, data)
+        replaced = restore_backup(file, database, progress=progress)
+        name = database if isinstance(database, Path) else "PostgreSQL"
+        kept = "" if replaced is None else f"; the replaced database is {replaced}"
+        typer.echo(f"{name}: restored from {file}{kept}")
+
+
+@app.command()
 def token(
     user_id: Annotated[str, typer.Argument(help="Id of the user that the token authenticates.")],
     ttl: Annotated[int, typer.Option(min=1, help="Lifetime in seconds.")] = 3600,
@@ -314,6 +352,18 @@ def _configure(responder: str | None = None) -> Settings:
     for line in misspelt(os.environ):
         logging.getLogger(__name__).warning("%s", line)
     return settings
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show the progress of a copy on standard error, if that is a terminal: called with what is left and the total."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("copying", total=None)
+        yield lambda left, total: bar.update(task, total=total, completed=total - left)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ The hierarchy::
     StoreError
     ├── DataInUse           another process has the database open
     ├── DatabaseTooNew      a newer version of roomcast has migrated the schema
+    ├── BackupFailed        a backup could not be made or restored
     ├── ServerTooOld        the PostgreSQL server is older than the oldest supported version
     └── DatabaseUnreadable  not a database, damaged, unreachable, or no permission
 
@@ -53,6 +54,10 @@ class DatabaseUnreadable(StoreError):
         super().__init__(f"cannot open the database {url}: {reason}")
         self.url = url
         self.reason = reason
+
+
+class BackupFailed(StoreError):
+    """A backup could not be made or restored; no file was replaced."""
 
 
 class ServerTooOld(StoreError):
