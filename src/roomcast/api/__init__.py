@@ -11,8 +11,8 @@ May import: auth, chat, contract, realtime.core.origins, realtime.options, histo
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
-| ``middleware`` | checks of the Host header, the path, the content type and the size of a body; HEAD |
-| ``durations`` | how long requests take, by route |
+| ``middleware`` | ids of requests; checks of the Host header, the path, the type and size of a body; HEAD |
+| ``durations`` | how long requests take, by route; their log lines |
 | ``page`` | the files of the chat page and their headers |
 | ``services``, ``options`` | the arguments of `create_api`: use cases and options |
 """

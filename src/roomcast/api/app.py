@@ -23,7 +23,7 @@ from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.durations import RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
-from roomcast.api.middleware import BodyCheck, HostCheck, RequestLine
+from roomcast.api.middleware import REQUEST_ID, BodyCheck, HostCheck, RequestIds, RequestLine
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
@@ -101,11 +101,11 @@ async def _on_wrong_method(routers: Sequence[APIRouter], request: Request, _erro
 
 
 class _Api(FastAPI):
-    """FastAPI with CORS, and with the media type of problem details in its OpenAPI document."""
+    """FastAPI with CORS and ids of requests, and with the media type of problem details in its OpenAPI document."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Put CORS around Starlette's stack, whose outermost part answers 500: pages of other origins may read it."""
-        stack = super().build_middleware_stack()
+        """Put ids and CORS around Starlette's stack, whose outermost part logs and answers 500."""
+        stack = RequestIds(super().build_middleware_stack())
         origins = self.state.options.allowed_origins
         if not origins:
             return stack
@@ -113,8 +113,8 @@ class _Api(FastAPI):
             stack,
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "traceparent"),
-            expose_headers=("Retry-After",),
+            allow_headers=("Authorization", "Content-Type", "traceparent", REQUEST_ID),
+            expose_headers=("Retry-After", REQUEST_ID),
         )
 
     def openapi(self) -> dict[str, Any]:

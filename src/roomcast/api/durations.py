@@ -1,25 +1,31 @@
-"""How long requests take, by method, route and status.
+"""How long requests take, by method, route and status, and the log line of each request.
 
 Layer: api.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Final
 
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.histogram import Histogram
+
+logger = logging.getLogger(__name__)
 
 #: Below each of these values a request is fast, and above the last one it is too slow for any page.
 _BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 #: The label ``route`` of the page's files, and of what no route answers: unknown paths, malformed requests.
 PAGE: Final = "page"
 UNMATCHED: Final = "unmatched"
+#: Requests that take longer are logged at level info, as are errors of the server; all others at level debug.
+_SLOW_S: Final = 1.0
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 #: Method, route and class of the status, such as ``2xx``.
@@ -27,7 +33,7 @@ Key = tuple[str, str, str]
 
 
 class RequestDurations:
-    """Measures each request until its response begins: a stream lasts as long as its answer.
+    """Measures and logs each request until its response begins: a stream lasts as long as its answer.
 
     The label ``route`` is a template, never a path, and all values are from closed sets.
 
@@ -55,20 +61,32 @@ class RequestDurations:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._observe(method, scope.get("route"), status, began)
+                self._observe(method, scope, status, began)
             await send(message)
 
         try:
             await self._app(scope, receive, send_and_measure)
         except Exception:
             if not status:
-                self._observe(method, scope.get("route"), 500, began)
+                self._observe(method, scope, 500, began)
             raise
 
-    def _observe(self, method: str, route: BaseRoute | None, status: int, began: float) -> None:
-        name = getattr(route, "path", None) or (PAGE if status < 400 else UNMATCHED)  # noqa: PLR2004 - no error
+    def _observe(self, method: str, scope: Scope, status: int, began: float) -> None:
+        seconds = time.perf_counter() - began
+        name = getattr(scope.get("route"), "path", None) or (PAGE if status < 400 else UNMATCHED)  # noqa: PLR2004 - no error
         key = (method if method in _METHODS else "other", name, f"{status // 100}xx")
-        self._durations.setdefault(key, Histogram(_BOUNDS_S)).observe(time.perf_counter() - began)
+        self._durations.setdefault(key, Histogram(_BOUNDS_S)).observe(seconds)
+        level = logging.INFO if status >= 500 or seconds > _SLOW_S else logging.DEBUG  # noqa: PLR2004 - of the server
+        if logger.isEnabledFor(level):
+            facts = {
+                "method": key[0],
+                "route": name,
+                "status": status,
+                "seconds": round(seconds, 6),
+                "ip": scope["client"][0] if scope.get("client") else None,
+                "userAgent": Headers(scope=scope).get("user-agent"),
+            }
+            logger.log(level, "request answered", extra=facts)
 
 
 def empty_durations(routes: Iterable[BaseRoute]) -> dict[Key, Histogram]:

@@ -1,4 +1,4 @@
-"""Checks that run before the routes: the Host header, the path, and the content type and size of the body.
+"""Ids of requests, and checks before the routes: the Host header, the path, the content type and size of the body.
 
 Plain ASGI: Starlette's `BaseHTTPMiddleware` would buffer bodies.
 
@@ -8,11 +8,14 @@ Layer: api. Source: RFC 9110 §7.4 (misdirected requests); Fetch standard, "CORS
 from __future__ import annotations
 
 import asyncio
+import re
+import uuid
 from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from starlette.datastructures import Headers
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +26,9 @@ MAX_BODY_BYTES: Final = 1_048_576
 #: 64 of the largest bodies.
 MAX_UNFINISHED_BYTES: Final = 64 * MAX_BODY_BYTES
 _GIVEN_UP: Final = "too many unfinished requests; send the whole body at once"
+REQUEST_ID: Final = "X-Request-Id"
+#: A proxy's id of a request. Another value is replaced: it would be copied into responses and log lines.
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -33,6 +39,33 @@ def host_name(header: str) -> str:
         name, bracket, _ = header.partition("]")
         return name + bracket
     return header.partition(":")[0]
+
+
+class RequestIds:
+    """Adds the id of a request to its response and to all its log lines, as ``requestId``.
+
+    Args:
+        app: The wrapped application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the id of the header, or make one, and pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        named = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = named if _SANE_ID.fullmatch(named) else uuid.uuid4().hex
+
+        async def send_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(requestId=request_id):
+            await self._app(scope, receive, send_id)
 
 
 class HostCheck:
