@@ -66,11 +66,7 @@ lock: ## Update the lock files (needs uv).
 	@scripts/lock
 
 clean: ## Remove everything that these commands created, except your data.
-<<<<<<< HEAD
-	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist src/roomcast/api/page site \
-=======
-	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist dist src/roomcast/api/page \
->>>>>>> c6ae4eb (feat(packages): wheel and sdist carry the page, compressed; make dist; a build without the page fails)
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist dist src/roomcast/api/page site \
 		tests/integration/adapters/node/node_modules benchmarks/node/node_modules \
 		tests/e2e/official/node_modules tests/e2e/official/dist
 
