@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roomcast import __version__
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
@@ -44,6 +45,7 @@ from roomcast.chat.errors import (
     UnknownResponder,
 )
 from roomcast.contract.errors import ErrorCode
+from roomcast.realtime.options import ANY_ORIGIN
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +102,21 @@ async def _on_wrong_method(routers: Sequence[APIRouter], request: Request, _erro
     return problem_response(405, f"this path accepts {names}", headers={"Allow": names})
 
 
+def _logging_refused_origins(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
+    """Log each preflight request of a page that may not call the API; a page of the API's own origin sends none."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            preflight = origin is not None and "access-control-request-method" in headers
+            if preflight and origin not in allowed and ANY_ORIGIN not in allowed:
+                logger.info("preflight refused", extra={"origin": origin, "setting": "ALLOWED_ORIGINS"})
+        await app(scope, receive, send)
+
+    return serve
+
+
 class _Api(FastAPI):
     """FastAPI with CORS and ids of requests, and with the media type of problem details in its OpenAPI document."""
 
@@ -108,14 +125,15 @@ class _Api(FastAPI):
         stack = RequestIds(super().build_middleware_stack())
         origins = self.state.options.allowed_origins
         if not origins:
-            return stack
-        return CORSMiddleware(
+            return _logging_refused_origins(stack, origins)
+        cors = CORSMiddleware(
             stack,
             allow_origins=origins,
             allow_methods=("GET", "POST", "PUT", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "traceparent", REQUEST_ID),
             expose_headers=("Retry-After", REQUEST_ID),
         )
+        return _logging_refused_origins(cors, origins)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""

@@ -406,8 +406,9 @@ async def test_another_host_is_rejected_if_hosts_are_configured(tmp_path: Path) 
     ],
 )
 async def test_pages_of_allowed_origins_may_call_the_api(
-    tmp_path: Path, allowed: tuple[str, ...], origin: str, answered: str | None
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, allowed: tuple[str, ...], origin: str, answered: str | None
 ) -> None:
+    caplog.set_level("INFO")
     async with open_api(tmp_path, options=ApiOptions(allowed_origins=allowed)) as (client, _):
         asked = {
             "Origin": origin,
@@ -417,6 +418,9 @@ async def test_pages_of_allowed_origins_may_call_the_api(
         preflight = await client.options("/api/chat/messages", headers=asked)
         assert preflight.headers.get("access-control-allow-origin") == answered
         assert preflight.is_success is (answered is not None)
+        lines = [record for record in caplog.records if record.getMessage() == "preflight refused"]
+        named = [(vars(line)["origin"], vars(line)["setting"]) for line in lines]
+        assert named == ([] if answered else [(origin, "ALLOWED_ORIGINS")])
         # An error must be readable, too.
         for response in (await client.get("/api/chats", headers=asked), await client.get("/api/none", headers=asked)):
             assert response.headers.get("access-control-allow-origin") == answered

@@ -283,6 +283,8 @@ async def serve(websocket: WebSocket) -> None:
     policy = OriginPolicy(ServerOptions(cors_allowed_origins=options.allowed_origins))
     headers, secure = websocket.headers, websocket.url.scheme == "wss"
     if not policy.allows_origin(headers.get("origin"), headers.get("host"), secure=secure):
+        facts = {"origin": headers.get("origin"), "setting": "ALLOWED_ORIGINS"}
+        logger.info("handshake refused", extra=facts)
         problem = problem_response(403, "pages of this origin may not connect; ALLOWED_ORIGINS lists those that may")
         await websocket.send_denial_response(problem)
         return
