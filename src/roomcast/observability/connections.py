@@ -70,13 +70,7 @@ class ConnectionLog(Observer):
 
     def socket_connected(self, socket: ObservedSocket) -> None:
         """See the port."""
-        handshake = socket.handshake
-        facts = {
-            "socketId": socket.sid,
-            "userAgent": handshake.headers.get("user-agent"),
-            "ip": handshake.address,
-        }
-        logger.info("New connection", extra=facts)
+        logger.info("New connection", extra=_facts(socket))
 
     def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
         """See the port."""
@@ -84,7 +78,7 @@ class ConnectionLog(Observer):
 
     def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
         """See the port."""
-        logger.debug("Socket disconnected", extra={"socketId": socket.sid, "reason": reason.value})
+        logger.debug("Socket disconnected", extra={**_facts(socket), "reason": reason.value})
 
     def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
         """See the port."""
@@ -93,3 +87,13 @@ class ConnectionLog(Observer):
     def handler_failed(self, socket: ObservedSocket, event: str, error: Exception) -> None:
         """See the port."""
         self.counts["handlers:failed"] += 1
+
+
+def _facts(socket: ObservedSocket) -> dict[str, str | None]:
+    handshake = socket.handshake
+    return {
+        "socketId": socket.sid,
+        "userAgent": handshake.headers.get("user-agent"),
+        "ip": handshake.address,
+        "transport": handshake.transport.value,
+    }

@@ -29,6 +29,16 @@ def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
     (record,) = caplog.records
     assert record.message == "New connection"
     assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
+    assert record.transport == "websocket"
+
+
+def test_a_disconnection_is_logged_with_the_client_and_the_reason(caplog) -> None:
+    with caplog.at_level(logging.DEBUG):
+        ConnectionLog().socket_disconnected(socket(), Reason.TRANSPORT_CLOSE)
+    (record,) = caplog.records
+    assert record.message == "Socket disconnected"
+    assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
+    assert (record.transport, record.reason) == ("websocket", "transport close")
 
 
 def test_events_are_counted_by_reason() -> None:
