@@ -193,3 +193,23 @@ def test_a_backup_reports_its_progress(tmp_path: Path) -> None:
     )
     assert seen[-1][0] == 0
     assert seen[-1][1] > 1
+
+
+def test_writes_during_a_backup_neither_restart_it_nor_wait_for_it(tmp_path: Path) -> None:
+    fresh_database(tmp_path)
+    database, file = tmp_path / "roomcast.db", tmp_path / "backup"
+    left_pages: list[int] = []
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE ballast (bytes)")
+        writer.execute("INSERT INTO ballast VALUES (zeroblob(16000000))")
+
+        def write(left: int, _total: int) -> None:
+            left_pages.append(left)
+            if len(left_pages) < 20:  # a copy that starts again ends, too
+                writer.execute("INSERT INTO ballast VALUES ('later')")
+
+        back_up(database, file, force=False, progress=write)
+    assert len(left_pages) >= 4
+    assert left_pages == sorted(set(left_pages), reverse=True)
+    with closing(sqlite3.connect(file)) as copied:
+        assert copied.execute("SELECT count(*) FROM ballast").fetchone() == (1,)
