@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from roomcast import __version__
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
 from roomcast.api.dialects.sending import OpenStreams
-from roomcast.api.durations import RequestDurations, empty_durations
+from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import REQUEST_ID, BodyCheck, HostCheck, RequestIds, RequestLine
 from roomcast.api.options import ApiOptions
@@ -45,6 +45,7 @@ from roomcast.chat.errors import (
     UnknownResponder,
 )
 from roomcast.contract.errors import ErrorCode
+from roomcast.histogram import Histogram
 from roomcast.realtime.options import ANY_ORIGIN
 
 logger = logging.getLogger(__name__)
@@ -162,15 +163,28 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     return app
 
 
-def create_internal_api(services: ApiServices, options: ApiOptions | None = None) -> FastAPI:
-    """Create the application for gateways, for an internal address; arguments as for `create_api`."""
-    return _application(services, options or ApiOptions(), internal_router, openapi_url=None)
+def create_internal_api(
+    services: ApiServices, options: ApiOptions | None = None, durations: dict[Key, Histogram] | None = None
+) -> FastAPI:
+    """Create the application for gateways, for an internal address; arguments as for `create_api`.
+
+    Args:
+        services: The use cases behind the routes.
+        options: Options of the API; None: the defaults.
+        durations: Receives the durations of requests, too; None: the application has its own.
+    """
+    return _application(services, options or ApiOptions(), internal_router, durations=durations, openapi_url=None)
 
 
 def _application(
-    services: ApiServices, options: ApiOptions, *routers: APIRouter, openapi_url: str | None = "/openapi.json"
+    services: ApiServices,
+    options: ApiOptions,
+    *routers: APIRouter,
+    durations: dict[Key, Histogram] | None = None,
+    openapi_url: str | None = "/openapi.json",
 ) -> FastAPI:
-    durations = empty_durations(route for router in routers for route in router.routes)
+    durations = {} if durations is None else durations
+    durations.update(empty_durations(route for router in routers for route in router.routes))
     middleware = [Middleware(RequestDurations, durations=durations), Middleware(RequestLine), Middleware(BodyCheck)]
     if options.allowed_hosts is not None:
         middleware.insert(1, Middleware(HostCheck, hosts=options.allowed_hosts))

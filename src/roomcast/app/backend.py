@@ -188,9 +188,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             default_responder=next(iter(settings.responders), None),
         )
         api = create_api(services, process.config.api)
-        internal_api = create_internal_api(services, _internal_options(process))
-        durations = (api.state.durations, internal_api.state.durations)
-        process.metrics.add(lambda: http_families(durations))
+        internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
+        process.metrics.add(lambda: http_families(api.state.durations))
         yield Backend(api, internal_api, admissions, core.turns, activity)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from roomcast import __version__
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.delivery.counters import JOINS
 from roomcast.histogram import Histogram
 from roomcast.observability.metrics import Family
@@ -44,6 +45,17 @@ _REFUSALS: Final = (
     "origin",
     "full",
     *(error.name.lower() for error in HttpError if error is not HttpError.FORBIDDEN),
+)
+
+_RESUMES: Final = ("read", "empty", ErrorCode.FORBIDDEN, ErrorCode.UNAVAILABLE)
+_LOSSES: Final = ("closed", "deaf", "oversize", "protocol")
+_LOG_DROPS: Final = (
+    *("arguments", "encoding", "epoch", "frame header", "frame size", "head", "number", "record header"),
+    *("seq", "signal size", "trace", "version"),
+)
+_ADAPTER_DROPS: Final = (
+    *("malformed", "unknown-request", "oversize", "queue-full"),
+    *("stale", "refused", "unpackable", "busy"),
 )
 
 
@@ -85,7 +97,11 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
     yield Family("events_delivered", "Events emitted to rooms, once per chat.", "counter", counters.delivered)
     yield Family("answer_frames", "Frames of answers emitted to rooms.", "counter", gateway.answers.frames, "outcome")
     yield Family(
-        "answer_resumes", "Answers so far that clients requested.", "counter", gateway.resumes.counters, "outcome"
+        "answer_resumes",
+        "Answers so far that clients requested.",
+        "counter",
+        _all(_RESUMES, gateway.resumes.counters),
+        "outcome",
     )
     yield Family(
         "feed_gaps",
@@ -95,9 +111,11 @@ def gateway_families(gateway: Gateway) -> Iterator[Family]:
         "outcome",
     )
     yield Family("resyncs", "Resyncs sent to rooms.", "counter", counters.resyncs)
-    yield Family("signals", "Signals between gateways.", "counter", gateway.signals.counters, "outcome")
+    signals = _all(("sent", "heard", "malformed", "dropped"), gateway.signals.counters)
+    yield Family("signals", "Signals between gateways.", "counter", signals, "outcome")
     presence = "Presence shared between gateways: failures, users kept without confirmation, rejected users."
-    yield Family("presence", presence, "counter", gateway.presence.counters, "outcome")
+    counts = _all(("failures", "doubts", "refused"), gateway.presence.counters)
+    yield Family("presence", presence, "counter", counts, "outcome")
     forwarder = server.engine.forwarder
     if forwarder is not None:
         forwarded = "HTTP requests forwarded to the gateway that has the session."
@@ -118,9 +136,11 @@ def log_families(log: RedisEventLog) -> Iterator[Family]:
     yield Family("log_refused_replays", "Reads that the log could not serve.", "counter", counters.refused_replays)
     yield Family("log_cut", "Entries too large for the log.", "counter", counters.cut)
     yield Family("log_frames", "Messages received by the live feed.", "counter", counters.frames)
-    yield Family("log_dropped", "Messages dropped by the live feed.", "counter", counters.dropped, "reason")
+    dropped = _all(_LOG_DROPS, counters.dropped)
+    yield Family("log_dropped", "Malformed messages and records.", "counter", dropped, "reason")
     yield Family("log_connects", "Connections opened by the live feed.", "counter", counters.connects)
-    yield Family("log_losses", "Connections lost by the live feed.", "counter", counters.losses, "cause")
+    losses = _all(_LOSSES, counters.losses)
+    yield Family("log_losses", "Connections lost by the live feed.", "counter", losses, "cause")
     yield Family("log_lag_seconds", "Time from publishing to receiving the latest probe.", "gauge", counters.lag_s)
 
 
@@ -129,14 +149,22 @@ def adapter_families(counters: RedisAdapterCounters) -> Iterator[Family]:
     yield Family("adapter_published", "Messages published to other Socket.IO servers.", "counter", counters.published)
     yield Family("adapter_received", "Messages from other servers that were applied.", "counter", counters.received)
     yield Family("adapter_answered", "Requests from other servers that were answered.", "counter", counters.answered)
-    yield Family("adapter_dropped", "Messages that could not be sent or parsed.", "counter", counters.dropped, "reason")
-    yield Family("adapter_losses", "Connections lost by the adapter.", "counter", counters.losses, "cause")
+    dropped = _all(_ADAPTER_DROPS, counters.dropped)
+    yield Family("adapter_dropped", "Messages that could not be sent or parsed.", "counter", dropped, "reason")
+    losses = _all((*_LOSSES, "moved", "refused"), counters.losses)
+    yield Family("adapter_losses", "Connections lost by the adapter.", "counter", losses, "cause")
     yield Family("adapter_lag_seconds", "Time from publishing to receiving the latest probe.", "gauge", counters.lag_s)
 
 
 def ingress_families(counters: Counter[str]) -> Iterator[Family]:
     """The guide's channel ``chat:events``."""
-    yield Family("ingress_events", "Events received from chat:events.", "counter", counters, "outcome")
+    yield Family(
+        "ingress_events",
+        "Events received from chat:events.",
+        "counter",
+        _all(("delivered", "malformed"), counters),
+        "outcome",
+    )
 
 
 def directory_families(directory: RedisDirectory) -> Iterator[Family]:
@@ -144,11 +172,10 @@ def directory_families(directory: RedisDirectory) -> Iterator[Family]:
     yield Family("gateways", "Running gateways, including this one.", "gauge", len(directory.alive()))
 
 
-def http_families(durations: Iterable[Mapping[Key, Histogram]]) -> Iterator[Family]:
+def http_families(durations: Mapping[Key, Histogram]) -> Iterator[Family]:
     """The requests of the API, public and internal."""
-    all_of = {key: histogram for found in durations for key, histogram in found.items()}
     text = "Time until the response begins."
-    yield Family("http_request_duration_seconds", text, "histogram", all_of, "method,route,status")
+    yield Family("http_request_duration_seconds", text, "histogram", durations, "method,route,status")
 
 
 def redis_families(durations: Mapping[str, Histogram]) -> Iterator[Family]:
@@ -213,7 +240,8 @@ def relay_families(counters: RelayCounters) -> Iterator[Family]:
 
 def activity_families(counters: Counter[str]) -> Iterator[Family]:
     """Announcements of activity in chats."""
-    yield Family("activity_announcements", "Announcements of activity in chats.", "counter", counters, "outcome")
+    counts = _all(("announced", "coalesced", "curtailed", "dropped", "failed", "lost", "unavailable"), counters)
+    yield Family("activity_announcements", "Announcements of activity in chats.", "counter", counts, "outcome")
 
 
 def worker_families(counters: WorkerCounters) -> Iterator[Family]:
