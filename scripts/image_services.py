@@ -107,7 +107,7 @@ class Service:
 def main() -> None:
     """Run `up` on SQLite, then API, gateway and migrations on Redis."""
     root = Path(sys.argv[1])
-    ports = iter(random.sample(range(20_000, 30_000), 9))
+    ports = iter(random.sample(range(20_000, 30_000), 10))
     with tempfile.TemporaryDirectory() as directory:
         logs = Path(directory)
         redis_port = str(next(ports))
