@@ -411,6 +411,11 @@ def test_the_chart_has_the_version_of_the_product() -> None:
     assert chart["version"] == chart["appVersion"] == __version__.partition(".dev")[0]
 
 
+def test_the_rules_of_prometheus_are_those_of_its_own_directory() -> None:
+    [rule] = Rendering(REPOSITORY / "tests/cases/kubernetes/overlay-production.yaml").of("PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
+
+
 @pytest.mark.parametrize(
     "path",
     [path for path in sorted(DEPLOY.rglob("*.yaml")) if "templates" not in path.parts],
