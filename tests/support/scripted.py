@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from roomcast.chat.answer import Answer, fold
 from roomcast.chat.chunks import decode_chunks
-from roomcast.chat.ports import AnswerItem, Prompt, StreamGap, StreamTaken, TurnFrame
+from roomcast.chat.ports import AnswerItem, Prompt, TurnFrame
+from roomcast.eventlog.memory import MemoryEventLog
+from roomcast.eventlog.memory_streams import MemoryTurnStreams
 
 #: An item to yield, an exception to raise, an event to wait for, or seconds to sleep.
 Step = AnswerItem | Exception | asyncio.Event | float
@@ -77,62 +78,70 @@ class ResumableScript(ScriptedResponder):
         self.cancelled.append(ref)
 
 
-class ScriptedStreams:
-    """`roomcast.chat.ports.TurnStreams` in memory. ``failure`` is raised before each use, or after it if ``late``."""
+class ScriptedStreams(MemoryTurnStreams):
+    """The streams in memory, with faults: ``failure`` is raised before each use, or after it if ``late``.
+
+    Attributes:
+        published: Each frame or announcement that readers received, with its loop time.
+        calls: Number of writes that were tried.
+        expired: The turns whose streams are to be removed.
+    """
 
     def __init__(self) -> None:
-        self.streams: dict[str, list[TurnFrame]] = {}
-        self.generations: dict[str, int] = {}
+        super().__init__(MemoryEventLog())
         self.published: list[tuple[float, TurnFrame]] = []
         self.failure: Exception | None = None
         self.late = False
         self.calls = 0
         self.expired: set[str] = set()
 
-    async def append(self, _chat_id: str, frame: TurnFrame) -> None:
+    async def append(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
-        self._begin(frame)
-        stored = self.streams.get(frame.turn_id, [])
-        last = stored[-1].last if stored else -1
-        if frame.first > last + 1:
-            raise StreamGap
-        if frame.first == last + 1:
-            self.streams[frame.turn_id] = [*stored, frame]
+        before = self.frames(frame.turn_id)
+        self._begin()
+        await super().append(chat_id, frame)
+        if self.frames(frame.turn_id) != before:
             self._publish(frame)
         self._fail(late=True)
 
-    async def seed(self, _chat_id: str, frame: TurnFrame) -> None:
+    async def seed(self, chat_id: str, frame: TurnFrame) -> None:
         """See the port."""
-        self._begin(frame)
-        self.streams[frame.turn_id] = [frame]
-        self._publish(replace(frame, first=frame.last + 1, chunks=b"[]"))
+        self._begin()
+        await super().seed(chat_id, frame)
+        self._publish(frame.announcement())
         self._fail(late=True)
 
-    async def read(self, _chat_id: str, turn_id: str) -> list[TurnFrame]:
+    async def read(self, chat_id: str, turn_id: str) -> Sequence[TurnFrame]:
         """See the port."""
         self._fail(late=False)
-        return list(self.streams.get(turn_id, ()))
+        return await super().read(chat_id, turn_id)
 
-    async def expire(self, _chat_id: str, turn_id: str) -> None:
+    async def expire(self, chat_id: str, turn_id: str) -> None:
         """See the port."""
         self._fail(late=False)
         self.expired.add(turn_id)
 
+    def lose(self) -> None:
+        """Lose all streams."""
+        self._streams.clear()
+        self._size_bytes = 0
+
+    def frames(self, turn_id: str) -> list[TurnFrame]:
+        """The frames of a turn; empty if its stream is absent."""
+        return [frame for (_, of), stream in self._streams.items() if of == turn_id for frame in stream.frames]
+
     def answer(self, turn_id: str) -> Answer:
         """The answer that a reader of the stream has."""
-        frame = fold(self.streams[turn_id])
+        frame = fold(self.frames(turn_id))
         return Answer.from_chunks(decode_chunks(frame.chunks), frame.last)
 
     def chunks(self, turn_id: str) -> list[Any]:
         """All chunks in the stream."""
-        return [chunk for frame in self.streams[turn_id] for chunk in decode_chunks(frame.chunks)]
+        return [chunk for frame in self.frames(turn_id) for chunk in decode_chunks(frame.chunks)]
 
-    def _begin(self, frame: TurnFrame) -> None:
+    def _begin(self) -> None:
         self.calls += 1
         self._fail(late=False)
-        if frame.generation < self.generations.get(frame.turn_id, 0):
-            raise StreamTaken
-        self.generations[frame.turn_id] = frame.generation
 
     def _fail(self, *, late: bool) -> None:
         if self.failure is not None and self.late == late:

@@ -71,7 +71,7 @@ class Rig:
 
     @property
     def frames(self) -> list[TurnFrame]:
-        return self.streams.streams.get("t", [])
+        return self.streams.frames("t")
 
     @property
     def numbers(self) -> list[tuple[int, int]]:
@@ -160,7 +160,7 @@ async def test_a_lost_stream_is_written_again_with_what_waits() -> None:
     rig = Rig()
     rig.say("one ")
     await asyncio.sleep(0.001)
-    rig.streams.streams.clear()
+    rig.streams.lose()
     rig.say("two")
     await asyncio.sleep(0.1)
     assert [frame.first for frame in rig.frames] == [0]
@@ -209,7 +209,7 @@ async def test_a_stream_of_a_later_generation_ends_the_publishing() -> None:
     rig = Rig()
     rig.say("a")
     await asyncio.sleep(0.001)
-    rig.streams.generations["t"] = 2
+    await rig.streams.seed("c", TurnFrame("t", 2, 0, 2, b"[]"))
     rig.say("b")
     await asyncio.sleep(0.1)
     assert [type(error) for error in rig.failures] == [TurnLost]
@@ -261,7 +261,7 @@ async def test_a_frame_has_a_reference_only_if_it_is_exact() -> None:
 @virtual
 async def test_a_takeover_replaces_the_stream_before_it_continues() -> None:
     rig = Rig(generation=2)
-    rig.streams.streams["t"] = [TurnFrame("t", 1, 0, 7, b"[]")]
+    await rig.streams.seed("c", TurnFrame("t", 1, 0, 7, b"[]"))
     rig.answer.add("from the dead worker")
     rig.answer.begin("t")
     rig.publisher.take_over(7, None)
@@ -277,10 +277,10 @@ async def test_a_takeover_replaces_the_stream_before_it_continues() -> None:
 @virtual
 async def test_a_takeover_that_ends_at_once_voids_the_stream_of_the_dead_worker() -> None:
     rig = Rig(generation=2)
-    rig.streams.streams["t"] = [TurnFrame("t", 1, 0, 7, b"[]")]
+    await rig.streams.seed("c", TurnFrame("t", 1, 0, 7, b"[]"))
     rig.answer.add("from the dead worker")
     rig.answer.begin("t")
     rig.publisher.take_over(7, None)
     assert await rig.end() == 9
-    assert rig.streams.generations["t"] == 2
+    assert {frame.generation for frame in rig.frames} == {2}
     assert rig.streamed == "from the dead worker"

@@ -186,7 +186,7 @@ async def test_without_renewals_nothing_is_published_until_the_lease_is_renewed(
     responder = ScriptedResponder("one ", go_on, "two", UNTIL_CUT)
     async with running_worker(backend, responder, replace(FAST, lease_s=0.2), streams=streams):
         turn_id = await ask(backend)
-        await until(lambda: turn_id in streams.streams)
+        await until(lambda: streams.frames(turn_id))
         away.set()
         await asyncio.sleep(0.3)
         go_on.set()

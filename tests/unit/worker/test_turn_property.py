@@ -79,7 +79,7 @@ async def disturb(chance: random.Random, streams: ScriptedStreams) -> None:
             case 1:
                 streams.failure = LogNotStored("OOM")
             case 2:
-                streams.streams.clear()
+                streams.lose()
             case _:
                 streams.failure = None
 

@@ -46,7 +46,7 @@ async def run_one(
 
 async def shown(backend: Backend, streams: ScriptedStreams, turn_id: str, text: str) -> None:
     """Wait until the stream has this text."""
-    await until(lambda: turn_id in streams.streams and text in streams.answer(turn_id).content())
+    await until(lambda: streams.frames(turn_id) and text in streams.answer(turn_id).content())
 
 
 async def test_an_answer_streams_and_ends_with_the_same_text(backend: Backend, streams: ScriptedStreams) -> None:
@@ -56,7 +56,7 @@ async def test_an_answer_streams_and_ends_with_the_same_text(backend: Backend, s
     assert streams.chunks(message.id)[0] == {"type": "start", "messageId": message.id}
     assert streams.chunks(message.id)[-1]["type"] == "finish"
     assert message.turn is not None
-    assert message.turn.last == streams.streams[message.id][-1].last
+    assert message.turn.last == streams.frames(message.id)[-1].last
     assert streams.expired == {message.id}
 
 
@@ -229,7 +229,7 @@ async def test_a_stop_before_the_first_chunk_is_not_lost(
         await Turns(backend.store.turns, backend.relay, _Mute()).stop(ANYONE, "c", turn_id)
         message = await ended(backend, turn_id)
     assert (message.content, outcome(message)) == ("", ("stopped", "by-user"))
-    assert turn_id not in streams.streams
+    assert not streams.frames(turn_id)
 
 
 class _Mute:
@@ -345,14 +345,14 @@ async def test_a_dead_workers_answer_ends_with_the_text_of_its_stream(
     assert (message.content, outcome(message)) == ("ab", ("incomplete", "worker-lost"))
     assert streams.answer(turn_id).content() == "ab"
     assert streams.chunks(turn_id)[-1]["type"] == "error"
-    assert streams.generations[turn_id] == 2
+    assert {frame.generation for frame in streams.frames(turn_id)} == {2}
 
 
 async def test_without_the_stream_it_ends_with_the_text_of_the_checkpoint(
     backend: Backend, streams: ScriptedStreams
 ) -> None:
     turn_id = await leave(backend, ScriptedResponder("a", 0.02, "b", UNTIL_CUT), streams, "ab", saved=True)
-    streams.streams.clear()
+    streams.lose()
     async with running_worker(backend, ScriptedResponder("never"), streams=streams, later_s=60):
         message = await ended(backend, turn_id)
     assert (message.content, outcome(message)) == ("ab", ("incomplete", "worker-lost"))
@@ -367,7 +367,7 @@ async def test_a_responder_that_can_resume_continues_a_dead_workers_answer(
     resumes: dict[str, tuple[Step, ...]] = {"r2": ("three", 0.02, " four")}
     turn_id = await leave(backend, ResumableScript(*script, resumes=resumes), streams, "one two ", saved=True)
     if stream_lost:
-        streams.streams.clear()
+        streams.lose()
     second = ResumableScript("never", resumes=resumes)
     async with running_worker(backend, second, streams=streams, later_s=60):
         message = await ended(backend, turn_id)
@@ -436,7 +436,7 @@ async def test_the_answer_goes_on_without_the_engine_of_the_streams(backend: Bac
 
         await until(saved)
         streams.failure = None
-        streams.streams.clear()
+        streams.lose()
         await shown(backend, streams, turn_id, "one two three")
         back.set()
         message = await ended(backend, turn_id)
