@@ -15,9 +15,7 @@ May import: everything but cli.
 | ``worker_processes`` | several gateway processes on one port |
 | ``tasks`` | background tasks, whose failure ends the process |
 | ``metrics`` | the metric families |
-| ``doctor`` | `roomcast doctor` |
-| ``doctor_redis``, ``doctor_database``, ``doctor_proxy`` | its checks of these parts |
-| ``doctor_findings`` | the findings of its checks |
+| ``doctor`` | `roomcast doctor`: the checks of a set-up |
 | ``addresses`` | the addresses that ``--host`` binds, and their URLs |
 | ``errors`` | failures that are printed as one line |
 """

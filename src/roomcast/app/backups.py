@@ -9,8 +9,8 @@ from pathlib import Path
 
 from roomcast.app.backend import migrate_database
 from roomcast.app.errors import AppError
-from roomcast.store import backup
-from roomcast.store.backup import Progress
+from roomcast.store.backups import sqlite
+from roomcast.store.backups.sqlite import Progress
 from roomcast.store.errors import StoreError
 
 
@@ -28,9 +28,9 @@ def back_up(database: Path | str, copy: Path, *, force: bool, progress: Progress
     """
     try:
         if isinstance(database, Path):
-            backup.back_up(database, copy, force=force, progress=progress)
+            sqlite.back_up(database, copy, force=force, progress=progress)
         else:
-            from roomcast.store.postgres_backup import dump
+            from roomcast.store.backups.postgres import dump
 
             dump(database, copy, force=force)
     except StoreError as error:
@@ -53,8 +53,8 @@ def restore(copy: Path, database: Path | str, *, progress: Progress) -> Path | N
     """
     try:
         if isinstance(database, Path):
-            return backup.restore(copy, database, progress=progress)
-        from roomcast.store.postgres_backup import load
+            return sqlite.restore(copy, database, progress=progress)
+        from roomcast.store.backups.postgres import load
 
         load(copy, database)
     except StoreError as error:

@@ -22,7 +22,7 @@ from roomcast import __version__
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
-    from roomcast.app.doctor_findings import Finding
+    from roomcast.app.doctor.findings import Finding
     from roomcast.settings import Settings
 
 EXIT_FAILED: Final = 1
@@ -310,7 +310,7 @@ def doctor(
 
     The exit code is 0 without faults, 1 with a fault, 2 for invalid options.
     """
-    from roomcast.app.doctor import examine
+    from roomcast.app.doctor.examination import examine
 
     if url is not None and not url.startswith(("http://", "https://")):
         _exit(f"--url is {url!r}; expected http(s)://host[:port]", EXIT_USAGE)

@@ -21,7 +21,7 @@ May import: chat, contract, histogram.
 | ``sqlite``, ``postgres`` | the implementations of `backend.Backend` |
 | ``exclusive`` | the lock that allows only one process to open an SQLite file |
 | ``lineage`` | the epochs of a database |
-| ``backup``, ``postgres_backup`` | backups and their restore, of SQLite and of PostgreSQL |
+| ``backups`` | backups and their restore |
 | ``tables``, ``rows`` | the schema; conversion of rows to the types of the domain |
 | ``migrating``, ``migrations`` | upgrades of the schema; the Alembic scripts |
 | ``errors`` | the errors raised while a database is opened |

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.app.doctor import Role, examine
-from roomcast.app.doctor_database import check_clock
-from roomcast.app.doctor_findings import Finding
-from roomcast.app.doctor_proxy import check_public_url
+from roomcast.app.doctor.database import check_clock
+from roomcast.app.doctor.examination import Role, examine
+from roomcast.app.doctor.findings import Finding
+from roomcast.app.doctor.proxy import check_public_url
 from support.ports import free_port
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast, run_roomcast

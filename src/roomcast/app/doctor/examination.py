@@ -15,7 +15,7 @@ from typing import Final, Literal, get_args
 
 from roomcast.app.addresses import LOOPBACK_NAMES
 from roomcast.app.config import ProcessConfig, api_config, gateway_config, up_config, worker_config
-from roomcast.app.doctor_findings import Finding, fault, ok, warning
+from roomcast.app.doctor.findings import Finding, fault, ok, warning
 from roomcast.app.errors import AppError
 from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenIssuer
@@ -67,7 +67,7 @@ async def examine(
     if origin is not None:
         yield _origin(config, origin, url)
     if url is not None:
-        from roomcast.app.doctor_proxy import check_public_url
+        from roomcast.app.doctor.proxy import check_public_url
 
         async for finding in check_public_url(url, origin):
             yield finding
@@ -77,7 +77,7 @@ async def _services(config: ProcessConfig, role: Role) -> AsyncIterator[Finding]
     settings = config.settings
     if settings.redis is not None:
         # Imported here, as everywhere: a process without Redis does not load redis-py.
-        from roomcast.app.doctor_redis import check_redis
+        from roomcast.app.doctor.redis import check_redis
 
         async for finding in check_redis(settings.redis, guide_ingress=settings.guide_ingress):
             yield finding
@@ -85,7 +85,7 @@ async def _services(config: ProcessConfig, role: Role) -> AsyncIterator[Finding]
         remedy = "set REDIS_HOST or REDIS_URL, or use `roomcast up`, which runs everything in one process"
         yield warning("redis", "not configured: this process exchanges no events with others", remedy)
     if config.database is not None:
-        from roomcast.app.doctor_database import check_database
+        from roomcast.app.doctor.database import check_database
 
         for finding in await asyncio.to_thread(lambda database: list(check_database(database)), config.database):
             yield finding

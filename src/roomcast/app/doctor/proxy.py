@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Origin
 
-from roomcast.app.doctor_findings import Finding, fault, ok
+from roomcast.app.doctor.findings import Finding, fault, ok
 from roomcast.realtime.options import ServerOptions
 
 _LIMIT_S: Final = 10.0

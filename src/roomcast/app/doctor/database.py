@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.app.backend import database_options
-from roomcast.app.doctor_findings import Finding, fault, ok, warning
+from roomcast.app.doctor.findings import Finding, fault, ok, warning
 from roomcast.store.backend import driver_message
 from roomcast.store.database import backend_for
 from roomcast.store.errors import DataInUse, StoreError

@@ -14,11 +14,11 @@ import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-from roomcast.app.doctor_findings import Finding, fault, ok, warning
+from roomcast.app.doctor.findings import Finding, fault, ok, warning
 from roomcast.gateway.ingress import CHANNEL
 from roomcast.redis_client import Commands, RedisConnection, RedisOptions, RedisUnavailable, load_script
 
-_PERMISSIONS: Final = load_script("roomcast.app", "permissions")
+_PERMISSIONS: Final = load_script("roomcast.app.doctor", "permissions")
 MIN_VERSION: Final = (6, 2)
 #: Each message passes Redis, and clients notice more than this.
 _SLOW_S: Final = 0.02

@@ -1,0 +1,10 @@
+"""`roomcast doctor`: checks what a process would use, and names what to change.
+
+May import: app, settings, auth, gateway, realtime, redis_client, store.
+
+| module | what |
+|---|---|
+| ``examination`` | all checks of one process; start reading here |
+| ``redis``, ``database``, ``proxy`` | the checks of these parts |
+| ``findings`` | the outcome of a check |
+"""
