@@ -6,7 +6,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class PageHook(BuildHookInterface):  # type: ignore[misc, type-arg, unused-ignore]
+class PageHook(BuildHookInterface):
     """Checks that the page is there. An editable installation does without: `make run` builds its page later."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -81,7 +81,7 @@ class Service:
         while not condition():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 sys.exit(f"{self.words}: not {what}\n{self.log.read_text()[-3_000:]}")
-            time.sleep(0.2)
+            time.sleep(0.2)  # no event says when another process listens
 
     def check(self) -> None:
         """Everything that the image promises."""

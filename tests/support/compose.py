@@ -22,9 +22,9 @@ from typing import Any, Final
 import yaml
 
 from roomcast.auth.tokens import AuthOptions, TokenIssuer
-from support.load_balancers import find_program
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast, clean_environment, run_roomcast
+from support.programs import find_program
 from support.redis_server import require_redis_server
 
 ROOT: Final = Path(__file__).resolve().parents[2]

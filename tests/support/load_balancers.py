@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pytest
-
 from support.ports import free_port
+from support.programs import find_program
 
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0
@@ -98,17 +96,6 @@ def load_balancer(kind: str, directory: Path, gateways: Sequence[int]) -> Iterat
                 process.wait(STOP_LIMIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def find_program(kind: str) -> str:
-    """The program's path; without it the test is skipped loudly, and fails under ``CI=true``."""
-    path = shutil.which(kind) or shutil.which(kind, path="/usr/sbin:/usr/local/sbin")
-    if path is None:
-        reason = f"no {kind} here: apt-get install {kind}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
 
 
 def _until_listening(process: subprocess.Popen[bytes], port: int, output: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -12,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from support.ports import free_port
 from support.postgres_server import PostgresServer, server_identity
+from support.programs import find_program
 
 START_LIMIT_S = 10.0
 # Two connections of the server for all clients, so that the transactions of one client use both.
@@ -39,12 +37,7 @@ def pgbouncer(server: PostgresServer, *settings: str) -> Iterator[int]:
 
     Without the program the test is skipped, or fails under ``CI=true``.
     """
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        reason = "no pgbouncer here: apt-get install pgbouncer"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program = find_program("pgbouncer")
     port = free_port()
     # Not below pytest's directories, which the server's user cannot enter.
     with tempfile.TemporaryDirectory(prefix="roomcast-pgbouncer-") as directory:

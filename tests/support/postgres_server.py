@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 import psycopg
-import pytest
 
 from support.ports import free_port
+from support.programs import unavailable
 
 START_LIMIT_S = 20.0
 #: Turns off what no test needs and slows down the start.
@@ -50,13 +50,8 @@ def find_postgres() -> Path | None:
 
 def require_postgres() -> Path:
     """The directory of the server's programs. Without it the test is skipped, or fails under ``CI=true``."""
-    path = find_postgres()
-    if path is None:
-        reason = "no PostgreSQL server found: apt-get install postgresql, or put pg_config on the PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    reason = "no PostgreSQL server found: apt-get install postgresql, or put pg_config on the PATH"
+    return find_postgres() or unavailable(reason)
 
 
 @functools.cache

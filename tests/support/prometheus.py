@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import yaml
+
+from support.programs import find_program
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy" / "prometheus"
@@ -54,12 +53,7 @@ def selectors(expression: str) -> Iterator[Selector]:
 
 def promtool(*args: str | Path) -> subprocess.CompletedProcess[str]:
     """Run Prometheus' checker; without it the test is skipped loudly, and fails under ``CI=true``."""
-    path = shutil.which("promtool")
-    if path is None:
-        reason = "no promtool here: apt-get install prometheus"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    path = find_program("promtool", "prometheus")
     return subprocess.run(
         [path, *map(str, args)], cwd=RULES, capture_output=True, text=True, check=False, timeout=60, env={"TZ": "UTC"}
     )

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import pytest
-
 from support.ports import free_port
+from support.programs import unavailable
 
 START_LIMIT_S = 10.0
 
@@ -28,13 +27,8 @@ def find_redis_server() -> str | None:
 
 def require_redis_server() -> str:
     """The program's path; without it the test is skipped loudly, and fails under ``CI=true``."""
-    path = find_redis_server()
-    if path is None:
-        reason = "redis-server is not installed: apt-get install redis-server, or set REDIS_SERVER to its path"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    reason = "redis-server is not installed: apt-get install redis-server, or set REDIS_SERVER to its path"
+    return find_redis_server() or unavailable(reason)
 
 
 @dataclass

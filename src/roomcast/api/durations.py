@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Final
 
 from fastapi.routing import APIRoute
@@ -68,15 +69,16 @@ class RequestDurations:
             await self._app(scope, receive, send_and_measure)
         except Exception:
             if not status:
-                self._observe(method, scope, 500, began)
+                self._observe(method, scope, HTTPStatus.INTERNAL_SERVER_ERROR, began)
             raise
 
     def _observe(self, method: str, scope: Scope, status: int, began: float) -> None:
         seconds = time.perf_counter() - began
-        name = getattr(scope.get("route"), "path", None) or (PAGE if status < 400 else UNMATCHED)  # noqa: PLR2004 - no error
+        name = getattr(scope.get("route"), "path", None) or (PAGE if status < HTTPStatus.BAD_REQUEST else UNMATCHED)
         key = (method if method in _METHODS else "other", name, f"{status // 100}xx")
         self._durations.setdefault(key, Histogram(_BOUNDS_S)).observe(seconds)
-        level = logging.INFO if status >= 500 or seconds > _SLOW_S else logging.DEBUG  # noqa: PLR2004 - of the server
+        notable = status >= HTTPStatus.INTERNAL_SERVER_ERROR or seconds > _SLOW_S
+        level = logging.INFO if notable else logging.DEBUG
         if logger.isEnabledFor(level):
             facts = {
                 "method": key[0],

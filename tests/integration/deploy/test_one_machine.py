@@ -15,9 +15,9 @@ import pytest
 import socketio
 
 from support.compose import DEPLOY, first_answers
-from support.load_balancers import find_program
 from support.ports import free_port
 from support.processes import Roomcast, clean_environment
+from support.programs import find_program
 from support.redis_server import RedisServer, environment, running
 
 NAME = "chat.example.com"

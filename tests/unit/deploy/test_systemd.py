@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.compose import DEPLOY
+from support.programs import find_program
 
 UNITS = DEPLOY / "systemd"
 NAMES = ("roomcast-api.service", "roomcast-gateway@3001.service", "roomcast-migrate.service", "roomcast-worker.service")
@@ -28,12 +28,7 @@ def test_the_drain_ends_before_systemd_kills_a_service() -> None:
 @pytest.fixture
 def analyze(tmp_path: Path) -> list[str]:
     """`systemd-analyze` on a copy of the units whose program exists."""
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        reason = "systemd-analyze not found: apt-get install systemd"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program = find_program("systemd-analyze", "systemd")
     units = tmp_path / "units"
     shutil.copytree(UNITS, units)
     for unit in units.glob("*.service"):

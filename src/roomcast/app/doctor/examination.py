@@ -9,7 +9,7 @@ Layer: app.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -21,12 +21,8 @@ from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
 from roomcast.realtime.core.origins import OriginPolicy
+from roomcast.realtime.serving.descriptors import most_open_files
 from roomcast.settings import Settings, SettingsError, misspelt, read_settings
-
-try:
-    import resource
-except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
 
 Role = Literal["up", "api", "gateway", "worker"]
 ROLES: Final = get_args(Role)
@@ -60,8 +56,8 @@ async def examine(
         yield fault("configuration", str(error), "correct this variable; README.md lists all of them")
         return
     yield ok("configuration", f"valid for `roomcast {role}`")
-    for finding in (_secret(config), *_files()):
-        yield finding
+    yield _secret(config)
+    yield _files(most_open_files())
     async for finding in _services(config, role):
         yield finding
     if origin is not None:
@@ -113,15 +109,11 @@ def _secret(config: ProcessConfig) -> Finding:
     return ok("secret", "not set: authentication is off, for this machine only")
 
 
-def _files() -> Iterator[Finding]:
-    if resource is None:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < _FEW_FILES:
+def _files(most: int | None) -> Finding:
+    if most is not None and most < _FEW_FILES:
         remedy = "raise the limit of open files: `ulimit -n 65536`, or LimitNOFILE= in systemd"
-        yield warning("open files", f"at most {hard}: a gateway needs one for each client", remedy)
-    else:
-        yield ok("open files", "unlimited" if hard == resource.RLIM_INFINITY else f"at most {hard}")
+        return warning("open files", f"at most {most}: a gateway needs one for each client", remedy)
+    return ok("open files", "unlimited" if most is None else f"at most {most}")
 
 
 def _responders(settings: Settings) -> Finding:

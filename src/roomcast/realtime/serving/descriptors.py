@@ -73,6 +73,14 @@ class DescriptorLimits:
         return cls(open_files, left - reserved, connections, forwards, left - connections)
 
 
+def most_open_files() -> int | None:
+    """How many descriptors a process may have at most; None: any number."""
+    if resource is None:
+        return None
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if hard == resource.RLIM_INFINITY else int(hard)
+
+
 def limit_engines(engines: Sequence[Engine]) -> DescriptorLimits | None:
     """Raise the soft limit of open files to what the servers need, as far as allowed, and adapt the servers to it.
 
