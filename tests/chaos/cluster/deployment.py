@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from chaos.cluster.client_pool import ClientPool, Plan
+from support.ports import free_port
 from support.processes import Roomcast
 
 #: Share of the full load, for a short run.
@@ -86,7 +87,14 @@ def running_deployment(
     directory = None if "DATABASE_URL" in env else data
     apis = [Roomcast.api(directory, env={**shared, **api_env}) for api_env in api_envs]
     nodes = [
-        Roomcast.gateway(env={**shared, "API_URL": apis[number % len(apis)].internal_url}) for number in range(gateways)
+        Roomcast.gateway(
+            env={
+                **shared,
+                "API_URL": apis[number % len(apis)].internal_url,
+                "ROOMCAST_INTERNAL_PORT": str(free_port()),
+            }
+        )
+        for number in range(gateways)
     ]
     with contextlib.ExitStack() as stack:
         for process in (*apis, *nodes):
