@@ -377,9 +377,16 @@ async def test_a_responder_that_can_resume_continues_a_dead_workers_answer(
 
 
 async def test_text_after_the_last_reference_is_generated_again(backend: Backend, streams: ScriptedStreams) -> None:
-    script = ("one ", Reference("r1"), 0.02, "tw", UNTIL_CUT)
+    go_on = asyncio.Event()
+    script = ("one ", Reference("r1"), go_on, "tw", UNTIL_CUT)
     resumes: dict[str, tuple[Step, ...]] = {"r1": ("two",)}
-    turn_id = await leave(backend, ResumableScript(*script, resumes=resumes), streams, "one tw", saved=True)
+    leaving = asyncio.create_task(
+        leave(backend, ResumableScript(*script, resumes=resumes), streams, "one tw", saved=True)
+    )
+    # A frame of its own: a frame with later text has no reference.
+    await until(lambda: any(frame.ref == "r1" for _, frame in streams.published))
+    go_on.set()
+    turn_id = await leaving
     async with running_worker(backend, ResumableScript(resumes=resumes), streams=streams, later_s=60):
         message = await ended(backend, turn_id)
     assert (message.content, outcome(message)) == ("one two", ("complete", None))
