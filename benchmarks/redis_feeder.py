@@ -41,7 +41,7 @@ def appends(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         record = encode_record(LogEntry(seq, args), OPTIONS.max_entry_bytes)
         for room in range(job["rooms"]):
             keys = chat_keys(OPTIONS.prefix, f"room-{room}")
-            yield ("EVALSHA", scripts.APPEND.sha, 2, keys.meta, keys.entries, keys.channel, EPOCH, *bounds, seq, record)
+            yield ("EVALSHA", scripts.APPEND.sha, 3, keys.meta, keys.entries, keys.channel, EPOCH, *bounds, seq, record)
 
 
 def emits(job: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
