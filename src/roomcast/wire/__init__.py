@@ -12,6 +12,7 @@ May import: nothing of roomcast; the standard library only.
 | ``socketio`` | Socket.IO packets, text and binary |
 | ``socketio_session`` | one Socket.IO session: the namespaces and pending acks of a connection |
 | ``websocket_frames`` | encoding of the data frames that a server sends |
+| ``websocket_handshake`` | the check of a WebSocket handshake, and its response |
 | ``strict_json`` | JSON parsing with limits, and JSON encoding |
 | ``input_budget`` | how much one client may send |
 | ``limits`` | every limit and timeout |

@@ -25,6 +25,7 @@ from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections
+from roomcast.realtime.transports.websocket import WebSocketProtocol
 
 _HEAD_END: Final = b"\r\n\r\n"
 # A body is parsed in pieces of at least this size, which may end with the heads of some pipelined requests.
@@ -256,8 +257,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
         if self.engine_paths is not None and path not in self.engine_paths:
             self.ws_protocol_class = application_websocket(self.wheel, self.options.unread_deadline_s)
-        super().handle_websocket_upgrade()
+        protocol_class = self.ws_protocol_class
+        if isinstance(protocol_class, type) and issubclass(protocol_class, WebSocketProtocol):
+            self._open_engine_websocket(protocol_class)
+        else:
+            super().handle_websocket_upgrade()  # replays the request head
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
+
+    def _open_engine_websocket(self, protocol_class: type[WebSocketProtocol]) -> None:
+        """Do what uvicorn does at an upgrade, with the parsed head instead of its bytes."""
+        self.connections.discard(self)
+        protocol = protocol_class(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        protocol.open(self.scope["method"], self.url, self.headers)
+        self.transport.set_protocol(protocol)
 
     def send_400_response(self, msg: str) -> None:
         """Answer invalid HTTP, unless the connection is already closing."""

@@ -4,15 +4,15 @@ After the handshake, small data frames, nearly all of the traffic, are parsed he
 fragment, large or invalid) goes to the frame parser of ``websockets``, one by one, so that reading can stop after each
 frame (`core.reading`). Output is the asyncio transport's ``write`` of a buffer that all members of a room share.
 
-Layer: realtime.transports. Source: RFC 6455; uvicorn 0.54 ``HttpToolsProtocol.handle_websocket_upgrade``, which creates
-this class, passes it the asyncio transport and replays the request head.
+Layer: realtime.transports. Source: RFC 6455. `serving.http_protocol` creates this class at an upgrade, and calls
+`WebSocketProtocol.open` with the parsed request head.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
@@ -21,9 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import OPEN, SERVER, Protocol
-from websockets.server import ServerProtocol
 
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
@@ -40,6 +38,7 @@ from roomcast.wire.engineio_http import TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
 from roomcast.wire.websocket_frames import CloseCode, packet_frame
+from roomcast.wire.websocket_handshake import HandshakeInvalid, accept
 
 try:
     from websockets.speedups import apply_mask
@@ -76,25 +75,8 @@ _SPEND_FRAMES: Final = 16
 _MASKED_HEAD_BYTES: Final = 6  # without a length that follows
 
 
-class _HandshakeRefused(Exception):
-    """The request is not a handshake for Engine.IO; ``cause`` is a short constant, usable as a metrics label."""
-
-    def __init__(self, status: HTTPStatus, body: bytes, cause: str) -> None:
-        super().__init__(cause)
-        self.status = status
-        self.body = body
-        self.cause = cause
-
-
-def _accept(server_protocol: ServerProtocol, http_request: Request) -> Response:
-    response = server_protocol.accept(http_request)
-    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        raise _HandshakeRefused(HTTPStatus(response.status_code), bytes(response.body), "websocket")
-    return response
-
-
 class WebSocketProtocol(asyncio.Protocol):
-    """One websocket, from the replayed request head to its close.
+    """One websocket, from its handshake to its close.
 
     `websocket_protocol` creates the subclass of one server, with the class variables set.
 
@@ -160,10 +142,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own protocol classes
 
     def data_received(self, data: bytes) -> None:
-        """Parse the request head, then frames."""
-        if self._connection is None and not self._closing:
-            self._handshake(data)
-        elif self._waiting or self._held:
+        """Parse frames."""
+        if self._waiting or self._held:
             self._unread += data  # a transport may deliver what it had read before the pause
         elif self._closing and self._parser is None:
             pass  # the handshake was refused
@@ -204,15 +184,23 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- handshake ----------------------------------------------------------------------------------------------------
 
-    def _handshake(self, head: bytes) -> None:
-        server_protocol = ServerProtocol(logger=_parser_logger)
-        server_protocol.receive_data(head)
+    def open(self, method: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer the handshake, after `connection_made` and before any data.
+
+        Args:
+            method: The HTTP method.
+            url: The target of the request.
+            headers: Names in lower case.
+        """
         address = None
         try:
-            http_request, request = self._read_request(server_protocol)
+            request = self._engine_request(method, url, headers)
             address = request.address
+            if not is_engine_path(self.engine, request.path):
+                self._refuse(HTTPStatus.NOT_FOUND, b"Not Found", "path", address)
+                return
             connection = find_session(self.engine, request)
-            response = _accept(server_protocol, http_request)
+            accepted = accept(method, headers)
         except SessionOnOtherNode as error:
             self._forward(error.node_id, request)
             return
@@ -222,10 +210,10 @@ class WebSocketProtocol(asyncio.Protocol):
         except ServerFull:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", address)
             return
-        except _HandshakeRefused as failure:
-            self._refuse(failure.status, failure.body, failure.cause, address)
+        except HandshakeInvalid as error:
+            self._refuse(error.status, str(error).encode(), "websocket", address, headers=error.headers)
             return
-        self._transport.write(response.serialize())
+        self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted))
         if connection is None:
             self.engine.open(request.handshake(), self.bind)
             return
@@ -238,32 +226,18 @@ class WebSocketProtocol(asyncio.Protocol):
             self._candidate = True
             self._connection = connection
 
-    def _read_request(self, server_protocol: ServerProtocol) -> tuple[Request, EngineRequest]:
-        """The handshake, as a request of ``websockets`` and as an `EngineRequest`.
+    def _engine_request(self, method: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> EngineRequest:
+        """The handshake as an `EngineRequest`.
 
         Raises:
             RequestRefused: the address is internal, and the sender is not a node.
-            _HandshakeRefused: the request is not a handshake, or not for Engine.IO.
         """
-        http_request = next((event for event in server_protocol.events_received() if isinstance(event, Request)), None)
-        if http_request is None:
-            raise _HandshakeRefused(HTTPStatus.BAD_REQUEST, b"Bad Request", "malformed")
-        request = self._engine_request(http_request)
-        if not is_engine_path(self.engine, request.path):
-            raise _HandshakeRefused(HTTPStatus.NOT_FOUND, b"Not Found", "path")
-        return http_request, request
-
-    def _engine_request(self, request: Request) -> EngineRequest:
-        headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
-            for name, value in request.headers.raw_items()
-        ]
         peer = get_remote_addr(self._transport)
         address, secure = self.proxies.client(None if peer is None else peer[0], is_ssl(self._transport), headers)
-        path, _, query_string = request.path.partition("?")
+        path, _, query_string = url.decode("latin-1").partition("?")
         return EngineRequest(
-            method=request.method,
-            path=unquote(path),
+            method=method,
+            path=unquote(path) if "%" in path else path,
             query_string=query_string,
             headers=headers,
             address=address,
@@ -272,12 +246,15 @@ class WebSocketProtocol(asyncio.Protocol):
             forwarded=self.proxies.forwarded,
         )
 
+    def _default_headers(self) -> bytes:
+        return b"".join(b"%b: %b\r\n" % header for header in self._server_state.default_headers)
+
     def _forward(self, node_id: str, request: EngineRequest) -> None:
         """Pass the client's transport to the forwarder."""
         self._server_state.connections.discard(self)
         self._closing = True
         self._transport.pause_reading()
-        # uvicorn sets this object as the transport's protocol after this call; the forwarder replaces it after that.
+        # This object becomes the transport's protocol after this call, and the forwarder replaces it after that.
         self.engine.loop.call_soon(self._pipe, node_id, request)
 
     def _pipe(self, node_id: str, request: EngineRequest) -> None:
@@ -285,16 +262,21 @@ class WebSocketProtocol(asyncio.Protocol):
             self.engine.forwarder.pipe(node_id, request, self._transport, self._server_state.connections)
 
     def _refuse(
-        self, status: HTTPStatus, body: bytes, cause: str, address: str | None = None, value: str | None = None
+        self,
+        status: HTTPStatus,
+        body: bytes,
+        cause: str,
+        address: str | None = None,
+        value: str | None = None,
+        headers: bytes = b"",
     ) -> None:
         self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause, value)
         content_type = b"application/json" if body.startswith(b"{") else b"text/plain; charset=utf-8"
-        headers = b"".join(b"%b: %b\r\n" % header for header in self._server_state.default_headers)
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers += b"retry-after: %d\r\n" % RETRY_AFTER_S
         self._transport.write(
-            b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (status, status.phrase.encode(), headers, content_type, len(body), body)
+            b"HTTP/1.1 %d %b\r\n%b%bconnection: close\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, status.phrase.encode(), self._default_headers(), headers, content_type, len(body), body)
         )
         self._closing = True
         self._transport.close()

@@ -20,9 +20,13 @@ from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
 from unit.realtime.conftest import StreamTransport, settle
 
-HEAD = (
-    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
-    b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n\r\n"
+URL = b"/socket.io/?EIO=4&transport=websocket"
+HEADERS = (
+    (b"host", b"x"),
+    (b"connection", b"Upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA=="),
+    (b"sec-websocket-version", b"13"),
 )
 
 
@@ -31,7 +35,7 @@ def open_protocol(server: Server) -> tuple[Any, StreamTransport]:
     protocol = protocol_class(Config(lambda: None), ServerState(), {})
     transport = StreamTransport()
     protocol.connection_made(transport)
-    protocol.data_received(HEAD)
+    protocol.open("GET", URL, HEADERS)
     assert transport.written.startswith(b"HTTP/1.1 101 ")
     return protocol, transport
 
@@ -201,23 +205,24 @@ async def test_a_paused_transport_takes_the_connection_off_the_fast_path() -> No
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("method", "url", "headers"),
     [
-        HEAD.replace(b"GET", b"POST"),
-        HEAD.replace(b"version: 13", b"version: 8"),
-        HEAD.replace(b"sec-websocket-key", b"x-key"),
-        HEAD.replace(b"host: x\r\n", b"host: x\r\nhost: y\r\n"),
-        HEAD.replace(b"host: x\r\n", b"origin: http://x\r\norigin: http://x\r\nhost: x\r\n"),
-        b"nonsense\r\n\r\n",
+        ("POST", URL, HEADERS),
+        ("GET", b"/other/?EIO=4&transport=websocket", HEADERS),
+        ("GET", URL, HEADERS[:-1]),
+        ("GET", URL, (*HEADERS, (b"host", b"y"))),
+        ("GET", URL, (*HEADERS, (b"origin", b"http://x"), (b"origin", b"http://x"))),
     ],
 )
-async def test_an_invalid_handshake_is_refused(head: bytes, recording: Any) -> None:
+async def test_an_invalid_handshake_is_refused(
+    method: str, url: bytes, headers: tuple[tuple[bytes, bytes], ...], recording: Any
+) -> None:
     server = Server(observer=recording)
     protocol = websocket_protocol(server.engine, TrustedProxies(()))(Config(lambda: None), ServerState(), {})
     transport = StreamTransport()
     protocol.connection_made(transport)
-    protocol.data_received(head)
-    assert transport.written.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501"))
+    protocol.open(method, url, headers)
+    assert transport.written.startswith(b"HTTP/1.1 4")
     assert transport.closed
     assert len(recording.of("handshake_refused")) == 1
     assert server.connections == 0
