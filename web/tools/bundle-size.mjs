@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { build, defaultClientConditions } from 'vite';
 
 /** Bytes. The commit that raises a budget states the reason. */
-const BUDGETS = { client: 14_500, react: 1_200 };
+const BUDGETS = { client: 14_600, react: 1_200 };
 
 for (const [name, budget] of Object.entries(BUDGETS)) {
   const result = await build({

@@ -1,4 +1,5 @@
 /** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
+import { apiBase } from './addresses.ts';
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
   AiSettings,
@@ -20,14 +21,12 @@ import { withTimeLimit } from './time-limit.ts';
 /** Without these time limits, a request or a `getToken` without an outcome would block the outbox. */
 const REQUEST_TIMEOUT_MS = 20_000;
 const TOKEN_TIMEOUT_MS = 10_000;
-/** The guide's port; used outside a browser if `apiUrl` is not set. */
-const DEFAULT_API_URL = 'http://localhost:3000';
 
 /** Returns the access token, or null for an anonymous request. A failure, or no result within 10 s, is retried. */
 export type TokenSource = () => string | null | Promise<string | null>;
 
 export interface ApiOptions {
-  /** Base URL of the API; null for the page's origin. */
+  /** URL of the API, which may have a path; null for the page's origin. */
   apiUrl: string | null;
   getToken: TokenSource | null;
 }
@@ -127,15 +126,14 @@ export class RoomcastApi {
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {
     const { apiUrl } = this.#options();
-    const base = apiUrl ?? this.#runtime.pageOrigin() ?? DEFAULT_API_URL;
-    const url = `${base.replace(/\/+$/, '')}${path}${queryString(query)}`;
     const headers: Record<string, string> = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
     const token = await this.token();
     if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const abort = new AbortController();
     const exchange = async (): Promise<T> => {
-      const response = await this.#runtime.fetch(url, {
+      const base = apiBase({ apiUrl, pageOrigin: this.#runtime.pageOrigin() });
+      const response = await this.#runtime.fetch(base + path + queryString(query), {
         method,
         headers,
         signal: abort.signal,

@@ -3,14 +3,14 @@
  *
  * Source: guide, Step 2.3 and 2.5.
  */
+import { checkUrls, findGateway, type SocketAddress } from './addresses.ts';
 import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
 import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
-import { checkGatewayUrl, findGateway } from './gateway-address.ts';
 import type { AiChunk, ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
 import { Emitter } from './observable.ts';
-import { platformRuntime, type Runtime } from './runtime.ts';
+import { type GatewaySocketOptions, platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
 import {
   type ChatEntry,
@@ -30,9 +30,15 @@ const DEFAULT_PAGE_SIZE = 50;
 
 /** Options of a client; all are optional. */
 export interface ClientOptions {
-  /** Base URL of the API. Default: the page's origin; outside a browser `http://localhost:3000`. */
+  /**
+   * URL of the API, such as `https://host/chat`, or its path on the page's origin, such as `/chat`. Default: the page's
+   * origin; outside a browser `http://localhost:3000`.
+   */
   apiUrl?: string;
-  /** URL of the gateway, without a path. Default: as configured in the API; without page and `apiUrl`, `http://localhost:3001`. */
+  /**
+   * URL of the gateway, or its path on the page's origin. Default: as configured in the API; without page and `apiUrl`,
+   * `http://localhost:3001`.
+   */
   gatewayUrl?: string;
   /** A fixed access token. */
   auth?: { token: string };
@@ -64,8 +70,8 @@ export class WebSocketClient {
   #state = ConnectionState.DISCONNECTED;
   #storageFailed = false;
   #cancelOnWake: (() => void) | null = null;
-  /** The gateway's URL, so that a reconnect needs no request to the API; null after a failed attempt. */
-  #gatewayUrl: string | null = null;
+  /** The gateway's address, so that a reconnect needs no request to the API; null after a failed attempt. */
+  #gateway: SocketAddress | null = null;
 
   constructor(options: ClientOptions = {}) {
     this.configure(options);
@@ -77,7 +83,7 @@ export class WebSocketClient {
     this.#connection.events.on('open', () => this.#handleOpen());
     this.#connection.events.on('close', (reason) => this.#handleClose(reason));
     this.#connection.events.on('failed', (error) => {
-      this.#gatewayUrl = null;
+      this.#gateway = null;
       this.#events.emit('error', error);
     });
     this.#connection.events.on('lost', (reason) => this.#events.emit('connection-lost', reason));
@@ -85,11 +91,15 @@ export class WebSocketClient {
     this.#connection.events.on('event', (name, payload) => this.#handleEvent(name, payload));
   }
 
-  /** Changes options of an existing client, such as the guide's singleton. Later requests and connections use them. */
+  /**
+   * Changes options of an existing client, such as the guide's singleton. Later requests and connections use them.
+   *
+   * @throws TypeError if a URL is invalid, as does the constructor.
+   */
   configure(options: Omit<ClientOptions, 'runtime' | 'storage' | 'pageSize'>): void {
-    checkGatewayUrl(options.gatewayUrl);
+    checkUrls(options);
     this.#options = { ...this.#options, ...options };
-    this.#gatewayUrl = null;
+    this.#gateway = null;
   }
 
   // The guide's methods.
@@ -231,14 +241,14 @@ export class WebSocketClient {
     return { apiUrl, getToken };
   }
 
-  async #prepare(): Promise<{ url: string; auth: Record<string, unknown> }> {
+  async #prepare(): Promise<SocketAddress & GatewaySocketOptions> {
     const { apiUrl = null, gatewayUrl = null } = this.#options;
-    const [url, token] = await Promise.all([
-      this.#gatewayUrl ?? findGateway({ apiUrl, gatewayUrl, pageOrigin: this.#runtime.pageOrigin() }, this.api),
+    const [gateway, token] = await Promise.all([
+      this.#gateway ?? findGateway({ apiUrl, gatewayUrl, pageOrigin: this.#runtime.pageOrigin() }, this.api),
       this.api.token(),
     ]);
-    this.#gatewayUrl = url;
-    return { url, auth: token === null ? {} : { token } };
+    this.#gateway = gateway;
+    return { ...gateway, auth: token === null ? {} : { token } };
   }
 
   #newSession(chatId: string): ChatSession {

@@ -16,7 +16,7 @@ import {
 } from './errors.ts';
 import type { AckFailure } from './generated/contract.ts';
 import { Emitter, Observable, patch } from './observable.ts';
-import type { GatewaySocket, Runtime } from './runtime.ts';
+import type { GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
 import { ConnectionState } from './types.ts';
 
@@ -54,8 +54,8 @@ export interface ConnectionEvents {
 }
 
 export interface ConnectionOptions {
-  /** Returns the gateway URL and the handshake payload; called before each attempt. */
-  prepare: () => Promise<{ url: string; auth: Record<string, unknown> }>;
+  /** Returns the arguments of `Runtime.createSocket`; called before each attempt. */
+  prepare: () => Promise<{ url: string } & GatewaySocketOptions>;
 }
 
 type Phase =
@@ -249,10 +249,10 @@ export class Connection {
     this.#lastOpenAt = this.#runtime.clock.now();
     let socket: GatewaySocket;
     try {
-      const { url, auth } = await this.#options.prepare();
+      const { url, ...options } = await this.#options.prepare();
       // The attempt was canceled or replaced during `prepare`.
       if (this.#phase !== preparing) return;
-      socket = this.#runtime.createSocket(url, { auth });
+      socket = this.#runtime.createSocket(url, options);
     } catch (error) {
       if (this.#phase === preparing) this.#fail(toRoomcastError(error));
       return;

@@ -27,6 +27,8 @@ export interface GatewaySocket {
 
 /** Options of `Runtime.createSocket`. */
 export interface GatewaySocketOptions {
+  /** Path of the Socket.IO server, such as `/socket.io/`. */
+  path: string;
   /** Payload of the CONNECT packet; never part of a URL. */
   auth: Record<string, unknown>;
 }
@@ -58,8 +60,9 @@ const SLEEP_CHECK_MS = 2_000;
 /** A timer that is later than this counts as a sleep; longer than a busy page delays a timer. */
 const SLEEP_MS = 5_000;
 
-function createOfficialSocket(url: string, { auth }: GatewaySocketOptions): GatewaySocket {
+function createOfficialSocket(url: string, { path, auth }: GatewaySocketOptions): GatewaySocket {
   return io(url, {
+    path,
     transports: ['websocket', 'polling'],
     // Otherwise a proxy that rejects WebSocket would prevent the fallback to polling.
     tryAllTransports: true,

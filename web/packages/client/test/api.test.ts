@@ -2,9 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { RoomcastApi } from '../src/api.ts';
 import { backoffMs, MAX_DELAY_MS } from '../src/backoff.ts';
 import { NetworkError, ProblemError } from '../src/errors.ts';
-import { type ClientOptions, createClient } from '../src/client.ts';
-import { findGateway } from '../src/gateway-address.ts';
-import type { Config } from '../src/generated/contract.ts';
 import { platformRuntime } from '../src/runtime.ts';
 import { problem } from './support/fake-server.ts';
 
@@ -72,56 +69,6 @@ describe('the API', () => {
     const truncated = apiWith(() => Promise.resolve(new Response('{')));
     await expect(truncated.api.config()).rejects.toBeInstanceOf(NetworkError);
   });
-});
-
-describe('the gateway address', () => {
-  const config = (gateway: Config['gateway']): Pick<RoomcastApi, 'config'> => ({
-    config: () => Promise.resolve({ auth: false, epoch: 'e', version: '0', gateway }),
-  });
-  const unset = { gatewayUrl: null, apiUrl: null, pageOrigin: null };
-
-  test.each([
-    ['the option', { ...unset, gatewayUrl: 'https://ws.test' }, { url: null, port: 1 }, 'https://ws.test'],
-    [
-      'the URL in the configuration',
-      { ...unset, pageOrigin: 'https://a.test' },
-      { url: 'https://ws.test', port: null },
-      'https://ws.test',
-    ],
-    [
-      'the page’s host with the API’s port',
-      { ...unset, pageOrigin: 'http://10.0.0.7:3000' },
-      { url: null, port: 3001 },
-      'http://10.0.0.7:3001',
-    ],
-    ['the page’s origin', { ...unset, pageOrigin: 'https://a.test' }, { url: null, port: null }, 'https://a.test'],
-    [
-      'the API’s origin',
-      { ...unset, apiUrl: 'https://api.test/base', pageOrigin: 'https://a.test' },
-      { url: null, port: null },
-      'https://api.test',
-    ],
-    ['the guide’s port outside a browser', unset, { url: 'https://unused.test', port: null }, 'http://localhost:3001'],
-  ])('is %s', async (_name, options, gateway, expected) => {
-    expect(await findGateway(options, config(gateway))).toBe(expected);
-  });
-});
-
-test.each([
-  ['https://ws.test', true],
-  ['https://ws.test/', true],
-  ['/', true],
-  ['//ws.test', true],
-  ['https://[::1]:3001/?zone=a', true],
-  ['https://ws.test/chat', false],
-  ['https://[::1]:3001/chat', false],
-  ['ws.test:3001/chat', false],
-  ['/chat', false],
-])('a gatewayUrl of %s is accepted: %s', (gatewayUrl, accepted) => {
-  for (const use of [createClient, (options: ClientOptions) => createClient().configure(options)]) {
-    if (accepted) expect(() => use({ gatewayUrl })).not.toThrow();
-    else expect(() => use({ gatewayUrl })).toThrow('without a path');
-  }
 });
 
 describe('the backoff', () => {

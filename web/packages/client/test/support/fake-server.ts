@@ -376,6 +376,7 @@ export class FakeSocket implements GatewaySocket {
   readonly streams = new Set<string>();
   readonly sent: [string, unknown][] = [];
   readonly url: string;
+  readonly path: string;
   readonly auth: Record<string, unknown>;
   connected = false;
   active = true;
@@ -384,9 +385,10 @@ export class FakeSocket implements GatewaySocket {
   #handlers = new Map<string, Handler>();
   #any: (event: string, ...args: unknown[]) => void = () => undefined;
 
-  constructor(server: FakeServer, url: string, { auth }: GatewaySocketOptions) {
+  constructor(server: FakeServer, url: string, { path, auth }: GatewaySocketOptions) {
     this.#server = server;
     this.url = url;
+    this.path = path;
     this.auth = auth;
     server.sockets.push(this);
   }
