@@ -6,6 +6,7 @@ May import: auth, chat, contract, realtime.core.origins, realtime.options, histo
 |---|---|
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
+| ``direct`` | the route of a valid message, without the work of the framework |
 | ``turn_routes`` | the endpoints of AI answers |
 | ``internal_routes`` | the endpoints for gateways |
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from roomcast import __version__
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
 from roomcast.api.dialects.sending import OpenStreams
+from roomcast.api.direct import DirectSend
 from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import REQUEST_ID, BodyCheck, HostCheck, RequestIds, RequestLine
@@ -158,6 +159,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     app = _application(services, options, public_router, turn_router, *dialects)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
+    app.router.routes.insert(0, DirectSend(app))
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
     app.router.default = StaticPage(options)
     return app

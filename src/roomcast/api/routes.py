@@ -49,6 +49,8 @@ _Digits: Final = BeforeValidator(_only_digits)
 SeqParam = Annotated[int, _Digits, Query(ge=0, le=MAX_SEQ)]
 PageLimit = Annotated[int, _Digits, Query(ge=1, le=MAX_PAGE)]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+#: The path of `send_message`.
+SEND_PATH: Final = "/api/chat/messages"
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Problem details (RFC 9457)"}
 }
@@ -143,7 +145,7 @@ async def config(request: Request) -> Response:
 
 
 @router.post(
-    "/api/chat/messages",
+    SEND_PATH,
     status_code=201,
     response_model=Message,
     responses={

@@ -1,0 +1,82 @@
+"""The direct route answers as the declared one: same status, headers and body, for any request."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from roomcast.api.direct import DirectSend
+from support.api_client import bearer, open_api
+
+HELLO = {"chatId": "c", "role": "USER", "content": "hello"}
+
+
+def bodies() -> Iterator[bytes]:
+    for changes in (
+        {},
+        {"clientMsgId": "k"},
+        {"clientMsgId": "k", "content": "a repeat"},
+        {"clientMsgId": "l", "userId": "ann"},
+        {"userId": "other"},
+        {"role": "AI"},
+        {"role": "user"},
+        {"content": ""},
+        {"content": " "},
+        {"content": "x" * 40_000},
+        {"content": "\ud83d\ude00 \u0000"},
+        {"content": 5},
+        {"content": None},
+        {"chatId": "unknown"},
+        {"chatId": "a b"},
+        {"extra": 1},
+    ):
+        yield json.dumps(HELLO | changes).encode()
+    yield b""
+    yield b"nonsense"
+    yield b"[]"
+    yield b"null"
+    yield b"[" * 100_000
+    yield json.dumps(HELLO).encode("utf-16")
+    yield b'\xef\xbb\xbf{"chatId":"c","role":"USER","content":"bom"}'
+    yield b'{"chatId":"c","role":"USER","content":"\\ud800"}'
+    yield b'{"chatId":"c","role":"USER","content":"\xff"}'
+    yield b'{"chatId":"c","role":"USER","content":"first","content":"second"}'
+    yield b'{"chatId":"c","role":"USER","content":"x"} more'
+    yield b' {"chatId":"c","role":"USER","content":"space"} '
+
+
+def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body, without what differs between two requests: ids, times, the epoch."""
+    headers = {name: value for name, value in response.headers.items() if name != "x-request-id"}
+    body = re.sub(r'"(id|time|epoch|requestId)":\s*"[^"]*"', r'"\1":""', response.text)
+    return response.status_code, headers, body
+
+
+@pytest.mark.parametrize("auth", [False, True])
+async def test_every_request_is_answered_as_by_the_declared_route(tmp_path: Path, auth: bool) -> None:
+    async def answers(folder: str, *, direct: bool) -> list[Any]:
+        async with open_api(tmp_path / folder, auth=auth) as (client, _):
+            routes = client._transport.app.router.routes  # type: ignore[attr-defined]
+            assert isinstance(routes[0], DirectSend)
+            if not direct:
+                del routes[0]
+            tokens = [bearer("ann"), bearer("bob"), bearer("x", service=True), {}] if auth else [{}]
+            await client.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=bearer("x", service=True))
+            found: list[Any] = []
+            for body, (number, token) in itertools.product(bodies(), enumerate(tokens)):
+                headers = {"Content-Type": "application/json", **token}
+                response = await client.post("/api/chat/messages", content=body, headers=headers)
+                found.append((body[:80], number, *comparable(response)))
+            methods = ("GET", "PUT", "OPTIONS", "HEAD")
+            return found + [comparable(await client.request(method, "/api/chat/messages")) for method in methods]
+
+    direct = await answers("direct", direct=True)
+    assert direct == await answers("declared", direct=False)
+    assert {status for *_, status, _, _ in direct} >= {200, 201, 400, 405, 422}
