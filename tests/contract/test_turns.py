@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,29 @@ async def test_the_responder_of_the_chat_is_preferred_and_a_chat_without_any_is_
 
 
 async def test_queued_turns_are_counted(store: Store) -> None:
-    assert await store.turns.waiting() == 0
+    assert await store.turns.waiting(START) == (0, None)
     for _ in range(3):
         await ask(store)
     await begin(store)
-    assert await store.turns.waiting() == 2
+    assert (await store.turns.waiting(START))[0] == 2
+
+
+async def test_the_oldest_turn_that_a_worker_could_claim_waits_since_its_question_or_the_end_of_a_lease(
+    store: Store,
+) -> None:
+    async def since(after_s: float) -> datetime | None:
+        return (await store.turns.waiting(START + timedelta(seconds=after_s)))[1]
+
+    await ask(store)
+    await ask(store)
+    assert await since(5) == START
+    await claim_one(store, 5)
+    # The second question waits for the answer to the first one, and not for a worker.
+    assert await since(34.9) is None
+    # The worker is gone.
+    assert await since(50) == START + timedelta(seconds=35)
+    await ask(store, chat_id="d")
+    assert await since(50) == START
 
 
 async def test_a_claimed_turn_is_not_claimed_again_before_its_lease_ends(store: Store) -> None:

@@ -18,6 +18,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 RULES: Final = ROOT / "deploy" / "prometheus"
 _SELECTOR: Final = re.compile(r"\b((?:roomcast|process)_\w+)(?:\{([^}]*)\})?")
 _MATCHER: Final = re.compile(r'(\w+)(=~|=)"([^"]*)"')
+#: Labels that Prometheus adds to each series, by its configuration.
+_OF_TARGETS: Final = {"job", "instance", "namespace", "component"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,18 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def dashboard_expressions() -> list[str]:
-    """The expressions of the dashboard, with an interval in place of Grafana's variable."""
+    """The expressions of the dashboard, with values in place of Grafana's variables."""
     dashboard = json.loads((ROOT / "deploy" / "grafana" / "roomcast.json").read_text())
     targets = [target for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    return [target["expr"].replace("$__rate_interval", "5m") for target in targets]
+    return [target["expr"].replace("$__rate_interval", "5m").replace("$namespace", ".*") for target in targets]
 
 
 def selectors(expression: str) -> Iterator[Selector]:
     """The metrics of an expression; the labels of its groups (``by``, ``on``) count as matchers of all of them."""
     grouped = {name.strip() for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(",")}
-    # Prometheus adds the last two to each series.
-    plain = tuple((name, "=~", ".*") for name in sorted(grouped - {"job", "instance"}))
+    plain = tuple((name, "=~", ".*") for name in sorted(grouped - _OF_TARGETS))
     for name, matchers in _SELECTOR.findall(expression):
-        yield Selector(name, (*_MATCHER.findall(matchers), *plain))
+        yield Selector(name, (*(it for it in _MATCHER.findall(matchers) if it[0] not in _OF_TARGETS), *plain))
 
 
 def promtool(*args: str | Path) -> subprocess.CompletedProcess[str]:

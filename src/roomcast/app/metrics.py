@@ -212,7 +212,7 @@ class Outbox:
 
     def families(self) -> Iterator[Family]:
         """The size and the age of the latest sample."""
-        age_s = 0.0 if self._oldest is None else max(0.0, (datetime.now(UTC) - self._oldest).total_seconds())
+        age_s = _age_s(self._oldest)
         yield Family("outbox_events", "Committed events that are not published, at most 10,000.", "gauge", self._size)
         yield Family("outbox_oldest_seconds", "Age of the oldest of these events; 0: there is none.", "gauge", age_s)
 
@@ -251,6 +251,8 @@ def worker_families(counters: WorkerCounters) -> Iterator[Family]:
     yield Family("ai_turns_active", "AI turns that are being answered.", "gauge", counters.active)
     waiting = "Queued AI turns, for all workers."
     yield Family("ai_turns_waiting", waiting, "gauge", counters.waiting)
+    oldest = "Time that the oldest turn waits which a worker could claim; 0: there is none."
+    yield Family("ai_turns_oldest_waiting_seconds", oldest, "gauge", _age_s(counters.waits_since))
     ended = "Ended AI turns, by status and reason."
     yield Family("ai_turns_ended", ended, "counter", _all(ENDS, counters.ends), "outcome")
     waited = "Times from the claim of a turn to its first published chunk."
@@ -270,6 +272,11 @@ def worker_families(counters: WorkerCounters) -> Iterator[Family]:
         _all(("input", "output"), counters.tokens),
         "direction",
     )
+
+
+def _age_s(since: datetime | None) -> float:
+    """Seconds since then; 0 if None, or if the clock of the machine that gave the time is ahead."""
+    return 0.0 if since is None else max(0.0, (datetime.now(UTC) - since).total_seconds())
 
 
 def _of(counts: Mapping[str, int], prefix: str, expected: Iterable[str]) -> dict[str, float]:

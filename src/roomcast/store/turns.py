@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, String, and_, bindparam, cast, exists, func, or_, select, update
+from sqlalchemy import Connection, String, and_, bindparam, case, cast, exists, func, or_, select, update
 
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import (
@@ -39,17 +39,17 @@ from roomcast.store.turn_rules import ACTIVE
 from roomcast.store.writer import Writer
 
 _earlier = turns.alias("earlier")
+_NEXT_OF_ITS_CHAT: Final = and_(
+    turns.c.status.in_(ACTIVE),
+    ~exists().where(
+        _earlier.c.chat_id == turns.c.chat_id,
+        _earlier.c.status.in_(ACTIVE),
+        _earlier.c.seq < turns.c.seq,
+    ),
+)
 _CLAIMABLE: Final = (
     select(turns)
-    .where(
-        turns.c.status.in_(ACTIVE),
-        or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")),
-        ~exists().where(
-            _earlier.c.chat_id == turns.c.chat_id,
-            _earlier.c.status.in_(ACTIVE),
-            _earlier.c.seq < turns.c.seq,
-        ),
-    )
+    .where(_NEXT_OF_ITS_CHAT, or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")))
     .order_by(turns.c.created_at, turns.c.id)
     .limit(1)
     # On PostgreSQL, workers that claim at the same time skip each other's rows. SQLite ignores the clause.
@@ -188,11 +188,15 @@ class SqlTurnStore:
             stopping=frozenset(row.id for row in renewed if row.stopping),
         )
 
-    async def waiting(self) -> int:
+    async def waiting(self, now: datetime) -> tuple[int, datetime | None]:
         """See the port."""
-        query = select(func.count().label("queued")).where(turns.c.status == TurnStatus.QUEUED)
-        (row,) = await self._database.fetch(query)
-        return int(row.queued)
+        queued = select(func.count()).where(turns.c.status == TurnStatus.QUEUED)
+        # A turn whose worker is gone waits since the end of the lease.
+        waits_since = case((turns.c.lease_until > turns.c.created_at, turns.c.lease_until), else_=turns.c.created_at)
+        since = select(func.min(waits_since)).where(_NEXT_OF_ITS_CHAT, turns.c.lease_until < to_ms(now))
+        columns = (queued.scalar_subquery().label("queued"), since.scalar_subquery().label("since"))
+        (row,) = await self._database.fetch(select(*columns))
+        return row.queued, None if row.since is None else from_ms(row.since)
 
     async def next_lease_end(self) -> datetime | None:
         """See the port."""

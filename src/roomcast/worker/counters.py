@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from roomcast.contract.events import TurnReason, TurnStatus
@@ -32,6 +33,7 @@ class WorkerCounters:
     Attributes:
         active: Turns that this worker is answering.
         waiting: Queued turns of all chats, for any worker; a few seconds old.
+        waits_since: Since when the oldest turn waits that any worker could claim; None if there is none.
         first_chunk_s: Durations from the claim of a turn to its first published chunk.
         chunks: Published chunks, after merging.
         characters: Characters of text in the answers, as responders yield them.
@@ -44,6 +46,7 @@ class WorkerCounters:
 
     active: int = 0
     waiting: int = 0
+    waits_since: datetime | None = None
     first_chunk_s: Histogram = field(default_factory=lambda: Histogram(FIRST_CHUNK_S))
     chunks: int = 0
     characters: int = 0

@@ -181,7 +181,7 @@ class Worker:
         """Count the queued turns, for metrics."""
         while True:
             try:
-                self.counters.waiting = await self._store.waiting()
+                self.counters.waiting, self.counters.waits_since = await self._store.waiting(self._clock.now())
             except StoreUnavailable as error:
                 logger.debug("cannot count the queued AI turns: %s", error)
             await asyncio.sleep(self._options.count_s)

@@ -276,7 +276,7 @@ def test_the_monitor_scrapes_a_port_that_every_pod_of_roomcast_has() -> None:
     rendering = Rendering(REPOSITORY / "tests/cases/kubernetes/overlay-production.yaml")
     [monitor] = rendering.of("PodMonitor")
     [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint == {"port": "internal", "path": "/metrics"}
+    assert (endpoint["port"], endpoint["path"]) == ("internal", "/metrics")
     for service in SERVICES:
         labels = rendering.one("Deployment", f"roomcast-{service}")["spec"]["template"]["metadata"]["labels"]
         assert selects(monitor["spec"]["selector"]["matchLabels"], labels)

@@ -219,8 +219,11 @@ class TurnStore(Protocol):
             AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
         """
 
-    async def waiting(self) -> int:
-        """How many turns are queued."""
+    async def waiting(self, now: datetime) -> tuple[int, datetime | None]:
+        """How many turns are queued, and since when the oldest one waits that a worker could claim now.
+
+        Turns behind an active turn of their chat are queued, but wait for that turn and not for a worker.
+        """
 
     async def next_lease_end(self) -> datetime | None:
         """The earliest end of a lease; None if no turn is claimed."""
