@@ -9,11 +9,13 @@ import asyncio
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -226,7 +228,7 @@ def backup(
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> None:
     """Copy the database to FILE, while servers may run. For PostgreSQL this runs `pg_dump`."""
-    with _errors_reported(), _progress() as progress:
+    with _errors_reported(), _stopped_by_signals(), _progress() as progress:
         settings = _configure()
         from roomcast.app.backups import back_up
         from roomcast.app.config import database_location
@@ -245,7 +247,7 @@ def restore(
     A replaced SQLite file is kept beside it. For PostgreSQL this runs `pg_restore`, into an empty database only.
     Clients that have received events missing from the backup then reload their chats.
     """
-    with _errors_reported(), _progress() as progress:
+    with _errors_reported(), _stopped_by_signals(), _progress() as progress:
         settings = _configure()
         from roomcast.app.backups import restore as restore_backup
         from roomcast.app.config import database_location
@@ -352,6 +354,25 @@ def _configure(responder: str | None = None) -> Settings:
     for line in misspelt(os.environ):
         logging.getLogger(__name__).warning("%s", line)
     return settings
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """End the command by an exception on SIGINT, SIGTERM and SIGHUP, so that it removes incomplete files."""
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # A second signal would interrupt the removal.
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = [(each, signal.signal(each, stop)) for each in signals]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
 
 
 @contextmanager

@@ -29,10 +29,14 @@ else:
 
 
 class ExclusiveLock:
-    """Locks the file ``{database}.lock``, which holds the process id of the owner."""
+    """Locks the file ``{database}.lock``, which holds the process id of the owner.
+
+    Attributes:
+        path: This file.
+    """
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
+        self.path = database.with_name(database.name + ".lock")
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -43,22 +47,22 @@ class ExclusiveLock:
             DatabaseUnreadable: the lock file cannot be opened.
         """
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
-            raise DatabaseUnreadable(str(self._path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
+            raise DatabaseUnreadable(str(self.path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         try:
             _lock(descriptor)
         except OSError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() if hasattr(os, "pread") else ""
             os.close(descriptor)
-            raise DataInUse(str(self._path.parent), owner) from None
+            raise DataInUse(str(self.path.parent), owner) from None
         try:
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             os.close(descriptor)
-            raise DatabaseUnreadable(str(self._path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
+            raise DatabaseUnreadable(str(self.path), f"{error.strerror or error}; {CHOOSE_DIRECTORY}") from None
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from roomcast.app.backups import back_up, restore
+from roomcast.app.doctor.database import check_database
 from roomcast.app.errors import AppError
 from support.backend import fresh_database
 from support.clients import ChatClient, get, send
 from support.ports import free_port
 from support.postgres_server import PostgresServer, require_postgres
-from support.processes import Roomcast, run_roomcast
+from support.processes import ROOMCAST, Roomcast, clean_environment, run_roomcast
 from support.waiting import until
 
 ENV = {"ROOMCAST_RESPONDER": "none"}
@@ -213,3 +219,161 @@ def test_writes_during_a_backup_neither_restart_it_nor_wait_for_it(tmp_path: Pat
     assert left_pages == sorted(set(left_pages), reverse=True)
     with closing(sqlite3.connect(file)) as copied:
         assert copied.execute("SELECT count(*) FROM ballast").fetchone() == (1,)
+
+
+# A process that sends itself a signal before its system call ``at`` of the kind ``event``.
+INTERRUPTED = """
+import os, sys
+event, at, number, *sys.argv[1:] = sys.argv[1:]
+left = int(at)
+
+def hook(name, _args):
+    global left
+    if name == event:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), int(number))
+
+sys.addaudithook(hook)
+from roomcast.cli.commands import app
+app()
+"""
+
+
+def run_interrupted(event: str, at: int, number: signal.Signals, *command: str) -> int:
+    """Run a command of `roomcast` until the signal; its exit code."""
+    script = [sys.executable, "-c", INTERRUPTED, event, str(at), str(int(number)), *command]
+    # Python renames files when it writes bytecode.
+    env = clean_environment({"PYTHONDONTWRITEBYTECODE": "1"})
+    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stderr == ""
+    return done.returncode
+
+
+def write(database: Path, text: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (text)")
+        connection.execute("INSERT INTO notes VALUES (?)", (text,))
+
+
+def notes(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return [text for (text,) in connection.execute("SELECT text FROM notes")]
+
+
+@pytest.mark.parametrize(
+    ("event", "at", "number"),
+    [
+        ("sqlite3.connect/handle", 2, signal.SIGTERM),
+        ("os.rename", 1, signal.SIGINT),
+        ("os.rename", 1, signal.SIGHUP),
+    ],
+)
+def test_a_backup_that_is_stopped_by_a_signal_leaves_no_file(
+    tmp_path: Path, event: str, at: int, number: signal.Signals
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    fresh_database(data)
+    before = sorted(data.iterdir())
+    # The second connection is that of the incomplete file, which is renamed at the end.
+    stopped = run_interrupted(event, at, number, "backup", str(tmp_path / "b"), "--data", str(data))
+    assert stopped == 128 + number
+    assert (list(tmp_path.iterdir()), sorted(data.iterdir())) == ([data], before)
+
+
+async def test_a_dump_of_postgresql_that_is_stopped_by_a_signal_leaves_no_file(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    name = postgres.create_database()
+    env = clean_environment({"DATABASE_URL": postgres.url(name), "PATH": f"{require_postgres()}:{os.environ['PATH']}"})
+    assert run_roomcast("migrate", env=env).returncode == 0
+    with psycopg.connect(postgres.url(name)) as locks:
+        # pg_dump waits for this lock.
+        locks.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        dumping = await asyncio.create_subprocess_exec(ROOMCAST, "backup", str(tmp_path / "b"), env=env)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
+        await until(lambda: postgres.execute(waiting), limit_s=30)
+        assert parts(tmp_path)
+        dumping.terminate()
+        assert await dumping.wait() == 128 + signal.SIGTERM
+    assert not parts(tmp_path)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_backup_without_a_server_leaves_the_directory_of_the_data_as_it_is(tmp_path: Path, crashed: bool) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    fresh_database(data)
+    database = data / "roomcast.db"
+    write(database, "kept")
+    if crashed:
+        copies = {}
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("INSERT INTO notes VALUES ('in the log')")
+            connection.commit()
+            copies = {file: file.read_bytes() for file in data.iterdir()}
+        for file, content in copies.items():
+            file.write_bytes(content)
+    files = {file: file.stat().st_size for file in data.iterdir()}
+    assert len(files) == (3 if crashed else 1)
+    back_up(database, tmp_path / "b", force=False, progress=ignore)
+    assert {file: file.stat().st_size for file in data.iterdir()} == files
+    assert notes(tmp_path / "b") == ["kept", "in the log"][: len(files)]
+    assert [finding.status for finding in check_database(database)] == ["ok", "ok"]
+    assert {file: file.stat().st_size for file in data.iterdir()} == files
+
+
+def test_a_server_that_starts_during_a_backup_does_not_spoil_it(tmp_path: Path) -> None:
+    fresh_database(tmp_path)
+    database = tmp_path / "roomcast.db"
+    write(database, "first")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE ballast AS SELECT zeroblob(16000000)")
+    left_pages: list[int] = []
+
+    def start(left: int, _total: int) -> None:
+        left_pages.append(left)
+        if len(left_pages) == 1:
+            write(database, "meanwhile")
+
+    back_up(database, tmp_path / "b", force=False, progress=start)
+    assert left_pages.count(0) == 2, "the file was copied again"
+    assert notes(tmp_path / "b") == ["first", "meanwhile"]
+
+
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [("os.link", signal.SIGKILL), ("os.rename", signal.SIGKILL), ("os.rename", signal.SIGTERM)],
+)
+def test_a_restore_that_is_interrupted_leaves_the_old_database(
+    tmp_path: Path, event: str, number: signal.Signals
+) -> None:
+    fresh_database(tmp_path)
+    database, file = tmp_path / "roomcast.db", tmp_path / "b"
+    write(database, "both")
+    back_up(database, file, force=False, progress=ignore)
+    write(database, "old")
+    assert run_interrupted(event, 1, number, "restore", str(file), "--data", str(tmp_path)) in {-number, 128 + number}
+    assert notes(database) == ["both", "old"]
+    assert number == signal.SIGKILL or not parts(tmp_path)
+    for kept in tmp_path.glob("*.replaced-*"):
+        kept.unlink()
+    restore(file, database, progress=ignore)
+    assert notes(database) == ["both"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_restore_by_root_keeps_the_owner_of_the_database(tmp_path: Path) -> None:
+    fresh_database(tmp_path)
+    database, file, new = tmp_path / "roomcast.db", tmp_path / "b", tmp_path / "new"
+    back_up(database, file, force=False, progress=ignore)
+    new.mkdir()
+    for owned in (database, new):
+        os.chown(owned, 1234, 1234)
+    database.chmod(0o640)
+    restore(file, database, progress=ignore)
+    assert (database.stat().st_uid, stat.S_IMODE(database.stat().st_mode)) == (1234, 0o640)
+    restore(file, new / "roomcast.db", progress=ignore)
+    assert {file.stat().st_uid for file in new.iterdir()} == {1234}

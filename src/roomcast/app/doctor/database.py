@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from roomcast.app.backend import database_options
 from roomcast.app.doctor.findings import Finding, fault, ok, warning
 from roomcast.store.backend import driver_message
+from roomcast.store.backups.sqlite import opened_read_only
 from roomcast.store.database import backend_for
 from roomcast.store.errors import DataInUse, StoreError
 from roomcast.store.exclusive import ExclusiveLock
@@ -137,8 +138,10 @@ def _check_file(path: Path) -> Iterator[Finding]:
         return
     lock = ExclusiveLock(path.resolve())
     try:
-        lock.acquire()
-        lock.release()
+        # A missing one would be created, and belong to this user.
+        if lock.path.exists():
+            lock.acquire()
+            lock.release()
     except DataInUse as error:
         yield warning("database", str(error), "no fault if it is the process that this configuration belongs to")
         return
@@ -160,12 +163,9 @@ def _journal_mode(path: Path) -> Any:
 
 
 def _file_revision(path: Path) -> str | None:
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    try:
+    with opened_read_only(path) as connection:
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         if "alembic_version" not in names:
             return None
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return None if row is None else str(row[0])
-    finally:
-        connection.close()
