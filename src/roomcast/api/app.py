@@ -47,6 +47,7 @@ from roomcast.chat.errors import (
 )
 from roomcast.contract.errors import ErrorCode
 from roomcast.histogram import Histogram
+from roomcast.observability.logs import LIMITED
 from roomcast.realtime.options import ANY_ORIGIN
 
 logger = logging.getLogger(__name__)
@@ -113,7 +114,9 @@ def _logging_refused_origins(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
             origin = headers.get("origin")
             preflight = origin is not None and "access-control-request-method" in headers
             if preflight and origin not in allowed and ANY_ORIGIN not in allowed:
-                logger.info("preflight refused", extra={"origin": origin, "setting": "ALLOWED_ORIGINS"})
+                logger.info(
+                    "preflight refused", extra={"origin": origin, "setting": "ALLOWED_ORIGINS", LIMITED: "origin"}
+                )
         await app(scope, receive, send)
 
     return serve

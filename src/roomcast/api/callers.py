@@ -13,12 +13,13 @@ from starlette.exceptions import HTTPException
 
 from roomcast.auth.tokens import TokenRejected, TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
+from roomcast.observability.log_context import add_to_log_context
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
 def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
-    """Authenticate an Authorization header.
+    """Authenticate an Authorization header. Further log lines of the request have the user's id.
 
     Args:
         verifier: Verifies the token; None: authentication is off.
@@ -36,6 +37,7 @@ def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> C
         identity = verifier.verify(token.strip())
     except TokenRejected as error:
         raise HTTPException(401, str(error), _CHALLENGE) from None
+    add_to_log_context(user_id=identity.user_id)
     return Caller(None if identity.service else identity.user_id, service=identity.service)
 
 
@@ -44,6 +46,7 @@ _SCHEME: Final = HTTPBearer(auto_error=False, description="An access token. Not 
 
 
 async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    add_to_log_context(chat_id=request.path_params.get("chat_id"))
     return authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
 
 

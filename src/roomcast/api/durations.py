@@ -86,7 +86,7 @@ class RequestDurations:
                 "status": status,
                 "seconds": round(seconds, 6),
                 "ip": scope["client"][0] if scope.get("client") else None,
-                "userAgent": Headers(scope=scope).get("user-agent"),
+                "user_agent": Headers(scope=scope).get("user-agent"),
             }
             logger.log(level, "request answered", extra=facts)
 

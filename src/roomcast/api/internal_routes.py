@@ -19,6 +19,7 @@ from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, Tur
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.contract import rest
 from roomcast.contract.errors import ErrorCode
+from roomcast.observability.log_context import add_to_log_context
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ async def stop_turn(request: Request, _service: ServiceCaller, asked: rest.StopR
     services = services_of(request)
     if services.verifier is not None and asked.user_id is None:
         raise HTTPException(422, "userId is required while authentication is on")
+    add_to_log_context(chat_id=asked.chat_id, user_id=asked.user_id)
     caller = ANYONE if services.verifier is None else Caller(asked.user_id)
     refused = None
     try:
@@ -73,5 +75,6 @@ async def stop_turn(request: Request, _service: ServiceCaller, asked: rest.StopR
 @internal_router.post("/api/internal/nudges", status_code=204)
 async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
     """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
+    add_to_log_context(chat_id=asked.chat_id)
     await services_of(request).admissions.request_publish(asked.chat_id)
     return Response(status_code=204)

@@ -14,12 +14,12 @@ from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.api.problems import problem_response
+from roomcast.observability.log_context import log_context
 
 #: More than the largest message: 32,768 characters of at most 12 bytes each, as JSON escapes.
 MAX_BODY_BYTES: Final = 1_048_576
@@ -64,7 +64,7 @@ class RequestIds:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(requestId=request_id):
+        with log_context(request_id=request_id):
             await self._app(scope, receive, send_id)
 
 

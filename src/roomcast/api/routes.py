@@ -30,6 +30,7 @@ from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, NewUserId, UserId
+from roomcast.observability.log_context import add_to_log_context
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +156,7 @@ async def config(request: Request) -> Response:
 )
 async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
     """Send a message. The response is sent after the commit."""
+    add_to_log_context(chat_id=command.chat_id)
     committed = await services_of(request).writer.send(caller, command, trace_of(request))
     if logger.isEnabledFor(logging.DEBUG):
         event = committed.event

@@ -190,6 +190,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         nodes=shared.directory,
         board=shared.board,
     )
+    connections.user_of = gateway.user_of
     process.stack.push_async_callback(gateway.close)
     metrics.add(lambda: connection_families(connections))
     metrics.add(lambda: gateway_families(gateway))

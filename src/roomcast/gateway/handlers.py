@@ -42,6 +42,7 @@ from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmissio
 from roomcast.gateway.presence.tracker import PresenceTracker
 from roomcast.gateway.presence.typing import TypingNotices
 from roomcast.gateway.rooms import user_room
+from roomcast.observability.log_context import log_context
 from roomcast.realtime import RoomLimitExceeded, Server, Socket, SocketGone, errors
 
 logger = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ class Handlers:
             return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")
         user_id = None if login is None else login.identity.user_id
         join = self._joins.join(socket, payload.chat_id, user_id, payload.since, stream=payload.stream)
-        return self._answer(socket, wants_ack, join)
+        return self._answer(socket, wants_ack, join, payload.chat_id)
 
     def leave_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
         """Stop following a chat. Payload: the chat id, or ``{chatId}``."""
@@ -198,7 +199,7 @@ class Handlers:
             payload = parse_leave_chat(_first(args))
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send the chat id, or {{chatId}}")
-        return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id))
+        return self._answer(socket, wants_ack, self._leave(socket, payload.chat_id), payload.chat_id)
 
     def typing(self, sid: str, *args: Any) -> dict[str, Any] | None:
         """Notify the chat's other followers that the user is typing. Payload: the chat id, or ``{chatId, typing}``."""
@@ -221,7 +222,8 @@ class Handlers:
             payload = parse_resume_answer(_first(args))
         except InvalidPayload as error:
             return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{chatId, turnId}}")
-        return self._answer(socket, wants_ack, self._resumes.resume(sid, payload.chat_id, payload.turn_id))
+        resume = self._resumes.resume(sid, payload.chat_id, payload.turn_id)
+        return self._answer(socket, wants_ack, resume, payload.chat_id)
 
     def ai_stop(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
         """Stop an answer. Payload: ``{chatId, turnId}``."""
@@ -234,7 +236,8 @@ class Handlers:
         login = self._logins.get(sid)
         if login is None and self._verifier is not None:
             return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, "connect again with a token")  # as in `join_chat`
-        return self._answer(socket, wants_ack, self._stop(payload, None if login is None else login.identity.user_id))
+        stop = self._stop(payload, None if login is None else login.identity.user_id)
+        return self._answer(socket, wants_ack, stop, payload.chat_id)
 
     def unknown(self, event: str, sid: str, *_args: Any) -> dict[str, Any] | None:
         """Refuse an unknown event."""
@@ -259,19 +262,25 @@ class Handlers:
             raise Refused(ErrorCode.UNAVAILABLE, message) from error
         return StopAnswerAck(turn_id=payload.turn_id)
 
-    async def _answer(self, socket: Socket, wants_ack: bool, work: Awaitable[Ack]) -> dict[str, Any] | None:
+    def user_of(self, sid: str) -> str | None:
+        """The user whose token a socket has presented; None: unknown."""
+        login = self._logins.get(sid)
+        return None if login is None else login.identity.user_id
+
+    async def _answer(
+        self, socket: Socket, wants_ack: bool, work: Awaitable[Ack], chat_id: str
+    ) -> dict[str, Any] | None:
         # There must be no await between the end of the work and the ack (see `Joins`).
-        try:
-            ack = await work
-        except Refused as error:
-            if error.__cause__ is not None:
-                logger.info(
-                    "an event is refused as unavailable", extra={"sid": socket.sid, "error": repr(error.__cause__)}
-                )
-            return _refuse(socket, wants_ack, error.code, str(error))
-        except Exception:
-            logger.exception("the handler of an event failed", extra={"sid": socket.sid})
-            return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
+        with log_context(socket_id=socket.sid, user_id=self.user_of(socket.sid), chat_id=chat_id):
+            try:
+                ack = await work
+            except Refused as error:
+                if error.__cause__ is not None:
+                    logger.info("an event is refused as unavailable", extra={"error": repr(error.__cause__)})
+                return _refuse(socket, wants_ack, error.code, str(error))
+            except Exception:
+                logger.exception("the handler of an event failed")
+                return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
         return ack.model_dump()
 
 

@@ -130,6 +130,10 @@ class Gateway:
             case _:
                 self.signals.take(chat_id, payload)
 
+    def user_of(self, sid: str) -> str | None:
+        """The user whose token a socket has presented; None: unknown."""
+        return self._handlers.user_of(sid)
+
     async def run(self) -> None:
         """Sweep the feeds until cancelled. Run `PresenceTracker.run` concurrently."""
         await self.feeds.run()

@@ -5,6 +5,7 @@ May import: realtime, backoff, histogram.
 | module | what |
 |---|---|
 | ``logs`` | structured logging: readable lines or JSON, escaped, without secrets |
+| ``log_context`` | ids that all lines of a request or of a handler have |
 | ``metrics`` | ``/metrics`` for Prometheus; the lag of the event loop |
 | ``readiness`` | ``/ready`` and ``/live`` |
 | ``connections`` | the observer of the Socket.IO server: logs and counts |

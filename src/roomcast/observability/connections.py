@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
+from roomcast.observability.logs import LIMITED
 from roomcast.realtime.core.observer import ObservedConnection, ObservedSocket, Observer
 from roomcast.realtime.core.reasons import Reason
 
@@ -28,10 +30,12 @@ class ConnectionLog(Observer):
 
     Attributes:
         counts: Totals by kind, or by ``kind:reason``.
+        user_of: The user of an authenticated socket by the socket's id; None: unknown.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.user_of: Callable[[str], str | None] = lambda _sid: None
 
     def connection_opened(self, connection: ObservedConnection) -> None:
         """See the port."""
@@ -45,10 +49,12 @@ class ConnectionLog(Observer):
         """See the port."""
         self.counts[f"closed:{reason.value}"] += 1
 
-    def handshake_refused(self, address: str | None, transport: str, cause: str, value: str | None = None) -> None:
+    def handshake_refused(
+        self, address: str | None, user_agent: str | None, transport: str, cause: str, value: str | None = None
+    ) -> None:
         """See the port."""
         self.counts[f"refused:{cause}"] += 1
-        facts = {"ip": address, "transport": transport, "cause": cause}
+        facts = {"ip": address, "user_agent": user_agent, "transport": transport, "cause": cause, LIMITED: cause}
         if cause in _SETTINGS:
             facts |= {cause: value, "setting": _SETTINGS[cause]}
         logger.info("handshake refused", extra=facts)
@@ -56,29 +62,27 @@ class ConnectionLog(Observer):
     def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
         """See the port."""
         self.counts[f"malformed:{fault}"] += 1
-        logger.info(
-            "client violated the protocol", extra={"ip": connection.handshake.address, "fault": fault, "detail": detail}
-        )
+        facts = {**_client(connection), "fault": fault, "detail": detail, LIMITED: fault}
+        logger.info("client violated the protocol", extra=facts)
 
     def peer_slow(self, connection: ObservedConnection, waiting_bytes: int) -> None:
         """See the port."""
         self.counts["slow"] += 1
-        logger.warning(
-            "slow client disconnected",
-            extra={"ip": connection.handshake.address, "waiting_bytes": waiting_bytes},
-        )
+        facts = {**_client(connection), "waiting_bytes": waiting_bytes, LIMITED: "slow"}
+        logger.warning("slow client disconnected", extra=facts)
 
     def socket_connected(self, socket: ObservedSocket) -> None:
         """See the port."""
-        logger.info("New connection", extra=_facts(socket))
+        logger.info("New connection", extra=self._facts(socket))
 
     def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
         """See the port."""
-        logger.info("connection refused", extra={"ip": connection.handshake.address, "namespace": namespace})
+        facts = {**_client(connection), "namespace": namespace, LIMITED: "namespace"}
+        logger.info("connection refused", extra=facts)
 
     def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
         """See the port."""
-        logger.debug("Socket disconnected", extra={**_facts(socket), "reason": reason.value})
+        logger.debug("Socket disconnected", extra={**self._facts(socket), "reason": reason.value})
 
     def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
         """See the port."""
@@ -88,12 +92,16 @@ class ConnectionLog(Observer):
         """See the port."""
         self.counts["handlers:failed"] += 1
 
+    def _facts(self, socket: ObservedSocket) -> dict[str, str | None]:
+        facts = {"socket_id": socket.sid, **_client(socket)}
+        user_id = self.user_of(socket.sid)
+        return facts if user_id is None else {**facts, "user_id": user_id}
 
-def _facts(socket: ObservedSocket) -> dict[str, str | None]:
-    handshake = socket.handshake
+
+def _client(observed: ObservedConnection | ObservedSocket) -> dict[str, str | None]:
+    handshake = observed.handshake
     return {
-        "socketId": socket.sid,
-        "userAgent": handshake.headers.get("user-agent"),
+        "user_agent": handshake.headers.get("user-agent"),
         "ip": handshake.address,
         "transport": handshake.transport.value,
     }

@@ -1,8 +1,10 @@
 """Structured logs on standard error: readable lines, or one JSON object per line.
 
-Modules log through the standard library, with facts in ``extra``; this module formats the records. Two rules hold:
+Modules log through the standard library, with facts in ``extra``; this module formats the records. These rules hold:
 
-- Control characters are escaped, so that text from a client cannot control a terminal or forge a log line.
+- Names of facts are written in camelCase, as in the contract: ``chat_id`` in code is ``chatId`` in a line.
+- Control characters and lone surrogates are escaped, and texts are cut: a client cannot control a terminal, forge a
+  line, make one that is no JSON, or a long one.
 - Facts with a name such as ``token`` or ``password`` are withheld, and tracebacks contain no variables.
 
 Layer: observability. Source: CWE-117 (log injection), CVE-2020-7694 (escape sequences in logs).
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import math
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -19,18 +22,31 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TextIO
 
 import structlog
+from pydantic.alias_generators import to_camel
+
+from roomcast.observability.log_context import log_facts
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
 
-#: C0, DEL, C1, line separators of Unicode, and bidirectional controls, which reorder the displayed text.
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+#: DEL, C1, line separators of Unicode, bidirectional controls, which reorder the displayed text, and surrogates.
+_CONTROLS: Final = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_UNPRINTABLE: Final = re.compile(rf"[\x00-\x1f{_CONTROLS}]")
 #: The same characters, except line feeds and tabs, which format a traceback.
-_UNPRINTABLE_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE_IN_TEXT: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_CONTROLS}]")
 _SECRET: Final = re.compile(r"token|secret|password|passwd|authorization|cookie|credential|^auth$", re.IGNORECASE)
 _WITHHELD: Final = "[withheld]"
-#: Longer facts are truncated: logs must not contain payloads.
-_MAX_VALUE_CHARS: Final = 2_000
+#: Longer facts are cut: logs must not contain payloads. An id has at most 128 characters, a user agent about 200.
+_MAX_VALUE_CHARS: Final = 500
+_MAX_MESSAGE_CHARS: Final = 2_000
+#: Of a traceback, both ends are kept: the end names the error.
+_MAX_TRACEBACK_CHARS: Final = 16_000
+#: The fact of a line that clients without a token can cause at will: of the lines with the same message and the same
+#: value of this fact, `_FloodLimit` writes a few. The fact itself is not written.
+LIMITED: Final = "limited"
+_FLOOD_LINES: Final = 10
+_FLOOD_S: Final = 10.0
+_TEXTS: Final = frozenset({"exception", "stack"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +77,11 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     """
     out = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(out)
+    handler.addFilter(_FloodLimit())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
-                structlog.contextvars.merge_contextvars,  # the id of the request, from the API
+                _add_context,
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.ExtraAdder(),
@@ -73,6 +90,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                name_in_camel_case,
                 withhold_secrets,
                 escape_values,
                 _renderer(options, out),
@@ -90,6 +108,33 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
         # These loggers report every request and every start at level info.
         for chatty in ("httpx", "httpcore", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _FloodLimit(logging.Filter):
+    """Writes the first `_FLOOD_LINES` lines of a kind in `_FLOOD_S`; the first one after them counts those left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kinds: dict[tuple[str, str, str], list[float]] = {}  # begin, lines written, lines left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the line."""
+        kind = record.__dict__.pop(LIMITED, None)
+        if record.name == "uvicorn.error" and record.levelno == logging.WARNING:
+            kind = "uvicorn"  # for example: invalid HTTP request
+        if kind is None:
+            return True
+        state = self._kinds.setdefault((record.name, str(record.msg), kind), [record.created, 0, 0])
+        if record.created - state[0] >= _FLOOD_S:
+            state[:2] = record.created, 0
+        if state[1] == _FLOOD_LINES:
+            state[2] += 1
+            return False
+        state[1] += 1
+        if state[2]:
+            record.__dict__["not_logged"] = int(state[2])
+            state[2] = 0
+        return True
 
 
 def add_log_facts(**facts: str | int) -> None:
@@ -115,6 +160,17 @@ def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
     )
 
 
+def _add_context(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in log_facts().items():
+        facts.setdefault(name, value)
+    return facts
+
+
+def name_in_camel_case(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Processor: write the names of facts as the contract does."""
+    return {to_camel(name) if "_" in name else name: value for name, value in facts.items()}
+
+
 def withhold_secrets(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Processor: withhold facts whose name indicates a secret, at any depth."""
     for key, value in facts.items():
@@ -129,18 +185,30 @@ def _without_secrets(value: Any) -> Any:
 
 
 def escape_values(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Processor: escape control characters in every fact."""
+    """Processor: escape control characters in every fact, and cut long texts."""
     for key, value in facts.items():
-        facts[key] = _escaped(value, keep_lines=key in {"exception", "stack"})
+        if key in _TEXTS:
+            facts[key] = _cut_middle(escape(str(value), keep_lines=True))
+        else:
+            facts[key] = _escaped(value, _MAX_MESSAGE_CHARS if key == "event" else _MAX_VALUE_CHARS)
     return facts
 
 
-def _escaped(value: Any, *, keep_lines: bool = False) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
+def _escaped(value: Any, max_chars: int = _MAX_VALUE_CHARS) -> Any:
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # JSON has no infinity
     if isinstance(value, Mapping):
         return {_escaped(str(key)): _escaped(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_escaped(inner) for inner in value]
-    text = escape(value if isinstance(value, str) else str(value), keep_lines=keep_lines)
-    return text if keep_lines or len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"
+    text = value if isinstance(value, str) else str(value)
+    # Cut before and after: an escape sequence is longer than its character.
+    text = escape(text[: max_chars + 1])
+    return text if len(text) <= max_chars else f"{text[:max_chars]}…"
+
+
+def _cut_middle(text: str) -> str:
+    half = _MAX_TRACEBACK_CHARS // 2
+    return text if len(text) <= _MAX_TRACEBACK_CHARS else f"{text[:half]}\n…\n{text[-half:]}"

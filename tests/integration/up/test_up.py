@@ -60,7 +60,7 @@ async def test_logs_and_metrics_follow_one_message_by_chat_id_seq_and_trace(tmp_
             metrics = (await http.get(f"http://127.0.0.1:{internal_port}/metrics")).text
         server.stop()
     lines = [json.loads(line) for line in server.output.splitlines() if line.startswith("{")]
-    facts = {"chat_id": "c1", "seq": 1, "trace": trace, "level": "debug"}
+    facts = {"chatId": "c1", "seq": 1, "trace": trace, "level": "debug"}
     steps = [line["event"] for line in lines if line.items() >= facts.items()]
     assert sorted(steps) == ["event delivered", "event published", "message committed"]
     assert "roomcast_relay_published_total 1.0" in metrics

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.observability.logs import LogLevel, LogOptions, configure_logging
+from support.api_client import bearer, open_api
 
 CONTENT = "recognisable-content"
 TOKEN = "recognisable-token"
@@ -99,6 +101,23 @@ async def test_simultaneous_requests_keep_their_own_ids_and_later_lines_have_non
     logging.getLogger("roomcast.later").info("later")
     assert sorted(line["requestId"] for line in lines.read("request answered")) == ids
     assert "requestId" not in lines.read("later")[0]
+
+
+async def test_lines_of_a_request_have_the_ids_of_user_and_chat(lines: Lines, tmp_path: Path) -> None:
+    async with open_api(tmp_path, auth=True) as (api, _):
+        body = {"members": []}
+        chat_id = (await api.post("/api/chats", json=body, headers=bearer("ada"))).json()["id"]
+        lines.start("debug")
+        message = {"chatId": chat_id, "role": "USER", "content": CONTENT}
+        await api.post("/api/chat/messages", json=message, headers=bearer("ada"))
+        await api.get(f"/api/chats/{chat_id}/messages", headers=bearer("bob"))
+        await api.get(f"/api/chats/{chat_id}/messages")
+    (committed,) = lines.read("message committed")
+    sent, refused, unknown = lines.read("request answered")
+    assert {(line["userId"], line["chatId"]) for line in (committed, sent)} == {("ada", chat_id)}
+    assert (refused["userId"], refused["chatId"], refused["status"]) == ("bob", chat_id, 404)
+    assert (unknown.get("userId"), unknown["chatId"], unknown["status"]) == (None, chat_id, 401)
+    assert CONTENT not in lines.text
 
 
 async def test_fast_requests_without_a_fault_of_the_server_have_no_line_at_level_info(lines: Lines) -> None:

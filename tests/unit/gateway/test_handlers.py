@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from roomcast.gateway.handlers import Handlers
+from roomcast.observability.log_context import log_facts
 from roomcast.realtime import SocketGone, errors
 from support.virtual_time import run_in_virtual_time
 
@@ -17,7 +19,10 @@ DAY_S = 86_400.0
 
 
 class Socket:
-    def __init__(self) -> None:
+    ack_wanted = True
+
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
         self.emitted: list[tuple[str, Any]] = []
         self.disconnected = False
 
@@ -46,9 +51,14 @@ class Server:
 class Joins:
     def __init__(self) -> None:
         self.dropped: list[str] = []
+        self.facts: dict[str, str] = {}
 
     def drop(self, sid: str) -> None:
         self.dropped.append(sid)
+
+    async def join(self, *_args: object, **_options: object) -> None:
+        self.facts = dict(log_facts())
+        raise RuntimeError
 
 
 class IdentityRecorder:
@@ -86,7 +96,7 @@ class World:
         )
 
     def connect(self, sid: str, ttl_s: float) -> Socket:
-        socket = self.server.sockets[sid] = Socket()
+        socket = self.server.sockets[sid] = Socket(sid)
         self.handlers.connect(sid, {}, {"token": self.issuer.issue("ada", ttl_s=ttl_s)})
         return socket
 
@@ -143,3 +153,17 @@ def test_an_invalid_token_is_refused_with_a_code(auth) -> None:
         assert refused.value.data == {"code": "unauthorized"}
 
     run_in_virtual_time(main())
+
+
+def test_log_lines_of_a_handler_have_the_ids_of_socket_user_and_chat(caplog) -> None:
+    async def main() -> None:
+        world = World()
+        world.connect("s1", 60.0)
+        join = world.handlers.join_chat("s1", {"chatId": "c1"})
+        assert isinstance(join, Awaitable)
+        assert (await join)["error"]["code"] == "internal"
+        assert world.joins.facts == {"socket_id": "s1", "user_id": "ada", "chat_id": "c1"}
+        assert log_facts() == {}
+
+    run_in_virtual_time(main())
+    assert "the handler of an event failed" in caplog.text

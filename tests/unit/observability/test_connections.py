@@ -28,8 +28,16 @@ def test_a_connection_is_logged_as_the_guide_logs_it(caplog) -> None:
         ConnectionLog().socket_connected(socket())
     (record,) = caplog.records
     assert record.message == "New connection"
-    assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
+    assert (record.socket_id, record.user_agent, record.ip) == ("s1", "Firefox", "192.0.2.1")
     assert record.transport == "websocket"
+
+
+def test_the_user_of_an_authenticated_socket_is_logged(caplog) -> None:
+    log = ConnectionLog()
+    log.user_of = {"s1": "ada"}.get
+    with caplog.at_level(logging.INFO):
+        log.socket_connected(socket())
+    assert caplog.records[0].user_id == "ada"
 
 
 def test_a_disconnection_is_logged_with_the_client_and_the_reason(caplog) -> None:
@@ -37,7 +45,7 @@ def test_a_disconnection_is_logged_with_the_client_and_the_reason(caplog) -> Non
         ConnectionLog().socket_disconnected(socket(), Reason.TRANSPORT_CLOSE)
     (record,) = caplog.records
     assert record.message == "Socket disconnected"
-    assert (record.socketId, record.userAgent, record.ip) == ("s1", "Firefox", "192.0.2.1")
+    assert (record.socket_id, record.user_agent, record.ip) == ("s1", "Firefox", "192.0.2.1")
     assert (record.transport, record.reason) == ("websocket", "transport close")
 
 
@@ -47,7 +55,7 @@ def test_events_are_counted_by_reason() -> None:
     log.connection_opened(connection)
     log.connection_upgraded(connection)
     log.connection_closed(connection, Reason.PING_TIMEOUT)
-    log.handshake_refused("192.0.2.1", "polling", "forbidden")
+    log.handshake_refused("192.0.2.1", None, "polling", "forbidden")
     log.peer_malformed(connection, "packet", "…")
     log.peer_slow(connection, 1_048_577)
     log.socket_connected(socket())
@@ -62,9 +70,10 @@ def test_events_are_counted_by_reason() -> None:
 @pytest.mark.parametrize(("cause", "setting"), [("origin", "ALLOWED_ORIGINS"), ("host", "ALLOWED_HOSTS")])
 def test_a_refused_header_is_logged_with_the_setting_that_accepts_it(caplog, cause, setting) -> None:
     with caplog.at_level(logging.INFO):
-        ConnectionLog().handshake_refused("192.0.2.1", "polling", cause, "https://other.example")
+        ConnectionLog().handshake_refused("192.0.2.1", "Firefox", "polling", cause, "https://other.example")
     (record,) = caplog.records
     assert (getattr(record, cause), record.setting) == ("https://other.example", setting)
+    assert (record.ip, record.user_agent) == ("192.0.2.1", "Firefox")
 
 
 def test_event_names_chosen_by_clients_are_not_counted_by_name() -> None:

@@ -29,6 +29,7 @@ from roomcast.api.problems import problem_response
 from roomcast.api.services import ApiServices
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
+from roomcast.observability.logs import LIMITED
 from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.options import ServerOptions
 
@@ -283,7 +284,7 @@ async def serve(websocket: WebSocket) -> None:
     policy = OriginPolicy(ServerOptions(cors_allowed_origins=options.allowed_origins))
     headers, secure = websocket.headers, websocket.url.scheme == "wss"
     if not policy.allows_origin(headers.get("origin"), headers.get("host"), secure=secure):
-        facts = {"origin": headers.get("origin"), "setting": "ALLOWED_ORIGINS"}
+        facts = {"origin": headers.get("origin"), "setting": "ALLOWED_ORIGINS", LIMITED: "origin"}
         logger.info("handshake refused", extra=facts)
         problem = problem_response(403, "pages of this origin may not connect; ALLOWED_ORIGINS lists those that may")
         await websocket.send_denial_response(problem)

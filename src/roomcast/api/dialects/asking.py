@@ -25,6 +25,7 @@ from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import EditMessage, SendMessage
 from roomcast.contract.text import TURN_ID
+from roomcast.observability.log_context import add_to_log_context
 
 #: How many of the newest messages are searched for the one that a client names.
 _SEARCHED: Final = 100
@@ -71,6 +72,7 @@ class Conversation:
         self._services = services
         self._authorization = authorization
         self._caller = authenticate(services.verifier, authorization)
+        add_to_log_context(chat_id=chat_id)
         self.chat_id = chat_id
         self._trace = trace
 

@@ -168,5 +168,6 @@ class Dispatcher:
 
     def _report_failure(self, socket: Socket, event: str, error: Exception) -> None:
         # %r: the event name is peer input.
-        logger.error("handler of %r in %r failed", event, socket.namespace, exc_info=error)
+        facts = {"socket_id": socket.sid}
+        logger.error("handler of %r in %r failed", event, socket.namespace, exc_info=error, extra=facts)
         self._observer.handler_failed(socket, event, error)

@@ -59,11 +59,14 @@ class Observer:
     def connection_closed(self, connection: ObservedConnection, reason: Reason) -> None:
         """A session closed, after its sockets disconnected."""
 
-    def handshake_refused(self, address: str | None, transport: str, cause: str, value: str | None = None) -> None:
+    def handshake_refused(
+        self, address: str | None, user_agent: str | None, transport: str, cause: str, value: str | None = None
+    ) -> None:
         """A handshake was answered with an error.
 
         Args:
             address: Address of the client, if known.
+            user_agent: Its ``User-Agent`` header, if known.
             transport: Name of the transport.
             cause: One of a small set of constants.
             value: The refused header, if ``cause`` is ``origin`` or ``host``.

@@ -57,6 +57,11 @@ class EngineRequest:
             raise RequestRefused(HttpError.BAD_REQUEST, f"header {name.decode()} is repeated")
         return values[0].decode("latin-1") if values else None
 
+    @property
+    def user_agent(self) -> str | None:
+        """The ``User-Agent`` header, for logs; None if it is missing."""
+        return next((value.decode("latin-1") for key, value in self.headers if key == b"user-agent"), None)
+
     def handshake(self) -> Handshake:
         """The part that the session keeps."""
         return Handshake(

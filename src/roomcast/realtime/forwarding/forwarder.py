@@ -197,7 +197,7 @@ class Forwarder:
             pipe.begin(head)
 
     def _refuse(self, pipe: Pipe, request: EngineRequest, status: HTTPStatus, cause: str) -> None:
-        self._observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause)
+        self._observer.handshake_refused(request.address, request.user_agent, TransportName.WEBSOCKET, cause)
         pipe.refuse(status)
 
 

@@ -40,7 +40,7 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
         cause, value = type(refused).__name__.lower(), None
         if isinstance(refused, RequestRefused):
             cause, value = refused.cause, refused.header_value
-        engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, cause, value)
+        engine.observer.handshake_refused(request.address, request.user_agent, TransportName.WEBSOCKET, cause, value)
         await send(_CLOSE)
         return
     await send({"type": "websocket.accept"})
@@ -51,7 +51,9 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
         try:
             connection.attach(socket)
         except UpgradeRefused as refused:
-            engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.cause)
+            engine.observer.handshake_refused(
+                request.address, request.user_agent, TransportName.WEBSOCKET, refused.cause
+            )
             await send(_CLOSE)
             return
         socket.become_candidate(connection)

@@ -183,12 +183,12 @@ class Polling:
 
     async def _refuse(self, request: EngineRequest, refused: RequestRefused, answer: _Answer) -> None:
         self._engine.observer.handshake_refused(
-            request.address, TransportName.POLLING, refused.cause, refused.header_value
+            request.address, request.user_agent, TransportName.POLLING, refused.cause, refused.header_value
         )
         await answer.write(HTTPStatus(refused.status), error_body(refused), _JSON)
 
     async def _unavailable(self, request: EngineRequest, cause: str, answer: _Answer) -> None:
-        self._engine.observer.handshake_refused(request.address, TransportName.POLLING, cause)
+        self._engine.observer.handshake_refused(request.address, request.user_agent, TransportName.POLLING, cause)
         answer.headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
         await answer.write(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", _TEXT)
 

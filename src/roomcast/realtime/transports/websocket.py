@@ -192,12 +192,11 @@ class WebSocketProtocol(asyncio.Protocol):
             url: The target of the request.
             headers: Names in lower case.
         """
-        address = None
+        client: EngineRequest | None = None
         try:
-            request = self._engine_request(method, url, headers)
-            address = request.address
+            request = client = self._engine_request(method, url, headers)
             if not is_engine_path(self.engine, request.path):
-                self._refuse(HTTPStatus.NOT_FOUND, b"Not Found", "path", address)
+                self._refuse(HTTPStatus.NOT_FOUND, b"Not Found", "path", request)
                 return
             connection = find_session(self.engine, request)
             accepted = accept(method, headers)
@@ -205,13 +204,13 @@ class WebSocketProtocol(asyncio.Protocol):
             self._forward(error.node_id, request)
             return
         except RequestRefused as refused:
-            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, address, refused.header_value)
+            self._refuse(HTTPStatus(refused.status), error_body(refused), refused.cause, client, refused.header_value)
             return
         except ServerFull:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", address)
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", request)
             return
         except HandshakeInvalid as error:
-            self._refuse(error.status, str(error).encode(), "websocket", address, headers=error.headers)
+            self._refuse(error.status, str(error).encode(), "websocket", request, headers=error.headers)
             return
         self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted))
         if connection is None:
@@ -220,7 +219,7 @@ class WebSocketProtocol(asyncio.Protocol):
         try:
             connection.attach(self)
         except UpgradeRefused as refused:
-            self.engine.observer.handshake_refused(request.address, TransportName.WEBSOCKET, refused.cause)
+            self._observe_refusal(request, refused.cause)
             self._close(CloseCode.NORMAL)
         else:
             self._candidate = True
@@ -266,11 +265,11 @@ class WebSocketProtocol(asyncio.Protocol):
         status: HTTPStatus,
         body: bytes,
         cause: str,
-        address: str | None = None,
+        request: EngineRequest | None = None,
         value: str | None = None,
         headers: bytes = b"",
     ) -> None:
-        self.engine.observer.handshake_refused(address, TransportName.WEBSOCKET, cause, value)
+        self._observe_refusal(request, cause, value)
         content_type = b"application/json" if body.startswith(b"{") else b"text/plain; charset=utf-8"
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             headers += b"retry-after: %d\r\n" % RETRY_AFTER_S
@@ -280,6 +279,10 @@ class WebSocketProtocol(asyncio.Protocol):
         )
         self._closing = True
         self._transport.close()
+
+    def _observe_refusal(self, request: EngineRequest | None, cause: str, value: str | None = None) -> None:
+        address, user_agent = (None, None) if request is None else (request.address, request.user_agent)
+        self.engine.observer.handshake_refused(address, user_agent, TransportName.WEBSOCKET, cause, value)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

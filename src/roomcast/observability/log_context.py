@@ -1,0 +1,48 @@
+"""Facts that every log line of a request or of an event's handler has: ids of the request, socket, user and chat.
+
+The facts of `structlog.contextvars` are not visible to outer code, which writes the line of a request after inner code
+has found the user. They also stay in tasks that a request happens to start, such as a feed or a connection to Redis.
+Here all code of one request shares one dictionary, which is emptied at its end.
+
+Layer: observability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+_EMPTY: Final[Mapping[str, str]] = {}
+
+_facts: ContextVar[dict[str, str] | None] = ContextVar("log_facts", default=None)
+
+
+@contextmanager
+def log_context(**facts: str | None) -> Iterator[None]:
+    """Add facts to every log line of the block, and of tasks that it starts while the block runs.
+
+    Args:
+        **facts: The facts; None: unknown.
+    """
+    own: dict[str, str] = {**log_facts()}
+    token = _facts.set(own)
+    add_to_log_context(**facts)
+    try:
+        yield
+    finally:
+        _facts.reset(token)
+        own.clear()
+
+
+def add_to_log_context(**facts: str | None) -> None:
+    """Add facts to the current `log_context`, if there is one, until its end. None: unknown."""
+    own = _facts.get()
+    if own is not None:
+        own.update((name, value) for name, value in facts.items() if value is not None)
+
+
+def log_facts() -> Mapping[str, str]:
+    """The facts of the current `log_context`."""
+    return _facts.get() or _EMPTY
