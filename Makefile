@@ -66,7 +66,7 @@ lock: ## Update the lock files (needs uv).
 	@scripts/lock
 
 clean: ## Remove everything that these commands created, except your data.
-	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist dist src/roomcast/api/page site \
+	@rm -rf .venv .make web/node_modules web/*/*/node_modules web/*/*/dist web/packages/*/LICENSE dist src/roomcast/api/page site \
 		tests/integration/adapters/node/node_modules benchmarks/node/node_modules \
 		tests/e2e/official/node_modules tests/e2e/official/dist
 

@@ -1,15 +1,19 @@
-"""Wheels built from the sdist, installed in virtual environments of their own."""
+"""Wheels built from the sdist, installed in virtual environments of their own; the version of the npm packages."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from roomcast import __version__
 from support.processes import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The version in the form of npm: 0.2.0.dev0 is 0.2.0-dev.0.
+NPM_VERSION = re.sub(r"\.?(dev|a|b|rc)(\d+)$", r"-\1.\2", __version__)
 
 
 def run(*command: str | Path, cwd: Path = ROOT, limit_s: float = 60.0) -> str:
