@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
-from roomcast.realtime.options import ANY_ORIGIN, serialize_origin
+from roomcast.realtime.options import ANY_ORIGIN, is_base_path, serialize_origin
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ VARIABLES: Final = (
     "LOG_LEVEL",
     "LOG_FORMAT",
     "ROOMCAST_HOST",
+    "ROOMCAST_BASE_PATH",
     "ROOMCAST_INSECURE",
     "ROOMCAST_ONE_PORT",
     "ROOMCAST_GATEWAY_PROCESSES",
@@ -98,6 +99,8 @@ VARIABLES: Final = (
 _MAX_FILE_BYTES: Final = 65_536
 MAX_GATEWAY_PROCESSES: Final = 64
 
+#: First segments of the paths of page, API and gateway.
+_OWN_PATHS: Final = frozenset({"api", "assets", "c", "health", "live", "ready", "metrics", "socket.io"})
 _OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "OPENAI_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
 #: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
 _SHARED_PREFIXES: Final = ("REDIS_", "OPENAI_", "DATABASE_", "ALLOWED_", "TRUSTED_", "GATEWAY_")
@@ -128,6 +131,7 @@ class Settings:
 
     Attributes:
         host: ``ROOMCAST_HOST``: address that API and gateway listen on.
+        base_path: ``ROOMCAST_BASE_PATH``: path below which a proxy serves page, API and gateway; None: none.
         insecure: ``ROOMCAST_INSECURE``: whether other machines may connect while authentication is off.
         one_port: ``ROOMCAST_ONE_PORT``: whether `roomcast up` serves the gateway on the port of the API.
         gateway_processes: ``ROOMCAST_GATEWAY_PROCESSES``: number of processes of `roomcast gateway` on its port.
@@ -139,7 +143,8 @@ class Settings:
         trusted_proxies: ``TRUSTED_PROXIES``: addresses and networks whose forwarded headers are trusted.
         api_url: ``API_URL``: URL of the API's internal address, which authorises joins; for a gateway in a process
             of its own.
-        gateway_url: ``GATEWAY_URL``: URL at which browsers reach the gateway, for example through a proxy.
+        gateway_url: ``GATEWAY_URL``: URL at which browsers reach the gateway, for example through a proxy. Without a
+            path it has the base path.
         data_dir: ``ROOMCAST_DATA``: directory of the embedded database.
         database: ``DATABASE_URL``: path of an SQLite file, or a PostgreSQL URL, which may contain a password. Takes
             precedence over ``data_dir``.
@@ -169,6 +174,7 @@ class Settings:
     """
 
     host: str | None = None
+    base_path: str | None = None
     insecure: bool = False
     one_port: bool = False
     gateway_processes: int = 1
@@ -217,6 +223,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
     responders = _responders(environ, responder)
     return Settings(
         host=_host(environ, "ROOMCAST_HOST"),
+        base_path=check_base_path("ROOMCAST_BASE_PATH", environ.get("ROOMCAST_BASE_PATH", "").strip()) or None,
         insecure=_choice(environ, "ROOMCAST_INSECURE", ("on", "off"), "off") == "on",
         one_port=_choice(environ, "ROOMCAST_ONE_PORT", ("on", "off"), "off") == "on",
         gateway_processes=_number(environ, "ROOMCAST_GATEWAY_PROCESSES", 1, MAX_GATEWAY_PROCESSES),
@@ -226,7 +233,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         allowed_hosts=_hosts(environ, "ALLOWED_HOSTS"),
         trusted_proxies=_proxies(environ, "TRUSTED_PROXIES"),
         api_url=_url(environ, "API_URL"),
-        gateway_url=_gateway_url(environ, "GATEWAY_URL"),
+        gateway_url=_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
         database=_database(environ),
         redis=_redis(environ),
@@ -343,6 +350,21 @@ def check_port(name: str, port: int) -> int:
     if not 1 <= port <= MAX_PORT:
         raise SettingsError(name, f"is {port}; expected a port from 1 to {MAX_PORT}")
     return port
+
+
+def check_base_path(name: str, path: str) -> str:
+    """Return the path if it is empty, or if a proxy can serve page, API and gateway below it.
+
+    Raises:
+        SettingsError: it has another form, or begins like a path of Roomcast, which must be accepted without it.
+    """
+    if path and not is_base_path(path):
+        problem = f"is {path!r}; expected a path such as /chat: letters, digits, -, ., _ and ~, without a / at its end"
+        raise SettingsError(name, problem)
+    first = path.split("/")[1:2]
+    if first and first[0] in _OWN_PATHS:
+        raise SettingsError(name, f"is {path!r}, but /{first[0]} is a path of Roomcast itself: choose another one")
+    return path
 
 
 # A file or a Kubernetes secret often ends with a newline, which is not part of its value.
@@ -538,14 +560,6 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     check_host(name, urlsplit(value).hostname or "")
     return value.rstrip("/")
-
-
-def _gateway_url(environ: Mapping[str, str], name: str) -> str | None:
-    url = _url(environ, name)
-    if url is not None and urlsplit(url).path:
-        # The Socket.IO client takes a path for a namespace.
-        raise SettingsError(name, f"is {url!r}; expected http(s)://host[:port] without a path")
-    return url
 
 
 _POSTGRES: Final = frozenset({"postgres", "postgresql"})

@@ -20,6 +20,7 @@ OPTIONS = {
     "gateway-port": "PORT",
     "port": "PORT",
     "one-port": "ROOMCAST_ONE_PORT",
+    "base-path": "ROOMCAST_BASE_PATH",
     "data": "ROOMCAST_DATA",
     "responder": "ROOMCAST_RESPONDER",
     "insecure": "ROOMCAST_INSECURE",

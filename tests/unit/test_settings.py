@@ -110,10 +110,33 @@ def test_an_invalid_host_is_rejected(host) -> None:
         read_settings({"ALLOWED_HOSTS": host})
 
 
-def test_the_url_of_the_gateway_has_no_path() -> None:
+def test_the_url_of_the_gateway_may_have_a_path() -> None:
     assert read_settings({"GATEWAY_URL": "https://chat.example/"}).gateway_url == "https://chat.example"
-    with pytest.raises(SettingsError, match=r"^GATEWAY_URL is .*without a path"):
-        read_settings({"GATEWAY_URL": "https://chat.example/gw"})
+    assert read_settings({"GATEWAY_URL": "https://chat.example/gw/"}).gateway_url == "https://chat.example/gw"
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", None), (" /chat\n", "/chat"), ("/a/b-1.2_~", "/a/b-1.2_~")])
+def test_a_base_path_has_segments_that_need_no_escapes(value, expected) -> None:
+    assert read_settings({"ROOMCAST_BASE_PATH": value}).base_path == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("chat", "/", "/chat/", "//evil", "/a//b", "/..", "/a/../b", "/a/.", "/ä", "/a b", "/a%20b", "/<b>", '/"'),
+        *("/a?b", "/a#b", "/a\r\nb", "https://chat.example/chat", "/" + "a" * 128),
+    ],
+)
+def test_an_invalid_base_path_is_rejected(value) -> None:
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_BASE_PATH is .*expected a path such as /chat"):
+        read_settings({"ROOMCAST_BASE_PATH": value})
+
+
+@pytest.mark.parametrize("value", ["/api", "/api/v1", "/c", "/socket.io", "/assets/x", "/health"])
+def test_a_base_path_that_begins_like_a_path_of_roomcast_is_rejected(value) -> None:
+    # Since paths are accepted without the base path, too, /c/c/1 could be a chat or a chat's page below /c.
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_BASE_PATH is .*choose another one"):
+        read_settings({"ROOMCAST_BASE_PATH": value})
 
 
 @pytest.mark.parametrize("name", ["PORT", "API_PORT"])

@@ -1,24 +1,31 @@
 """The chat page: the files of the web build, with headers that protect against hostile chat text.
 
-- Assets have a hash in their names and are cached for ever; the document is revalidated each time.
+- Assets have a hash in their names and are cached for ever; the document is revalidated each time, and sent again only
+  if it has changed.
+- The URLs in the document begin with ``./`` in the build, and here with the base path of the request.
 - The path of a chat returns the document. An unknown path returns it, too, with status 404: a person sees the page's
   own message, and a program sees the status.
 - The build puts compressed copies beside larger files (``.br``, ``.gz``), which are served to clients that accept them.
 - If the page is not built, a plain text explains how to build it.
 
-Layer: api. Source: W3C Content Security Policy 3.
+Layer: api. Source: W3C Content Security Policy 3; RFC 9110 §13.1.2 for ``If-None-Match``.
 """
 
 from __future__ import annotations
 
+import html
 import mimetypes
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.staticfiles import NotModifiedResponse
 from starlette.types import Receive, Scope, Send
 
 from roomcast.api.middleware import host_name
@@ -31,6 +38,8 @@ PAGE_DIRECTORY: Final = Path(__file__).parent / "page"
 CHATS: Final = "/c/"
 #: An origin that can serve the page; other schemes are those of apps. Anything else would be injected into the policy.
 _WEB_PAGE: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?|\*")
+#: The beginnings of URLs in the document; see ``base`` in web/apps/chat/vite.config.ts.
+_URL_OF_BUILD: Final = re.compile(rb'(?<=(?:.src|href)=")\.?/')
 #: Suffixes of compressed copies by content coding, smallest files first; see web/apps/chat/compress.ts.
 _CODINGS: Final = {"br": ".br", "gzip": ".gz"}
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
@@ -49,7 +58,9 @@ def gateway_sources(options: ApiOptions, host: str) -> list[str]:
         host: The ``Host`` header of the request.
     """
     if options.gateway_url is not None:
-        origins = [options.gateway_url]
+        # A source with a path would allow this path alone.
+        url = urlsplit(options.gateway_url)
+        origins = [f"{url.scheme}://{url.netloc}"]
     elif options.gateway_port is None:
         return []
     else:
@@ -96,6 +107,22 @@ def accepts(header: str, coding: str) -> bool:
     return weights.get(coding, weights.get("*", False))
 
 
+def _document(file: Path, status: int, headers: Mapping[str, str], base_path: str) -> Response:
+    body = _URL_OF_BUILD.sub(f"{html.escape(base_path)}/".encode(), file.read_bytes())
+    # Browsers keep the policy of the first response when a later one says that nothing has changed.
+    tag = sha256(body + "".join(headers.values()).encode()).hexdigest()
+    return HTMLResponse(body, status, {**headers, "Cache-Control": "no-cache", "ETag": f'"{tag}"'})
+
+
+def _file_or_copy(file: Path, headers: Mapping[str, str], accepted: str) -> Response:
+    for coding, suffix in _CODINGS.items():
+        copy = file.with_name(file.name + suffix)
+        if accepts(accepted, coding) and copy.is_file():
+            media_type, _ = mimetypes.guess_type(file.name)
+            return FileResponse(copy, 200, {**headers, "Content-Encoding": coding}, media_type, stat_result=copy.stat())
+    return FileResponse(file, 200, headers, stat_result=file.stat())
+
+
 class StaticPage:
     """An ASGI application that serves the files of the page.
 
@@ -114,10 +141,15 @@ class StaticPage:
             await receive()
             await send({"type": "websocket.close", "code": 1000})  # a close before the accept becomes a 403
             return
-        response = self._answer(scope["method"], scope["path"], Headers(scope=scope))
+        request = Headers(scope=scope)
+        response = self._answer(scope["method"], scope["path"], scope.get("root_path", ""), request)
+        tag = response.headers.get("etag")
+        known = [item.strip().removeprefix("W/") for item in request.get("if-none-match", "").split(",")]
+        if response.status_code == HTTPStatus.OK and tag is not None and (tag in known or known == ["*"]):
+            response = NotModifiedResponse(response.headers)
         await response(scope, receive, send)
 
-    def _answer(self, method: str, path: str, request: Headers) -> Response:
+    def _answer(self, method: str, path: str, base_path: str, request: Headers) -> Response:
         if path == "/api" or path.startswith("/api/"):
             return problem_response(404, "no endpoint has this path")
         if method not in {"GET", "HEAD"}:
@@ -136,14 +168,11 @@ class StaticPage:
             if not file.is_file():
                 return PlainTextResponse(NOT_BUILT, 200, headers=headers)
             status = 200 if path == "/" or path.startswith(CHATS) else 404
+        if file == self._directory / "index.html":
+            return _document(file, status, headers, base_path)
         caching = "public, max-age=31536000, immutable" if path.startswith("/assets/") else "no-cache"
         headers |= {"Cache-Control": caching, "Vary": "Accept-Encoding"}
-        for coding, suffix in _CODINGS.items():
-            compressed = file.with_name(file.name + suffix)
-            if accepts(request.get("accept-encoding", ""), coding) and compressed.is_file():
-                media_type, _ = mimetypes.guess_type(file.name)
-                return FileResponse(compressed, status, {**headers, "Content-Encoding": coding}, media_type)
-        return FileResponse(file, status, headers)
+        return _file_or_copy(file, headers, request.get("accept-encoding", ""))
 
     def _file(self, path: str) -> Path | None:
         """The file of a URL path; None: no such file inside the folder of the page."""

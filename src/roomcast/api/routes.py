@@ -138,7 +138,9 @@ async def config(request: Request) -> Response:
     return as_json(
         rest.Config(
             auth=services.verifier is not None,
-            gateway=rest.GatewayAddress(url=options.gateway_url, port=options.gateway_port),
+            gateway=rest.GatewayAddress(
+                url=options.gateway_at(request.scope.get("root_path", "")), port=options.gateway_port
+            ),
             epoch=services.reader.epoch,
             version=__version__,
         )

@@ -29,6 +29,7 @@ from roomcast.settings import (
     MAX_PORT,
     Settings,
     SettingsError,
+    check_base_path,
     check_host,
     check_port,
     check_text,
@@ -59,6 +60,7 @@ class ProcessConfig:
     Attributes:
         settings: The settings from the environment.
         listen: The addresses to bind.
+        base_path: Path below which a proxy serves page, API and gateway: ``/chat``, or empty.
         api_port: Port of the API; None: the process has no API.
         gateway_port: Port of the gateway; None: the process has no gateway. Equal to ``api_port`` with ``--one-port``.
         database: An SQLite file, or the URL of PostgreSQL, which may contain a password; None: no database.
@@ -70,6 +72,7 @@ class ProcessConfig:
 
     settings: Settings
     listen: ListenHost
+    base_path: str = ""
     api_port: int | None = None
     gateway_port: int | None = None
     database: Path | str | None = field(default=None, repr=False)
@@ -87,12 +90,15 @@ class ProcessConfig:
     @property
     def page_urls(self) -> tuple[str, ...]:
         """The URLs of the chat page."""
-        return () if self.api_port is None else self.listen.urls(self.api_port)
+        return () if self.api_port is None else self._urls(self.api_port, "/" if self.base_path else "")
 
     @property
     def gateway_urls(self) -> tuple[str, ...]:
         """The URLs of the gateway."""
-        return () if self.gateway_port is None else self.listen.urls(self.gateway_port)
+        return () if self.gateway_port is None else self._urls(self.gateway_port)
+
+    def _urls(self, port: int, end: str = "") -> tuple[str, ...]:
+        return tuple(f"{url}{self.base_path}{end}" for url in self.listen.urls(port))
 
     @property
     def one_port(self) -> bool:
@@ -105,6 +111,7 @@ class ProcessConfig:
         settings = self.settings
         return ServeOptions(
             trusted_proxies=settings.trusted_proxies,
+            base_path=self.base_path,
             unready_s=settings.unready_s,
             drain_limit_s=DRAIN_LIMIT_S if settings.drain_s is None else settings.drain_s,
         )
@@ -117,6 +124,7 @@ def up_config(
     api_port: int | None = None,
     gateway_port: int | None = None,
     one_port: bool = False,
+    base_path: str | None = None,
     data: Path | None = None,
     insecure: bool = False,
 ) -> ProcessConfig:
@@ -141,6 +149,7 @@ def up_config(
     return ProcessConfig(
         settings=settings,
         listen=listen,
+        base_path=_base_path(settings, base_path),
         api_port=api,
         gateway_port=gateway,
         database=database_location(settings, data),
@@ -155,6 +164,7 @@ def api_config(
     *,
     host: str | None = None,
     api_port: int | None = None,
+    base_path: str | None = None,
     data: Path | None = None,
     insecure: bool = False,
 ) -> ProcessConfig:
@@ -168,6 +178,7 @@ def api_config(
     return ProcessConfig(
         settings=settings,
         listen=listen,
+        base_path=_base_path(settings, base_path),
         api_port=port,
         database=database_location(settings, data),
         internal=_internal(settings, listen, DEFAULT_API_INTERNAL_PORT),
@@ -180,6 +191,7 @@ def gateway_config(
     *,
     host: str | None = None,
     port: int | None = None,
+    base_path: str | None = None,
     insecure: bool = False,
     workers: int | None = None,
 ) -> ProcessConfig:
@@ -202,6 +214,7 @@ def gateway_config(
     return ProcessConfig(
         settings=settings,
         listen=listen,
+        base_path=_base_path(settings, base_path),
         gateway_port=check_port("--port", port or settings.gateway_port or DEFAULT_GATEWAY_PORT),
         internal=_internal(settings, listen),
         workers=workers,
@@ -258,6 +271,10 @@ def _listen(settings: Settings, given: str | None, *, insecure: bool) -> ListenH
             " every chat",
         )
     return listen
+
+
+def _base_path(settings: Settings, given: str | None) -> str:
+    return settings.base_path or "" if given is None else check_base_path("--base-path", given)
 
 
 def _allowed_hosts(settings: Settings, listen: ListenHost) -> tuple[str, ...] | None:

@@ -69,6 +69,14 @@ ApiPort = Annotated[
         min=1, max=65_535, help="Port of the API and the chat page (default: API_PORT, else 3000).", show_default=False
     ),
 ]
+BasePath = Annotated[
+    str | None,
+    typer.Option(
+        help="Path below which a proxy serves Roomcast, such as /chat (default: ROOMCAST_BASE_PATH, else none)."
+        " Paths are accepted with and without it.",
+        show_default=False,
+    ),
+]
 Responder = Annotated[
     str | None,
     typer.Option(
@@ -111,6 +119,7 @@ def up(
             show_default=False,
         ),
     ] = False,
+    base_path: BasePath = None,
     data: Data = None,
     responder: Responder = None,
     insecure: Insecure = False,
@@ -127,6 +136,7 @@ def up(
             api_port=api_port,
             gateway_port=gateway_port,
             one_port=one_port,
+            base_path=base_path,
             data=data,
             insecure=insecure,
         )
@@ -137,6 +147,7 @@ def up(
 def api(
     host: Host = None,
     api_port: ApiPort = None,
+    base_path: BasePath = None,
     data: Data = None,
     responder: Responder = None,
     insecure: Insecure = False,
@@ -147,7 +158,7 @@ def api(
         from roomcast.app.composition import run, run_api
         from roomcast.app.config import api_config
 
-        config = api_config(settings, host=host, api_port=api_port, data=data, insecure=insecure)
+        config = api_config(settings, host=host, api_port=api_port, base_path=base_path, data=data, insecure=insecure)
         run(run_api(config, lambda: _report_ready(config)))
 
 
@@ -178,6 +189,7 @@ def gateway(
             show_default=False,
         ),
     ] = None,
+    base_path: BasePath = None,
     insecure: Insecure = False,
 ) -> None:
     """Start the gateway alone. It receives chat events over Redis; joins are authorised by the API, at API_URL."""
@@ -186,7 +198,7 @@ def gateway(
         from roomcast.app.composition import run, run_gateway, run_gateway_workers
         from roomcast.app.config import gateway_config
 
-        config = gateway_config(settings, host=host, port=port, insecure=insecure, workers=workers)
+        config = gateway_config(settings, host=host, port=port, base_path=base_path, insecure=insecure, workers=workers)
         if config.workers > 1:
             run_gateway_workers(config, lambda: _report_ready(config))
         else:
@@ -303,7 +315,8 @@ def doctor(
     role: Annotated[Role, typer.Argument(help="The command whose set-up is checked.")] = Role.UP,
     data: Data = None,
     url: Annotated[
-        str | None, typer.Option(help="Public address of the gateway, for example of a proxy. Takes half a minute.")
+        str | None,
+        typer.Option(help="Public URL of the gateway, for example https://host/chat of a proxy. Takes half a minute."),
     ] = None,
     origin: Annotated[str | None, typer.Option(help="Origin of a page that shall be able to connect.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.", show_default=False)] = False,
@@ -315,7 +328,7 @@ def doctor(
     from roomcast.app.doctor.examination import examine
 
     if url is not None and not url.startswith(("http://", "https://")):
-        _exit(f"--url is {url!r}; expected http(s)://host[:port]", EXIT_USAGE)
+        _exit(f"--url is {url!r}; expected http(s)://host[:port][/path]", EXIT_USAGE)
     # The findings say what a log would.
     logging.disable()
 

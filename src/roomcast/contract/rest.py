@@ -228,7 +228,7 @@ class MemberPage(Output):
 
 
 class GatewayAddress(Output):
-    """Address of the gateway: ``url`` or, if null, ``port`` on the API's host. If both are null: the API's origin."""
+    """Address of the gateway: ``url`` or, if null, the API's URL with ``port``. If both are null: the API's URL."""
 
     url: str | None
     port: int | None

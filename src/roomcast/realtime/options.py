@@ -15,6 +15,9 @@ from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 from roomcast.wire.limits import Limits, Timeouts
 
 _ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+# Unreserved characters of URLs, and no segments "." and "..".
+_BASE_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_MAX_BASE_PATH_CHARS: Final = 128
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65_535
 #: The entry of ``cors_allowed_origins`` for "every origin"; never a default.
@@ -46,6 +49,11 @@ def serialize_origin(origin: str) -> str:
     if host.startswith("["):
         host = f"[{IPv6Address(host[1:-1])}]"
     return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+
+
+def is_base_path(path: str) -> bool:
+    """Whether applications can be served below this path, such as ``/chat``: its characters need no escapes in URLs."""
+    return len(path) <= _MAX_BASE_PATH_CHARS and _BASE_PATH.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +188,10 @@ class ServeOptions:
         unread_deadline_s: How long a client may make no progress in reading a response; then the connection is closed.
         keep_alive_s: How long an idle HTTP connection stays open. Above the 60 s of common proxies: if the proxy closes
             first, it never sends a request on a connection that the server is closing.
-        trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are
-            used; `ANY_ORIGIN` (``*``): all.
+        trusted_proxies: Addresses or networks (``10.0.0.0/8``) whose ``X-Forwarded-For``, ``-Proto``, ``-Host`` and
+            ``-Prefix`` are used; `ANY_ORIGIN` (``*``): all.
+        base_path: Path below which a proxy serves the applications, ``/chat``; every path is accepted with and without
+            it. ``X-Forwarded-Prefix`` of a trusted proxy takes its place.
         backlog: Length of the kernel's queue of connections that are not yet accepted.
         websocket_limit_bytes: Largest message of a websocket that an application receives over ASGI.
         unready_s: Time between ``on_unready`` and closing the listening sockets, for load balancers to react. Only on
@@ -204,6 +214,7 @@ class ServeOptions:
     unread_deadline_s: float = 30.0
     keep_alive_s: int = 75
     trusted_proxies: tuple[str, ...] = ()
+    base_path: str = ""
     backlog: int = 2048
     websocket_limit_bytes: int = MIB
     unready_s: float = 0.0
@@ -214,3 +225,7 @@ class ServeOptions:
     access_log: bool = False
     on_ready: Callable[[Sequence[Sequence[tuple[str, int]]]], None] | None = None
     on_unready: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.base_path and not is_base_path(self.base_path):
+            raise ValueError(f"base_path {self.base_path!r} must be a path such as '/chat', without a trailing slash")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import uvloop
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from roomcast.realtime import (
     AddressInUse,
@@ -438,6 +439,56 @@ async def test_forwarded_headers_are_used_on_both_transports_and_only_from_trust
         sid = answer.body.split(b'"')[3].decode()
         await running.post(sid, b"40")
     assert seen == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({"base_path": "/chat"}, {}),
+        ({"trusted_proxies": ("127.0.0.1",)}, {"x-forwarded-prefix": "/chat"}),
+        ({"trusted_proxies": ("127.0.0.1",), "base_path": "/other"}, {"x-forwarded-prefix": "/chat"}),
+    ],
+    ids=["setting", "header", "both"],
+)
+@pytest.mark.parametrize("path", ["/chat/socket.io/", "/chat/socket.io", "/%63hat/socket.io/", "/socket.io/"])
+@pytest.mark.parametrize("alone", [True, False], ids=["gateway", "one port"])
+async def test_both_transports_are_served_with_and_without_the_base_path(
+    serving: Any, options: Any, headers: dict[str, str], path: str, alone: bool
+) -> None:
+    async def other(scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError(scope)
+
+    server = Server()
+    async with serving(server, None if alone else other, **options) as running:
+        answer = await running.http("GET", f"{path}?EIO=4&transport=polling", headers=headers)
+        assert (answer.status, answer.body[:1]) == (200, b"0")
+        url = f"ws://127.0.0.1:{running.port}{path}?EIO=4&transport=websocket"
+        async with connect(url, additional_headers=headers) as websocket:
+            assert str(await websocket.recv()).startswith("0{")
+
+
+async def test_a_prefix_of_an_untrusted_peer_leads_nowhere(serving: Any) -> None:
+    headers = {"x-forwarded-prefix": "/chat"}
+    async with serving(Server(), trusted_proxies=("10.0.0.1",)) as running:
+        answer = await running.http("GET", "/chat/socket.io/?EIO=4&transport=polling", headers=headers)
+        assert answer.status == 404
+        with pytest.raises(InvalidStatus):
+            await connect(
+                f"ws://127.0.0.1:{running.port}/chat/socket.io/?EIO=4&transport=websocket", additional_headers=headers
+            )
+
+
+async def test_the_host_of_a_trusted_proxy_counts_for_allowed_hosts_and_origins(serving: Any) -> None:
+    options = ServerOptions(allowed_hosts=("chat.example",))
+    headers = {"x-forwarded-host": "chat.example", "x-forwarded-proto": "https", "origin": "https://chat.example"}
+    for trusted, status in ((("127.0.0.1",), 200), (("10.0.0.1",), 403)):
+        async with serving(Server(options), trusted_proxies=trusted) as running:
+            answer = await running.http("GET", "/socket.io/?EIO=4&transport=polling", headers=headers)
+            assert answer.status == status
+            forged = await running.http(
+                "GET", "/socket.io/?EIO=4&transport=polling", headers={**headers, "x-forwarded-host": "evil.example"}
+            )
+            assert forged.status == 403
 
 
 async def test_an_upgraded_connection_keeps_no_http_protocol_object(serving: Any) -> None:

@@ -23,9 +23,9 @@ def page(tmp_path: Path) -> Path:
     return folder
 
 
-def client(folder: Path) -> httpx.AsyncClient:
+def client(folder: Path, base_path: str = "") -> httpx.AsyncClient:
     app = StaticPage(ApiOptions(gateway_port=3001), folder)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://page")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, root_path=base_path), base_url="http://page")
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/c/a.b~c"])
@@ -78,6 +78,62 @@ async def test_a_compressed_copy_is_served_to_clients_that_accept_it(
     assert body == {None: script.encode(), "gzip": gzip.compress(script.encode()), "br": b"brotli"}[served]
     assert answer.headers["content-type"].startswith("text/javascript")
     assert (answer.headers["vary"], "immutable" in answer.headers["cache-control"]) == ("Accept-Encoding", True)
+
+
+DOCUMENT = """<!doctype html>
+    <link rel="icon" href="./assets/icon.svg" />
+    <script src="./theme.js"></script>
+    <script type="module" crossorigin src="./assets/app-1a2b.js"></script>
+    <a href="https://example.test/">./not a URL</a>
+"""
+
+
+@pytest.mark.parametrize("base_path", ["", "/chat", "/a/b"])
+@pytest.mark.parametrize("path", ["/", "/index.html", "/c/lobby", "/nothing"])
+async def test_the_urls_of_the_document_begin_with_the_base_path(page: Path, base_path: str, path: str) -> None:
+    (page / "index.html").write_text(DOCUMENT)
+    async with client(page, base_path) as http:
+        answer = await http.get(path)
+    assert answer.text == DOCUMENT.replace('="./', f'="{base_path}/')
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+async def test_a_base_path_of_another_server_is_escaped(page: Path) -> None:
+    (page / "index.html").write_text(DOCUMENT)
+    async with client(page, '/"><script>') as http:
+        assert "<script>/" not in (await http.get("/")).text
+
+
+@pytest.mark.parametrize("path", ["/", "/c/lobby", "/theme.js", "/assets/app-1a2b.js"])
+async def test_a_file_that_has_not_changed_is_not_sent_again(page: Path, path: str) -> None:
+    (page / "theme.js").write_text("2")
+    async with client(page) as http:
+        first = await http.get(path)
+        tag = first.headers["etag"]
+        for known in (tag, f'"other", W/{tag}', "*"):
+            again = await http.get(path, headers={"if-none-match": known})
+            assert (again.status_code, again.content) == (304, b"")
+            assert [again.headers[name] for name in ("etag", "cache-control")] == [tag, first.headers["cache-control"]]
+        for other in ('"other"', tag[:-2], ""):
+            assert (await http.get(path, headers={"if-none-match": other})).content == first.content
+
+
+async def test_an_error_is_sent_again(page: Path) -> None:
+    async with client(page) as http:
+        for path in ("/nothing", "/assets/nothing.js", "/api/nothing"):
+            assert (await http.get(path, headers={"if-none-match": "*"})).status_code == 404
+
+
+async def test_another_base_path_another_policy_and_another_build_change_the_etag_of_the_document(page: Path) -> None:
+    (page / "index.html").write_text(DOCUMENT)
+    tags = set()
+    for base_path, host in (("", "a"), ("/chat", "a"), ("/chat", "b")):
+        async with client(page, base_path) as http:
+            tags.add((await http.get("/", headers={"host": host})).headers["etag"])
+    (page / "index.html").write_text(DOCUMENT.replace("1a2b", "3c4d"))
+    async with client(page) as http:
+        tags.add((await http.get("/", headers={"host": "a"})).headers["etag"])
+    assert len(tags) == 4
 
 
 async def test_a_change_of_the_coding_changes_the_etag(page: Path) -> None:
@@ -154,10 +210,9 @@ def test_the_page_may_connect_to_the_gateway_on_the_host_of_its_own_url(host: st
 
 
 def test_the_page_may_connect_to_the_gateway_at_the_configured_url_and_on_allowed_origins() -> None:
-    assert gateway_sources(ApiOptions(gateway_url="https://gw.example"), "x") == [
-        "https://gw.example",
-        "wss://gw.example",
-    ]
+    # A source with a path would not cover the paths below.
+    for url in ("https://gw.example", "https://gw.example/chat"):
+        assert gateway_sources(ApiOptions(gateway_url=url), "x") == ["https://gw.example", "wss://gw.example"]
     allowed = ApiOptions(gateway_port=3001, allowed_origins=("https://chat.example", "tauri://localhost", "*"))
     assert gateway_sources(allowed, "x")[2:] == [
         "https://chat.example:3001",

@@ -233,3 +233,18 @@ def test_variables_have_the_effect_of_the_options_and_options_take_precedence() 
     assert (config.listen.bind, config.workers) == (("192.0.2.2",), 2)
     assert gateway_config(settings, workers=1).workers == 1
     assert up_config(Settings()).listen.loopback
+
+
+@pytest.mark.parametrize("make", [up_config, api_config, gateway_config])
+def test_the_option_of_the_base_path_takes_precedence_over_the_variable_and_is_checked(make) -> None:
+    settings = Settings(base_path="/chat")
+    assert [make(Settings()).serve.base_path, make(settings).serve.base_path] == ["", "/chat"]
+    assert [make(settings, base_path=path).serve.base_path for path in ("/other", "")] == ["/other", ""]
+    with pytest.raises(SettingsError, match=r"^--base-path is '/chat/'"):
+        make(settings, base_path="/chat/")
+
+
+def test_the_printed_urls_have_the_base_path() -> None:
+    config = up_config(Settings(base_path="/chat"))
+    assert config.page_urls == tuple(f"{page}/chat/" for page in PAGES)
+    assert config.gateway_urls[0] == "http://localhost:3001/chat"

@@ -30,7 +30,7 @@ async def check_public_url(url: str, origin: str | None, *, idle_s: float = _IDL
     """Try the public address as a browser does. The last check waits until the server's first ping.
 
     Args:
-        url: ``http(s)://host[:port]`` of the gateway, usually of a proxy.
+        url: ``http(s)://host[:port][/path]`` of the gateway, usually of a proxy.
         origin: The ``Origin`` of the requests; None: none, as other programs than browsers.
         idle_s: How long the last check waits at most.
     """

@@ -1,4 +1,4 @@
-"""A request to the Engine.IO path, in the form that all transports share.
+"""A request to the Engine.IO path, in the form that all transports share, and what proxies have changed in it.
 
 Layer: realtime.core.
 """
@@ -6,7 +6,7 @@ Layer: realtime.core.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +18,39 @@ from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 RETRY_AFTER_S: Final = 5
 
 
+Header = tuple[bytes, bytes]
+
+
 class ServerFull(Exception):
     """The server accepts no further sessions now: respond with 503."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientView:
+    """What a client has sent to the first proxy.
+
+    Attributes:
+        address: The client's address; None on a Unix socket.
+        secure: Whether the client uses TLS.
+        host: The host and port that the client has asked for; None: those of the ``Host`` header.
+        base_path: The path below which the client finds the application: ``/chat``, or empty.
+    """
+
+    address: str | None
+    secure: bool
+    host: str | None = None
+    base_path: str = ""
+
+    def path(self, path: str) -> str:
+        """A path of the request without the base path, if it begins with that."""
+        rest = path.removeprefix(self.base_path)
+        return (rest or "/") if not rest or rest.startswith("/") else path
+
+    def headers(self, headers: Sequence[Header]) -> Sequence[Header]:
+        """The headers of the request, with the client's ``Host``."""
+        if self.host is None:
+            return headers
+        return [(name, self.host.encode() if name == b"host" else value) for name, value in headers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +59,7 @@ class EngineRequest:
 
     Attributes:
         method: HTTP method.
-        path: Percent-decoded.
+        path: Percent-decoded, without the base path.
         query_string: Percent-encoded, as received.
         headers: Names in lower case.
         address: The client's IP address, behind trusted proxies the one that they report; None on a Unix socket.
@@ -40,7 +71,7 @@ class EngineRequest:
     method: str
     path: str
     query_string: str
-    headers: Iterable[tuple[bytes, bytes]]
+    headers: Sequence[Header]
     address: str | None
     secure: bool
     websocket: bool

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -28,7 +28,7 @@ from roomcast.realtime.core.nodes import (
     NotForwarded,
 )
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.core.request import ClientView, EngineRequest
 from roomcast.realtime.forwarding.connection_pool import CONNECT_LIMIT_S, NodeConnectionPool, NodeUnreachable
 from roomcast.realtime.forwarding.pipe import Pipe
 from roomcast.realtime.options import ServerOptions
@@ -64,8 +64,10 @@ class NodeAuthenticator:
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
 
-    def client(self, _peer: str | None, _secure: bool, headers: Iterable[Header]) -> tuple[str | None, bool]:
+    def client(self, _peer: str | None, _secure: bool, headers: Sequence[Header]) -> ClientView:
         """The client's address, and whether it uses TLS, as reported by the other node.
+
+        Host and path of the request are already those that the client has sent.
 
         Raises:
             RequestRefused: the request does not carry the node's secret.
@@ -73,7 +75,7 @@ class NodeAuthenticator:
         found = {name: value for name, value in headers if name in _INTERNAL}
         if not hmac.compare_digest(found.get(_SECRET, b""), self._secret):
             raise RequestRefused(HttpError.FORBIDDEN, "not from a node")
-        return found.get(_CLIENT, b"").decode("latin-1") or None, found.get(_SECURE) == b"1"
+        return ClientView(found.get(_CLIENT, b"").decode("latin-1") or None, found.get(_SECURE) == b"1")
 
 
 class Forwarder:

@@ -25,6 +25,7 @@ from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections
+from roomcast.realtime.transports.proxies import TrustedProxies
 from roomcast.realtime.transports.websocket import WebSocketProtocol
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -42,6 +43,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         turns: The connections whose input waits.
         engine_paths: The paths whose websockets are those of Engine.IO; None: all are. The application receives the
             others over ASGI.
+        proxies: Finds the base path.
     """
 
     options: ClassVar[ServeOptions]
@@ -49,6 +51,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     others: ClassVar[ClientConnections]
     turns: ClassVar[ReadTurns]
     engine_paths: ClassVar[Collection[str] | None]
+    proxies: ClassVar[TrustedProxies]
 
     def __init__(
         self,
@@ -254,8 +257,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._ended = True
         self.others.busy(self)
-        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
-        if self.engine_paths is not None and path not in self.engine_paths:
+        if self.engine_paths is not None and self._path() not in self.engine_paths:
             self.ws_protocol_class = application_websocket(self.wheel, self.options.unread_deadline_s)
         protocol_class = self.ws_protocol_class
         if isinstance(protocol_class, type) and issubclass(protocol_class, WebSocketProtocol):
@@ -263,6 +265,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             super().handle_websocket_upgrade()  # replays the request head
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
+
+    def _path(self) -> str:
+        peer = None if self.client is None else self.client[0]
+        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
+        return self.proxies.client(peer, self.scheme == "https", self.headers).path(path)
 
     def _open_engine_websocket(self, protocol_class: type[WebSocketProtocol]) -> None:
         """Do what uvicorn does at an upgrade, with the parsed head instead of its bytes."""
@@ -326,6 +333,7 @@ def bounded_http_protocol(
     wheel: TimerWheel,
     others: ClientConnections | None = None,
     engine_paths: Collection[str] | None = None,
+    proxies: TrustedProxies | None = None,
 ) -> type[BoundedHttpProtocol]:
     """Return the protocol class with these limits, for ``uvicorn.Config(http=…)``.
 
@@ -334,6 +342,7 @@ def bounded_http_protocol(
         wheel: Runs the deadlines.
         others: The connections of the process; None: their number is not limited.
         engine_paths: See `BoundedHttpProtocol`.
+        proxies: The trusted proxies; None: none, and no base path.
     """
     attributes = {
         "options": options,
@@ -341,5 +350,6 @@ def bounded_http_protocol(
         "others": others or ClientConnections(None),
         "turns": ReadTurns(),
         "engine_paths": engine_paths,
+        "proxies": proxies or TrustedProxies(()),
     }
     return type("BoundHttpProtocol", (BoundedHttpProtocol,), attributes)

@@ -122,7 +122,7 @@ class _RunningSite:
         self.state = ServerState()
         connections.count_site(self.state)
         self._listeners: list[asyncio.Server] = []
-        trusted = TrustedProxies(options.trusted_proxies)
+        trusted = TrustedProxies(options.trusted_proxies, options.base_path)
         proxies: AddressSource = trusted
         app: ASGIApp = site.app
         if isinstance(app, InternalApplication):
@@ -139,7 +139,7 @@ class _RunningSite:
             engine_paths = {engine.options.path, engine.options.path.rstrip("/")}
         self._config = Config(
             app,
-            http=bounded_http_protocol(options, wheel, connections, engine_paths),
+            http=bounded_http_protocol(options, wheel, connections, engine_paths, trusted),
             ws=(
                 application_websocket(wheel, options.unread_deadline_s)
                 if engine is None

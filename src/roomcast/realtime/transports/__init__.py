@@ -9,5 +9,5 @@ May import: core, fanout, options, errors, wire.
 | ``websocket`` | websocket on uvicorn's pluggable protocol class: the fast path |
 | ``asgi_websocket`` | websocket on any ASGI server |
 | ``session_lookup`` | from a request to its session: origin, host, owner, limits |
-| ``proxies`` | client addresses behind trusted proxies |
+| ``proxies`` | addresses, hosts and paths behind proxies |
 """

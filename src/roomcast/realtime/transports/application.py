@@ -92,11 +92,11 @@ class InternalApplication:
             return
         request = engine_request(scope)
         try:
-            address, secure = self.authenticator.client(request.address, request.secure, request.headers)
+            view = self.authenticator.client(request.address, request.secure, request.headers)
         except RequestRefused as refused:
             await self._polling.refuse(request, refused, send)
             return
-        request = replace(request, address=address, secure=secure, forwarded=True)
+        request = replace(request, address=view.address, secure=view.secure, forwarded=True)
         await self._polling.handle(request, receive, send)
 
 

@@ -232,15 +232,15 @@ class WebSocketProtocol(asyncio.Protocol):
             RequestRefused: the address is internal, and the sender is not a node.
         """
         peer = get_remote_addr(self._transport)
-        address, secure = self.proxies.client(None if peer is None else peer[0], is_ssl(self._transport), headers)
+        view = self.proxies.client(None if peer is None else peer[0], is_ssl(self._transport), headers)
         path, _, query_string = url.decode("latin-1").partition("?")
         return EngineRequest(
             method=method,
-            path=unquote(path) if "%" in path else path,
+            path=view.path(unquote(path) if "%" in path else path),
             query_string=query_string,
-            headers=headers,
-            address=address,
-            secure=secure,
+            headers=view.headers(headers),
+            address=view.address,
+            secure=view.secure,
             websocket=True,
             forwarded=self.proxies.forwarded,
         )

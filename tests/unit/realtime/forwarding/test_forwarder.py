@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.realtime.core.nodes import NodeAddress
-from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.core.request import ClientView, EngineRequest
 from roomcast.realtime.forwarding.forwarder import _HOP_BY_HOP, NodeAuthenticator, _forwarded_headers
 from roomcast.wire.engineio_refusals import RequestRefused
 
@@ -39,7 +39,7 @@ def test_forged_internal_headers_are_replaced(dropped: frozenset[bytes]) -> None
         (b"x-roomcast-client", b"198.51.100.7"),
         (b"x-roomcast-secure", b"0"),
     ]
-    assert NodeAuthenticator("the secret").client(None, True, sent) == ("198.51.100.7", False)
+    assert NodeAuthenticator("the secret").client(None, True, sent) == ClientView("198.51.100.7", secure=False)
 
 
 def test_hop_by_hop_headers_are_not_forwarded() -> None:

@@ -451,7 +451,7 @@ export interface Config {
   version: string;
 }
 /**
- * Address of the gateway: ``url`` or, if null, ``port`` on the API's host. If both are null: the API's origin.
+ * Address of the gateway: ``url`` or, if null, the API's URL with ``port``. If both are null: the API's URL.
  */
 export interface GatewayAddress {
   url: string | null;
