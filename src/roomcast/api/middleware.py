@@ -174,8 +174,9 @@ class BodyCheck:
         too_large = f"the body is larger than {self._limit_bytes} bytes"
         declared = headers.get("content-length", "0")
         if not declared.isascii() or not declared.isdigit() or int(declared[:20]) > self._limit_bytes:
-            # The body is not read, so the connection cannot be used for another request.
-            response = problem_response(413, too_large, headers={"Connection": "close"})
+            # The connection stays open, and the server discards the body: a proxy that is still sending would take the
+            # end for a failure of this server.
+            response = problem_response(413, too_large)
             await response(scope, receive, send)
             return
         await self._receive(scope, receive, send, too_large)
@@ -197,7 +198,7 @@ class BodyCheck:
                 raise HTTPException(503, _GIVEN_UP, {"Connection": "close", "Retry-After": "5"}) from None
             body.size_bytes += len(message.get("body", b""))
             if body.size_bytes > self._limit_bytes:
-                raise HTTPException(413, too_large, {"Connection": "close"})
+                raise HTTPException(413, too_large)
             if message.get("more_body", False):
                 self._hold(body)
             else:

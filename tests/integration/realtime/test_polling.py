@@ -101,21 +101,24 @@ async def test_emits_between_polls_are_returned_by_the_next_poll_in_order(until:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_an_oversize_body_is_refused_while_it_is_read_and_the_session_stays_open(
-    until: Any, serving: Any, chunked: bool
+async def test_an_oversize_body_is_refused_while_it_is_read_and_session_and_connection_stay_open(
+    serving: Any, chunked: bool
 ) -> None:
     async with serving(Server(ServerOptions(max_payload_bytes=1000))) as running:
         sid = await running.poll_open()
         head = f"POST {POLLING}&sid={sid} HTTP/1.1\r\nhost: x\r\n"
         if chunked:
             data = head.encode() + b"transfer-encoding: chunked\r\n\r\n" + (b"100\r\n" + b"4" * 256 + b"\r\n") * 8
+            rest = b"0\r\n\r\n"
         else:
-            data = head.encode() + b"content-length: 1001\r\n\r\n"
+            data = head.encode() + b"content-length: 900000\r\n\r\n"
+            rest = b"4" * 900_000
         reader, writer = await running.raw(data)
-        answer = await asyncio.wait_for(reader.read(), 5)
-        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert (await asyncio.wait_for(reader.readuntil(b"Content Too Large"), 5)).startswith(b"HTTP/1.1 413 ")
+        # A proxy sends the rest all the same.
+        writer.write(rest + head.encode() + b"content-length: 2\r\n\r\n40")
+        assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200 ")
         writer.close()
-        assert (await running.post(sid, b"40")).body == b"ok"
 
 
 @pytest.mark.parametrize(

@@ -325,8 +325,11 @@ class _Answer:
         await self._write(int(status), headers, body)
 
     async def refuse_body(self) -> None:
-        """Answer 413. The rest of the body is not read, so the connection must close."""
-        self.headers.append((b"connection", b"close"))
+        """Answer 413. The server discards the rest of the body.
+
+        The connection stays open: a proxy that is still sending would take its end for a failure of this server, and
+        send no requests for a while.
+        """
         await self.write(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Content Too Large", _TEXT)
 
     async def pass_on(self, answer: ForwardedAnswer) -> None:
