@@ -1,4 +1,4 @@
-/** Writes a compressed copy beside each built file that is worth it; `api/page.py` serves them. */
+/** Writes a compressed copy beside each built file that is worth it; `api/page.py` serves them, and changes index.html. */
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
@@ -18,7 +18,7 @@ export function compress(): Plugin {
     closeBundle: () => {
       for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
         const path = join(entry.parentPath, entry.name);
-        if (!entry.isFile() || !/\.(js|css|html|svg)$/.test(entry.name)) continue;
+        if (!entry.isFile() || !/\.(js|css|svg)$/.test(entry.name)) continue;
         const content = readFileSync(path);
         if (content.length < LEAST_BYTES) continue;
         const params = { [constants.BROTLI_PARAM_SIZE_HINT]: content.length };

@@ -9,6 +9,8 @@ const SERVER = process.env['ROOMCAST_URL'] ?? 'http://localhost:3000';
 const proxied = { target: SERVER, changeOrigin: true, ws: true, headers: { origin: SERVER } };
 
 export default defineConfig({
+  // The server replaces `./` in index.html by the base path. Scripts and styles refer to each other relatively.
+  base: './',
   plugins: [react(), compress()],
   // Resolves the workspace packages to their sources, so that they need no build.
   resolve: { conditions: ['@roomcast/source', ...defaultClientConditions] },

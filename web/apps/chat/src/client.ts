@@ -1,21 +1,12 @@
-/** The client of the page: the API of the page's origin, with the user of this tab. */
-import { type contract, createClient, type KeyValueStorage } from '@roomcast/react';
+/** The client of the page: the API below the page's base path, with the user of this tab. */
+import { type contract, createClient } from '@roomcast/react';
 
 import { identity } from './identity/identity.ts';
-
-/** Local storage, looked up at each access, because the look-up throws if storage is blocked. */
-const storage: KeyValueStorage = {
-  get length() {
-    return window.localStorage.length;
-  },
-  key: (index) => window.localStorage.key(index),
-  getItem: (key) => window.localStorage.getItem(key),
-  setItem: (key, value) => window.localStorage.setItem(key, value),
-  removeItem: (key) => window.localStorage.removeItem(key),
-};
+import { BASE_PATH } from './routing/base.ts';
+import { scoped } from './storage/storage.ts';
 
 /** Keeps unsent messages across a reload. */
-export const client = createClient({ storage });
+export const client = createClient({ apiUrl: BASE_PATH, storage: scoped(() => window.localStorage) });
 
 /** Loads the configuration of the server, and makes the client send a token if the server requires one. */
 export async function loadConfig(): Promise<contract.Config> {

@@ -1,7 +1,8 @@
-/** Routes of the page: `/` redirects to a chat, `/c/{chatId}` shows a chat, any other path is unknown. */
+/** Routes of the page, below the base path: `/` redirects to a chat, `/c/{chatId}` shows a chat, any other path is unknown. */
 import { useSyncExternalStore } from 'react';
 
 import { Listeners, onEvents } from '../listeners.ts';
+import { BASE_PATH } from './base.ts';
 
 /** The home chat without authentication: open to every user, and created by its first message. */
 export const LOBBY = 'lobby';
@@ -12,9 +13,11 @@ export type Route =
 // The pattern of the API. `.` and `..` are invalid, because URL parsers remove these path segments.
 const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
 
-export function parsePath(path: string): Route {
-  if (path === '/') return { name: 'home' };
-  const encoded = /^\/c\/([^/]+)\/?$/.exec(path)?.[1];
+/** Parses a path with or without the base path, because the server serves both. */
+export function parsePath(path: string, base = BASE_PATH): Route {
+  const route = `${path}/`.startsWith(base) ? path.slice(base.length) : path.slice(1);
+  if (route === '') return { name: 'home' };
+  const encoded = /^c\/([^/]+)\/?$/.exec(route)?.[1];
   if (encoded === undefined) return { name: 'unknown' };
   try {
     const chatId = decodeURIComponent(encoded);
@@ -25,8 +28,8 @@ export function parsePath(path: string): Route {
   }
 }
 
-export function chatPath(chatId: string): string {
-  return `/c/${encodeURIComponent(chatId)}`;
+export function chatPath(chatId: string, base = BASE_PATH): string {
+  return `${base}c/${encodeURIComponent(chatId)}`;
 }
 
 const listeners = new Listeners(onEvents(window, 'popstate'));

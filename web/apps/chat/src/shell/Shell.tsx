@@ -13,6 +13,7 @@ import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
+import { BASE_PATH } from '../routing/base.ts';
 import { LOBBY, openChat, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
@@ -123,7 +124,7 @@ export function Shell({ userId, authEnabled }: Props) {
           list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />
         ) : (
           <Notice icon="link" title={words.chats.notFoundTitle} text={words.chats.notFoundText}>
-            <a className="button button--primary" href="/">
+            <a className="button button--primary" href={BASE_PATH}>
               {words.chats.toFirst}
             </a>
           </Notice>

@@ -3,7 +3,10 @@
  *
  * If storage is blocked (private windows, embedded pages) or full, values are kept in memory.
  */
+import type { KeyValueStorage } from '@roomcast/react';
+
 import { onEvents } from '../listeners.ts';
+import { BASE_PATH } from '../routing/base.ts';
 
 export interface KeyValueStore {
   get(key: string): string | null;
@@ -13,7 +16,10 @@ export interface KeyValueStore {
   removeAll(prefix: string): void;
 }
 
-const PREFIX = 'roomcast.';
+/** Begins all keys, so that deployments below other paths of the origin have their own values; empty at the root. */
+const SCOPE = BASE_PATH.slice(1);
+// public/theme.js has the same.
+const PREFIX = `${SCOPE}roomcast.`;
 const subscribeToStorage = onEvents(window, 'storage');
 
 /** Key of a value of one user. All keys of the user, and no others, start with `userKey(userId, '')`. */
@@ -88,6 +94,22 @@ export function onSharedChange(key: string, listener: () => void): () => void {
     // Null: all keys were removed.
     if (changed === null || changed === PREFIX + key) listener();
   });
+}
+
+/** The part of a storage whose keys begin with a scope. Looked up at each access, which throws if storage is blocked. */
+export function scoped(area: () => Storage, scope = SCOPE): KeyValueStorage {
+  return {
+    get length() {
+      return area().length;
+    },
+    key: (index) => {
+      const key = area().key(index) ?? '';
+      return key.startsWith(scope) ? key.slice(scope.length) : null;
+    },
+    getItem: (key) => area().getItem(scope + key),
+    setItem: (key, value) => area().setItem(scope + key, value),
+    removeItem: (key) => area().removeItem(scope + key),
+  };
 }
 
 /** Session storage: only for this tab, kept across a reload. */

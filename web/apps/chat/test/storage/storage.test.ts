@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { createSetting } from '../../src/storage/setting.ts';
-import { createStore, userKey } from '../../src/storage/storage.ts';
+import { createStore, scoped, userKey } from '../../src/storage/storage.ts';
 
 afterEach(() => {
   localStorage.clear();
@@ -50,6 +50,18 @@ test('a value that cannot be removed reads as absent until it is set again', () 
     store.set('a', '2');
     expect(store.get('a')).toBe('2');
   }
+});
+
+test('a storage with a scope has no keys of other scopes', () => {
+  const [root, chat] = [scoped(() => localStorage, ''), scoped(() => localStorage, 'chat/')];
+  root.setItem('a', 'of the root');
+  chat.setItem('a', 'of the chat');
+  chat.setItem('b', '');
+  expect([root.getItem('a'), chat.getItem('a')]).toEqual(['of the root', 'of the chat']);
+  const keys = Array.from({ length: chat.length }, (_, index) => chat.key(index));
+  expect(keys.filter((key) => key !== null).sort()).toEqual(['a', 'b']);
+  chat.removeItem('a');
+  expect([root.getItem('a'), chat.getItem('a')]).toEqual(['of the root', null]);
 });
 
 test('values are kept in memory if storage is blocked', () => {
