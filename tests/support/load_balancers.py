@@ -1,4 +1,4 @@
-"""Real nginx and haproxy in front of several gateways, round-robin for each request, without sticky sessions."""
+"""Real nginx and haproxy in front of several gateways, round-robin for each request, no sticky sessions; any nginx."""
 
 from __future__ import annotations
 
@@ -31,21 +31,19 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-    upstream gateways {{ {servers} keepalive 32; }}
+    {upstreams}
     server {{
         listen 127.0.0.1:{port};
         client_max_body_size 2m;
-        location / {{
-            proxy_pass http://gateways;
-            proxy_http_version 1.1;
-            proxy_set_header Host $http_host;
-            proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection_upgrade;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_buffering off;
-            proxy_read_timeout 3600s;
-            proxy_next_upstream off;
-        }}
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_buffering off;
+        proxy_read_timeout 3600s;
+        proxy_next_upstream off;
+        {locations}
     }}
 }}
 """
@@ -72,24 +70,40 @@ backend gateways
 @contextlib.contextmanager
 def load_balancer(kind: str, directory: Path, gateways: Sequence[int]) -> Iterator[int]:
     """Run a proxy in front of the gateways on these ports; its port."""
-    program = find_program(kind)
+    if kind == "nginx":
+        servers = " ".join(f"server 127.0.0.1:{gateway} max_fails=0;" for gateway in gateways)
+        upstreams = f"upstream gateways {{ {servers} keepalive 32; }}"
+        with nginx(directory, free_port(), "location / { proxy_pass http://gateways; }", upstreams) as port:
+            yield port
+        return
     directory.mkdir(parents=True)
     port = free_port()
     config = directory / f"{kind}.conf"
-    if kind == "nginx":
-        servers = " ".join(f"server 127.0.0.1:{gateway} max_fails=0;" for gateway in gateways)
-        user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(NGINX.format(directory=directory, port=port, servers=servers, user=user))
-        command = [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "start.log")]
-    else:
-        servers = "\n    ".join(f"server gateway{number} 127.0.0.1:{p}" for number, p in enumerate(gateways))
-        config.write_text(HAPROXY.format(port=port, servers=servers))
-        command = [program, "-db", "-f", str(config)]
-    log = (directory / "output.log").open("wb")
-    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    servers = "\n    ".join(f"server gateway{number} 127.0.0.1:{p}" for number, p in enumerate(gateways))
+    config.write_text(HAPROXY.format(port=port, servers=servers))
+    with _running([find_program(kind), "-db", "-f", str(config)], port, directory / "output.log"):
+        yield port
+
+
+@contextlib.contextmanager
+def nginx(directory: Path, port: int, locations: str, upstreams: str = "") -> Iterator[int]:
+    """Run nginx on a port, with these blocks of its configuration; its port. It logs to ``access.log``."""
+    program = find_program("nginx")
+    directory.mkdir(parents=True)
+    config = directory / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    config.write_text(NGINX.format(directory=directory, port=port, user=user, locations=locations, upstreams=upstreams))
+    command = [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "start.log")]
+    with _running(command, port, directory / "output.log"):
+        yield port
+
+
+@contextlib.contextmanager
+def _running(command: list[str], port: int, output: Path) -> Iterator[None]:
+    with output.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            _until_listening(process, port, directory / "output.log")
-            yield port
+            _until_listening(process, port, output)
+            yield
         finally:
             process.terminate()
             try:
