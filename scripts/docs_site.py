@@ -145,7 +145,12 @@ def _command(name: str, command: Any) -> str:
         for item in command.params
     ]
     table = _table(("option", "default", "meaning"), rows) if rows else ""
-    return f"## {name}\n\n{_prose(command.help)}\n\n```text\n{usage}\n```\n\n{table}"
+    lines = (command.epilog or "").removeprefix("Examples:").split("\n")
+    examples = "\n".join(line for line in lines if line)
+    text = f"```text\n{usage}\n```\n\n{table}"
+    if examples:
+        text += f"\n\n```text\n{examples}\n```"
+    return f"## {name}\n\n{_prose(command.help)}\n\n{text}"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -15,6 +15,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``presence`` | the presence board: in memory or in Redis |
 | ``auth`` | access tokens |
 | ``responders`` | AI responders |
+| ``client`` | a client of API and gateway, for commands |
 | ``observability`` | logs, metrics, readiness |
 | ``chat`` | the domain: use cases and ports |
 | ``realtime`` | a Socket.IO server, usable alone |

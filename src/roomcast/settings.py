@@ -54,6 +54,7 @@ SECRETS: Final = (
     "OPENAI_API_KEY",
     "ROOMCAST_AGUI_TOKEN",
     "ROOMCAST_HTTP_TOKEN",
+    "ROOMCAST_TOKEN",
 )
 #: Every variable that this module reads.
 VARIABLES: Final = (
@@ -94,6 +95,7 @@ VARIABLES: Final = (
     "ROOMCAST_WORKER_TURNS",
     "ROOMCAST_ADD_LIMIT_SAME_USER",
     "ROOMCAST_ADD_LIMIT_ALL_USERS",
+    "ROOMCAST_URL",
 )
 #: More than any key or URL has.
 _MAX_FILE_BYTES: Final = 65_536
@@ -170,6 +172,8 @@ class Settings:
         worker_turns: ``ROOMCAST_WORKER_TURNS``: maximum number of turns that a worker answers at the same time.
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
+        url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
+        token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
     """
 
@@ -203,6 +207,8 @@ class Settings:
     worker: bool = True
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
 
 
@@ -252,6 +258,8 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker=_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
         worker_turns=_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
+        url=_url(environ, "ROOMCAST_URL"),
+        token=_token(environ, "ROOMCAST_TOKEN"),
         logs=LogOptions(
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
             format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
@@ -544,8 +552,15 @@ def _proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 def _url(environ: Mapping[str, str], name: str) -> str | None:
     value = environ.get(name, "").strip()
-    if not value:
-        return None
+    return check_url(name, value) if value else None
+
+
+def check_url(name: str, value: str) -> str:
+    """Return a base URL, which may have a path, without slashes at its end.
+
+    Raises:
+        SettingsError: it is no such URL.
+    """
     try:
         parts = urlsplit(value)
         # `urlsplit` silently removes line breaks, so `value` itself is checked.
@@ -635,6 +650,19 @@ def _endpoint(environ: Mapping[str, str], url_name: str, token_name: str) -> End
     if url is None:
         raise SettingsError(url_name, "is not set; set the URL that this responder of ROOMCAST_RESPONDER calls")
     return EndpointOptions(url=url, token=_token(environ, token_name))
+
+
+def read_token_file(name: str, path: str) -> str:
+    """The token in a file.
+
+    Args:
+        name: The option that names the file.
+        path: The path of the file.
+
+    Raises:
+        SettingsError: it cannot be read, or its content is no token.
+    """
+    return _token({name: _content(name, path)}, name) or ""
 
 
 def _token(environ: Mapping[str, str], name: str) -> str | None:

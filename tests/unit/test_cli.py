@@ -27,7 +27,7 @@ OPTIONS = {
     "workers": "ROOMCAST_GATEWAY_PROCESSES",
 }
 SERVICES = ["up", "api", "gateway", "worker"]
-COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor", "backup", "restore"]
+COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor", "backup", "restore", "tail", "publish"]
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ def test_every_variable_is_read() -> None:
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
+            "ROOMCAST_URL": "https://host/chat/",
+            "ROOMCAST_TOKEN": "secret-4",
         }
     )
     assert (settings.host, settings.insecure, settings.one_port, settings.gateway_processes) == (
@@ -58,6 +60,8 @@ def test_every_variable_is_read() -> None:
     assert settings.additions == AdditionLimits(same_user=0, all_users=500)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
+    assert (settings.url, settings.token) == ("https://host/chat", "secret-4")
+    assert "secret-4" not in repr(settings)
 
 
 @pytest.mark.parametrize(("value", "origins"), [("", ()), (" , ", ()), ("*", ("*",))])
@@ -534,6 +538,7 @@ def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> Non
         "OPENAI_API_KEY": "key",
         "ROOMCAST_AGUI_TOKEN": "agui",
         "ROOMCAST_HTTP_TOKEN": "http",
+        "ROOMCAST_TOKEN": "token",
     }
     plain = {
         "OPENAI_MODEL": "m",

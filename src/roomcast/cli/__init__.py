@@ -3,9 +3,12 @@
 | module | what |
 |---|---|
 | ``entry`` | the first code of a process: signals, standard streams, exit codes; imports nothing that takes long |
+| ``exit_codes`` | the exit codes of every command |
 | ``commands`` | the commands and their options |
+| ``chats`` | `roomcast tail` and `roomcast publish` |
+| ``running`` | the settings of a command, its errors and exit codes |
 
-May import: app, settings, auth, observability; typer.
+May import: app, settings, auth, observability, client, contract, backoff; typer.
 """
 
 from roomcast.cli.entry import main

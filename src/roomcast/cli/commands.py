@@ -16,19 +16,18 @@ from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from roomcast import __version__
+from roomcast.cli import chats
+from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
+from roomcast.cli.running import configure, errors_reported, fail
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
     from roomcast.app.doctor.findings import Finding
-    from roomcast.settings import Settings
-
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
 
 app = typer.Typer(
     name="roomcast",
@@ -125,8 +124,8 @@ def up(
     insecure: Insecure = False,
 ) -> None:
     """Start the API, the chat page, the gateway and the worker in one process."""
-    with _errors_reported():
-        settings = _configure(responder)
+    with errors_reported():
+        settings = configure(responder)
         from roomcast.app.composition import run, run_up
         from roomcast.app.config import up_config
 
@@ -153,8 +152,8 @@ def api(
     insecure: Insecure = False,
 ) -> None:
     """Start the API, the chat page and the worker (unless ROOMCAST_WORKER=off), without a gateway."""
-    with _errors_reported():
-        settings = _configure(responder)
+    with errors_reported():
+        settings = configure(responder)
         from roomcast.app.composition import run, run_api
         from roomcast.app.config import api_config
 
@@ -165,8 +164,8 @@ def api(
 @app.command()
 def worker(responder: Responder = None) -> None:
     """Start a worker alone, which answers AI turns. Any number of workers share the queue in PostgreSQL."""
-    with _errors_reported():
-        settings = _configure(responder)
+    with errors_reported():
+        settings = configure(responder)
         from roomcast.app.composition import run, run_worker
         from roomcast.app.config import worker_config
 
@@ -193,8 +192,8 @@ def gateway(
     insecure: Insecure = False,
 ) -> None:
     """Start the gateway alone. It receives chat events over Redis; joins are authorised by the API, at API_URL."""
-    with _errors_reported():
-        settings = _configure()
+    with errors_reported():
+        settings = configure()
         from roomcast.app.composition import run, run_gateway, run_gateway_workers
         from roomcast.app.config import gateway_config
 
@@ -219,8 +218,8 @@ def migrate(
     ] = False,
 ) -> None:
     """Create the database, or migrate it to the schema of this version. `up` and `api` also do this at every start."""
-    with _errors_reported():
-        settings = _configure()
+    with errors_reported():
+        settings = configure()
         from roomcast.app.backend import migrate_database
         from roomcast.app.config import database_location
 
@@ -240,8 +239,8 @@ def backup(
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> None:
     """Copy the database to FILE, while servers may run. For PostgreSQL this runs `pg_dump`."""
-    with _errors_reported(), _stopped_by_signals(), _progress() as progress:
-        settings = _configure()
+    with errors_reported(), _stopped_by_signals(), _progress() as progress:
+        settings = configure()
         from roomcast.app.backups import back_up
         from roomcast.app.config import database_location
 
@@ -259,8 +258,8 @@ def restore(
     A replaced SQLite file is kept beside it. For PostgreSQL this runs `pg_restore`, into an empty database only.
     Clients that have received events missing from the backup then reload their chats.
     """
-    with _errors_reported(), _stopped_by_signals(), _progress() as progress:
-        settings = _configure()
+    with errors_reported(), _stopped_by_signals(), _progress() as progress:
+        settings = configure()
         from roomcast.app.backups import restore as restore_backup
         from roomcast.app.config import database_location
 
@@ -285,8 +284,8 @@ def token(
     ] = False,
 ) -> None:
     """Create an access token, signed with ROOMCAST_SECRET, and print it."""
-    with _errors_reported():
-        settings = _configure()
+    with errors_reported():
+        settings = configure()
         from roomcast.auth.tokens import TokenIssuer
         from roomcast.settings import SettingsError
 
@@ -328,7 +327,7 @@ def doctor(
     from roomcast.app.doctor.examination import examine
 
     if url is not None and not url.startswith(("http://", "https://")):
-        _exit(f"--url is {url!r}; expected http(s)://host[:port][/path]", EXIT_USAGE)
+        fail(f"--url is {url!r}; expected http(s)://host[:port][/path]", EXIT_USAGE)
     # The findings say what a log would.
     logging.disable()
 
@@ -350,23 +349,15 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
+app.command(epilog=chats.TAIL_EXAMPLES)(chats.tail)
+app.command(epilog=chats.PUBLISH_EXAMPLES)(chats.publish)
+
+
 def _print_finding(finding: Finding) -> None:
     colour = {"ok": "green", "warning": "yellow", "fault": "red"}[finding.status]
     typer.echo(f"{typer.style(f'{finding.status:8}', fg=colour)}{finding.check}: {finding.text}")
     if finding.remedy:
         typer.echo(f"        -> {finding.remedy}")
-
-
-def _configure(responder: str | None = None) -> Settings:
-    """Read the settings from the environment and ``--responder``, and configure logging."""
-    from roomcast.observability.logs import configure_logging
-    from roomcast.settings import misspelt, read_settings
-
-    settings = read_settings(os.environ, responder)
-    configure_logging(settings.logs)
-    for line in misspelt(os.environ):
-        logging.getLogger(__name__).warning("%s", line)
-    return settings
 
 
 @contextmanager
@@ -398,25 +389,6 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("copying", total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
-
-
-@contextmanager
-def _errors_reported() -> Iterator[None]:
-    """Turn an expected error into one printed line and an exit code."""
-    from roomcast.app.errors import AppError
-    from roomcast.settings import SettingsError
-
-    try:
-        yield
-    except SettingsError as error:
-        _exit(str(error), EXIT_USAGE)
-    except AppError as error:
-        _exit(str(error), EXIT_FAILED)
-
-
-def _exit(message: str, code: int) -> None:
-    typer.echo(f"roomcast: {message}", err=True)
-    raise typer.Exit(code)
 
 
 def _report_ready(config: ProcessConfig) -> None:

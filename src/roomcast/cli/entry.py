@@ -1,7 +1,7 @@
 """The first code of a process: signals, standard streams, exit codes. It imports nothing that takes long.
 
-Exit codes: 0 success (an ordinary stop included), 1 failure, 2 invalid options or environment. Before the servers have
-started, Ctrl-C gives 130 and SIGTERM 143. An expected failure prints one line; a traceback is a bug.
+Exit codes: `exit_codes`; an ordinary stop is 0. Before the servers have started, Ctrl-C gives 130 and SIGTERM 143. An
+expected failure prints one line; a traceback is a bug.
 
 Layer: cli.
 """
@@ -13,10 +13,8 @@ import os
 import signal
 import sys
 from io import TextIOWrapper
-from typing import Final
 
-EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
-EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED
 
 
 def main() -> None:
@@ -25,7 +23,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
     _prepare_standard_streams()
     try:
-        from roomcast.cli.commands import EXIT_FAILED, app
+        from roomcast.cli.commands import app
 
         app()
     except KeyboardInterrupt:

@@ -1,0 +1,468 @@
+"""`roomcast tail` and `roomcast publish`: clients of the public API and of the gateway.
+
+Standard output has events only; what happens to the connection is on standard error.
+
+Layer: cli.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import stat
+import sys
+import uuid
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+
+from roomcast.cli.exit_codes import EXIT_INTERRUPTED, EXIT_NO_CHAT, EXIT_REFUSED, EXIT_UNREACHABLE
+from roomcast.cli.running import configure, errors_reported, fail, report
+
+if TYPE_CHECKING:
+    from roomcast.client.api import Api, TokenSource
+    from roomcast.client.chat_follower import Event, Reset
+    from roomcast.client.errors import ClientError, Unreachable
+    from roomcast.contract.rest import SendMessage
+    from roomcast.settings import Settings
+
+TAIL_EXAMPLES: Final = """Examples:
+
+roomcast tail lobby
+
+roomcast tail lobby --user alice --since 10m        (with ROOMCAST_SECRET)
+
+roomcast tail lobby --url https://host/chat --token-file token.txt
+
+roomcast tail lobby --since 0 --no-follow --json | jq .data.content
+"""
+PUBLISH_EXAMPLES: Final = """Examples:
+
+roomcast publish lobby "The deployment is done" --user alice
+
+date | roomcast publish lobby
+
+roomcast publish lobby Hello --id build-77        (may be repeated: stored once)
+"""
+
+#: Connecting, sending, and a pause.
+_DEFAULT_TIMEOUT_S: Final = 30.0
+#: Lifetime of the tokens made from ROOMCAST_SECRET. Each connection has a new one.
+_TOKEN_TTL_S: Final = 3_600
+_DEFAULT_LINES: Final = 10
+#: More than any message has.
+_MAX_INPUT_BYTES: Final = 1_000_000
+_FIRST_RETRY_S: Final = 0.2
+_LONGEST_RETRY_S: Final = 5.0
+#: Events that a look for a time reads at once: an answer has the time of its beginning, so another event decides.
+_LOOK: Final = 20
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_INDENT: Final = " " * 8
+
+ChatArgument = Annotated[str, typer.Argument(help="Id of the chat.", show_default=False)]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the API, which may have a path (default: ROOMCAST_URL, else port API_PORT or 3000 of this"
+        " machine).",
+        show_default=False,
+    ),
+]
+User = Annotated[
+    str | None,
+    typer.Option(
+        help="A user that is a member of the chat. With ROOMCAST_SECRET, a token is made for it.", show_default=False
+    ),
+]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(help="File with an access token (default: ROOMCAST_TOKEN).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.", show_default=False)]
+
+
+def tail(
+    chat: ChatArgument,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin after this seq (120, 0: the first), this long ago (10m, 2h, 1d), or at this time"
+            " (2026-11-29T03:00Z).",
+            show_default=False,
+        ),
+    ] = None,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--lines",
+            min=0,
+            help="Begin with the last N events (default: 10; with --since: all).",
+            show_default=False,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Whether to wait for further events.", show_default=False)
+    ] = True,
+    chunks: Annotated[
+        bool,
+        typer.Option("--chunks", help="Show the pieces of answers while they are written, too.", show_default=False),
+    ] = False,
+    as_json: AsJson = False,
+    user: User = None,
+    url: Url = None,
+    gateway_url: Annotated[
+        str | None,
+        typer.Option(help="Address of the gateway (default: the one that the API names).", show_default=False),
+    ] = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show the events of a chat, past and live, until Ctrl-C. Reconnects; no event is missing or shown twice.
+
+    The user appears as online meanwhile, except while authentication is off. Exit codes: 0, also after Ctrl-C; 2
+    invalid options; 3 refused; 4 no such chat, or not a member; 5 the API does not answer; 130 Ctrl-C while
+    disconnected.
+    """
+    with errors_reported():
+        settings = configure()
+        from roomcast.client.chat_follower import ChatFollower
+
+        _check_chat(chat)
+        address, token = _address(settings, url), _token_source(settings, user, token_file)
+        begin_at = None if since is None else _parse_since(since)
+        most = lines if lines is not None else (_DEFAULT_LINES if since is None else None)
+        printer = _Printer(chat, as_json=as_json)
+        live = False
+
+        def changed(error: Unreachable | None) -> None:
+            nonlocal live
+            live = error is None
+            printer.connection(error)
+
+        async def run() -> None:
+            from roomcast.client.address import gateway_base
+            from roomcast.client.api import Api
+            from roomcast.settings import check_url
+
+            async def begin(head: int) -> int:
+                start = 0 if begin_at is None else await _position(api, chat, head, begin_at)
+                return min(head, max(start, 0 if most is None else head - most))
+
+            async with Api(address, token) as api:
+                gateway = ""
+                if follow:
+                    _end_with_the_reader()
+                    gateway = (
+                        gateway_base(address, (await api.config()).gateway)
+                        if gateway_url is None
+                        else check_url("--gateway-url", gateway_url)
+                    )
+                follower = ChatFollower(api, gateway, chat, begin, chunks=chunks, changed=changed)
+                async with aclosing(follower.history()) as history:
+                    async for item in history:
+                        printer.show(item)
+                if follow:
+                    async with aclosing(follower.follow()) as events:
+                        async for item in events:
+                            printer.show(item)
+
+        try:
+            _run(run, chat)
+        except KeyboardInterrupt:
+            raise typer.Exit(0 if live else EXIT_INTERRUPTED) from None
+
+
+def publish(
+    chat: ChatArgument,
+    text: Annotated[
+        str | None, typer.Argument(help="The message; left out or -: the standard input.", show_default=False)
+    ] = None,
+    message_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            help="The clientMsgId. A message with an id that the chat has is not stored again (default: a new one).",
+            show_default=False,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86_400, help="Seconds for which failed attempts are repeated.")
+    ] = _DEFAULT_TIMEOUT_S,
+    as_json: AsJson = False,
+    user: User = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Send a message to a chat, and print its seq and id once it is stored. Retries store it once.
+
+    Exit codes: 0 stored; 2 invalid options; 3 refused; 4 no such chat, or not a member; 5 the API does not answer in
+    time: the message may be stored, and repeating the command with the printed --id is safe.
+    """
+    with errors_reported():
+        settings = configure()
+        from roomcast.contract.rest import SendMessage
+        from roomcast.settings import check_text
+
+        _check_chat(chat)
+        address = _address(settings, url)
+        token = _token_source(settings, user, token_file)
+        # A token made for the user names the author. The server decides whether another token may.
+        author = None if _makes_tokens(settings, token_file) else user
+        content = _read_input() if text is None or text == "-" else check_text("TEXT", text)
+        key = message_id or f"publish-{uuid.uuid4()}"
+        # Not validated: the answer of the server says what is wrong.
+        message = SendMessage.model_construct(
+            chat_id=chat, role="USER", content=content, client_msg_id=check_text("--id", key), user_id=author
+        )
+
+        async def run() -> None:
+            from roomcast.client.api import Api
+
+            async with Api(address, token) as api:
+                await _send(api, message, timeout, as_json=as_json)
+
+        _run(run, chat)
+
+
+async def _send(api: Api, message: SendMessage, timeout_s: float, *, as_json: bool) -> None:
+    from roomcast.backoff import Backoff
+    from roomcast.client.errors import Unreachable
+
+    backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
+    cause = f"{api.url} does not answer"
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    stored, new = await api.send(message)
+                    break
+                except Unreachable as error:
+                    cause = str(error)
+                    pause_s = max(backoff.next_s(), error.retry_after_s)
+                if backoff.failures == 1:
+                    report(f"{cause}; trying again for {timeout_s:g} s")
+                await asyncio.sleep(pause_s)
+    except TimeoutError:
+        raise Unreachable(f"{cause}; the message may be stored: repeat with --id {message.client_msg_id}") from None
+    if as_json:
+        typer.echo(json.dumps({"stored": new, "message": json.loads(stored.model_dump_json())}))
+    else:
+        typer.echo(f"seq {stored.seq}, id {stored.id}{'' if new else ' (already stored)'}")
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def _check_chat(chat: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from roomcast.contract.text import MAX_ID_CHARS, ChatId
+    from roomcast.settings import SettingsError
+
+    try:
+        TypeAdapter(ChatId).validate_python(chat)
+    except ValidationError:
+        expected = f"expected 1 to {MAX_ID_CHARS} letters, digits and characters of ._:~@-"
+        raise SettingsError("CHAT", f"is {chat!r}; {expected}") from None
+
+
+def _address(settings: Settings, url: str | None) -> str:
+    from roomcast.settings import DEFAULT_API_PORT, check_url
+
+    if url is not None:
+        return check_url("--url", url)
+    return settings.url or f"http://127.0.0.1:{settings.api_port or DEFAULT_API_PORT}"
+
+
+def _makes_tokens(settings: Settings, token_file: str | None) -> bool:
+    """Whether tokens are made from the secret: no other token is given."""
+    return token_file is None and settings.token is None and settings.auth is not None
+
+
+def _token_source(settings: Settings, user: str | None, token_file: str | None) -> TokenSource:
+    from roomcast.auth.tokens import TokenIssuer
+    from roomcast.settings import SettingsError, read_token_file
+
+    if token_file is not None:
+        # Read again for each connection, since tokens are replaced.
+        return lambda: read_token_file("--token-file", token_file)
+    if settings.token is not None or settings.auth is None:
+        return lambda: settings.token
+    if user is None:
+        raise SettingsError("--user", "is missing: ROOMCAST_SECRET makes the token of a member of the chat; name one")
+    issuer = TokenIssuer(settings.auth)
+    try:
+        issuer.issue(user, ttl_s=_TOKEN_TTL_S)
+    except ValueError:
+        expected = "expected 1 to 128 printable characters, one of them visible"
+        raise SettingsError("--user", f"is no user id; {expected}") from None
+    return lambda: issuer.issue(user, ttl_s=_TOKEN_TTL_S)
+
+
+def _parse_since(value: str) -> int | datetime:
+    from roomcast.settings import SettingsError
+
+    try:
+        if re.fullmatch(r"[0-9]{1,16}", value):
+            return int(value)
+        if ago := re.fullmatch(r"([0-9]{1,6})([smhd])", value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        # Without a zone: the local time.
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        expected = "expected a seq (120), a time ago (10m, 2h, 1d) or a time (2026-11-29T03:00Z)"
+        raise SettingsError("--since", f"is {value!r}; {expected}") from None
+
+
+def _read_input() -> str:
+    from roomcast.settings import SettingsError
+
+    if sys.stdin.isatty():
+        report("reading the message from the terminal; end it with Ctrl-D")
+    content = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
+    if len(content) > _MAX_INPUT_BYTES:
+        raise SettingsError("the standard input", f"has more than {_MAX_INPUT_BYTES} bytes and is no message")
+    try:
+        return content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise SettingsError("the standard input", "is not valid UTF-8") from None
+
+
+async def _position(api: Api, chat: str, head: int, at: int | datetime) -> int:
+    """The seq after which the events since ``at`` begin: a binary search by the times of the events."""
+    if isinstance(at, int):
+        return at
+    low, high = 0, head
+    while low < high:
+        middle = (low + high) // 2
+        page = await api.events(chat, middle, _LOOK)
+        # Events of answers have the time at which the turn began, which may be long before.
+        event = next((e for e in page.events if not e.event.startswith("ai-") and e.data.get("role") != "AI"), None)
+        if event is not None and datetime.fromisoformat(event.data["time"]) < at:
+            low = event.seq
+        else:
+            high = middle
+    return min(low, head)
+
+
+# -- output and exit codes --------------------------------------------------------------------------------------------
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]], chat: str) -> None:
+    """Run to the end; a failure of the client becomes an exit code."""
+    from roomcast.client.errors import ClientError
+
+    try:
+        asyncio.run(main())
+    except ClientError as error:
+        _fail(error, chat)
+    except (BrokenPipeError, asyncio.CancelledError):
+        # The reader of the standard output has ended. Python would write what is left at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(error: ClientError, chat: str) -> NoReturn:
+    from roomcast.client.errors import Refused
+    from roomcast.contract.errors import ErrorCode
+
+    if not isinstance(error, Refused):
+        fail(f"{error} (see --url, or ROOMCAST_URL)", EXIT_UNREACHABLE)
+    if error.code is None:
+        fail(f"{error}; correct --url, or ROOMCAST_URL", EXIT_UNREACHABLE)
+    if error.code == ErrorCode.UNAUTHORIZED:
+        remedy = "set ROOMCAST_TOKEN or --token-file, or ROOMCAST_SECRET with --user"
+        fail(f"the server refuses the token: {error}; {remedy}", EXIT_REFUSED)
+    if error.code == ErrorCode.CHAT_NOT_FOUND or (error.code == ErrorCode.FORBIDDEN and "member" in str(error)):
+        fail(f"{chat}: {error}; name a member with --user, or use its token", EXIT_NO_CHAT)
+    fail(f"the server refuses: {error} ({error.code})", EXIT_REFUSED)
+
+
+def _end_with_the_reader() -> None:
+    """Cancel the task when the reader of the standard output has ended: `head -1` ends before the next event."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:
+        return  # no file
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(output)
+        if task is not None:
+            task.cancel()
+
+    if stat.S_ISFIFO(os.fstat(output).st_mode):
+        # The writing end of a pipe is never readable, except for the error that it has no reader.
+        loop.add_reader(output, ended)
+
+
+class _Printer:
+    """Prints events on standard output, and the state of the connection on standard error."""
+
+    def __init__(self, chat: str, *, as_json: bool) -> None:
+        self._chat = chat
+        self._as_json = as_json
+        # "": the connection has not been tried.
+        self._cause: str | None = ""
+
+    def show(self, item: Event | Reset) -> None:
+        """Print one event."""
+        from roomcast.client.chat_follower import Reset
+
+        if isinstance(item, Reset):
+            report("the chat has another history (a restored backup): the events above are void, and it begins again")
+            if self._as_json:
+                typer.echo(json.dumps({"event": "reset", "seq": item.seq, "data": {"epoch": item.epoch}}))
+        elif self._as_json:
+            typer.echo(json.dumps({"event": item.name, "seq": item.seq, "data": item.data}))
+        else:
+            typer.echo(_line(item))
+
+    def connection(self, error: Unreachable | None) -> None:
+        """Print a cause once, and the end of the interruption."""
+        cause = None if error is None else str(error)
+        if cause != self._cause:
+            report(f"following {self._chat}; Ctrl-C ends" if cause is None else f"{cause}; trying again")
+        self._cause = cause
+
+
+def _line(event: Event) -> str:
+    """An event for people. Text of others cannot control the terminal, nor look like another event."""
+    from roomcast.observability.logs import escape
+
+    data = event.data
+    when = ""
+    if isinstance(data.get("time"), str):
+        when = f"{datetime.fromisoformat(data['time']).astimezone():%Y-%m-%d %H:%M:%S}"
+    author, text = _summary(event.name, data)
+    lines = escape(text, keep_lines=True).split("\n")
+    number = "" if event.seq is None else event.seq
+    return f"{when:19} {number:>6}  {escape(author):12} " + f"\n{_INDENT}".join(lines)
+
+
+def _summary(name: str, data: dict[str, Any]) -> tuple[str, str]:
+    """The author and the text of an event."""
+    turn = data.get("turn") or {}
+    match name:
+        case "new-msg":
+            ends = turn.get("id") == data["id"]
+            state = turn.get("reason") if ends else None
+            again = f"(version {data['version']} of {data['place']}) " if data.get("version", 1) > 1 else ""
+            end = f" [{turn['status']}: {state}]" if state else ""
+            return ("AI" if data["role"] == "AI" else data.get("userId") or "-"), f"{again}{data['content']}{end}"
+        case "member-added" | "member-removed":
+            return data.get("actorId") or "-", f"{name.removeprefix('member-')} {data['userId']}"
+        case "ai-status":
+            reason = f": {turn['reason']}" if turn.get("reason") else ""
+            return "AI", f"[{turn['status']}{reason}]"
+        case "ai-tool":
+            return "AI", f"[calls {data['toolName']}]"
+        case "ai-chunk":
+            parts = (chunk.get("delta") or f"[{chunk.get('type')}]" for chunk in data["chunks"])
+            return "AI ...", "".join(map(str, parts))
+        case _:
+            return name, json.dumps(data)

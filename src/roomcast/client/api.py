@@ -1,0 +1,136 @@
+"""Requests to the REST API. No request is repeated here.
+
+Layer: client. Source: contract/rest.py.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from roomcast.client.errors import Refused, Unreachable
+from roomcast.contract.errors import Problem
+from roomcast.contract.events import Message
+from roomcast.contract.rest import Config, EventPage, SendMessage
+
+#: Called before each request and connection, since a token expires; None: authentication is off.
+TokenSource = Callable[[], str | None]
+
+_TIMEOUT_S: Final = 10.0
+_LONGEST_RETRY_AFTER_S: Final = 60.0
+_MAX_QUOTED: Final = 300
+#: Statuses below 500 that ask to try again later.
+_LATER: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class Api:
+    """The REST API at a base URL. Use it as an async context manager.
+
+    Args:
+        url: The base URL, which may have a path.
+        token: The bearer token of each request.
+        tls: How certificates are verified; None: by those that the system trusts.
+    """
+
+    def __init__(self, url: str, token: TokenSource, tls: ssl.SSLContext | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        # OpenSSL's defaults, so that a private authority in SSL_CERT_FILE counts; only TLS takes the time to load them.
+        self.tls = tls or (ssl.create_default_context() if url.startswith("https:") else None)
+        self._http = httpx.AsyncClient(
+            timeout=_TIMEOUT_S,
+            verify=self.tls or False,
+            # Ignore proxy variables: only `settings` reads the environment.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Connect with the first request."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def config(self) -> Config:
+        """``GET /api/config``.
+
+        Raises:
+            ClientError: the request failed.
+        """
+        return _body(Config, await self._request("GET", "/api/config"))
+
+    async def events(self, chat_id: str, after: int, limit: int, epoch: str | None = None) -> EventPage:
+        """``GET /api/chats/{id}/events``.
+
+        Raises:
+            ClientError: the request failed; `Refused` with `ErrorCode.CHAT_NOT_FOUND` for other users' chats, too.
+        """
+        query: dict[str, str | int] = {"after": after, "limit": limit, **({} if epoch is None else {"epoch": epoch})}
+        return _body(EventPage, await self._request("GET", f"/api/chats/{chat_id}/events", params=query))
+
+    async def send(self, message: SendMessage) -> tuple[Message, bool]:
+        """``POST /api/chat/messages``: the stored message, and whether this request has stored it.
+
+        Raises:
+            ClientError: the request failed; after `Unreachable` the message may be stored.
+        """
+        body = message.model_dump(exclude_none=True)
+        response = await self._request("POST", "/api/chat/messages", json=body)
+        return _body(Message, response), response.status_code == HTTPStatus.CREATED
+
+    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        token = self.token()
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            response = await self._http.request(method, self.url + path, headers=headers, **options)
+        except (httpx.HTTPError, OSError) as error:
+            raise Unreachable(f"{self.url} does not answer: {cause_of(error)}") from error
+        status = response.status_code
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+            raise Unreachable(f"{self.url} answers {_reason(response)}", _retry_after_s(response.headers))
+        if status >= HTTPStatus.BAD_REQUEST:
+            problem = _problem(response)
+            if problem is None:
+                raise Refused(f"{self.url} is not the API of Roomcast: it answers {_reason(response)}", None)
+            raise Refused(problem.detail, problem.code)
+        return response
+
+
+def cause_of(error: Exception) -> str:
+    """The text of an error of the network: some have none."""
+    return str(error) or type(error).__name__
+
+
+def _body(model: type[_Body], response: httpx.Response) -> _Body:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError:
+        raise Refused(f"{response.url} is not the API of Roomcast: its answer has another form", None) from None
+
+
+def _problem(response: httpx.Response) -> Problem | None:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        return None
+
+
+def _reason(response: httpx.Response) -> str:
+    problem = _problem(response)
+    text = "" if problem is None else f": {problem.detail[:_MAX_QUOTED]}"
+    return f"{response.status_code} {response.reason_phrase}{text}"
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    value = headers.get("retry-after", "")
+    return min(float(value), _LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else 0.0

@@ -1,0 +1,36 @@
+"""What a request or a connection fails with: `Unreachable` passes with time, `Refused` does not.
+
+Layer: client.
+"""
+
+from __future__ import annotations
+
+from roomcast.contract.errors import ErrorCode
+
+
+class ClientError(Exception):
+    """Base of this package. The text is one line for people."""
+
+
+class Unreachable(ClientError):
+    """No answer, or one that asks to try again later. Whether a request was carried out is unknown.
+
+    Attributes:
+        retry_after_s: The pause that the server asks for.
+    """
+
+    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class Refused(ClientError):
+    """The server refuses the request, and would refuse it again.
+
+    Attributes:
+        code: The code of the error; None: the answer is not Roomcast's.
+    """
+
+    def __init__(self, text: str, code: ErrorCode | None) -> None:
+        super().__init__(text)
+        self.code = code
