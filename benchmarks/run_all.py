@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("fanout.py", "redis_fanout.py", "latency.py", "answers.py")
+BENCHMARKS = ("fanout.py", "redis_fanout.py", "ways_in.py", "latency.py", "answers.py")
 
 
 def main() -> int:
@@ -19,7 +19,7 @@ def main() -> int:
     unknown = set(chosen) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    if not (HERE / "node/node_modules/@socket.io/redis-adapter").exists():
+    if not (HERE / "node/node_modules/express").exists():
         print("== installing the Node peers (once)", flush=True)
         subprocess.run(["npm", "ci", "--silent"], cwd=HERE / "node", check=True)
     failed = 0
