@@ -23,7 +23,7 @@ import yaml
 
 from roomcast.auth.tokens import AuthOptions, TokenIssuer
 from support.postgres_server import PostgresServer
-from support.processes import Roomcast, clean_environment, run_roomcast
+from support.processes import Roomcast, clean_environment
 from support.programs import find_program
 from support.redis_server import require_redis_server
 
@@ -198,7 +198,7 @@ def running_cluster(directory: Path, postgres: PostgresServer, **env: str) -> It
     # The only part that is not from the file: the tests' server has no password.
     (compose.secrets / "database-url").write_text(postgres.url(postgres.create_database()))
     names = [name for name, service in compose.services.items() if "roomcast" in service["image"]]
-    processes = {name: compose.roomcast(name, **env) for name in names if name != "migrate"}
+    processes = {name: compose.roomcast(name, **env) for name in names}
     require_redis_server()
     with contextlib.ExitStack() as stack:
 
@@ -211,8 +211,6 @@ def running_cluster(directory: Path, postgres: PostgresServer, **env: str) -> It
             first_answers(compose.hosts[service], port, process)
 
         server(compose.redis_command(), "redis", 6379)
-        migrated = run_roomcast(*compose.services["migrate"]["command"], env=compose.environment("migrate"))
-        assert migrated.returncode == 0, migrated.stderr
         for process in processes.values():
             stack.push(process)
         with ThreadPoolExecutor(2) as starters:

@@ -47,7 +47,7 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+        assert service["restart"] == "unless-stopped", name
         # PostgreSQL's entry point changes its user itself.
         assert "cap_add" not in service or name == "postgres", name
         assert "postgres" in name or "roomcast" in service["image"] or re.fullmatch(r"\d+:\d+", service["user"]), name
@@ -56,10 +56,9 @@ def test_every_service_is_confined(compose: dict[str, Any]) -> None:
 def test_every_dependency_has_the_condition_that_its_service_can_fulfil(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for name, dependency in service.get("depends_on", {}).items():
-            wanted = "service_completed_successfully" if name == "migrate" else "service_healthy"
-            assert dependency == {"condition": wanted}
+            assert dependency == {"condition": "service_healthy"}
             target = compose["services"][name]
-            assert name == "migrate" or "healthcheck" in target or "roomcast" in target["image"]
+            assert "healthcheck" in target or "roomcast" in target["image"]
 
 
 def test_ports_are_published_on_loopback(compose: dict[str, Any]) -> None:
@@ -111,6 +110,14 @@ def test_nginx_knows_every_gateway_and_api_and_no_other() -> None:
     apis = [f"{name}:3000" for name, service in services.items() if "api" in aliases(service)]
     assert re.findall(r"server ([\w-]+:\d+)", text) == [*gateways, *apis]
     assert (len(gateways), len(apis)) == (3, 2)
+
+
+def test_nginx_may_open_a_file_for_each_of_its_connections() -> None:
+    text = (DEPLOY / "compose" / "nginx.conf").read_text()
+    files, connections = (re.search(rf"{name} (\d+);", text) for name in ("worker_rlimit_nofile", "worker_connections"))
+    assert files is not None
+    assert connections is not None
+    assert int(files[1]) > int(connections[1]) + 500
 
 
 @pytest.mark.parametrize("file", ["compose/nginx.conf", "nginx/roomcast.conf"])

@@ -14,7 +14,7 @@ from support.compose import DEPLOY
 from support.programs import find_program
 
 UNITS = DEPLOY / "systemd"
-NAMES = ("roomcast-api.service", "roomcast-gateway@3001.service", "roomcast-migrate.service", "roomcast-worker.service")
+NAMES = ("roomcast-api.service", "roomcast-gateway@3001.service", "roomcast-up.service", "roomcast-worker.service")
 COMMON = (UNITS / "roomcast-.service.d" / "common.conf").read_text()
 
 
@@ -23,6 +23,17 @@ def test_the_drain_ends_before_systemd_kills_a_service() -> None:
     assert drain is not None
     assert limit is not None
     assert int(drain[1]) + 10 <= int(limit[1])
+
+
+def test_the_process_can_read_what_its_metrics_need() -> None:
+    assert not re.search(r"^ProcSubset=", COMMON, re.MULTILINE)
+
+
+def test_a_database_that_is_away_at_the_boot_does_not_keep_a_service_down() -> None:
+    # A unit whose requirement failed once is not started later; each service tries again by itself.
+    assert not any("Requires=" in unit.read_text() for unit in UNITS.rglob("*.*") if unit.is_file())
+    assert "Restart=on-failure" in COMMON
+    assert "StartLimitIntervalSec=0" in COMMON
 
 
 @pytest.fixture
