@@ -5,14 +5,28 @@ Layer: store. Source: docs/design.md, "Events and seq".
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, String, Table, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_update
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects import sqlite
 
 from roomcast.chat.model import ChatAi, StoredChat, StoredEvent
 from roomcast.store.lineage import Lineage
@@ -129,39 +143,58 @@ class Statements(Protocol):
         """
 
 
-_UPDATE_CHAT: Final = (
+_SQLITE: Final = sqlite.dialect(paramstyle="named")
+
+
+def _compiled(statement: ClauseElement, columns: Iterable[str] | None = None) -> str:
+    """The SQL of a statement. Compiled once: SQLAlchemy's work for each execution takes longer than SQLite's."""
+    return str(statement.compile(dialect=_SQLITE, column_keys=None if columns is None else list(columns)))
+
+
+@functools.lru_cache(64)
+def _insert(table: Table, columns: tuple[str, ...]) -> str:
+    return _compiled(insert(table), columns)
+
+
+_UPDATE_CHAT: Final = _compiled(
     update(chats)
     .where(chats.c.id == bindparam("chat"))
     .values(last_seq=bindparam("seq"), last_activity_at=bindparam("at"))
 )
-_NEWEST_ACTIVITY: Final = select(func.max(chats.c.last_activity_at))
-_DELETE_MEMBER: Final = delete(members).where(
-    members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")
+_NEWEST_ACTIVITY: Final = _compiled(select(func.max(chats.c.last_activity_at)))
+_DELETE_MEMBER: Final = _compiled(
+    delete(members).where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user"))
 )
-_DELETE_MARKS: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
+_DELETE_MARKS: Final = _compiled(
+    delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
+)
+_IDS: Final = func.json_each(bindparam("ids")).table_valued("value", name="ids")
+_CHATS: Final = _compiled(select(chats).select_from(_IDS).join(chats, chats.c.id == _IDS.c.value))
 # The pairs of a batch as a table. SQLite uses no index for ``(a, b) IN ((…), (…))`` with several pairs.
 _PAIRS: Final = func.json_each(bindparam("pairs")).table_valued("value", name="pairs")
-_FIRST: Final = func.json_extract(_PAIRS.c.value, "$[0]", type_=String)
-_SECOND: Final = func.json_extract(_PAIRS.c.value, "$[1]", type_=String)
-_SENT: Final = (
+_FIRST: Final = func.json_extract(_PAIRS.c.value, literal_column("'$[0]'"), type_=String)
+_SECOND: Final = func.json_extract(_PAIRS.c.value, literal_column("'$[1]'"), type_=String)
+_SENT: Final = _compiled(
     select(events, messages.c.client_msg_id)
     .select_from(_PAIRS)
     .join(messages, (messages.c.chat_id == _FIRST) & (messages.c.client_msg_id == _SECOND))
     .join(events, (events.c.chat_id == messages.c.chat_id) & (events.c.seq == messages.c.seq))
 )
-_MEMBERS: Final = (
+_MEMBERS: Final = _compiled(
     select(members.c.chat_id, members.c.user_id)
     .select_from(_PAIRS)
     .join(members, (members.c.chat_id == _FIRST) & (members.c.user_id == _SECOND))
 )
-_ADDITIONS: Final = (
+_ADDITIONS: Final = _compiled(
     select(additions)
     .select_from(_PAIRS)
     .join(additions, (additions.c.actor_id == _FIRST) & (additions.c.user_id == _SECOND))
 )
-_INSERT_ADDITION: Final = insert_or_update(additions)
-_CHARGE_ADDITION: Final = _INSERT_ADDITION.on_conflict_do_update(
-    index_elements=additions.primary_key, set_={"full_at": _INSERT_ADDITION.excluded.full_at}
+_INSERT_ADDITION: Final = sqlite.insert(additions)
+_CHARGE_ADDITION: Final = _compiled(
+    _INSERT_ADDITION.on_conflict_do_update(
+        index_elements=additions.primary_key, set_={"full_at": _INSERT_ADDITION.excluded.full_at}
+    )
 )
 _answer = messages.alias("answer")
 _TURNS: Final = (
@@ -205,13 +238,13 @@ class PlainStatements:
             sent=_load_sent(connection, [key for key in keys.message_keys if key[0] in found], lineage),
             members=_load_members(connection, keys.memberships),
             additions=_load_additions(connection, keys.additions),
-            newest_activity_ms=connection.execute(_NEWEST_ACTIVITY).scalar() or 0,
+            newest_activity_ms=connection.exec_driver_sql(_NEWEST_ACTIVITY).scalar() or 0,
             **load_turns(connection, keys.turns, found, lineage),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
         """See `Statements`. Never commits."""
-        execute = connection.execute
+        execute = connection.exec_driver_sql
         if changes.updated_chats:
             heads = [
                 {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
@@ -219,11 +252,11 @@ class PlainStatements:
             ]
             execute(_UPDATE_CHAT, heads)
         for table, rows in changes.inserts.items():
-            execute(insert(table), rows)
+            execute(_insert(table, tuple(rows[0])), list(rows))
         if changes.memberships:
             execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
             if added := added_members(changes):
-                execute(insert(members), added)
+                execute(_insert(members, tuple(added[0])), added)
         if changes.additions:
             execute(_CHARGE_ADDITION, addition_rows(changes))
         write_turns(connection, changes)
@@ -248,27 +281,27 @@ def addition_rows(changes: Changes) -> list[dict[str, Any]]:
 
 
 def _load_chats(connection: Connection, ids: Collection[str]) -> dict[str, StoredChat]:
-    return {row.id: to_chat(row) for row in connection.execute(select(chats).where(chats.c.id.in_(ids)))}
+    return {row.id: to_chat(row) for row in connection.exec_driver_sql(_CHATS, {"ids": json.dumps(list(ids))})}
 
 
 def _load_sent(connection: Connection, keys: Collection[Pair], lineage: Lineage) -> dict[Pair, StoredEvent]:
     if not keys:
         return {}
-    rows = connection.execute(_SENT, {"pairs": json.dumps(list(keys))})
+    rows = connection.exec_driver_sql(_SENT, {"pairs": json.dumps(list(keys))})
     return {(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in rows}
 
 
 def _load_members(connection: Connection, pairs: Collection[Pair]) -> set[Pair]:
     if not pairs:
         return set()
-    rows = connection.execute(_MEMBERS, {"pairs": json.dumps(list(pairs))})
+    rows = connection.exec_driver_sql(_MEMBERS, {"pairs": json.dumps(list(pairs))})
     return {(row.chat_id, row.user_id) for row in rows}
 
 
 def _load_additions(connection: Connection, pairs: Collection[Pair]) -> dict[Pair, int]:
     if not pairs:
         return {}
-    rows = connection.execute(_ADDITIONS, {"pairs": json.dumps(list(pairs))})
+    rows = connection.exec_driver_sql(_ADDITIONS, {"pairs": json.dumps(list(pairs))})
     return {(row.actor_id, row.user_id): row.full_at for row in rows}
 
 
