@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import subprocess
 import threading
@@ -24,7 +25,10 @@ LIMIT_S = 20.0
 def invoke(*args: str, env: Mapping[str, str] | None = None, text: bytes | None = None) -> Result:
     """Run a command to its end in this process, which saves the time of its start, without the developer's settings."""
     absent = dict.fromkeys(VARIABLES)
-    return CliRunner().invoke(app, args, input=text, env={**absent, **(env or {})}, catch_exceptions=False)
+    try:
+        return CliRunner().invoke(app, args, input=text, env={**absent, **(env or {})}, catch_exceptions=False)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 class Command:

@@ -27,7 +27,20 @@ OPTIONS = {
     "workers": "ROOMCAST_GATEWAY_PROCESSES",
 }
 SERVICES = ["up", "api", "gateway", "worker"]
-COMMANDS = ["up", "api", "gateway", "worker", "migrate", "token", "doctor", "backup", "restore", "tail", "publish"]
+COMMANDS = [
+    "up",
+    "api",
+    "gateway",
+    "worker",
+    "migrate",
+    "token",
+    "doctor",
+    "backup",
+    "restore",
+    "tail",
+    "publish",
+    "stats",
+]
 
 
 @pytest.fixture

@@ -78,6 +78,10 @@ class RedisServices:
         finally:
             await directory.leave()
 
+    def directory(self) -> RedisDirectory:
+        """The directory of nodes, for a process that is none."""
+        return RedisDirectory(self._commands)
+
     def emitter(self) -> Emitter:
         """An emitter to the clients of all gateways, for a process without clients."""
         return Emitter(_Publisher(self._commands))

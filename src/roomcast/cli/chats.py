@@ -15,14 +15,14 @@ import stat
 import sys
 import uuid
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 from roomcast.cli.exit_codes import EXIT_INTERRUPTED, EXIT_NO_CHAT, EXIT_REFUSED, EXIT_UNREACHABLE
-from roomcast.cli.running import configure, errors_reported, fail, report
+from roomcast.cli.running import closed_output_ignored, configure, errors_reported, fail, report
 
 if TYPE_CHECKING:
     from roomcast.client.api import Api, TokenSource
@@ -357,13 +357,12 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], chat: str) -> None:
     """Run to the end; a failure of the client becomes an exit code."""
     from roomcast.client.errors import ClientError
 
-    try:
-        asyncio.run(main())
-    except ClientError as error:
-        _fail(error, chat)
-    except (BrokenPipeError, asyncio.CancelledError):
-        # The reader of the standard output has ended. Python would write what is left at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # The task is cancelled when the reader of the standard output has ended.
+    with closed_output_ignored(), suppress(asyncio.CancelledError):
+        try:
+            asyncio.run(main())
+        except ClientError as error:
+            _fail(error, chat)
 
 
 def _fail(error: ClientError, chat: str) -> NoReturn:

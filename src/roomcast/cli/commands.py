@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roomcast import __version__
-from roomcast.cli import chats
+from roomcast.cli import chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from roomcast.cli.running import configure, errors_reported, fail
 
@@ -351,6 +351,7 @@ def doctor(
 
 app.command(epilog=chats.TAIL_EXAMPLES)(chats.tail)
 app.command(epilog=chats.PUBLISH_EXAMPLES)(chats.publish)
+app.command(epilog=stats.STATS_EXAMPLES)(stats.stats)
 
 
 def _print_finding(finding: Finding) -> None:

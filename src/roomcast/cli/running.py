@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -43,6 +44,16 @@ def errors_reported() -> Iterator[None]:
         fail(str(error), EXIT_USAGE)
     except AppError as error:
         fail(str(error), EXIT_FAILED)
+
+
+@contextmanager
+def closed_output_ignored() -> Iterator[None]:
+    """End without an error if the reader of the standard output has ended, as `head` does."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python would write what is left at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(message: str) -> None:

@@ -16,11 +16,9 @@ def gateway_base(api_url: str, address: GatewayAddress) -> str:
         return address.url
     if address.port is None:
         return api_url
-    # A port of its own is not behind the proxy that adds the path.
     parts = urlsplit(api_url)
-    host = parts.netloc.rpartition("@")[2]
-    name = host.rpartition(":")[0] if parts.port is not None else host
-    return urlunsplit((parts.scheme, f"{name}:{address.port}", "", "", ""))
+    name = parts.netloc.removesuffix(f":{parts.port}")
+    return urlunsplit(parts._replace(netloc=f"{name}:{address.port}"))
 
 
 def socket_url(base_url: str) -> str:

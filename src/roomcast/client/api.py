@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from roomcast.client.errors import Refused, Unreachable
+from roomcast.client.errors import Refused, Unreachable, cause_of
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
 from roomcast.contract.rest import Config, EventPage, SendMessage
@@ -104,11 +104,6 @@ class Api:
                 raise Refused(f"{self.url} is not the API of Roomcast: it answers {_reason(response)}", None)
             raise Refused(problem.detail, problem.code)
         return response
-
-
-def cause_of(error: Exception) -> str:
-    """The text of an error of the network: some have none."""
-    return str(error) or type(error).__name__
 
 
 def _body(model: type[_Body], response: httpx.Response) -> _Body:

@@ -5,6 +5,9 @@ Layer: client.
 
 from __future__ import annotations
 
+import os
+from socket import gaierror
+
 from roomcast.contract.errors import ErrorCode
 
 
@@ -34,3 +37,14 @@ class Refused(ClientError):
     def __init__(self, text: str, code: ErrorCode | None) -> None:
         super().__init__(text)
         self.code = code
+
+
+def cause_of(error: BaseException) -> str:
+    """The text of an error of the network: that of the system call, if it has one."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.errno is not None:
+            # A name that does not resolve has a code of its own.
+            return (inner.strerror if isinstance(inner, gaierror) else os.strerror(inner.errno)) or str(inner)
+        inner = inner.exceptions[0] if isinstance(inner, BaseExceptionGroup) else inner.__cause__ or inner.__context__
+    return str(error) or type(error).__name__

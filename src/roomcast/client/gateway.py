@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from roomcast.client.address import socket_url
-from roomcast.client.api import Api, cause_of
-from roomcast.client.errors import Refused, Unreachable
+from roomcast.client.api import Api
+from roomcast.client.errors import Refused, Unreachable, cause_of
 from roomcast.contract.errors import ErrorCode
 from roomcast.wire import engineio
 from roomcast.wire.errors import RemoteError

@@ -149,6 +149,11 @@ class RedisDirectory:
         """Ids of the running nodes, including this node. While Redis is unreachable, no node is removed."""
         return {self._id, *self._others}
 
+    async def other_addresses(self) -> Collection[NodeAddress]:
+        """The internal addresses of the other running nodes. A directory that announces nothing may ask, too."""
+        await self._query_redis()
+        return [other.address for other in self._others.values()]
+
     async def is_alive(self, node_id: str) -> bool:
         """Whether a node is running, even if `alive` does not list it yet. True while Redis is unreachable."""
         try:
