@@ -68,34 +68,54 @@ backend gateways
 
 
 @contextlib.contextmanager
-def load_balancer(kind: str, directory: Path, gateways: Sequence[int]) -> Iterator[int]:
-    """Run a proxy in front of the gateways on these ports; its port."""
+def load_balancer(
+    kind: str, directory: Path, gateways: Sequence[int], *, changes: Sequence[tuple[str, str]] = ()
+) -> Iterator[int]:
+    """Run a proxy in front of the gateways on these ports; its port.
+
+    Args:
+        kind: ``nginx`` or ``haproxy``.
+        directory: Where it keeps its files.
+        gateways: The ports.
+        changes: Texts of its configuration, and what replaces each.
+    """
     if kind == "nginx":
         servers = " ".join(f"server 127.0.0.1:{gateway} max_fails=0;" for gateway in gateways)
         upstreams = f"upstream gateways {{ {servers} keepalive 32; }}"
-        with nginx(directory, free_port(), "location / { proxy_pass http://gateways; }", upstreams) as port:
+        location = "location / { proxy_pass http://gateways; }"
+        with nginx(directory, free_port(), location, upstreams, changes=changes) as port:
             yield port
         return
     directory.mkdir(parents=True)
     port = free_port()
     config = directory / f"{kind}.conf"
     servers = "\n    ".join(f"server gateway{number} 127.0.0.1:{p}" for number, p in enumerate(gateways))
-    config.write_text(HAPROXY.format(port=port, servers=servers))
+    config.write_text(_changed(HAPROXY.format(port=port, servers=servers), changes))
     with _running([find_program(kind), "-db", "-f", str(config)], port, directory / "output.log"):
         yield port
 
 
 @contextlib.contextmanager
-def nginx(directory: Path, port: int, locations: str, upstreams: str = "") -> Iterator[int]:
+def nginx(
+    directory: Path, port: int, locations: str, upstreams: str = "", *, changes: Sequence[tuple[str, str]] = ()
+) -> Iterator[int]:
     """Run nginx on a port, with these blocks of its configuration; its port. It logs to ``access.log``."""
     program = find_program("nginx")
     directory.mkdir(parents=True)
     config = directory / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
-    config.write_text(NGINX.format(directory=directory, port=port, user=user, locations=locations, upstreams=upstreams))
+    text = NGINX.format(directory=directory, port=port, user=user, locations=locations, upstreams=upstreams)
+    config.write_text(_changed(text, changes))
     command = [program, "-p", str(directory), "-c", str(config), "-e", str(directory / "start.log")]
     with _running(command, port, directory / "output.log"):
         yield port
+
+
+def _changed(text: str, changes: Sequence[tuple[str, str]]) -> str:
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roomcast import __version__
-from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket
+from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import DirectSend
 from roomcast.api.durations import Key, RequestDurations, empty_durations
@@ -158,7 +158,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         options: Options of the API; None: the defaults.
     """
     options = options or ApiOptions()
-    dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router)
+    dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
     app = _application(services, options, public_router, turn_router, *dialects)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()

@@ -315,7 +315,9 @@ def doctor(
     data: Data = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Public URL of the gateway, for example https://host/chat of a proxy. Takes half a minute."),
+        typer.Option(
+            help="Public URL of the page or the gateway, for example https://host/chat of a proxy. Takes half a minute."
+        ),
     ] = None,
     origin: Annotated[str | None, typer.Option(help="Origin of a page that shall be able to connect.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.", show_default=False)] = False,

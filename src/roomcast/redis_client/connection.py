@@ -248,7 +248,8 @@ class RedisConnection(asyncio.Protocol):
             self.abort("oversize")
 
     def _take(self, reply: Any) -> None:
-        kind = reply[0] if isinstance(reply, list) and reply else b""
+        # The first element of another reply may be a list.
+        kind = reply[0] if isinstance(reply, list) and reply and isinstance(reply[0], bytes) else b""
         if kind in _MESSAGES:
             self.message_received(reply)
             return

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from roomcast.app.doctor.database import check_clock
+from roomcast.app.doctor.database import check_database
 from roomcast.app.doctor.examination import Role, examine
 from roomcast.app.doctor.findings import Finding
-from roomcast.app.doctor.proxy import check_public_url
+from roomcast.app.doctor.redis import check_redis
+from roomcast.redis_client import RedisAddress, RedisOptions
 from support.ports import free_port
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast, run_roomcast
-from support.redis_server import RedisServer, environment
-from support.tcp_proxy import TcpProxy
+from support.redis_server import RedisServer, environment, running
+from support.redis_topology import redis_cluster
 
 SECRET = "a secret of more than thirty-two bytes"
 README = Path(__file__).parents[3] / "README.md"
@@ -166,35 +169,79 @@ async def test_an_origin_that_may_not_connect_is_found(tmp_path: Path) -> None:
     )
 
 
-def test_clocks_that_differ_are_found() -> None:
-    assert check_clock(-6.0).status == "fault"
-    assert "NTP" in check_clock(6.0).remedy
-    assert check_clock(1.0).status == "ok"
+async def test_a_clock_that_differs_from_those_of_the_servers_is_found(
+    redis: RedisServer, postgres: PostgresServer
+) -> None:
+    options = RedisOptions(addresses=(RedisAddress("127.0.0.1", redis.port),))
+    url = postgres.url(postgres.create_database())
+    for ahead_s, expected in ((6.5, "fault"), (-6.5, "fault"), (1.0, "ok")):
+
+        def now(ahead_s: float = ahead_s) -> float:
+            return time.time() + ahead_s
+
+        found = [finding async for finding in check_redis(options, guide_ingress=False, now=now)]
+        found += await asyncio.to_thread(lambda now: list(check_database(url, now=now)), now)
+        clocks = [finding for finding in found if finding.check == "clock"]
+        assert [finding.status for finding in clocks] == [expected] * 2
+        assert expected == "ok" or all("NTP" in finding.remedy for finding in clocks)
 
 
-async def test_a_public_address_is_tried_as_a_browser_does(tmp_path: Path) -> None:
-    with Roomcast.up(tmp_path / "data") as server:
-        url = server.gateway_url
+def sentinel(directory: Path) -> RedisServer:
+    directory.mkdir()
+    (directory / "sentinel.conf").touch()
+    return RedisServer(directory, arguments=(str(directory / "sentinel.conf"),), sentinel=True)
 
-        async def tried(address: str, origin: str | None = None) -> list[Finding]:
-            return [finding async for finding in check_public_url(address, origin, idle_s=0.5)]
 
-        assert [one.status for one in await tried(url)] == ["ok", "ok", "ok"]
-        (refused,) = await tried(url, "https://other.example")
-        assert (refused.status, "ALLOWED_ORIGINS" in refused.remedy) == ("fault", True)
-        (page,) = await tried(server.api_url)
-        assert (page.status, "/socket.io/" in page.remedy) == ("fault", True)
-        (nothing,) = await tried(f"http://127.0.0.1:{free_port()}")
-        assert "start the gateway" in nothing.remedy
-        # A proxy that closes a silent connection.
-        async with TcpProxy(server.gateway_port) as proxy:
-            found = []
-            async for finding in check_public_url(f"http://127.0.0.1:{proxy.port}", None, idle_s=10):
-                found.append(finding)
-                if finding.check == "websocket":
-                    proxy.cut()
-            assert found[-1].check == "idle timeout"
-            assert (found[-1].status, "proxy_read_timeout" in found[-1].remedy) == ("fault", True)
+async def test_faults_of_sentinels_are_found(tmp_path: Path, redis: RedisServer) -> None:
+    with (
+        running(RedisServer(tmp_path / "other", arguments=("--replicaof", f"127.0.0.1 {redis.port}"))) as replica,
+        running(sentinel(tmp_path / "one")) as one,
+        running(sentinel(tmp_path / "two")) as two,
+    ):
+
+        def monitor(where: RedisServer, name: str, server: RedisServer, quorum: int = 1) -> None:
+            assert where.command("SENTINEL", "MONITOR", name, "127.0.0.1", str(server.port), str(quorum)) == b"+OK"
+
+        def env(name: str, *sentinels: RedisServer) -> dict[str, str]:
+            places = ",".join(f"127.0.0.1:{each.port}" for each in sentinels)
+            return {"REDIS_URL": f"redis+sentinel://{places}/{name}", "ROOMCAST_DATA": str(tmp_path)}
+
+        monitor(one, "right", redis)
+        healthy = await findings(env("right", one))
+        assert problems(healthy) == []
+        assert f"all 1 name 127.0.0.1:{redis.port}" in {finding.text for finding in healthy}
+        monitor(one, "lonely", redis, quorum=2)
+        lonely = await the_problem(env("lonely", one))
+        assert (lonely.status, "start more sentinels" in lonely.remedy) == ("warning", True)
+        monitor(one, "split", redis)
+        monitor(two, "split", replica)
+        split = {finding.check: finding for finding in problems(await findings(env("split", one, two)))}
+        assert "SENTINEL MASTERS" in split["redis sentinels"].remedy
+        monitor(two, "replica", replica)
+        assert "it is a replica" in (await the_problem(env("replica", two))).remedy
+        assert "name of the master" in (await the_problem(env("unknown", one))).remedy
+        two.kill()
+        silent = await the_problem(env("right", one, two))
+        assert (silent.status, "1 of 2 do not answer" in silent.text) == ("warning", True)
+        redis.kill()
+        gone = await the_problem(env("right", one))
+        assert (gone.status, "replica-announce-ip" in gone.remedy) == ("fault", True)
+
+
+async def test_faults_of_a_cluster_are_found(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path / "redis", replicas=False) as nodes:
+        url = f"redis+cluster://127.0.0.1:{nodes.servers[0].port}"
+        env = {"REDIS_URL": url, "ROOMCAST_DATA": str(tmp_path)}
+        healthy = await findings(env)
+        assert problems(healthy) == []
+        assert sum(finding.check == "redis permissions" for finding in healthy) == 3
+        third = nodes.servers[2]
+        third.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        assert "maxmemory-policy to noeviction" in (await the_problem(env)).remedy
+        third.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        third.kill()
+        gone = problems(await findings(env))
+        assert any("cluster-announce-ip" in finding.remedy for finding in gone)
 
 
 def test_the_command_prints_findings_and_its_exit_code_says_whether_there_is_a_fault(tmp_path: Path) -> None:

@@ -12,4 +12,5 @@ May import: api, auth, chat, contract, observability, realtime.core.origins, rea
 | ``ai_sdk_socket`` | the AI SDK's ``WebSocketChatTransport`` |
 | ``agui`` | AG-UI: from chunks to events |
 | ``agui_routes`` | AG-UI: the endpoint |
+| ``probe`` | a stream that shows whether a proxy holds streams back |
 """

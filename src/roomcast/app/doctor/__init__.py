@@ -6,5 +6,6 @@ May import: app, settings, auth, gateway, realtime, redis_client, store.
 |---|---|
 | ``examination`` | all checks of one process; start reading here |
 | ``redis``, ``database``, ``proxy`` | the checks of these parts |
+| ``clock`` | the difference of two clocks |
 | ``findings`` | the outcome of a check |
 """

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.app.backend import database_options
+from roomcast.app.doctor.clock import check_clock
 from roomcast.app.doctor.findings import Finding, fault, ok, warning
 from roomcast.store.backend import driver_message
 from roomcast.store.backups.sqlite import opened_read_only
@@ -27,18 +28,21 @@ from roomcast.store.migrating import HEAD
 from roomcast.store.options import READERS
 
 _CORRECT: Final = "start PostgreSQL, or correct host, user, password and name in DATABASE_URL"
-#: A token of a user is accepted with this leeway, in seconds.
-_CLOCK_S: Final = 5.0
 _FEW_BYTES: Final = 100_000_000
 _DIRECTORY: Final = "choose a directory on a local disk that this user can write: --data or ROOMCAST_DATA"
 
 
-def check_database(database: Path | str) -> Iterator[Finding]:
-    """Check the database. Blocks for as long as the connection attempt takes, which has a time limit."""
-    yield from _check_file(database) if isinstance(database, Path) else _check_postgres(database)
+def check_database(database: Path | str, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Check the database. Blocks for as long as the connection attempt takes, which has a time limit.
+
+    Args:
+        database: The file, or the URL of PostgreSQL.
+        now: This machine's clock, in Unix seconds.
+    """
+    yield from _check_file(database) if isinstance(database, Path) else _check_postgres(database, now)
 
 
-def _check_postgres(url: str) -> Iterator[Finding]:
+def _check_postgres(url: str, now: Callable[[], float]) -> Iterator[Finding]:
     try:
         backend = backend_for(database_options(url))
         engine = backend.engine(writes=False)
@@ -46,7 +50,7 @@ def _check_postgres(url: str) -> Iterator[Finding]:
             with engine.connect() as connection:
                 version = connection.execute(text("SHOW server_version")).scalar_one()
                 yield ok("database", f"{backend.location} accepts the login; PostgreSQL {version}")
-                yield from _postgres_findings(connection)
+                yield from _postgres_findings(connection, now)
         finally:
             engine.dispose()
     except StoreError as error:
@@ -55,12 +59,12 @@ def _check_postgres(url: str) -> Iterator[Finding]:
         yield fault("database", driver_message(error), _CORRECT)
 
 
-def _postgres_findings(connection: Connection) -> Iterator[Finding]:
+def _postgres_findings(connection: Connection, now: Callable[[], float]) -> Iterator[Finding]:
     if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
         yield fault("database", "this server is a standby and accepts no writes", "name the primary in DATABASE_URL")
-    before = time.time()
+    before = now()
     server: float = connection.execute(text("SELECT extract(epoch FROM clock_timestamp())::float8")).scalar_one()
-    yield check_clock(server - (before + time.time()) / 2)
+    yield check_clock("the database server", server - (before + now()) / 2)
     tables = set(inspect(connection).get_table_names())
     revision = None
     if "alembic_version" in tables:
@@ -97,14 +101,6 @@ def _postgres_findings(connection: Connection) -> Iterator[Finding]:
         yield warning("database connections", summary, "raise max_connections of PostgreSQL, or use a pooler")
     else:
         yield ok("database connections", summary)
-
-
-def check_clock(difference_s: float) -> Finding:
-    """The finding for the difference between the database server's clock and this machine's."""
-    summary = f"{abs(difference_s):.1f} s between the database server and this machine"
-    if abs(difference_s) > _CLOCK_S:
-        return fault("clock", summary, "synchronise both clocks (NTP): tokens and leases depend on them")
-    return ok("clock", summary)
 
 
 def _schema(revision: str | None) -> Finding:

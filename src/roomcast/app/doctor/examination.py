@@ -44,7 +44,7 @@ async def examine(
         environ: The variables.
         role: The command whose process is checked.
         data: The option ``--data`` of `roomcast up` and `api`.
-        url: The public address of the gateway, which is then tried as a browser does.
+        url: The public address of the page or of the gateway, which is then tried as a browser does.
         origin: The origin of a page that shall be able to connect.
     """
     for line in misspelt(environ):
@@ -65,7 +65,9 @@ async def examine(
     if url is not None:
         from roomcast.app.doctor.proxy import check_public_url
 
-        async for finding in check_public_url(url, origin):
+        issuer = None if settings.auth is None else TokenIssuer(settings.auth)
+        token = None if issuer is None else issuer.issue("roomcast-doctor", ttl_s=60)
+        async for finding in check_public_url(url, origin, token=token):
             yield finding
 
 

@@ -1,6 +1,6 @@
 -- KEYS  a name that no key has
 -- Runs each command that README.md's ACL rules allow on this key, and deletes it. Returns the names of those that the
--- user may not run.
+-- user may not run, or the error of a replica.
 local key = KEYS[1]
 local commands = {
   {'time'}, {'publish', key, ''}, {'exists', key}, {'type', key},
@@ -14,6 +14,9 @@ local denied = {}
 for _, command in ipairs(commands) do
   local reply = redis.pcall(unpack(command))
   local text = type(reply) == 'table' and reply.err or ''
+  if string.find(text, 'READONLY', 1, true) then
+    return reply
+  end
   if string.find(text, 'NOPERM', 1, true) or string.find(text, "can't", 1, true)
       or string.find(text, 'ACL failure', 1, true) then
     denied[#denied + 1] = command[1]
