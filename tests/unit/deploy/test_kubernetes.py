@@ -406,6 +406,12 @@ def test_the_migration_has_the_database_and_nothing_else(rendering: Rendering, t
     assert read_settings(variables).database == SECRETS["database-url"]
 
 
+def test_placement_and_service_account_are_those_of_every_pod() -> None:
+    values = yaml.safe_load((REPOSITORY / "tests/cases/kubernetes/values-everything.yaml").read_text())
+    for name, _, pod in Rendering(REPOSITORY / "tests/cases/kubernetes/chart-everything.yaml").pods():
+        assert pod.items() >= values["pod"].items(), name
+
+
 def test_the_chart_has_the_version_of_the_product() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__.partition(".dev")[0]

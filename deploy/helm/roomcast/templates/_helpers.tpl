@@ -39,6 +39,9 @@ securityContext:
   fsGroup: 10001
   seccompProfile:
     type: RuntimeDefault
+{{- with .Values.pod }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "roomcast.container" -}}
