@@ -12,7 +12,7 @@ import { eventually, RealServer, TcpProxy } from './support/real-server.ts';
 let server: RealServer;
 
 beforeAll(async () => {
-  server = await RealServer.start();
+  server = await RealServer.start({ ROOMCAST_BASE_PATH: '/chat' });
 }, 40_000);
 
 afterAll(() => server.stop());
@@ -52,6 +52,18 @@ describe('one gateway', () => {
     expect(received.length).toBeLessThan(15);
     expect(received).toEqual([...received].sort((a, b) => a - b));
     expect(bob.chats.getSnapshot().chats[0]).toMatchObject({ id: 'left', lastSeq: 30 });
+  });
+
+  test('a client below the base path and one without it see the same messages', async () => {
+    const below = createClient({ apiUrl: `${server.apiUrl}/chat/` });
+    onTestFinished(() => below.close());
+    const above = newClient();
+    await Promise.all([below.connect('ada'), above.connect('bob')]);
+    const [ofAda, ofBob] = [show(below, 'paths'), show(above, 'paths')];
+    await Promise.all([expectSynced(ofAda), expectSynced(ofBob)]);
+    await below.sendMessage('paths', 'from below');
+    await eventually(() => expect(contents(ofBob)).toEqual(['from below']));
+    expect(contents(ofAda)).toEqual(['from below']);
   });
 
   test('two users see the same messages once and in the same order', async () => {
