@@ -32,7 +32,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]
     directory = tmp_path_factory.mktemp("machine")
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(running(RedisServer(directory / "redis")))
-        env = environment(redis, TRUSTED_PROXIES="127.0.0.1", ALLOWED_HOSTS="localhost")
+        env = environment(redis, TRUSTED_PROXIES="127.0.0.1", ALLOWED_HOSTS="localhost", ROOMCAST_BASE_PATH="/chat")
         api = stack.enter_context(Roomcast.api(directory / "data", env=env))
         env |= {"API_URL": api.internal_url, "ALLOWED_ORIGINS": "*"}
         first, second = (stack.enter_context(Roomcast.gateway(env=env)) for _ in range(2))
@@ -104,21 +104,22 @@ async def test_the_flow_of_the_guide_passes_through_the_example(
         async with contextlib.AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, verify=trust))
             arrived: list[str] = []
-            for transport in ("websocket", "polling"):
+            for transport, base_path in (("websocket", "/chat"), ("polling", "")):
                 client = socketio.AsyncSimpleClient(ssl_verify=False)
-                await client.connect(url, transports=[transport], wait_timeout=LIMIT_S)
+                path = f"{base_path}/socket.io"
+                await client.connect(url, transports=[transport], socketio_path=path, wait_timeout=LIMIT_S)
                 stack.push_async_callback(client.disconnect)
                 assert client.transport == transport
                 assert (await client.call("join-chat", "c1", timeout=LIMIT_S))["ok"] is True
-                sent = await http.post(
-                    "/api/chat/messages", json={"chatId": "c1", "role": "USER", "content": transport}
-                )
+                message = {"chatId": "c1", "role": "USER", "content": transport}
+                sent = await http.post(f"{base_path}/api/chat/messages", json=message)
                 assert sent.status_code == 201, sent.text
                 while not arrived or arrived[-1] != transport:
                     name, data = await client.receive(timeout=LIMIT_S)
                     arrived += [data["content"]] if name == "new-msg" else []
-            page = await http.get("/")
+            page = await http.get("/chat/", headers={"X-Forwarded-Prefix": "/forged"})
             assert "text/html" in page.headers["content-type"]
+            assert 'src="/chat/assets/' in page.text
             assert page.headers["strict-transport-security"]
             plain = await stack.enter_async_context(httpx.AsyncClient())
             moved = await plain.get(f"http://localhost:{ports[0]}/x")

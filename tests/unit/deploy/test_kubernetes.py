@@ -268,7 +268,9 @@ def test_ingress_and_route_send_socket_io_to_gateways_and_the_rest_to_the_api() 
     matches = {rule["matches"][0]["path"]["value"]: rule["backendRefs"][0]["name"] for rule in route["spec"]["rules"]}
     [rule] = ingress["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
-    assert matches == paths == {"/socket.io": "roomcast-gateway", "/": "roomcast-api"}
+    # The base path of values-everything.yaml.
+    assert matches == paths == {"/chat/socket.io": "roomcast-gateway", "/chat": "roomcast-api"}
+    assert rendering.config("roomcast")["ROOMCAST_BASE_PATH"] == "/chat"
     assert route["spec"]["hostnames"] == [rule["host"]] == ["chat.example.com"]
 
 

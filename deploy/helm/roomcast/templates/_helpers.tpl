@@ -219,6 +219,7 @@ spec:
   "ROOMCAST_UNREADY_S" .Values.shutdown.unreadySeconds
   "ROOMCAST_DRAIN_S" .Values.shutdown.drainSeconds
 -}}
+{{- with .Values.basePath }}{{ $_ := set $own "ROOMCAST_BASE_PATH" . }}{{ end }}
 {{- range $name, $value := merge (dict) .Values.config $own }}
 {{ $name }}: {{ $value | toString | quote }}
 {{- end }}

@@ -1,10 +1,10 @@
 // The official client behind a proxy: joins a chat, reports it, and reads until it has the requested number of messages.
-// usage: node reader.mjs <path of socket.io-client> <url> <transports, comma-separated> <chat> <messages>
-const [, , modulePath, url, transports, chat, wanted] = process.argv;
+// usage: node reader.mjs <module of socket.io-client> <url> <transports, comma-separated> <chat> <messages> [<path>]
+const [, , modulePath, url, transports, chat, wanted, path = "/socket.io/"] = process.argv;
 const { io } = await import(modulePath);
 
 // As a browser does: every request may take another connection, and so another gateway.
-const socket = io(url, { transports: transports.split(","), reconnection: false, forceNew: true });
+const socket = io(url, { path, transports: transports.split(","), reconnection: false, forceNew: true });
 const seen = { seqs: [], pongs: 0, transports: [], errors: [] };
 const say = (line) => console.log(JSON.stringify(line));
 const end = () => {
