@@ -39,7 +39,7 @@ CHATS: Final = "/c/"
 #: An origin that can serve the page; other schemes are those of apps. Anything else would be injected into the policy.
 _WEB_PAGE: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?|\*")
 #: The beginnings of URLs in the document; see ``base`` in web/apps/chat/vite.config.ts.
-_URL_OF_BUILD: Final = re.compile(rb'(?<=(?:.src|href)=")\.?/')
+_URL_OF_BUILD: Final = re.compile(rb'(?<=(?:.src|href)=")\./')
 #: Suffixes of compressed copies by content coding, smallest files first; see web/apps/chat/compress.ts.
 _CODINGS: Final = {"br": ".br", "gzip": ".gz"}
 NOT_BUILT: Final = """Roomcast is running, but the chat page is not built.
