@@ -14,6 +14,7 @@ import httpx
 import pytest
 import socketio
 
+from support.clients import http_session
 from support.compose import DEPLOY, first_answers
 from support.ports import free_port
 from support.processes import Roomcast, clean_environment
@@ -105,7 +106,8 @@ async def test_the_flow_of_the_guide_passes_through_the_example(
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, verify=trust))
             arrived: list[str] = []
             for transport, base_path in (("websocket", "/chat"), ("polling", "")):
-                client = socketio.AsyncSimpleClient(ssl_verify=False)
+                session = await stack.enter_async_context(http_session())
+                client = socketio.AsyncSimpleClient(ssl_verify=False, http_session=session)
                 path = f"{base_path}/socket.io"
                 await client.connect(url, transports=[transport], socketio_path=path, wait_timeout=LIMIT_S)
                 stack.push_async_callback(client.disconnect)
