@@ -19,7 +19,7 @@ from roomcast.settings import VARIABLES
 from support.processes import ROOMCAST, clean_environment
 from support.waiting import until
 
-LIMIT_S = 20.0
+LIMIT_S = 30.0
 
 
 def invoke(*args: str, env: Mapping[str, str] | None = None, text: bytes | None = None) -> Result:

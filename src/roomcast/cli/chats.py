@@ -440,7 +440,9 @@ def _line(event: Event) -> str:
     author, text = _summary(event.name, data)
     lines = escape(text, keep_lines=True).split("\n")
     number = "" if event.seq is None else event.seq
-    return f"{when:19} {number:>6}  {escape(author):12} " + f"\n{_INDENT}".join(lines)
+    # Styles are left out unless the output is a terminal.
+    head = typer.style(f"{when:19} {number:>6}", dim=True) + "  " + typer.style(f"{escape(author):12}", bold=True)
+    return f"{head} " + f"\n{_INDENT}".join(lines)
 
 
 def _summary(name: str, data: dict[str, Any]) -> tuple[str, str]:

@@ -57,13 +57,12 @@ async def test_a_lost_answer_is_repeated_and_stores_nothing_twice(server: Roomca
 
 
 async def test_a_server_that_returns_in_time_gets_the_message(tmp_path: Path) -> None:
-    with Roomcast.up(tmp_path / "data", "--responder", "none") as server:
-        server.kill()
-        with Command("publish", "later", "Hello", "--url", server.api_url) as publish:
-            await publish.until_error("trying again for 30 s")
-            server.start()
+    server = Roomcast.up(tmp_path / "data", "--responder", "none")
+    with Command("publish", "later", "Hello", "--timeout", "60", "--url", server.api_url) as publish:
+        await publish.until_error("Connection refused; trying again for 60 s")
+        with server:
             assert publish.wait() == 0
-        assert contents(server, "later") == ["Hello"]
+            assert contents(server, "later") == ["Hello"]
 
 
 def test_a_server_that_stays_away_gives_the_id_to_repeat_with() -> None:

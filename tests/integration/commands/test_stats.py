@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,13 @@ async def test_figures_move_under_load_and_faults_are_shown_until_ctrl_c(tmp_pat
                     assert 0 < quantiles["p50"] <= quantiles["p95"] <= quantiles["p99"]
                     assert quantiles["per_s"] > 0
 
+            urls = (server.internal_url, server.api_url, "http://127.0.0.1:1")
+            options = [option for url in urls for option in ("--url", url)]
+            shown = await asyncio.to_thread(invoke, "stats", "--once", "--interval", "0.2", *options)
+            assert shown.exit_code == 0
+            for text in (" all ", "ready", "1: Connection refused", "is this the internal address?", "redis up"):
+                assert text in shown.stdout
+
             redis.kill()
             await until_figures(stats, lambda figures: figures["services"].get("redis") == [0, 1])
             server.kill()
@@ -67,20 +75,7 @@ async def test_figures_move_under_load_and_faults_are_shown_until_ctrl_c(tmp_pat
             assert stats.interrupt() == 0
 
 
-def test_the_view_names_what_is_away_and_what_to_set(tmp_path: Path) -> None:
-    env = {"ROOMCAST_INTERNAL_PORT": str(free_port())}
-    with Roomcast.up(tmp_path / "data", env=env) as server:
-        urls = ("--url", server.internal_url, "--url", server.api_url, "--url", "http://127.0.0.1:1")
-        shown = invoke("stats", "--once", "--interval", "0.2", *urls)
-    assert shown.exit_code == 0
-    for text in (
-        " all ",
-        "ready",
-        "1: Connection refused",
-        "is this the internal address?",
-        "database up",
-    ):
-        assert text in shown.stdout
+def test_without_any_answer_the_remedy_is_named() -> None:
     nothing = invoke("stats", "--once", "--interval", "0.2", "--url", "http://127.0.0.1:1")
     assert nothing.exit_code == 5
     assert "--url" in nothing.stderr

@@ -65,6 +65,7 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path, redis_port: int, da
     }
     output = run(TUTORIAL, replacements, tmp_path, {"API_PORT": api, "PORT": gateways[0]})
     assert '"content":"Hello"' in output
+    assert "  ada          Hello from a shell\n" in output
 
 
 @pytest.mark.timeout(120)
