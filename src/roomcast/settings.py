@@ -103,7 +103,6 @@ MAX_GATEWAY_PROCESSES: Final = 64
 
 #: First segments of the paths of page, API and gateway.
 _OWN_PATHS: Final = frozenset({"api", "assets", "c", "health", "live", "ready", "metrics", "socket.io"})
-_OWN_PREFIXES: Final = ("ROOMCAST_", "REDIS_", "OPENAI_", "DATABASE_URL", "API_URL", "GATEWAY_URL")
 #: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
 _SHARED_PREFIXES: Final = ("REDIS_", "OPENAI_", "DATABASE_", "ALLOWED_", "TRUSTED_", "GATEWAY_")
 #: Similarity of two names, from 0 to 1: one or two letters differ.
@@ -222,9 +221,8 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
     Raises:
         SettingsError: a value is invalid or not supported.
     """
-    for name, value in environ.items():
-        if name.startswith(_OWN_PREFIXES):
-            check_text(name, value)
+    for name in VARIABLES:
+        check_text(name, environ.get(name, ""))
     environ = _with_files(environ)
     responders = _responders(environ, responder)
     return Settings(

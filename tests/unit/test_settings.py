@@ -280,6 +280,7 @@ def test_a_sentinel_login_that_would_be_ignored_is_rejected(env) -> None:
         ("ROOMCAST_SECRET", "\udcff" * 40),
         ("ROOMCAST_DATA", "\udcff"),
         ("REDIS_PASSWORD", "\udcff"),
+        ("ALLOWED_ORIGINS", "\udcff"),
     ],
 )
 def test_a_host_that_no_resolver_accepts_and_bytes_that_are_not_utf_8_are_rejected(name, value) -> None:

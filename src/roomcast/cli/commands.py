@@ -13,7 +13,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -21,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from roomcast import __version__
+from roomcast.app.doctor.findings import Finding, Role
 from roomcast.cli import chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from roomcast.cli.running import configure, errors_reported, fail
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
-    from roomcast.app.doctor.findings import Finding
 
 app = typer.Typer(
     name="roomcast",
@@ -300,15 +299,6 @@ def token(
         typer.echo(minted)
 
 
-class Role(StrEnum):
-    """The command whose set-up `doctor` checks."""
-
-    UP = "up"
-    API = "api"
-    GATEWAY = "gateway"
-    WORKER = "worker"
-
-
 @app.command()
 def doctor(
     role: Annotated[Role, typer.Argument(help="The command whose set-up is checked.")] = Role.UP,
@@ -335,7 +325,7 @@ def doctor(
 
     async def run_checks() -> list[Finding]:
         findings = []
-        async for finding in examine(os.environ, role.value, data=data, url=url, origin=origin):
+        async for finding in examine(os.environ, role, data=data, url=url, origin=origin):
             findings.append(finding)
             if not as_json:
                 _print_finding(finding)

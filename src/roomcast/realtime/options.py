@@ -37,7 +37,7 @@ def serialize_origin(origin: str) -> str:
     Raises:
         ValueError: it is not ``scheme://host[:port]``. Source: RFC 6454 §6.2; URL standard, "host serializing".
     """
-    problem = f"{origin!r} must be scheme://host[:port], without a path or a trailing slash"
+    problem = f"the origin {origin!r}; expected scheme://host[:port], without a path or a trailing slash"
     found = _ORIGIN.fullmatch(origin.lower())
     if found is None:
         raise ValueError(problem)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from roomcast.app.doctor.database import check_database
-from roomcast.app.doctor.examination import Role, examine
-from roomcast.app.doctor.findings import Finding
+from roomcast.app.doctor.examination import examine
+from roomcast.app.doctor.findings import Finding, Role
 from roomcast.app.doctor.redis import check_redis
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.ports import free_port

@@ -9,13 +9,13 @@ Layer: app.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 
 from roomcast.app.addresses import LOOPBACK_NAMES
 from roomcast.app.config import ProcessConfig, api_config, gateway_config, up_config, worker_config
-from roomcast.app.doctor.findings import Finding, fault, ok, warning
+from roomcast.app.doctor.findings import Finding, Role, fault, ok, warning
 from roomcast.app.errors import AppError
 from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenIssuer
@@ -24,8 +24,6 @@ from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.serving.descriptors import most_open_files
 from roomcast.settings import Settings, SettingsError, misspelt, read_settings
 
-Role = Literal["up", "api", "gateway", "worker"]
-ROLES: Final = get_args(Role)
 #: A gateway with fewer descriptors serves fewer than a thousand clients.
 _FEW_FILES: Final = 1_200
 
@@ -79,7 +77,7 @@ async def _services(config: ProcessConfig, role: Role) -> AsyncIterator[Finding]
 
         async for finding in check_redis(settings.redis, guide_ingress=settings.guide_ingress):
             yield finding
-    elif role != "up":
+    elif role != Role.UP:
         remedy = "set REDIS_HOST or REDIS_URL, or use `roomcast up`, which runs everything in one process"
         yield warning("redis", "not configured: this process exchanges no events with others", remedy)
     if config.database is not None:
@@ -88,18 +86,16 @@ async def _services(config: ProcessConfig, role: Role) -> AsyncIterator[Finding]
         for finding in await asyncio.to_thread(lambda database: list(check_database(database)), config.database):
             yield finding
         yield await asyncio.to_thread(_responders, settings)
-    if role == "gateway":
+    if role == Role.GATEWAY:
         yield await _api(settings)
 
 
 def _config(settings: Settings, role: Role, data: Path | None) -> ProcessConfig:
-    builders: dict[Role, Callable[[], ProcessConfig]] = {
-        "up": lambda: up_config(settings, data=data),
-        "api": lambda: api_config(settings, data=data),
-        "gateway": lambda: gateway_config(settings),
-        "worker": lambda: worker_config(settings),
-    }
-    return builders[role]()
+    if role == Role.GATEWAY:
+        return gateway_config(settings)
+    if role == Role.WORKER:
+        return worker_config(settings)
+    return (up_config if role == Role.UP else api_config)(settings, data=data)
 
 
 def _secret(config: ProcessConfig) -> Finding:

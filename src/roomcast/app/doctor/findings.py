@@ -6,7 +6,18 @@ Layer: app.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
+
+
+class Role(StrEnum):
+    """The command whose process is checked."""
+
+    UP = "up"
+    API = "api"
+    GATEWAY = "gateway"
+    WORKER = "worker"
+
 
 Status = Literal["ok", "warning", "fault"]
 
