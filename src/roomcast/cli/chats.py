@@ -61,6 +61,7 @@ _FIRST_RETRY_S: Final = 0.2
 _LONGEST_RETRY_S: Final = 5.0
 #: Events that a look for a time reads at once: an answer has the time of its beginning, so another event decides.
 _LOOK: Final = 20
+_UNCERTAIN: Final = "the message may be stored: repeat with --id {}"
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _INDENT: Final = " " * 8
 
@@ -226,7 +227,11 @@ def publish(
             async with Api(address, token) as api:
                 await _send(api, message, timeout, as_json=as_json)
 
-        _run(run, chat)
+        try:
+            _run(run, chat)
+        except KeyboardInterrupt:
+            report(_UNCERTAIN.format(key))
+            raise
 
 
 async def _send(api: Api, message: SendMessage, timeout_s: float, *, as_json: bool) -> None:
@@ -248,7 +253,7 @@ async def _send(api: Api, message: SendMessage, timeout_s: float, *, as_json: bo
                     report(f"{cause}; trying again for {timeout_s:g} s")
                 await asyncio.sleep(pause_s)
     except TimeoutError:
-        raise Unreachable(f"{cause}; the message may be stored: repeat with --id {message.client_msg_id}") from None
+        raise Unreachable(f"{cause}; {_UNCERTAIN.format(message.client_msg_id)}") from None
     if as_json:
         typer.echo(json.dumps({"stored": new, "message": json.loads(stored.model_dump_json())}))
     else:
@@ -376,7 +381,7 @@ def _fail(error: ClientError, chat: str) -> NoReturn:
     if error.code == ErrorCode.UNAUTHORIZED:
         remedy = "set ROOMCAST_TOKEN or --token-file, or ROOMCAST_SECRET with --user"
         fail(f"the server refuses the token: {error}; {remedy}", EXIT_REFUSED)
-    if error.code == ErrorCode.CHAT_NOT_FOUND or (error.code == ErrorCode.FORBIDDEN and "member" in str(error)):
+    if error.code == ErrorCode.CHAT_NOT_FOUND:
         fail(f"{chat}: {error}; name a member with --user, or use its token", EXIT_NO_CHAT)
     fail(f"the server refuses: {error} ({error.code})", EXIT_REFUSED)
 
@@ -396,7 +401,8 @@ def _end_with_the_reader() -> None:
 
     if stat.S_ISFIFO(os.fstat(output).st_mode):
         # The writing end of a pipe is never readable, except for the error that it has no reader.
-        loop.add_reader(output, ended)
+        with suppress(NotImplementedError):  # on Windows
+            loop.add_reader(output, ended)
 
 
 class _Printer:

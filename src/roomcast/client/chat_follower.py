@@ -160,7 +160,9 @@ class ChatFollower:
             code, message = data["error"]["code"], data["error"]["message"]
             if code == ErrorCode.UNAVAILABLE:
                 raise Unreachable(f"the gateway says: {message}")
-            raise Refused(message, ErrorCode(code))
+            # A gateway has one code for users that are no members, the API another one.
+            refused = ErrorCode.CHAT_NOT_FOUND if code == ErrorCode.FORBIDDEN else ErrorCode(code)
+            raise Refused(message, refused)
         ack = JoinChatAck.model_validate(data)
         if ack.reset:
             async for item in self._start_over(ack.epoch, ack.seq):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from socket import gaierror
+from ssl import SSLError
 
 from roomcast.contract.errors import ErrorCode
 
@@ -43,6 +44,8 @@ def cause_of(error: BaseException) -> str:
     """The text of an error of the network: that of the system call, if it has one."""
     inner: BaseException | None = error
     while inner is not None:
+        if isinstance(inner, SSLError):
+            return str(inner)  # its number is none of the system
         if isinstance(inner, OSError) and inner.errno is not None:
             # A name that does not resolve has a code of its own.
             return (inner.strerror if isinstance(inner, gaierror) else os.strerror(inner.errno)) or str(inner)

@@ -30,6 +30,8 @@ from roomcast.wire.socketio import DEFAULT_NAMESPACE, Decoder, Packet, PacketTyp
 _OPEN_LIMIT_S: Final = 10.0
 #: Larger than any event: a text of 32,768 characters, and 256 KiB of other values.
 _MAX_FRAME_BYTES: Final = 4_000_000
+#: The answers of other servers to a websocket, and of a gateway to a host that it does not accept.
+_NO_GATEWAY: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.MISDIRECTED_REQUEST})
 _LOST: Final = "the connection to the gateway was lost"
 
 
@@ -62,7 +64,7 @@ async def open_gateway(url: str, api: Api) -> AsyncIterator[GatewayConnection]:
             yield connection
     except InvalidStatus as error:
         status = error.response.status_code
-        hint = "; allow its host in ALLOWED_HOSTS" if status == HTTPStatus.FORBIDDEN else ""
+        hint = ": it is none, has another path, or does not accept this host" if status in _NO_GATEWAY else ""
         raise Unreachable(f"the gateway at {url} answers {status}{hint}") from error
     except ConnectionClosed as error:
         raise Unreachable(_LOST) from error

@@ -17,6 +17,7 @@ from websockets.http11 import Request, Response
 from roomcast.client.api import Api
 from roomcast.client.chat_follower import ChatFollower, Event, Reset
 from roomcast.client.errors import Refused, Unreachable
+from roomcast.contract.errors import ErrorCode
 
 CHAT = "team"
 Script = Callable[["Gateway"], Awaitable[None]]
@@ -280,8 +281,9 @@ async def test_a_join_that_is_unavailable_is_repeated_and_one_that_is_refused_is
         return script
 
     following = Following(ScriptedServer(answering("unavailable"), answering("forbidden")))
-    with pytest.raises(Refused, match="forbidden!"):
+    with pytest.raises(Refused, match="forbidden!") as refused:
         await following.items(1)
+    assert refused.value.code == ErrorCode.CHAT_NOT_FOUND
     assert following.causes == ["the gateway says: unavailable!"]
 
 
