@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis as redis_py
+import socketio
 
 from support.clients import ChatClient, send
 from support.compose import DEPLOY, Cluster, Compose, first_answers, running_cluster
@@ -71,13 +77,95 @@ async def test_the_flow_of_the_guide_passes_through_nginx(cluster: Cluster) -> N
             assert (await http.get(path)).status_code == 404
 
 
+async def metric(cluster: Cluster, service: str, start: str) -> float:
+    """The sum of the samples of a service whose lines start with this text."""
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(f"{cluster.compose.url(service, 3002)}/metrics")).text
+    return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(start))
+
+
 async def test_all_gateways_and_both_apis_get_connections(cluster: Cluster) -> None:
     clients = [ChatClient(cluster.url, auth={"token": cluster.token("ann")}) for _ in range(6)]
     async with clients[0], clients[1], clients[2], clients[3], clients[4], clients[5], httpx.AsyncClient() as http:
         for number in (1, 2, 3):
-            metrics = (await http.get(f"{cluster.compose.url(f'gateway-{number}', 3002)}/metrics")).text
-            connections = [line for line in metrics.splitlines() if line.startswith("roomcast_connections")]
-            assert sum(float(line.rpartition(" ")[2]) for line in connections) > 0, number
+            assert await metric(cluster, f"gateway-{number}", "roomcast_connections") > 0, number
+        requests = 'roomcast_http_request_duration_seconds_count{method="GET",route="/api/config"'
+        before = [await metric(cluster, api, requests) for api in ("api-1", "api-2")]
+        for _ in range(6):
+            assert (await http.get(f"{cluster.url}/api/config")).status_code == 200
+        after = [await metric(cluster, api, requests) for api in ("api-1", "api-2")]
+        assert sum(after) == sum(before) + 6
+        assert all(now > then for now, then in zip(after, before, strict=True)), (before, after)
+
+
+@dataclass
+class Follower:
+    """A user of a chat that connects again and continues after its last message.
+
+    Attributes:
+        earlier: The messages of its former connections.
+        client: Its connection; None: it has not joined yet.
+        joins: How often it has joined.
+    """
+
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    client: ChatClient | None = None
+    joins: int = 0
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Everything that it was sent, in this order."""
+        return self.earlier + ([] if self.client is None else self.client.messages())
+
+    async def follow(self, cluster: Cluster, chat_id: str, user: str, transport: str) -> None:
+        """Follow the chat until cancelled."""
+        options: dict[str, Any] = {"auth": {"token": cluster.token(user)}, "headers": {"Origin": cluster.url}}
+        while True:
+            last = self.earlier[-1] if self.earlier else None
+            # While the gateway ends, a connection may fail.
+            with contextlib.suppress(socketio.exceptions.ConnectionError, TimeoutError):
+                async with ChatClient(cluster.url, transports=(transport,), **options) as client:
+                    self.client = client
+                    since = None if last is None else {"epoch": last["epoch"], "seq": last["seq"]}
+                    ack = await client.join(chat_id, since=since)
+                    assert ack["ok"] is True
+                    assert last is None or ack["recovered"] is True
+                    self.joins += 1
+                    await client.disconnected.wait()
+            self.earlier, self.client = self.messages(), None
+
+
+async def test_a_restart_of_a_gateway_under_load_loses_and_repeats_nothing(cluster: Cluster) -> None:
+    await member_of(cluster, "roll", "ann", "bob")
+    followers = [Follower() for _ in range(8)]
+    token, sent, stopped = cluster.token("backend", service=True), list[str](), asyncio.Event()
+
+    async def load() -> None:
+        while not stopped.is_set():
+            sent.append(f"message {len(sent)}")
+            await send(cluster.url, "roll", sent[-1], role="AI", token=token)
+
+    async with asyncio.TaskGroup() as group:
+        following = [
+            group.create_task(follower.follow(cluster, "roll", user, transport))
+            for follower, (user, transport) in zip(
+                followers, itertools.product(("ann", "bob"), ("websocket", "polling") * 2), strict=True
+            )
+        ]
+        await until(lambda: all(follower.joins for follower in followers))
+        sending = group.create_task(load())
+        await until(lambda: len(sent) > 20)
+        gateway = cluster.processes["gateway-2"]
+        code, _ = await asyncio.to_thread(gateway.stop, signal.SIGTERM)
+        assert code == 0
+        await asyncio.to_thread(gateway.start)
+        stopped.set()
+        await sending
+        await until(lambda: all(len(follower.messages()) >= len(sent) for follower in followers), limit_s=20)
+        for task in following:
+            task.cancel()
+    for follower in followers:
+        assert [message["content"] for message in follower.messages()] == sent
+    assert sum(follower.joins for follower in followers) > len(followers)
 
 
 async def test_every_healthcheck_of_the_file_says_that_its_service_is_ready(cluster: Cluster) -> None:
