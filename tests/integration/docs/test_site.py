@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import socketio
+from jsonschema import Draft7Validator
 
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.schema import build_schema
@@ -74,6 +75,19 @@ def test_every_reference_in_a_document_of_the_contract_resolves(site: Path, name
         target = document
         for part in reference.removeprefix("#/").split("/"):
             target = target[part.replace("~1", "/").replace("~0", "~")]
+
+
+@pytest.mark.node
+def test_the_document_of_the_events_is_valid_asyncapi(site: Path) -> None:
+    document = json.loads((site / "reference" / "asyncapi.json").read_text())
+    schemas = ROOT / "web" / "node_modules" / "@asyncapi" / "specs" / "schemas"
+    validator = Draft7Validator(json.loads((schemas / f"{document['asyncapi']}.json").read_text()))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    for change in (
+        {"operations": {"x": {"action": "shout"}}},
+        {"channels": {"gateway": {"messages": {"x": {"y": 1}}}}},
+    ):
+        assert not validator.is_valid(document | change)
 
 
 def _references(value: Any) -> Iterator[str]:
