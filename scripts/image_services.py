@@ -1,13 +1,15 @@
 """Runs each service of an image whose root file system is mounted at the path given; part of `scripts/image-test`.
 
 A service gets what a container has: a mount and a process namespace in which it is process 1, the root file system
-read-only with /data and /tmp writable, the user of the image, and no capability. The network is that of the machine.
+read-only with /data and /tmp writable, its secrets in /run/secrets, the user of the image, and no capability. The
+network is that of the machine, so that PostgreSQL, Redis and nginx run beside it.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,27 +18,51 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support import postgres_server
+
+ROOT = Path(__file__).parents[1]
 USER = "10001"
 LIMIT_S = 40.0
-ENTER = """
+ENTER = r"""
 set -e
 mount --bind "$ROOT" "$ROOT"
 mount -t proc proc "$ROOT/proc"
 mount --bind /dev "$ROOT/dev"
 mount -t tmpfs tmpfs "$ROOT/tmp" -o mode=1777
 mount -t tmpfs tmpfs "$ROOT/data" -o uid=10001,gid=10001
+mount -t tmpfs tmpfs "$ROOT/run"
+mkdir "$ROOT/run/secrets"
+for name in $(env | sed -n 's/^\([A-Z_]*_FILE\)=.*/\1/p'); do
+    eval "file=\$$name"
+    install -m 444 "$file" "$ROOT/run/secrets/$name"
+    export "$name=/run/secrets/$name"
+done
 mount -o remount,bind,ro "$ROOT"
 root=$ROOT
 unset ROOT
-# chroot needs a capability, so it changes the user itself, after everything else.
-exec setpriv --no-new-privs --bounding-set=-all,+setuid,+setgid,+setpcap,+sys_chroot \\
-    /usr/sbin/chroot --userspec=10001:10001 --groups= "$root" "$@"
+export PATH=/opt/roomcast/bin:/usr/local/bin:/usr/bin:/bin
+# The user changes last: a change of it would forget the signal at the end of the parent.
+exec /usr/sbin/chroot "$root" setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --bounding-set=-all \
+    --inh-caps=-all --pdeathsig KILL "$@"
+"""
+
+
+# Tests send signals to the command that they start, and kill it: process 1 gets the signals, and ends with it.
+WRAPPER = """#!/bin/sh
+export ROOT={root}
+setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child sh -c {enter} enter roomcast "$@" &
+started=$!
+for name in INT TERM; do
+    trap "kill -s $name \\$(cat /proc/$started/task/$started/children)" "$name"
+done
+while wait "$started"; code=$?; kill -0 "$started" 2>/dev/null; do :; done
+exit "$code"
 """
 
 
 def command(root: Path, words: list[str], env: dict[str, str]) -> tuple[list[str], dict[str, str]]:
     """The command line that runs ``words`` inside the image as process 1, and its environment."""
-    image = {"PATH": "/opt/roomcast/bin:/usr/local/bin:/usr/bin:/bin", "ROOMCAST_HOST": "0.0.0.0", "LOG_FORMAT": "json"}
+    image = {"PATH": os.environ["PATH"], "ROOMCAST_HOST": "0.0.0.0", "LOG_FORMAT": "json"}
     unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "enter", *words]
     return unshare, {**image, **env, "ROOT": str(root)}
 
@@ -104,29 +130,40 @@ class Service:
         assert code == 0, self.log.read_text()[-3_000:]
 
 
+def check_services(root: Path, logs: Path, database_url: str) -> None:
+    """Run `up` on SQLite, then API, gateway, worker and migrations with Redis and PostgreSQL."""
+    ports = iter(random.sample(range(20_000, 30_000), 20))
+    redis_port = str(next(ports))
+    with subprocess.Popen(["redis-server", "--port", redis_port, "--save", ""], stdout=subprocess.DEVNULL) as redis:
+        try:
+            shared = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": redis_port}
+            stored = {**shared, "DATABASE_URL": database_url}
+            names = ("PORT", "API_PORT", "ROOMCAST_INTERNAL_PORT")
+            for words, more in ((["up"], {}), (["api"], stored), (["gateway"], shared), (["worker"], stored)):
+                env = {"ROOMCAST_INSECURE": "on", **more, **{name: str(next(ports)) for name in names}}
+                service = Service(root, words, env, logs / words[0])
+                try:
+                    service.check()
+                    service.stop()
+                finally:
+                    service.process.kill()
+            line, variables = command(root, ["roomcast", "migrate"], {})
+            print("migrate:", subprocess.check_output(line, env=variables, text=True).strip())
+        finally:
+            redis.terminate()
+
+
 def main() -> None:
-    """Run `up` on SQLite, then API, gateway and migrations on Redis."""
+    """Check each service alone, then all services of the Compose files together: their tests run the image."""
     root = Path(sys.argv[1])
-    ports = iter(random.sample(range(20_000, 30_000), 10))
     with tempfile.TemporaryDirectory() as directory:
-        logs = Path(directory)
-        redis_port = str(next(ports))
-        with subprocess.Popen(["redis-server", "--port", redis_port, "--save", ""], stdout=subprocess.DEVNULL) as redis:
-            try:
-                shared = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": redis_port}
-                names = ("PORT", "API_PORT", "ROOMCAST_INTERNAL_PORT")
-                for words, more in ((["up"], {}), (["api"], shared), (["gateway"], shared)):
-                    env = {"ROOMCAST_INSECURE": "on", **more, **{name: str(next(ports)) for name in names}}
-                    service = Service(root, words, env, logs / words[0])
-                    try:
-                        service.check()
-                        service.stop()
-                    finally:
-                        service.process.kill()
-                line, variables = command(root, ["roomcast", "migrate"], {})
-                print("migrate:", subprocess.check_output(line, env=variables, text=True).strip())
-            finally:
-                redis.terminate()
+        with postgres_server.running() as postgres:
+            check_services(root, Path(directory), postgres.url(postgres.create_database()))
+        wrapper = Path(directory) / "roomcast"
+        wrapper.write_text(WRAPPER.format(root=shlex.quote(str(root)), enter=shlex.quote(ENTER)))
+        wrapper.chmod(0o755)
+        tests = [sys.executable, "-m", "pytest", "-q", "tests/integration/deploy/test_compose_cluster.py"]
+        sys.exit(subprocess.call(tests, cwd=ROOT, env={**os.environ, "IMAGE_TEST_COMMAND": str(wrapper), "CI": "true"}))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from typing import IO, Self
 
 from support.ports import free_port
 
-ROOMCAST = Path(sys.executable).with_name("roomcast")
+#: `scripts/image-test` runs tests with the `roomcast` of an image.
+ROOMCAST = Path(os.environ.get("IMAGE_TEST_COMMAND") or Path(sys.executable).with_name("roomcast"))
 #: Last line of the start-up output, printed once every address accepts connections.
 READY = "Press Ctrl-C to stop."
 START_LIMIT_S = 20.0
