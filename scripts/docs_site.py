@@ -118,13 +118,6 @@ def asyncapi() -> dict[str, Any]:
 # -- parts of pages ---------------------------------------------------------------------------------------------------
 
 
-def _configuration() -> str:
-    table = re.search(r"^\| variable \|.*?(?=\n\n)", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    if table is None:
-        raise ValueError("README.md has no table of variables")
-    return table[0]
-
-
 def _commands() -> str:
     group = typer.main.get_command(commands)
     if not isinstance(group, typer.core.TyperGroup):
@@ -303,7 +296,6 @@ def _rest_models() -> str:
 
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
-    "configuration": _configuration,
     "commands": _commands,
     "emitted-events": _emitted_events,
     "accepted-events": _accepted_events,

@@ -82,8 +82,9 @@ def test_every_command_of_the_readme_exists_and_the_other_way_round() -> None:
     assert set(re.findall(r"^\| `roomcast (\w+)`", README, re.MULTILINE)) == set(command.commands)
 
 
-def test_every_variable_of_the_readme_is_read() -> None:
-    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", README, re.MULTILINE)
+@pytest.mark.parametrize("document", ["README.md", "docs/reference/configuration.md"])
+def test_every_variable_of_the_documents_is_read(document: str) -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", (ROOT / document).read_text(), re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     source = Path(settings.__file__).read_text()
     assert len(names) > 5

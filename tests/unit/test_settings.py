@@ -510,12 +510,12 @@ def test_the_list_of_variables_has_every_name_that_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_the_readme_explains_every_variable(name) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_page_of_the_configuration_explains_every_variable(name) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "configuration.md").read_text()
     if name.endswith("_FILE"):
-        assert "`…_FILE`" in readme
+        assert "`…_FILE`" in page
         name = name.removesuffix("_FILE")
-    assert f"`{name}`" in readme
+    assert f"`{name}`" in page
 
 
 @pytest.mark.parametrize("value", ["0", "65", "-1", "two", "1.5"])

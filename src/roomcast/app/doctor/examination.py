@@ -51,7 +51,9 @@ async def examine(
         settings = read_settings(environ)
         config = _config(settings, role, data)
     except SettingsError as error:
-        yield fault("configuration", str(error), "correct this variable; README.md lists all of them")
+        yield fault(
+            "configuration", str(error), "correct this variable; docs/reference/configuration.md lists all of them"
+        )
         return
     yield ok("configuration", f"valid for `roomcast {role}`")
     yield _secret(config)
