@@ -35,7 +35,10 @@ _ADVICE: Final = (
         "a command is disabled or unknown: README.md lists what is needed",
     ),
     (re.compile(r"^MOVED"), "it is a cluster: use redis+cluster:// in REDIS_URL"),
-    (re.compile(r"CERTIFICATE_VERIFY_FAILED"), "its certificate is not trusted: correct REDIS_URL"),
+    (
+        re.compile(r"CERTIFICATE_VERIFY_FAILED"),
+        "its certificate is not trusted: correct REDIS_URL, or name the file of a private authority in SSL_CERT_FILE",
+    ),
 )
 
 

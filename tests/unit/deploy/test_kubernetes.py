@@ -42,6 +42,7 @@ SECRETS = {
     "database-url": "postgresql://roomcast:password@database/roomcast",
     "redis-url": "rediss://:password@redis:6379",
     "openai-api-key": "key",
+    "ca.pem": "certificates",
 }
 
 
@@ -362,7 +363,7 @@ def container_of(rendering: Rendering, service: str) -> Object:
 
 
 def files_of(container: Object) -> set[str]:
-    return {entry["name"] for entry in container["env"] if entry["name"].endswith("_FILE")}
+    return {entry["name"] for entry in container["env"] if entry["name"].endswith("_FILE")} - {"SSL_CERT_FILE"}
 
 
 def environment(rendering: Rendering, container: Object, mounted: Path) -> dict[str, str]:
@@ -382,7 +383,7 @@ def environment(rendering: Rendering, container: Object, mounted: Path) -> dict[
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_variables_are_a_configuration_of_the_service(rendering: Rendering, service: str, tmp_path: Path) -> None:
     variables = environment(rendering, container_of(rendering, service), tmp_path)
-    assert variables.keys() <= set(VARIABLES)
+    assert variables.keys() <= {*VARIABLES, "SSL_CERT_FILE"}
     settings = read_settings(variables)
     config = {
         "api": lambda: api_config(settings),
@@ -404,7 +405,7 @@ def test_the_migration_has_the_database_and_nothing_else(rendering: Rendering, t
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["migrate"]
     variables = environment(rendering, container, tmp_path)
-    assert variables.keys() == {"DATABASE_URL_FILE"}
+    assert variables.keys() - {"SSL_CERT_FILE"} == {"DATABASE_URL_FILE"}
     assert read_settings(variables).database == SECRETS["database-url"]
 
 

@@ -81,6 +81,7 @@ securityContext:
 {{- /* A Deployment: dict "root" $ "component" … "values" … "ports" (name: number) "files" (variable: key) "env" … "autoscaled". */ -}}
 {{- define "roomcast.deployment" -}}
 {{- $root := .root -}}
+{{- with $root.Values.secret.caKey }}{{ $_ := set $.files "SSL_CERT_FILE" . }}{{ end -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
