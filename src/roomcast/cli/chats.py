@@ -14,9 +14,10 @@ import re
 import stat
 import sys
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
@@ -123,59 +124,40 @@ def tail(
     ] = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show the events of a chat, past and live, until Ctrl-C. Reconnects; no event is missing or shown twice.
+    """Show the events of a chat, past and live, until Ctrl-C. No event is missing or shown twice.
 
-    The user appears as online meanwhile, except while authentication is off. Exit codes: 0, also after Ctrl-C; 2
-    invalid options; 3 refused; 4 no such chat, or not a member; 5 the API does not answer; 130 Ctrl-C while
-    disconnected.
+    The connection is opened again whenever it is lost. With authentication, the
+    user appears as online meanwhile. Exit codes: 0, also after Ctrl-C; 3 refused;
+    4 no such chat, or not a member; 5 no answer; 130 Ctrl-C while disconnected.
     """
     with errors_reported():
         settings = configure()
+        from roomcast.client.api import Api
         from roomcast.client.chat_follower import ChatFollower
+        from roomcast.settings import SettingsError
 
         _check_chat(chat)
         address, token = _address(settings, url), _token_source(settings, user, token_file)
+        if user is not None and (token_file or settings.token):
+            raise SettingsError("--user", "has no effect with a token: leave it out, or unset ROOMCAST_TOKEN")
         begin_at = None if since is None else _parse_since(since)
-        most = lines if lines is not None else (_DEFAULT_LINES if since is None else None)
+        most = _DEFAULT_LINES if lines is None and since is None else lines
         printer = _Printer(chat, as_json=as_json)
-        live = False
-
-        def changed(error: Unreachable | None) -> None:
-            nonlocal live
-            live = error is None
-            printer.connection(error)
 
         async def run() -> None:
-            from roomcast.client.address import gateway_base
-            from roomcast.client.api import Api
-            from roomcast.settings import check_url
-
-            async def begin(head: int) -> int:
-                start = 0 if begin_at is None else await _position(api, chat, head, begin_at)
-                return min(head, max(start, 0 if most is None else head - most))
-
             async with Api(address, token) as api:
-                gateway = ""
+                gateway = await _gateway(api, gateway_url) if follow else ""
+                begin = partial(_begin, api, chat, begin_at, most)
+                follower = ChatFollower(api, gateway, chat, begin, chunks=chunks, changed=printer.connection)
+                await printer.show_all(follower.history())
                 if follow:
                     _end_with_the_reader()
-                    gateway = (
-                        gateway_base(address, (await api.config()).gateway)
-                        if gateway_url is None
-                        else check_url("--gateway-url", gateway_url)
-                    )
-                follower = ChatFollower(api, gateway, chat, begin, chunks=chunks, changed=changed)
-                async with aclosing(follower.history()) as history:
-                    async for item in history:
-                        printer.show(item)
-                if follow:
-                    async with aclosing(follower.follow()) as events:
-                        async for item in events:
-                            printer.show(item)
+                    await printer.show_all(follower.follow())
 
         try:
             _run(run, chat)
         except KeyboardInterrupt:
-            raise typer.Exit(0 if live else EXIT_INTERRUPTED) from None
+            raise typer.Exit(0 if printer.connected else EXIT_INTERRUPTED) from None
 
 
 def publish(
@@ -201,8 +183,9 @@ def publish(
 ) -> None:
     """Send a message to a chat, and print its seq and id once it is stored. Retries store it once.
 
-    Exit codes: 0 stored; 2 invalid options; 3 refused; 4 no such chat, or not a member; 5 the API does not answer in
-    time: the message may be stored, and repeating the command with the printed --id is safe.
+    Exit codes: 0 stored; 3 refused; 4 no such chat, or not a member; 5 no answer:
+    the message may be stored, and it is safe to repeat the command with the --id
+    that it prints.
     """
     with errors_reported():
         settings = configure()
@@ -338,6 +321,19 @@ def _read_input() -> str:
         raise SettingsError("the standard input", "is not valid UTF-8") from None
 
 
+async def _gateway(api: Api, given: str | None) -> str:
+    from roomcast.client.address import gateway_base
+    from roomcast.settings import check_url
+
+    return gateway_base(api.url, (await api.config()).gateway) if given is None else check_url("--gateway-url", given)
+
+
+async def _begin(api: Api, chat: str, at: int | datetime | None, most: int | None, head: int) -> int:
+    """The seq after which to begin; see `ChatFollower`."""
+    start = 0 if at is None else await _position(api, chat, head, at)
+    return min(head, start if most is None else max(start, head - most))
+
+
 async def _position(api: Api, chat: str, head: int, at: int | datetime) -> int:
     """The seq after which the events since ``at`` begin: a binary search by the times of the events."""
     if isinstance(at, int):
@@ -406,13 +402,24 @@ def _end_with_the_reader() -> None:
 
 
 class _Printer:
-    """Prints events on standard output, and the state of the connection on standard error."""
+    """Prints events on standard output, and the state of the connection on standard error.
+
+    Attributes:
+        connected: Whether the chat is being followed.
+    """
 
     def __init__(self, chat: str, *, as_json: bool) -> None:
         self._chat = chat
         self._as_json = as_json
         # "": the connection has not been tried.
         self._cause: str | None = ""
+        self.connected = False
+
+    async def show_all(self, items: AsyncGenerator[Event | Reset, None]) -> None:
+        """Print events to the end."""
+        async with aclosing(items):
+            async for item in items:
+                self.show(item)
 
     def show(self, item: Event | Reset) -> None:
         """Print one event."""
@@ -432,7 +439,7 @@ class _Printer:
         cause = None if error is None else str(error)
         if cause != self._cause:
             report(f"following {self._chat}; Ctrl-C ends" if cause is None else f"{cause}; trying again")
-        self._cause = cause
+        self._cause, self.connected = cause, error is None
 
 
 def _line(event: Event) -> str:

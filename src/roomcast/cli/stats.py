@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STATS_EXAMPLES: Final = """Examples:
 
-roomcast stats                                      (this machine, or what REDIS_HOST and API_URL name)
+roomcast stats                (this machine, or what API_URL and REDIS_HOST name)
 
 roomcast stats --url http://10.0.0.5:3002 --url http://10.0.0.6:3002
 
@@ -62,8 +62,9 @@ def stats(
 ) -> None:
     """Show connections, rates, delays, backlogs and the state of all processes, from their metrics, until Ctrl-C.
 
-    Rates and quantiles are those of the last 10 s; with --once, of the interval. Exit codes: 0, also after Ctrl-C and
-    if a process is away; 2 invalid options; 5 with --once, no process answers.
+    Rates and quantiles are those of the last 10 s; with --once, of the interval.
+    Exit codes: 0, also after Ctrl-C and if a process is away; 5 with --once, if no
+    process answers.
     """
     with errors_reported():
         settings = configure()

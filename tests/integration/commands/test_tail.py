@@ -190,6 +190,9 @@ def test_tail_and_publish_say_who_is_refused_and_what_to_change(protected: Roomc
         assert (stranger.exit_code, "name a member with --user" in stranger.stderr) == (4, True)
         no_user = invoke(*command, env=secret)
         assert (no_user.exit_code, "--user is missing" in no_user.stderr) == (2, True)
+        if command[0] == "tail":
+            both = invoke(*command, "--user", "ann", "--token-file", str(tmp_path / "ben"), env=here)
+            assert (both.exit_code, "--user has no effect" in both.stderr) == (2, True)
         wrong = invoke(*command, "--token-file", str(tmp_path / "wrong"), env=here)
         assert (wrong.exit_code, "set ROOMCAST_TOKEN" in wrong.stderr) == (3, True)
         none = invoke(*command, env=here)
