@@ -105,7 +105,7 @@ async def test_the_flow_of_the_guide_passes_through_the_example(
         async with contextlib.AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, verify=trust))
             arrived: list[str] = []
-            for transport, base_path in (("websocket", "/chat"), ("polling", "")):
+            for transport, base_path in (("websocket", ""), ("polling", "/chat")):
                 session = await stack.enter_async_context(http_session())
                 client = socketio.AsyncSimpleClient(ssl_verify=False, http_session=session)
                 path = f"{base_path}/socket.io"

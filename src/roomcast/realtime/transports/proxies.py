@@ -73,8 +73,8 @@ class TrustedProxies:
 
     def trusts(self, host: str) -> bool:
         """Whether ``host`` is a trusted proxy."""
-        if self._all:
-            return True
+        if self._all or not self._networks:
+            return self._all
         address = _parse(host)
         return address is not None and any(address in network for network in self._networks)
 
