@@ -99,12 +99,17 @@ async def _run(settings: Settings, given: list[str], interval_s: float, *, once:
                             console.print(_view(figures, processes.problem))
                         typer.echo(text.get(), nl=False)
                     else:
-                        live.update(_view(figures, processes.problem), refresh=True)
+                        hint = "" if _any_answer(window[-1]) else _NO_ANSWER
+                        live.update(_view(figures, processes.problem or hint), refresh=True)
                     if once:
                         break
                 await asyncio.sleep(interval_s)
-    if not any(reading.values for reading in window[-1].values()):
+    if not _any_answer(window[-1]):
         fail(_NO_ANSWER, EXIT_UNREACHABLE)
+
+
+def _any_answer(readings: Mapping[str, Reading]) -> bool:
+    return any(reading.values for reading in readings.values())
 
 
 # -- the view ---------------------------------------------------------------------------------------------------------
