@@ -17,6 +17,7 @@ import typer
 
 from roomcast import __version__
 from roomcast.api.app import create_api
+from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import ALGORITHM, AUDIENCE, ISSUER, SERVICE_SCOPE
 from roomcast.cli.commands import app as commands
 from roomcast.contract.errors import ErrorCode
@@ -67,8 +68,8 @@ CODES: Final[dict[ErrorCode, str]] = {
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document of the REST API; no service is called."""
-    services: Any = None
-    return create_api(services).openapi()
+    nothing: Any = None
+    return create_api(ApiServices(nothing, nothing, nothing, nothing, nothing)).openapi()
 
 
 def asyncapi() -> dict[str, Any]:

@@ -74,6 +74,13 @@ VARIABLES: Final = (
     "OPENAI_BASE_URL",
     "LOG_LEVEL",
     "LOG_FORMAT",
+    # OpenTelemetry's SDK reads further ones.
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_SDK_DISABLED",
     "ROOMCAST_HOST",
     "ROOMCAST_BASE_PATH",
     "ROOMCAST_INSECURE",
@@ -174,6 +181,8 @@ class Settings:
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
+        tracing: Whether traces are sent: ``OTEL_EXPORTER_OTLP_ENDPOINT``, or the same for traces alone, names a
+            collector, and neither ``OTEL_TRACES_EXPORTER`` nor ``OTEL_SDK_DISABLED`` turns them off.
     """
 
     host: str | None = None
@@ -209,6 +218,7 @@ class Settings:
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
+    tracing: bool = False
 
 
 def read_settings(environ: Mapping[str, str], responder: str | None = None) -> Settings:
@@ -262,6 +272,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
             level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
             format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
         ),
+        tracing=_tracing(environ),
     )
 
 
@@ -573,6 +584,17 @@ def check_url(name: str, value: str) -> str:
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     check_host(name, urlsplit(value).hostname or "")
     return value.rstrip("/")
+
+
+def _tracing(environ: Mapping[str, str]) -> bool:
+    urls = (_url(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"), _url(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    exporter = _choice(environ, "OTEL_TRACES_EXPORTER", ("otlp", "none"), "otlp")
+    disabled = _choice(environ, "OTEL_SDK_DISABLED", ("true", "false"), "false") == "true"
+    if disabled or exporter == "none" or not any(urls):
+        return False
+    own = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+    _choice(environ, own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",), "http/protobuf")
+    return True
 
 
 _POSTGRES: Final = frozenset({"postgres", "postgresql"})

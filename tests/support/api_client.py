@@ -15,6 +15,7 @@ from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.ports import Tracer
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from support.backend import Backend, open_backend
 
@@ -28,10 +29,11 @@ async def open_api(
     auth: bool = False,
     options: ApiOptions | None = None,
     responder: str | None = None,
+    tracer: Tracer | None = None,
     create: Callable[[ApiServices, ApiOptions | None], FastAPI] = create_api,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
-    async with open_backend(directory, responder=responder) as backend:
+    async with open_backend(directory, responder=responder, tracer=tracer) as backend:
         services = ApiServices(
             backend.writer,
             backend.reader,
@@ -40,6 +42,7 @@ async def open_api(
             TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
             TokenVerifier(AUTH) if auth else None,
             default_responder=responder,
+            tracer=tracer,
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

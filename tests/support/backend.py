@@ -15,7 +15,7 @@ from pathlib import Path
 
 from roomcast.chat.admission import Admissions
 from roomcast.chat.model import NewChat, NewMessage
-from roomcast.chat.ports import EventLog
+from roomcast.chat.ports import EventLog, Tracer
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.turns import Turns
@@ -85,11 +85,12 @@ async def open_backend(
     log: EventLog | None = None,
     responder: str | None = None,
     relay_options: RelayOptions | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Backend]:
     """Everything except HTTP and the worker; running inside the block."""
     log = MemoryEventLog() if log is None else log
-    async with open_store(fresh_database(directory)) as store:
-        relay = Relay(store.chats, log, relay_options)
+    async with open_store(fresh_database(directory), tracer=tracer) as store:
+        relay = Relay(store.chats, log, relay_options, tracer=tracer)
         options = ChatOptions(responders=() if responder is None else (responder,))
         writer = ChatWriter(store.chats, relay, options=options)
         turns = Turns(store.turns, relay, log, default_responder=responder)

@@ -30,7 +30,7 @@ SOURCES = [
 ]
 # A path in a document begins at the root, in the package, or beside the document.
 STARTS = (ROOT, ROOT / "src" / "roomcast")
-PATH = re.compile(r"`((?!(?:application|image|text)/)\w[\w.-]*(?:/[\w.-]*)+|\w+\.py)`")
+PATH = re.compile(r"`((?!(?:application|image|text|http)/)\w[\w.-]*(?:/[\w.-]*)+|\w+\.py)`")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

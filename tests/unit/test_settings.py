@@ -640,3 +640,45 @@ def test_variables_of_kubernetes_and_of_other_programs_are_no_misspellings() -> 
     }
     assert misspelt(links) == ()
     assert read_settings(links) == Settings()
+
+
+COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "tracing"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "chat", "OTEL_TRACES_EXPORTER": "otlp"}, False),
+        (COLLECTOR, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, True),
+        ({**COLLECTOR, "OTEL_SDK_DISABLED": "true"}, False),
+        ({**COLLECTOR, "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({**COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_SDK_DISABLED": "true"}, False),
+        (
+            {
+                **COLLECTOR,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            },
+            True,
+        ),
+    ],
+)
+def test_traces_are_sent_if_a_collector_is_named_and_they_are_not_turned_off(environ, tracing) -> None:
+    assert read_settings(environ).tracing is tracing
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_SDK_DISABLED", "yes"),
+    ],
+)
+def test_a_setting_of_traces_that_is_not_supported_is_named(name, value) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is '{value}'"):
+        read_settings({**COLLECTOR, name: value})

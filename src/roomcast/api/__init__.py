@@ -14,6 +14,7 @@ May import: auth, chat, contract, observability, realtime.core.origins, realtime
 | ``problems`` | errors as RFC 9457 problem details |
 | ``middleware`` | ids of requests; checks of the Host header, the path, the type and size of a body; HEAD |
 | ``durations`` | how long requests take, by route; their log lines |
+| ``spans`` | the span of each request, for traces |
 | ``page`` | the files of the chat page and their headers |
 | ``services``, ``options`` | the arguments of `create_api`: use cases and options |
 """

@@ -31,6 +31,7 @@ from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
+from roomcast.api.spans import RequestSpans
 from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
@@ -191,6 +192,10 @@ def _application(
     durations = {} if durations is None else durations
     durations.update(empty_durations(route for router in routers for route in router.routes))
     middleware = [Middleware(RequestDurations, durations=durations), Middleware(RequestLine), Middleware(BodyCheck)]
+    if services.tracer is not None:
+        # Gateways check the API every few seconds, without a trace.
+        spans = Middleware(RequestSpans, tracer=services.tracer, begin=openapi_url is not None)
+        middleware.insert(1, spans)
     if options.allowed_hosts is not None:
         middleware.insert(1, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(

@@ -72,7 +72,10 @@ def as_json(body: bytes | Output, status: int = 200) -> Response:
 
 
 def trace_of(request: Request) -> str | None:
-    """The W3C ``traceparent`` header of the request; None if it is absent or invalid."""
+    """The W3C ``traceparent`` of the span of the request, or of its header; None if it is absent or invalid."""
+    tracer = services_of(request).tracer
+    if tracer is not None and (current := tracer.current) is not None:
+        return current
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
 
@@ -263,12 +266,12 @@ async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId)
 @router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
 async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: NewUserId) -> Response:
     """Add a member. Every member may do this; adding an existing member changes nothing."""
-    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD)
+    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD, trace_of(request))
     return Response(status_code=204)
 
 
 @router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
 async def remove_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
     """Remove a member. Every member may remove any member or leave; removing a non-member changes nothing."""
-    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE)
+    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE, trace_of(request))
     return Response(status_code=204)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.ports import Tracer
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
@@ -22,6 +23,7 @@ class ApiServices:
     Attributes:
         verifier: Verifies access tokens; None: authentication is off.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
+        tracer: Records spans; None: tracing is off.
     """
 
     writer: ChatWriter
@@ -31,3 +33,4 @@ class ApiServices:
     follower: TurnFollower
     verifier: TokenVerifier | None = None
     default_responder: str | None = None
+    tracer: Tracer | None = None

@@ -104,7 +104,7 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     # First: a responder that cannot be loaded ends the process, and nothing is running yet.
     responders = build_responders(settings)
-    async with open_store(database_options(process.config.database)) as store:
+    async with open_store(database_options(process.config.database), tracer=process.tracer) as store:
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
@@ -113,7 +113,8 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
         outbox = Outbox(store.chats)
         tasks.start("outbox monitor", outbox.run())
         metrics.add(outbox.families)
-        relay = Relay(store.chats, shared.log, RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s))
+        options = RelayOptions(stop_limit_s=STOP_LIMIT_S, sweep_every_s=sweep_every_s)
+        relay = Relay(store.chats, shared.log, options, tracer=process.tracer)
         await relay.start()
         tasks.start("relay", relay.supervise())
         metrics.add(lambda: relay_families(relay.counters))
@@ -134,14 +135,14 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
             default_responder=next(iter(settings.responders), None),
         )
         if worker:
-            options = WorkerOptions(
+            worker_options = WorkerOptions(
                 concurrency=settings.worker_turns,
                 sweep_s=SHARED_SWEEP_S if store.shared else 15.0,
                 token_budget=settings.token_budget,
                 system_prompt=settings.system_prompt,
             )
             services = TurnServices(store.turns, turns, shared.streams, shared.log, responders)
-            running = Worker(services, SystemClock(), options)
+            running = Worker(services, SystemClock(), worker_options)
             wake_workers = running.wake
             metrics.add(lambda: worker_families(running.counters))
             tasks.start("worker", running.run())
@@ -186,6 +187,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             TurnFollower(shared.log, shared.streams, store.chats, store.turns),
             verifier,
             default_responder=next(iter(settings.responders), None),
+            tracer=process.tracer,
         )
         api = create_api(services, process.config.api)
         internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

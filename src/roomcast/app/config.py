@@ -88,6 +88,12 @@ class ProcessConfig:
         return replace(self, internal=replace(self.internal, port=self.internal.port + number))
 
     @property
+    def service(self) -> str:
+        """The name of the process in traces."""
+        kinds = [kind for kind, port in (("api", self.api_port), ("gateway", self.gateway_port)) if port is not None]
+        return "roomcast" if len(kinds) > 1 else f"roomcast-{kinds[0] if kinds else 'worker'}"
+
+    @property
     def page_urls(self) -> tuple[str, ...]:
         """The URLs of the chat page."""
         return () if self.api_port is None else self._urls(self.api_port, "/" if self.base_path else "")

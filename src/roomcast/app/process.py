@@ -17,7 +17,7 @@ from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
 from roomcast.app.metrics import build_families, directory_families, log_families, readiness_families, redis_families
 from roomcast.app.tasks import BackgroundTasks
-from roomcast.chat.ports import EventLog, PresenceBoard, TurnStreams
+from roomcast.chat.ports import EventLog, PresenceBoard, Tracer, TurnStreams
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.observability.http import HttpResponse, Route
@@ -30,6 +30,7 @@ from roomcast.realtime.transports.proxies import ASGIApp
 if TYPE_CHECKING:
     from roomcast.app.redis_services import RedisServices
     from roomcast.eventlog.redis import RedisEventLog
+    from roomcast.observability.tracing import OtelTracer
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Process:
 
     Attributes:
         config: The configuration of the process.
+        tracer: Records spans; None: tracing is off.
         stack: The resources to close when the process ends, the newest first.
         tasks: The background tasks.
         readiness: Answers ``/ready`` and ``/live``.
@@ -57,8 +59,11 @@ class Process:
         internal: The internal site; None: not configured.
     """
 
-    def __init__(self, config: ProcessConfig, on_ready: OnReady, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, config: ProcessConfig, on_ready: OnReady, stack: AsyncExitStack, tracer: Tracer | None = None
+    ) -> None:
         self.config = config
+        self.tracer = tracer
         self.stack = stack
         self._on_ready = on_ready
         self._stop = asyncio.Event()
@@ -141,9 +146,26 @@ async def running_process(config: ProcessConfig, on_ready: OnReady) -> AsyncIter
         on_ready: Called once every address accepts connections.
     """
     async with AsyncExitStack() as stack:
-        process = Process(config, on_ready, stack)
+        tracer = _build_tracer(config)
+        if tracer is not None:
+            stack.push_async_callback(tracer.close)
+        process = Process(config, on_ready, stack, tracer)
         stack.push_async_callback(process.tasks.stop)
         yield process
+
+
+def _build_tracer(config: ProcessConfig) -> OtelTracer | None:
+    if not config.settings.tracing:
+        return None
+    try:
+        from roomcast.observability.tracing import OtelTracer
+    except ModuleNotFoundError as error:
+        logger.warning("nothing is traced: install roomcast[otel], or unset OTEL_EXPORTER_OTLP_ENDPOINT (%s)", error)
+        return None
+    try:
+        return OtelTracer(config.service)
+    except ValueError as error:
+        raise AppError(f"a variable OTEL_… is invalid: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -20,7 +22,17 @@ from roomcast.backoff import Backoff, should_log
 from roomcast.chat.encoding import log_entry
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ChatPosition, StoredEvent
-from roomcast.chat.ports import Appended, ChatStore, EventLog, Gap, Head, LogNotStored, LogUnavailable
+from roomcast.chat.ports import (
+    Appended,
+    Attributes,
+    ChatStore,
+    EventLog,
+    Gap,
+    Head,
+    LogNotStored,
+    LogUnavailable,
+    Tracer,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -106,15 +118,24 @@ class Relay:
         store: The events table and its outbox marks.
         log: The log that events are appended to.
         options: Limits and times.
+        tracer: Records the publishing of events with a trace; None: tracing is off.
 
     Attributes:
         counters: Totals since the start.
     """
 
-    def __init__(self, store: ChatStore, log: EventLog, options: RelayOptions | None = None) -> None:
+    def __init__(
+        self,
+        store: ChatStore,
+        log: EventLog,
+        options: RelayOptions | None = None,
+        *,
+        tracer: Tracer | None = None,
+    ) -> None:
         self._store = store
         self._log = log
         self._options = options or RelayOptions()
+        self._tracer = tracer
         self.counters = RelayCounters()
         self._queues: dict[str, _ChatQueue] = {}
         # For each chat, the seq up to which outbox marks can be removed.
@@ -204,7 +225,9 @@ class Relay:
         queue = self._queues.get(chat_id)
         if queue is None:
             queue = self._queues[chat_id] = _ChatQueue()
-            queue.task = asyncio.create_task(self._run_queue(chat_id, queue), name=f"relay-{chat_id}")
+            # The task may serve several requests: log lines of one of them have its ids.
+            work = self._run_queue(chat_id, queue)
+            queue.task = asyncio.create_task(work, name=f"relay-{chat_id}", context=Context())
         return queue
 
     async def _run_queue(self, chat_id: str, queue: _ChatQueue) -> None:
@@ -259,11 +282,27 @@ class Relay:
         """Append without reading the table (the fast path). Returns None if the log must catch up."""
         if not events or any(after.seq != before.seq + 1 for before, after in pairwise(events)):
             return None
+        began_ns = 0 if self._tracer is None else time.time_ns()
         outcome = await self._log.append(chat_id, self._store.epoch, [log_entry(event) for event in events])
+        if self._tracer is not None:
+            self._record(self._tracer, events, began_ns)
         if not isinstance(outcome, Appended):
             return None
         self.counters.appended += len(events)
         return outcome.head
+
+    def _record(self, tracer: Tracer, events: Sequence[StoredEvent], began_ns: int) -> None:
+        for event in events:
+            if event.trace is not None:
+                facts: Attributes = {
+                    "messaging.system": "roomcast",
+                    "messaging.operation.type": "send",
+                    "messaging.operation.name": "publish",
+                    "messaging.batch.message_count": len(events),
+                    "roomcast.chat.id": event.chat_id,
+                    "roomcast.event.seq": event.seq,
+                }
+                tracer.record("publish event", "producer", facts, parent=event.trace, began_ns=began_ns)
 
     async def _catch_up(self, chat_id: str) -> Head | None:
         """Bring the log up to date from the table. Returns its head, or None after too many gaps.

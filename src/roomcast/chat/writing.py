@@ -181,7 +181,9 @@ class ChatWriter:
             self._publishing.publish(events, caller.restricted_user_id)
         return chat
 
-    async def change_member(self, caller: Caller, chat_id: str, user_id: str, action: MemberAction) -> bool:
+    async def change_member(
+        self, caller: Caller, chat_id: str, user_id: str, action: MemberAction, trace: str | None = None
+    ) -> bool:
         """Add or remove a member, which every member may do. Returns whether the membership changed.
 
         Raises:
@@ -197,6 +199,7 @@ class ChatWriter:
             created_at=self._clock.now(),
             member=caller.restricted_user_id,
             limits=self._options.additions,
+            trace=trace,
         )
         try:
             committed = await self._publishing.commit(self._store.change_member(change))

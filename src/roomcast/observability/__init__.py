@@ -1,6 +1,6 @@
 """Logs, metrics and readiness of a process, and the HTTP responses that expose them.
 
-May import: realtime, backoff, histogram.
+May import: chat, realtime, backoff, histogram.
 
 | module | what |
 |---|---|
@@ -8,6 +8,7 @@ May import: realtime, backoff, histogram.
 | ``log_context`` | ids that all lines of a request or of a handler have |
 | ``metrics`` | ``/metrics`` for Prometheus; the lag of the event loop |
 | ``readiness`` | ``/ready`` and ``/live`` |
+| ``tracing`` | traces over OpenTelemetry, which is optional |
 | ``connections`` | the observer of the Socket.IO server: logs and counts |
 | ``http`` | responses for fixed paths |
 """

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.ports import Tracer
 from roomcast.histogram import Histogram
 from roomcast.store.chats import SqlChatStore
 from roomcast.store.database import Database
@@ -74,8 +75,15 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(options: DatabaseOptions, writer_options: WriterOptions | None = None) -> AsyncIterator[Store]:
+async def open_store(
+    options: DatabaseOptions, writer_options: WriterOptions | None = None, *, tracer: Tracer | None = None
+) -> AsyncIterator[Store]:
     """Migrate and open a database; on exit, commit the submitted writes and close it.
+
+    Args:
+        options: The database.
+        writer_options: Limits of the writer.
+        tracer: Records the commits of traced requests; None: tracing is off.
 
     Raises:
         StoreError: the database cannot be used; the text says what to do.
@@ -83,7 +91,7 @@ async def open_store(options: DatabaseOptions, writer_options: WriterOptions | N
     await migrate(options)
     database = await Database.open(options)
     try:
-        chats = SqlChatStore(database, writer_options)
+        chats = SqlChatStore(database, writer_options, tracer)
         try:
             # All writes pass through one writer. The chat store is that writer.
             yield Store(chats, SqlTurnStore(database, chats), database)

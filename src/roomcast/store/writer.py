@@ -13,6 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import Connection
 
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
 from roomcast.chat.model import ChangeAi, Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
+from roomcast.chat.ports import Tracer
 from roomcast.histogram import Histogram
 from roomcast.store.batch import Command, MarkPublished, is_durable, run_batch
 from roomcast.store.database import Database
@@ -53,15 +55,17 @@ class Writer:
     Args:
         database: An open database; this must be its only writer.
         options: Limits of the writer.
+        tracer: Records the commits that have a parent; None: tracing is off.
 
     Attributes:
         commit_s: Durations from the arrival of a command to its commit, without commands that need not be durable.
     """
 
-    def __init__(self, database: Database, options: WriterOptions | None = None) -> None:
+    def __init__(self, database: Database, options: WriterOptions | None = None, tracer: Tracer | None = None) -> None:
         self.commit_s = Histogram()
         self._database = database
         self._options = options or WriterOptions()
+        self._tracer = tracer
         self._waiting: deque[_Submitted] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -83,8 +87,20 @@ class Writer:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Submitted(command, outcome, time.perf_counter()))
         if self._task is None:
-            self._task = asyncio.create_task(self._drain(), name="store-writer")
-        return await outcome
+            # The task serves many requests: log lines of one of them have its ids.
+            self._task = asyncio.create_task(self._drain(), name="store-writer", context=Context())
+        if self._tracer is None or (parent := self._tracer.current) is None:
+            return await outcome
+        began_ns = time.time_ns()
+        try:
+            return await outcome
+        finally:
+            facts = {
+                "db.system.name": "postgresql" if self._database.shared else "sqlite",
+                "db.operation.name": "commit",
+                "roomcast.command": type(command).__name__,
+            }
+            self._tracer.record("commit", "client", facts, parent=parent, began_ns=began_ns)
 
     async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
         """See `chat.ports.ChatStore`."""

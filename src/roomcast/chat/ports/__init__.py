@@ -11,6 +11,7 @@ May import: chat.model, chat.errors, contract.
 | ``presence`` | the presence board: the users online per chat |
 | ``responder`` | answers USER messages |
 | ``store`` | chats, events and AI turns in the database |
+| ``tracer`` | the spans of distributed traces |
 | ``turn_streams`` | the chunks of the answers that are being written |
 """
 
@@ -44,6 +45,7 @@ from roomcast.chat.ports.responder import (
     Usage,
 )
 from roomcast.chat.ports.store import ChatStore, TurnStore
+from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
     StreamGap,
@@ -62,6 +64,7 @@ __all__ = [
     "MAX_SIGNAL_BYTES",
     "AnswerItem",
     "Appended",
+    "Attributes",
     "BoardSnapshot",
     "CannotReplay",
     "ChatStore",
@@ -85,10 +88,13 @@ __all__ = [
     "ResponderFailure",
     "ResumableResponder",
     "SignalSink",
+    "Span",
+    "SpanKind",
     "StreamGap",
     "StreamTaken",
     "Subscription",
     "SystemClock",
+    "Tracer",
     "TurnFrame",
     "TurnStore",
     "TurnStreams",
