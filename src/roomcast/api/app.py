@@ -203,6 +203,8 @@ def _application(
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
         openapi_url=openapi_url,
+        # `spans.RequestSpans` traces requests. FastAPI's own spans contain the path and the query.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         # FastAPI's interactive pages load scripts from another host. /openapi.json is still served.
         docs_url=None,
         redoc_url=None,

@@ -141,7 +141,7 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
                 token_budget=settings.token_budget,
                 system_prompt=settings.system_prompt,
             )
-            services = TurnServices(store.turns, turns, shared.streams, shared.log, responders)
+            services = TurnServices(store.turns, turns, shared.streams, shared.log, responders, process.tracer)
             running = Worker(services, SystemClock(), worker_options)
             wake_workers = running.wake
             metrics.add(lambda: worker_families(running.counters))

@@ -189,6 +189,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         directory=shared.directory,
         nodes=shared.directory,
         board=shared.board,
+        tracer=process.tracer,
     )
     connections.user_of = gateway.user_of
     process.stack.push_async_callback(gateway.close)

@@ -441,6 +441,7 @@ class Turn:
         attempt: Number of attempts so far, including this one; a claim that was handed back does not count.
         checkpoint: The answer so far; None if no chunk was published.
         stopping: Whether a stop is stored.
+        trace: W3C ``traceparent`` of the request that asked for the answer.
     """
 
     claim: TurnClaim
@@ -454,3 +455,4 @@ class Turn:
     attempt: int = 1
     checkpoint: Checkpoint | None = None
     stopping: bool = False
+    trace: str | None = None

@@ -237,10 +237,13 @@ class Relay:
                 catch_up, queue.catch_up = queue.catch_up, False
                 waiters, queue.waiters = queue.waiters, []
                 done = False
+                began_ns = 0 if self._tracer is None else time.time_ns()
                 try:
                     done = await self._publish(chat_id, [] if catch_up else events)
                 finally:
                     _resolve(waiters, done=done)
+                if done and self._tracer is not None:
+                    self._record(self._tracer, events, began_ns)
         finally:
             # There was no await since the loop's condition, so the queue is empty; later work gets a new queue.
             del self._queues[chat_id]
@@ -282,10 +285,7 @@ class Relay:
         """Append without reading the table (the fast path). Returns None if the log must catch up."""
         if not events or any(after.seq != before.seq + 1 for before, after in pairwise(events)):
             return None
-        began_ns = 0 if self._tracer is None else time.time_ns()
         outcome = await self._log.append(chat_id, self._store.epoch, [log_entry(event) for event in events])
-        if self._tracer is not None:
-            self._record(self._tracer, events, began_ns)
         if not isinstance(outcome, Appended):
             return None
         self.counters.appended += len(events)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
-from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, TurnStreams
+from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, Tracer, TurnStreams
 from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
@@ -66,6 +66,7 @@ class Gateway:
         directory: Finds sessions on other gateways; None: no other gateways.
         nodes: The gateways that are alive; None: this gateway only.
         board: Shares presence between gateways; None: presence is kept in this process.
+        tracer: Records deliveries; None: tracing is off.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Gateway:
         directory: Directory | None = None,
         nodes: LiveNodes | None = None,
         board: PresenceBoard | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
@@ -94,7 +96,7 @@ class Gateway:
         self.server = Server(server_options, observer=observer, adapter=adapter, directory=directory)
         self.signals = Signals(log, nodes.node_id)
         self.answers = LiveAnswers(self.server)
-        self.feeds = Feeds(log, admission, self.server, options.feeds, self._take_signal)
+        self.feeds = Feeds(log, admission, self.server, options.feeds, self._take_signal, tracer)
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presence = PresenceTracker(self.server, board, nodes, self.signals, options.presence)
         typing = TypingNotices(self.server, self.presence, self.signals, nodes.node_id)

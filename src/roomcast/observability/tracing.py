@@ -20,7 +20,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final
 
-import structlog
 from opentelemetry import trace as otel
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -31,6 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from roomcast import __version__
 from roomcast.chat.ports import Attributes, SpanKind
+from roomcast.observability.log_context import log_context
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +111,10 @@ class OtelTracer:
         """See the port."""
         started = self._tracer.start_span(name, _context(parent), _KINDS[kind], attributes)
         span, context = OtelSpan(started), started.get_span_context()
-        ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
         # The texts of exceptions may have content, so that they are not recorded.
         with (
             otel.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False),
-            structlog.contextvars.bound_contextvars(**ids),
+            log_context(trace_id=f"{context.trace_id:032x}", span_id=f"{context.span_id:016x}"),
         ):
             try:
                 yield span

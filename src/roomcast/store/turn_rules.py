@@ -254,7 +254,7 @@ class TurnRules:
         seq = recorder.next_seq(chat_id)
         place = row.turn.place or seq
         turn = replace(row.turn, status=TurnStatus.STREAMING, place=place, version=row.versions + 1)
-        event = self._add_status(chat_id, turn, command.at)
+        event = self._add_status(chat_id, turn, command.at, row.event.trace)
         recorder.add_message(
             StoredMessage(
                 turn.id, chat_id, event.epoch, seq, "AI", "", None, None, command.at, place, turn.version, turn
@@ -277,7 +277,8 @@ class TurnRules:
             row.chat_id, epoch, seq, row.turn.id, command.tool_call_id, command.tool_name, command.at
         )
         return Committed(
-            self._recorder.add_event(row.chat_id, EventType.TOOL_CALLED, payload, command.at), created=True
+            self._recorder.add_event(row.chat_id, EventType.TOOL_CALLED, payload, command.at, row.event.trace),
+            created=True,
         )
 
     def end(self, command: EndTurn) -> Committed:
@@ -355,9 +356,10 @@ class TurnRules:
             )
             recorder.change_answer(message)
         if message is not None and (ending.content or ending.parts):
-            event = recorder.add_event(chat_id, EventType.MESSAGE_CREATED, encode_message(message), at)
+            payload = encode_message(message)
+            event = recorder.add_event(chat_id, EventType.MESSAGE_CREATED, payload, at, row.event.trace)
         else:
-            event = self._add_status(chat_id, turn, at)
+            event = self._add_status(chat_id, turn, at, row.event.trace)
         self._change(replace(row, turn=turn, event=event, stopping=False, ending=(ending, at)))
         return event
 

@@ -34,7 +34,7 @@ from roomcast.store.chats import LAST_VERSIONS, MESSAGES
 from roomcast.store.database import Database
 from roomcast.store.recording import encode_parts
 from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
-from roomcast.store.tables import chats, messages, turns
+from roomcast.store.tables import chats, events, messages, turns
 from roomcast.store.turn_rules import ACTIVE
 from roomcast.store.writer import Writer
 
@@ -55,6 +55,8 @@ _CLAIMABLE: Final = (
     # On PostgreSQL, workers that claim at the same time skip each other's rows. SQLite ignores the clause.
     .with_for_update(skip_locked=True, key_share=True)
 )
+#: The trace of a turn: each of its events has it.
+_TRACE: Final = select(events.c.trace).where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("seq"))
 _VALID_CLAIM: Final = and_(
     turns.c.id == bindparam("turn"), turns.c.generation == bindparam("claimed"), turns.c.status.in_(ACTIVE)
 )
@@ -75,7 +77,7 @@ class SqlTurnStore:
     async def claim_turn(self, now: datetime, lease_until: datetime) -> Turn | None:
         """See the port."""
 
-        def claim(connection: Connection) -> tuple[AnyRow, AnyRow, AnyRow, AnyRow | None] | None:
+        def claim(connection: Connection) -> tuple[AnyRow, AnyRow, AnyRow, AnyRow | None, str | None] | None:
             # No lease can end later than `latest`, unless the clock was set back: clocks differ by less than a lease.
             latest = lease_until + (lease_until - now)
             found = connection.execute(_CLAIMABLE, {"now": to_ms(now), "latest": to_ms(latest)}).one_or_none()
@@ -95,15 +97,16 @@ class SqlTurnStore:
             answer = None
             if found.last >= 0:
                 answer = connection.execute(select(messages.c.parts).where(messages.c.id == found.id)).one()
-            return found, chat, question, answer
+            trace = connection.execute(_TRACE, {"chat": found.chat_id, "seq": found.event_seq}).scalar_one()
+            return found, chat, question, answer, trace
 
         # The worker survives a crash of a database server. If the crash undid the claim, another worker would receive
         # the same generation. With an embedded database, a power failure that undoes the claim also ends the worker.
         write = CustomWrite(claim, durable=self._database.shared)
-        claimed: tuple[AnyRow, AnyRow, AnyRow, AnyRow | None] | None = await self._writer.submit(write)
+        claimed: tuple[AnyRow, AnyRow, AnyRow, AnyRow | None, str | None] | None = await self._writer.submit(write)
         if claimed is None:
             return None
-        found, chat, question, answer = claimed
+        found, chat, question, answer, trace = claimed
         await self._database.load_missing_epochs([question.epoch_id])
         checkpoint = None
         if answer is not None:
@@ -120,6 +123,7 @@ class SqlTurnStore:
             attempt=found.attempts + 1,
             checkpoint=checkpoint,
             stopping=found.stopping,
+            trace=trace,
         )
 
     async def start_turn(self, claim: TurnClaim, at: datetime) -> Committed:

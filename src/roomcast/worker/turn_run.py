@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, TypeVar
@@ -24,6 +25,7 @@ from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.model import Checkpoint, Ending, StoredMessage, Turn
 from roomcast.chat.ports import (
     AnswerItem,
+    Attributes,
     Chunk,
     CutOff,
     EventLog,
@@ -34,7 +36,9 @@ from roomcast.chat.ports import (
     Responder,
     ResponderFailure,
     ResumableResponder,
+    Span,
     Subscription,
+    Tracer,
     TurnFrame,
     TurnStore,
     TurnStreams,
@@ -97,6 +101,7 @@ class TurnServices:
         streams: The live streams of the answers.
         log: Carries the signals that stop turns.
         responders: The responders by name.
+        tracer: Records the turns of traced requests; None: tracing is off.
     """
 
     store: TurnStore
@@ -104,6 +109,7 @@ class TurnServices:
     streams: TurnStreams
     log: EventLog
     responders: Mapping[str, Responder]
+    tracer: Tracer | None = None
 
 
 class TurnRun:
@@ -178,6 +184,19 @@ class TurnRun:
 
     async def run(self) -> None:
         """Answer the turn. Never raises, so that one turn cannot end the worker."""
+        tracer, turn = self._services.tracer, self.turn
+        if tracer is None or turn.trace is None:
+            await self._run()
+            return
+        facts: Attributes = {
+            "roomcast.chat.id": turn.chat_id,
+            "roomcast.turn.id": turn.claim.turn_id,
+            "roomcast.turn.attempt": turn.attempt,
+        }
+        with tracer.span("answer turn", "consumer", facts, parent=turn.trace) as span:
+            await self._run(span)
+
+    async def _run(self, span: Span | None = None) -> None:
         work = asyncio.create_task(self._respond(), name="respond")
         listening = asyncio.create_task(self._listen(), name="listen for a stop")
         try:
@@ -187,6 +206,8 @@ class TurnRun:
             verdict = self._verdict(work)
             if self._saving is not None:
                 self._saving.cancel()
+            if span is not None:
+                self._describe(span, verdict)
             if verdict is None:
                 await self._hand_over()
             else:
@@ -202,6 +223,19 @@ class TurnRun:
         finally:
             self._publisher.abandon()
             await self._clean_up(work, listening)
+
+    def _describe(self, span: Span, verdict: Verdict | None) -> None:
+        """Add the outcome to the span of the turn."""
+        span.set({"roomcast.turn.status": "handed-over" if verdict is None else verdict.status.value})
+        if self._usage is not None:
+            span.set(
+                {
+                    "gen_ai.usage.input_tokens": self._usage.input_tokens,
+                    "gen_ai.usage.output_tokens": self._usage.output_tokens,
+                }
+            )
+        if verdict is not None and verdict.status in {TurnStatus.FAILED, TurnStatus.INCOMPLETE}:
+            span.fail("incomplete" if verdict.reason is None else verdict.reason.value)
 
     def _verdict(self, work: asyncio.Task[Verdict]) -> Verdict | None:
         """How the turn ends; None: another worker goes on."""
@@ -294,9 +328,10 @@ class TurnRun:
             self._item_due = self._loop.time() + options.first_item_s
             before = self._items
             try:
-                if ref is not None and isinstance(responder, ResumableResponder):
-                    return await self._read(responder.resume(prompt, ref))
-                return await self._read(responder.respond(prompt))
+                with self._call_span():
+                    if ref is not None and isinstance(responder, ResumableResponder):
+                        return await self._read(responder.resume(prompt, ref))
+                    return await self._read(responder.respond(prompt))
             except (TurnLost, StoreUnavailable):
                 raise
             except ResponderFailure as failure:
@@ -312,6 +347,14 @@ class TurnRun:
             self._item_due = None
             await asyncio.sleep(min(max(pause_s, 0.0), options.max_try_pause_s))
         raise AssertionError("the last try returns")
+
+    def _call_span(self) -> AbstractContextManager[object]:
+        """The span of one call of the responder, if the turn is traced."""
+        tracer = self._services.tracer
+        if tracer is None or self.turn.trace is None:
+            return nullcontext()
+        facts = {"gen_ai.operation.name": "chat", "roomcast.responder": self.turn.responder}
+        return tracer.span("call responder", "client", facts)
 
     async def _read(self, items: AsyncIterator[AnswerItem]) -> Verdict:
         """Publish what a responder yields."""

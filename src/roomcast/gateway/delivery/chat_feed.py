@@ -25,6 +25,7 @@ from typing import Final
 
 from roomcast.chat.ports import (
     LOG_ENTRY_VERSION,
+    Attributes,
     CannotReplay,
     EventLog,
     Head,
@@ -32,6 +33,7 @@ from roomcast.chat.ports import (
     LogUnavailable,
     Replay,
     Subscription,
+    Tracer,
 )
 from roomcast.contract.events import RESYNC, Resync
 from roomcast.gateway.delivery.answers import short_end
@@ -98,6 +100,7 @@ class ChatFeed:
         options: FeedOptions,
         signals: Callable[[str, bytes], None] | None,
         counters: GatewayCounters,
+        tracer: Tracer | None,
     ) -> None:
         self.chat_id = chat_id
         self.holders = 0
@@ -111,6 +114,7 @@ class ChatFeed:
         self._options = options
         self._signals = signals
         self._counters = counters
+        self._tracer = tracer
         self._room = chat_room(chat_id)
         self._stream_room = stream_room(chat_id)
         self._opening: asyncio.Task[None] | None = None
@@ -290,9 +294,23 @@ class ChatFeed:
                 if logger.isEnabledFor(logging.DEBUG):
                     facts = {"chat_id": self.chat_id, "seq": entry.seq, "trace": entry.trace}
                     logger.debug("event delivered", extra=facts)
-                self._emit_one(entry, position)
+                if self._tracer is None or entry.trace is None:
+                    self._emit_one(entry, position)
+                else:
+                    self._emit_traced(self._tracer, entry, entry.trace, position)
         self._wake_waiters()
         self._note_log_head(Head(position.epoch, entries[-1].seq))
+
+    def _emit_traced(self, tracer: Tracer, entry: LogEntry, trace: str, position: Head) -> None:
+        began_ns = time.time_ns()
+        self._emit_one(entry, position)
+        facts: Attributes = {
+            "messaging.system": "roomcast",
+            "messaging.operation.type": "process",
+            "roomcast.chat.id": self.chat_id,
+            "roomcast.event.seq": entry.seq,
+        }
+        tracer.record("deliver event", "consumer", facts, parent=trace, began_ns=began_ns)
 
     def _emit_one(self, entry: LogEntry, position: Head) -> None:
         if entry.version != LOG_ENTRY_VERSION:

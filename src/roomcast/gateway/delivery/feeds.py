@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from roomcast.backoff import jittered
-from roomcast.chat.ports import EventLog
+from roomcast.chat.ports import EventLog, Tracer
 from roomcast.gateway.delivery.chat_feed import ChatFeed, FeedOptions
 from roomcast.gateway.delivery.counters import GatewayCounters
 from roomcast.gateway.delivery.membership import Memberships
@@ -31,6 +31,7 @@ class Feeds:
         rooms: Receives the events.
         options: Limits of each feed, and the interval of the sweep.
         signals: Called with ``(chat_id, payload)`` for each signal of a followed chat; must not raise.
+        tracer: Records the deliveries of events with a trace; None: tracing is off.
 
     Attributes:
         counters: Totals of feeds and joins.
@@ -44,6 +45,7 @@ class Feeds:
         rooms: Rooms,
         options: FeedOptions | None = None,
         signals: Callable[[str, bytes], None] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.memberships = Memberships(admission)
         self.counters = GatewayCounters()
@@ -52,6 +54,7 @@ class Feeds:
         self._rooms = rooms
         self._options = options or FeedOptions()
         self._signals = signals
+        self._tracer = tracer
         self._feeds: dict[str, ChatFeed] = {}
         self._sweep_wanted = asyncio.Event()
         self._lingering: dict[ChatFeed, asyncio.TimerHandle] = {}
@@ -134,6 +137,7 @@ class Feeds:
             self._options,
             self._signals,
             self.counters,
+            self._tracer,
         )
         return feed
 
