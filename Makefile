@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help image-test run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
+.PHONY: help image-test test-newest-python run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -51,6 +51,9 @@ dist: .make/page ## Build the wheel, the sdist and the npm packages into dist/.
 
 image-test: .make/dev ## Build the images with buildah, without a daemon, and run the services from them (root on Debian).
 	@scripts/image-test
+
+test-newest-python: .make/dev .make/page ## Install the wheel on Python 3.14 of Debian, and run the unit tests there (root on Debian).
+	@scripts/test-newest-python
 
 mutants: .make/dev ## Remove each guarantee from a copy of the code, and check that a test fails (ARGS="feed").
 	@scripts/system-packages
