@@ -268,11 +268,20 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         additions=_additions(environ),
         url=_url(environ, "ROOMCAST_URL"),
         token=_token(environ, "ROOMCAST_TOKEN"),
-        logs=LogOptions(
-            level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
-            format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
-        ),
+        logs=read_log_options(environ),
         tracing=_tracing(environ),
+    )
+
+
+def read_log_options(environ: Mapping[str, str]) -> LogOptions:
+    """``LOG_LEVEL`` and ``LOG_FORMAT``, which are needed to report errors of the other settings.
+
+    Raises:
+        SettingsError: one of them is invalid.
+    """
+    return LogOptions(
+        level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
+        format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
     )
 
 

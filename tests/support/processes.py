@@ -25,8 +25,9 @@ from support.ports import free_port
 
 #: `scripts/image-test` runs tests with the `roomcast` of an image.
 ROOMCAST = Path(os.environ.get("IMAGE_TEST_COMMAND") or Path(sys.executable).with_name("roomcast"))
-#: Last line of the start-up output, printed once every address accepts connections.
+#: Last line of the start-up output, as text and with LOG_FORMAT=json, printed once every address accepts connections.
 READY = "Press Ctrl-C to stop."
+READY_JSON = '"event": "ready"'
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 
@@ -233,7 +234,7 @@ class Roomcast:
         with stream:
             for line in stream:
                 self._lines.append(line)
-                if READY in line:
+                if READY in line or READY_JSON in line:
                     self._ready = True
                     self._decided.set()
         # The end of the output is the end of the process, which `start` reports at once.

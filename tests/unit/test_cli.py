@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from roomcast import __version__
 from roomcast.auth.tokens import AuthOptions, TokenVerifier
 from roomcast.cli import commands
 from roomcast.settings import VARIABLES
+from support.processes import run_roomcast
 
 SECRET = "a secret of more than thirty-two bytes"
 #: The variable of each option of the commands that run services.
@@ -204,3 +206,19 @@ def test_every_command_names_a_misspelt_variable(run, tmp_path) -> None:
     assert done.exit_code == 0
     assert "did you mean ROOMCAST_SECRET?" in done.stderr
     assert "typed wrong" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["up", "--nope"], 2, "No such option: --nope"),
+        (["gateway", "--port", "0"], 2, "Invalid value for '--port'"),
+        (["token", "ada"], 2, "ROOMCAST_SECRET is not set"),
+        (["migrate"], 0, "schema none -> "),
+    ],
+)
+def test_with_json_logs_every_line_is_an_object(tmp_path, args, code, said) -> None:
+    done = run_roomcast(*args, env={"LOG_FORMAT": "json"}, cwd=tmp_path)
+    lines = [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
+    assert done.returncode == code
+    assert said in lines[-1]["event"]

@@ -27,6 +27,7 @@ from roomcast.gateway.ports import ApiRefused, ApiUnavailable, ChatAdmission
 from roomcast.gateway.service import Gateway
 from roomcast.observability.connections import ConnectionLog
 from roomcast.observability.http import PlainApp
+from roomcast.observability.logs import log_loop_error
 from roomcast.observability.readiness import Problem
 from roomcast.realtime import ServeError, loop_factory
 from roomcast.store.errors import StoreError
@@ -50,6 +51,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.get_loop().set_exception_handler(log_loop_error)
             runner.run(main)
             _exit_soon()
     except (StoreError, ServeError) as error:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from roomcast.app.errors import AppError
-from roomcast.observability.logs import add_log_facts
+from roomcast.observability.logs import add_log_facts, report_error
 from roomcast.realtime import ServeError
 from roomcast.realtime.serving.process import bind
 
@@ -291,7 +291,7 @@ class WorkerProcesses:
             self._run_coroutine(self._main(number))
             code = 0
         except AppError as error:
-            sys.stderr.write(f"roomcast: worker {number}: {error}\n")
+            report_error(f"worker {number}: {error}")
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
         except BaseException:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,7 +24,7 @@ from roomcast import __version__
 from roomcast.app.doctor.findings import Finding, Role
 from roomcast.cli import chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
-from roomcast.cli.running import configure, errors_reported, fail
+from roomcast.cli.running import configure, errors_reported, fail, report, say
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
@@ -226,9 +227,9 @@ def migrate(
         before, now = migrate_database(database, new_epoch=new_epoch)
         name = database if isinstance(database, Path) else "PostgreSQL"
         if before == now:
-            typer.echo(f"{name}: schema {now}, nothing to do")
+            say(f"{name}: schema {now}, nothing to do")
         else:
-            typer.echo(f"{name}: schema {before or 'none'} -> {now}")
+            say(f"{name}: schema {before or 'none'} -> {now}")
 
 
 @app.command()
@@ -244,7 +245,7 @@ def backup(
         from roomcast.app.config import database_location
 
         back_up(database_location(settings, data), file, force=force, progress=progress)
-        typer.echo(f"{file}: backup complete, {file.stat().st_size} bytes")
+        say(f"{file}: backup complete, {file.stat().st_size} bytes")
 
 
 @app.command()
@@ -266,7 +267,7 @@ def restore(
         replaced = restore_backup(file, database, progress=progress)
         name = database if isinstance(database, Path) else "PostgreSQL"
         kept = "" if replaced is None else f"; the replaced database is {replaced}"
-        typer.echo(f"{name}: restored from {file}{kept}")
+        say(f"{name}: restored from {file}{kept}")
 
 
 @app.command()
@@ -353,6 +354,35 @@ def _print_finding(finding: Finding) -> None:
         typer.echo(f"        -> {finding.remedy}")
 
 
+def run() -> None:
+    """Run the command of `sys.argv`, and exit."""
+    if not _wants_json():
+        app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        # Typer itself shows it in a box of several lines.
+        report(error.format_message() or "no command is given")
+        sys.exit(error.exit_code)
+
+
+def _wants_json() -> bool:
+    """Whether ``LOG_FORMAT`` is ``json``; if so, configure logging for the errors before `_configure`."""
+    if "LOG_FORMAT" not in os.environ:
+        return False  # without the imports, which `--help` does not need
+    from roomcast.observability.logs import configure_logging, log_uncaught_errors
+    from roomcast.settings import SettingsError, read_log_options
+
+    try:
+        options = read_log_options(os.environ)
+    except SettingsError:
+        return False  # `_configure` reports it
+    if options.format == "json":
+        configure_logging(options)
+        log_uncaught_errors()
+    return options.format == "json"
+
+
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """End the command by an exception on SIGINT, SIGTERM and SIGHUP, so that it removes incomplete files."""
@@ -394,16 +424,26 @@ def _report_ready(config: ProcessConfig) -> None:
 
 
 def _print_addresses(config: ProcessConfig) -> None:
+    from roomcast.observability.logs import writes_json
+
+    database = config.database.resolve() if isinstance(config.database, Path) else "PostgreSQL"
+    is_open = config.settings.auth is None and bool(config.page_urls or config.gateway_urls)
+    if writes_json():
+        log = logging.getLogger(__name__)
+        facts = {"page": config.page_urls, "gateway": config.gateway_urls, "version": __version__}
+        log.info("ready", extra=facts if config.database is None else {**facts, "database": str(database)})
+        if is_open:
+            log.warning("authentication is off: set ROOMCAST_SECRET to turn it on")
+        return
     typer.secho(f"\nRoomcast {__version__} is running.\n", bold=True)
     if config.page_urls:
         typer.echo("  Chat page  " + typer.style("   ".join(config.page_urls), fg="cyan"))
     if config.gateway_urls:
         typer.echo("  Gateway    " + "   ".join(config.gateway_urls))
     if config.database is not None:
-        name = config.database.resolve() if isinstance(config.database, Path) else "PostgreSQL"
-        typer.echo(f"  Data       {name}")
+        typer.echo(f"  Data       {database}")
     typer.echo()
-    if config.settings.auth is None and (config.page_urls or config.gateway_urls):
+    if is_open:
         typer.secho("  AUTHENTICATION IS OFF: set ROOMCAST_SECRET to turn it on.", fg="yellow", bold=True)
         if config.listen.loopback:
             typer.echo("  Every user of this machine can read and write every chat; other machines cannot connect.")

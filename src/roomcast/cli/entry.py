@@ -23,15 +23,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
     _prepare_standard_streams()
     try:
-        from roomcast.cli.commands import app
+        from roomcast.cli.commands import run
 
-        app()
+        run()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        sys.stderr.write("roomcast: cannot write to the standard output: no space left on the device\n")
+        from roomcast.observability.logs import report_error
+
+        report_error("cannot write to the standard output: no space left on the device")
         # The text that could not be written would be written again at the exit.
         os._exit(EXIT_FAILED)
 

@@ -57,10 +57,20 @@ def closed_output_ignored() -> Iterator[None]:
 
 
 def report(message: str) -> None:
-    """Print one line on standard error. Texts of other machines cannot control the terminal."""
-    from roomcast.observability.logs import escape
+    """Print one line on standard error: a log line with ``LOG_FORMAT=json``."""
+    from roomcast.observability.logs import report_error
 
-    typer.echo(f"roomcast: {escape(message)}", err=True)
+    report_error(message)
+
+
+def say(message: str) -> None:
+    """Print the outcome of a command: a log line with ``LOG_FORMAT=json``."""
+    from roomcast.observability.logs import writes_json
+
+    if writes_json():
+        logging.getLogger(__name__).info("%s", message)
+    else:
+        typer.echo(message)
 
 
 def fail(message: str, code: int) -> NoReturn:

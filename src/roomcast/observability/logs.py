@@ -5,26 +5,36 @@ Modules log through the standard library, with facts in ``extra``; this module f
 - Names of facts are written in camelCase, as in the contract: ``chat_id`` in code is ``chatId`` in a line.
 - Control characters and lone surrogates are escaped, and texts are cut: a client cannot control a terminal, forge a
   line, make one that is no JSON, or a long one.
-- Facts with a name such as ``token`` or ``password`` are withheld, and tracebacks contain no variables.
+- Facts with a name such as ``token`` or ``password`` are withheld; tracebacks contain no variables, and no messages of
+  exceptions that may quote content.
+- With ``LOG_FORMAT=json`` everything that a process writes for people is a line of JSON, uncaught exceptions included.
+  Exceptions: what Python writes before it runs this code or when it crashes, and ``print`` in a team's code.
 
 Layer: observability. Source: CWE-117 (log injection), CVE-2020-7694 (escape sequences in logs).
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import logging.config
 import math
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 import structlog
 from pydantic.alias_generators import to_camel
 
 from roomcast.observability.log_context import log_facts
+from roomcast.observability.tracebacks import format_exception
+
+logger = logging.getLogger(__name__)
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
@@ -68,6 +78,41 @@ def escape(text: str, *, keep_lines: bool = False) -> str:
     return pattern.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes one line per record.
+
+    Attributes:
+        writes_json: Whether lines are JSON objects.
+    """
+
+    def __init__(self, stream: TextIO, *, writes_json: bool) -> None:
+        super().__init__(stream)
+        self.writes_json = writes_json
+        self.addFilter(_FloodLimit())
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of the standard library
+        """Write a line about a record that cannot be formatted; `logging` would write its arguments."""
+        error = sys.exception()
+        if isinstance(error, OSError) or self.stream.closed:
+            return  # nothing can be written
+        facts = {"logger": record.name, "level": "error", "error": type(error).__name__}
+        facts["event"] = f"a log line cannot be formatted: {record.filename}:{record.lineno}"
+        self.stream.write(f"{json.dumps(facts) if self.writes_json else facts['event']}\n")
+
+
+def writes_json() -> bool:
+    """Whether log lines are JSON objects."""
+    return any(isinstance(handler, _Handler) and handler.writes_json for handler in logging.getLogger().handlers)
+
+
+def report_error(message: str) -> None:
+    """Write an expected error for people: a log line with ``LOG_FORMAT=json``, else a line of text."""
+    if writes_json():
+        logger.error("%s", message)
+    else:
+        sys.stderr.write(f"roomcast: {escape(message)}\n")
+
+
 def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None:
     """Set up logging for the whole process. A second call replaces the first.
 
@@ -76,8 +121,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
         stream: Receives the log lines; None: standard error.
     """
     out = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(out)
-    handler.addFilter(_FloodLimit())
+    handler = _Handler(out, writes_json=options.format == "json")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[
@@ -89,7 +133,7 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
             ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _format_exception,
                 name_in_camel_case,
                 withhold_secrets,
                 escape_values,
@@ -137,6 +181,25 @@ class _FloodLimit(logging.Filter):
         return True
 
 
+def log_uncaught_errors() -> None:
+    """Log exceptions that nothing catches, of any thread. Python's own hooks write their messages, too."""
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: logger.error("an exception was ignored", exc_info=args.exc_value)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:
+    if not issubclass(kind, (KeyboardInterrupt, SystemExit)):
+        logger.critical("an exception was not caught", exc_info=error)
+
+
+def log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that no code of a loop handles. asyncio's own handler writes the exception's message, too."""
+    task = context.get("task") or context.get("future")
+    facts = {"task": task.get_name()} if isinstance(task, asyncio.Task) else {}
+    logger.error("%s", context["message"], exc_info=context.get("exception"), extra=facts)
+
+
 def add_log_facts(**facts: str | int) -> None:
     """Add these facts to every log record of the process."""
     make = logging.getLogRecordFactory()
@@ -158,6 +221,14 @@ def _renderer(options: LogOptions, out: TextIO) -> structlog.typing.Processor:
         exception_formatter=structlog.dev.plain_traceback,
         pad_event_to=30,
     )
+
+
+def _format_exception(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    info = facts.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        facts["exception"] = format_exception(error)
+    return facts
 
 
 def _add_context(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

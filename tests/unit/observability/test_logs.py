@@ -122,10 +122,10 @@ def test_numbers_that_json_does_not_have_are_text(log) -> None:
 
 def test_a_long_traceback_keeps_both_ends(log) -> None:
     stream = log(format="json")
-    logging.getLogger("x").error("failed", exc_info=RuntimeError("x" * 100_000 + "end"))
+    logging.getLogger("x").error("failed", exc_info=OSError("x" * 100_000 + "end"))
     text = json.loads(stream.getvalue())["exception"]
     assert len(text) < 20_000
-    assert text.startswith("RuntimeError: x")
+    assert text.startswith("OSError: x")
     assert text.endswith("end")
 
 
