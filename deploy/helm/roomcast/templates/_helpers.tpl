@@ -91,6 +91,11 @@ metadata:
 spec:
   {{- if not .autoscaled }}
   replicas: {{ .values.replicas }}
+  {{- else }}
+  {{- /* Without the number, an upgrade that turns autoscaling on would leave one pod. */}}
+  {{- with lookup "apps/v1" "Deployment" $root.Release.Namespace (printf "%s-%s" $root.Release.Name .component) }}
+  replicas: {{ .spec.replicas }}
+  {{- end }}
   {{- end }}
   minReadySeconds: 5
   strategy:
