@@ -62,7 +62,8 @@ class ConnectionLog(Observer):
     def peer_malformed(self, connection: ObservedConnection, fault: str, detail: str) -> None:
         """See the port."""
         self.counts[f"malformed:{fault}"] += 1
-        facts = {**_client(connection), "fault": fault, "detail": detail, LIMITED: fault}
+        # Without the detail, which quotes the packet: it may be a message or a token.
+        facts = {**_client(connection), "fault": fault, LIMITED: fault}
         logger.info("client violated the protocol", extra=facts)
 
     def peer_slow(self, connection: ObservedConnection, waiting_bytes: int) -> None:

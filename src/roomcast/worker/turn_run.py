@@ -336,7 +336,11 @@ class TurnRun:
                 raise
             except ResponderFailure as failure:
                 self._counters.fail(failure.kind)
-                logger.warning("a responder failed: %s", failure, extra={**self._facts, "tries_left": tries_left})
+                # A provider's text may quote the prompt. `failure.kind` is its status, or ``error-event``.
+                quoted = failure.kind.isdigit() or failure.kind == "error-event"
+                said = "the provider refused or ended the answer" if quoted else failure
+                facts = {"kind": failure.kind, "reason": failure.reason.value, "tries_left": tries_left}
+                logger.warning("a responder failed: %s", said, extra={**self._facts, **facts})
                 if self._items > before or not failure.retryable or not tries_left:
                     return self._broken(failure.reason)
                 pause_s = backoff.next_s() if failure.retry_after_s is None else failure.retry_after_s
