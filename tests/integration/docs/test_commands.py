@@ -13,11 +13,12 @@ import pytest
 from support import postgres_server, redis_server
 from support.document_commands import blocks, script
 from support.ports import free_port
-from support.processes import clean_environment
+from support.processes import Roomcast, clean_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +84,24 @@ def test_the_commands_of_the_readme_for_several_processes_work(
     run(README, replacements, tmp_path, {"API_PORT": api, "REDIS_PORT": redis_port})
 
 
+def test_the_commands_of_the_runbook_work(tmp_path: Path, redis_port: int) -> None:
+    internal = free_port()
+    env = {"REDIS_HOST": "localhost", "REDIS_PORT": str(redis_port), "ROOMCAST_INTERNAL_PORT": str(internal)}
+    with Roomcast.up(tmp_path / "data", env=env) as server:
+        replacements = {"HOST:3002": f"localhost:{internal}", "HOST:3000": f"localhost:{server.api_port}"}
+        output = run(RUNBOOK, replacements, tmp_path, {})
+    assert 'roomcast_service_up{service="event log"} 1.0' in output
+    assert "is this delivered?" in output
+
+
 def test_each_command_of_the_other_pages_has_a_reason_why_no_test_runs_it() -> None:
-    pages = [page for page in (ROOT / "docs").glob("*.md") if page != TUTORIAL]
+    pages = [page for page in (ROOT / "docs").glob("*.md") if page not in {TUTORIAL, RUNBOOK}]
     commands = [(page.name, block) for page in pages for block in blocks(page) if block.language == "sh"]
     assert commands
     assert [(name, block.text) for name, block in commands if not block.reason_not_run] == []
 
 
-@pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [README, TUTORIAL, RUNBOOK], ids=lambda path: path.name)
 def test_commands_are_run_unless_a_reason_is_given(document: Path) -> None:
     reasons = [block.reason_not_run for block in blocks(document) if block.language == "sh"]
     omitted = [reason for reason in reasons if reason is not None]
