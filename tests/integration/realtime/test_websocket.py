@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket as stdlib_socket
 import struct
 from typing import Any
@@ -193,6 +194,14 @@ async def test_a_bad_handshake_is_refused_before_it_is_a_websocket(
     async with serving(Server()) as running:
         reader, writer = await running.raw(UPGRADE.format(path=path, more="").encode())
         assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 %d " % status)
+        writer.close()
+
+
+async def test_whitespace_at_the_ends_of_header_values_is_no_part_of_them(until: Any, serving: Any) -> None:
+    head = re.sub(": ([^\r]*)", r":\t \1 \t", UPGRADE.format(path=WEBSOCKET, more="origin: http://127.0.0.1\r\n"))
+    async with serving(Server()) as running:
+        reader, writer = await running.raw(head.encode())
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 101 ")
         writer.close()
 
 

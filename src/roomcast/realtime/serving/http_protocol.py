@@ -194,7 +194,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header line; drop trailers, which arrive after all checks (RFC 9110 §6.5.1)."""
         if self._in_head:
-            super().on_header(name, value)
+            super().on_header(name, value.rstrip(b" \t"))  # llhttp removes whitespace before the value alone
 
     def on_headers_complete(self) -> None:
         """Check the head, start the deadline of the body, start the application."""
