@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
+from roomcast.observability.log_context import log_facts
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def problem_response(
             status, ErrorCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ErrorCode.INTERNAL
         ),
         errors=list(errors) if errors else None,
+        request_id=log_facts().get("request_id"),
     )
     # ASCII only: the text may quote the request, and a lone surrogate cannot be encoded as UTF-8.
     body = json.dumps(problem.model_dump(mode="json", by_alias=True))

@@ -59,6 +59,8 @@ class Problem(Output):
         detail: What is wrong and what to do, for people.
         code: The error code, for programs.
         errors: The invalid parts of the request; left out if there are none.
+        request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
+            the request was refused before it had one.
     """
 
     type: str
@@ -67,6 +69,7 @@ class Problem(Output):
     detail: str
     code: ErrorCode
     errors: list[ProblemItem] | None = Field(default=None, exclude_if=lambda items: items is None)
+    request_id: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class AckError(Output):

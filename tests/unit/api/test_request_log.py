@@ -90,6 +90,7 @@ async def test_an_id_that_is_none_is_replaced(lines: Lines, given: str) -> None:
         answer = await api.get("/api/unknown", headers={"X-Request-Id": given.encode()})
     made = answer.headers["x-request-id"]
     assert len(made) == 32
+    assert answer.json()["requestId"] == made
     (answered,) = lines.read("request answered")
     assert (answered["requestId"], answered["route"], answered["level"]) == (made, "unmatched", "debug")
 

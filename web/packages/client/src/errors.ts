@@ -39,12 +39,15 @@ export class ProblemError extends RoomcastError {
   readonly code: ErrorCode | null;
   /** One item for each invalid part of the request. */
   readonly items: readonly ProblemItem[];
+  /** Id of the request in the log of the API; null if the response did not come from Roomcast. */
+  readonly requestId: string | null;
 
   constructor(status: number, problem: Partial<Problem>) {
     super(problem.detail ?? problem.title ?? `the API responded with status ${status}`);
     this.status = status;
     this.code = problem.code ?? null;
     this.items = problem.errors ?? [];
+    this.requestId = problem.requestId ?? null;
   }
 
   get retryable(): boolean {

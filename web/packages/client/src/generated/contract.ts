@@ -614,6 +614,8 @@ export interface Presence {
  *     detail: What is wrong and what to do, for people.
  *     code: The error code, for programs.
  *     errors: The invalid parts of the request; left out if there are none.
+ *     request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
+ *         the request was refused before it had one.
  */
 export interface Problem {
   type: string;
@@ -622,6 +624,7 @@ export interface Problem {
   detail: string;
   code: ErrorCode;
   errors?: ProblemItem[] | null;
+  requestId?: string | null;
 }
 /**
  * One invalid part of a request.
