@@ -84,7 +84,9 @@ async def _run(settings: Settings, given: list[str], interval_s: float, *, once:
     from roomcast.app.stats import Processes, compare
 
     console = Console(markup=False, highlight=False)
-    live = None if once or as_json or not console.is_terminal else Live(console=console, auto_refresh=False)
+    # On a dumb terminal, a live view would first be shown at its end.
+    refreshed = console.is_terminal and not console.is_dumb_terminal and not (once or as_json)
+    live = Live(console=console, auto_refresh=False) if refreshed else None
     window: deque[Mapping[str, Reading]] = deque(maxlen=2 if once else max(2, round(_WINDOW_S / interval_s) + 1))
     async with Processes(given, settings) as processes:
         with live or nullcontext():

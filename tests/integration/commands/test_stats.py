@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import select
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 from support.clients import ChatClient, send
 from support.commands import LIMIT_S, Command, invoke
 from support.ports import free_port
-from support.processes import Roomcast
+from support.processes import ROOMCAST, Roomcast, clean_environment
 from support.redis_server import RedisServer, environment, running
 from support.waiting import until
 
@@ -80,3 +84,19 @@ def test_without_any_answer_the_remedy_is_named() -> None:
     assert nothing.exit_code == 5
     assert "--url" in nothing.stderr
     assert "ROOMCAST_INTERNAL_PORT" in nothing.stderr
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_one_view_after_the_other() -> None:
+    terminal, output = pty.openpty()
+    args = (str(ROOMCAST), "stats", "--interval", "0.2", "--url", "http://127.0.0.1:1")
+    env = clean_environment({"TERM": "dumb"})
+    with subprocess.Popen(args, env=env, stdin=subprocess.DEVNULL, stdout=output) as process:
+        os.close(output)
+        try:
+            shown = b""
+            while shown.count(b"Connection refused") < 2:
+                assert select.select([terminal], [], [], LIMIT_S)[0], "nothing is shown"
+                shown += os.read(terminal, 65_536)
+        finally:
+            process.kill()
+            os.close(terminal)
