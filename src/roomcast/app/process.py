@@ -158,13 +158,14 @@ def _build_tracer(config: ProcessConfig) -> OtelTracer | None:
     if not config.settings.tracing:
         return None
     try:
+        # The SDK reads variables at its import, too.
         from roomcast.observability.tracing import OtelTracer
+
+        return OtelTracer(config.service)
     except ModuleNotFoundError as error:
         logger.warning("nothing is traced: install roomcast[otel], or unset OTEL_EXPORTER_OTLP_ENDPOINT (%s)", error)
         return None
-    try:
-        return OtelTracer(config.service)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise AppError(f"a variable OTEL_… is invalid: {error}") from error
 
 

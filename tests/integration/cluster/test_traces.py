@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.clients import ChatClient
 from support.ports import free_port
-from support.processes import Roomcast
+from support.processes import ROOMCAST, Roomcast, clean_environment
 from support.redis_server import RedisServer, environment, running
 from support.spans import SAMPLED, TRACE_ID, UNSAMPLED
 from support.waiting import until
@@ -124,3 +125,14 @@ async def test_a_collector_that_is_away_costs_one_line_of_the_log(redis: RedisSe
     assert code == 0
     assert took_s < 5
     assert len([line for line in api.output.splitlines() if "trace_exporter" in line]) == 1
+
+
+# The SDK reads the first one at its import.
+@pytest.mark.parametrize("name", ["OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"])
+def test_an_invalid_variable_of_the_sdk_is_named(tmp_path: Path, name: str) -> None:
+    env = clean_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", name: "many"})
+    args = (str(ROOMCAST), "up", "--data", str(tmp_path))
+    ended = subprocess.run(args, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert name in line
