@@ -65,6 +65,17 @@ async def test_the_page_names_its_gateway_and_the_gateway_alone_is_tried_too(tmp
     assert "start the gateway" in (await the_problem(server.gateway_url)).remedy
 
 
+async def test_a_gateway_that_closes_connections_without_a_token_has_no_idle_timeout(tmp_path: Path) -> None:
+    env = {"ROOMCAST_RESPONDER": "none", "ROOMCAST_SECRET": SECRET}
+    with Roomcast.up(tmp_path, env=env) as gateway:
+        token = TokenIssuer(AuthOptions(SECRET)).issue("ann", ttl_s=60)
+        for given, waits in ((token, True), (None, False)):
+            found = {one.check: one for one in await tried(gateway.gateway_url, token=given)}
+            assert {one.status for one in found.values()} == {"ok"}
+            for check in ("idle timeout", "idle polling"):
+                assert ("not tried" not in found[check].text) == waits
+
+
 async def test_a_gateway_that_a_page_cannot_use_is_found(tmp_path: Path) -> None:
     env = {"ROOMCAST_RESPONDER": "none", "ROOMCAST_SECRET": SECRET}
     with (

@@ -13,7 +13,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -38,15 +38,23 @@ _IDLE: Final = (
 _EXPIRES_S: Final = 14 * 86_400
 #: A stream with a pause of 1 s that arrives within this time was held back.
 _HELD_S: Final = 0.25
+_JOIN: Final = "40"
+_REFUSED: Final = "44"
+_NOT_JOINED: Final = "not tried: the gateway closes connections soon without a token of its secret (ROOMCAST_SECRET)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """What all requests have in common."""
+    """What all requests have in common.
+
+    Attributes:
+        join: The packet that joins the main namespace.
+    """
 
     http: httpx.AsyncClient
     tls: ssl.SSLContext
     origin: str | None
+    join: str
 
 
 async def check_public_url(
@@ -57,7 +65,8 @@ async def check_public_url(
     Args:
         url: ``http(s)://host[:port][/path]`` of the page, which names its gateway, or of the gateway.
         origin: The ``Origin`` of the requests; None: that of the page, if ``url`` is one; else none.
-        token: An access token, for the check of streams.
+        token: An access token, for the checks of streams and of idle connections; None: authentication is off, or the
+            secret is unknown.
         idle_s: How long the last check waits at most.
     """
     url = url.rstrip("/")
@@ -65,7 +74,8 @@ async def check_public_url(
     tls = httpx.create_ssl_context(trust_env=False)
     tls.load_default_certs()
     async with httpx.AsyncClient(timeout=_LIMIT_S, trust_env=False, verify=tls) as http:
-        client = _Client(http, tls, origin)
+        join = _JOIN if token is None else f"{_JOIN}{json.dumps({'token': token})}"
+        client = _Client(http, tls, origin, join)
         certificate = await _certificate(url, tls)
         if certificate is not None:
             yield certificate
@@ -73,7 +83,7 @@ async def check_public_url(
                 return
         gateway = await _gateway(url, http)
         if gateway is not None:
-            client = _Client(http, tls, origin or str(httpx.URL(url).copy_with(raw_path=b"")).rstrip("/"))
+            client = replace(client, origin=origin or str(httpx.URL(url).copy_with(raw_path=b"")).rstrip("/"))
             yield ok("page", f"{url} names the gateway {gateway}")
             if url.startswith("https:") and gateway.startswith("http:"):
                 yield fault("page", f"browsers refuse {gateway} on a page with TLS", "set GATEWAY_URL to https://…")
@@ -90,7 +100,7 @@ async def check_public_url(
 async def _check_gateway(url: str, client: _Client, idle_s: float) -> AsyncIterator[Finding]:
     polling, session = await _polling(url, client)
     yield polling
-    if session is None:
+    if polling.status == "fault":
         return
     # Both wait, together.
     held = asyncio.create_task(_held_poll(session, client, idle_s))
@@ -153,7 +163,7 @@ async def _stream(url: str, token: str | None, http: httpx.AsyncClient) -> Findi
 
 
 async def _polling(url: str, client: _Client) -> tuple[Finding, str | None]:
-    """Open a session and join it to a namespace, by three requests; the URL of the session if that works."""
+    """Open a session and join it to a namespace, by three requests; the URL of the session if the gateway lets it."""
     headers = {} if client.origin is None else {"Origin": client.origin}
     try:
         response = await client.http.get(f"{url}{_PATH}polling", headers=headers)
@@ -163,8 +173,7 @@ async def _polling(url: str, client: _Client) -> tuple[Finding, str | None]:
             text = f"{url}/socket.io/ answers {response.status_code} and is no gateway"
             return fault("polling", text, _FORWARD), None
         session = f"{url}{_PATH}polling&sid={json.loads(response.text[1:])['sid']}"
-        # An anonymous connection is closed earlier.
-        answer = await client.http.post(session, headers=headers, content="40")
+        answer = await client.http.post(session, headers=headers, content=client.join)
         if answer.status_code == HTTPStatus.OK:
             answer = await client.http.get(session, headers=headers)
         if answer.status_code != HTTPStatus.OK:
@@ -174,11 +183,14 @@ async def _polling(url: str, client: _Client) -> tuple[Finding, str | None]:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         remedy = "start the gateway and the proxy, or correct --url"
         return fault("polling", f"{url} does not answer: {error!r}", remedy), None
-    return ok("polling", f"{url} opens sessions, and keeps them over requests"), session
+    joined = not answer.text.startswith(_REFUSED)
+    return ok("polling", f"{url} opens sessions, and keeps them over requests"), session if joined else None
 
 
-async def _held_poll(session: str, client: _Client, idle_s: float) -> Finding:
+async def _held_poll(session: str | None, client: _Client, idle_s: float) -> Finding:
     """Wait for a message as long-polling does. The answer is the server's ping, unless a proxy answers earlier."""
+    if session is None:
+        return ok("idle polling", _NOT_JOINED)
     headers = {} if client.origin is None else {"Origin": client.origin}
     began = time.monotonic()
     try:
@@ -205,9 +217,12 @@ async def _websocket(url: str, client: _Client, idle_s: float) -> AsyncIterator[
                 address, origin=page, ssl=tls, open_timeout=_LIMIT_S, ping_interval=None, proxy=None
             ) as socket:
                 await socket.recv()
-                await socket.send("40")
-                await socket.recv()
+                await socket.send(client.join)
+                answer = str(await socket.recv())
                 yield ok("websocket", "the upgrade passes")
+                if answer.startswith(_REFUSED):
+                    yield ok("idle timeout", _NOT_JOINED)
+                    return
                 began = time.monotonic()
                 try:
                     async with asyncio.timeout(idle_s):
