@@ -1,4 +1,4 @@
-"""A responder of a real process that puts its prompt into errors and warnings, as a team's code may do."""
+"""A responder of a real process that puts its prompt into errors, as a team's code may do."""
 
 from __future__ import annotations
 

@@ -148,9 +148,11 @@ def configure_logging(options: LogOptions, stream: TextIO | None = None) -> None
     root.addHandler(handler)
     root.setLevel(options.level.upper())
     logging.captureWarnings(capture=True)
+    # Its lines at level debug have the headers of responses, and quote those that are malformed.
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
     if options.level != "debug":
         # These loggers report every request and every start at level info.
-        for chatty in ("httpx", "httpcore", "alembic", "uvicorn.error"):
+        for chatty in ("httpx", "alembic", "uvicorn.error"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -180,8 +180,10 @@ def _retry_after_s(value: str | None) -> float | None:
 
 def _unreachable(error: httpx.HTTPError) -> ResponderFailure:
     timed_out = isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout)
+    # The text of a violation of HTTP quotes what was received or sent.
+    said = type(error).__name__ if isinstance(error, httpx.ProtocolError) else repr(error)
     return ResponderFailure(
-        f"the request to the provider failed: {error!r}",
+        f"the request to the provider failed: {said}",
         reason=TurnReason.TIMEOUT if timed_out else TurnReason.PROVIDER_UNREACHABLE,
         retryable=True,
         kind="timeout" if timed_out else "connect" if isinstance(error, httpx.ConnectError) else "connection",
