@@ -104,6 +104,7 @@ async def test_a_gateway_that_a_page_cannot_use_is_found(tmp_path: Path) -> None
             "streams",
             "proxy_buffering off",
         ),
+        ("location / {", "location /api/ai/ { return 200; } location / {", "streams", "proxy_buffering off"),
         ("location / {", "location /socket.io/ { return 404; } location / {", "polling", "/socket.io/"),
         ("location / {", "location / { limit_except GET { deny all; }", "polling", "pass POST"),
     ],

@@ -153,7 +153,7 @@ async def _stream(url: str, token: str | None, http: httpx.AsyncClient) -> Findi
         return fault("streams", f"a stream of {url}/api/ai/ breaks: {error!r}", "see the log of the proxy")
     if response.status_code != HTTPStatus.OK:
         return ok("streams", f"not tried: {url} answers {response.status_code} without the secret of the API")
-    if times[-1] - times[0] < _HELD_S:
+    if not times or times[-1] - times[0] < _HELD_S:
         text = "the proxy holds streams back: clients of /api/ai/ get answers at their end only"
         remedy = (
             "switch buffering and compression off for it (nginx: proxy_buffering off, no gzip of text/event-stream)"
