@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -179,12 +179,7 @@ class Processes:
             self.problem = "Redis does not answer here: gateways that it lists may be missing" if failed else ""
         urls = list(dict.fromkeys([*self._urls, *gateways]))
         readings = dict(zip(urls, await asyncio.gather(*(_read(self._http, url) for url in urls)), strict=True))
-        # An address of the settings may be that of a gateway, in another form.
-        known = {readings[url].started_at for url in gateways} - {None}
-        for url in self._urls:
-            if url not in gateways and readings[url].started_at in known:
-                del readings[url]
-        return readings
+        return distinct(readings, gateways)
 
 
 def _own_address(settings: Settings) -> str:
@@ -220,6 +215,19 @@ async def _read(http: httpx.AsyncClient, url: str) -> Reading:
         return Reading(time.monotonic(), problem=f"no answer within {_TIMEOUT_S:g} s")
     except (httpx.HTTPError, OSError, ValueError) as error:
         return Reading(time.monotonic(), problem=cause_of(error))
+
+
+def distinct(readings: Mapping[str, Reading], gateways: Collection[str]) -> dict[str, Reading]:
+    """The readings without those that are of one of these gateways, under another form of its address.
+
+    The start alone is not enough: processes of one machine that start within 10 ms have the same.
+    """
+    known = {readings[url].started_at for url in gateways} - {None}
+    return {
+        url: reading
+        for url, reading in readings.items()
+        if url in gateways or reading.started_at not in known or reading.total(PARTS["gateway"]) is None
+    }
 
 
 def compare(before: Mapping[str, Reading], now: Mapping[str, Reading]) -> Stats:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from roomcast.app.stats import Reading, compare
+from roomcast.app.stats import Reading, compare, distinct
 
 URL, OTHER = "http://a:3002", "http://b:3002"
 
@@ -97,3 +97,10 @@ def test_the_state_of_each_process_and_service_is_shown() -> None:
     assert figures.processes[0].parts == ["gateway"]
     assert figures.services == {"redis": (1, 2)}
     assert not math.isnan(figures.connections)
+
+
+def test_a_gateway_is_shown_once_and_an_api_of_the_same_start_is_shown() -> None:
+    start, again = {"process_start_time_seconds": 1_795_935_492.37}, "http://localhost:3002"
+    gateway = reading(1, {**start, "chats_followed": 0})
+    api = reading(1, {**start, "http_request_duration_seconds_count": 0})
+    assert list(distinct({URL: gateway, again: gateway, OTHER: api}, [URL])) == [URL, OTHER]
