@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
@@ -24,7 +24,7 @@ from roomcast.realtime.options import ANY_ORIGIN, is_base_path, serialize_origin
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 
 if TYPE_CHECKING:
-    from roomcast.redis_client import RedisAddress, RedisOptions
+    from roomcast.redis_client import RedisOptions
 
 DEFAULT_GATEWAY_PORT: Final = 3001
 DEFAULT_API_PORT: Final = 3000
@@ -33,7 +33,6 @@ DEFAULT_API_INTERNAL_PORT: Final = 3002
 #: The reference guide's default.
 DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
-DEFAULT_REDIS_PORT: Final = 6379
 #: Fits into the context of every current model, with room for the answer.
 DEFAULT_TOKEN_BUDGET: Final = 16_000
 MAX_PORT: Final = 65_535
@@ -412,6 +411,16 @@ def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     return replace(options, sentinel_username=username or None, sentinel_password=password)
 
 
+def _redis_url(url: str) -> RedisOptions:
+    # Imported here: a process without Redis does not load redis-py.
+    from roomcast.redis_client.url import parse_url
+
+    try:
+        return parse_url(url)
+    except ValueError as error:
+        raise SettingsError("REDIS_URL", str(error)) from None
+
+
 def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
     host = environ.get("REDIS_HOST", "").strip()
     if not host:
@@ -419,68 +428,13 @@ def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
         raise SettingsError("REDIS_HOST", f"is {host!r}; expected one host name or address (REDIS_URL takes several)")
     check_host("REDIS_HOST", host)
-    port = _port(environ, "REDIS_PORT") or DEFAULT_REDIS_PORT
-    # Imported here: a process without Redis does not load redis-py.
     from roomcast.redis_client import RedisAddress, RedisOptions
+    from roomcast.redis_client.url import DEFAULT_PORT
 
+    port = _port(environ, "REDIS_PORT") or DEFAULT_PORT
     return RedisOptions(
         addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD", "").rstrip(_LINE_END) or None
     )
-
-
-_REDIS_HINT: Final = (
-    "is invalid; expected redis[s]://[user:password@]host[:port][/db], redis[s]+cluster://host:port,host:port"
-    " or redis[s]+sentinel://host:port,host:port/master[/db]"
-)
-_REDIS_QUERY_HINT: Final = (
-    "must not contain ? or #: write the database as a path (redis://host:port/3), use rediss:// for TLS (certificates"
-    " are always verified), and write ? and # in a password as %3F and %23"
-)
-
-
-def _redis_url(url: str) -> RedisOptions:
-    from roomcast.redis_client import RedisOptions, RedisTls
-
-    # The value may contain a password, so error messages do not repeat it.
-    scheme, separator, rest = url.partition("://")
-    transport, _, kind = scheme.lower().partition("+")
-    if not separator or transport not in {"redis", "rediss"} or kind not in {"", "cluster", "sentinel"}:
-        raise SettingsError("REDIS_URL", _REDIS_HINT)
-    if "?" in rest or "#" in rest:
-        raise SettingsError("REDIS_URL", _REDIS_QUERY_HINT)
-    place, _, path = rest.partition("/")
-    login, at, hosts = place.rpartition("@")
-    username, _, password = login.partition(":")
-    parts = [unquote(part) for part in path.split("/") if part]
-    master = parts.pop(0) if kind == "sentinel" and parts else None
-    number = parts.pop(0) if parts else "0"
-    addresses = tuple(_redis_address(item) for item in hosts.split(","))
-    wanted = {"": len(addresses) == 1, "cluster": number == "0", "sentinel": master is not None}
-    if parts or not number.isascii() or not number.isdigit() or not wanted[kind]:
-        raise SettingsError("REDIS_URL", _REDIS_HINT)
-    return RedisOptions(
-        addresses=addresses,
-        sentinel_master=master,
-        cluster=kind == "cluster",
-        username=unquote(username) or None if at else None,
-        password=unquote(password) or None if at else None,
-        db=int(number[:4]),
-        tls=RedisTls() if transport == "rediss" else None,
-    )
-
-
-def _redis_address(item: str) -> RedisAddress:
-    from roomcast.redis_client import RedisAddress
-
-    try:
-        parts = urlsplit(f"//{item}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not host.isprintable():
-        raise SettingsError("REDIS_URL", _REDIS_HINT)
-    check_host("REDIS_URL", host)
-    return RedisAddress(host, DEFAULT_REDIS_PORT if port is None else check_port("REDIS_URL's port", port))
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:

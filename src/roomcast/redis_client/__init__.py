@@ -6,6 +6,7 @@
 | ``batches`` | calls of a script that share writes |
 | ``connection`` | one pub/sub connection, for the parts that subscribe |
 | ``options`` | addresses, credentials, TLS, time limits |
+| ``url`` | options from a URL |
 | ``liveness`` | timeouts that tolerate a stalled event loop |
 | ``outcome`` | whether one use of Redis works, for logs, readiness and metrics |
 | ``topology``, ``scripts``, ``keys``, ``errors`` | cluster slots, Lua, names of a chat's keys, `RedisUnavailable` |
