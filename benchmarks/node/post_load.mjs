@@ -1,16 +1,14 @@
 // Load generator for POST /api/chat/messages: keep-alive connections over plain sockets, one request at a time on each.
 // node post_load.mjs PORT CONNECTIONS SECONDS CHATS → one JSON line.
 import net from 'node:net';
+import { Figures } from './figures.mjs';
 
 const [port, connections, seconds, chats] = process.argv.slice(2).map(Number);
 const run = Math.random().toString(36).slice(2);
-const end = performance.now() + seconds * 1000;
-const latencies = [];
+const figures = new Figures();
+const end = figures.begin(seconds);
 const seen = new Map();
-let wrong = 0;
 let running = connections;
-const cpu = process.cpuUsage();
-const started = performance.now();
 
 function open(number) {
   const socket = net.connect(port, '127.0.0.1');
@@ -43,38 +41,25 @@ function open(number) {
     if (head < 0) return;
     const length = Number(/content-length: (\d+)/i.exec(buffer)?.[1]);
     if (buffer.length < head + 4 + length) return;
-    latencies.push(performance.now() - at);
-    if (!buffer.startsWith('HTTP/1.1 201')) wrong += 1;
+    figures.latencies.push(performance.now() - at);
+    if (!buffer.startsWith('HTTP/1.1 201')) figures.wrong += 1;
     const { id, seq, clientMsgId } = JSON.parse(buffer.slice(head + 4));
-    if (clientMsgId !== undefined && clientMsgId !== `${run}-${number}-${sent}`) wrong += 1;
+    if (clientMsgId !== undefined && clientMsgId !== `${run}-${number}-${sent}`) figures.wrong += 1;
     if (seq !== undefined) {
       const seqs = seen.get(chat) ?? new Set();
-      if (seqs.has(seq)) wrong += 1;
+      if (seqs.has(seq)) figures.wrong += 1;
       seqs.add(seq);
       seen.set(chat, seqs);
     }
-    if (id === undefined) wrong += 1;
+    if (id === undefined) figures.wrong += 1;
     buffer = '';
     send();
   });
 }
 
 function finish() {
-  const took = (performance.now() - started) / 1000;
-  const used = process.cpuUsage(cpu);
-  latencies.sort((a, b) => a - b);
-  const at = (share) => latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))];
-  for (const seqs of seen.values()) if (Math.max(...seqs) - Math.min(...seqs) + 1 !== seqs.size) wrong += 1;
-  console.log(
-    JSON.stringify({
-      sends: latencies.length,
-      perSecond: Math.round(latencies.length / took),
-      p50: at(0.5),
-      p99: at(0.99),
-      wrong,
-      loadShare: (used.user + used.system) / 1e6 / took,
-    }),
-  );
-  process.exit(wrong ? 1 : 0);
+  for (const seqs of seen.values()) if (Math.max(...seqs) - Math.min(...seqs) + 1 !== seqs.size) figures.wrong += 1;
+  figures.finish();
 }
+
 for (let number = 0; number < connections; number += 1) open(number);

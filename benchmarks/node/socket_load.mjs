@@ -1,14 +1,12 @@
 // Load generator for Socket.IO over WebSocket: events with acks, or connections with a join, on plain sockets.
 // node socket_load.mjs PORT CLIENTS SECONDS ack|join EVENT → one JSON line. Checks each answer.
 import net from 'node:net';
+import { Figures } from './figures.mjs';
 
 const [port, clients, seconds, mode, event] = process.argv.slice(2);
-const latencies = [];
-let wrong = 0;
+const figures = new Figures();
 let running = Number(clients);
 let end = Infinity;
-let cpu;
-let started;
 
 const handshake = Buffer.from(
   `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
@@ -69,34 +67,10 @@ function fail(error) {
   process.exit(1);
 }
 
-function begin() {
-  cpu = process.cpuUsage();
-  started = performance.now();
-  end = started + Number(seconds) * 1000;
-}
-
-function finish() {
-  const took = (performance.now() - started) / 1000;
-  const used = process.cpuUsage(cpu);
-  latencies.sort((a, b) => a - b);
-  const at = (share) => latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))];
-  console.log(
-    JSON.stringify({
-      count: latencies.length,
-      perSecond: Math.round(latencies.length / took),
-      p50: at(0.5),
-      p99: at(0.99),
-      wrong,
-      loadShare: (used.user + used.system) / 1e6 / took,
-    }),
-  );
-  process.exit(wrong ? 1 : 0);
-}
-
 function ended(client) {
   client.close();
   running -= 1;
-  if (running === 0) finish();
+  if (running === 0) figures.finish();
 }
 
 if (mode === 'ack') {
@@ -114,12 +88,12 @@ if (mode === 'ack') {
         client.number = 0;
         ready.push(client);
         if (ready.length === Number(clients)) {
-          begin();
+          end = figures.begin(Number(seconds));
           ready.forEach(next);
         }
       } else {
-        if (text !== `43${client.number}[${client.number}]`) wrong += 1;
-        latencies.push(performance.now() - client.at);
+        if (text !== `43${client.number}[${client.number}]`) figures.wrong += 1;
+        figures.latencies.push(performance.now() - client.at);
         next(client);
       }
     });
@@ -129,7 +103,7 @@ if (mode === 'ack') {
   const open = () => {
     if (performance.now() >= end) {
       running -= 1;
-      if (running === 0) finish();
+      if (running === 0) figures.finish();
       return;
     }
     number += 1;
@@ -139,12 +113,12 @@ if (mode === 'ack') {
       if (text.startsWith('0{')) client.send('40');
       else if (text.startsWith('40')) client.send(`421["${event}","${chat}"]`);
       else if (text.startsWith('431')) {
-        latencies.push(performance.now() - at);
+        figures.latencies.push(performance.now() - at);
         client.close();
         open();
       }
     });
   };
-  begin();
+  end = figures.begin(Number(seconds));
   for (let i = 0; i < Number(clients); i += 1) open();
 }
