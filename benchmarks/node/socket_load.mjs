@@ -113,6 +113,7 @@ if (mode === 'ack') {
       if (text.startsWith('0{')) client.send('40');
       else if (text.startsWith('40')) client.send(`421["${event}","${chat}"]`);
       else if (text.startsWith('431')) {
+        if (!text.includes('"ok":true')) figures.wrong += 1;
         figures.latencies.push(performance.now() - at);
         client.close();
         open();

@@ -111,10 +111,6 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Whether to wait for further events.", show_default=False)
     ] = True,
-    chunks: Annotated[
-        bool,
-        typer.Option("--chunks", help="Show the pieces of answers while they are written, too.", show_default=False),
-    ] = False,
     as_json: AsJson = False,
     user: User = None,
     url: Url = None,
@@ -148,7 +144,7 @@ def tail(
             async with Api(address, token) as api:
                 gateway = await _gateway(api, gateway_url) if follow else ""
                 begin = partial(_begin, api, chat, begin_at, most)
-                follower = ChatFollower(api, gateway, chat, begin, chunks=chunks, changed=printer.connection)
+                follower = ChatFollower(api, gateway, chat, begin, changed=printer.connection)
                 await printer.show_all(follower.history())
                 if follow:
                     _end_with_the_reader()
@@ -452,9 +448,8 @@ def _line(event: Event) -> str:
         when = f"{datetime.fromisoformat(data['time']).astimezone():%Y-%m-%d %H:%M:%S}"
     author, text = _summary(event.name, data)
     lines = escape(text, keep_lines=True).split("\n")
-    number = "" if event.seq is None else event.seq
     # Styles are left out unless the output is a terminal.
-    head = typer.style(f"{when:19} {number:>6}", dim=True) + "  " + typer.style(f"{escape(author):12}", bold=True)
+    head = typer.style(f"{when:19} {event.seq:>6}", dim=True) + "  " + typer.style(f"{escape(author):12}", bold=True)
     return f"{head} " + f"\n{_INDENT}".join(lines)
 
 
@@ -475,8 +470,5 @@ def _summary(name: str, data: dict[str, Any]) -> tuple[str, str]:
             return "AI", f"[{turn['status']}{reason}]"
         case "ai-tool":
             return "AI", f"[calls {data['toolName']}]"
-        case "ai-chunk":
-            parts = (chunk.get("delta") or f"[{chunk.get('type')}]" for chunk in data["chunks"])
-            return "AI ...", "".join(map(str, parts))
         case _:
             return name, json.dumps(data)

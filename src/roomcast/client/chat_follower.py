@@ -1,8 +1,8 @@
 """Every stored event of a chat, once and in order of seq, through restarts of gateways and APIs.
 
 One loop: read the events that exist through REST, join with the cursor, then read frames. The events of the replay
-precede the ack. Whatever is missing, for any cause (no complete replay, a gap, a `resync`, the end of an answer without
-its text), is read through REST. Any failure ends the connection, and the loop begins again from the cursor.
+precede the ack. Whatever is missing, for any cause (no complete replay, a gap, a `resync`), is read through REST. Any
+failure ends the connection, and the loop begins again from the cursor.
 
 Layer: client. Source: docs/design.md, "Joins" and "The client".
 """
@@ -21,7 +21,7 @@ from roomcast.client.errors import Refused, Unreachable
 from roomcast.client.gateway import GatewayConnection, open_gateway
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.events import AI_CHUNK, AI_END, CHAT_ACTIVITY, EVENT_NAMES, PRESENCE, RESYNC, TYPING, EventType
+from roomcast.contract.events import CHAT_ACTIVITY, EVENT_NAMES, PRESENCE, RESYNC, TYPING, EventType
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.contract.text import MAX_SEQ
 from roomcast.wire.socketio import PacketType
@@ -31,7 +31,7 @@ _PAGE: Final = 500
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 10.0
 #: Events of the chat that are not stored; `chat-activity` has the seq of another event.
-_NOT_STORED: Final = frozenset({AI_CHUNK, TYPING, PRESENCE, CHAT_ACTIVITY, RESYNC})
+_NOT_STORED: Final = frozenset({TYPING, PRESENCE, CHAT_ACTIVITY, RESYNC})
 _REMOVED: Final = EVENT_NAMES[EventType.MEMBER_REMOVED]
 _JOIN_ACK: Final = 1
 
@@ -45,12 +45,12 @@ class Event:
 
     Attributes:
         name: Name of the Socket.IO event.
-        seq: Its number in the chat; None: it is not stored.
+        seq: Its number in the chat.
         data: Its argument.
     """
 
     name: str
-    seq: int | None
+    seq: int
     data: dict[str, Any]
 
 
@@ -74,7 +74,6 @@ class ChatFollower:
         gateway_url: The base URL of the gateway.
         chat_id: The chat.
         begin: Where to begin.
-        chunks: Whether to return the chunks of answers that are being written, too.
         changed: Called with None when the chat is joined, and with the cause when the connection or an attempt to
             connect fails.
 
@@ -89,14 +88,12 @@ class ChatFollower:
         chat_id: str,
         begin: Begin,
         *,
-        chunks: bool = False,
         changed: Callable[[Unreachable | None], None] = lambda _error: None,
     ) -> None:
         self._api = api
         self._gateway_url = gateway_url
         self._chat_id = chat_id
         self._begin = begin
-        self._chunks = chunks
         self._changed = changed
         self._cursor = Cursor(epoch="-", seq=0)
         self.live = False
@@ -135,7 +132,7 @@ class ChatFollower:
             await asyncio.sleep(backoff.next_s())
 
     async def _follow(self, connection: GatewayConnection) -> AsyncGenerator[Event | Reset, None]:
-        payload = {"chatId": self._chat_id, "since": self._cursor.model_dump(), "stream": self._chunks}
+        payload = {"chatId": self._chat_id, "since": self._cursor.model_dump()}
         await connection.emit("join-chat", payload, _JOIN_ACK)
         while True:
             packet = await connection.receive()
@@ -182,14 +179,12 @@ class ChatFollower:
 
     async def _received(self, name: str, data: dict[str, Any]) -> AsyncGenerator[Event | Reset, None]:
         seq = data.get("seq")
-        if name == AI_CHUNK:
-            yield Event(name, None, data)
-        elif name == RESYNC and isinstance(seq, int):
+        if name == RESYNC and isinstance(seq, int):
             # The API decides about a reset: a gateway sends it for every new epoch, which a restart of the API begins.
             async for item in self._fetch(seq, check=bool(data.get("reset"))):
                 yield item
         elif name not in _NOT_STORED and isinstance(seq, int) and seq > self._cursor.seq:
-            if seq > self._cursor.seq + 1 or name == AI_END:
+            if seq > self._cursor.seq + 1:
                 async for item in self._fetch(seq):
                     yield item
             else:
@@ -218,5 +213,5 @@ class ChatFollower:
             yield item
 
     def _advance(self, event: Event) -> Event:
-        self._cursor = Cursor(epoch=event.data.get("epoch") or self._cursor.epoch, seq=event.seq or 0)
+        self._cursor = Cursor(epoch=event.data.get("epoch") or self._cursor.epoch, seq=event.seq)
         return event

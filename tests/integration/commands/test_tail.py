@@ -18,7 +18,6 @@ from support.clients import send
 from support.commands import Command, invoke
 from support.processes import ROOMCAST, Roomcast, clean_environment
 from support.redis_server import RedisServer, environment, running
-from support.waiting import until
 
 SECRET = "s" * 32
 CHAT = "team"
@@ -129,28 +128,16 @@ def test_tail_ends_when_its_reader_has_ended_even_if_no_event_follows(server: Ro
     assert "BrokenPipe" not in done.stderr
 
 
-async def test_an_answer_is_one_event_and_its_chunks_are_shown_on_request(tmp_path: Path) -> None:
+async def test_an_answer_is_one_event(tmp_path: Path) -> None:
     with (
         Roomcast.up(tmp_path / "data", "--responder", "demo") as server,
-        Command("tail", CHAT, "--json", "--url", server.api_url) as plain,
-        Command("tail", CHAT, "--json", "--chunks", "--url", server.api_url) as chunked,
+        Command("tail", CHAT, "--json", "--url", server.api_url) as tail,
     ):
-        await plain.until_error("following")
-        await chunked.until_error("following")
+        await tail.until_error("following")
         await send(server.api_url, CHAT, "Say something.")
-        lines = await plain.until_lines(3)
-        events = [json.loads(line) for line in lines]
-        assert [event["event"] for event in events] == ["new-msg", "ai-status", "new-msg"]
-
-        def stored() -> list[str]:
-            return [line for line in chunked.lines if json.loads(line)["seq"] is not None]
-
-        # The same events with the whole answer, and the chunks before its end.
-        await until(lambda: stored() == lines)
-        chunks = [json.loads(line) for line in chunked.lines if line not in lines]
-        assert {event["event"] for event in chunks} == {"ai-chunk"}
-        deltas = [chunk.get("delta", "") for event in chunks for chunk in event["data"]["chunks"]]
-        assert "".join(deltas) == events[-1]["data"]["content"]
+        events = [json.loads(line) for line in await tail.until_lines(3)]
+    assert [event["event"] for event in events] == ["new-msg", "ai-status", "new-msg"]
+    assert "Say something." in events[-1]["data"]["content"]
 
 
 @pytest.fixture

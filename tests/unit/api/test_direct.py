@@ -11,8 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from roomcast.api.app import create_api
 from roomcast.api.direct import DirectSend
+from roomcast.api.options import ApiOptions
+from roomcast.api.services import ApiServices
 from support.api_client import bearer, open_api
 
 HELLO = {"chatId": "c", "role": "USER", "content": "hello"}
@@ -62,11 +66,14 @@ def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
 @pytest.mark.parametrize("auth", [False, True])
 async def test_every_request_is_answered_as_by_the_declared_route(tmp_path: Path, auth: bool) -> None:
     async def answers(folder: str, *, direct: bool) -> list[Any]:
-        async with open_api(tmp_path / folder, auth=auth) as (client, _):
-            routes = client._transport.app.router.routes  # type: ignore[attr-defined]
-            assert isinstance(routes[0], DirectSend)
+        def create(services: ApiServices, options: ApiOptions | None) -> FastAPI:
+            app = create_api(services, options)
+            assert isinstance(app.router.routes[0], DirectSend)
             if not direct:
-                del routes[0]
+                del app.router.routes[0]
+            return app
+
+        async with open_api(tmp_path / folder, auth=auth, create=create) as (client, _):
             tokens = [bearer("ann"), bearer("bob"), bearer("x", service=True), {}] if auth else [{}]
             await client.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=bearer("x", service=True))
             found: list[Any] = []
