@@ -80,6 +80,7 @@ VARIABLES: Final = (
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_TRACES_EXPORTER",
     "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_SAMPLER",
     "ROOMCAST_HOST",
     "ROOMCAST_BASE_PATH",
     "ROOMCAST_INSECURE",
@@ -109,6 +110,7 @@ MAX_GATEWAY_PROCESSES: Final = 64
 
 #: First segments of the paths of page, API and gateway.
 _OWN_PATHS: Final = frozenset({"api", "assets", "c", "health", "live", "ready", "metrics", "socket.io"})
+_PREFIX: Final = "ROOMCAST_"
 #: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
 _SHARED_PREFIXES: Final = ("REDIS_", "OPENAI_", "DATABASE_", "ALLOWED_", "TRUSTED_", "GATEWAY_")
 #: Similarity of two names, from 0 to 1: one or two letters differ.
@@ -291,15 +293,17 @@ def misspelt(environ: Mapping[str, str]) -> tuple[str, ...]:
     """
     lines = []
     for name in sorted(environ.keys() - set(VARIABLES)):
-        own = name.startswith("ROOMCAST_")
+        own = name.startswith(_PREFIX)
         # A link to a service that is named like a program (``ROOMCAST_GATEWAY_PORT``) is a URL, and no setting.
         if _SERVICE_LINK.search(name) or environ[name].startswith(("tcp://", "udp://")):
             continue
         if not own and not name.startswith(_SHARED_PREFIXES):
             continue
-        nearest = get_close_matches(name, VARIABLES, 1, _RESEMBLES if not own else 0.6)
+        # The common beginning would make any two names resemble each other.
+        known = {variable.removeprefix(_PREFIX): variable for variable in VARIABLES}
+        nearest = get_close_matches(name.removeprefix(_PREFIX), known, 1, 0.6 if own else _RESEMBLES)
         if nearest:
-            lines.append(f"{name} is no setting of Roomcast and has no effect: did you mean {nearest[0]}?")
+            lines.append(f"{name} is no setting of Roomcast and has no effect: did you mean {known[nearest[0]]}?")
         elif own:
             lines.append(f"{name} is no setting of this version of Roomcast and has no effect: remove it")
     return tuple(lines)
@@ -549,12 +553,24 @@ def check_url(name: str, value: str) -> str:
     return value.rstrip("/")
 
 
+#: The SDK would record all traces for any other name.
+_SAMPLERS: Final = (
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+    "always_on",
+    "always_off",
+    "traceidratio",
+)
+
+
 def _tracing(environ: Mapping[str, str]) -> bool:
     urls = (_url(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"), _url(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
     exporter = _choice(environ, "OTEL_TRACES_EXPORTER", ("otlp", "none"), "otlp")
     disabled = _choice(environ, "OTEL_SDK_DISABLED", ("true", "false"), "false") == "true"
     if disabled or exporter == "none" or not any(urls):
         return False
+    _choice(environ, "OTEL_TRACES_SAMPLER", _SAMPLERS, _SAMPLERS[0])
     own = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
     _choice(environ, own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",), "http/protobuf")
     return True

@@ -601,6 +601,7 @@ def test_a_secret_and_its_file_together_are_an_error(tmp_path) -> None:
         ("ROOMCAST_SECRT", "ROOMCAST_SECRET"),
         ("ROOMCAST_SECRET_FIEL", "ROOMCAST_SECRET_FILE"),
         ("ROOMCAST_WORKERS", "ROOMCAST_WORKER"),
+        ("ROOMCAST_ALOWED_ORIGINS", "ALLOWED_ORIGINS"),
         ("ROOMCAST_DATA_DIR", "ROOMCAST_DATA"),
         ("ROOMCAST_INTERNALPORT", "ROOMCAST_INTERNAL_PORT"),
         ("REDIS_PASSWORT", "REDIS_PASSWORD"),
@@ -677,6 +678,7 @@ def test_traces_are_sent_if_a_collector_is_named_and_they_are_not_turned_off(env
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
         ("OTEL_TRACES_EXPORTER", "console"),
         ("OTEL_SDK_DISABLED", "yes"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratoi"),
     ],
 )
 def test_a_setting_of_traces_that_is_not_supported_is_named(name, value) -> None:

@@ -152,7 +152,8 @@ async def _stream(url: str, token: str | None, http: httpx.AsyncClient) -> Findi
     except httpx.HTTPError as error:
         return fault("streams", f"a stream of {url}/api/ai/ breaks: {error!r}", "see the log of the proxy")
     if response.status_code != HTTPStatus.OK:
-        return ok("streams", f"not tried: {url} answers {response.status_code} without the secret of the API")
+        cause = " without the secret of the API" if response.status_code == HTTPStatus.UNAUTHORIZED else ""
+        return ok("streams", f"not tried: {url} answers {response.status_code}{cause}")
     if not times or times[-1] - times[0] < _HELD_S:
         text = "the proxy holds streams back: clients of /api/ai/ get answers at their end only"
         remedy = (
