@@ -21,7 +21,6 @@ import contextlib
 import http.client
 import json
 import os
-import platform
 import select
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from pathlib import Path
 from latency import percentile
 from load import RECEIVE_BYTES, Client
 from redis_fanout import start_redis
-from servers import SERVER_CPU, free_port, spawn, wait_for
+from servers import SERVER_CPU, free_port, machine, spawn, wait_for
 
 HERE = Path(__file__).parent
 SERVERS = ("function", "openai", "peer")
@@ -246,7 +245,7 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.only) - set(SERVERS):
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
-    print(f"{platform.platform()}, {os.cpu_count()} cores; the server on one, provider and viewers on the other")
+    print(f"{machine()}; the server on one, provider and viewers on the other")
     for server in options.only or SERVERS:
         measure(server, options.answers, options.rate, options.seconds, redis=options.redis)
     return 0

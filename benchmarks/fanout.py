@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from load import Client, Swarm, server_frame_length
-from servers import SERVER_CPU, free_port, node_binary, spawn, wait_for
+from servers import SERVER_CPU, free_port, machine, node_binary, spawn, wait_for
 
 HERE = Path(__file__).parent
 ROOM = "chat:bench"
@@ -95,7 +93,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=200, help="bytes of the argument array (default 200)")
     options = parser.parse_args()
     payload = message(options.size)
-    print(f"{platform.platform()}, {os.cpu_count()} cores; server on one, receiver on the other")
+    print(f"{machine()}; server on one, receiver on the other")
     with ExitStack() as stack:
         servers = {
             "roomcast": start([sys.executable, str(HERE / "fanout_server.py")], stack),

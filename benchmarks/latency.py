@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
-import platform
 import socket
 import sys
 import tempfile
@@ -23,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from load import Client
-from servers import free_port, spawn, wait_for
+from servers import free_port, machine, spawn, wait_for
 
 CHAT = "bench"
 
@@ -103,7 +101,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=500, help="messages of each run (default 500)")
     parser.add_argument("--rate", type=float, default=100.0, help="messages a second of the paced run (default 100)")
     options = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores; server and clients share them")
+    print(f"{machine()}; server and clients share them")
     with ExitStack() as stack:
         ports = start_product(stack)
         run(ports, 50, 0, "warm-up")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -30,7 +29,7 @@ from pathlib import Path
 import psutil
 from fanout import message, print_ratios
 from load import Client, Swarm, server_frame_length
-from servers import CLIENT_CPU, SERVER_CPU, free_port, next_line, node_binary, spawn, wait_for
+from servers import CLIENT_CPU, SERVER_CPU, free_port, machine, next_line, node_binary, spawn, wait_for
 
 HERE = Path(__file__).parent
 LIMIT_S = 120.0
@@ -239,16 +238,6 @@ class Bench:
         ):
             values.append(share)
         figures.accepted.append(side.feeder.took_s() / took_s)
-
-
-def machine() -> str:
-    """Name of the processor, and the system."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [text.partition(":")[2].strip() for text in lines if text.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, {platform.platform()}"
 
 
 def main() -> int:

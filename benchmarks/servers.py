@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import subprocess
+import sys
+import sysconfig
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO
 
 #: The server under test has a core of its own; load generator and receivers use the other.
 SERVER_CPU, CLIENT_CPU = 0, 1
+
+
+def machine() -> str:
+    """Processor, cores, system, version of the servers' Python, and whether it was built with optimisation."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [text.partition(":")[2].strip() for text in lines if text.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    # As scripts/python decides it: distributions optimise, and some of them keep the flag to themselves.
+    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimised = "--enable-optimizations" in flags or sys.base_prefix == "/usr"
+    build = "an optimised build" if optimised else "built without optimisation"
+    return f"{processor}, {os.cpu_count()} cores, {platform.platform()}; Python {platform.python_version()}, {build}"
 
 
 def free_port() -> int:

@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from fanout import print_ratios
-from servers import CLIENT_CPU, SERVER_CPU, free_port, node_binary, spawn, wait_for
+from servers import CLIENT_CPU, SERVER_CPU, free_port, machine, node_binary, spawn, wait_for
 
 HERE = Path(__file__).parent
 
@@ -106,9 +103,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="run the scenarios whose name contains it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds to this file")
     options = parser.parse_args()
-    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    optimised = "optimised build" if "--enable-optimizations" in flags else "build without --enable-optimizations"
-    print(f"{platform.platform()}, {os.cpu_count()} cores; Python {platform.python_version()}, {optimised}")
+    print(machine())
     with ExitStack() as stack:
         ports = start(stack)
         results = [compare(item, ports, options) for item in SCENARIOS if options.only in item.label]
