@@ -74,8 +74,12 @@ clean: ## Remove everything that these commands created, except your data.
 		tests/e2e/official/node_modules tests/e2e/official/dist
 
 # Set-up. Each step runs once, and again when its inputs change.
+# A .venv that works stays as it is: its packages may be in use.
 .make/venv: scripts/python
-	@mkdir -p .make && python=$$(scripts/python) && echo "roomcast: creating .venv with $$python" && "$$python" -m venv .venv && touch $@
+	@mkdir -p .make && if $(PY) -c '' 2>/dev/null; \
+		then echo "roomcast: .venv keeps $$($(PY) --version); after make clean, it has the fastest Python of this machine"; \
+		else python=$$(scripts/python) && echo "roomcast: creating .venv with $$python" && "$$python" -m venv --clear .venv; \
+		fi && touch $@
 
 .make/runtime: .make/venv requirements.lock pyproject.toml
 	@echo 'roomcast: installing the locked Python packages' && $(PIP) --require-hashes -r requirements.lock \
