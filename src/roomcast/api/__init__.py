@@ -6,13 +6,13 @@ May import: auth, chat, contract, observability, realtime.core.origins, realtime
 |---|---|
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
-| ``direct`` | the route of a valid message, without the work of the framework |
+| ``direct`` | the way of a valid message, without the framework |
 | ``turn_routes`` | the endpoints of AI answers |
 | ``internal_routes`` | the endpoints for gateways |
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
-| ``middleware`` | ids of requests; checks of the Host header, the path, the type and size of a body; HEAD |
+| ``middleware`` | what each request passes first: its id; checks of host, path, type and size of the body; HEAD |
 | ``durations`` | how long requests take, by route; their log lines |
 | ``spans`` | the span of each request, for traces |
 | ``page`` | the files of the chat page and their headers |

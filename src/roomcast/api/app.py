@@ -14,7 +14,6 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,13 +24,12 @@ from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import DirectSend
 from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
-from roomcast.api.middleware import REQUEST_ID, BodyCheck, HostCheck, RequestIds, RequestLine
+from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
-from roomcast.api.spans import RequestSpans
 from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
@@ -124,22 +122,21 @@ def _logging_refused_origins(app: ASGIApp, allowed: Collection[str]) -> ASGIApp:
 
 
 class _Api(FastAPI):
-    """FastAPI with CORS and ids of requests, and with the media type of problem details in its OpenAPI document."""
+    """FastAPI behind the checks of requests, and with the media type of problem details in its OpenAPI document.
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Put ids and CORS around Starlette's stack, whose outermost part logs and answers 500."""
-        stack = RequestIds(super().build_middleware_stack())
-        origins = self.state.options.allowed_origins
-        if not origins:
-            return _logging_refused_origins(stack, origins)
-        cors = CORSMiddleware(
-            stack,
-            allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "DELETE"),
-            allow_headers=("Authorization", "Content-Type", "traceparent", REQUEST_ID),
-            expose_headers=("Retry-After", REQUEST_ID),
-        )
-        return _logging_refused_origins(cors, origins)
+    Attributes:
+        entry: The outermost application, around `serve`.
+    """
+
+    entry: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        await self.entry(scope, receive, send)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a checked request by the routes. The outermost part of Starlette's stack logs and answers 500."""
+        await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
@@ -160,10 +157,9 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     """
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
-    app = _application(services, options, public_router, turn_router, *dialects)
+    app = _application(services, options, public_router, turn_router, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
-    app.router.routes.insert(0, DirectSend(app))
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.
     app.router.default = StaticPage(options)
     return app
@@ -179,38 +175,30 @@ def create_internal_api(
         options: Options of the API; None: the defaults.
         durations: Receives the durations of requests, too; None: the application has its own.
     """
-    return _application(services, options or ApiOptions(), internal_router, durations=durations, openapi_url=None)
+    return _application(services, options or ApiOptions(), internal_router, public=False, durations=durations)
 
 
 def _application(
     services: ApiServices,
     options: ApiOptions,
     *routers: APIRouter,
+    public: bool,
     durations: dict[Key, Histogram] | None = None,
-    openapi_url: str | None = "/openapi.json",
 ) -> FastAPI:
     durations = {} if durations is None else durations
     durations.update(empty_durations(route for router in routers for route in router.routes))
-    middleware = [Middleware(RequestDurations, durations=durations), Middleware(RequestLine), Middleware(BodyCheck)]
-    if services.tracer is not None:
-        # Gateways check the API every few seconds, without a trace.
-        spans = Middleware(RequestSpans, tracer=services.tracer, begin=openapi_url is not None)
-        middleware.insert(1, spans)
-    if options.allowed_hosts is not None:
-        middleware.insert(1, Middleware(HostCheck, hosts=options.allowed_hosts))
     app = _Api(
         title="Roomcast",
         version=__version__,
         summary="Chats and messages: an ordered, durable log.",
-        openapi_url=openapi_url,
-        # `spans.RequestSpans` traces requests. FastAPI's own spans contain the path and the query.
+        openapi_url="/openapi.json" if public else None,
+        # `RequestSpans` traces requests. FastAPI's own spans contain the path and the query.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         # FastAPI's interactive pages load scripts from another host. /openapi.json is still served.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        middleware=middleware,
     )
     app.state.services = services
     app.state.options = options
@@ -223,4 +211,20 @@ def _application(
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     for router in routers:
         app.include_router(router)
+    # Gateways check the API every few seconds, without a trace.
+    checks = Checks(options.allowed_hosts, services.tracer, begins_traces=public)
+    routes = DirectSend(app.serve, app.router, services) if public else app.serve
+    app.entry = _with_cors(RequestChecks(routes, RequestDurations(durations), checks), options.allowed_origins)
     return app
+
+
+def _with_cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    if origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("Authorization", "Content-Type", "traceparent", "X-Request-Id"),
+            expose_headers=("Retry-After", "X-Request-Id"),
+        )
+    return _logging_refused_origins(app, origins)

@@ -14,7 +14,7 @@ from typing import Final
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from roomcast.histogram import Histogram
 
@@ -39,44 +39,28 @@ class RequestDurations:
     The label ``route`` is a template, never a path, and all values are from closed sets.
 
     Args:
-        app: The wrapped application.
         durations: Receives the durations.
     """
 
-    def __init__(self, app: ASGIApp, durations: dict[Key, Histogram]) -> None:
-        self._app = app
+    def __init__(self, durations: dict[Key, Histogram]) -> None:
         self._durations = durations
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        method = scope["method"]
-        # The router writes the route into this copy, and may find it there after a HEAD, too.
-        scope = dict(scope)
-        status = 0
+    def observe(self, method: str, scope: Scope, status: int, began: float) -> None:
+        """Measure and log a request whose response begins now.
 
-        async def send_and_measure(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                self._observe(method, scope, status, began)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_and_measure)
-        except Exception:
-            if not status:
-                self._observe(method, scope, HTTPStatus.INTERNAL_SERVER_ERROR, began)
-            raise
-
-    def _observe(self, method: str, scope: Scope, status: int, began: float) -> None:
+        Args:
+            method: The method of the request.
+            scope: Its scope, into which the router has written the route.
+            status: Of the response.
+            began: `time.perf_counter` at its begin.
+        """
         seconds = time.perf_counter() - began
         name = getattr(scope.get("route"), "path", None) or (PAGE if status < HTTPStatus.BAD_REQUEST else UNMATCHED)
         key = (method if method in _METHODS else "other", name, f"{status // 100}xx")
-        self._durations.setdefault(key, Histogram(_BOUNDS_S)).observe(seconds)
+        histogram = self._durations.get(key)
+        if histogram is None:
+            histogram = self._durations[key] = Histogram(_BOUNDS_S)
+        histogram.observe(seconds)
         notable = status >= HTTPStatus.INTERNAL_SERVER_ERROR or seconds > _SLOW_S
         level = logging.INFO if notable else logging.DEBUG
         if logger.isEnabledFor(level):

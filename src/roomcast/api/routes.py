@@ -24,7 +24,9 @@ from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.encoding import encode_message, event_item
-from roomcast.chat.model import ChatPosition, MemberAction, StoredChat
+from roomcast.chat.model import Caller, ChatPosition, Committed, MemberAction, StoredChat
+from roomcast.chat.ports import Tracer
+from roomcast.chat.writing import ChatWriter
 from roomcast.contract import rest
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
@@ -73,11 +75,25 @@ def as_json(body: bytes | Output, status: int = 200) -> Response:
 
 def trace_of(request: Request) -> str | None:
     """The W3C ``traceparent`` of the span of the request, or of its header; None if it is absent or invalid."""
-    tracer = services_of(request).tracer
+    return current_trace(services_of(request).tracer, request.headers.get("traceparent", ""))
+
+
+def current_trace(tracer: Tracer | None, given: str) -> str | None:
+    """The same with the value of the header; empty: it is absent."""
     if tracer is not None and (current := tracer.current) is not None:
         return current
-    given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.fullmatch(given) else None
+
+
+async def commit(writer: ChatWriter, caller: Caller, command: rest.SendMessage, trace: str | None) -> Committed:
+    """Send a message and log its commit; errors as for `ChatWriter.send`."""
+    add_to_log_context(chat_id=command.chat_id)
+    committed = await writer.send(caller, command, trace)
+    if logger.isEnabledFor(logging.DEBUG):
+        event = committed.event
+        facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "repeat": not committed.created}
+        logger.debug("message committed", extra=facts)
+    return committed
 
 
 def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
@@ -161,12 +177,7 @@ async def config(request: Request) -> Response:
 )
 async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
     """Send a message. The response is sent after the commit."""
-    add_to_log_context(chat_id=command.chat_id)
-    committed = await services_of(request).writer.send(caller, command, trace_of(request))
-    if logger.isEnabledFor(logging.DEBUG):
-        event = committed.event
-        facts = {"chat_id": event.chat_id, "seq": event.seq, "trace": event.trace, "repeat": not committed.created}
-        logger.debug("message committed", extra=facts)
+    committed = await commit(services_of(request).writer, caller, command, trace_of(request))
     return as_json(committed.event.payload, 201 if committed.created else 200)
 
 

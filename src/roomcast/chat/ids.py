@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-import uuid
 
 _VERSION = 7 << 76
 _VARIANT = 0b10 << 62
@@ -18,4 +17,6 @@ def new_id() -> str:
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    return str(uuid.UUID(int=(milliseconds << 80) | _VERSION | (fraction << 64) | _VARIANT | secrets.randbits(62)))
+    digits = f"{milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(62):032x}"
+    # `uuid.UUID` costs three times the rest.
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

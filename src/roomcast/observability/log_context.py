@@ -9,8 +9,8 @@ Layer: observability.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Final
 
@@ -19,21 +19,28 @@ _EMPTY: Final[Mapping[str, str]] = {}
 _facts: ContextVar[dict[str, str] | None] = ContextVar("log_facts", default=None)
 
 
-@contextmanager
-def log_context(**facts: str | None) -> Iterator[None]:
+class _Block:
+    """See `log_context`. `contextlib.contextmanager` would cost each request twice as much."""
+
+    def __init__(self, facts: Mapping[str, str | None]) -> None:
+        self._own = dict(log_facts())
+        self._own.update((name, value) for name, value in facts.items() if value is not None)
+
+    def __enter__(self) -> None:
+        self._token = _facts.set(self._own)
+
+    def __exit__(self, *_error: object) -> None:
+        _facts.reset(self._token)
+        self._own.clear()
+
+
+def log_context(**facts: str | None) -> AbstractContextManager[None]:
     """Add facts to every log line of the block, and of tasks that it starts while the block runs.
 
     Args:
         **facts: The facts; None: unknown.
     """
-    own: dict[str, str] = {**log_facts()}
-    token = _facts.set(own)
-    add_to_log_context(**facts)
-    try:
-        yield
-    finally:
-        _facts.reset(token)
-        own.clear()
+    return _Block(facts)
 
 
 def add_to_log_context(**facts: str | None) -> None:

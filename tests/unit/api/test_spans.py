@@ -83,7 +83,7 @@ async def test_an_error_of_the_server_fails_the_span(spans, tmp_path) -> None:
     async with open_api(tmp_path, tracer=spans.tracer) as (api, backend):
         backend.relay.offer = None  # a bug
         assert (await send(api)).status_code == 500
-    request = spans.one("POST")
+    request = spans.one("POST /api/chat/messages")
     assert request.status.status_code is StatusCode.ERROR
     assert request.attributes["error.type"] == "TypeError"
 
