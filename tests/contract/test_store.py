@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -345,6 +346,41 @@ async def test_standing_returns_existence_head_membership_and_cursor_validity(st
     assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_valid) == (True, 1, True, True)
     assert not (await store.access("c", "eve", None)).is_member
     assert not (await store.access("c", None, None)).is_member
+
+
+async def test_questions_that_share_a_read_receive_the_answers_that_each_would_receive_alone(store: ChatStore) -> None:
+    for number in range(3):
+        await store.create_chat(
+            NewChat(f"c{number}", None, None, START, "ann", ("bob", "eve")[:number], AdditionLimits())
+        )
+    cursors = [None, *(Cursor(epoch=epoch, seq=seq) for epoch in (store.epoch, "other") for seq in range(5))]
+    chats, users = ("c0", "c1", "c2", "absent", 'quote"'), (None, "ann", "bob", "eve", 'quote"')
+    questions = list(product(chats, users, cursors))
+    alone = [await store.access(*question) for question in questions]
+    assert len(set(alone)) > 8
+    assert await asyncio.gather(*(store.access(*question) for question in questions * 5)) == alone * 5
+
+
+async def test_a_question_that_waits_for_a_read_sees_the_commits_before_it(store: ChatStore) -> None:
+    waiting = []
+    for seq in range(1, 30):
+        await store.append_message(new_message())
+        waiting.append((seq, asyncio.create_task(store.access("c", None, None))))
+        await asyncio.sleep(0)
+    for seq, answer in waiting:
+        assert (await answer).last_seq >= seq
+
+
+async def test_a_cancelled_question_leaves_the_others_their_answers(store: ChatStore) -> None:
+    await store.append_message(new_message())
+    tasks = [asyncio.create_task(store.access("c", None, None)) for _ in range(20)]
+    await asyncio.sleep(0)
+    later = [asyncio.create_task(store.access("c", "ann", None)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for task in (*tasks[::2], *later[::2]):
+        task.cancel()
+    assert [answer.last_seq for answer in await asyncio.gather(*tasks[1::2], *later[1::2])] == [1] * 20
+    assert (await store.access("c", None, None)).last_seq == 1
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class RelayOptions:
         sweep_every_s: Longest time between sweeps. Required where several processes share a database: one of them may
             commit events and die before it publishes them. None: sweep only at the start, after failures and on
             request.
+        head_age_s: How long the head of a log that was read for one join counts for others.
+        max_heads: Maximum number of chats for which such a read is remembered.
         restore_chats: Number of most recently active chats that `Relay.restore` checks.
     """
 
@@ -71,6 +73,8 @@ class RelayOptions:
     retry_max_s: float = 5.0
     stop_limit_s: float = 2.0
     sweep_every_s: float | None = None
+    head_age_s: float = 1.0
+    max_heads: int = 10_000
     restore_chats: int = 1_000
 
 
@@ -138,6 +142,8 @@ class Relay:
         self._tracer = tracer
         self.counters = RelayCounters()
         self._queues: dict[str, _ChatQueue] = {}
+        # For each chat, the head that `ensure_log` wanted last, and the time of that call.
+        self._ensured: dict[str, tuple[Head, float]] = {}
         # For each chat, the seq up to which outbox marks can be removed.
         self._published: dict[str, int] = {}
         self._marks_waiting = asyncio.Event()
@@ -193,6 +199,7 @@ class Relay:
 
         Call it when the engine may have lost the newest entries.
         """
+        self._ensured.clear()
         self._restore_wanted.set()
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
@@ -212,10 +219,22 @@ class Relay:
         return await waiter
 
     async def ensure_log(self, chat_id: str, seq: int) -> None:
-        """Start bringing the chat's log up to ``seq`` if it ends earlier. Returns without waiting for the result."""
+        """Start bringing the chat's log up to ``seq`` if it ends earlier. Returns without waiting for the result.
+
+        Returns at once if another call did this less than ``head_age_s`` ago: clients reconnect by the thousand.
+        """
+        wanted, now = Head(self._store.epoch, seq), asyncio.get_running_loop().time()
+        ensured, at = self._ensured.get(chat_id, (None, 0.0))
+        if ensured is not None and now - at < self._options.head_age_s:
+            if ensured.epoch == wanted.epoch and ensured.seq >= seq:
+                return
+        elif len(self._ensured) >= self._options.max_heads:
+            self._ensured.clear()
+        self._ensured[chat_id] = (wanted, now)
         try:
             head = await self._log.head(chat_id)
         except LogUnavailable:
+            self._ensured.pop(chat_id, None)
             self.request_sweep()
             return
         if head is None or head.epoch != self._store.epoch or head.seq < seq:

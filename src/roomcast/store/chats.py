@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, exists, func, literal, select, true, tuple_
+from sqlalchemy import Select, bindparam, func, literal, select, true, tuple_
 
 from roomcast.chat.model import (
     ChatAccess,
@@ -19,10 +19,13 @@ from roomcast.chat.model import (
     StoredMember,
     StoredMessage,
 )
+from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
+from roomcast.store.access import AccessReads
+from roomcast.store.database import Database
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
 from roomcast.store.tables import chats, epochs, events, members, messages, outbox, turns
-from roomcast.store.writer import Writer
+from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
 _MAX_BACKLOG: Final = 10_000
@@ -30,15 +33,6 @@ _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 # Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
     select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
-)
-_ACCESS: Final = select(
-    _NEWEST_EPOCH,
-    _HEAD.scalar_subquery().label("last_seq"),
-    exists().where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user")).label("is_member"),
-    select(events.c.epoch_id)
-    .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("seq"))
-    .scalar_subquery()
-    .label("event_epoch_id"),
 )
 
 
@@ -128,7 +122,12 @@ class SqlChatStore(Writer):
     Args:
         database: An open database; this store must be its only writer.
         options: Limits of the writer.
+        tracer: Records commits; None: tracing is off.
     """
+
+    def __init__(self, database: Database, options: WriterOptions | None = None, tracer: Tracer | None = None) -> None:
+        super().__init__(database, options, tracer)
+        self._accesses = AccessReads(database)
 
     @property
     def epoch(self) -> str:
@@ -152,9 +151,7 @@ class SqlChatStore(Writer):
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """See the port."""
-        parameters = {"chat": chat_id, "user": user_id, "seq": 0 if cursor is None else cursor.seq}
-        (row,) = await self._database.fetch(_ACCESS, parameters)
-        await self._database.load_missing_epochs(newest=row.newest_epoch)
+        row = await self._accesses.read((chat_id, user_id, 0 if cursor is None else cursor.seq))
         return ChatAccess(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
@@ -252,7 +249,7 @@ class SqlChatStore(Writer):
 
     def _is_in_history(self, cursor: Cursor, event_epoch_id: int | None) -> bool:
         """Whether the cursor names a known epoch and an event of that or an earlier epoch (docs/decisions/0001)."""
-        epoch_id = next((key for key, epoch in self._database.lineage.epochs.items() if epoch == cursor.epoch), None)
+        epoch_id = self._database.lineage.id_of(cursor.epoch)
         if epoch_id is None:
             return False
         return cursor.seq == 0 or (event_epoch_id is not None and event_epoch_id <= epoch_id)

@@ -53,6 +53,10 @@ class Lineage:
         """The current epoch."""
         return self._epochs[self.current_id]
 
+    def id_of(self, epoch: str) -> int | None:
+        """Row id of an epoch; None if it is unknown. Cursors mostly have the newest ones."""
+        return next((key for key in reversed(self._epochs) if self._epochs[key] == epoch), None)
+
     def update_from_read(self, epochs: dict[int, str], *, known_before: Mapping[int, str]) -> None:
         """Replace the known epochs with the result of a read, unless that result may be older.
 

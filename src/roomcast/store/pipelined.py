@@ -27,6 +27,8 @@ from roomcast.store import tables
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
 from roomcast.store.statements import (
+    AccessKey,
+    AccessRow,
     Changes,
     LoadedRows,
     RowKeys,
@@ -66,6 +68,14 @@ _ADDITIONS: Final = """
     FROM unnest(%s::text[], %s::text[]) AS asked (actor_id, user_id)
     JOIN additions a ON a.actor_id = asked.actor_id AND a.user_id = asked.user_id
 """
+_ACCESS: Final = """
+    SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
+        (SELECT last_seq FROM chats WHERE id = asked.chat_id),
+        EXISTS (SELECT 1 FROM members m WHERE m.chat_id = asked.chat_id AND m.user_id = asked.user_id),
+        (SELECT epoch_id FROM events e WHERE e.chat_id = asked.chat_id AND e.seq = asked.seq)
+    FROM unnest(%s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY AS asked (chat_id, user_id, seq, place)
+    ORDER BY asked.place
+"""
 _UPDATE_CHATS: Final = """
     UPDATE chats SET last_seq = grown.last_seq, last_activity_at = grown.last_activity_at
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS grown (id, last_seq, last_activity_at)
@@ -88,6 +98,11 @@ _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAl
 
 class PipelinedStatements:
     """One pipeline each for `load` and `write`, with row locks, since several processes write; see `Statements`."""
+
+    def access(self, connection: Connection, keys: Sequence[AccessKey]) -> list[AccessRow]:
+        """See `Statements`."""
+        with _wrap_errors(connection, retryable=True):
+            return [AccessRow(*row) for row in _send(_driver_connection(connection), _ACCESS, *_columns(keys))]
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""

@@ -36,6 +36,24 @@ from roomcast.store.turn_rules import ACTIVE, Question, TurnRow
 
 #: A chat and a user, a chat and a ``client_msg_id``, or two users.
 Pair = tuple[str, str]
+#: A chat, a user or None, and the seq of a cursor.
+AccessKey = tuple[str, str | None, int]
+
+
+class AccessRow(NamedTuple):
+    """What a chat's row, its members and its events say about an `AccessKey`, and the newest epoch.
+
+    Attributes:
+        newest_epoch: The newest epoch in the statement's snapshot.
+        last_seq: The chat's head; None if the chat does not exist.
+        is_member: Whether the user is a member.
+        event_epoch_id: The epoch of the event with the seq; None if there is no such event.
+    """
+
+    newest_epoch: str
+    last_seq: int | None
+    is_member: bool
+    event_epoch_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,9 @@ class Changes(NamedTuple):
 class Statements(Protocol):
     """Reads and writes the rows of a batch inside the connection's transaction."""
 
+    def access(self, connection: Connection, keys: Sequence[AccessKey]) -> list[AccessRow]:
+        """Read what decides on accesses to chats, in one statement. One row for each key, in their order."""
+
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """Lock chats, turns and actors, in an order that is the same in every process, and read all rows of ``keys``.
 
@@ -190,6 +211,15 @@ _ADDITIONS: Final = _compiled(
     .select_from(_PAIRS)
     .join(additions, (additions.c.actor_id == _FIRST) & (additions.c.user_id == _SECOND))
 )
+_ACCESS: Final = """
+    SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
+        (SELECT last_seq FROM chats WHERE id = json_extract(asked.value, '$[0]')),
+        EXISTS (SELECT 1 FROM members
+            WHERE chat_id = json_extract(asked.value, '$[0]') AND user_id = json_extract(asked.value, '$[1]')),
+        (SELECT epoch_id FROM events
+            WHERE chat_id = json_extract(asked.value, '$[0]') AND seq = json_extract(asked.value, '$[2]'))
+    FROM json_each(:keys) AS asked ORDER BY asked.key
+"""
 _INSERT_ADDITION: Final = sqlite.insert(additions)
 _CHARGE_ADDITION: Final = _compiled(
     _INSERT_ADDITION.on_conflict_do_update(
@@ -229,6 +259,10 @@ _VERSIONS: Final = (
 
 class PlainStatements:
     """One statement per table, without row locks: for an embedded database with one writing process."""
+
+    def access(self, connection: Connection, keys: Sequence[AccessKey]) -> list[AccessRow]:
+        """See `Statements`."""
+        return [AccessRow(*row) for row in connection.exec_driver_sql(_ACCESS, {"keys": json.dumps(keys)})]
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""

@@ -315,6 +315,30 @@ async def test_ensuring_a_log_that_is_up_to_date_costs_no_query(
         assert backend.relay._queues == {}
 
 
+async def test_a_storm_of_joins_reads_the_head_of_a_log_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MemoryEventLog()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        await send(backend, count=2)
+        await all_marks_are_gone(backend)
+        reads, head = 0, log.head
+
+        async def count(chat_id: str) -> Head | None:
+            nonlocal reads
+            reads += 1
+            return await head(chat_id)
+
+        monkeypatch.setattr(log, "head", count)
+        await asyncio.gather(*(backend.relay.ensure_log("c", 2) for _ in range(100)))
+        assert reads == 1
+        await backend.relay.ensure_log("c", 3)  # a later head
+        assert reads == 2
+        await backend.relay.publish_now("c")
+        reads = 0
+        backend.relay.restore()  # the log may have lost entries
+        await backend.relay.ensure_log("c", 2)
+        assert reads >= 1
+
+
 async def test_a_sweep_is_a_single_pass_even_while_the_chats_are_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,9 @@ ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERI
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
 #: A chat's head, which is one row, one page of rows, and the keys of a batch.
-PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"}
+PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
+    "SCAN asked VIRTUAL TABLE INDEX 1:"
+}
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:

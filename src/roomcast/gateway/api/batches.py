@@ -1,7 +1,8 @@
 """Batches questions for admissions, so that thousands of reconnects at once cost the API only a few requests.
 
-A question does not wait for a batch to fill: it is sent at once while fewer than ``max_requests`` requests are in
-progress. Later questions wait until a request ends, and share the next one.
+A question does not wait for a batch to fill: it is sent at once if no request is in progress. Later questions wait
+until the request ends, and share the next one, since a request costs the gateway as much as two joins. If it takes
+longer than ``patience_s``, or the questions fill a request, they are sent beside it.
 
 Layer: gateway.
 """
@@ -34,12 +35,14 @@ class BatchOptions:
 
     Attributes:
         max_requests: Maximum number of concurrent requests.
+        patience_s: How long questions wait for a request in progress before another one is started.
         max_questions: Maximum number of questions in one request, at most ``MAX_ASKS``.
         max_waiting: Maximum number of questions that wait for a request.
         timeout_s: Time limit of one question, from `AdmissionBatches.ask` to its answer.
     """
 
     max_requests: int = 4
+    patience_s: float = 0.02
     max_questions: int = MAX_ASKS
     max_waiting: int = 20_000
     timeout_s: float = 5.0
@@ -58,6 +61,7 @@ class AdmissionBatches:
         self._options = options or BatchOptions()
         self._waiting: deque[_Question] = deque()
         self._senders: set[asyncio.Task[None]] = set()
+        self._impatient: asyncio.TimerHandle | None = None
 
     async def ask(self, question: dict[str, Any]) -> AdmissionDecision:
         """Request the API's decision on one join.
@@ -70,17 +74,27 @@ class AdmissionBatches:
         """
         if len(self._waiting) >= self._options.max_waiting:
             raise ApiUnavailable("too many joins wait for the API")
-        decision: asyncio.Future[AdmissionDecision] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        decision: asyncio.Future[AdmissionDecision] = loop.create_future()
         self._waiting.append((question, decision))
-        if len(self._senders) < self._options.max_requests:
-            sender = asyncio.create_task(self._send_waiting(), name="admissions")
-            self._senders.add(sender)
-            sender.add_done_callback(self._senders.discard)
+        if not self._senders or len(self._waiting) >= self._options.max_questions:
+            self._start_sender()
+        elif self._impatient is None:
+            self._impatient = loop.call_later(self._options.patience_s, self._start_sender)
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 return await decision
         except TimeoutError:
             raise ApiUnavailable(f"the API did not answer within {self._options.timeout_s} s") from None
+
+    def _start_sender(self) -> None:
+        if self._impatient is not None:
+            self._impatient.cancel()
+            self._impatient = None
+        if self._waiting and len(self._senders) < self._options.max_requests:
+            sender = asyncio.create_task(self._send_waiting(), name="admissions")
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
 
     async def close(self) -> None:
         """Cancel the requests in progress; every waiting question fails with `ApiUnavailable`."""
@@ -89,6 +103,8 @@ class AdmissionBatches:
         await asyncio.gather(*self._senders, return_exceptions=True)
         _fail(self._waiting, "the gateway is shutting down")
         self._waiting.clear()
+        if self._impatient is not None:
+            self._impatient.cancel()
 
     async def _send_waiting(self) -> None:
         """Send one request after the other until no question waits."""

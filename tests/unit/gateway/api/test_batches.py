@@ -79,6 +79,32 @@ def test_a_storm_costs_few_requests_and_each_question_receives_its_own_answer() 
     run(scenario)
 
 
+def test_questions_that_arrive_during_a_short_request_share_the_next_one() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = BatchOptions().patience_s / 2
+        first = asyncio.create_task(api.seq(0))
+        await asyncio.sleep(0.001)
+        assert await asyncio.gather(first, *(api.seq(number) for number in range(1, 60))) == list(range(60))
+        assert api.sizes == [1, 59]
+
+    run(scenario)
+
+
+def test_a_slow_request_does_not_hold_up_later_questions() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = 1.0
+        slow = asyncio.create_task(api.seq(0))
+        await asyncio.sleep(0.001)
+        api.takes_s = 0.0
+        began = asyncio.get_running_loop().time()
+        assert await asyncio.gather(api.seq(1), api.seq(2)) == [1, 2]
+        assert asyncio.get_running_loop().time() - began < 2 * BatchOptions().patience_s
+        assert not slow.done()
+        assert await slow == 0
+
+    run(scenario)
+
+
 def test_a_failed_request_is_unavailable_for_all_its_questions_and_later_ones_are_sent() -> None:
     async def scenario(api: Api) -> None:
         api.fault = httpx.Response(500)
