@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import jwt
@@ -28,6 +29,8 @@ SERVICE_SCOPE: Final = "service"
 MIN_SECRET_BYTES: Final = 32
 #: Well above the length of issued tokens. Longer tokens are rejected without being parsed.
 MAX_TOKEN_CHARS: Final = 4_096
+#: Valid tokens that a verifier remembers, without the result of the checks of time.
+MAX_CACHED_TOKENS: Final = 1_024
 
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
 
@@ -135,6 +138,9 @@ class TokenVerifier:
     def __init__(self, options: AuthOptions, *, clock: Callable[[], float] = time.time) -> None:
         self._options = options
         self._clock = clock
+        # A client sends the same token again and again, and the signature is most of the cost of a check. Errors are
+        # not cached.
+        self._read = lru_cache(MAX_CACHED_TOKENS)(self._read_token)
 
     def verify(self, token: object) -> Identity:
         """The identity of the token's bearer.
@@ -147,6 +153,22 @@ class TokenVerifier:
             raise TokenRejected("a token is required: send auth {token} on the socket, Authorization: Bearer over HTTP")
         if len(token) > MAX_TOKEN_CHARS:
             raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
+        user_id, claims = self._read(token)
+        now, leeway_s = self._clock(), self._options.leeway_s
+        for name in ("nbf", "iat"):
+            if name in claims and _time(claims, name) > now + leeway_s:
+                raise TokenRejected(f"the token's {name} is in the future; check the clock of its issuer")
+        expires_at = _time(claims, "exp")
+        if now >= expires_at + leeway_s:
+            raise TokenExpired
+        return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, expires_at)
+
+    def _read_token(self, token: str) -> tuple[str, Mapping[str, Any]]:
+        """The user id and the claims of a token of this installation. Its times are not checked.
+
+        Raises:
+            TokenRejected: the token is not valid.
+        """
         try:
             unknown = {"kid", "crit", "jku", "x5u", "jwk"} & jwt.get_unverified_header(token).keys()
             if unknown:
@@ -159,7 +181,7 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                # The times are checked below, against `clock`.
+                # `verify` checks the times against `clock`.
                 options={
                     "require": ["iss", "aud", "sub", "exp"],
                     "verify_exp": False,
@@ -167,19 +189,11 @@ class TokenVerifier:
                     "verify_iat": False,
                 },
             )
-            user_id = _USER_ID.validate_python(claims["sub"])
+            return _USER_ID.validate_python(claims["sub"]), claims
         except jwt.InvalidTokenError as error:
             raise TokenRejected(f"the token is not valid for this server: {error}; get a new one") from None
         except (ValidationError, UnicodeError):
             raise TokenRejected("the token's subject is not a valid user id; get a new token") from None
-        now, leeway_s = self._clock(), self._options.leeway_s
-        for name in ("nbf", "iat"):
-            if name in claims and _time(claims, name) > now + leeway_s:
-                raise TokenRejected(f"the token's {name} is in the future; check the clock of its issuer")
-        expires_at = _time(claims, "exp")
-        if now >= expires_at + leeway_s:
-            raise TokenExpired
-        return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, expires_at)
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

@@ -56,6 +56,26 @@ def test_a_token_is_valid_until_its_expiry_plus_the_leeway() -> None:
         verify(issue(), now=NOW + 65)
 
 
+def test_a_token_that_is_checked_again_expires_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = NOW
+    verifier, token = TokenVerifier(OPTIONS, clock=lambda: now), issue()
+    first = verifier.verify(token)
+    monkeypatch.setattr(jwt, "decode", None)
+    assert verifier.verify(token) == first
+    now = NOW + 65
+    with pytest.raises(TokenExpired):
+        verifier.verify(token)
+
+
+def test_a_token_that_is_not_valid_yet_is_accepted_later_by_the_same_verifier() -> None:
+    now = NOW
+    verifier, token = TokenVerifier(OPTIONS, clock=lambda: now), issue(nbf=NOW + 6)
+    with pytest.raises(TokenRejected):
+        verifier.verify(token)
+    now = NOW + 1
+    assert verifier.verify(token).user_id == "ann"
+
+
 @pytest.mark.parametrize("claim", ["nbf", "iat"])
 def test_a_token_of_a_machine_whose_clock_is_ahead_is_accepted_within_the_same_leeway(claim: str) -> None:
     assert verify(issue(**{claim: NOW + 5})).user_id == "ann"
