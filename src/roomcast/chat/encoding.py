@@ -16,26 +16,21 @@ from roomcast.contract.events import EVENT_NAMES, EventType
 
 def encode_message(message: StoredMessage) -> bytes:
     """The ``new-msg`` object as UTF-8 JSON."""
-    # `model_construct` skips validation, which would double the cost of a send; the values were validated on input.
-    return (
-        contract.Message.model_construct(
-            id=message.id,
-            role=message.role,
-            content=message.content,
-            time=message.created_at,
-            chat_id=message.chat_id,
-            epoch=message.epoch,
-            seq=message.seq,
-            place=message.place or message.seq,
-            version=message.version,
-            user_id=message.user_id,
-            client_msg_id=message.client_msg_id,
-            status="sent",
-            turn=None if message.turn is None else message.turn.to_contract(),
-            parts=None if message.parts is None else [dict(part) for part in message.parts],
-        )
-        .model_dump_json()
-        .encode()
+    return contract.Message.encode(
+        id=message.id,
+        role=message.role,
+        content=message.content,
+        time=message.created_at,
+        chat_id=message.chat_id,
+        epoch=message.epoch,
+        seq=message.seq,
+        place=message.place or message.seq,
+        version=message.version,
+        user_id=message.user_id,
+        client_msg_id=message.client_msg_id,
+        status="sent",
+        turn=None if message.turn is None else message.turn.to_contract(),
+        parts=None if message.parts is None else [dict(part) for part in message.parts],
     )
 
 
@@ -43,29 +38,21 @@ def encode_member_change(
     chat_id: str, epoch: str, seq: int, user_id: str, actor_id: str | None, created_at: datetime
 ) -> bytes:
     """The ``member-added`` or ``member-removed`` object as UTF-8 JSON."""
-    return (
-        contract.MemberChange.model_construct(
-            chat_id=chat_id, epoch=epoch, seq=seq, user_id=user_id, actor_id=actor_id, time=created_at
-        )
-        .model_dump_json()
-        .encode()
+    return contract.MemberChange.encode(
+        chat_id=chat_id, epoch=epoch, seq=seq, user_id=user_id, actor_id=actor_id, time=created_at
     )
 
 
 def encode_status(chat_id: str, epoch: str, seq: int, turn: StoredTurn, at: datetime) -> bytes:
     """The ``ai-status`` object as UTF-8 JSON."""
-    return (
-        contract.AiStatus.model_construct(
-            chat_id=chat_id,
-            epoch=epoch,
-            seq=seq,
-            time=at,
-            place=turn.place,
-            version=turn.version,
-            turn=turn.to_contract(),
-        )
-        .model_dump_json()
-        .encode()
+    return contract.AiStatus.encode(
+        chat_id=chat_id,
+        epoch=epoch,
+        seq=seq,
+        time=at,
+        place=turn.place,
+        version=turn.version,
+        turn=turn.to_contract(),
     )
 
 
@@ -73,18 +60,14 @@ def encode_tool_call(
     chat_id: str, epoch: str, seq: int, turn_id: str, tool_call_id: str, tool_name: str, at: datetime
 ) -> bytes:
     """The ``ai-tool`` object as UTF-8 JSON."""
-    return (
-        contract.AiTool.model_construct(
-            chat_id=chat_id,
-            epoch=epoch,
-            seq=seq,
-            time=at,
-            turn_id=turn_id,
-            tool_call_id=tool_call_id,
-            tool_name=tool_name,
-        )
-        .model_dump_json()
-        .encode()
+    return contract.AiTool.encode(
+        chat_id=chat_id,
+        epoch=epoch,
+        seq=seq,
+        time=at,
+        turn_id=turn_id,
+        tool_call_id=tool_call_id,
+        tool_name=tool_name,
     )
 
 

@@ -5,6 +5,8 @@ Layer: contract.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -34,3 +36,24 @@ class Output(_Model):
         validate_by_name=True,
         json_schema_serialization_defaults_required=True,
     )
+
+    @classmethod
+    def encode(cls, **values: Any) -> bytes:
+        """The UTF-8 JSON of a payload.
+
+        Args:
+            **values: Valid values of all fields, in their order. A validation would double the cost, and
+                `model_construct` would cost even more.
+        """
+        payload = cls.__new__(cls)
+        for name, value in (("__dict__", values), *_STATE):
+            object.__setattr__(payload, name, value)
+        return cls.__pydantic_serializer__.to_json(payload, by_alias=True)
+
+
+# Of an instance without extra and private attributes.
+_STATE: Final[tuple[tuple[str, object], ...]] = (
+    ("__pydantic_fields_set__", frozenset()),
+    ("__pydantic_extra__", None),
+    ("__pydantic_private__", None),
+)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.chat.encoding import (
+    encode_member_change,
     encode_message,
     encode_status,
     encode_tool_call,
@@ -29,6 +30,47 @@ def test_any_text_survives_its_encoding(content: str, user_id: str | None) -> No
     item = json.loads(event_item(event))
     assert item == {"seq": 7, "type": "message-created", "event": "new-msg", "data": argument}
     assert b"\n" not in payload
+
+
+@given(
+    st.builds(
+        StoredMessage,
+        *(st.text(min_size=1, max_size=9, alphabet="ab-1") for _ in range(3)),
+        st.integers(1, 2**53 - 1),
+        st.sampled_from(["USER", "AI"]),
+        st.text(st.characters(exclude_characters="\0", codec="utf-8")),
+        st.none() | st.text(min_size=1, max_size=20, alphabet="aé \u00a0"),
+        st.none() | st.text(min_size=1, max_size=20, alphabet="aé😀"),
+        st.datetimes(timezones=st.timezones()),
+        st.integers(0, 9),
+        st.integers(1, 9),
+        st.none() | st.builds(StoredTurn, st.text(), st.text(), st.sampled_from(TurnStatus)),
+        st.none()
+        | st.tuples(st.dictionaries(st.text(), st.text() | st.floats() | st.none() | st.lists(st.integers()))),
+    )
+)
+def test_a_message_is_encoded_as_its_validated_payload(message: StoredMessage) -> None:
+    validated = contract.Message(
+        **{name: getattr(message, name) for name in ("id", "role", "content", "chat_id", "epoch", "seq", "version")},
+        time=message.created_at,
+        place=message.place or message.seq,
+        user_id=message.user_id,
+        client_msg_id=message.client_msg_id,
+        turn=None if message.turn is None else message.turn.to_contract(),
+        parts=None if message.parts is None else [dict(part) for part in message.parts],
+    )
+    assert encode_message(message).decode() == validated.model_dump_json()
+
+
+def test_each_event_has_all_fields_of_its_payload_in_their_order() -> None:
+    turn = StoredTurn("t", "m")
+    for payload, encoded in (
+        (contract.MemberChange, encode_member_change("c", "e", 1, "u", None, START)),
+        (contract.AiStatus, encode_status("c", "e", 1, turn, START)),
+        (contract.AiTool, encode_tool_call("c", "e", 1, "t", "call-1", "weather", START)),
+    ):
+        assert list(json.loads(encoded)) == [field.alias for field in payload.model_fields.values()]
+        assert payload.model_validate_json(encoded).model_dump_json() == encoded.decode()
 
 
 def test_an_unknown_event_type_is_its_own_event_name() -> None:
