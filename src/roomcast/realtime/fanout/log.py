@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.fanout.pacing import Flush
 
 _EMPTY: frozenset[object] = frozenset()
 
@@ -125,7 +126,7 @@ class FanoutLog(Generic[OutletT]):
 
     Args:
         schedule: Runs its argument, a flush, at the end of this loop tick or slightly later (`pacing.Pacer`). Called
-            again only after that flush has run. A flush returns the number of connections that it wrote to.
+            again only after that flush has run.
         limit_bytes: Total message size at which the log flushes at once, so that a long tick cannot grow it without
             limit.
 
@@ -144,7 +145,7 @@ class FanoutLog(Generic[OutletT]):
         "generation",
     )
 
-    def __init__(self, schedule: Callable[[Callable[[], int]], object], limit_bytes: int) -> None:
+    def __init__(self, schedule: Callable[[Flush], object], limit_bytes: int) -> None:
         self._schedule = schedule
         self._limit_bytes = limit_bytes
         self._messages: list[OutgoingMessage] = []
@@ -198,32 +199,34 @@ class FanoutLog(Generic[OutletT]):
             self._scheduled = True
             self._schedule(self._end_of_tick)
 
-    def _end_of_tick(self) -> int:
+    def _end_of_tick(self) -> tuple[int, int]:
         self._scheduled = False
         return self.flush()
 
-    def flush(self) -> int:
+    def flush(self) -> tuple[int, int]:
         """Write all entries now. Needed only before a connection is closed.
 
         Returns:
-            The number of connections written to.
+            The number of connections written to, and the number of entries that shared the write of an earlier one.
         """
         if not self._messages:
-            return 0
+            return 0, 0
         messages, volatile, groups = self._messages, self._volatile, self._groups
         self._messages, self._volatile, self._groups, self._size_bytes = [], [], {}, 0
         if len(groups) == 1:
             (group,) = groups.values()
+            shared = len(messages) - 1
             writes = _deliver(group.recipients(), Batch(messages, volatile))
         elif (audiences := _disjoint(groups.values())) is not None:
-            writes = 0
+            writes, shared = 0, len(messages) - len(groups)
             for group, recipients in zip(groups.values(), audiences, strict=True):
                 entries = group.entries
                 writes += _deliver(recipients, Batch([messages[i] for i in entries], [volatile[i] for i in entries]))
         else:
+            shared = len(messages) - 1
             writes = _deliver_merged(groups.values(), messages, volatile)
         self.generation += 1
-        return writes
+        return writes, shared
 
 
 def _disjoint(groups: Iterable[_Group[OutletT]]) -> Sequence[Collection[OutletT]] | None:

@@ -4,6 +4,10 @@ A write costs one system call, for one message or for ten. If emits arrive while
 in a row, the next flush waits as long as that flush took, at most ``rest_limit_s``; emits of that time share its
 writes. A single message is written at the end of its tick, in a room of any size; so is an acknowledgement after it.
 
+Whether emits arrive faster than they can be written shows only in a pause: if it brings no more emits, the next pause
+needs twice as many waiting emits in a row. A client that sends its next message when it has received the last one is
+delayed rarely, although its request may be read before the flush counts as written (eager tasks, Python 3.12).
+
 Layer: realtime.fanout. Source: measurements (1,000 members, one emit a tick; see docs/decisions/0002-pacing.md).
 """
 
@@ -17,10 +21,14 @@ from typing import Final, Protocol
 #: A flush that is shorter, or writes to fewer connections, is no load: a pause after it would only add latency.
 BUSY_S: Final = 0.001
 BUSY_WRITES: Final = 64
+#: Flushes in a row that emits must wait for before a pause: at first, and at most. One that waits once is no load: with
+#: eager tasks it may be the acknowledgement of a request that was read after the writes.
+_PRESSED_MIN: Final = 2
+_PRESSED_MAX: Final = 16
 
 Callback = Callable[[], None]
-#: Writes all entries; returns the number of connections written to.
-Flush = Callable[[], int]
+#: Writes all entries; returns the number of connections written to, and the number of entries that shared a write.
+Flush = Callable[[], tuple[int, int]]
 
 
 class Scheduler(Protocol):
@@ -42,7 +50,18 @@ class Pacer:
         clock: Monotonic seconds.
     """
 
-    __slots__ = ("_began", "_clock", "_loop", "_pressed", "_rest_limit_s", "_waiting", "_writing")
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_loop",
+        "_needed",
+        "_pressed",
+        "_rest_limit_s",
+        "_rested",
+        "_shared",
+        "_waiting",
+        "_writing",
+    )
 
     def __init__(
         self, rest_limit_s: float, loop: Scheduler | None = None, clock: Callable[[], float] = time.perf_counter
@@ -51,9 +70,12 @@ class Pacer:
         self._loop = loop
         self._clock = clock
         self._began = 0.0
-        # Whether emits waited for the flush before. One that waits once is no load: with eager tasks (Python 3.12) it
-        # may be the acknowledgement of a request that was read after the writes.
-        self._pressed = False
+        # Flushes in a row that emits have waited for, and how many of them are followed by a pause.
+        self._pressed = 0
+        self._needed = _PRESSED_MIN
+        # Whether the next flush follows a pause; how many entries shared a write in the last flush without one.
+        self._rested = False
+        self._shared = 0
         self._writing = False
         self._waiting: Flush | None = None
 
@@ -71,20 +93,29 @@ class Pacer:
         if flush is None:
             return
         self._began = self._clock()
-        if flush() >= BUSY_WRITES and self._rest_limit_s:
+        writes, shared = flush()
+        if not self._rested:
+            self._shared = shared
+        elif shared > self._shared:
+            self._needed = _PRESSED_MIN
+        else:
+            self._pressed, self._needed = 0, min(2 * self._needed, _PRESSED_MAX)
+        self._rested = False
+        if writes >= BUSY_WRITES and self._rest_limit_s:
             # asyncio writes at once, uvloop at the end of the iteration: in the next one, both have written.
             self._writing = True
             self._scheduler().call_soon(self._written)
         else:
-            self._pressed = False
+            self._pressed = 0
 
     def _written(self) -> None:
         self._writing = False
         took_s = self._clock() - self._began
-        pressed, self._pressed = self._pressed, self._waiting is not None and took_s >= BUSY_S
+        self._pressed = self._pressed + 1 if self._waiting is not None and took_s >= BUSY_S else 0
         if self._waiting is None:
             return
-        if pressed and self._pressed:
+        if self._pressed >= self._needed:
+            self._rested = True
             self._scheduler().call_later(min(took_s, self._rest_limit_s), self._flush)
         else:
             self._scheduler().call_soon(self._flush)

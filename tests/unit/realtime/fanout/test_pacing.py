@@ -47,18 +47,21 @@ class FakeLog:
         self.takes_s = flush_takes_s
         self.writes = writes
         self.requested = False
+        self.entries = 0
         self.flushed_at: list[float] = []
 
     def emit(self) -> None:
+        self.entries += 1
         if not self.requested:
             self.requested = True
             self.pacer(self.flush)
 
-    def flush(self) -> int:
+    def flush(self) -> tuple[int, int]:
         self.requested = False
+        shared, self.entries = self.entries - 1, 0
         self.flushed_at.append(self.loop.now)
         self.loop.now += self.takes_s
-        return self.writes
+        return self.writes, shared
 
 
 @pytest.mark.parametrize("takes_s", [0.0001, 0.050])
@@ -104,6 +107,48 @@ def test_an_acknowledgement_after_a_long_flush_is_not_delayed() -> None:
         loop.turn()  # the acknowledgement
         assert not log.requested
         assert not loop.later
+
+
+def pauses(log: FakeLog, flushes: int, *, at_once: int = 1, more: bool = False) -> list[bool]:
+    """Whether a pause preceded each flush, if emits are read before the writes of the flush before count as ended.
+
+    Args:
+        log: The log.
+        flushes: Number of flushes.
+        at_once: Emits for each flush.
+        more: Whether another emit follows during the pause.
+    """
+    loop, paused = log.loop, []
+    for _ in range(flushes):
+        for _ in range(at_once):
+            log.emit()
+        number = len(log.flushed_at)
+        paused.append(False)
+        loop.turn()
+        while len(log.flushed_at) == number:
+            if loop.later:
+                paused[-1] = True
+                if more:
+                    log.emit()
+                loop.now += 0.005
+            loop.turn()
+    return paused
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_a_client_that_awaits_each_message_before_the_next_is_rarely_delayed(at_once: int) -> None:
+    # With eager tasks (Python 3.12), its request is read and its message emitted before the flush counts as written.
+    assert sum(pauses(FakeLog(Loop(), 0.005, 0.005), 200, at_once=at_once)) <= 16
+
+
+def test_pauses_go_on_while_they_collect_emits() -> None:
+    assert all(pauses(FakeLog(Loop(), 0.005, 0.005), 200, more=True)[3:])
+
+
+def test_pauses_return_within_16_flushes_when_they_begin_to_collect_emits() -> None:
+    log = FakeLog(Loop(), 0.005, 0.005)
+    pauses(log, 200)
+    assert all(pauses(log, 200, more=True)[16:])
 
 
 def test_a_slow_flush_with_few_writes_does_not_delay_the_next() -> None:
