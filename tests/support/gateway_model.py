@@ -292,6 +292,7 @@ class ClientSocket:
     rooms: LocalRooms
     connected: bool = True
     frames: list[tuple[str, dict[str, object]]] = field(default_factory=list)
+    events: list[EncodedEvent] = field(default_factory=list)
 
     def join(self, room: str) -> None:
         self.rooms.members[room].add(self.sid)
@@ -300,6 +301,7 @@ class ClientSocket:
         self.rooms.members[room].discard(self.sid)
 
     def send(self, message: EncodedEvent) -> None:
+        self.events.append(message)
         if self.connected:
             name, data = json.loads(message.message("/").text[2:])
             self.frames.append((name, data))

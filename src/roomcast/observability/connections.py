@@ -74,7 +74,8 @@ class ConnectionLog(Observer):
 
     def socket_connected(self, socket: ObservedSocket) -> None:
         """See the port."""
-        logger.info("New connection", extra=self._facts(socket))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("New connection", extra=self._facts(socket))
 
     def socket_refused(self, connection: ObservedConnection, namespace: str) -> None:
         """See the port."""
@@ -83,7 +84,8 @@ class ConnectionLog(Observer):
 
     def socket_disconnected(self, socket: ObservedSocket, reason: Reason) -> None:
         """See the port."""
-        logger.debug("Socket disconnected", extra={**self._facts(socket), "reason": reason.value})
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("Socket disconnected", extra={**self._facts(socket), "reason": reason.value})
 
     def event_received(self, socket: ObservedSocket, event: str, handled: bool) -> None:
         """See the port."""

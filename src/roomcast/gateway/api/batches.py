@@ -36,13 +36,15 @@ class BatchOptions:
     Attributes:
         max_requests: Maximum number of concurrent requests.
         patience_s: How long questions wait for a request in progress before another one is started.
+        collect_s: How long questions are collected after a request with several, which shows that many clients join.
         max_questions: Maximum number of questions in one request, at most ``MAX_ASKS``.
         max_waiting: Maximum number of questions that wait for a request.
         timeout_s: Time limit of one question, from `AdmissionBatches.ask` to its answer.
     """
 
     max_requests: int = 4
-    patience_s: float = 0.02
+    patience_s: float = 0.03
+    collect_s: float = 0.02
     max_questions: int = MAX_ASKS
     max_waiting: int = 20_000
     timeout_s: float = 5.0
@@ -87,10 +89,13 @@ class AdmissionBatches:
         except TimeoutError:
             raise ApiUnavailable(f"the API did not answer within {self._options.timeout_s} s") from None
 
-    def _start_sender(self) -> None:
+    def _stop_timer(self) -> None:
         if self._impatient is not None:
             self._impatient.cancel()
             self._impatient = None
+
+    def _start_sender(self) -> None:
+        self._stop_timer()
         if self._waiting and len(self._senders) < self._options.max_requests:
             sender = asyncio.create_task(self._send_waiting(), name="admissions")
             self._senders.add(sender)
@@ -103,12 +108,12 @@ class AdmissionBatches:
         await asyncio.gather(*self._senders, return_exceptions=True)
         _fail(self._waiting, "the gateway is shutting down")
         self._waiting.clear()
-        if self._impatient is not None:
-            self._impatient.cancel()
+        self._stop_timer()
 
     async def _send_waiting(self) -> None:
         """Send one request after the other until no question waits."""
         while self._waiting:
+            self._stop_timer()
             count = min(len(self._waiting), self._options.max_questions)
             batch = [self._waiting.popleft() for _ in range(count)]
             # Skip questions whose callers have timed out or were cancelled.
@@ -131,6 +136,8 @@ class AdmissionBatches:
             for (_, decision), answer in zip(batch, answers, strict=True):
                 if not decision.done():
                     decision.set_result(answer)
+            if len(batch) > 1 and len(self._waiting) < self._options.max_questions:
+                await asyncio.sleep(self._options.collect_s)
 
     async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionDecision]:
         response = await self._api.post("/api/internal/admissions", {"asks": questions})

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from roomcast.chat.ports import (
@@ -39,7 +40,7 @@ from roomcast.contract.events import RESYNC, Resync
 from roomcast.gateway.delivery.answers import short_end
 from roomcast.gateway.delivery.counters import GatewayCounters
 from roomcast.gateway.delivery.membership import Memberships, removed_user
-from roomcast.gateway.delivery.replay import Recording, ReplayLimits, complete_replay
+from roomcast.gateway.delivery.replay import Recording, ReplayLimits, Tail, complete_replay
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
 from roomcast.gateway.rooms import chat_room, stream_room
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -61,6 +62,7 @@ class FeedOptions:
         linger_s: How long a feed stays subscribed without holders, so that a page reload costs no new subscription.
         sweep_s: Longest time between two comparisons of a feed with its log's head.
         batch_entries: Maximum number of entries in one read that fills a gap.
+        tail_s: How long joins share the entries of one read for a replay.
     """
 
     gap_limit_s: float = 0.25
@@ -69,6 +71,7 @@ class FeedOptions:
     linger_s: float = 5.0
     sweep_s: float = 30.0
     batch_entries: int = 200
+    tail_s: float = 2.0
 
 
 class FeedBehind(Exception):
@@ -129,6 +132,9 @@ class ChatFeed:
         # Confirms the memberships in the room; the feed emits nothing until this task is done.
         self._confirming: asyncio.Task[None] | None = None
         self._recordings: list[Recording] = []
+        # Reads for replays in progress, by the seq after which they read, and the latest result.
+        self._reads: dict[int, asyncio.Task[None]] = {}
+        self._tail: Tail | None = None
         self._moved: asyncio.Future[None] | None = None
 
     # --- lifecycle
@@ -159,7 +165,8 @@ class ChatFeed:
     async def close(self) -> None:
         """Unsubscribe. The feed emits nothing from this call on."""
         self._closed = True
-        tasks = [task for task in (self._opening, self._gap_task, self._confirming) if task is not None]
+        tasks = [*self._reads.values()]
+        tasks += [task for task in (self._opening, self._gap_task, self._confirming) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -186,6 +193,8 @@ class ChatFeed:
         if self.position is None and wanted.seq == 0:
             # An empty chat has no log yet; the first append creates one at seq 1.
             self._start_at(wanted)
+        if self._has_reached(wanted):
+            return
         try:
             async with asyncio.timeout(self._options.catch_up_limit_s):
                 await self._catch_up(wanted)
@@ -226,11 +235,24 @@ class ChatFeed:
         Raises:
             LogUnavailable: the log does not answer.
         """
-        asked = self.position
-        if asked is None or asked.seq - after > limits.max_entries:
+        position = self.position
+        if position is None or position.seq - after > limits.max_entries:
             return None
-        if asked.seq <= after:
+        if position.seq <= after:
             return []
+        if self._tail is None or after < self._tail.after:
+            read = self._reads.get(after)
+            if read is None:
+                name = f"feed-replay-{self.chat_id}"
+                read = self._reads[after] = asyncio.create_task(self._read_tail(position, after, limits), name=name)
+                read.add_done_callback(partial(self._end_read, after))
+            # The cancellation of one join must not cancel the read that other joins share.
+            await asyncio.shield(read)
+        if self._tail is None or self.position is None:
+            return None
+        return self._tail.replay(after, self.position.seq, limits)
+
+    async def _read_tail(self, asked: Head, after: int, limits: ReplayLimits) -> None:
         recording = Recording(limits)
         self._recordings.append(recording)
         began = time.perf_counter()
@@ -241,8 +263,25 @@ class ChatFeed:
             self._counters.replay_s.observe(time.perf_counter() - began)
         position = self.position
         if position is None or position.epoch != asked.epoch or not isinstance(found, Replay):
-            return None
-        return complete_replay(found.entries, recording.entries, after, position.seq, limits)
+            return
+        entries = complete_replay(found.entries, recording.entries, after, position.seq, limits)
+        # Another read may have found more meanwhile.
+        if entries is not None and (self._tail is None or after < self._tail.after):
+            tail = self._tail = Tail(after, entries, limits)
+            asyncio.get_running_loop().call_later(self._options.tail_s, self._drop_tail, tail)
+
+    def _end_read(self, after: int, read: asyncio.Task[None]) -> None:
+        del self._reads[after]
+        if not read.cancelled():
+            read.exception()  # the joins got it, unless all were cancelled
+
+    def _drop_tail(self, tail: Tail) -> None:
+        if self._tail is tail:
+            self._tail = None
+
+    def encoded(self, entry: LogEntry) -> EncodedEvent:
+        """The event of an entry of a replay. Joins that share a read share its encoding, too."""
+        return EncodedEvent.from_json(entry.args) if self._tail is None else self._tail.event(entry)
 
     # --- the sweep
 
@@ -328,6 +367,8 @@ class ChatFeed:
             self._counters.delivery_s.observe(time.time() - committed)
         for recording in self._recordings:
             recording.add(entry)
+        if self._tail is not None and not self._tail.add(entry):
+            self._tail = None
         user_id = removed_user(entry.args)
         if user_id is not None:
             self._memberships.remove(self.chat_id, user_id)
@@ -348,6 +389,7 @@ class ChatFeed:
 
     def _start_at(self, head: Head) -> Head:
         self.position = head
+        self._tail = None
         self._log_end = head.seq
         self._wake_waiters()
         return head
@@ -360,6 +402,7 @@ class ChatFeed:
     def _resync(self, head: Head, *, reset: bool) -> None:
         """Have the room's clients fetch everything up to ``head`` from the API; live events continue after it."""
         self.position = head
+        self._tail = None
         self.resyncs += 1
         self._counters.resyncs += 1
         self.complete_after = head.seq

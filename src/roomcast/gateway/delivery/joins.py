@@ -43,7 +43,6 @@ from roomcast.gateway.ports import (
 )
 from roomcast.gateway.rooms import chat_room, stream_room
 from roomcast.realtime.errors import RoomLimitExceeded
-from roomcast.realtime.fanout.message import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +285,7 @@ class Joins:
     ) -> None:
         """Send the replay, and hold the feed."""
         for entry in replay or ():
-            subscription.socket.send(EncodedEvent.from_json(entry.args))
+            subscription.socket.send(feed.encoded(entry))
         self._feeds.counters.replayed += len(replay or ())
         self._feeds.retain(feed)
         subscription.feed = feed

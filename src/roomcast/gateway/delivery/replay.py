@@ -1,7 +1,8 @@
 """The events that a joining client missed: read from the log, completed with entries that the feed emits meanwhile.
 
 A replay has every entry from the client's cursor to the feed's position. If an entry is missing or a limit is exceeded,
-there is no replay.
+there is no replay. Clients that lost their connections together missed the same entries: their joins share one read and
+the encoded events.
 
 Layer: gateway. Source: docs/design.md, "Joins".
 """
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from roomcast.chat.ports import LOG_ENTRY_VERSION, LogEntry
+from roomcast.realtime.fanout.message import EncodedEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +43,47 @@ class Recording:
         self._limits = limits
         self._bytes_left = limits.max_bytes
 
-    def add(self, entry: LogEntry) -> None:
-        """Record one emitted entry."""
+    def add(self, entry: LogEntry) -> bool:
+        """Record one emitted entry. Returns whether it is within the limits."""
         self._bytes_left -= len(entry.args)
         if len(self.entries) < self._limits.max_entries and self._bytes_left >= 0:
             self.entries.append(entry)
+            return True
+        return False
+
+
+class Tail:
+    """The entries after seq ``after`` up to a feed's position, as a read found them and the feed then emitted them.
+
+    Attributes:
+        after: The seq before the first entry.
+    """
+
+    __slots__ = ("_events", "_kept", "after")
+
+    def __init__(self, after: int, entries: Sequence[LogEntry], limits: ReplayLimits) -> None:
+        self.after = after
+        self._kept = Recording(limits)
+        self._events: dict[int, EncodedEvent] = {}
+        for entry in entries:
+            self.add(entry)
+
+    def add(self, entry: LogEntry) -> bool:
+        """Add one emitted entry. Returns false if the limits are exceeded: there is no replay from this tail then."""
+        return self._kept.add(entry)
+
+    def replay(self, after: int, last: int, limits: ReplayLimits) -> list[LogEntry] | None:
+        """The entries ``after + 1`` to ``last``; see `complete_replay`."""
+        if after < self.after:
+            return None
+        return complete_replay(self._kept.entries[after - self.after :], (), after, last, limits)
+
+    def event(self, entry: LogEntry) -> EncodedEvent:
+        """The event of an entry of this tail, encoded once."""
+        event = self._events.get(entry.seq)
+        if event is None:
+            event = self._events[entry.seq] = EncodedEvent.from_json(entry.args)
+        return event
 
 
 def complete_replay(

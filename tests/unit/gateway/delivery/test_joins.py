@@ -79,6 +79,104 @@ def test_events_between_the_read_and_the_room_are_neither_lost_nor_sent_twice() 
     run_in_virtual_time(main())
 
 
+def count_reads(world: World) -> list[int]:
+    """The ``after`` of each read of the log from now on."""
+    reads: list[int] = []
+    real = world.log.read
+
+    async def read(chat_id, epoch, after, limit):
+        reads.append(after)
+        await asyncio.sleep(0.01)
+        return await real(chat_id, epoch, after, limit)
+
+    world.log.read = read
+    return reads
+
+
+def test_clients_that_return_together_share_one_read_and_each_receives_what_it_missed() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(9)
+        reads = count_reads(world)
+        sockets = [world.rooms.socket() for _ in range(50)]
+        joining = [asyncio.create_task(world.join(socket, 4)) for socket in sockets]
+        await asyncio.sleep(0.005)
+        await world.commit(2)  # during the read
+        for ack in await asyncio.gather(*joining):
+            assert (ack.seq, ack.recovered) == (11, True)
+        await world.commit()
+        later = [(after, world.rooms.socket()) for after in (4, 8, 11)]
+        for after, socket in later:
+            assert (await world.join(socket, after)).recovered
+        assert reads == [4]
+        await world.commit()
+        for after, socket in [*((4, socket) for socket in sockets), *later]:
+            assert socket.seqs() == list(range(after + 1, 14))
+        first, second = (socket.events[0] for socket in sockets[:2])
+        assert first is second  # encoded once
+
+    run_in_virtual_time(main())
+
+
+def test_clients_that_missed_different_events_each_receive_their_own() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(20)
+        count_reads(world)
+        sockets = [(after, world.rooms.socket()) for after in (15, 3, 7, 19, 0, 20)]
+        acks = await asyncio.gather(*(world.join(socket, after) for after, socket in sockets))
+        assert all(ack.recovered for ack in acks)
+        for after, socket in sockets:
+            assert socket.seqs() == list(range(after + 1, 21))
+
+    run_in_virtual_time(main())
+
+
+def test_a_shared_replay_ends_with_its_time_its_limits_and_its_epoch() -> None:
+    async def main() -> None:
+        world = World(JoinOptions(replay=ReplayLimits(max_entries=10)))
+        await world.commit(10)
+        reads = count_reads(world)
+        holder = world.rooms.socket()
+        assert (await world.join(holder, 0)).recovered
+        assert (await world.join(world.rooms.socket(), 5)).recovered
+        assert reads == [0]
+        await asyncio.sleep(FeedOptions().tail_s)
+        assert (await world.join(world.rooms.socket(), 0)).recovered
+        assert reads == [0, 0]
+        await world.commit()  # the eleventh: more than a replay may have
+        assert not (await world.join(world.rooms.socket(), 0)).recovered
+        assert (await world.join(world.rooms.socket(), 5)).recovered
+        assert reads == [0, 0, 5]
+        world.database.restore(lose=3)
+        await world.commit(2)
+        returned = world.rooms.socket()
+        ack = await world.join(returned, 8, epoch="e1")
+        assert (ack.epoch, ack.recovered, returned.seqs()) == ("e2", True, [9, 10])
+        assert reads == [0, 0, 5, 8]
+
+    run_in_virtual_time(main())
+
+
+def test_a_failed_read_refuses_the_joins_that_share_it_and_the_next_ones_read_again() -> None:
+    async def main() -> None:
+        world = World()
+        await world.commit(5)
+        await world.join(world.rooms.socket())
+        reads = count_reads(world)
+        joining = [asyncio.create_task(world.join(world.rooms.socket(), 2)) for _ in range(3)]
+        await asyncio.sleep(0.005)
+        world.log.available = False
+        for refused in await asyncio.gather(*joining, return_exceptions=True):
+            assert isinstance(refused, JoinRefused)
+            assert refused.code is ErrorCode.UNAVAILABLE
+        world.log.available = True
+        assert (await world.join(world.rooms.socket(), 2)).recovered
+        assert reads == [2, 2]
+
+    run_in_virtual_time(main())
+
+
 def test_entries_beyond_the_feeds_position_are_not_replayed_but_emitted_to_the_room() -> None:
     async def main() -> None:
         world = World()
