@@ -216,16 +216,26 @@ class EngineSession:
 
     # -- websocket ----------------------------------------------------------------------------------------------------
 
+    def message(self, data: str | bytes) -> str | bytes | None:
+        """The payload of a MESSAGE packet of the session's websocket; None if it is another packet, for `receive`.
+
+        Nearly all input is such packets. `receive` accepts them, too, and takes more time.
+        """
+        if self._state is not State.OPEN:
+            return None
+        if not isinstance(data, str):
+            return data
+        return data[1:] if data.startswith("4") else None
+
     def receive(self, data: str | bytes, now: float) -> Sequence[Effect]:
         """Process one message of the session's websocket: ``str`` from a text frame, ``bytes`` from a binary frame."""
         if self._state is not State.OPEN:
             return _NOTHING
-        if not isinstance(data, str):
-            return (MessageReceived(data),)
-        if data.startswith("4"):
-            return (MessageReceived(data[1:]),)
+        payload = self.message(data)
+        if payload is not None:
+            return (MessageReceived(payload),)
         try:
-            packet = decode_packet(data)
+            packet = decode_packet(str(data))
         except RemoteError as error:
             return self._end(CloseReason.PARSE_ERROR, error)
         return self._on_packet(packet, now)

@@ -44,7 +44,8 @@ class PacketType(IntEnum):
 _TYPES: Final = {str(member.value): member for member in PacketType}
 
 # "Format": <packet type>[<# of binary attachments>-][<namespace>,][<acknowledgment id>]. Limits are checked later.
-_HEADER: Final = re.compile(r"(?:([0-4])|([56])([0-9]{1,10})-)(?:(/[^,]*),?)?([0-9]{0,17})")
+_MAX_ACK_DIGITS: Final = 17
+_HEADER: Final = re.compile(rf"(?:([0-4])|([56])([0-9]{{1,10}})-)(?:(/[^,]*),?)?([0-9]{{0,{_MAX_ACK_DIGITS}}})")
 
 
 @dataclass(slots=True)
@@ -216,11 +217,15 @@ class Decoder:
             return self._add_attachment(data)
         if self._incomplete is not None:
             raise RemoteError(Fault.UNEXPECTED_TEXT, "text while attachments are missing")
-        if data.startswith("2["):  # fast path: an event in the main namespace without ack
+        start = data.find("[", 1, _MAX_ACK_DIGITS + 2)
+        digits = data[1:start]
+        # Fast path: an event in the main namespace.
+        if start > 0 and data[0] == "2" and (not digits or (digits.isdecimal() and digits.isascii())):
             self._check_header(PacketType.EVENT, DEFAULT_NAMESPACE)
-            args = self._read(data, 1)
+            ack_id = self._ack_id(digits)
+            args = self._read(data, start)
             self._check_event(args)
-            return Packet(PacketType.EVENT, DEFAULT_NAMESPACE, args)
+            return Packet(PacketType.EVENT, DEFAULT_NAMESPACE, args, ack_id)
         return self._decode(data)
 
     def _decode(self, text: str) -> Packet | None:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
-from json import JSONDecoder, JSONEncoder
+from json import JSONDecoder, JSONEncoder, encoder
 from typing import Any, Final, NoReturn, TypeAlias
 
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
@@ -167,10 +167,20 @@ def _not_json(value: Any) -> EncodeError:
     return EncodeError(f"a value of type {type(value).__name__} cannot be sent; use JSON types or bytes")
 
 
-# The check for cycles is off, since it slows down every emit. A cycle ends in RecursionError, which is caught.
-_WRITER: Final = JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_signal_binary
-)
+def _writer(default: Callable[[Any], Any]) -> Callable[[Any], str]:
+    """The ``encode`` of an encoder of compact JSON."""
+    # The check for cycles is off, since it slows down every emit. A cycle ends in RecursionError, which is caught.
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return JSONEncoder(
+            ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=default
+        ).encode
+    # JSONEncoder creates this one for each value, which takes longer than to encode a small one.
+    encode = make(None, default, encoder.encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+_WRITER: Final = _writer(_signal_binary)
 
 
 def write(value: Any) -> tuple[str, list[bytes]]:
@@ -198,18 +208,15 @@ def write(value: Any) -> tuple[str, list[bytes]]:
         attachments.append(bytes(item))
         return {"_placeholder": True, "num": len(attachments) - 1}
 
-    writer = JSONEncoder(
-        ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=extract
-    )
-    text = _encode(writer, value)
+    text = _encode(_writer(extract), value)
     if text.count(_PLACEHOLDER_MARK) != len(attachments):
         raise EncodeError("an object with _placeholder: true cannot be sent together with binary values")
     return _valid_unicode(text), attachments
 
 
-def _encode(writer: JSONEncoder, value: Any) -> str:
+def _encode(writer: Callable[[Any], str], value: Any) -> str:
     try:
-        return writer.encode(value)
+        return writer(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"the value is not JSON: {error}") from error
 

@@ -225,7 +225,11 @@ class Connection:
 
     def receive(self, data: str | bytes) -> None:
         """Process one websocket message."""
-        self.apply(self.session.receive(data, self._host.now()))
+        message = self.session.message(data)
+        if message is not None:
+            self._on_message(message)
+        else:
+            self.apply(self.session.receive(data, self._host.now()))
 
     def transport_closed(self) -> None:
         """The client closed the websocket."""
@@ -340,14 +344,14 @@ class Connection:
             raise
         if event is None or not isinstance(data, str):
             self._hold_incomplete_packet()
-        dispatcher = self._host.dispatcher
+        if isinstance(event, EventReceived):  # a class pattern of four attributes takes more time
+            received, socket = event, self.sockets[event.namespace]
+            self._inbox.put(lambda: self._dispatch(socket, received), len(data))
+            return
         match event:
-            case EventReceived(namespace, name, args, ack_id):
-                socket = self.sockets[namespace]
-                self._inbox.put(lambda: self._dispatch(socket, name, args, ack_id), len(data))
             case AckReceived(namespace, callback, args):
                 # Not queued behind events: one of their handlers may await this acknowledgement.
-                coroutine = dispatcher.acknowledged(self.sockets[namespace], callback, args)
+                coroutine = self._host.dispatcher.acknowledged(self.sockets[namespace], callback, args)
                 if coroutine is not None:
                     self._inbox.put(lambda: coroutine, len(data))
             case ConnectRequested(namespace, auth):
@@ -372,11 +376,11 @@ class Connection:
         """See `unfinished.Sender`."""
         self.fail(error)
 
-    def _dispatch(self, socket: Socket, name: str, args: list[Any], ack_id: int | None) -> Unfinished:
+    def _dispatch(self, socket: Socket, event: EventReceived) -> Unfinished:
         # Events that a client sent before it disconnected are handled; after a kick or during a shutdown none is.
         if socket.kicked or self._close_reason is Reason.SHUTDOWN:
             return None
-        return self._host.dispatcher.event(socket, name, args, ack_id)
+        return self._host.dispatcher.event(socket, event.name, event.args, event.ack_id)
 
     def _on_connect(self, namespace: str, auth: dict[str, Any], size_bytes: int) -> None:
         if not self._host.accepts_namespace(namespace):

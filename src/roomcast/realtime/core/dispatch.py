@@ -115,15 +115,10 @@ class Dispatcher:
     def _acknowledge(self, socket: Socket, event: str, ack_id: int, value: Any) -> None:
         if value is NOT_HANDLED:
             return
-        args: list[Any]
-        if value is None:
-            args = []
-        elif isinstance(value, tuple):
-            args = list(value)
-        else:
-            args = [value]
+        if not isinstance(value, tuple):
+            value = () if value is None else (value,)
         try:
-            socket.acknowledge(ack_id, args)
+            socket.acknowledge(ack_id, value)
         except Exception as error:  # noqa: BLE001 - a handler may return anything, and encoding it may fail
             self._report_failure(socket, event, error)
 

@@ -17,12 +17,15 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from roomcast.realtime.options import ServerOptions
 
 #: Starts one handler: runs a function, or returns the coroutine that is still to run.
 Job = Callable[[], Coroutine[Any, Any, None] | None]
+
+# A constant, since Python 3.11 formats a name for each task that has none.
+_TASK_NAME: Final = "roomcast-handler"
 
 
 class InboxOwner(Protocol):
@@ -89,31 +92,36 @@ class Inbox:
             coroutine = job()
             if coroutine is None:
                 return
-            task = self._run(coroutine)
+            self._run(coroutine)
         finally:
             self._calling = False
-        if not task.done():
-            self._running += 1
-            self._owner.tasks.add(task)
-            task.add_done_callback(self._ended)
 
     if sys.version_info >= (3, 12):
 
-        def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-            return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), eager_start=True)
+        def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+            task = asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=_TASK_NAME, eager_start=True)
+            if not task.done():
+                self._owner.tasks.add(task)
+                self._running += 1
+                task.add_done_callback(self._ended)
 
     else:
 
-        def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
             loop = asyncio.get_running_loop()
-            task = loop.create_task(coroutine)
+            task = asyncio.Task(coroutine, loop=loop, name=_TASK_NAME)
+            self._owner.tasks.add(task)
+            self._running += 1
             self._starting = True
-            loop.call_soon(self._started)  # runs after the task's first step
-            return task
+            loop.call_soon(self._started, task)  # runs after the task's first step
 
-        def _started(self) -> None:
+        def _started(self, task: asyncio.Task[None]) -> None:
             self._starting = False
-            self._drain()
+            if task.done():  # the most common case: it needs no callback
+                self._ended(task)
+            else:
+                task.add_done_callback(self._ended)
+                self._drain()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._owner.tasks.discard(task)

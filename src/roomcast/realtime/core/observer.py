@@ -102,6 +102,9 @@ class GuardedObserver:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._observer, name)
+        if getattr(method, "__func__", None) is getattr(Observer, name):
+            self.__dict__[name] = method  # does nothing
+            return method
 
         def guarded(*args: Any) -> None:
             try:

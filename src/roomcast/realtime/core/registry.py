@@ -54,12 +54,12 @@ class Registry:
     """The handlers of one server."""
 
     def __init__(self) -> None:
-        self._functions: dict[str, dict[str, Handler]] = {}
+        self._functions: dict[str, dict[str, Found]] = {}
         self._namespaces: dict[str, NamespaceHandlers] = {}
 
     def add(self, namespace: str, event: str, handler: Handler) -> None:
         """Register a handler; the latest one wins, as in python-socketio."""
-        self._functions.setdefault(namespace, {})[event] = handler
+        self._functions.setdefault(namespace, {})[event] = Found(handler, ())
 
     def add_namespace(self, namespace: NamespaceHandlers) -> None:
         """Register the handlers of a namespace."""
@@ -82,16 +82,17 @@ class Registry:
         """
         here = self._functions.get(namespace)
         if here is not None:
-            if event in here and event != CATCH_ALL:
-                return Found(here[event], ())
+            found = here.get(event)
+            if found is not None and event != CATCH_ALL:
+                return found
             if CATCH_ALL in here and event not in RESERVED:
-                return Found(here[CATCH_ALL], (event,))
+                return Found(here[CATCH_ALL].function, (event,))
         anywhere = self._functions.get(CATCH_ALL)
         if anywhere is not None:
             if event in anywhere and event != CATCH_ALL:
-                return Found(anywhere[event], (namespace,))
+                return Found(anywhere[event].function, (namespace,))
             if CATCH_ALL in anywhere and event not in RESERVED:
-                return Found(anywhere[CATCH_ALL], (event, namespace))
+                return Found(anywhere[CATCH_ALL].function, (event, namespace))
         return self._find_in_classes(event, namespace)
 
     def _find_in_classes(self, event: str, namespace: str) -> Found | None:

@@ -221,6 +221,12 @@ class FanoutLog(Generic[OutletT]):
             writes, shared = 0, len(messages) - len(groups)
             for group, recipients in zip(groups.values(), audiences, strict=True):
                 entries = group.entries
+                if len(entries) == 1 and len(recipients) == 1:  # an acknowledgement: no batch, unless it has to queue
+                    (outlet,) = recipients
+                    if outlet.write is not None:
+                        outlet.write(messages[entries[0]].frames)
+                        writes += 1
+                        continue
                 writes += _deliver(recipients, Batch([messages[i] for i in entries], [volatile[i] for i in entries]))
         else:
             shared = len(messages) - 1

@@ -34,7 +34,9 @@ class OutgoingMessage:
     def __init__(self, text: bytes, attachments: Sequence[bytes] = ()) -> None:
         self.text = text
         self.attachments = tuple(attachments)
-        self.size_bytes = len(text) + sum(map(len, self.attachments))
+        self.size_bytes = len(text)
+        if attachments:
+            self.size_bytes += sum(map(len, attachments))
         self._frames: bytes | None = None
         self._payload: bytes | None = None
 
@@ -42,6 +44,8 @@ class OutgoingMessage:
     def of(cls, packets: Sequence[str | bytes]) -> Self:
         """From the packets of `roomcast.wire.socketio`: a text packet, then its attachments."""
         text, *attachments = packets
+        if not attachments and isinstance(text, str):
+            return cls(text.encode())
         return cls(
             text.encode() if isinstance(text, str) else text, [data for data in attachments if isinstance(data, bytes)]
         )
