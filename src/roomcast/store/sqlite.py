@@ -24,7 +24,7 @@ from roomcast.store.errors import CHOOSE_DIRECTORY, DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.lineage import begin_epoch
 from roomcast.store.options import READERS, DatabaseOptions
-from roomcast.store.statements import PlainStatements, Statements
+from roomcast.store.statements import PlainStatements, Statements, driver_connection
 from roomcast.store.tables import turns
 from roomcast.store.turn_rules import ACTIVE
 
@@ -104,17 +104,19 @@ class SqliteBackend:
 
         def begin(connection: Connection) -> None:
             if not writes:
-                connection.exec_driver_sql("BEGIN")
+                with driver_connection(connection) as raw:
+                    raw.execute("BEGIN")
                 return
             self._drop_outdated_cache(connection)
             # "PRAGMA synchronous": in WAL mode, NORMAL keeps the database consistent; only a power failure can undo the
             # newest commits. The next FULL commit syncs them too.
             durable = connection.get_execution_options().get("durable", True)
             level = options.synchronous if durable or options.synchronous == "OFF" else "NORMAL"
-            if connection.info.get("synchronous", options.synchronous) != level:
-                connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
-                connection.info["synchronous"] = level
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with driver_connection(connection) as raw:
+                if connection.info.get("synchronous", options.synchronous) != level:
+                    raw.execute(f"PRAGMA synchronous = {level}")
+                    connection.info["synchronous"] = level
+                raw.execute("BEGIN IMMEDIATE")
 
         event.listen(engine, "connect", set_up)
         event.listen(engine, "begin", begin)

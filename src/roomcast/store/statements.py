@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sqlite3
+from collections import namedtuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol, TypedDict
+from typing import Any, Final, NamedTuple, Protocol, TypedDict, cast
 
 from sqlalchemy import (
     ClauseElement,
@@ -27,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
 
 from roomcast.chat.model import ChatAi, StoredChat, StoredEvent
 from roomcast.store.lineage import Lineage
@@ -182,7 +186,7 @@ _UPDATE_CHAT: Final = _compiled(
     .where(chats.c.id == bindparam("chat"))
     .values(last_seq=bindparam("seq"), last_activity_at=bindparam("at"))
 )
-_NEWEST_ACTIVITY: Final = _compiled(select(func.max(chats.c.last_activity_at)))
+_NEWEST_ACTIVITY: Final = _compiled(select(func.max(chats.c.last_activity_at).label("at")))
 _DELETE_MEMBER: Final = _compiled(
     delete(members).where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user"))
 )
@@ -262,40 +266,43 @@ class PlainStatements:
 
     def access(self, connection: Connection, keys: Sequence[AccessKey]) -> list[AccessRow]:
         """See `Statements`."""
-        return [AccessRow(*row) for row in connection.exec_driver_sql(_ACCESS, {"keys": json.dumps(keys)})]
+        with driver_connection(connection) as raw:
+            return [AccessRow(*row) for row in raw.execute(_ACCESS, {"keys": json.dumps(keys)})]
 
     def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
-        found = _load_chats(connection, keys.chat_ids)
+        with driver_connection(connection) as raw:
+            found = {row.id: to_chat(row) for row in _select(raw, _CHATS, ids=keys.chat_ids)}
+            known = [key for key in keys.message_keys if key[0] in found]
+            sent = _select(raw, _SENT, pairs=known) if known else ()
+            members = _select(raw, _MEMBERS, pairs=keys.memberships) if keys.memberships else ()
+            additions = _select(raw, _ADDITIONS, pairs=keys.additions) if keys.additions else ()
+            (newest,) = _select(raw, _NEWEST_ACTIVITY)
         return LoadedRows(
             chats=found,
-            sent=_load_sent(connection, [key for key in keys.message_keys if key[0] in found], lineage),
-            members=_load_members(connection, keys.memberships),
-            additions=_load_additions(connection, keys.additions),
-            newest_activity_ms=connection.exec_driver_sql(_NEWEST_ACTIVITY).scalar() or 0,
+            sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent},
+            members={(row.chat_id, row.user_id) for row in members},
+            additions={(row.actor_id, row.user_id): row.full_at for row in additions},
+            newest_activity_ms=newest.at or 0,
             **load_turns(connection, keys.turns, found, lineage),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
         """See `Statements`. Never commits."""
-        execute = connection.exec_driver_sql
-        if changes.updated_chats:
-            heads = [
-                {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
-                for chat in changes.updated_chats
-            ]
-            execute(_UPDATE_CHAT, heads)
-        for table, rows in changes.inserts.items():
-            execute(_insert(table, tuple(rows[0])), list(rows))
-        if changes.memberships:
-            execute(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
+        heads = [
+            {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
+            for chat in changes.updated_chats
+        ]
+        with driver_connection(connection) as raw:
+            raw.executemany(_UPDATE_CHAT, heads)
+            for table, rows in changes.inserts.items():
+                raw.executemany(_insert(table, tuple(rows[0])), rows)
+            raw.executemany(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
             if added := added_members(changes):
-                execute(_insert(members, tuple(added[0])), added)
-        if changes.additions:
-            execute(_CHARGE_ADDITION, addition_rows(changes))
+                raw.executemany(_insert(members, tuple(added[0])), added)
+            raw.executemany(_CHARGE_ADDITION, addition_rows(changes))
+            raw.executemany(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
         write_turns(connection, changes)
-        if changes.published:
-            execute(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
 
 
 def added_members(changes: Changes) -> list[dict[str, Any]]:
@@ -314,29 +321,28 @@ def addition_rows(changes: Changes) -> list[dict[str, Any]]:
     ]
 
 
-def _load_chats(connection: Connection, ids: Collection[str]) -> dict[str, StoredChat]:
-    return {row.id: to_chat(row) for row in connection.exec_driver_sql(_CHATS, {"ids": json.dumps(list(ids))})}
+@contextmanager
+def driver_connection(connection: Connection) -> Iterator[sqlite3.Connection]:
+    """SQLite's connection. It runs a small statement in a quarter of the time that SQLAlchemy takes.
+
+    Raises:
+        DBAPIError: as SQLAlchemy does, instead of the driver's errors.
+    """
+    try:
+        yield cast("sqlite3.Connection", connection.connection.driver_connection)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(None, None, error, sqlite3.Error, hide_parameters=True) from error
 
 
-def _load_sent(connection: Connection, keys: Collection[Pair], lineage: Lineage) -> dict[Pair, StoredEvent]:
-    if not keys:
-        return {}
-    rows = connection.exec_driver_sql(_SENT, {"pairs": json.dumps(list(keys))})
-    return {(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in rows}
+def _select(raw: sqlite3.Connection, query: str, **lists: Sequence[Any]) -> list[Any]:
+    """All rows as named tuples; each parameter is a list, for ``json_each``."""
+    cursor = raw.execute(query, {name: json.dumps(values) for name, values in lists.items()})
+    return list(map(_row_type(tuple(column[0] for column in cursor.description))._make, cursor))
 
 
-def _load_members(connection: Connection, pairs: Collection[Pair]) -> set[Pair]:
-    if not pairs:
-        return set()
-    rows = connection.exec_driver_sql(_MEMBERS, {"pairs": json.dumps(list(pairs))})
-    return {(row.chat_id, row.user_id) for row in rows}
-
-
-def _load_additions(connection: Connection, pairs: Collection[Pair]) -> dict[Pair, int]:
-    if not pairs:
-        return {}
-    rows = connection.exec_driver_sql(_ADDITIONS, {"pairs": json.dumps(list(pairs))})
-    return {(row.actor_id, row.user_id): row.full_at for row in rows}
+@functools.cache
+def _row_type(names: tuple[str, ...]) -> type[Any]:
+    return namedtuple("Row", names)  # noqa: PYI024 - the names are known at run time
 
 
 class LoadedTurns(TypedDict, total=False):
