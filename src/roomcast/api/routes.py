@@ -23,7 +23,7 @@ from roomcast import __version__
 from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.chat.encoding import encode_message, event_item
+from roomcast.chat.encoding import encode_message
 from roomcast.chat.model import Caller, ChatPosition, Committed, MemberAction, StoredChat
 from roomcast.chat.ports import Tracer
 from roomcast.chat.writing import ChatWriter
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 200
-MAX_EVENTS: Final = 500
+MAX_EVENTS: Final = 2_000
 
 
 def _only_digits(value: object) -> object:
@@ -226,12 +226,11 @@ async def list_events(
 ) -> Response:
     """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""
     read = await services_of(request).reader.events(caller, chat_id, after, limit, epoch)
-    items = b",".join(event_item(event) for event in read.events)
     return as_json(
         b'{"epoch":%b,"events":[%b],"seq":%d,"more":%b,"reset":%b}'
         % (
             json.dumps(read.epoch).encode(),
-            items,
+            read.items,
             read.head,
             b"true" if read.more else b"false",
             b"true" if read.reset else b"false",

@@ -9,6 +9,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
+| ``event_blocks`` | encoded events for the pages of all clients |
 | ``additions`` | how often a user may add other users to chats |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |

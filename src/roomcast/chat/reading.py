@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.chat.errors import ChatNotFound, MessageNotFound
+from roomcast.chat.event_blocks import EventBlocks
 from roomcast.chat.model import (
     Caller,
     ChatAccess,
     ChatPosition,
     StoredChat,
-    StoredEvent,
     StoredMember,
     StoredMessage,
 )
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 
-#: Events per query. If all of them have the largest content, they take a few megabytes.
-_EVENTS_PER_QUERY: Final = 50
 #: A page of events or messages ends at about this many bytes of content.
 MAX_PAGE_BYTES: Final = 1_048_576
 #: Maximum number of members returned per chat.
@@ -35,10 +33,14 @@ MAX_VERSIONS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """Events after a cursor, as in the contract's ``EventPage``, whose ``seq`` is called ``head`` here."""
+    """Events after a cursor, as in the contract's ``EventPage``, whose ``seq`` is called ``head`` here.
+
+    Attributes:
+        items: The events as JSON, separated by commas.
+    """
 
     epoch: str
-    events: Sequence[StoredEvent]
+    items: bytes
     head: int
     more: bool
     reset: bool
@@ -82,6 +84,7 @@ class ChatReader:
 
     def __init__(self, store: ChatStore) -> None:
         self._store = store
+        self._blocks = EventBlocks(store)
 
     @property
     def epoch(self) -> str:
@@ -120,20 +123,21 @@ class ChatReader:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         cursor = None if epoch is None else Cursor(epoch=epoch, seq=after)
-        if cursor is not None or not caller.trusted:
-            access = await self._check_access(caller, chat_id, cursor)
-            if not access.cursor_valid:
-                return EventsRead(self._store.epoch, (), access.last_seq, more=False, reset=True)
-        events: list[StoredEvent] = []
-        size = 0
-        while True:
-            wanted = min(limit - len(events), _EVENTS_PER_QUERY)
-            found, head = await self._store.events_after(chat_id, after, wanted)
-            events.extend(found)
-            size += sum(len(event.payload) for event in found)
-            after = events[-1].seq if events else after
-            if len(found) < wanted or len(events) >= limit or size >= MAX_PAGE_BYTES:
-                return EventsRead(self._store.epoch, events, head, more=after < head, reset=False)
+        access = await self._check_access(caller, chat_id, cursor)
+        head = access.last_seq
+        if not access.cursor_valid:
+            return EventsRead(self._store.epoch, b"", head, more=False, reset=True)
+        end = min(head, after + limit)
+        items: list[bytes] = []
+        bytes_left = MAX_PAGE_BYTES
+        while after < end and bytes_left > 0:
+            block = await self._blocks.block(chat_id, after, head)
+            if block.last <= after:
+                break  # another history began during the request, with a smaller head
+            cut, after = block.cut(after, end, bytes_left)
+            items.append(cut)
+            bytes_left -= len(cut)
+        return EventsRead(self._store.epoch, b",".join(items), head, more=after < head, reset=False)
 
     async def messages(
         self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
