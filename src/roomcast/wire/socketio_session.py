@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from roomcast.wire.errors import Fault, IllegalTransition, LocalError, RemoteError, quote
 from roomcast.wire.limits import DEFAULT_LIMITS, Limits
 from roomcast.wire.socketio import (
+    DEFAULT_NAMESPACE,
     Decoder,
     Packet,
     PacketType,
@@ -175,6 +176,12 @@ class SocketSession:
         Raises:
             RemoteError: the input is invalid; close the connection. After `close`, input is ignored.
         """
+        # Nearly all packets. Without the state of the namespace, the header must be checked first, as `add` does.
+        if self._states.get(DEFAULT_NAMESPACE) is NamespaceState.CONNECTED:
+            event = self._decoder.plain_event(message)
+            if event is not None:
+                args, ack_id = event
+                return EventReceived(DEFAULT_NAMESPACE, _event_name(args.pop(0)), args, ack_id)
         if self._closed:
             return None
         packet = self._decoder.add(message)
@@ -318,6 +325,8 @@ class SocketSession:
 
 def _event_name(name: str | int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits
     """The name of an event; a number is converted to text as JavaScript does."""
+    if isinstance(name, str):
+        return name
     if isinstance(name, float) and name.is_integer() and abs(name) < _PLAIN_NUMBER:
         return str(int(name))
     return str(name)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
 from json import JSONDecoder, JSONEncoder, encoder
+from json.scanner import make_scanner
 from typing import Any, Final, NoReturn, TypeAlias
 
 from roomcast.wire.errors import EncodeError, Fault, RemoteError, quote
@@ -45,14 +46,16 @@ class JsonReader:
     whole, in C, instead of value by value.
     """
 
-    __slots__ = ("_limits", "_long_literal", "_parse_small")
+    __slots__ = ("_limits", "_long_literal", "_scan_short", "_scan_small")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._long_literal = b"0" * (limits.max_json_digits + 1)
-        self._parse_small = JSONDecoder(
-            parse_float=self._float, parse_int=self._int, parse_constant=_refuse_constant
-        ).raw_decode
+        # A text without room for a number that is too long needs no callback for each integer.
+        self._scan_short = _scanner(JSONDecoder(parse_float=self._float, parse_constant=_refuse_constant))
+        self._scan_small = _scanner(
+            JSONDecoder(parse_float=self._float, parse_int=self._int, parse_constant=_refuse_constant)
+        )
 
     def read(self, text: str, start: int = 0, object_hook: ObjectHook | None = None) -> Any:
         """Parse the JSON value that extends from ``start`` to the end of ``text``.
@@ -67,13 +70,15 @@ class JsonReader:
         """
         size = len(text) - start
         try:
-            if size <= _SMALL and object_hook is None:
-                value, end = self._parse_small(text, start)
-            else:
+            if size > _SMALL or object_hook is not None:
                 value, end = self._parse_large(text, start, object_hook)
+            elif size > self._limits.max_json_digits:
+                value, end = self._scan_small(text, start)
+            else:
+                value, end = self._scan_short(text, start)
         except RecursionError:
             raise self._too_deep() from None
-        except ValueError:
+        except (ValueError, StopIteration):
             raise RemoteError(Fault.BAD_JSON, f"invalid JSON: {quote(text[start:])}") from None
         if end != len(text) and text[end:].strip(" \t\r\n"):
             raise RemoteError(Fault.BAD_JSON, f"text after the JSON value: {quote(text[end:])}")
@@ -147,6 +152,11 @@ def _is_deeper(text: str, limit: int) -> bool:
 def reader_for(limits: Limits) -> JsonReader:
     """The shared reader for these limits."""
     return JsonReader(limits)
+
+
+def _scanner(decoder: JSONDecoder) -> Callable[[str, int], tuple[Any, int]]:
+    """The ``raw_decode`` of a decoder without its function in Python; raises StopIteration, too."""
+    return make_scanner(decoder)  # type: ignore[arg-type]  # typeshed declares the wrong class
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -18,6 +18,7 @@ _BINARY: Final = 0x82
 # §5.2: a length byte up to 125 is the length itself; 126 and 127 mean that two or eight length bytes follow.
 _MAX_SHORT: Final = 125
 _MAX_MEDIUM: Final = 0xFFFF
+_SHORT_HEADS: Final = {head: [bytes((head, length)) for length in range(_MAX_SHORT + 1)] for head in (_TEXT, _BINARY)}
 
 
 @unique
@@ -50,7 +51,7 @@ def packet_frame(packet: str | bytes) -> bytes:
 def _frame(head: int, payload: bytes) -> bytes:
     length = len(payload)
     if length <= _MAX_SHORT:
-        return b"%c%c%b" % (head, length, payload)
+        return _SHORT_HEADS[head][length] + payload
     if length <= _MAX_MEDIUM:
         return b"%c\x7e%b%b" % (head, length.to_bytes(2, "big"), payload)
     return b"%c\x7f%b%b" % (head, length.to_bytes(8, "big"), payload)

@@ -1,6 +1,8 @@
 from itertools import product
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from roomcast.wire.errors import EncodeError, Fault, IllegalTransition, LocalError, RemoteError
 from roomcast.wire.limits import Limits
@@ -12,6 +14,7 @@ from roomcast.wire.socketio_session import (
     EventReceived,
     NamespaceState,
     NamespaceTrigger,
+    SocketEvent,
     SocketSession,
 )
 
@@ -322,3 +325,36 @@ def test_input_after_close_is_ignored() -> None:
     assert session.close() == []
     with pytest.raises(IllegalTransition):
         session.accept("/pending", "too late")
+
+
+# -- the fast path ----------------------------------------------------------------------------------------------------
+
+
+def outcome(session: SocketSession, message: str) -> SocketEvent | Fault | None:
+    try:
+        return session.receive(message)
+    except RemoteError as error:
+        return error.fault
+
+
+@given(
+    st.text('[]0123456789,"a٣²{}- .eN', max_size=30) | st.builds("{}{}".format, st.integers(0), st.just('["a",1]')),
+    st.sampled_from(NamespaceState),
+    st.booleans(),
+)
+@example('٣["a"]', NamespaceState.CONNECTED, False)
+@example('²["a"]', NamespaceState.CONNECTED, False)
+@example("0" * 17 + '["a"]', NamespaceState.CONNECTED, False)
+@example("0" * 18 + '["a"]', NamespaceState.CONNECTED, False)
+@example('7["connect"]', NamespaceState.CONNECTED, False)
+@example("[1e400]", NamespaceState.CONNECTED, False)
+def test_an_event_has_the_same_meaning_with_and_without_the_name_of_the_main_namespace(
+    rest: str, state: NamespaceState, incomplete: bool
+) -> None:
+    found = []
+    for packet in ("2", "2/,"):  # the second one is never on the fast path
+        session = in_state(state)
+        if incomplete:
+            session.receive('51-/other,["file",{"_placeholder":true,"num":0}]')
+        found.append(outcome(session, packet + rest))
+    assert found[0] == found[1]

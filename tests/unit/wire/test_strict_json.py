@@ -132,6 +132,7 @@ def test_a_large_text_is_judged_as_a_small_one(text: str) -> None:
             return error.fault
 
     assert judge(f"[[{text}]]" + " " * LARGE) == judge(f"[[{text}]]")
+    assert judge(f"[[{text}]]" + " " * DEFAULT_LIMITS.max_json_digits) == judge(f"[[{text}]]")
 
 
 @pytest.mark.parametrize(

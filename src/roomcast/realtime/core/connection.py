@@ -13,6 +13,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from roomcast.realtime.core.dispatch import Unfinished
@@ -345,8 +346,7 @@ class Connection:
         if event is None or not isinstance(data, str):
             self._hold_incomplete_packet()
         if isinstance(event, EventReceived):  # a class pattern of four attributes takes more time
-            received, socket = event, self.sockets[event.namespace]
-            self._inbox.put(lambda: self._dispatch(socket, received), len(data))
+            self._inbox.put(partial(self._dispatch, self.sockets[event.namespace], event), len(data))
             return
         match event:
             case AckReceived(namespace, callback, args):

@@ -13,6 +13,7 @@ import inspect
 import logging
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Awaitable, Coroutine
+from types import CoroutineType
 from typing import Any
 
 from roomcast.realtime.core.handshake import environ_of
@@ -93,11 +94,11 @@ class Dispatcher:
             if found is None:
                 return None
             socket.ack_wanted = ack_id is not None
-            result = call(found, event, socket.sid, *args)
+            result = found.function(*found.prefix, socket.sid, *args)
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, event, error)
             return None
-        if inspect.isawaitable(result):
+        if isinstance(result, CoroutineType) or inspect.isawaitable(result):
             return self._finish_event(socket, event, result, ack_id)
         if ack_id is not None:
             self._acknowledge(socket, event, ack_id, result)

@@ -67,12 +67,12 @@ class Inbox:
 
     def put(self, job: Job, size_bytes: int) -> None:
         """Start the job now, or after the jobs before it."""
-        options = self._owner.options
-        if self._jobs is None and self._may_start(options.handler_concurrency):
+        if self._jobs is None and self._may_start():
             self._start(job)
             if self._jobs is not None:  # the handler added one: a disconnect runs its own ``disconnect`` handler
                 self._drain()
             return
+        options = self._owner.options
         if self._jobs is None:
             self._jobs = deque()
         self._jobs.append((job, size_bytes))
@@ -83,8 +83,10 @@ class Inbox:
             self._paused = True
             self._owner.pause_reading()
 
-    def _may_start(self, limit: int) -> bool:
-        return not self._calling and not self._starting and self._running < limit
+    def _may_start(self) -> bool:
+        if self._calling or self._starting:
+            return False
+        return not self._running or self._running < self._owner.options.handler_concurrency
 
     def _start(self, job: Job) -> None:
         self._calling = True
@@ -129,8 +131,7 @@ class Inbox:
         self._drain()
 
     def _drain(self) -> None:
-        limit = self._owner.options.handler_concurrency
-        while self._jobs and self._may_start(limit):
+        while self._jobs and self._may_start():
             job, size_bytes = self._jobs.popleft()
             self._size_bytes -= size_bytes
             self._start(job)

@@ -21,6 +21,7 @@ from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.errors import IllegalTransition, LocalError
 from roomcast.wire.socketio import encode_ack, encode_event
 from roomcast.wire.socketio_session import SocketSession
+from roomcast.wire.websocket_frames import packet_frame
 
 AckCallback = Callable[..., Any]
 
@@ -270,7 +271,14 @@ class Socket:
         Raises:
             EncodeError: an argument cannot be encoded.
         """
-        self.write(OutgoingMessage.of(encode_ack(self.namespace, args, ack_id)))
+        packets = encode_ack(self.namespace, args, ack_id)
+        connection = self.connection
+        write = connection.write
+        if write is not None and self.phase is Phase.CONNECTED and len(packets) == 1 and not len(connection.log):
+            # Nothing was emitted before in this tick, to any connection: the order does not need the log.
+            write(packet_frame(packets[0]))
+        else:
+            self.write(OutgoingMessage.of(packets))
 
     def disconnect(self) -> None:
         """Disconnect the client from the namespace, after everything that was emitted to it. Harmless if it is gone."""

@@ -99,6 +99,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_parser",
         "_paused",
         "_server_state",
+        "_short_limit",
         "_transport",
         "_unread",
         "_unspent",
@@ -133,6 +134,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._unspent = 0  # frames that the budget of the client has not counted yet
         self._waiting = False  # for its next turn
         self._fast_limit = min(self.engine.limits.max_payload_bytes, _MAX_MEDIUM)
+        self._short_limit = min(self._fast_limit, _LENGTH_16 - 1)
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -147,8 +149,10 @@ class WebSocketProtocol(asyncio.Protocol):
             self._unread += data  # a transport may deliver what it had read before the pause
         elif self._closing and self._parser is None:
             pass  # the handshake was refused
-        else:
-            self._read(self._unread + data if self._unread else data)
+        elif self._unread:
+            self._read(self._unread + data)
+        elif not self._read_event(data):
+            self._read(data)
 
     def eof_received(self) -> None:
         """The client sends no more: the transport closes."""
@@ -286,6 +290,23 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
+    def _read_event(self, data: bytes) -> bool:
+        """Process nearly all reads, one short text frame, as `_read` does; return False, without effect, for others."""
+        size = len(data)
+        length = size - _MASKED_HEAD_BYTES
+        if (
+            not 0 < length <= self._short_limit
+            or data[0] != _TEXT
+            or data[1] != _MASK_BIT | length
+            or self._parser is not None
+        ):
+            return False
+        self._deliver(apply_mask(data[_MASKED_HEAD_BYTES:], data[2:_MASKED_HEAD_BYTES]), text=True)
+        self._unspent += 1
+        if self._unspent >= _SPEND_FRAMES or self._parser is not None:
+            self._end_turn(progress=True, used_up=False)
+        return True
+
     def _read(self, data: bytes) -> None:
         """Process the frames in ``data`` for one turn, and keep the rest for the next one."""
         size = len(data)
@@ -414,7 +435,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._fail(CloseCode.POLICY_VIOLATION, error)
 
     def _deliver(self, payload: bytes, *, text: bool) -> None:
-        self._release_unfinished()
+        if self._holding:
+            self._release_unfinished()
         connection = self._connection
         if connection is None:
             return

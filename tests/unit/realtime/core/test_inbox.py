@@ -67,6 +67,32 @@ async def test_an_acknowledgement_follows_the_emits_of_its_handler_and_precedes_
     ]
 
 
+async def test_an_acknowledgement_that_is_written_at_once_does_not_overtake_an_emit(peer: Any, settle: Any) -> None:
+    server = Server()
+    replies = {"first": ["answer", "event"], "last": ["event", "answer"]}
+
+    @server.on("first")
+    def first(sid: str) -> str:
+        asyncio.get_running_loop().call_soon(lambda: server.socket(sid).emit("event"))
+        return "answer"
+
+    @server.on("last")
+    def last(sid: str) -> str:
+        server.socket(sid).emit("event")
+        return "answer"
+
+    for name, expected in replies.items():
+        client = peer(server, fast=True)
+        client.say("40")
+        await settle()
+        client.transport.frames.clear()
+        client.say(f'427["{name}"]')
+        await settle()
+        written = b"".join(client.transport.frames)
+        positions = {"event": written.index(b'42["event"]'), "answer": written.index(b'437["answer"]')}
+        assert sorted(positions, key=positions.__getitem__) == expected
+
+
 async def test_the_number_of_running_coroutines_is_limited_and_a_full_inbox_pauses_reading(
     peer: Any, settle: Any
 ) -> None:

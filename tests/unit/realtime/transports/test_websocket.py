@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
+from websockets.utils import apply_mask
 
 from roomcast.realtime import Server, ServerOptions
 from roomcast.realtime.core.reading import LARGE_BYTES, TURN_PACKETS
@@ -92,6 +93,45 @@ def test_every_message_arrives_complete_and_in_order_for_any_segmentation(
         protocol.connection_lost(None)
 
     asyncio.run(run())
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    head=st.sampled_from([0x81, 0x81, 0x81, 0x82, 0x01, 0x80, 0xC1, 0x88, 0x89, 0x8A, 0x83]),
+    second=st.sampled_from([0x80, 0x80, 0x80, 0x00]),
+    longer=st.sampled_from([0, 0, 0, 1, -1]),
+    payload=st.sampled_from([b"3", b"41", b"1", b'42["echo",1]', b'427["echo",[1]]', b'428["no"]', b'42"x"', b"", b"5"])
+    | st.binary(max_size=140),
+    before=st.sampled_from([b"", masked(Opcode.TEXT, b"42", fin=False), masked(Opcode.PING, b"p")]),
+    limit=st.sampled_from([8, 1000]),
+)
+def test_one_read_of_one_frame_is_processed_as_a_read_in_pieces(
+    head: int, second: int, longer: int, payload: bytes, before: bytes, limit: int
+) -> None:
+    mask = b"\x11\x22\x33\x44"
+    length = max(0, min(len(payload) + longer, 125))
+    data = bytes([head, second | length]) + mask + apply_mask(payload, mask)
+
+    async def run(pieces: list[bytes]) -> tuple[object, ...]:
+        server = Server(ServerOptions(max_payload_bytes=limit))
+        server.on("echo", lambda _sid, value: value)
+        protocol, transport = open_protocol(server)
+        (connection,) = server.engine.connections.values()
+        connection.receive("40")  # not through the protocol, whose limit may be too low for later events
+        await settle()
+        transport.written.clear()
+        if before:
+            protocol.data_received(before)
+        for piece in pieces:
+            if not transport.closed:
+                protocol.data_received(piece)
+        await settle()
+        outcome = (bytes(transport.written), transport.closed, transport.aborted, transport.reading, server.connections)
+        protocol.connection_lost(None)
+        await server.shutdown()
+        return outcome
+
+    assert asyncio.run(run([data])) == asyncio.run(run([data[:1], data[1:]]))
 
 
 @settings(max_examples=200, deadline=None)
