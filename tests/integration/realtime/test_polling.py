@@ -114,7 +114,7 @@ async def test_an_oversize_body_is_refused_while_it_is_read_and_session_and_conn
             data = head.encode() + b"content-length: 900000\r\n\r\n"
             rest = b"4" * 900_000
         reader, writer = await running.raw(data)
-        assert (await asyncio.wait_for(reader.readuntil(b"Content Too Large"), 5)).startswith(b"HTTP/1.1 413 ")
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\nContent Too Large"), 5)).startswith(b"HTTP/1.1 413 ")
         # A proxy sends the rest all the same.
         writer.write(rest + head.encode() + b"content-length: 2\r\n\r\n40")
         assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200 ")
