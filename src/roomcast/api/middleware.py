@@ -8,6 +8,7 @@ Layer: api. Source: RFC 9110 §7.4 (misdirected requests); Fetch standard, "CORS
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import secrets
 import time
@@ -82,6 +83,9 @@ class RequestChecks:
     def __init__(self, app: ASGIApp, durations: RequestDurations, checks: Checks) -> None:
         self._app = app
         self._durations = durations
+        # Random numbers for each id would cost as much as all checks.
+        self._prefix = secrets.token_hex(8)
+        self._numbers = itertools.count()
         self._hosts = None if checks.hosts is None else frozenset(host.lower() for host in checks.hosts)
         self._bodies = _Bodies(checks.limit_bytes, checks.unfinished_bytes)
         self._check: ASGIApp = self._check_request
@@ -100,11 +104,11 @@ class RequestChecks:
         # The router writes the route into this copy.
         scope = {**scope, HEADERS: headers}
         named = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = named if _SANE_ID.fullmatch(named) else secrets.token_hex(16)
+        request_id = named if _SANE_ID.fullmatch(named) else f"{self._prefix}{next(self._numbers):016x}"
 
         async def send_and_measure(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode())]}
                 self._durations.observe(method, scope, message["status"], began)
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import uuid
 
@@ -18,3 +20,12 @@ def test_ids_are_unique_and_sort_by_creation_time() -> None:
     assert len(set(made)) == len(made)
     times = [value[:18] for value in made]
     assert times == sorted(times)
+
+
+def test_a_forked_process_has_other_random_bits() -> None:
+    program = "import os; from roomcast.chat.ids import new_id; new_id(); os.fork(); os.write(1, new_id().encode())"
+    # The parent may end before the child has written.
+    printed = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True).stdout.decode()
+    first, second = printed[:36], printed[36:]
+    assert len(second) == 36
+    assert first[-16:] != second[-16:]
