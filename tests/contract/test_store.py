@@ -90,6 +90,20 @@ async def test_repeats_in_one_batch_are_one_message(store: ChatStore, caplog: py
     assert len({outcome.event.payload for outcome in outcomes}) == 1
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 200])
+async def test_every_row_of_a_batch_is_stored_whatever_its_size(store: ChatStore, size: int) -> None:
+    first = asyncio.create_task(store.append_message(new_message("first")))  # the others wait for its commit
+    sent = [new_message(content=f"{number} ü", client_msg_id=f"key-{number}") for number in range(size)]
+    outcomes = await asyncio.gather(*map(store.append_message, sent))
+    await first
+    assert [outcome.event.seq for outcome in outcomes] == list(range(1, size + 1))
+    events, head = await store.events_after("c", 0, size + 1)
+    assert (events, head) == ([outcome.event for outcome in outcomes], size)
+    messages, _ = await store.messages("c", before=None, after=0, limit=size + 1)
+    found = [(message.id, message.content, message.client_msg_id, message.seq) for message in messages]
+    assert found == [(new.id, new.content, new.client_msg_id, seq) for seq, new in enumerate(sent, 1)]
+
+
 async def test_a_rejected_message_does_not_affect_the_others_of_its_batch(store: ChatStore) -> None:
     outcomes = await asyncio.gather(
         store.append_message(new_message()),
