@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 # Version of the entry layout. Readers drop and count entries of unknown versions.
 LOG_ENTRY_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One event of one chat.
 
     Attributes:
@@ -30,8 +29,7 @@ class LogEntry:
     version: int = LOG_ENTRY_VERSION
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of a chat's log: its epoch and its last seq (0 for an empty log)."""
 
     epoch: str

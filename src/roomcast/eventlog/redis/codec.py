@@ -36,11 +36,17 @@ _SIGNAL: Final = b"RS1\n"
 _MAX_RECORD_HEADER_BYTES: Final = 256
 # Enough for the epoch and 4096 sizes of at most 8 digits.
 _MAX_FRAME_HEADER_BYTES: Final = 40_000
+_VERSION_BYTES: Final = len(b"%d " % LOG_ENTRY_VERSION)
 # Lua's numbers are doubles: larger integers are not exact.
 _MAX_SEQ: Final = 2**53
 _NUMBER: Final = re.compile(rb"[0-9]{1,16}")
 _TRACE: Final = re.compile(r"[!-~]{2,128}|[!-,.-~]")  # printable ASCII, but not a bare "-"
 _EPOCH: Final = re.compile(rb"[A-Za-z0-9._~%-]{1,256}")
+# One record of this version, and an epoch without escapes.
+_ONE_RECORD: Final = re.compile(
+    rb"RC1 ([A-Za-z0-9._~-]{1,256}) ([0-9]{1,16})\n%d ([1-9][0-9]{0,14}) (?:-|([!-~]{2,128}))\n(?=\[)"
+    % LOG_ENTRY_VERSION
+)
 
 
 class Malformed(Exception):
@@ -104,12 +110,9 @@ def decode_record(record: bytes) -> LogEntry:
     # Checked only so far that it can be sent as text: the writer ensures that it is valid JSON.
     if args[:1] != b"[" or args[-1:] != b"]":
         raise Malformed("arguments")
-    try:
-        if not args.isascii():
-            args.decode()
-        trace = fields[2].decode("ascii")
-    except UnicodeDecodeError:
-        raise Malformed("encoding") from None
+    if not (_is_text(args) and fields[2].isascii()):
+        raise Malformed("encoding")
+    trace = fields[2].decode()
     if trace != "-" and not _TRACE.fullmatch(trace):
         raise Malformed("trace")
     return LogEntry(seq, args, None if trace == "-" else trace, version)
@@ -139,6 +142,23 @@ def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
     Raises:
         Malformed: the bytes are not a frame, or the frame has an unknown version.
     """
+    return decode_short_frame(frame) or decode_any_frame(frame)
+
+
+def decode_short_frame(frame: bytes) -> tuple[str, list[LogEntry]] | None:
+    """Decode nearly every frame, at a third of the cost; None: `decode_any_frame` decodes it or names the error."""
+    one = _ONE_RECORD.match(frame)
+    if one is None:
+        return None
+    epoch, size, seq, trace = one.groups()
+    args = frame[one.end() :]
+    if int(size) != len(frame) - one.start(3) + _VERSION_BYTES or not args.endswith(b"]") or not _is_text(args):
+        return None
+    return epoch.decode(), [LogEntry(int(seq), args, None if trace is None else trace.decode())]
+
+
+def decode_any_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
+    """See `decode_frame`."""
     if frame[:4] != _FRAME_VERSION + b" ":
         raise Malformed("version" if re.match(rb"R(C[0-9]+ |S[0-9]+\n)", frame) else "frame header")
     end = frame.find(b"\n", 0, _MAX_FRAME_HEADER_BYTES)
@@ -161,6 +181,16 @@ def decode_frame(frame: bytes) -> tuple[str, list[LogEntry]]:
     if start != len(frame):
         raise Malformed("frame size")
     return decode_epoch(epoch), entries
+
+
+def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _number(digits: bytes) -> int:

@@ -306,15 +306,15 @@ class ChatFeed:
         """Receive entries from the subscription."""
         if self._closed:
             return
-        last = Head(epoch, entries[-1].seq)
+        position = self.position
         if not self._opened:
-            self._head_while_opening = last
-        elif self.position is None:
+            self._head_while_opening = Head(epoch, entries[-1].seq)
+        elif position is None:
             self._emit(self._start_at(Head(epoch, entries[0].seq - 1)), entries)
-        elif epoch != self.position.epoch:
-            self._change_epoch(last)
+        elif epoch != position.epoch:
+            self._change_epoch(Head(epoch, entries[-1].seq))
         else:
-            self._emit(self.position, entries)
+            self._emit(position, entries)
 
     def _on_signal(self, payload: bytes) -> None:
         """Receive a signal from the subscription."""
@@ -338,7 +338,10 @@ class ChatFeed:
                 else:
                     self._emit_traced(self._tracer, entry, entry.trace, position)
         self._wake_waiters()
-        self._note_log_head(Head(position.epoch, entries[-1].seq))
+        # A resync above keeps the epoch.
+        self._log_end = max(self._log_end, entries[-1].seq)
+        if self._log_end > position.seq:
+            self._start_filling()
 
     def _emit_traced(self, tracer: Tracer, entry: LogEntry, trace: str, position: Head) -> None:
         began_ns = time.time_ns()

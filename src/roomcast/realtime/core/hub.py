@@ -111,6 +111,17 @@ class Hub:
             skip: Room names and socket ids whose members are left out.
             volatile: The message may be dropped for a connection with a write backlog.
         """
+        if rooms is not None and len(rooms) == 1 and not skip:
+            (room,) = rooms
+            entry = self._rooms.get(room)
+            if entry is not None and room not in self.sockets:  # every event of a chat
+                self._log.broadcast((entry,), message, volatile=volatile)
+                return
+        self._broadcast(rooms, message, skip, volatile=volatile)
+
+    def _broadcast(
+        self, rooms: Collection[str] | None, message: OutgoingMessage, skip: Collection[str], *, volatile: bool
+    ) -> None:
         targets: list[Room[SocketConnection]] = []
         singles: list[SocketConnection] = []
         if rooms is None:

@@ -170,7 +170,8 @@ class FanoutLog(Generic[OutletT]):
         """Emit once to every connection that is in one of the rooms now."""
         if not rooms:
             return
-        first, *more = (room.share() for room in rooms)
+        first = rooms[0].share()
+        more = [room.share() for room in rooms[1:]] if len(rooms) > 1 else ()
         # Shared sets do not change within a tick, so their identity can stand for the recipients.
         key: object = id(first) if not more and not except_ else (frozenset(map(id, (first, *more))), except_)
         group = self._groups.get(key)
@@ -221,13 +222,11 @@ class FanoutLog(Generic[OutletT]):
             writes, shared = 0, len(messages) - len(groups)
             for group, recipients in zip(groups.values(), audiences, strict=True):
                 entries = group.entries
-                if len(entries) == 1 and len(recipients) == 1:  # an acknowledgement: no batch, unless it has to queue
-                    (outlet,) = recipients
-                    if outlet.write is not None:
-                        outlet.write(messages[entries[0]].frames)
-                        writes += 1
-                        continue
-                writes += _deliver(recipients, Batch([messages[i] for i in entries], [volatile[i] for i in entries]))
+                if len(entries) == 1:
+                    writes += _deliver_one(recipients, messages[entries[0]], volatile[entries[0]])
+                else:
+                    batch = Batch([messages[i] for i in entries], [volatile[i] for i in entries])
+                    writes += _deliver(recipients, batch)
         else:
             shared = len(messages) - 1
             writes = _deliver_merged(groups.values(), messages, volatile)
@@ -237,15 +236,9 @@ class FanoutLog(Generic[OutletT]):
 
 def _disjoint(groups: Iterable[_Group[OutletT]]) -> Sequence[Collection[OutletT]] | None:
     """The recipients of each group, if no connection is in two groups: acks, unicasts, small rooms."""
-    seen: set[OutletT] = set()
-    audiences: list[Collection[OutletT]] = []
-    for group in groups:
-        recipients = group.recipients()
-        if not seen.isdisjoint(recipients):
-            return None
-        seen.update(recipients)
-        audiences.append(recipients)
-    return audiences
+    audiences = [group.recipients() for group in groups]
+    everyone: set[OutletT] = set()
+    return audiences if len(everyone.union(*audiences)) == sum(map(len, audiences)) else None
 
 
 def _deliver(outlets: Collection[OutletT], batch: Batch) -> int:
@@ -258,6 +251,17 @@ def _deliver(outlets: Collection[OutletT], batch: Batch) -> int:
             if frames is None:
                 frames = batch.frames
             write(frames)
+    return len(outlets)
+
+
+def _deliver_one(outlets: Collection[OutletT], message: OutgoingMessage, volatile: bool) -> int:
+    """Deliver one message: an acknowledgement, or the event of a small room. No batch, unless it has to queue."""
+    for outlet in outlets:
+        write = outlet.write
+        if write is None:
+            outlet.send(Batch([message], [volatile]))
+        else:
+            write(message.frames)
     return len(outlets)
 
 

@@ -122,13 +122,15 @@ class EncodedEvent:
         size_bytes: Its approximate size in a queue.
     """
 
-    __slots__ = ("_args", "_json", "_messages", "size_bytes")
+    __slots__ = ("_args", "_json", "_message", "_others", "size_bytes")
 
     def __init__(self, json: bytes | None, args: Sequence[Any] | None) -> None:
         self._json = json
         self._args = args
-        self._messages: dict[str, OutgoingMessage] = {}
-        self.size_bytes = self.message(DEFAULT_NAMESPACE).size_bytes
+        # For the default namespace; for others by name.
+        self._message = self._encode(DEFAULT_NAMESPACE)
+        self._others: dict[str, OutgoingMessage] | None = None
+        self.size_bytes = self._message.size_bytes
 
     @classmethod
     def from_json(cls, args: bytes) -> Self:
@@ -155,14 +157,19 @@ class EncodedEvent:
 
     def message(self, namespace: str) -> OutgoingMessage:
         """The message for one namespace. Computed once for each."""
-        message = self._messages.get(namespace)
+        if namespace == DEFAULT_NAMESPACE:
+            return self._message
+        if self._others is None:
+            self._others = {}
+        message = self._others.get(namespace)
         if message is None:
-            if self._json is not None:
-                message = OutgoingMessage(encode_event_json(namespace, self._json))
-            else:
-                message = OutgoingMessage.of(encode_event(namespace, self._args or ()))
-            self._messages[namespace] = message
+            message = self._others[namespace] = self._encode(namespace)
         return message
+
+    def _encode(self, namespace: str) -> OutgoingMessage:
+        if self._json is not None:
+            return OutgoingMessage(encode_event_json(namespace, self._json))
+        return OutgoingMessage.of(encode_event(namespace, self._args or ()))
 
 
 #: Closes a polling session, after the queued messages.

@@ -10,9 +10,11 @@ from roomcast.chat.ports import LogEntry
 from roomcast.eventlog.redis.codec import (
     CUT_ENTRY_VERSION,
     Malformed,
+    decode_any_frame,
     decode_epoch,
     decode_frame,
     decode_record,
+    decode_short_frame,
     encode_epoch,
     encode_record,
 )
@@ -100,6 +102,36 @@ def test_a_malformed_record_has_a_reason(record: bytes, reason: str) -> None:
 def test_a_frame_with_a_gap_is_malformed() -> None:
     with pytest.raises(Malformed, match="seq"):
         decode_frame(frame("e", [b"1 1 -\n[]", b"1 3 -\n[]"]))
+
+
+@given(args, traces, st.integers(1, 10**14), st.text("abc-._~", min_size=1, max_size=60))
+def test_a_frame_with_one_record_is_decoded_in_one_step(args: bytes, trace: str | None, seq: int, epoch: str) -> None:
+    entry = LogEntry(seq, args, trace)
+    assert decode_short_frame(frame(epoch, [encode_record(entry, MAX)])) == (epoch, [entry])
+
+
+@given(
+    st.sampled_from([b"RC1 ", b"RC2 ", b"RC1", b" RC1 "]),
+    st.sampled_from([b"e", b"", b"a%20b", b"\xff", b"a b", b"x" * 256, b"x" * 257]),
+    st.sampled_from([0, 0, 0, 1, -1]),
+    st.sampled_from([b"1", b"1", b"1", b"0", b"2", b"01"]),
+    st.sampled_from([b"1", b"0", b"007", b"-1", b"9" * 15, b"9" * 16, b"9" * 17, b"9007199254740993"]),
+    st.sampled_from([b"-", b"--", b"x", b"xy", b"x" * 128, b"x" * 129, b"\xff\xff", b"a b", b""]),
+    st.sampled_from([b"[]", b"[\xc3\xa4]", b"[\xff]", b"[", b"]", b"", b"{}", b"[\n]", b"[]\n", b"[]1 2 -\n[]"]),
+)
+@example(b"RC1 ", b"e", 1, b"1", b"7", b"-", b"[]")
+@example(b"RC1 ", b"e", -1, b"1", b"7", b"-", b"[]")
+@example(b"RC1 ", b"e", 0, b"1", b"7", b"xy", b"[\xff]")
+@example(b"RC1 ", b"e", 0, b"1", b"0", b"-", b"[]")
+@example(b"RC1 ", b"e", 0, b"1", b"7", b"-", b"[]1 2 -\n[")
+def test_both_ways_to_decode_a_frame_agree(
+    magic: bytes, epoch: bytes, off: int, version: bytes, seq: bytes, trace: bytes, args: bytes
+) -> None:
+    record = b"%b %b %b\n%b" % (version, seq, trace, args)
+    data = b"%b%b %d\n%b" % (magic, epoch, len(record) + off, record)
+    short = decode_short_frame(data)
+    if short is not None:
+        assert decode_any_frame(data) == short
 
 
 @given(st.binary(max_size=200))
