@@ -74,7 +74,10 @@ class DirectSend:
             outcome = await self._send_message(scope[HEADERS], receive)
         except Exception as error:  # noqa: BLE001 - `_FailedSend` raises it again
             scope[_FAILURE] = error
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                del scope[_FAILURE]  # its traceback refers to the scope: a cycle that would keep the body
             return
         if isinstance(outcome, bytes):
             await self._app(scope, _replay(outcome, receive), send)

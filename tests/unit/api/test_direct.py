@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
+from roomcast.chat.errors import StoreUnavailable
 from support.api_client import bearer, open_api
 
 HELLO = {"chatId": "c", "role": "USER", "content": "hello"}
@@ -55,6 +56,10 @@ def bodies() -> Iterator[bytes]:
     yield b' {"chatId":"c","role":"USER","content":"space"} '
 
 
+async def unavailable(_new: object) -> None:
+    raise StoreUnavailable("disk full")
+
+
 def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
     """Status, headers and body, without what differs between two requests: ids, times, the epoch."""
     headers = {name: value for name, value in response.headers.items() if name != "x-request-id"}
@@ -71,9 +76,12 @@ async def test_every_request_is_answered_as_by_the_declared_route(
             with monkeypatch.context() as patch:
                 if not direct:
                     patch.setattr("roomcast.api.app.DirectSend", lambda declared, *_: declared)
-                return create_api(services, options)
+                nonlocal app
+                app = create_api(services, options)
+                return app
 
-        async with open_api(tmp_path / folder, auth=auth, create=create) as (client, _):
+        app = FastAPI()
+        async with open_api(tmp_path / folder, auth=auth, create=create) as (client, backend):
             tokens = [bearer("ann"), bearer("bob"), bearer("x", service=True), {}] if auth else [{}]
             await client.post("/api/chats", json={"id": "c", "members": ["ann"]}, headers=bearer("x", service=True))
             found: list[Any] = []
@@ -82,8 +90,20 @@ async def test_every_request_is_answered_as_by_the_declared_route(
                 response = await client.post("/api/chat/messages", content=body, headers=headers)
                 found.append((body[:80], number, *comparable(response)))
             methods = ("GET", "PUT", "OPTIONS", "HEAD")
-            return found + [comparable(await client.request(method, "/api/chat/messages")) for method in methods]
+            found += [comparable(await client.request(method, "/api/chat/messages")) for method in methods]
+            good: dict[str, Any] = {"json": HELLO, "headers": tokens[0]}
+            for refused in ({"content-type": "text/plain"}, {"content-length": "9999999"}, {"host": ""}):
+                headers = {**tokens[0], **refused}
+                found.append(comparable(await client.post("/api/chat/messages", json=HELLO, headers=headers)))
+            with monkeypatch.context() as patch:
+                patch.setattr(backend.relay, "offer", None)  # a bug
+                found.append(comparable(await client.post("/api/chat/messages", **good)))
+            with monkeypatch.context() as patch:
+                patch.setattr(backend.store.chats, "append_message", unavailable)
+                found.append(comparable(await client.post("/api/chat/messages", **good)))
+            counted = {key: sum(histogram.counts) for key, histogram in app.state.durations.items()}
+            return [*found, counted]
 
     direct = await answers("direct", direct=True)
     assert direct == await answers("declared", direct=False)
-    assert {status for *_, status, _, _ in direct} >= {200, 201, 400, 405, 422}
+    assert {status for *_, status, _, _ in direct[:-1]} >= {200, 201, 400, 405, 413, 415, 422, 500, 503}
