@@ -34,7 +34,7 @@ format: .make/dev .make/web ## Format the code and apply safe lint fixes.
 
 bench: .make/dev .make/page ## Run the benchmarks, compared with their peers.
 	@scripts/system-packages
-	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run_all.py $(ARGS)
+	@PATH="$$(scripts/node):$$PATH" $(PY) benchmarks/run.py $(ARGS)
 
 # CI=true: a run that lacks a program fails instead of being skipped. -rP prints the figures of passed runs.
 test-chaos: .make/dev .make/page .make/node-peers ## Run the long fault and soak tests.

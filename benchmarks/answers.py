@@ -29,10 +29,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from latency import percentile
 from load import RECEIVE_BYTES, Client
-from redis_fanout import start_redis
-from servers import SERVER_CPU, free_port, machine, spawn, wait_for
+from servers import SERVER_CPU, free_port, machine, percentile, spawn, start_redis, wait_for
 
 HERE = Path(__file__).parent
 SERVERS = ("function", "openai", "peer")

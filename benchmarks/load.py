@@ -1,17 +1,12 @@
-"""A cheap load generator, raw sockets and one epoll, so that the server limits the result.
-
-Implements just enough of Engine.IO and Socket.IO over WebSocket to connect, join a room and count the bytes received.
-"""
+"""A client of Socket.IO on a raw socket, for answers.py."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import select
 import socket
 import struct
-import time
 from typing import Any
 
 HANDSHAKE = (
@@ -19,8 +14,6 @@ HANDSHAKE = (
     "Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 RECEIVE_BYTES = 262_144
-#: Engine.IO's ping in a server's frame.
-PING = b"\x81\x012"
 
 
 def client_frame(text: str) -> bytes:
@@ -36,15 +29,8 @@ def client_frame(text: str) -> bytes:
     return head + b"\0\0\0\0" + payload
 
 
-def server_frame_length(payload_bytes: int) -> int:
-    """Length of an unmasked server frame with that payload."""
-    if payload_bytes < 126:
-        return payload_bytes + 2
-    return payload_bytes + (4 if payload_bytes < 65_536 else 10)
-
-
 class Client:
-    """One Socket.IO client on a blocking socket, for the join; a `Swarm` then receives for it."""
+    """One Socket.IO client on a blocking socket, for the join."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.socket = socket.create_connection((host, port), timeout=30)
@@ -100,90 +86,3 @@ class Client:
         """Send an event and wait for its ack."""
         self.emit(*args, ack=1)
         return self.expect("431")
-
-
-class Swarm:
-    """Many connected clients that only count the bytes they receive."""
-
-    def __init__(self, clients: list[Client]) -> None:
-        self.clients = clients
-        self._poll = select.epoll()
-        self._sockets = {client.socket.fileno(): client.socket for client in clients}
-        for descriptor, sock in self._sockets.items():
-            sock.setblocking(False)
-            self._poll.register(descriptor, select.EPOLLIN)
-
-    def receive_bytes(self, expected: int, timeout_s: float) -> float:
-        """Read until all clients together have received ``expected`` bytes.
-
-        Returns:
-            Seconds that it took.
-
-        Raises:
-            TimeoutError: fewer bytes arrived within ``timeout_s``.
-        """
-        got = 0
-        started = time.perf_counter()
-        deadline = started + timeout_s
-        sockets = self._sockets
-        buffer = bytearray(RECEIVE_BYTES)  # shared: the bytes are only counted
-        while got < expected:
-            ready = self._poll.poll(1.0)
-            for descriptor, _ in ready:
-                size = sockets[descriptor].recv_into(buffer)
-                if not size:
-                    raise ConnectionError("the server closed a connection during the run")
-                got += size
-            if time.perf_counter() > deadline:
-                raise TimeoutError(f"{got} of {expected} bytes within {timeout_s} s")
-        if got > expected:
-            raise AssertionError(f"{got} bytes instead of {expected}: a delivery was repeated")
-        return time.perf_counter() - started
-
-    def receive_each(self, each: int, frame_bytes: int, timeout_s: float) -> float:
-        """Read until every client has received ``each`` frames of that size; heartbeats are answered, not counted.
-
-        Returns:
-            Seconds that it took.
-
-        Raises:
-            AssertionError: a client received an extra frame, or other bytes.
-            TimeoutError: a client received too few within ``timeout_s``.
-        """
-        started = time.perf_counter()
-        deadline = started + timeout_s
-        counts = dict.fromkeys(self._sockets, 0)
-        buffer = bytearray(RECEIVE_BYTES)  # shared: the bytes are only counted
-        left = len(counts) * each * frame_bytes
-        while True:
-            for descriptor, _ in self._poll.poll(0.0 if left <= 0 else 1.0):
-                size = self._sockets[descriptor].recv_into(buffer)
-                if not size:
-                    raise ConnectionError("the server closed a connection during the run")
-                counts[descriptor] += size
-                left -= size
-            if left <= 0 and self._complete(counts, each, frame_bytes):
-                break
-            if time.perf_counter() > deadline:
-                raise TimeoutError(f"after {timeout_s} s {left} bytes are missing (0 or less: some are no frames)")
-        took_s = time.perf_counter() - started
-        for client in self.clients:
-            for _ in range((counts[client.socket.fileno()] - each * frame_bytes) // len(PING)):
-                client.pong()
-        return took_s
-
-    def _complete(self, counts: dict[int, int], each: int, frame_bytes: int) -> bool:
-        """Whether every client has its frames, and besides them complete pings only."""
-        whole = True
-        for count in counts.values():
-            rest = count - each * frame_bytes
-            if rest >= frame_bytes:
-                raise AssertionError(f"{count} bytes instead of {each * frame_bytes}: a delivery was repeated")
-            whole = whole and rest >= 0 and rest % len(PING) == 0
-        return whole
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._poll.close()
-        for client in self.clients:
-            client.socket.close()

@@ -1,9 +1,10 @@
-"""The server of ways_in.py for acks: `roomcast.realtime` alone."""
+"""`roomcast.realtime` alone, with the events that the load generator uses; node/server.mjs has the same."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, loop_factory, serve
 
@@ -21,6 +22,17 @@ async def join(sid: str, chat_id: str) -> dict[str, bool]:
     """Join the room of a chat."""
     await server.enter_room(sid, f"chat:{chat_id}")
     return {"ok": True}
+
+
+@server.on("blast")
+async def blast(_sid: str, order: dict[str, Any]) -> None:
+    """Emit numbered messages to the room, ``perTick`` in each of ``ticks`` loop ticks."""
+    message = order["message"]
+    for _ in range(order["ticks"]):
+        for _ in range(order["perTick"]):
+            await server.emit("new-msg", message, room=order["room"])
+            message = {**message, "n": message["n"] + 1}
+        await asyncio.sleep(0)
 
 
 async def main(port: int) -> None:
