@@ -10,7 +10,6 @@ Layer: wire (standard library only). Source: Engine.IO protocol v4, whose sectio
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from enum import Enum, unique
@@ -33,6 +32,7 @@ from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused, UpgradeRefused
 from roomcast.wire.errors import IllegalTransition, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS, DEFAULT_TIMEOUTS, Limits, Timeouts
+from roomcast.wire.strict_json import write
 
 CLOSE_PACKET: Final = PacketType.CLOSE.value
 PING_PACKET: Final = PacketType.PING.value
@@ -165,16 +165,16 @@ class EngineSession:
         """
         self._move(Trigger.OPEN)
         self._next_ping = now + self._timeouts.ping_interval_s
-        return PacketType.OPEN + json.dumps(
+        text, _ = write(
             {
                 "sid": self.sid,
                 "upgrades": self._upgrades,
                 "pingInterval": round(self._timeouts.ping_interval_s * 1000),
                 "pingTimeout": round(self._timeouts.ping_timeout_s * 1000),
                 "maxPayload": self._limits.max_payload_bytes,
-            },
-            separators=(",", ":"),
+            }
         )
+        return PacketType.OPEN + text
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

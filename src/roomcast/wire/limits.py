@@ -53,6 +53,10 @@ class Limits:
     max_packets_before_connect: int = 128
     max_bytes_before_connect: int = 16_384
 
+    def __hash__(self) -> int:
+        """Of one field: each connection looks up what belongs to its limits, and those of a server are equal."""
+        return hash(self.max_payload_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -201,6 +201,10 @@ class Decoder:
             return 0
         return sys.getsizeof(incomplete.text) + incomplete.size_bytes
 
+    def reset(self) -> None:
+        """Release the attachments of an incomplete packet."""
+        self._incomplete = None
+
     def add(self, data: str | bytes) -> Packet | None:
         """Process the next Engine.IO message.
 

@@ -300,7 +300,7 @@ class SocketSession:
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
-        self._decoder = Decoder(self._limits)  # releases the attachments of an incomplete packet
+        self._decoder.reset()
         return ended
 
     # -- internals ----------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ from roomcast.wire.socketio_session import (
     SocketEvent,
     SocketSession,
 )
+from roomcast.wire.websocket_frames import packet_frame
 
 # 120 bits, as 20 characters like Node's: the id is all that authenticates a polling request.
 _SID_BYTES = 15
@@ -167,7 +168,7 @@ class Connection:
     def open(self) -> None:
         """Send the OPEN packet and start the timers."""
         now = self._host.now()
-        self._send(self.session.open(now))
+        self.send_packet(self.session.open(now))
         self._arm(now)
         self._connect_deadline.arm(self.options.connect_timeout_s)
 
@@ -273,7 +274,7 @@ class Connection:
     def _apply_rare(self, effect: object) -> None:
         match effect:
             case Send(packet):
-                self._send(packet)
+                self.send_packet(packet)
             case SendOnCandidate(packet):
                 if self._candidate is not None:
                     self._candidate.send_packet(packet)
@@ -384,7 +385,7 @@ class Connection:
 
     def _on_connect(self, namespace: str, auth: dict[str, Any], size_bytes: int) -> None:
         if not self._host.accepts_namespace(namespace):
-            self._send(self.packets.refuse(namespace, "Invalid namespace"))
+            self.send_packet(self.packets.refuse(namespace, "Invalid namespace"))
             self._host.observer.socket_refused(self, namespace)
             return
         hub = self._host.hub(namespace)
@@ -400,7 +401,7 @@ class Connection:
             reason = self._close_reason or Reason.TRANSPORT_CLOSE
             self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
             return
-        self._send(self.packets.accept(socket.namespace, socket.sid))
+        self.send_packet(self.packets.accept(socket.namespace, socket.sid))
         self._connect_deadline.cancel()
         self._host.unconnected.discard(self)
         self._input.connected()
@@ -414,7 +415,7 @@ class Connection:
                 packet = self.packets.refuse(socket.namespace, message, data)
             except EncodeError:
                 packet = self.packets.refuse(socket.namespace, message)
-            self._send(packet)
+            self.send_packet(packet)
             self.sockets.pop(socket.namespace, None)
             socket.exit()
             self._arm_connect_deadline_if_idle()
@@ -426,7 +427,7 @@ class Connection:
         if socket.phase is Phase.CONNECTED:
             socket.kicked = True
             packet, ended = self.packets.disconnect(socket.namespace)
-            self._send(packet)
+            self.send_packet(packet)
             self.sockets.pop(socket.namespace, None)
             self._end_socket(socket, ended, Reason.SERVER_DISCONNECT)
             self._arm_connect_deadline_if_idle()
@@ -455,8 +456,15 @@ class Connection:
 
     # -- output and timers --------------------------------------------------------------------------------------------
 
-    def _send(self, packet: str) -> None:
-        self._host.log.unicast(self, PING if packet == PING_PACKET else OutgoingMessage(packet.encode()))
+    def send_packet(self, packet: str | bytes) -> None:
+        """Send one packet, after everything that was emitted to this client before."""
+        write = self.write
+        if write is not None and not len(self._host.log):
+            write(packet_frame(packet))  # nothing waits, for any connection: the order does not need the log
+        elif packet == PING_PACKET:
+            self._host.log.unicast(self, PING)
+        else:
+            self._host.log.unicast(self, OutgoingMessage.of([packet]))
 
     def _arm(self, now: float) -> None:
         due = self.session.next_deadline()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Coroutine
 from types import CoroutineType
 from typing import Any
 
-from roomcast.realtime.core.handshake import environ_of
+from roomcast.realtime.core.handshake import Environ
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NOT_HANDLED, Registry, call
@@ -48,7 +48,7 @@ class Dispatcher:
         if found is None:
             socket.connection.accept(socket)
             return None
-        environ = environ_of(socket.connection.handshake)
+        environ = Environ(socket.connection.handshake)
         try:
             result = call(found, "connect", socket.sid, environ, socket.auth or None)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; _report_failure logs it

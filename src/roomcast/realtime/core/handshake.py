@@ -6,8 +6,10 @@ Layer: realtime.core.
 from __future__ import annotations
 
 import sys
+from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -87,6 +89,18 @@ class Handshake:
     def query(self) -> dict[str, str]:
         """The fields of the query; the last one wins if a name is repeated."""
         return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
+
+
+class Environ(UserDict[str, Any]):
+    """`environ_of` a handshake, computed at the first access: most handlers ignore it."""
+
+    def __init__(self, handshake: Handshake) -> None:  # no super().__init__, which sets ``data``
+        self._handshake = handshake
+
+    @cached_property
+    def data(self) -> dict[str, Any]:  # type: ignore[override]  # an attribute in UserDict
+        """The dictionary."""
+        return environ_of(self._handshake)
 
 
 def environ_of(handshake: Handshake) -> dict[str, Any]:

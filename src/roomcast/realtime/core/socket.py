@@ -21,7 +21,6 @@ from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.errors import IllegalTransition, LocalError
 from roomcast.wire.socketio import encode_ack, encode_event
 from roomcast.wire.socketio_session import SocketSession
-from roomcast.wire.websocket_frames import packet_frame
 
 AckCallback = Callable[..., Any]
 
@@ -61,6 +60,9 @@ class SocketConnection(Outlet, Protocol):
     @property
     def log(self) -> FanoutLog[SocketConnection]:
         """The fan-out log that orders all output."""
+
+    def send_packet(self, packet: str | bytes) -> None:
+        """Send one packet to this client, after everything that was emitted to it before."""
 
     def accept(self, socket: Socket) -> None:
         """The ``connect`` handler accepted the client: send the CONNECT packet."""
@@ -272,11 +274,8 @@ class Socket:
             EncodeError: an argument cannot be encoded.
         """
         packets = encode_ack(self.namespace, args, ack_id)
-        connection = self.connection
-        write = connection.write
-        if write is not None and self.phase is Phase.CONNECTED and len(packets) == 1 and not len(connection.log):
-            # Nothing was emitted before in this tick, to any connection: the order does not need the log.
-            write(packet_frame(packets[0]))
+        if self.phase is Phase.CONNECTED and len(packets) == 1:
+            self.connection.send_packet(packets[0])
         else:
             self.write(OutgoingMessage.of(packets))
 
