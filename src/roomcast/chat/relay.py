@@ -394,14 +394,15 @@ class Relay:
     async def _sweep_forever(self) -> None:
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
         while True:
+            periodic = False
             try:
                 async with asyncio.timeout(self._options.sweep_every_s):
                     await self._sweep_wanted.wait()
             except TimeoutError:
-                pass  # a periodic sweep is due
+                periodic = True
             self._sweep_wanted.clear()
             try:
-                done = await self._sweep()
+                done = await self._sweep(periodic=periodic)
             except StoreUnavailable as error:
                 if should_log(backoff.failures + 1):
                     logger.warning("the sweep is deferred: %s", error)
@@ -412,8 +413,11 @@ class Relay:
                 await asyncio.sleep(backoff.next_s())
                 self.request_sweep()
 
-    async def _sweep(self) -> bool:
+    async def _sweep(self, *, periodic: bool = False) -> bool:
         """Publish every chat that has an outbox mark. Returns False as soon as a page of chats has a failure.
+
+        A periodic sweep finds the events of processes that died. It leaves out chats in which this process publishes at
+        the moment, so that their events are not read again: its next append finds a gap, or a later sweep the marks.
 
         Chats are visited in the order of their ids, since under load some chats always have marks. The next sweep goes
         on after the page that failed: chats that always fail do not keep the others waiting.
@@ -421,7 +425,9 @@ class Relay:
         while True:
             first = self._swept
             while chat_ids := await self._store.unpublished(self._options.sweep_chats, self._swept):
-                outcomes = await asyncio.gather(*(self.publish_now(chat_id) for chat_id in chat_ids))
+                busy = self._queues.keys() | self._published.keys() if periodic else set[str]()
+                swept = [chat_id for chat_id in chat_ids if chat_id not in busy]
+                outcomes = await asyncio.gather(*map(self.publish_now, swept))
                 await self._flush_marks()
                 self._swept = chat_ids[-1]
                 if not all(outcomes):

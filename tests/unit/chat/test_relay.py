@@ -154,6 +154,20 @@ async def test_events_of_a_process_that_died_before_it_published_are_published_b
         await until(is_published)
 
 
+async def test_a_periodic_sweep_does_not_read_the_events_that_are_being_published(tmp_path: Path) -> None:
+    log = FaultyLog()
+    log.hold = asyncio.Event()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
+        await send(backend, count=4)
+        assert await backend.store.chats.unpublished(1) == ["c"]
+        async with asyncio.timeout(10):  # a sweep that reads them waits for the log
+            assert await backend.relay._sweep(periodic=True)
+        log.hold.set()
+        await all_marks_are_gone(backend)
+        assert backend.relay.counters == RelayCounters(appended=4)
+
+
 async def test_an_absent_log_is_seeded_with_a_bounded_number_of_recent_events(tmp_path: Path) -> None:
     log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
