@@ -46,12 +46,19 @@ class EngineQuery:
     sid: str
 
 
+#: The query of nearly all websockets that open a session.
+PLAIN_QUERY: Final = f"EIO={PROTOCOL_VERSION}&transport={TransportName.WEBSOCKET}"
+_PLAIN: Final = EngineQuery(PROTOCOL_VERSION, TransportName.WEBSOCKET, "")
+
+
 def parse_query(query_string: str | bytes, limits: Limits = DEFAULT_LIMITS) -> EngineQuery:
     """Parse a query string. As in Node, the last value of a repeated field counts, and invalid UTF-8 becomes U+FFFD.
 
     Raises:
         RequestRefused: ``BAD_REQUEST``, if there are more than ``max_query_fields`` fields.
     """
+    if query_string == PLAIN_QUERY:
+        return _PLAIN
     text = query_string if isinstance(query_string, str) else query_string.decode("latin-1")
     try:
         fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=limits.max_query_fields))

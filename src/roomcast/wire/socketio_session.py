@@ -20,10 +20,15 @@ from roomcast.wire.socketio import (
     Decoder,
     Packet,
     PacketType,
+    decode_plain_event,
     encode_connect,
     encode_connect_error,
     encode_disconnect,
 )
+from roomcast.wire.strict_json import reader_for
+
+# The pending acks of a session that has expected none: no entry is added.
+_NO_ACKS: Final[dict[tuple[str, int], Any]] = {}
 
 # JavaScript writes integers below this number without an exponent.
 _PLAIN_NUMBER: Final = 1e21
@@ -127,7 +132,7 @@ SocketEvent: TypeAlias = ConnectRequested | EventReceived | AckReceived | Discon
 class SocketSession:
     """The Socket.IO state of one connection."""
 
-    __slots__ = ("_acks", "_closed", "_decoder", "_handles", "_limits", "_next_ack", "_states")
+    __slots__ = ("_acks", "_closed", "_decoder", "_handles", "_next_ack", "_reader", "_states")
 
     def __init__(
         self, limits: Limits = DEFAULT_LIMITS, handles: Callable[[str, str], bool] = lambda _name, _namespace: True
@@ -138,12 +143,12 @@ class SocketSession:
             limits: Limits of the input.
             handles: Whether an event (name, namespace) has a handler. The attachments of any other event are not kept.
         """
-        self._limits = limits
+        self._reader = reader_for(limits)
         self._states: dict[str, NamespaceState] = {}
-        self._acks: dict[tuple[str, int], Any] = {}
+        self._acks: dict[tuple[str, int], Any] = _NO_ACKS
         self._next_ack = 0
         self._handles = handles
-        self._decoder = Decoder(limits, self._check_header, self._is_wanted)
+        self._decoder: Decoder | None = None  # while attachments are missing: an idle connection needs none
         self._closed = False
 
     # -- state --------------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ class SocketSession:
     @property
     def held_bytes(self) -> int:
         """The memory of a binary packet whose attachments are missing; 0 if there is none."""
-        return self._decoder.held_bytes
+        return 0 if self._decoder is None else self._decoder.held_bytes
 
     # -- input --------------------------------------------------------------------------------------------------------
 
@@ -176,15 +181,19 @@ class SocketSession:
         Raises:
             RemoteError: the input is invalid; close the connection. After `close`, input is ignored.
         """
-        # Nearly all packets. Without the state of the namespace, the header must be checked first, as `add` does.
-        if self._states.get(DEFAULT_NAMESPACE) is NamespaceState.CONNECTED:
-            event = self._decoder.plain_event(message)
-            if event is not None:
-                args, ack_id = event
-                return EventReceived(DEFAULT_NAMESPACE, _event_name(args.pop(0)), args, ack_id)
-        if self._closed:
-            return None
-        packet = self._decoder.add(message)
+        decoder = self._decoder
+        if decoder is None:
+            # Nearly all packets. In any other state of the namespace the header must be checked first.
+            if isinstance(message, str) and self._states.get(DEFAULT_NAMESPACE) is NamespaceState.CONNECTED:
+                event = decode_plain_event(message, self._reader)
+                if event is not None:
+                    args, ack_id = event
+                    return EventReceived(DEFAULT_NAMESPACE, _event_name(args.pop(0)), args, ack_id)
+            if self._closed:
+                return None
+            decoder = Decoder(self._reader.limits, self._check_header, self._is_wanted)
+        packet = decoder.add(message)
+        self._decoder = None if decoder.complete else decoder
         if packet is None:
             return None
         packet_type = packet.type
@@ -235,10 +244,10 @@ class SocketSession:
 
     def _check_namespace(self, namespace: str) -> None:
         # Names appear in logs, metrics and polling payloads, so control characters and separators are rejected.
-        if len(namespace) > self._limits.max_namespace_length or not namespace.isprintable():
+        if len(namespace) > self._reader.limits.max_namespace_length or not namespace.isprintable():
             raise RemoteError(Fault.BAD_NAMESPACE, f"namespace {quote(namespace)} is too long or not printable")
-        if namespace not in self._states and len(self._states) >= self._limits.max_namespaces:
-            raise RemoteError(Fault.TOO_MANY_NAMESPACES, f"more than {self._limits.max_namespaces} namespaces")
+        if namespace not in self._states and len(self._states) >= self._reader.limits.max_namespaces:
+            raise RemoteError(Fault.TOO_MANY_NAMESPACES, f"more than {self._reader.limits.max_namespaces} namespaces")
 
     # -- output -------------------------------------------------------------------------------------------------------
 
@@ -284,10 +293,12 @@ class SocketSession:
         """
         if self._states.get(namespace) is not NamespaceState.CONNECTED:
             raise IllegalTransition(self.state_of(namespace).name, "EXPECT_ACK")
-        if len(self._acks) >= self._limits.max_pending_acks:
+        if len(self._acks) >= self._reader.limits.max_pending_acks:
             raise LocalError(f"{len(self._acks)} acks are pending already")
         ack_id = self._next_ack
         self._next_ack += 1
+        if self._acks is _NO_ACKS:
+            self._acks = {}
         self._acks[namespace, ack_id] = context
         return ack_id
 
@@ -300,7 +311,7 @@ class SocketSession:
         ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
-        self._decoder.reset()
+        self._decoder = None  # releases the attachments of an incomplete packet
         return ended
 
     # -- internals ----------------------------------------------------------------------------------------------------

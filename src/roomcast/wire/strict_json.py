@@ -46,10 +46,10 @@ class JsonReader:
     whole, in C, instead of value by value.
     """
 
-    __slots__ = ("_limits", "_long_literal", "_scan_short", "_scan_small")
+    __slots__ = ("_long_literal", "_scan_short", "_scan_small", "limits")
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._long_literal = b"0" * (limits.max_json_digits + 1)
         # A text without room for a number that is too long needs no callback for each integer.
         self._scan_short = _scanner(JSONDecoder(parse_float=self._float, parse_constant=_refuse_constant))
@@ -72,7 +72,7 @@ class JsonReader:
         try:
             if size > _SMALL or object_hook is not None:
                 value, end = self._parse_large(text, start, object_hook)
-            elif size > self._limits.max_json_digits:
+            elif size > self.limits.max_json_digits:
                 value, end = self._scan_small(text, start)
             else:
                 value, end = self._scan_short(text, start)
@@ -82,7 +82,7 @@ class JsonReader:
             raise RemoteError(Fault.BAD_JSON, f"invalid JSON: {quote(text[start:])}") from None
         if end != len(text) and text[end:].strip(" \t\r\n"):
             raise RemoteError(Fault.BAD_JSON, f"text after the JSON value: {quote(text[end:])}")
-        deepest = self._limits.max_json_depth
+        deepest = self.limits.max_json_depth
         if (
             size > deepest
             and text.count("[", start) + text.count("{", start) > deepest
@@ -94,7 +94,7 @@ class JsonReader:
     def _parse_large(self, text: str, start: int, object_hook: ObjectHook | None) -> tuple[Any, int]:
         # Without a callback for each number, of which 1 MB can contain half a million.
         if self._has_long_literal(text[start:]) and self._has_long_literal(_without_strings(text[start:])):
-            raise ValueError(f"a number of more than {self._limits.max_json_digits} characters")
+            raise ValueError(f"a number of more than {self.limits.max_json_digits} characters")
         decode = JSONDecoder(object_hook=object_hook, parse_constant=_refuse_constant).raw_decode
         # The parser creates no garbage, but hundreds of thousands of containers start the collector hundreds of times.
         collecting = gc.isenabled()
@@ -114,15 +114,15 @@ class JsonReader:
         return self._long_literal in text.encode("utf-8", "surrogatepass").translate(_MARK_NUMBERS)
 
     def _too_deep(self) -> RemoteError:
-        return RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self._limits.max_json_depth}")
+        return RemoteError(Fault.TOO_DEEP, f"JSON nested deeper than {self.limits.max_json_depth}")
 
     def _int(self, literal: str) -> int:
-        if len(literal) > self._limits.max_json_digits:
+        if len(literal) > self.limits.max_json_digits:
             raise ValueError(literal)
         return int(literal)
 
     def _float(self, literal: str) -> float:
-        if len(literal) > self._limits.max_json_digits:
+        if len(literal) > self.limits.max_json_digits:
             raise ValueError(literal)
         number = float(literal)
         if not math.isfinite(number):  # as in _parse_large

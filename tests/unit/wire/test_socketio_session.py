@@ -327,6 +327,14 @@ def test_input_after_close_is_ignored() -> None:
         session.accept("/pending", "too late")
 
 
+def test_pending_acks_belong_to_one_session() -> None:
+    first, second = in_state(NamespaceState.CONNECTED), in_state(NamespaceState.CONNECTED)
+    ack_id = first.expect_ack("/", "context")
+    assert second.receive(f"3{ack_id}[]") is None
+    second.forget_ack("/", ack_id)
+    assert first.receive(f"3{ack_id}[]") == AckReceived("/", "context", [])
+
+
 # -- the fast path ----------------------------------------------------------------------------------------------------
 
 

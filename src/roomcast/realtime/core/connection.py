@@ -23,6 +23,7 @@ from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
 from roomcast.realtime.core.reading import LARGE_BYTES
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Phase, Socket, SocketConnection
+from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import CLOSE, PING, Batch, OutgoingMessage
 from roomcast.realtime.options import ServerOptions
@@ -123,7 +124,7 @@ class Connection:
         self._close_reason: Reason | None = None
         self._overflowed = False
         self._deadline = host.wheel.deadline(self._on_session_deadline)
-        self._connect_deadline = host.wheel.deadline(self._on_connect_deadline)
+        self._connect_deadline: Deadline | None = None  # while the client is in no namespace
 
     def __repr__(self) -> str:
         """Transport and state. The id is secret."""
@@ -170,7 +171,7 @@ class Connection:
         now = self._host.now()
         self.send_packet(self.session.open(now))
         self._arm(now)
-        self._connect_deadline.arm(self.options.connect_timeout_s)
+        self._arm_connect_deadline()
 
     def close(self, reason: Reason) -> None:
         """Close the connection, after everything that was emitted to it."""
@@ -316,7 +317,7 @@ class Connection:
         if error is not None:
             self._host.observer.peer_malformed(self, error.fault.value, error.detail)
         self._deadline.cancel()
-        self._connect_deadline.cancel()
+        self._cancel_connect_deadline()
         self._end_sockets(reason)
         self._host.log.flush()
         self.write = None
@@ -402,7 +403,7 @@ class Connection:
             self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
             return
         self.send_packet(self.packets.accept(socket.namespace, socket.sid))
-        self._connect_deadline.cancel()
+        self._cancel_connect_deadline()
         self._host.unconnected.discard(self)
         self._input.connected()
         socket.enter()
@@ -451,8 +452,17 @@ class Connection:
     def _arm_connect_deadline_if_idle(self) -> None:
         if not self.sockets:
             self._input.disconnected()
-            if not self._connect_deadline.armed:  # a refused CONNECT does not extend the time
-                self._connect_deadline.arm(self.options.connect_timeout_s)
+            if self._connect_deadline is None:  # a refused CONNECT does not extend the time
+                self._arm_connect_deadline()
+
+    def _arm_connect_deadline(self) -> None:
+        self._connect_deadline = self._host.wheel.deadline(self._on_connect_deadline)
+        self._connect_deadline.arm(self.options.connect_timeout_s)
+
+    def _cancel_connect_deadline(self) -> None:
+        if self._connect_deadline is not None:
+            self._connect_deadline.cancel()
+            self._connect_deadline = None
 
     # -- output and timers --------------------------------------------------------------------------------------------
 
@@ -479,6 +489,7 @@ class Connection:
         self._arm(now)
 
     def _on_connect_deadline(self) -> None:
+        self._connect_deadline = None
         states = (self.packets.state_of(namespace) for namespace in self.sockets)
         if any(state in {NamespaceState.CONNECTED, NamespaceState.CONNECTING} for state in states):
             return

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from roomcast.realtime.core.reading import TURN_S, ReadTurns, clock
@@ -25,7 +26,7 @@ from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections
-from roomcast.realtime.transports.proxies import TrustedProxies
+from roomcast.realtime.transports.proxies import TrustedProxies, address_of
 from roomcast.realtime.transports.websocket import WebSocketProtocol
 
 _HEAD_END: Final = b"\r\n\r\n"
@@ -78,7 +79,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a stream transport
         """Start the deadline of the first request head."""
-        super().connection_made(transport)
+        # Not `super`, because of `address_of`.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        path = transport.get_extra_info("sockname")
+        self.server = (path, None) if isinstance(path, str) else address_of(transport, "sockname")
+        self.client = address_of(transport, "peername")
+        self.scheme = "https" if is_ssl(transport) else "http"
         if not self.others.admit(self):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
             return

@@ -12,6 +12,7 @@ websockets of a protocol class.)
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -142,6 +143,15 @@ class ProxyHeaders:
             scope["root_path"] = view.base_path
             scope["path"] = view.path(scope["path"])
         await self._app(scope, receive, send)
+
+
+def address_of(transport: asyncio.BaseTransport, end: str) -> tuple[str, int] | None:
+    """Host and port of one end, ``peername`` or ``sockname``; None on a Unix socket.
+
+    uvicorn's functions ask for the transport's ``socket``, which uvloop then keeps, together with both addresses.
+    """
+    address = transport.get_extra_info(end)
+    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else None
 
 
 def _parse(host: str) -> IPv4Address | IPv6Address | None:

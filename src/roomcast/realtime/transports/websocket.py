@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
 
 from uvicorn.config import Config
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
@@ -32,9 +32,9 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
-from roomcast.realtime.transports.proxies import AddressSource
+from roomcast.realtime.transports.proxies import AddressSource, address_of
 from roomcast.realtime.transports.session_lookup import find_session, is_engine_path
-from roomcast.wire.engineio_http import TransportName, error_body
+from roomcast.wire.engineio_http import PLAIN_QUERY, TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
 from roomcast.wire.websocket_frames import CloseCode, packet_frame
@@ -235,13 +235,15 @@ class WebSocketProtocol(asyncio.Protocol):
         Raises:
             RequestRefused: the address is internal, and the sender is not a node.
         """
-        peer = get_remote_addr(self._transport)
+        peer = address_of(self._transport, "peername")
         view = self.proxies.client(None if peer is None else peer[0], is_ssl(self._transport), headers)
         path, _, query_string = url.decode("latin-1").partition("?")
+        path = view.path(unquote(path) if "%" in path else path)
         return EngineRequest(
             method=method,
-            path=view.path(unquote(path) if "%" in path else path),
-            query_string=query_string,
+            # One string for all connections, which keep it.
+            path=self.engine.options.path if path == self.engine.options.path else path,
+            query_string=PLAIN_QUERY if query_string == PLAIN_QUERY else query_string,
             headers=view.headers(headers),
             address=view.address,
             secure=view.secure,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from roomcast.realtime.core.handshake import Handshake, Headers, environ_of
+from roomcast.realtime.core.handshake import Environ, Handshake, Headers, environ_of
 from roomcast.wire.engineio_http import TransportName
 
 
@@ -50,3 +50,14 @@ def test_the_environ_has_the_names_of_pep_3333(handshake: Handshake) -> None:
     assert environ["QUERY_STRING"] == handshake.query_string
     assert environ["REMOTE_ADDR"] == "192.0.2.1"
     assert environ["wsgi.url_scheme"] == "https"
+
+
+def test_the_environ_of_a_connect_handler_is_a_mapping_like_the_dictionary(handshake: Handshake) -> None:
+    environ = Environ(handshake)
+    assert environ.get("HTTP_HOST") == "x:1"
+    assert "HTTP_ACCEPT" in environ
+    assert "HTTP_NONE" not in environ
+    assert dict(environ) == {**environ} == environ_of(handshake)
+    environ["app.user"] = "u"
+    assert environ["app.user"] == "u"
+    assert environ.copy() == environ

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 
-from roomcast.realtime.transports.proxies import ProxyHeaders, TrustedProxies
+from roomcast.realtime import loop_factory
+from roomcast.realtime.transports.proxies import ProxyHeaders, TrustedProxies, address_of
 
 
 def forwarded(value: str, proto: str | None = None) -> list[tuple[bytes, bytes]]:
@@ -160,3 +164,35 @@ async def test_the_middleware_removes_the_base_path_and_names_it(path: str, expe
     await middleware(dict(scope), None, None)
     await middleware({**scope, "client": ("9.9.9.9", 1)}, None, None)
     assert seen == [(expected, "/chat", b"chat.example"), (expected, "/chat", b"inner:3000")]
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, loop_factory()], ids=["asyncio", "default"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "unix"])
+def test_the_addresses_of_a_connection_are_those_that_uvicorn_finds(
+    loop_factory: Any, address: str, tmp_path: Path
+) -> None:
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.found.set_result((address_of(transport, "peername"), address_of(transport, "sockname"), transport))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        Accepted.found = loop.create_future()
+        if address == "unix":
+            path = str(tmp_path / "socket")
+            server = await loop.create_unix_server(Accepted, path)
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, path)
+        else:
+            server = await loop.create_server(Accepted, address, 0)
+            transport, _ = await loop.create_connection(asyncio.Protocol, *server.sockets[0].getsockname()[:2])
+        peer, own, accepted = await Accepted.found
+        assert peer == get_remote_addr(accepted)
+        assert own == (None if address == "unix" else get_local_addr(accepted))
+        assert (peer is None) is (address == "unix")
+        transport.close()
+        accepted.close()
+        server.close()
+        await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
