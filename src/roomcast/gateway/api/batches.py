@@ -43,8 +43,8 @@ class BatchOptions:
     """
 
     max_requests: int = 4
-    patience_s: float = 0.03
-    collect_s: float = 0.02
+    patience_s: float = 0.05
+    collect_s: float = 0.04
     max_questions: int = MAX_ASKS
     max_waiting: int = 20_000
     timeout_s: float = 5.0
