@@ -1,8 +1,9 @@
 """Batches questions for admissions, so that thousands of reconnects at once cost the API only a few requests.
 
 A question does not wait for a batch to fill: it is sent at once if no request is in progress. Later questions wait
-until the request ends, and share the next one, since a request costs the gateway as much as two joins. If it takes
-longer than ``patience_s``, or the questions fill a request, they are sent beside it.
+until the request ends, and share the next one, since a request costs the gateway as much as several joins. If it takes
+longer than ``patience_s``, or the questions fill a request, they are sent beside it. A request with several questions
+shows that many clients join: it is followed by a pause, which grows with their number.
 
 Layer: gateway.
 """
@@ -36,7 +37,8 @@ class BatchOptions:
     Attributes:
         max_requests: Maximum number of concurrent requests.
         patience_s: How long questions wait for a request in progress before another one is started.
-        collect_s: How long questions are collected after a request with several, which shows that many clients join.
+        pause_s: For each question of a request with several, how long the next questions are collected after it. So the
+            requests fill while more clients join than one in this time, and hardly wait otherwise.
         max_questions: Maximum number of questions in one request, at most ``MAX_ASKS``.
         max_waiting: Maximum number of questions that wait for a request.
         timeout_s: Time limit of one question, from `AdmissionBatches.ask` to its answer.
@@ -44,7 +46,7 @@ class BatchOptions:
 
     max_requests: int = 4
     patience_s: float = 0.05
-    collect_s: float = 0.04
+    pause_s: float = 0.002
     max_questions: int = MAX_ASKS
     max_waiting: int = 20_000
     timeout_s: float = 5.0
@@ -63,7 +65,8 @@ class AdmissionBatches:
         self._options = options or BatchOptions()
         self._waiting: deque[_Question] = deque()
         self._senders: set[asyncio.Task[None]] = set()
-        self._impatient: asyncio.TimerHandle | None = None
+        # Starts the next request.
+        self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, question: dict[str, Any]) -> AdmissionDecision:
         """Request the API's decision on one join.
@@ -79,10 +82,10 @@ class AdmissionBatches:
         loop = asyncio.get_running_loop()
         decision: asyncio.Future[AdmissionDecision] = loop.create_future()
         self._waiting.append((question, decision))
-        if not self._senders or len(self._waiting) >= self._options.max_questions:
+        if len(self._waiting) >= self._options.max_questions or not (self._senders or self._timer):
             self._start_sender()
-        elif self._impatient is None:
-            self._impatient = loop.call_later(self._options.patience_s, self._start_sender)
+        elif self._timer is None:
+            self._timer = loop.call_later(self._options.patience_s, self._start_sender)
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 return await decision
@@ -90,9 +93,9 @@ class AdmissionBatches:
             raise ApiUnavailable(f"the API did not answer within {self._options.timeout_s} s") from None
 
     def _stop_timer(self) -> None:
-        if self._impatient is not None:
-            self._impatient.cancel()
-            self._impatient = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _start_sender(self) -> None:
         self._stop_timer()
@@ -111,33 +114,41 @@ class AdmissionBatches:
         self._stop_timer()
 
     async def _send_waiting(self) -> None:
-        """Send one request after the other until no question waits."""
-        while self._waiting:
-            self._stop_timer()
-            count = min(len(self._waiting), self._options.max_questions)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            # Skip questions whose callers have timed out or were cancelled.
-            batch = [(question, decision) for question, decision in batch if not decision.done()]
-            if not batch:
-                continue
-            try:
-                answers = await self._request([question for question, _ in batch])
-            except asyncio.CancelledError:
-                _fail(batch, "the gateway is shutting down")
-                raise
-            except ApiUnavailable as error:
-                _fail(batch, str(error))
-                continue
-            except Exception:
-                # A bug here must not leave this batch, or the questions after it, without an answer.
-                logger.exception("requesting admissions from the API failed")
-                _fail(batch, "the request to the API failed")
-                continue
+        """Send one request after the other until no question waits or a pause begins."""
+        try:
+            while self._waiting:
+                self._stop_timer()
+                count = min(len(self._waiting), self._options.max_questions)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                # Skip questions whose callers have timed out or were cancelled.
+                batch = [(question, decision) for question, decision in batch if not decision.done()]
+                if batch:
+                    await self._send(batch)
+                if len(batch) > 1 and len(self._waiting) < self._options.max_questions:
+                    self._stop_timer()
+                    pause_s = self._options.pause_s * len(batch)
+                    self._timer = asyncio.get_running_loop().call_later(pause_s, self._start_sender)
+                    return
+        finally:
+            # The task's own callback runs after its callers, which may ask the next question at once.
+            self._senders -= {asyncio.current_task()}
+
+    async def _send(self, batch: Sequence[_Question]) -> None:
+        try:
+            answers = await self._request([question for question, _ in batch])
+        except asyncio.CancelledError:
+            _fail(batch, "the gateway is shutting down")
+            raise
+        except ApiUnavailable as error:
+            _fail(batch, str(error))
+        except Exception:
+            # A bug here must not leave this batch, or the questions after it, without an answer.
+            logger.exception("requesting admissions from the API failed")
+            _fail(batch, "the request to the API failed")
+        else:
             for (_, decision), answer in zip(batch, answers, strict=True):
                 if not decision.done():
                     decision.set_result(answer)
-            if len(batch) > 1 and len(self._waiting) < self._options.max_questions:
-                await asyncio.sleep(self._options.collect_s)
 
     async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionDecision]:
         response = await self._api.post("/api/internal/admissions", {"asks": questions})

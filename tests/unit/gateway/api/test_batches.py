@@ -105,6 +105,54 @@ def test_a_slow_request_does_not_hold_up_later_questions() -> None:
     run(scenario)
 
 
+def test_a_storm_fills_its_requests_and_the_first_question_after_it_does_not_wait() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = 0.005
+        tasks = []
+        for number in range(2_000):
+            tasks.append(asyncio.create_task(api.seq(number)))
+            await asyncio.sleep(0.001)
+        assert await asyncio.gather(*tasks) == list(range(2_000))
+        assert len(api.sizes) < 2_000 / 64 + 12
+        assert api.most_under_way <= 2
+        await asyncio.sleep(1)
+        began = asyncio.get_running_loop().time()
+        assert await api.seq(1) == 1
+        assert asyncio.get_running_loop().time() - began < 0.006
+
+    run(scenario)
+
+
+def test_questions_that_follow_each_other_are_each_sent_at_once() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = 0.001
+        for number in range(20):
+            assert await api.seq(number) == number
+        assert asyncio.get_running_loop().time() < 20 * 0.002
+
+    run(scenario)
+
+
+def test_a_few_joins_a_second_hardly_wait_for_each_other() -> None:
+    async def scenario(api: Api) -> None:
+        api.takes_s = 0.005
+        loop = asyncio.get_running_loop()
+        waits = []
+
+        async def join(number: int) -> None:
+            began = loop.time()
+            await api.seq(number)
+            waits.append(loop.time() - began)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(300):
+                group.create_task(join(number))
+                await asyncio.sleep(0.01)  # 100 a second
+        assert sum(waits) / len(waits) < 0.015
+
+    run(scenario)
+
+
 def test_a_failed_request_is_unavailable_for_all_its_questions_and_later_ones_are_sent() -> None:
     async def scenario(api: Api) -> None:
         api.fault = httpx.Response(500)
