@@ -237,7 +237,8 @@ class RedisConnection(asyncio.Protocol):
         self._reader.feed(data)
         self._partial_bytes += len(data)
         try:
-            while (reply := self._reader.gets()) is not _INCOMPLETE:
+            gets = self._reader.gets
+            while (reply := gets()) is not _INCOMPLETE:
                 self._partial_bytes = 0
                 self._take(reply)
                 if self._cause is not None:

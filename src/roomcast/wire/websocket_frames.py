@@ -8,6 +8,7 @@ Layer: wire (standard library only). Source: RFC 6455 §5.2.
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum, unique
 from typing import Final
 
@@ -18,6 +19,7 @@ _BINARY: Final = 0x82
 # §5.2: a length byte up to 125 is the length itself; 126 and 127 mean that two or eight length bytes follow.
 _MAX_SHORT: Final = 125
 _MAX_MEDIUM: Final = 0xFFFF
+_MEDIUM_HEAD: Final = struct.Struct("!BBH").pack
 _SHORT_HEADS: Final = {head: [bytes((head, length)) for length in range(_MAX_SHORT + 1)] for head in (_TEXT, _BINARY)}
 
 
@@ -53,5 +55,5 @@ def _frame(head: int, payload: bytes) -> bytes:
     if length <= _MAX_SHORT:
         return _SHORT_HEADS[head][length] + payload
     if length <= _MAX_MEDIUM:
-        return b"%c\x7e%b%b" % (head, length.to_bytes(2, "big"), payload)
+        return _MEDIUM_HEAD(head, 126, length) + payload
     return b"%c\x7f%b%b" % (head, length.to_bytes(8, "big"), payload)

@@ -28,12 +28,14 @@ logger = logging.getLogger(__name__)
 
 #: The first bytes of an AI's message: the order of the fields is that of `contract.events.Message`.
 _AI_MESSAGE: Final = re.compile(rb'\["new-msg",\{"id":"[^"]*","role":"AI",')
+#: Part of it: a cheap first check for all other events.
+_AI_ROLE: Final = b'"role":"AI",'
 _END_FIELDS: Final = tuple(str(field.alias) for field in AiEnd.model_fields.values())
 
 
 def short_end(args: bytes) -> bytes | None:
     """The ``ai-end`` of the event that ends a turn with a text; None: ``args`` is another event."""
-    if _AI_MESSAGE.match(args) is None:
+    if _AI_ROLE not in args or _AI_MESSAGE.match(args) is None:
         return None
     message = json.loads(args)[1]
     if message.get("turn") is None:

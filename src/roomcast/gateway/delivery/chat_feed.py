@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from roomcast.chat.ports import (
@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 #: Before the time in the JSON of an event. Texts cannot contain it, since JSON escapes quotes.
 _TIME: Final = b'"time":"'
+#: Above the length of any time.
+_TIME_BYTES: Final = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -527,7 +529,12 @@ def _committed_at(args: bytes) -> float | None:
     if start < 0:
         return None
     start += len(_TIME)
+    return _seconds(args[start : start + _TIME_BYTES].partition(b'"')[0])
+
+
+@lru_cache(maxsize=64)  # many events of a busy gateway are of the same millisecond
+def _seconds(written: bytes) -> float | None:
     try:
-        return datetime.fromisoformat(args[start : args.index(b'"', start)].decode()).timestamp()
+        return datetime.fromisoformat(written.decode()).timestamp()
     except ValueError:
         return None

@@ -17,6 +17,9 @@ from roomcast.wire.engineio_session import CLOSE_PACKET, NOOP_PACKET, PING_PACKE
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, encode_event, encode_event_json
 from roomcast.wire.websocket_frames import binary_frame, text_frame
 
+#: Before the arguments of an event of the default namespace.
+_HEAD: Final = encode_event_json(DEFAULT_NAMESPACE, b"")
+
 
 class OutgoingMessage:
     """One text packet and the binary packets that belong to it.
@@ -168,7 +171,8 @@ class EncodedEvent:
 
     def _encode(self, namespace: str) -> OutgoingMessage:
         if self._json is not None:
-            return OutgoingMessage(encode_event_json(namespace, self._json))
+            is_default = namespace == DEFAULT_NAMESPACE
+            return OutgoingMessage(_HEAD + self._json if is_default else encode_event_json(namespace, self._json))
         return OutgoingMessage.of(encode_event(namespace, self._args or ()))
 
 
