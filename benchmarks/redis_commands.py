@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import hiredis
+from servers import Target
 
 from roomcast.chat.ports import LogEntry
 from roomcast.eventlog.redis import scripts
@@ -56,6 +62,30 @@ def pack(commands: Iterator[tuple[Any, ...]]) -> bytes:
     return b"".join(hiredis.pack_command(command) for command in commands)
 
 
-def load_script() -> bytes:
-    """The bytes of the command that loads the script of `appends`."""
-    return pack(iter([("SCRIPT", "LOAD", scripts.APPEND.source)]))
+class Rooms:
+    """The commands of the rounds that go through Redis. The numbers of a log continue from round to round."""
+
+    def __init__(self, target: Target, job: dict[str, Any]) -> None:
+        self._next = FIRST
+        self._ours = target.log
+        self._rooms, self._each = job["chats"], job["each"]
+        self._redis = target.more.get("redis")
+        if self._redis is not None and self._ours:
+            # Creates the logs, so that the clients can join.
+            commands = pack(iter([("SCRIPT", "LOAD", scripts.APPEND.source)])) + pack(appends(self._rooms, FIRST, 1))
+            with socket.create_connection(("127.0.0.1", self._redis)) as connection:
+                connection.sendall(commands)
+                time.sleep(0.5)
+                if b"-" in (answer := connection.recv(1 << 20)).replace(b"\r\n$", b""):
+                    raise RuntimeError(answer.decode(errors="replace"))
+            self._next += 1
+
+    def round(self, stack: ExitStack) -> dict[str, Any]:
+        """Further arguments of the load generator."""
+        first = self._next
+        self._next += self._each
+        if self._redis is None:
+            return {"first": first}
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "commands"
+        file.write_bytes(pack((appends if self._ours else emits)(self._rooms, first, self._each)))
+        return {"first": first, "commands": str(file)}

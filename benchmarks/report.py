@@ -128,6 +128,16 @@ def _draw(results: Results, file: Path) -> None:
     picture.save(file)
 
 
+def read(directory: Path, machine: str) -> Results:
+    """Results that a run on the same machine has left; a new run replaces its rows."""
+    try:
+        found = json.loads((directory / "benchmarks.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    results: Results = found["rounds"] if found["machine"] == machine else {}
+    return results
+
+
 def write(directory: Path, machine: str, results: Results) -> None:
     """Write all files of the scenarios."""
     (directory / "benchmarks.md").write_text(table(machine, results), encoding="utf-8")
@@ -157,7 +167,7 @@ def write_growth(directory: Path, machine: str, curves: dict[str, dict[str, dict
         left, top = 50 + index % columns * _PANEL_W, 30 + index // columns * (_PANEL_H + 90)
         right, bottom = left + _PANEL_W - 70, top + _PANEL_H
         highest = max(value for points in operations.values() for value in points.values()) * 1.1
-        spread = max(1e-9, math.log10(sizes[-1] / sizes[0]))
+        spread = math.log10(sizes[-1] / sizes[0]) or 1.0
         picture.text(left, top - 10, f"µs CPU as {what} grow")
         picture.line([(left, top), (left, bottom), (right, bottom)], "#888888")
         for mark in (0.0, highest / 2, highest):

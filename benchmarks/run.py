@@ -12,18 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import report
 from growth import measure_growth
-from redis_commands import FIRST, appends, emits, load_script, pack
+from redis_commands import Rooms
 from scenarios import SCENARIOS, Scenario
 from seeding import seed
 from servers import BUILD, CLIENT_CPU, HERE, SERVERS, Target, build_peers, machine, node_binary, start_up
@@ -48,35 +48,6 @@ def generate(target: Target, job: dict[str, Any]) -> Round:
     return {**figures, "serverShare": sum(figures["serverShares"])}
 
 
-class Rooms:
-    """The commands of the rounds that go through Redis. The numbers of a log continue from round to round."""
-
-    def __init__(self, target: Target, kind: str, rooms: int) -> None:
-        self._next = FIRST
-        self._ours = kind == "gateway"
-        self._rooms = rooms
-        self._redis = target.more.get("redis")
-        if self._redis is not None and self._ours:
-            # Creates the logs, so that the clients can join.
-            commands = load_script() + pack(appends(rooms, FIRST, 1))
-            with socket.create_connection(("127.0.0.1", self._redis)) as connection:
-                connection.sendall(commands)
-                time.sleep(0.5)
-                if b"-" in (answer := connection.recv(1 << 20)).replace(b"\r\n$", b""):
-                    raise RuntimeError(answer.decode(errors="replace"))
-            self._next += 1
-
-    def round(self, stack: ExitStack, each: int) -> dict[str, Any]:
-        """Further arguments of the load generator."""
-        first = self._next
-        self._next += each
-        if self._redis is None:
-            return {"first": first}
-        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "commands"
-        file.write_bytes(pack((appends if self._ours else emits)(self._rooms, first, each)))
-        return {"first": first, "commands": str(file)}
-
-
 def start(stack: ExitStack, scenario: Scenario, kind: str) -> Target:
     """Start a server, with its messages."""
     if not scenario.messages:
@@ -94,18 +65,14 @@ def measure(scenario: Scenario, absent: set[str], options: argparse.Namespace) -
     with ExitStack() as stack:
         targets = {column: start(stack, scenario, kind) for column, kind in kinds.items()}
         through_redis = scenario.job["mode"] == "rooms"
-        rooms = {
-            column: Rooms(target, kinds[column], scenario.job["chats"])
-            for column, target in targets.items()
-            if through_redis
-        }
+        rooms = {column: Rooms(target, scenario.job) for column, target in targets.items() if through_redis}
         # The first round is a warm-up, but for those that take long.
         for number in range(1 if scenario.max_rounds else 0, rounds + 1):
             for column, target in targets.items():
                 job = {**scenario.job, "seconds": options.seconds if number else 1}
                 with ExitStack() as files:
                     if through_redis:
-                        job |= rooms[column].round(files, job["each"])
+                        job |= rooms[column].round(files)
                     found = generate(target, job)
                 if number:
                     results[column].append(found)
@@ -143,7 +110,7 @@ def main() -> int:
     print(f"{machine()}; server on one, load generator on another", flush=True)
     absent = build_peers()
     options.out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, list[Round]]] = {}
+    results = report.read(options.out, machine())
     failed = 0
     began = time.monotonic()
     for scenario in SCENARIOS:
@@ -158,7 +125,7 @@ def main() -> int:
         report.write(options.out, machine(), results)
     if any("growth".startswith(text) for text in wanted):
         print(f"== growth   ({(time.monotonic() - began) / 60:.1f} min)", flush=True)
-        report.write_growth(options.out, machine(), measure_growth(generate, options.seconds))
+        measure_growth(generate, options.seconds, partial(report.write_growth, options.out, machine()))
     if results:
         print("\n" + (options.out / "benchmarks.md").read_text())
     print(f"the files are in {options.out}, after {(time.monotonic() - began) / 60:.1f} min")

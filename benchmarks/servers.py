@@ -43,6 +43,7 @@ class Target:
         others: Processes on the load generator's core, as Redis.
         more: Further arguments for the load generator: ``dialect``, ``api``, ``redis``, ``publisher``.
         data: Its database: a directory, or a PostgreSQL URL.
+        log: Whether messages go to it through the logs in Redis.
     """
 
     port: int
@@ -50,6 +51,7 @@ class Target:
     others: list[int] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    log: bool = False
 
 
 def machine() -> str:
@@ -236,7 +238,7 @@ def _gateway(stack: ExitStack) -> Target:
     port = free_port()
     env = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis)}
     gateway = _start(stack, [sys.executable, "-m", "roomcast", "gateway", "--port", str(port)], "Ctrl-C", env)
-    return Target(port, [gateway], [pid], {"redis": redis})
+    return Target(port, [gateway], [pid], {"redis": redis}, log=True)
 
 
 def _cluster(stack: ExitStack) -> Target:

@@ -60,11 +60,11 @@ export async function send(port, chat) {
  * Messages from `senders` connections to `chats` chats, at most `rate` a second in all (0: as fast as each is answered).
  * A member of each chat must receive each message once, those of a sender in their order. Latencies: POST to `new-msg`.
  */
-export async function post(job, figures, connected) {
+export async function post(job, figures, connected, pool) {
   const { api, senders, chats, rate, seconds, prefix = 'post-', stride = 1, bystanders = 0 } = job;
   const run = Math.random().toString(36).slice(2, 8);
   const chatOf = (chat) => `${prefix}${1 + chat * stride}`;
-  for (let index = 0; index < bystanders; index += 1) await connected(figures, `bystanders-${index % 1_000}`);
+  await pool(bystanders, 64, (index) => connected(figures, `bystanders-${index % 1_000}`));
   /** When the message that a sender waits for was sent, and its number. */
   const sent = Array.from({ length: senders }, () => ({ at: new Map(), seen: 0 }));
   const seqs = Array.from({ length: chats }, () => new Set());

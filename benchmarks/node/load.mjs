@@ -238,7 +238,7 @@ const modes = {
   join,
   idle,
   storm,
-  post: () => post(job, figures, connected),
+  post: () => post(job, figures, connected, pool),
   catchup: () => catchUp(job, figures, pool),
 };
 await modes[mode]().catch(fail);
