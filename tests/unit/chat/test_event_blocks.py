@@ -86,13 +86,27 @@ async def test_clients_that_return_together_read_each_block_once_and_each_receiv
     assert sorted(reads) == [0, BLOCK_EVENTS, 2 * BLOCK_EVENTS, 3 * BLOCK_EVENTS]
 
 
-async def test_a_page_has_the_events_that_were_committed_before_it_was_requested(chats: ChatStore) -> None:
-    reader = ChatReader(chats)
-    for seq in range(EVENTS + 1, EVENTS + 60):
-        pages = [asyncio.create_task(reader.events(ANYONE, "c", EVENTS, 2_000, None)) for _ in range(2)]
-        await chats.append_message(new_message())
-        assert seqs(await reader.events(ANYONE, "c", EVENTS, 2_000, None)) == list(range(EVENTS + 1, seq + 1))
-        await asyncio.gather(*pages)
+async def test_a_request_does_not_share_a_read_that_began_before_the_event_that_it_needs(
+    chats: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks, real = EventBlocks(chats), chats.events_after
+    taken, gate = asyncio.Event(), asyncio.Event()
+
+    async def read_then_wait(*args: Any) -> Any:
+        found = await real(*args)
+        taken.set()
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(chats, "events_after", read_then_wait)
+    earlier = asyncio.create_task(blocks.block("c", EVENTS - 1, EVENTS))
+    await taken.wait()
+    await chats.append_message(new_message())
+    later = [asyncio.create_task(blocks.block("c", EVENTS, EVENTS + 1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert (await earlier).last == EVENTS
+    assert [(await block).last for block in later] == [EVENTS + 1] * 3
 
 
 async def test_a_page_ends_at_its_size_and_has_at_least_one_event(tmp_path: Path) -> None:
