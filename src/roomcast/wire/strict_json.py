@@ -34,7 +34,7 @@ _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _OPENING: Final = ord("[")
 # Brackets that are counted together: they are examined one by one only if they could exceed the depth.
 _STRIDE: Final = 32
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SURROGATE: Final = re.compile(f"[{chr(0xD800)}-{chr(0xDFFF)}]")
 # Part of each placeholder in the JSON text. It cannot occur inside a string, where quotes are escaped.
 _PLACEHOLDER_MARK: Final = '"_placeholder":true'
 

@@ -67,7 +67,8 @@ class Inbox:
 
     def put(self, job: Job, size_bytes: int) -> None:
         """Start the job now, or after the jobs before it."""
-        if self._jobs is None and self._may_start():
+        jobs = self._jobs  # a local name, since mypy takes the attribute for None after the call, too
+        if jobs is None and self._may_start():
             self._start(job)
             if self._jobs is not None:  # the handler added one: a disconnect runs its own ``disconnect`` handler
                 self._drain()
@@ -98,32 +99,29 @@ class Inbox:
         finally:
             self._calling = False
 
-    if sys.version_info >= (3, 12):
-
-        def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-            task = asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=_TASK_NAME, eager_start=True)
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        loop = asyncio.get_running_loop()
+        if sys.version_info >= (3, 12):
+            task = asyncio.Task(coroutine, loop=loop, name=_TASK_NAME, eager_start=True)
             if not task.done():
                 self._owner.tasks.add(task)
                 self._running += 1
                 task.add_done_callback(self._ended)
-
-    else:
-
-        def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-            loop = asyncio.get_running_loop()
+        else:
             task = asyncio.Task(coroutine, loop=loop, name=_TASK_NAME)
             self._owner.tasks.add(task)
             self._running += 1
             self._starting = True
             loop.call_soon(self._started, task)  # runs after the task's first step
 
-        def _started(self, task: asyncio.Task[None]) -> None:
-            self._starting = False
-            if task.done():  # the most common case: it needs no callback
-                self._ended(task)
-            else:
-                task.add_done_callback(self._ended)
-                self._drain()
+    def _started(self, task: asyncio.Task[None]) -> None:
+        """Only before Python 3.12."""
+        self._starting = False
+        if task.done():  # the most common case: it needs no callback
+            self._ended(task)
+        else:
+            task.add_done_callback(self._ended)
+            self._drain()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._owner.tasks.discard(task)

@@ -137,11 +137,11 @@ class FanoutLog(Generic[OutletT]):
     __slots__ = (
         "_groups",
         "_limit_bytes",
+        "_may_drop",
         "_messages",
         "_schedule",
         "_scheduled",
         "_size_bytes",
-        "_volatile",
         "generation",
     )
 
@@ -149,7 +149,7 @@ class FanoutLog(Generic[OutletT]):
         self._schedule = schedule
         self._limit_bytes = limit_bytes
         self._messages: list[OutgoingMessage] = []
-        self._volatile: list[bool] = []
+        self._may_drop: list[bool] = []
         self._groups: dict[object, _Group[OutletT]] = {}
         self._size_bytes = 0
         self._scheduled = False
@@ -192,7 +192,7 @@ class FanoutLog(Generic[OutletT]):
 
     def _append(self, message: OutgoingMessage, volatile: bool) -> None:
         self._messages.append(message)
-        self._volatile.append(volatile)
+        self._may_drop.append(volatile)
         self._size_bytes += message.size_bytes
         if self._size_bytes > self._limit_bytes:
             self.flush()
@@ -212,8 +212,8 @@ class FanoutLog(Generic[OutletT]):
         """
         if not self._messages:
             return 0, 0
-        messages, volatile, groups = self._messages, self._volatile, self._groups
-        self._messages, self._volatile, self._groups, self._size_bytes = [], [], {}, 0
+        messages, volatile, groups = self._messages, self._may_drop, self._groups
+        self._messages, self._may_drop, self._groups, self._size_bytes = [], [], {}, 0
         if len(groups) == 1:
             (group,) = groups.values()
             shared = len(messages) - 1
