@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,12 +71,16 @@ class Rooms:
         self._redis = target.more.get("redis")
         if self._redis is not None and self._ours:
             # Creates the logs, so that the clients can join.
-            commands = pack(iter([("SCRIPT", "LOAD", scripts.APPEND.source)])) + pack(appends(self._rooms, FIRST, 1))
+            commands = [("SCRIPT", "LOAD", scripts.APPEND.source), *appends(self._rooms, FIRST, 1)]
+            reader, answered = hiredis.Reader(), 0
             with socket.create_connection(("127.0.0.1", self._redis)) as connection:
-                connection.sendall(commands)
-                time.sleep(0.5)
-                if b"-" in (answer := connection.recv(1 << 20)).replace(b"\r\n$", b""):
-                    raise RuntimeError(answer.decode(errors="replace"))
+                connection.sendall(pack(iter(commands)))
+                while answered < len(commands):
+                    reader.feed(connection.recv(1 << 20))
+                    while (answer := reader.gets()) is not False:
+                        if isinstance(answer, hiredis.ReplyError):
+                            raise answer
+                        answered += 1
             self._next += 1
 
     def round(self, stack: ExitStack) -> dict[str, Any]:

@@ -177,6 +177,7 @@ export class Centrifugo extends Client {
   #id = 0;
   #prefix = Infinity;
   #recovering = false;
+  #onText;
 
   constructor(port, counter) {
     super(port, Centrifugo.path, counter);
@@ -213,13 +214,17 @@ export class Centrifugo extends Client {
     else this.send('{}');
   }
 
-  #command(name, argument) {
+  /** `taken` gets the reply before the messages that follow it in the same frame. */
+  #command(name, argument, taken = () => {}) {
     this.#id += 1;
     this.send(JSON.stringify({ id: this.#id, [name]: argument }));
     return new Promise((resolve, reject) =>
       this.#calls.set(this.#id, (reply) => {
         if (reply.error) reject(new Error(`${name}: ${JSON.stringify(reply.error)}`));
-        else resolve(reply[name]);
+        else {
+          taken(reply[name]);
+          resolve(reply[name]);
+        }
       }),
     );
   }
@@ -253,7 +258,7 @@ export class Centrifugo extends Client {
     if (this.#recovering) return;
     this.#recovering = true;
     const { epoch, offset } = this.joined;
-    const onText = this.onText;
+    this.#onText = this.onText;
     this.onText = (text) => this.take(JSON.parse(text).data.n);
     for (;;) {
       try {
@@ -265,15 +270,17 @@ export class Centrifugo extends Client {
         await new Promise((resolve) => setTimeout(resolve, 50)); // the server is still removing it
       }
     }
-    this.onText = onText;
-    this.#recovering = false;
   }
 
   async join(chat, since) {
     this.chat = chat;
     this.#prefix = `{"push":{"channel":"${chat}","${PUB}`.length;
-    const found = await this.#command('subscribe', { channel: chat, recoverable: Centrifugo.recoverable, ...(since && { recover: true, ...since }) });
-    for (const publication of found.publications ?? []) this.onText(JSON.stringify(publication));
+    const request = { channel: chat, recoverable: Centrifugo.recoverable, ...(since && { recover: true, ...since }) };
+    const found = await this.#command('subscribe', request, ({ publications = [] }) => {
+      for (const publication of publications) this.onText(JSON.stringify(publication));
+      if (this.#recovering) this.onText = this.#onText;
+      this.#recovering = false; // the next gap may be in the same frame
+    });
     return { epoch: found.epoch, seq: found.offset ?? 0, recovered: found.recovered, offset: found.offset ?? 0 };
   }
 }
