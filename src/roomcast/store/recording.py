@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
@@ -78,7 +77,8 @@ class Recorder:
         chat = self.chats[chat_id]
         seq = chat.last_seq + 1
         at = max(self._in_order(at), chat.last_activity_at)
-        updated = replace(chat, last_seq=seq, last_activity_at=at)
+        # `dataclasses.replace` takes three times as long.
+        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq)
         self.chats[chat.id] = self.updated_chats[chat.id] = updated
         self._inserts[events].append(
             {

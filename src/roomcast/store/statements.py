@@ -9,10 +9,11 @@ import functools
 import json
 import sqlite3
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypedDict, cast
 
 from sqlalchemy import (
@@ -24,7 +25,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     literal_column,
     select,
     update,
@@ -171,14 +171,21 @@ class Statements(Protocol):
 _SQLITE: Final = sqlite.dialect(paramstyle="named")
 
 
-def _compiled(statement: ClauseElement, columns: Iterable[str] | None = None) -> str:
+def _compiled(statement: ClauseElement) -> str:
     """The SQL of a statement. Compiled once: SQLAlchemy's work for each execution takes longer than SQLite's."""
-    return str(statement.compile(dialect=_SQLITE, column_keys=None if columns is None else list(columns)))
+    return str(statement.compile(dialect=_SQLITE))
 
 
 @functools.lru_cache(64)
 def _insert(table: Table, columns: tuple[str, ...]) -> str:
-    return _compiled(insert(table), columns)
+    values = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values})"  # noqa: S608 - names from the table
+
+
+def _insert_rows(raw: sqlite3.Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    # Parameters by position take a sixth less time than by name.
+    columns = tuple(rows[0])
+    raw.executemany(_insert(table, columns), map(itemgetter(*columns), rows))
 
 
 _UPDATE_CHAT: Final = _compiled(
@@ -296,10 +303,10 @@ class PlainStatements:
         with driver_connection(connection) as raw:
             raw.executemany(_UPDATE_CHAT, heads)
             for table, rows in changes.inserts.items():
-                raw.executemany(_insert(table, tuple(rows[0])), rows)
+                _insert_rows(raw, table, rows)
             raw.executemany(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
             if added := added_members(changes):
-                raw.executemany(_insert(members, tuple(added[0])), added)
+                _insert_rows(raw, members, added)
             raw.executemany(_CHARGE_ADDITION, addition_rows(changes))
             raw.executemany(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
         write_turns(connection, changes)
