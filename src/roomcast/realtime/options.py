@@ -192,7 +192,8 @@ class ServeOptions:
             ``-Prefix`` are used; `ANY_ORIGIN` (``*``): all.
         base_path: Path below which a proxy serves the applications, ``/chat``; every path is accepted with and without
             it. ``X-Forwarded-Prefix`` of a trusted proxy takes its place.
-        backlog: Length of the kernel's queue of connections that are not yet accepted.
+        backlog: Length of the kernel's queue of connections that are not yet accepted; ``net.core.somaxconn`` and the
+            number of file descriptors limit it, too. A client that finds it full tries again after 1 s.
         websocket_limit_bytes: Largest message of a websocket that an application receives over ASGI.
         unready_s: Time between ``on_unready`` and closing the listening sockets, for load balancers to react. Only on
             SIGTERM.
@@ -215,7 +216,7 @@ class ServeOptions:
     keep_alive_s: int = 75
     trusted_proxies: tuple[str, ...] = ()
     base_path: str = ""
-    backlog: int = 2048
+    backlog: int = 8_192
     websocket_limit_bytes: int = MIB
     unready_s: float = 0.0
     drain_limit_s: float = 3.0
