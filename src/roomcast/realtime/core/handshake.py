@@ -102,6 +102,16 @@ class Environ(UserDict[str, Any]):
         """The dictionary."""
         return environ_of(self._handshake)
 
+    # UserDict's versions call the constructor with a dictionary, or need ``data`` to be computed.
+    def __copy__(self) -> dict[str, Any]:  # type: ignore[override]  # as of a dictionary
+        return self.data.copy()
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # as above
+        return {**self.data, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # as above
+        return {**other, **self.data}
+
 
 def environ_of(handshake: Handshake) -> dict[str, Any]:
     """The handshake as the ``environ`` of python-socketio's ``connect`` handlers (PEP 3333 names).

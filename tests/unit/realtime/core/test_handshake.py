@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -61,3 +62,10 @@ def test_the_environ_of_a_connect_handler_is_a_mapping_like_the_dictionary(hands
     environ["app.user"] = "u"
     assert environ["app.user"] == "u"
     assert environ.copy() == environ
+
+
+def test_the_environ_of_a_connect_handler_is_copied_and_merged_like_a_dictionary(handshake: Handshake) -> None:
+    expected = environ_of(handshake)
+    assert copy.copy(Environ(handshake)) == Environ(handshake).copy() == expected
+    assert Environ(handshake) | {"app.user": "u"} == expected | {"app.user": "u"}
+    assert {"app.user": "u"} | Environ(handshake) == {"app.user": "u"} | expected
