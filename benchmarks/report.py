@@ -160,7 +160,7 @@ def write_growth(directory: Path, machine: str, curves: dict[str, dict[str, dict
     lines = [f"CPU µs of the server for each operation, measured on {machine}.", ""]
     columns = 3
     picture = _Picture(columns * _PANEL_W + 20, math.ceil(len(curves) / columns) * (_PANEL_H + 90) + 10)
-    colours = list(_COLOURS.values())
+    colours = [*_COLOURS.values(), "#0f766e"]
     for index, (what, operations) in enumerate(curves.items()):
         sizes = sorted({size for points in operations.values() for size in points})
         lines += [f"| {what} | {' | '.join(f'{size:,}' for size in sizes)} |", f"|---|{'---|' * len(sizes)}"]

@@ -95,7 +95,7 @@ SCENARIOS = (
     ),
     Scenario(
         "storm",
-        "reconnect storm of 5,000, 5 missed each (Node: no replay), one process",
+        "reconnect storm of 5,000, 5 missed each, one process (Node: no replay)",
         _FULL_STORM,
         {ROOMCAST: "up", NODE: "node", CENTRIFUGO: "centrifugo-history"},
         _STORM,
@@ -103,7 +103,7 @@ SCENARIOS = (
     ),
     Scenario(
         "storm-cluster",
-        "the same with Redis; Roomcast: gateway and API",
+        "reconnect storm of 5,000 through Redis, gateway and API (Node: no replay)",
         _FULL_STORM,
         {ROOMCAST: "cluster", NODE: "node-redis", CENTRIFUGO: "centrifugo-redis"},
         _STORM,
