@@ -170,14 +170,17 @@ class WebSocketProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads too slowly: check the outbox limit from now on."""
         self._paused = True
-        if self._connection is not None and not self._candidate:
-            self._connection.write = None
+        self._write_at_once(False)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._paused = False
+        self._write_at_once(True)
+
+    def _write_at_once(self, wanted: bool) -> None:
+        """Set whether each packet is written as it is sent; otherwise those of a tick share a write."""
         if self._connection is not None and not self._candidate and not self._closing:
-            self._connection.write = self._transport.write
+            self._connection.write = self._transport.write if wanted and not self._paused else None
 
     def shutdown(self) -> None:
         """Close the websocket; uvicorn calls this on every connection when a server stops."""
@@ -319,6 +322,7 @@ class WebSocketProtocol(asyncio.Protocol):
         while at < size and not self._held:
             if frames == 1:
                 ends = ends or clock() + TURN_S  # most reads bring one frame: they need no clock
+                self._write_at_once(False)  # the acknowledgements of several events share a write
             elif frames and (frames >= TURN_PACKETS or clock() >= ends):
                 used_up = True
                 break
@@ -341,6 +345,8 @@ class WebSocketProtocol(asyncio.Protocol):
             if not self._parse(piece):
                 return
             frames += not self._frame_rest
+        if frames > 1:
+            self._write_at_once(True)
         self._unspent += frames
         # A read with a large message is counted at once, since the time of its parsing is.
         if used_up or at < size or size >= LARGE_BYTES or self._unspent >= _SPEND_FRAMES or self._parser is not None:

@@ -244,6 +244,30 @@ async def test_a_paused_transport_takes_the_connection_off_the_fast_path() -> No
     assert connection.write is None
 
 
+async def test_events_of_one_read_share_the_write_of_their_acknowledgements(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+
+    @server.on("echo")
+    def echo(_sid: str, number: int) -> int:
+        return number
+
+    writes: list[bytes] = []
+    write = StreamTransport.write
+    monkeypatch.setattr(StreamTransport, "write", lambda self, data: (writes.append(bytes(data)), write(self, data)))
+    protocol, _ = open_protocol(server)
+    protocol.data_received(masked(Opcode.TEXT, b"40"))
+    protocol.data_received(masked(Opcode.TEXT, b'420["echo",7]'))
+    assert writes[-1].endswith(b"430[7]")  # at once
+    writes.clear()
+    protocol.data_received(b"".join(masked(Opcode.TEXT, b'42%d["echo",%d]' % (n, n)) for n in range(1, 10)))
+    await settle()
+    await settle()
+    assert b"".join(writes).count(b"43") == 9
+    assert len(writes) == 2  # the first event was acknowledged before the next one was found
+    protocol.data_received(masked(Opcode.TEXT, b'4210["echo",7]'))
+    assert writes[-1].endswith(b"4310[7]")
+
+
 @pytest.mark.parametrize(
     ("method", "url", "headers"),
     [
