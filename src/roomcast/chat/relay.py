@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -394,12 +395,11 @@ class Relay:
     async def _sweep_forever(self) -> None:
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)
         while True:
-            periodic = False
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.sweep_every_s):
                     await self._sweep_wanted.wait()
-            except TimeoutError:
-                periodic = True
+            # A sweep may be requested in the moment of the timeout.
+            periodic = not self._sweep_wanted.is_set()
             self._sweep_wanted.clear()
             try:
                 done = await self._sweep(periodic=periodic)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -166,6 +168,31 @@ async def test_a_periodic_sweep_does_not_read_the_events_that_are_being_publishe
         log.hold.set()
         await all_marks_are_gone(backend)
         assert backend.relay.counters == RelayCounters(appended=4)
+
+
+async def test_a_sweep_that_is_requested_while_a_periodic_one_falls_due_leaves_out_no_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps: asyncio.Queue[bool] = asyncio.Queue()
+
+    class Wanted(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            try:
+                return await super().wait()
+            finally:
+                self.set()
+
+    async def sweep(*, periodic: bool) -> bool:
+        await sweeps.put(periodic)
+        return True
+
+    async with open_backend(tmp_path, relay_options=replace(FAST, sweep_every_s=0.001)) as backend:
+        await backend.relay.stop()
+        monkeypatch.setattr(backend.relay, "_sweep_wanted", Wanted())
+        monkeypatch.setattr(backend.relay, "_sweep", sweep)
+        async with asyncio.timeout(10):
+            await backend.relay.start()
+            assert [await sweeps.get() for _ in range(3)] == [False, False, False]
 
 
 async def test_an_absent_log_is_seeded_with_a_bounded_number_of_recent_events(tmp_path: Path) -> None:
