@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
+from collections import OrderedDict
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.event_blocks import BLOCK_EVENTS, EventBlock, EventBlocks
-from roomcast.chat.model import ANYONE
+from roomcast.chat.model import ANYONE, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.reading import MAX_PAGE_BYTES, ChatReader, EventsRead
 from roomcast.store.opening import open_store
@@ -121,13 +124,25 @@ async def test_a_page_ends_at_its_size_and_has_at_least_one_event(tmp_path: Path
 async def test_the_kept_blocks_are_limited_and_the_most_recently_used_remain(
     chats: ChatStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = len((await EventBlocks(chats).block("c", 0, EVENTS)).body)
+    size = (await EventBlocks(chats).block("c", 0, EVENTS)).size_bytes
     blocks, reads = EventBlocks(chats, max_bytes=2 * size + size // 2), count_reads(chats, monkeypatch)
     starts = [0, BLOCK_EVENTS, 2 * BLOCK_EVENTS]
     for start in (starts[0], starts[1], starts[0], starts[2], starts[0], starts[1]):
         assert (await blocks.block("c", start, EVENTS)).start == start
     assert reads == [starts[0], starts[1], starts[2], starts[1]]
-    assert sum(len(block.body) for block in blocks._kept.values()) + blocks._bytes_left == 2 * size + size // 2
+    assert sum(block.size_bytes for block in blocks._kept.values()) + blocks._bytes_left == 2 * size + size // 2
+
+
+@pytest.mark.parametrize("count", [1, BLOCK_EVENTS])
+def test_the_size_of_a_block_is_the_memory_that_it_takes(count: int) -> None:
+    event = StoredEvent("c", 1, "e", "new-msg", b"{}", datetime.now(UTC))
+    tracemalloc.start()
+    try:
+        kept = OrderedDict((("e", f"chat-{number}", 0), EventBlock.of(0, [event] * count)) for number in range(500))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < taken / sum(block.size_bytes for block in kept.values()) < 1.1
 
 
 async def test_a_failed_read_fails_the_requests_that_share_it_and_the_next_one_reads_again(
