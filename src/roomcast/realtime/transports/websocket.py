@@ -345,7 +345,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if not self._parse(piece):
                 return
             frames += not self._frame_rest
-        if frames > 1:
+        if ends:
             self._write_at_once(True)
         self._unspent += frames
         # A read with a large message is counted at once, since the time of its parsing is.

@@ -268,6 +268,21 @@ async def test_events_of_one_read_share_the_write_of_their_acknowledgements(monk
     assert writes[-1].endswith(b"4310[7]")
 
 
+@pytest.mark.parametrize("cut", [1, 3, 20])
+async def test_an_event_is_acknowledged_at_once_after_a_read_that_ended_within_a_frame(cut: int) -> None:
+    server = Server()
+    server.on("echo", lambda _sid, value: value)
+    protocol, transport = open_protocol(server)
+    protocol.data_received(masked(Opcode.TEXT, b"40"))
+    event = masked(Opcode.TEXT, b'421["echo","0123456789"]')
+    protocol.data_received(event + event[:cut])
+    protocol.data_received(event[cut:])
+    await settle()
+    transport.written.clear()
+    protocol.data_received(masked(Opcode.TEXT, b'422["echo",7]'))
+    assert transport.written.endswith(b"432[7]")
+
+
 @pytest.mark.parametrize(
     ("method", "url", "headers"),
     [
