@@ -2,7 +2,8 @@
 
 Every emit of a loop tick, to a room or to one connection, is an entry of one log. A flush at the end of the tick writes
 them: connections with exactly the same entries share one joined buffer; any other connection gets its entries merged in
-order. So every connection receives entries in the order of the emits, acks and unicasts included.
+order. So every connection receives entries in the order of the emits, acks and unicasts included. While
+the log is empty, an ack or a packet of the protocol needs no entry: `Connection.send_packet`.
 
 A join or leave does not affect entries that were emitted before it in the same tick: an entry keeps the set of members
 at its emit, and a room copies its set before changing one that the log still uses.
