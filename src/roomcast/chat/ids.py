@@ -24,8 +24,14 @@ def new_id() -> str:
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    if not _pool:
-        _pool.extend(memoryview(os.urandom(_POOL_BYTES)).cast("Q"))
-    digits = f"{milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | _pool.pop() >> 2:032x}"
+    digits = f"{milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | _random() >> 2:032x}"
     # `uuid.UUID` costs three times the rest.
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _random() -> int:
+    while True:
+        try:
+            return _pool.pop()
+        except IndexError:  # not a check before: another thread, such as the writer's, may take the last one
+            _pool.extend(memoryview(os.urandom(_POOL_BYTES)).cast("Q"))

@@ -4,7 +4,11 @@ import subprocess
 import sys
 import time
 import uuid
+from typing import SupportsIndex
 
+import pytest
+
+from roomcast.chat import ids
 from roomcast.chat.ids import new_id
 
 
@@ -20,6 +24,18 @@ def test_ids_are_unique_and_sort_by_creation_time() -> None:
     assert len(set(made)) == len(made)
     times = [value[:18] for value in made]
     assert times == sorted(times)
+
+
+def test_another_thread_may_take_the_last_random_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Contended(list[int]):
+        def pop(self, index: SupportsIndex = -1, /) -> int:
+            if len(self) == 1:
+                self.clear()  # the other thread
+            return super().pop(index)
+
+    monkeypatch.setattr(ids, "_pool", Contended([1]))
+    made = [new_id() for _ in range(2_000)]
+    assert len({id_[-16:] for id_ in made}) == len(made)
 
 
 def test_a_forked_process_has_other_random_bits() -> None:
