@@ -14,6 +14,7 @@ from contextvars import Context
 from itertools import islice
 from typing import Final
 
+from roomcast.chat.errors import StoreUnavailable
 from roomcast.store.database import Database
 from roomcast.store.statements import AccessKey, AccessRow
 
@@ -37,7 +38,7 @@ class AccessReads:
         """Read one row.
 
         Raises:
-            StoreUnavailable: the database did not answer.
+            StoreUnavailable: the database did not answer this read, or the one before, within ``read_timeout_s``.
         """
         row: asyncio.Future[AccessRow] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(row)
@@ -53,6 +54,10 @@ class AccessReads:
                 try:
                     rows = await self._read(keys)
                 except Exception as error:  # noqa: BLE001 - the callers get it
+                    if isinstance(error, StoreUnavailable):
+                        # Those that wait would wait for the time limit of one more read.
+                        callers += self._waiting.values()
+                        self._waiting.clear()
                     for row in (row for waiting in callers for row in waiting if not row.done()):
                         row.set_exception(error)
                 else:
