@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Final
 
 from roomcast.chat.ports import (
@@ -135,7 +135,7 @@ class ChatFeed:
         self._confirming: asyncio.Task[None] | None = None
         self._recordings: list[Recording] = []
         # Reads for replays in progress, by the seq after which they read, and the latest result.
-        self._reads: dict[int, asyncio.Task[None]] = {}
+        self._reads: dict[int, asyncio.Task[bool]] = {}
         self._tail: Tail | None = None
         self._moved: asyncio.Future[None] | None = None
 
@@ -167,7 +167,7 @@ class ChatFeed:
     async def close(self) -> None:
         """Unsubscribe. The feed emits nothing from this call on."""
         self._closed = True
-        tasks = [*self._reads.values()]
+        tasks: list[asyncio.Task[bool] | asyncio.Task[None]] = [*self._reads.values()]
         tasks += [task for task in (self._opening, self._gap_task, self._confirming) if task is not None]
         for task in tasks:
             task.cancel()
@@ -237,45 +237,46 @@ class ChatFeed:
         Raises:
             LogUnavailable: the log does not answer.
         """
-        position = self.position
-        if position is None or position.seq - after > limits.max_entries:
-            return None
-        if position.seq <= after:
-            return []
-        if self._tail is None or after < self._tail.after:
+        while True:
+            position = self.position
+            if position is None or position.seq - after > limits.max_entries:
+                return None
+            if position.seq <= after:
+                return []
+            if self._tail is not None and after >= self._tail.after:
+                return self._tail.replay(after, position.seq, limits)
             read = self._reads.get(after)
             if read is None:
                 name = f"feed-replay-{self.chat_id}"
                 read = self._reads[after] = asyncio.create_task(self._read_tail(position, after, limits), name=name)
-                read.add_done_callback(partial(self._end_read, after))
+                read.add_done_callback(_retrieve)
             # The cancellation of one join must not cancel the read that other joins share.
-            await asyncio.shield(read)
-        if self._tail is None or self.position is None:
-            return None
-        return self._tail.replay(after, self.position.seq, limits)
+            if not await asyncio.shield(read):
+                return None
+            # The shared tail may have ended meanwhile, by its time or its limits: then the join reads again.
 
-    async def _read_tail(self, asked: Head, after: int, limits: ReplayLimits) -> None:
+    async def _read_tail(self, asked: Head, after: int, limits: ReplayLimits) -> bool:
+        """Read the entries for a replay. Returns whether they were complete."""
         recording = Recording(limits)
         self._recordings.append(recording)
         began = time.perf_counter()
         try:
             found = await self._log.read(self.chat_id, asked.epoch, after, limits.max_entries)
         finally:
+            del self._reads[after]
             self._recordings.remove(recording)
             self._counters.replay_s.observe(time.perf_counter() - began)
         position = self.position
         if position is None or position.epoch != asked.epoch or not isinstance(found, Replay):
-            return
+            return False
         entries = complete_replay(found.entries, recording.entries, after, position.seq, limits)
+        if entries is None:
+            return False
         # Another read may have found more meanwhile.
-        if entries is not None and (self._tail is None or after < self._tail.after):
+        if self._tail is None or after < self._tail.after:
             tail = self._tail = Tail(after, entries, limits)
             asyncio.get_running_loop().call_later(self._options.tail_s, self._drop_tail, tail)
-
-    def _end_read(self, after: int, read: asyncio.Task[None]) -> None:
-        del self._reads[after]
-        if not read.cancelled():
-            read.exception()  # the joins got it, unless all were cancelled
+        return True
 
     def _drop_tail(self, tail: Tail) -> None:
         if self._tail is tail:
@@ -521,6 +522,11 @@ class ChatFeed:
         if self._moved is not None:
             self._moved.set_result(None)
             self._moved = None
+
+
+def _retrieve(read: asyncio.Task[bool]) -> None:
+    if not read.cancelled():
+        read.exception()  # the joins got it, unless all were cancelled
 
 
 def _committed_at(args: bytes) -> float | None:

@@ -158,6 +158,31 @@ def test_a_shared_replay_ends_with_its_time_its_limits_and_its_epoch() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_client_that_missed_little_is_recovered_while_the_replay_of_another_reaches_its_limit() -> None:
+    async def main() -> None:
+        world = World(JoinOptions(replay=ReplayLimits(max_entries=10)))
+        await world.commit(10)
+        await world.join(world.rooms.socket())
+        real = world.log.read
+        commits: list[asyncio.Task[None]] = []
+
+        async def read(chat_id, epoch, after, limit):
+            found = await real(chat_id, epoch, after, limit)
+            await asyncio.sleep(0.02 if after == 8 else 0.01)
+            if after == 8 and not commits:
+                # The event arrives after the end of this read, and before the join continues.
+                commits.append(asyncio.create_task(world.commit()))
+            return found
+
+        world.log.read = read
+        far, near = world.rooms.socket(), world.rooms.socket()
+        acks = await asyncio.gather(world.join(far, 0), world.join(near, 8))
+        assert [(ack.seq, ack.recovered) for ack in acks] == [(10, True), (11, True)]
+        assert (far.seqs(), near.seqs()) == (list(range(1, 12)), [9, 10, 11])
+
+    run_in_virtual_time(main())
+
+
 def test_a_failed_read_refuses_the_joins_that_share_it_and_the_next_ones_read_again() -> None:
     async def main() -> None:
         world = World()
