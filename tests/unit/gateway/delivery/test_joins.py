@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from roomcast.chat.ports import LogEntry
 from roomcast.contract.errors import ErrorCode
 from roomcast.eventlog.memory import MemoryLogOptions
 from roomcast.gateway.delivery.chat_feed import FeedOptions
@@ -154,6 +155,23 @@ def test_a_shared_replay_ends_with_its_time_its_limits_and_its_epoch() -> None:
         ack = await world.join(returned, 8, epoch="e1")
         assert (ack.epoch, ack.recovered, returned.seqs()) == ("e2", True, [9, 10])
         assert reads == [0, 0, 5, 8]
+
+    run_in_virtual_time(main())
+
+
+def test_a_large_replay_is_shared_for_less_time_than_a_small_one() -> None:
+    async def main() -> None:
+        world = World()
+        text = b"x" * 32_768
+        world.database._entry = lambda _chat, seq, _epoch: LogEntry(
+            seq, b'["new-msg",{"seq":%d,"text":"%b"}]' % (seq, text)
+        )
+        await world.commit(8)
+        reads = count_reads(world)
+        for pause_s in (0.0, FeedOptions().tail_s / 8, FeedOptions().tail_s / 4):
+            await asyncio.sleep(pause_s)
+            assert (await world.join(world.rooms.socket(), 0)).recovered
+        assert reads == [0, 0]
 
     run_in_virtual_time(main())
 
