@@ -47,5 +47,6 @@ def install(wheel: Path, folder: Path, python: Path, options: Sequence[str]) -> 
     """Install the wheel in a new virtual environment; the path of its `roomcast`."""
     run(python, "-m", "venv", "--without-pip", folder)
     target = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", target, "install", "--quiet", *options, wheel, limit_s=300)
+    # With the pip of that Python: one that is older than a Python does not run there.
+    run(python, "-m", "pip", "--python", target, "install", "--quiet", *options, wheel, limit_s=300)
     return folder / "bin" / "roomcast"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     workspaces = [f"--workspace=@roomcast/{name}" for name in SOURCES]
     run(ROOT / "scripts/npm", "pack", "--silent", "--pack-destination", folder, *workspaces)
     for name in SOURCES:
-        with tarfile.open(folder / f"roomcast-{name}-{NPM_VERSION}.tgz") as archive:
-            archive.extractall(folder / name, filter="data")
+        (folder / name).mkdir()
+        run("tar", "xzf", folder / f"roomcast-{name}-{NPM_VERSION}.tgz", "-C", folder / name)
     return {name: folder / name / "package" for name in SOURCES}
 
 
