@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -58,6 +59,8 @@ class Worker:
         self._renewed_at = clock.now()
         # Loop time until which turns may finish; None: no shutdown.
         self._drains_until: float | None = None
+        # Held during a claim.
+        self._claiming = asyncio.Lock()
 
     def wake(self) -> None:
         """Query the queue now, because a turn was queued, or another one of its chat has ended."""
@@ -84,6 +87,9 @@ class Worker:
         """Wait for the turns in progress until the end of the drain, then hand them over or end them."""
         self.drain(0.0)
         loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.stop_s), self._claiming:
+                pass  # a claim in progress may have got a turn, even one that this worker hands over
         if self._tasks and self._drains_until is not None:
             await asyncio.wait(self._tasks, timeout=max(self._drains_until - loop.time(), 0.0))
         for run in self._runs.values():
@@ -101,11 +107,14 @@ class Worker:
         while self._drains_until is None:
             await self._slots.acquire()
             self._wake.clear()
-            claimed_at = asyncio.get_running_loop().time()
-            turn, wait_s = await self._claim_or_wait_s()
-            if turn is not None:
-                self._start(turn, claimed_at)
-                continue
+            async with self._claiming:
+                if self._drains_until is not None:
+                    break
+                claimed_at = asyncio.get_running_loop().time()
+                turn, wait_s = await self._claim_or_wait_s()
+                if turn is not None:
+                    self._start(turn, claimed_at)
+                    continue
             self._slots.release()
             try:
                 async with asyncio.timeout(wait_s):

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ANYONE, StoredMessage
+from roomcast.chat.model import ANYONE, StoredMessage, Turn
 from roomcast.chat.ports import CutOff, LogUnavailable, Reference, ResponderFailure, Usage, encode_stop
 from roomcast.chat.turns import Turns
 from roomcast.contract.events import TurnReason
@@ -497,6 +498,33 @@ async def test_a_shutdown_hands_back_a_turn_without_a_chunk(backend: Backend, st
         async with running_worker(backend, stuck, streams=streams):
             turn_id = turn_id or await ask(backend)
             await stuck.called.wait()
+    async with running_worker(backend, ScriptedResponder("answer"), streams=streams):
+        message = await ended(backend, turn_id)
+    assert (message.content, outcome(message)) == ("answer", ("complete", None))
+
+
+async def test_a_turn_that_is_claimed_during_the_shutdown_is_handed_back(
+    backend: Backend, streams: ScriptedStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = backend.store.turns.claim_turn
+    claiming, asked, claimed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def claim_late(now: datetime, lease_until: datetime) -> Turn | None:
+        claiming.set()
+        await asked.wait()
+        turn = await claim(now, lease_until)
+        claimed.set()
+        return turn
+
+    monkeypatch.setattr(backend.store.turns, "claim_turn", claim_late)
+    # It dies after its `stop`, whose end is awaited here.
+    async with running_worker(backend, ScriptedResponder("never"), streams=streams, dies=True) as worker:
+        await claiming.wait()
+        stopping = asyncio.create_task(worker.stop())
+        turn_id = await ask(backend)
+        asked.set()
+        await claimed.wait()
+        await stopping
     async with running_worker(backend, ScriptedResponder("answer"), streams=streams):
         message = await ended(backend, turn_id)
     assert (message.content, outcome(message)) == ("answer", ("complete", None))
