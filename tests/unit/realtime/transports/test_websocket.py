@@ -16,6 +16,7 @@ from websockets.utils import apply_mask
 
 from roomcast.realtime import Server, ServerOptions
 from roomcast.realtime.core.reading import LARGE_BYTES, TURN_PACKETS
+from roomcast.realtime.transports import websocket
 from roomcast.realtime.transports.proxies import TrustedProxies
 from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
@@ -254,6 +255,7 @@ async def test_events_of_one_read_share_the_write_of_their_acknowledgements(monk
     writes: list[bytes] = []
     write = StreamTransport.write
     monkeypatch.setattr(StreamTransport, "write", lambda self, data: (writes.append(bytes(data)), write(self, data)))
+    monkeypatch.setattr(websocket, "clock", lambda: 0.0)  # a turn of reading ends after some time
     protocol, _ = open_protocol(server)
     protocol.data_received(masked(Opcode.TEXT, b"40"))
     protocol.data_received(masked(Opcode.TEXT, b'420["echo",7]'))
