@@ -12,6 +12,7 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 | ``serving`` | the process: ports, request limits, signals, the drain |
 | ``forwarding`` | requests for sessions of other nodes |
 | ``adapters`` | commands to the other servers of a cluster |
+| ``compat`` | python-socketio's names, signatures and behaviours over the server |
 """
 
 from roomcast.realtime.core.handshake import Handshake

@@ -38,10 +38,12 @@ class SocketConnection(Outlet, Protocol):
     """What a socket needs from the connection that carries it; `connection.Connection` implements it.
 
     Attributes:
+        sid: The Engine.IO session id, a secret between client and server.
         packets: The Socket.IO state.
         sockets: The client's sockets by namespace.
     """
 
+    sid: str
     packets: SocketSession
     sockets: dict[str, Socket]
 

@@ -1,0 +1,136 @@
+"""The arguments of python-socketio's ``AsyncServer``, as options of `Server`.
+
+An argument that cannot be honoured raises `ValueError`, or warns if its default is meant as well.
+
+Layer: realtime.compat. Source: python-socketio 5.18, ``AsyncServer``; python-engineio 4.15, ``BaseServer``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from roomcast.realtime.compat.origins import CheckedOrigins, OriginCheck, UncheckedOrigins
+from roomcast.realtime.core.origins import OriginPolicy
+from roomcast.realtime.options import ANY_ORIGIN, ServerOptions
+from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
+
+#: ``cors_allowed_origins``: the own origin, ``*`` or one origin, several, or a function; ``[]``: no checks.
+Origins: TypeAlias = str | Collection[str] | OriginCheck | None
+
+# Attachments of one packet: python-socketio limits each message only.
+_REASSEMBLY_FACTOR: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The arguments that options express.
+
+    Attributes:
+        async_handlers: Whether the handlers of one client run at the same time.
+        always_connect: Whether the CONNECT packet precedes the ``connect`` handler.
+        namespaces: Accepted besides those with handlers; ``*``: all; None: ``/``.
+        async_mode: ``asgi`` or None.
+        ping_interval: Seconds, or seconds and a time that is added to ``ping_timeout``.
+        ping_timeout: Seconds.
+        max_http_buffer_size: Bytes.
+        allow_upgrades: Whether a polling session may become a websocket.
+        http_compression: Whether polling responses are compressed.
+        compression_threshold: Bytes.
+        cookie: The cookie with the session id.
+        cors_allowed_origins: See `Origins`.
+        cors_credentials: Whether cross-origin polling may have cookies.
+        monitor_clients: Whether inactive clients are disconnected.
+        transports: Their names.
+        serializer: ``default``.
+    """
+
+    async_handlers: bool
+    always_connect: bool
+    namespaces: Collection[str] | None
+    async_mode: str | None
+    ping_interval: float | tuple[float, float]
+    ping_timeout: float
+    max_http_buffer_size: int
+    allow_upgrades: bool
+    http_compression: bool | None
+    compression_threshold: int
+    cookie: Any
+    cors_allowed_origins: Origins
+    cors_credentials: bool
+    monitor_clients: bool
+    transports: str | Collection[str] | None
+    serializer: Any
+
+    def options(self) -> ServerOptions:
+        """The options of the server.
+
+        Raises:
+            ValueError: an argument is wrong, or cannot be honoured.
+        """
+        self._check()
+        interval, grace = self.ping_interval if isinstance(self.ping_interval, tuple) else (self.ping_interval, 0)
+        return ServerOptions(
+            transports=self._transports(),
+            ping_interval_s=interval,
+            ping_timeout_s=self.ping_timeout + grace,
+            max_payload_bytes=self.max_http_buffer_size,
+            max_reassembly_bytes=_REASSEMBLY_FACTOR * self.max_http_buffer_size,
+            namespaces=_names(self.namespaces),
+            cors_allowed_origins=self._origins(),
+            cors_credentials=self.cors_credentials,
+            handler_concurrency=self._concurrency(),
+        )
+
+    def origin_policy(self, options: ServerOptions) -> OriginPolicy | None:
+        """The rules for origins, if they are no list."""
+        origins = self.cors_allowed_origins
+        if callable(origins):
+            return CheckedOrigins(options, origins)
+        return None if origins is None or isinstance(origins, str) or len(origins) else UncheckedOrigins(options)
+
+    def _check(self) -> None:
+        if self.async_mode not in {None, "asgi"}:
+            raise ValueError(
+                f"async_mode={self.async_mode!r}: only 'asgi' is there; serve ASGIApp(server) with uvicorn"
+            )
+        if self.serializer != "default":
+            raise ValueError(f"serializer={self.serializer!r}: only 'default' (JSON and binary attachments) is there")
+        if self.cookie is not None:
+            raise ValueError("cookie: not supported; a proxy that balances by session can use the query parameter sid")
+        if self.always_connect:
+            raise ValueError("always_connect=True: not supported; what a connect handler emits arrives after CONNECT")
+        if self.http_compression:
+            _warn("http_compression=True has no effect: compress in a proxy, or use websockets")
+        if not self.monitor_clients:
+            _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
+
+    def _concurrency(self) -> int:
+        return ServerOptions().handler_concurrency if self.async_handlers else 1
+
+    def _transports(self) -> tuple[TransportName, ...]:
+        if self.transports is None:
+            return ALL_TRANSPORTS
+        named = {self.transports} if isinstance(self.transports, str) else set(self.transports)
+        known = tuple(name for name in ALL_TRANSPORTS if name in named)
+        if not known:
+            raise ValueError("No valid transports provided")
+        return known
+
+    def _origins(self) -> tuple[str, ...]:
+        origins = self.cors_allowed_origins
+        if origins is None or callable(origins):
+            return ()
+        return (ANY_ORIGIN,) if ANY_ORIGIN in origins else _names(origins)
+
+
+def _names(value: str | Collection[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=5)

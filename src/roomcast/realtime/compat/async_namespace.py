@@ -1,0 +1,136 @@
+"""Namespaces as classes, with python-socketio's signatures.
+
+Layer: realtime.compat. Source: python-socketio 5.18, ``AsyncNamespace``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from roomcast.realtime.compat.managers import Room
+from roomcast.realtime.core.registry import RESERVED, Handler, NamespaceHandlers, call_trimmed
+
+
+class AsyncNamespace(NamespaceHandlers):
+    """A namespace whose handlers are methods: ``on_connect``, ``on_disconnect``, ``on_<event>``.
+
+    Args:
+        namespace: Its name, ``/`` if None; ``*``: every namespace without other handlers, whose name is then the first
+            argument of each method.
+
+    Attributes:
+        server: The server that it is registered with; None before.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace or "/"
+        self.server: Any = None  # AsyncServer after the registration, which handlers need not check
+
+    def is_asyncio_based(self) -> bool:
+        """True."""
+        return True
+
+    def bind_server(self, server: Any) -> None:
+        """See `NamespaceHandlers`."""
+        self.server = server
+
+    def find_handler(self, event: str) -> Handler | None:
+        """See `NamespaceHandlers`. An event without a method is acknowledged, unlike one without any handler."""
+        if type(self).trigger_event is not AsyncNamespace.trigger_event:
+            handler: Handler | None = lambda *args: self.trigger_event(event, *args)  # noqa: E731 - as an expression
+        else:
+            handler = getattr(self, f"on_{event}", None if event in RESERVED else _do_nothing)
+        if handler is None or event in RESERVED:
+            return handler
+        writer = self.server.writer
+        return writer.answering(handler) if writer.custom else handler
+
+    async def trigger_event(self, event: str, *args: Any) -> Any:
+        """Call the method for an event. Override it to dispatch by other rules."""
+        method = getattr(self, f"on_{event}", None)
+        if method is None:
+            return None
+        result = call_trimmed(method, event, args)
+        return await result if inspect.isawaitable(result) else result
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Room | None = None,
+        room: Room | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        namespace: str | None = None,
+        callback: Any = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """`AsyncServer.emit` in this namespace."""
+        await self.server.emit(event, data, to, room, skip_sid, namespace or self.namespace, callback, ignore_queue)
+
+    async def send(
+        self,
+        data: Any,
+        to: Room | None = None,
+        room: Room | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        namespace: str | None = None,
+        callback: Any = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """`AsyncServer.send` in this namespace."""
+        await self.server.send(data, to, room, skip_sid, namespace or self.namespace, callback, ignore_queue)
+
+    async def call(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        sid: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - python-socketio's signature
+        ignore_queue: bool = False,
+    ) -> Any:
+        """`AsyncServer.call` in this namespace. ``timeout``: None for no limit, unlike there."""
+        return await self.server.call(event, data, to, sid, namespace or self.namespace, timeout, ignore_queue)
+
+    async def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
+        """`AsyncServer.enter_room` in this namespace."""
+        await self.server.enter_room(sid, room, namespace or self.namespace)
+
+    async def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
+        """`AsyncServer.leave_room` in this namespace."""
+        await self.server.leave_room(sid, room, namespace or self.namespace)
+
+    async def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """`AsyncServer.close_room` in this namespace."""
+        await self.server.close_room(room, namespace or self.namespace)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
+        """`AsyncServer.rooms` in this namespace."""
+        rooms: list[Room] = self.server.rooms(sid, namespace or self.namespace)
+        return rooms
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """`AsyncServer.get_session` in this namespace."""
+        session: dict[str, Any] = await self.server.get_session(sid, namespace or self.namespace)
+        return session
+
+    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """`AsyncServer.save_session` in this namespace."""
+        await self.server.save_session(sid, session, namespace or self.namespace)
+
+    def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """`AsyncServer.session` in this namespace."""
+        context: AbstractAsyncContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
+        return context
+
+    async def disconnect(self, sid: str, namespace: str | None = None) -> None:
+        """`AsyncServer.disconnect` in this namespace."""
+        await self.server.disconnect(sid, namespace or self.namespace)
+
+
+def _do_nothing(*_args: Any) -> None:
+    """The handler of an event without a method."""

@@ -1,0 +1,291 @@
+"""python-socketio's client managers: what applications read of rooms and sids, and the bus to other servers.
+
+The bus is that of Node's adapters: a server here shares it with Node and with ``@socket.io/redis-emitter``, not with
+python-socketio, whose messages are others (JSON on one channel). Move all servers and emitters of a cluster together.
+
+Layer: realtime.compat. Source: python-socketio 5.18, ``base_manager``, ``async_manager``, ``async_redis_manager``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from roomcast.realtime.adapters.memory import MemoryAdapter
+from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
+from roomcast.realtime.compat.rooms import RoomViews
+from roomcast.realtime.core.cluster import Adapter
+from roomcast.realtime.core.socket import Socket
+from roomcast.realtime.server import Server
+
+Room: TypeAlias = Any  # a string, or a number or another hashable value that applications use as one
+
+
+class ManagedServer(Protocol):
+    """What a manager needs from its server; `async_server.AsyncServer` implements it."""
+
+    @property
+    def native(self) -> Server:
+        """The server that does the work."""
+
+    def find(self, sid: str, namespace: str | None = None) -> Socket | None:
+        """The socket of a client of this server; None if there is none."""
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
+        """The rooms of a client."""
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: Room | None = None,
+        room: Room | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        namespace: str | None = None,
+        callback: Any = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """Emit an event."""
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Disconnect a client."""
+
+    async def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
+        """Add a client to a room."""
+
+    async def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
+        """Remove a client from a room."""
+
+    async def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """Remove all members from a room."""
+
+
+class AsyncManager:
+    """The clients of one server.
+
+    Args:
+        adapter: Connects the server to others, such as `roomcast.realtime.adapters.redis.RedisAdapter`.
+
+    Attributes:
+        server: The server; None before `set_server`.
+        adapter: As given, or one without other servers.
+    """
+
+    def __init__(self, adapter: Adapter | None = None) -> None:
+        self.server: ManagedServer | None = None
+        self.adapter: Adapter = MemoryAdapter() if adapter is None else adapter
+
+    def set_server(self, server: ManagedServer) -> None:
+        """Set the server whose clients these are."""
+        self.server = server
+
+    def initialize(self) -> None:
+        """Called before the first client of the server connects."""
+
+    @property
+    def rooms(self) -> Mapping[str, Mapping[Room, Mapping[str, str]]]:
+        """Engine.IO session ids by namespace, room (None: all clients) and sid, as they are now. For reading only."""
+        return RoomViews(self._bound.native.engine)
+
+    def get_namespaces(self) -> Collection[str]:
+        """The namespaces that have clients."""
+        return self.rooms.keys()
+
+    def get_participants(self, namespace: str, room: Room | list[Room]) -> Iterator[tuple[str, str]]:
+        """The sid and the Engine.IO session id of each client in a room, or in one of several."""
+        rooms = self.rooms.get(namespace, {})
+        found: dict[str, str] = {}
+        for name in room if isinstance(room, list | tuple) else [room]:
+            found.update(rooms.get(name, {}))
+        yield from found.items()
+
+    def get_rooms(self, sid: str, namespace: str) -> list[Room]:
+        """The rooms of a client."""
+        return self._bound.rooms(sid, namespace)
+
+    def is_connected(self, sid: str | None, namespace: str) -> bool:
+        """Whether the client is connected to the namespace on this server."""
+        socket = None if sid is None else self._bound.find(sid, namespace)
+        return socket is not None and socket.connected
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        """The sid of an Engine.IO session in a namespace."""
+        connection = self._bound.native.engine.connections.get(eio_sid)
+        socket = None if connection is None else connection.sockets.get(namespace)
+        return None if socket is None else socket.sid
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        """The Engine.IO session id of a client."""
+        return self.rooms.get(namespace, {}).get(None, {}).get(sid)
+
+    async def can_disconnect(self, sid: str, namespace: str) -> bool:
+        """Whether the client is connected to this server."""
+        return self.is_connected(sid, namespace)
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str | None = None,
+        room: Room | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        callback: Any = None,
+        to: Room | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """`AsyncServer.emit`."""
+        await self._bound.emit(event, data, to, room, skip_sid, namespace, callback, ignore_queue)
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """`AsyncServer.disconnect`."""
+        await self._bound.disconnect(sid, namespace, ignore_queue)
+
+    async def enter_room(self, sid: str, namespace: str | None, room: Room, eio_sid: str | None = None) -> None:  # noqa: ARG002 - python-socketio's signature
+        """`AsyncServer.enter_room`."""
+        await self._bound.enter_room(sid, room, namespace)
+
+    async def leave_room(self, sid: str, namespace: str | None, room: Room) -> None:
+        """`AsyncServer.leave_room`."""
+        await self._bound.leave_room(sid, room, namespace)
+
+    async def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """`AsyncServer.close_room`."""
+        await self._bound.close_room(room, namespace)
+
+    @property
+    def _bound(self) -> ManagedServer:
+        if self.server is None:
+            raise RuntimeError("the manager has no server: pass it to AsyncServer(client_manager=...)")
+        return self.server
+
+
+class AsyncRedisManager(AsyncManager):
+    """A cluster of servers over Redis, or an emitter for a process without clients (``write_only=True``).
+
+    The protocol is that of Node's ``@socket.io/redis-adapter``. A server that also shares it with Node needs
+    ``channel="socket.io"``, the default there.
+
+    Args:
+        url: ``redis[s]://[user:password@]host[:port][/db]``, or ``redis[s]+sentinel://host:port,host:port/master[/db]``
+            with the name of the master before the number of the database, or ``redis[s]+cluster://host:port,host:port``.
+        channel: Prefix of the names of all channels; the ``key`` of Node's adapter.
+        write_only: Whether to emit only, without a server.
+        logger: Ignored by servers, which have one; a write-only manager logs nothing and raises the errors of Redis.
+        json: For a write-only manager; a server has its own.
+        redis_options: Not supported: the options of `roomcast.redis_client.RedisOptions` are not redis-py's.
+
+    Raises:
+        ValueError: the URL is wrong, or there are ``redis_options``.
+    """
+
+    def __init__(
+        self,
+        url: str = "redis://localhost:6379/0",
+        channel: str = "socketio",
+        write_only: bool = False,
+        logger: Any = None,
+        json: JsonModule | None = None,
+        redis_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        # Local: a server without Redis does not need redis-py.
+        from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
+        from roomcast.redis_client.url import parse_url
+
+        if redis_options:
+            raise ValueError(
+                f"redis_options {sorted(redis_options)} are not supported: write credentials and TLS in the URL, or"
+                " pass AsyncManager(RedisAdapter(RedisOptions(...)))"
+            )
+        try:
+            options = parse_url(_native_url(url))
+        except ValueError as error:
+            raise ValueError(f"the URL of Redis {error}") from None
+        super().__init__(None if write_only else RedisAdapter(options, RedisAdapterOptions(key=channel)))
+        self.channel = channel
+        self.write_only = write_only
+        self.redis_url = url
+        self.logger = logger
+        self._json = JsonWriter(json)
+        self._options = options
+        self._commands: Any = None
+
+    def set_server(self, server: ManagedServer) -> None:
+        """See `AsyncManager`.
+
+        Raises:
+            ValueError: the manager is write-only.
+        """
+        if self.write_only:
+            raise ValueError("a write_only manager is for a process without a server: leave out write_only")
+        super().set_server(server)
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,
+        namespace: str | None = None,
+        room: Room | None = None,
+        skip_sid: str | Collection[str] | None = None,
+        callback: Any = None,
+        to: Room | None = None,
+        ignore_queue: bool = False,
+    ) -> None:
+        """`AsyncServer.emit`; write-only: publish to the servers.
+
+        Raises:
+            RuntimeError: a callback without a server.
+        """
+        if not self.write_only:
+            await super().emit(event, data, namespace, room, skip_sid, callback, to, ignore_queue)
+            return
+        if callback is not None:
+            raise RuntimeError("Callbacks can only be issued from the context of a server.")
+        args = () if data is None else data if isinstance(data, tuple) else (data,)
+        target = room if to is None else to
+        await self._emitter(namespace).emit(event, tuple(self._json.plain(args)), to=target, skip=skip_sid or ())
+
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """`AsyncServer.disconnect`; write-only: on whichever server."""
+        if self.write_only:
+            await self._emitter(namespace).disconnect(to=sid)
+        else:
+            await super().disconnect(sid, namespace, ignore_queue)
+
+    async def enter_room(self, sid: str, namespace: str | None, room: Room, eio_sid: str | None = None) -> None:
+        """`AsyncServer.enter_room`; write-only: on whichever server."""
+        if self.write_only:
+            await self._emitter(namespace).join(room, to=sid)
+        else:
+            await super().enter_room(sid, namespace, room, eio_sid)
+
+    async def leave_room(self, sid: str, namespace: str | None, room: Room) -> None:
+        """`AsyncServer.leave_room`; write-only: on whichever server."""
+        if self.write_only:
+            await self._emitter(namespace).leave(room, to=sid)
+        else:
+            await super().leave_room(sid, namespace, room)
+
+    async def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """`AsyncServer.close_room`; write-only: on all servers."""
+        if self.write_only:
+            await self._emitter(namespace).leave(room, to=room)
+        else:
+            await super().close_room(room, namespace)
+
+    def _emitter(self, namespace: str | None) -> Any:
+        from roomcast.realtime.adapters.redis import Emitter
+        from roomcast.redis_client import Commands
+
+        if self._commands is None:
+            self._commands = Commands(self._options)
+        return Emitter(self._commands, namespace=namespace or "/", key=self.channel)
+
+
+def _native_url(url: str) -> str:
+    """The URL with the name of a Sentinel master before the database, which python-socketio writes after it."""
+    scheme, separator, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    parts = [part for part in path.split("/") if part]
+    if scheme.endswith("+sentinel") and len(parts) == 2 and parts[0].isdigit():  # noqa: PLR2004 - database, master
+        return f"{scheme}://{place}/{parts[1]}/{parts[0]}"
+    return f"{scheme}{separator}{rest or 'localhost'}"
