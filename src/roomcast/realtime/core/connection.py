@@ -166,10 +166,18 @@ class Connection:
 
     # -- open and close -----------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Send the OPEN packet and start the timers."""
+    def open(self, head: bytes = b"") -> None:
+        """Send the OPEN packet and start the timers.
+
+        Args:
+            head: Bytes that precede the packet on a transport with a `direct_write`.
+        """
         now = self._host.now()
-        self.send_packet(self.session.open(now))
+        packet = self.session.open(now)
+        if self.write is None:
+            self.send_packet(packet)
+        else:
+            self.write(head + packet_frame(packet))  # nothing was emitted to this client before
         self._arm(now)
         self._arm_connect_deadline()
 

@@ -162,18 +162,19 @@ class Engine:
         owner = sid[SID_CHARS:]
         return None if owner == self._node_id else owner
 
-    def open(self, handshake: Handshake, bind: Callable[[Connection], Transport]) -> Connection:
+    def open(self, handshake: Handshake, bind: Callable[[Connection], Transport], head: bytes = b"") -> Connection:
         """Open a session and send its OPEN packet.
 
         Args:
             handshake: The request that opens the session.
             bind: Called with the new connection; attaches it to its transport and returns the transport.
+            head: See `Connection.open`.
         """
         connection = Connection(self, handshake, bind)
         self.connections[connection.sid] = connection
         self.unconnected.add(connection)
         self.observer.connection_opened(connection)
-        connection.open()
+        connection.open(head)
         return connection
 
     def has_session(self, sid: str) -> bool:

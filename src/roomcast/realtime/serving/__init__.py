@@ -6,6 +6,7 @@ May import: transports, core, options, errors, backoff.
 |---|---|
 | ``process`` | binds, starts, drains and stops |
 | ``descriptors`` | how many file descriptors clients may take |
+| ``first_read`` | a connection until its first bytes: ordinary handshakes are answered without HTTP |
 | ``http_protocol`` | HTTP with limits and deadlines for head, body and unread output |
 | ``application_websocket`` | websockets of the application behind Engine.IO, with a deadline for unread output |
 """

@@ -9,7 +9,7 @@ Layer: realtime.serving. Source: uvicorn 0.54 ``HttpToolsProtocol``; RFC 6585 §
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote
@@ -77,8 +77,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
         self._unread_deadline: Deadline = self.wheel.deadline(self._on_unread_deadline)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # always a stream transport
-        """Start the deadline of the first request head."""
+    def connection_made(self, transport: asyncio.Transport, waited_s: float = 0.0) -> None:  # type: ignore[override]  # always a stream transport
+        """Start the deadline of the first request head, which has been waited for since ``waited_s`` seconds."""
         # Not `super`, because of `address_of`.
         self.connections.add(self)
         self.transport = transport
@@ -87,10 +87,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.server = (path, None) if isinstance(path, str) else address_of(transport, "sockname")
         self.client = address_of(transport, "peername")
         self.scheme = "https" if is_ssl(transport) else "http"
-        if not self.others.admit(self):
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-            return
-        self._deadline.arm(self.options.head_deadline_s)
+        self.others.stalled(self)
+        self._deadline.arm(self.options.head_deadline_s - waited_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadlines."""
@@ -188,7 +186,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # on_headers_complete has measured a head that ends in this data; an unfinished head is measured here.
         self._head_bytes += len(data) if was_in_head else 0
         if self._head_bytes > self.options.head_limit_bytes:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """Start the deadline of a request head."""
@@ -211,7 +209,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._bytes_since_body = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.options.head_limit_bytes or len(self.headers) > self.options.max_headers:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         self._deadline.arm(self.options.body_deadline_s)
         super().on_headers_complete()
@@ -261,11 +259,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._close()  # pipelined: the response to the earlier request would be written between websocket frames
             return
         if not self.others.allows_websocket():
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
             return
         self._ended = True
         self.others.busy(self)
-        if self.engine_paths is not None and self._path() not in self.engine_paths:
+        if self.engine_paths is not None and (
+            requested_path(self.proxies, self.client, self.url, self.headers, secure=self.scheme == "https")
+            not in self.engine_paths
+        ):
             self.ws_protocol_class = application_websocket(self.wheel, self.options.unread_deadline_s)
         protocol_class = self.ws_protocol_class
         if isinstance(protocol_class, type) and issubclass(protocol_class, WebSocketProtocol):
@@ -273,11 +274,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             super().handle_websocket_upgrade()  # replays the request head
         self.parser = None  # type: ignore[assignment]  # as in uvicorn's connection_lost
-
-    def _path(self) -> str:
-        peer = None if self.client is None else self.client[0]
-        path = unquote(self.url.partition(b"?")[0].decode("latin-1"))
-        return self.proxies.client(peer, self.scheme == "https", self.headers).path(path)
 
     def _open_engine_websocket(self, protocol_class: type[WebSocketProtocol]) -> None:
         """Do what uvicorn does at an upgrade, with the parsed head instead of its bytes."""
@@ -297,7 +293,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _on_deadline(self) -> None:
         if self._in_head and self._has_request:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT)
         elif not self.transport.is_closing():
             self._close()
 
@@ -319,7 +315,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self.transport.abort()
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def refuse(self, status: HTTPStatus) -> None:
+        """Answer with an error and close the connection, unless it is already closing."""
         if self._ended:
             return
         self._ended = True
@@ -334,6 +331,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         )
         self.transport.close()
         self._watch_unread()
+
+
+def requested_path(
+    proxies: TrustedProxies,
+    peer: tuple[str, int] | None,
+    url: bytes,
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    secure: bool,
+) -> str:
+    """The path of a request, percent-decoded and without the base path; see `TrustedProxies.client`."""
+    path = url.partition(b"?")[0].decode("latin-1")
+    view = proxies.client(None if peer is None else peer[0], secure, headers)
+    return view.path(unquote(path) if "%" in path else path)
 
 
 def bounded_http_protocol(

@@ -36,6 +36,7 @@ from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFa
 from roomcast.realtime.options import ServeOptions
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections, limit_engines
+from roomcast.realtime.serving.first_read import FirstRead, Protocols
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
 from roomcast.realtime.transports.application import Application, InternalApplication
 from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, ProxyHeaders, TrustedProxies
@@ -137,14 +138,12 @@ class _RunningSite:
         engine_paths = None
         if engine is not None and isinstance(site.app, Application) and site.app.has_fallback:
             engine_paths = {engine.options.path, engine.options.path.rstrip("/")}
+        http = bounded_http_protocol(options, wheel, connections, engine_paths, trusted)
+        websocket = None if engine is None else websocket_protocol(engine, proxies)
         self._config = Config(
             app,
-            http=bounded_http_protocol(options, wheel, connections, engine_paths, trusted),
-            ws=(
-                application_websocket(wheel, options.unread_deadline_s)
-                if engine is None
-                else websocket_protocol(engine, proxies)
-            ),
+            http=http,
+            ws=websocket or application_websocket(wheel, options.unread_deadline_s),
             log_config=None,
             ws_max_size=options.websocket_limit_bytes,
             ws_per_message_deflate=False,
@@ -158,6 +157,7 @@ class _RunningSite:
         self._config.load()
         self.lifespan: Any = self._config.lifespan_class(self._config) if first is None else first.lifespan
         self._backlog = options.backlog
+        self._protocols = Protocols(self._config, self.state, self.lifespan.state, http, websocket)
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Run the lifespan startup, then accept connections."""
@@ -167,12 +167,7 @@ class _RunningSite:
             raise StartupFailed("an application failed to start; the log has its traceback")
         self.tick()
         loop = asyncio.get_running_loop()
-
-        def protocol() -> asyncio.Protocol:
-            return self._config.http_protocol_class(  # type: ignore[call-arg]  # uvicorn's own convention
-                config=self._config, server_state=self.state, app_state=self.lifespan.state, _loop=loop
-            )
-
+        protocol = partial(FirstRead, self._protocols)
         for bound in sockets:
             try:
                 # uvloop ignores errors of listen().

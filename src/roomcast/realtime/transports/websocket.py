@@ -219,10 +219,11 @@ class WebSocketProtocol(asyncio.Protocol):
         except HandshakeInvalid as error:
             self._refuse(error.status, str(error).encode(), "websocket", request, headers=error.headers)
             return
-        self._transport.write(b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted))
+        head = b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted)
         if connection is None:
-            self.engine.open(request.handshake(), self.bind)
+            self.engine.open(request.handshake(), self.bind, head)
             return
+        self._transport.write(head)
         try:
             connection.attach(self)
         except UpgradeRefused as refused:
