@@ -10,6 +10,7 @@ Layer: realtime.serving.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,7 +22,6 @@ from uvicorn.server import ServerState
 from roomcast.realtime.serving.http_protocol import BoundedHttpProtocol, requested_path
 from roomcast.realtime.transports.proxies import address_of
 from roomcast.realtime.transports.websocket import WebSocketProtocol
-from roomcast.wire.websocket_handshake import Headers, read_plain_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class FirstRead(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass the connection to the protocol of its first bytes."""
         websocket = self._protocols.websocket
-        plain = None if websocket is None else read_plain_head(data)
+        plain = None if websocket is None else websocket.read_head(data)
         if websocket is not None and plain is not None and self._accepts(data, *plain):
             self._leave()
             protocol = websocket(self._protocols.config, self._protocols.state, self._protocols.app_state)
@@ -95,7 +95,7 @@ class FirstRead(asyncio.Protocol):
         """See `descriptors.Evictable`."""
         self._transport.abort()
 
-    def _accepts(self, data: bytes, url: bytes, headers: Headers) -> bool:
+    def _accepts(self, data: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """Whether HTTP, too, would pass this head to the websocket protocol."""
         http = self._protocols.http
         # The head counts more bytes here than in `BoundedHttpProtocol`.

@@ -38,7 +38,7 @@ from roomcast.wire.engineio_http import PLAIN_QUERY, TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
 from roomcast.wire.websocket_frames import CloseCode, packet_frame
-from roomcast.wire.websocket_handshake import HandshakeInvalid, accept
+from roomcast.wire.websocket_handshake import HandshakeInvalid, accept, read_plain_head
 
 try:
     from websockets.speedups import apply_mask
@@ -190,6 +190,8 @@ class WebSocketProtocol(asyncio.Protocol):
             self._close(CloseCode.SERVICE_RESTART)
 
     # -- handshake ----------------------------------------------------------------------------------------------------
+
+    read_head = staticmethod(read_plain_head)
 
     def open(self, method: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Answer the handshake, after `connection_made` and before any data.
