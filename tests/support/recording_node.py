@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
-from roomcast.realtime import Socket
-from roomcast.realtime.core.cluster import Command, Selection
+from roomcast.realtime.core.cluster import AckListener, Command, PendingAcks, Selection, SocketDescription
 
 
 class RecordingNode:
@@ -34,6 +34,14 @@ class RecordingNode:
         """See `core.cluster.Node`."""
         return ()
 
-    def members(self, who: Selection) -> Sequence[Socket]:
+    def sids(self, selection: Selection) -> Sequence[str]:
         """See `core.cluster.Node`."""
         return ()
+
+    def describe(self, selection: Selection) -> Sequence[SocketDescription]:
+        """See `core.cluster.Node`."""
+        return ()
+
+    def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
+        """See `core.cluster.Node`."""
+        raise NotImplementedError

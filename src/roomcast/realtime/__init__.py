@@ -17,6 +17,7 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import (
@@ -43,6 +44,7 @@ __all__ = [
     "AckTimeout",
     "AddressInUse",
     "AddressUnavailable",
+    "BroadcastOperator",
     "ConnectionRefusedError",
     "EncodedEvent",
     "Handshake",

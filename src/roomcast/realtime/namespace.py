@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
 from roomcast.realtime.core.registry import NOT_HANDLED, Handler, NamespaceHandlers, call_trimmed
 from roomcast.realtime.server import Server
 
 
-class Namespace(NamespaceHandlers):
+class Namespace(NamespaceHandlers, Broadcasting):
     """A namespace whose handlers are methods: ``on_connect``, ``on_disconnect``, ``on_<event>``.
 
     Args:
@@ -40,6 +41,11 @@ class Namespace(NamespaceHandlers):
     def bind_server(self, server: Server) -> None:
         """See `NamespaceHandlers`."""
         self._server = server
+
+    @property
+    def everyone(self) -> BroadcastOperator:
+        """All sockets of the namespace, on every server of the cluster."""
+        return self.server.of(self.namespace)
 
     def find_handler(self, event: str) -> Handler | None:
         """See `NamespaceHandlers`. An overridden `trigger_event` handles every event."""

@@ -16,6 +16,7 @@ from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.handshake import environ_of
 from roomcast.realtime.core.nodes import Directory
 from roomcast.realtime.core.observer import GuardedObserver, Observer
+from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckTimeout, SocketGone
@@ -30,7 +31,7 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 _DEFAULT = "/"
 
 
-class Server:
+class Server(Broadcasting):
     """A Socket.IO server.
 
     An application that used python-socketio's ``AsyncServer`` moves by changing the import and the options. A working
@@ -101,6 +102,15 @@ class Server:
     def asgi(self, fallback: ASGIApp | None = None) -> Application:
         """The ASGI application: Engine.IO on its path, ``fallback`` (or 404) elsewhere."""
         return Application(self._engine, fallback)
+
+    @property
+    def everyone(self) -> BroadcastOperator:
+        """All sockets of the namespace ``/``, on every server of the cluster."""
+        return self._engine.everyone(_DEFAULT)
+
+    def of(self, namespace: str) -> BroadcastOperator:
+        """All sockets of a namespace, on every server of the cluster."""
+        return self._engine.everyone(namespace)
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 

@@ -15,5 +15,7 @@ May import: fanout, options, errors, wire.
 | ``request``, ``handshake`` | a request to the Engine.IO path; what a session keeps of it |
 | ``origins`` | the rules for ``Origin`` and ``Host`` |
 | ``cluster``, ``nodes`` | the ports to the other servers: commands, and the directory of session owners |
+| ``operators`` | selected sockets of the cluster, and what can be done with them |
+| ``acks`` | an event that several sockets acknowledge |
 | ``observer``, ``reasons`` | the port for metrics and logs; why a connection or socket ended |
 """

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from roomcast.realtime.core.socket import Socket
+from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.fanout.message import EncodedEvent
 
 
@@ -75,6 +75,44 @@ class Disconnect:
 Command: TypeAlias = Broadcast | Join | Leave | Disconnect
 
 
+@dataclass(frozen=True, slots=True)
+class SocketDescription:
+    """A connected socket, as its server describes it to the others.
+
+    Attributes:
+        sid: Its id.
+        handshake: The request that opened its session, with its ``auth``.
+        rooms: Its rooms, without its own.
+        data: The application's dictionary.
+    """
+
+    sid: str
+    handshake: Handshake
+    rooms: frozenset[str]
+    data: dict[str, Any]
+
+
+class AckListener(Protocol):
+    """Receives the acknowledgements of an event that several sockets of one server were asked to acknowledge."""
+
+    def acknowledged(self, args: Sequence[Any]) -> None:
+        """One socket has acknowledged with these arguments."""
+
+    def disconnected(self) -> None:
+        """One socket is gone and will not acknowledge."""
+
+
+class PendingAcks(Protocol):
+    """The acknowledgements that sockets of one server have not sent yet."""
+
+    @property
+    def asked(self) -> int:
+        """The number of sockets that were asked."""
+
+    def stop(self) -> None:
+        """Wait no longer. Harmless if repeated."""
+
+
 class Node(Protocol):
     """One server of the cluster, as its adapter sees it."""
 
@@ -90,8 +128,23 @@ class Node(Protocol):
     def rooms(self, namespace: str) -> Collection[str]:
         """Names of the rooms that have members on this server, including the ids of its sockets."""
 
-    def members(self, selection: Selection) -> Sequence[Socket]:
+    def sids(self, selection: Selection) -> Sequence[str]:
+        """Ids of the selected connected sockets of this server, each once."""
+
+    def describe(self, selection: Selection) -> Sequence[SocketDescription]:
         """The selected connected sockets of this server, each once."""
+
+    def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
+        """Emit an event to the selected sockets of this server, each of which is to acknowledge it.
+
+        Args:
+            selection: The recipients.
+            args: Event name and arguments.
+            listener: Is called in later loop turns.
+
+        Raises:
+            EncodeError: an argument cannot be encoded.
+        """
 
 
 class Adapter(Protocol):

@@ -19,6 +19,7 @@ from typing import Any
 from roomcast.realtime.core.dispatch import Unfinished
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
+from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
 from roomcast.realtime.core.reading import LARGE_BYTES
 from roomcast.realtime.core.reasons import Reason
@@ -141,6 +142,10 @@ class Connection:
     def log(self) -> FanoutLog[SocketConnection]:
         """The server's fan-out log."""
         return self._host.log
+
+    def everyone(self, namespace: str) -> BroadcastOperator:
+        """See `SocketConnection`."""
+        return self._host.everyone(namespace)
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:

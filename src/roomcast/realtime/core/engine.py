@@ -8,15 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from typing import Any, Final
 
-from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.acks import BroadcastAcks
+from roomcast.realtime.core.cluster import (
+    AckListener,
+    Adapter,
+    Broadcast,
+    Command,
+    Disconnect,
+    Join,
+    Leave,
+    PendingAcks,
+    Selection,
+    SocketDescription,
+)
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reading import ReadTurns
@@ -210,6 +223,10 @@ class Engine:
         """The hub of a namespace; None if the namespace has no socket."""
         return self._hubs.get(namespace)
 
+    def everyone(self, namespace: str) -> BroadcastOperator:
+        """See `ConnectionHost`."""
+        return BroadcastOperator(self, namespace)
+
     def _drop_hub(self, hub: Hub) -> None:
         # If the option ``namespaces`` has ``*``, clients choose the names, and hubs without sockets would accumulate.
         if self._hubs.get(hub.namespace) is hub:
@@ -264,9 +281,24 @@ class Engine:
         return () if hub is None else {*hub.rooms, *(socket.sid for socket in hub.members(None))}
 
     def members(self, selection: Selection) -> Sequence[Socket]:
-        """See `cluster.Node`."""
+        """The selected connected sockets of this server, each once."""
         hub = self._hubs.get(selection.namespace)
         return () if hub is None else hub.select(selection.rooms, selection.skip)
+
+    def sids(self, selection: Selection) -> Sequence[str]:
+        """See `cluster.Node`."""
+        return [socket.sid for socket in self.members(selection)]
+
+    def describe(self, selection: Selection) -> Sequence[SocketDescription]:
+        """See `cluster.Node`."""
+        return [
+            SocketDescription(socket.sid, socket.handshake, socket.rooms, socket.data)
+            for socket in self.members(selection)
+        ]
+
+    def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
+        """See `cluster.Node`."""
+        return BroadcastAcks(self.members(selection), args, listener)
 
     # -- shutdown -----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.observer import Observer
+from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
@@ -77,6 +78,9 @@ class ConnectionHost(Protocol):
 
     def hub(self, namespace: str) -> Hub:
         """The hub of a namespace, created on first use."""
+
+    def everyone(self, namespace: str) -> BroadcastOperator:
+        """All sockets of a namespace, on every server of the cluster."""
 
 
 class Transport(Protocol):

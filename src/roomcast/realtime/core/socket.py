@@ -12,6 +12,7 @@ from enum import Enum, unique
 from typing import Any, Protocol
 
 from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.operators import BroadcastOperator, Rooms
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
 from roomcast.realtime.fanout.log import FanoutLog, Outlet
@@ -62,6 +63,9 @@ class SocketConnection(Outlet, Protocol):
     @property
     def log(self) -> FanoutLog[SocketConnection]:
         """The fan-out log that orders all output."""
+
+    def everyone(self, namespace: str) -> BroadcastOperator:
+        """All sockets of a namespace, on every server of the cluster."""
 
     def send_packet(self, packet: str | bytes) -> None:
         """Send one packet to this client, after everything that was emitted to it before."""
@@ -264,6 +268,28 @@ class Socket:
             packets.forget_ack(self.namespace, ack_id)
             raise
         return ack_id
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """All other sockets of the namespace, on every server of the cluster."""
+        return self.connection.everyone(self.namespace).except_(self.sid)
+
+    def to(self, rooms: Rooms) -> BroadcastOperator:
+        """The other members of a room, or of several; see `BroadcastOperator.to`."""
+        return self.broadcast.to(rooms)
+
+    def in_(self, rooms: Rooms) -> BroadcastOperator:
+        """The same as `to`; Node's ``in``."""
+        return self.broadcast.to(rooms)
+
+    def except_(self, rooms: Rooms) -> BroadcastOperator:
+        """All other sockets but the members of these rooms; see `BroadcastOperator.except_`."""
+        return self.broadcast.except_(rooms)
+
+    @property
+    def local(self) -> BroadcastOperator:
+        """All other sockets of the namespace on this server."""
+        return self.broadcast.local
 
     def forget_ack(self, ack_id: int) -> None:
         """Stop waiting for an acknowledgement."""

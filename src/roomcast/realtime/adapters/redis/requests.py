@@ -9,12 +9,10 @@ Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onrequest``.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -31,29 +29,36 @@ from roomcast.realtime.adapters.redis.protocol import (
     encode_ack,
     encode_json,
 )
-from roomcast.realtime.core.cluster import Node, Selection
-from roomcast.realtime.errors import AckLimitExceeded, SocketGone
+from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, SocketDescription
 from roomcast.wire.errors import EncodeError
 
-if TYPE_CHECKING:
-    from roomcast.realtime.core.socket import Socket
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _PendingBroadcast:
-    """An acknowledged broadcast whose recipients have not all answered.
+class _RemoteBroadcast:
+    """An acknowledged broadcast of another server: `core.cluster.AckListener` that sends each acknowledgement there.
 
     Attributes:
-        timer: Timer of its timeout.
-        recipients: The sockets, each with the id of its acknowledgement.
+        acks: The acknowledgements of this server's sockets.
         missing: Number of acknowledgements that have not arrived.
+        timer: Timer of its timeout.
     """
 
-    timer: asyncio.TimerHandle
-    recipients: list[tuple[Socket, int]]
-    missing: int
+    def __init__(self, respond: Callable[[Sequence[Any]], None], end: Callable[[], None]) -> None:
+        self._respond = respond
+        self._end = end
+        self.acks: PendingAcks | None = None
+        self.missing = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+    def acknowledged(self, args: Sequence[Any]) -> None:
+        """See `AckListener`."""
+        self._respond(args)
+        self.disconnected()
+
+    def disconnected(self) -> None:
+        """See `AckListener`."""
+        self.missing -= 1
+        if self.missing == 0:
+            self._end()
 
 
 class RequestHandler:
@@ -77,7 +82,7 @@ class RequestHandler:
         self._send = send
         self._options = options
         self._counters = counters
-        self._pending: dict[str, _PendingBroadcast] = {}
+        self._pending: dict[str, _RemoteBroadcast] = {}
 
     def handle(self, channels: NamespaceChannels, uid: str, request: Request) -> None:
         """Execute one request.
@@ -97,12 +102,12 @@ class RequestHandler:
             case RemoteCommand(_, command):
                 node.apply_command(command)
             case SocketsQuery(request_id, _, rooms):
-                sids = [socket.sid for socket in node.members(Selection(channels.namespace, rooms))]
-                self._respond(channels, {"requestId": request_id, "sockets": sids})
+                sids = node.sids(Selection(channels.namespace, rooms))
+                self._respond(channels, {"requestId": request_id, "sockets": list(sids)})
             case RoomsQuery(request_id, _):
                 self._respond(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
             case FetchQuery(request_id, _, selection):
-                self._respond_to_fetch(channels, request_id, node.members(selection))
+                self._respond_to_fetch(channels, request_id, node.describe(selection))
             case ServerSideEmit(request_id, _, _):
                 # This server has no listeners for such events; respond at once, so that the sender does not time out.
                 if request_id is not None:
@@ -121,14 +126,16 @@ class RequestHandler:
         # The requester's own channel is not used: adapters before version 8 do not subscribe to it.
         self._send(channels.responses, encode_json(response))
 
-    def _respond_to_fetch(self, channels: NamespaceChannels, request_id: str, sockets: Sequence[Socket]) -> None:
+    def _respond_to_fetch(
+        self, channels: NamespaceChannels, request_id: str, sockets: Sequence[SocketDescription]
+    ) -> None:
         # Encode each socket separately: a socket whose data cannot be encoded must not make the response fail.
         described = b",".join(map(self._encode_socket, sockets))
         head = encode_json({"requestId": request_id, "sockets": []})
         self._counters.answered += 1
         self._send(channels.responses, b"%b%b]}" % (head.removesuffix(b"]}"), described))
 
-    def _encode_socket(self, socket: Socket) -> bytes:
+    def _encode_socket(self, socket: SocketDescription) -> bytes:
         described = describe(socket)
         try:
             return encode_json(described)
@@ -144,46 +151,35 @@ class RequestHandler:
         if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
             self._counters.drop("busy", "acknowledged broadcast")
             return
-        event, *args = request.args
-        recipients: list[tuple[Socket, int]] = []
-        for socket in self._node.members(request.to):
-            try:
-                ack_id = socket.emit(event, *args, callback=partial(self._acknowledged, channels, request_id))
-            except (AckLimitExceeded, SocketGone) as error:
-                logger.info("acknowledged broadcast not sent to %r: %s", socket, error)
-                continue
-            except EncodeError as error:
-                self._counters.drop("malformed", str(error))
-                return
-            if ack_id is not None:
-                recipients.append((socket, ack_id))
-        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": len(recipients)}
-        self._respond(channels, count)
-        if recipients:
-            timeout_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
-            timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
-            self._pending[request_id] = _PendingBroadcast(timer, recipients, len(recipients))
-
-    def _acknowledged(self, channels: NamespaceChannels, request_id: str, *args: Any) -> None:
-        pending = self._pending.get(request_id)
-        if pending is None:
+        pending = _RemoteBroadcast(partial(self._send_ack, channels, request_id), partial(self._end, request_id))
+        try:
+            pending.acks = self._node.ask(request.to, request.args, pending)
+        except EncodeError as error:
+            self._counters.drop("malformed", str(error))
             return
+        asked = pending.missing = pending.acks.asked
+        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": asked}
+        self._respond(channels, count)
+        if asked:
+            timeout_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
+            pending.timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
+            self._pending[request_id] = pending
+
+    def _send_ack(self, channels: NamespaceChannels, request_id: str, args: Sequence[Any]) -> None:
         try:
             self._send(channels.responses, encode_ack(request_id, args))
         except EncodeError as error:
             self._counters.drop("unpackable", str(error))
-        pending.missing -= 1
-        if pending.missing == 0:
-            self._end(request_id)
 
     def _end(self, request_id: str) -> None:
         pending = self._pending.pop(request_id)
-        pending.timer.cancel()
-        for socket, ack_id in pending.recipients:
-            socket.forget_ack(ack_id)
+        if pending.timer is not None:
+            pending.timer.cancel()
+        if pending.acks is not None:
+            pending.acks.stop()
 
 
-def describe(socket: Socket) -> dict[str, Any]:
+def describe(socket: SocketDescription) -> dict[str, Any]:
     """Describe a socket as Node's ``fetchSockets`` does: ``id``, ``handshake``, ``rooms``, ``data``.
 
     As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.

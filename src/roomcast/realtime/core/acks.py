@@ -1,0 +1,71 @@
+"""An event that several sockets of this server acknowledge.
+
+Layer: realtime.core. Source: socket.io-adapter's ``broadcastWithAck``. Unlike there, a client that disconnects is
+reported, so that a sender does not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from roomcast.realtime.core.cluster import AckListener
+from roomcast.realtime.core.socket import Socket
+from roomcast.realtime.errors import AckLimitExceeded, SocketGone
+from roomcast.wire.errors import EncodeError
+
+logger = logging.getLogger(__name__)
+
+
+class BroadcastAcks:
+    """`cluster.PendingAcks` of an event that is emitted at the construction.
+
+    A socket with ``max_pending_acks`` pending acknowledgements is not asked.
+
+    Args:
+        sockets: The recipients.
+        args: Event name and arguments.
+        listener: Is called in later loop turns.
+
+    Raises:
+        EncodeError: an argument cannot be encoded; no socket is asked.
+    """
+
+    __slots__ = ("_listener", "_pending", "asked")
+
+    def __init__(self, sockets: Iterable[Socket], args: Sequence[Any], listener: AckListener) -> None:
+        self._listener: AckListener | None = listener
+        self._pending: list[tuple[Socket, int]] = []
+        event, *rest = args
+        loop = asyncio.get_running_loop()
+        for socket in sockets:
+            answer: asyncio.Future[list[Any]] = loop.create_future()
+            answer.add_done_callback(self._settle)
+            try:
+                ack_id = socket.emit(event, *rest, callback=answer)
+            except (AckLimitExceeded, SocketGone) as error:
+                logger.info("acknowledged broadcast not sent to %r: %s", socket, error)
+                continue
+            except EncodeError:
+                self.stop()
+                raise
+            if ack_id is not None:
+                self._pending.append((socket, ack_id))
+        self.asked = len(self._pending)
+
+    def _settle(self, answer: asyncio.Future[list[Any]]) -> None:
+        if self._listener is None:
+            return
+        if answer.cancelled():
+            self._listener.disconnected()
+        else:
+            self._listener.acknowledged(answer.result())
+
+    def stop(self) -> None:
+        """See `cluster.PendingAcks`."""
+        self._listener = None
+        pending, self._pending = self._pending, []
+        for socket, ack_id in pending:
+            socket.forget_ack(ack_id)

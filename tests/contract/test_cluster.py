@@ -1,0 +1,160 @@
+"""What a server does to selected sockets of a cluster, over every adapter, and mixed with a server of Node.
+
+Servers ``a`` and ``b`` are of this package; ``c`` is of this package, or of Node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from roomcast.realtime import BroadcastOperator, Namespace
+from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
+from support.redis_server import RedisServer, running
+from support.socketio_cluster import Client, Cluster, redis_adapter
+from support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", pytest.param("node", marks=pytest.mark.node)])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    async with AsyncExitStack() as stack:
+        if request.param == "memory":
+            bus = MemoryBus()
+            made = Cluster(lambda: MemoryAdapter(bus), stack)
+        else:
+            port = request.getfixturevalue("redis_server").port
+            made = Cluster(lambda: redis_adapter(port), stack)
+        if request.param == "node":
+            await made.add_node("c", port)
+        else:
+            await made.add("c")
+        await made.add("a")
+        await made.add("b")
+        yield made
+
+
+async def clients_of(cluster: Cluster, namespace: str = "/") -> dict[str, Client]:
+    """Two clients of each server, by names such as ``a1``."""
+    return {f"{name}{n}": await cluster.client(name, namespace) for name in "abc" for n in (1, 2)}
+
+
+async def received(clients: dict[str, Client], fence: BroadcastOperator) -> dict[str, list[str]]:
+    """Who has received each event since the last call."""
+    await fence.emit("fence")
+    got: dict[str, list[str]] = {}
+    for name, client in clients.items():
+        for event, *_ in await client.until("fence"):
+            got.setdefault(event, []).append(name)
+    return got
+
+
+async def test_an_operator_reaches_the_selected_sockets_of_every_server_once(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    sid = {name: client.sid for name, client in clients.items()}
+    # The commands of a server apply in order, so none of them is waited for.
+    await a.to([sid["a1"], sid["b1"], sid["c1"]]).sockets_join(["r", "s"])
+    await a.to(sid["a2"]).to(sid["c2"]).sockets_join("s")
+    await a.to("s").except_("r").in_(sid["b2"]).sockets_join("t")
+    await a.to("s").except_([sid["a1"], sid["a2"], sid["b1"]]).sockets_leave(["s", "unknown"])
+    for event, target in {
+        "all": a.everyone,
+        "r": a.to("r"),
+        "r or s": a.to(["r", "s"]),
+        "t": a.in_("t"),
+        "not r": a.except_("r"),
+        "one": a.to(sid["c2"]),
+        "none": a.to([]),
+        "empty": a.to("empty"),
+        "here": a.local,
+        "r here": a.to("r").local,
+        "others": a.socket(sid["a1"]).broadcast,
+        "others in s": a.socket(sid["a1"]).to("s"),
+        "others not in s": a.socket(sid["a1"]).except_("s"),
+        "others here": a.socket(sid["a1"]).local,
+    }.items():
+        await target.emit(event, {"n": 1}, b"\x00")
+    assert await received(clients, a.everyone) == {
+        "all": ["a1", "a2", "b1", "b2", "c1", "c2"],
+        "r": ["a1", "b1", "c1"],
+        "r or s": ["a1", "a2", "b1", "c1"],
+        "t": ["a2", "b2", "c2"],
+        "not r": ["a2", "b2", "c2"],
+        "one": ["c2"],
+        "here": ["a1", "a2"],
+        "r here": ["a1"],
+        "others": ["a2", "b1", "b2", "c1", "c2"],
+        "others in s": ["a2", "b1"],
+        "others not in s": ["b2", "c1", "c2"],
+        "others here": ["a2"],
+    }
+    # Node drops a volatile event while it writes another.
+    await a.volatile.except_("r").emit("volatile")
+    assert await received(clients, a.everyone) == {"volatile": ["a2", "b2", "c2"]}
+
+
+async def test_local_joins_leaves_and_disconnects_stay_on_the_server(cluster: Cluster) -> None:
+    a, b = cluster.servers["a"], cluster.servers["b"]
+    clients = await clients_of(cluster)
+    await a.local.sockets_join("r")
+    await a.sockets_join("s")
+    await a.to("r").emit("r")
+    assert (await received(clients, a.everyone))["r"] == ["a1", "a2"]
+    await b.local.sockets_leave("s")
+    await a.to("s").emit("s")
+    assert (await received(clients, a.everyone))["s"] == ["a1", "a2", "c1", "c2"]
+    await a.local.disconnect_sockets()
+    for name in ("a1", "a2"):
+        assert (await clients.pop(name).packet()).type == 1
+    await a.emit("left")
+    assert (await received(clients, a.everyone))["left"] == ["b1", "b2", "c1", "c2"]
+
+
+async def test_disconnect_sockets_leaves_the_connection_open_unless_it_is_closed(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    ones = [client for name, client in clients.items() if name.endswith("1")]
+    await a.to([one.sid for one in ones]).disconnect_sockets()
+    for one in ones:
+        assert (await one.packet()).type == 1
+        await one.websocket.send("40")
+        assert str(await one.websocket.recv()).startswith("40")
+    await a.disconnect_sockets(close=True)
+    for client in clients.values():
+        assert (await client.packet()).type == 1
+        async with asyncio.timeout(5):
+            await client.websocket.wait_closed()
+    await until(lambda: not any(server.sockets() for server in cluster.servers.values()))
+
+
+async def test_operators_of_a_namespace_concern_no_other(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    main, other = await clients_of(cluster), await clients_of(cluster, "/x")
+    handlers = Namespace("/x")
+    a.register_namespace(handlers)
+    await handlers.sockets_join("r")
+    await a.of("/x").to("r").emit("from the server")
+    await handlers.to("r").emit("from the class")
+    assert await received(other, handlers.everyone) == {
+        "from the server": list(other),
+        "from the class": list(other),
+    }
+    assert await received(main, a.everyone) == {}
+
+
+async def test_a_room_that_is_not_text_is_an_error_before_anything_is_sent(cluster: Cluster) -> None:
+    wrong: Any = ["r", 5]
+    with pytest.raises(TypeError, match="convert ids"):
+        cluster.servers["a"].to(wrong)
+    with pytest.raises(TypeError, match="convert ids"):
+        await cluster.servers["a"].sockets_join(wrong)
