@@ -19,7 +19,7 @@ from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket
-from roomcast.realtime.errors import AckTimeout, SocketGone
+from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.forwarding.forwarder import Forwarder
 from roomcast.realtime.options import ServerOptions
@@ -228,28 +228,35 @@ class Server(Broadcasting):
             room: Another name for ``to``.
             skip_sid: Socket ids that are left out.
             namespace: ``/`` if None.
-            callback: Called with the acknowledgement; requires a single socket of this server in ``to``.
+            callback: Called with the acknowledgement of each recipient on this server; the recipients on others
+                receive the event without a request for one.
             volatile: The event may be dropped for a client with a write backlog.
 
         Raises:
             EncodeError: the data cannot be encoded.
-            ValueError: a callback was given for more than one recipient.
+            AckLimitExceeded: ``max_pending_acks`` is reached for a recipient; the others have received the event.
         """
         target = room if to is None else to
         args = _args_of(data)
-        if callback is not None:
-            if not isinstance(target, str):
-                raise ValueError("a callback needs one recipient: give its sid in `to`")
-            sockets = self.sockets(target, namespace)
-            if len(sockets) > 1:
-                raise ValueError(f"a callback needs one recipient: {target!r} has {len(sockets)} members")
-            for socket in sockets:
-                socket.emit(event, *args, callback=callback)
-            return
         rooms = (target,) if isinstance(target, str) else None if target is None else tuple(target)
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
         selection = Selection(namespace or _DEFAULT, rooms, skip)
-        self._apply_everywhere(Broadcast(selection, EncodedEvent.from_args(event, *args), volatile))
+        broadcast = Broadcast(selection, EncodedEvent.from_args(event, *args), volatile)
+        if callback is None:
+            self._apply_everywhere(broadcast)
+        else:
+            self._engine.adapter.publish(broadcast)
+            self._emit_to_each(selection, event, args, callback)
+
+    def _emit_to_each(self, selection: Selection, event: str, args: tuple[Any, ...], callback: AckCallback) -> None:
+        full: AckLimitExceeded | None = None
+        for socket in self._engine.recipients(selection):
+            try:
+                socket.emit(event, *args, callback=callback)
+            except AckLimitExceeded as error:
+                full = error
+        if full is not None:
+            raise full
 
     def _apply_everywhere(self, command: Command) -> None:
         self._engine.apply_command(command)
@@ -279,6 +286,9 @@ class Server(Broadcasting):
         timeout: float = 60,  # noqa: ASYNC109 - python-socketio's signature
     ) -> Any:
         """Emit to one client and wait for its acknowledgement.
+
+        A ``connect`` handler cannot await it for its own client, which receives nothing before the handler ends; a task
+        that it starts can.
 
         Returns:
             Its argument; None if it has none, a tuple if it has several.

@@ -67,6 +67,8 @@ TRANSITIONS: Final[dict[tuple[NamespaceState, NamespaceTrigger], NamespaceState]
     (NamespaceState.LEFT, NamespaceTrigger.CLIENT_DISCONNECT): NamespaceState.ABSENT,
 }
 
+_MAY_EMIT: Final = frozenset({NamespaceState.CONNECTING, NamespaceState.CONNECTED})
+
 
 @dataclass(slots=True)
 class ConnectRequested:
@@ -213,7 +215,7 @@ class SocketSession:
         if packet.type is PacketType.DISCONNECT:
             left = self._states.get(namespace) is NamespaceState.LEFT
             self._move(namespace, NamespaceTrigger.CLIENT_DISCONNECT)
-            return None if left else Disconnected(namespace, self._drop_acks(namespace))
+            return None if left else Disconnected(namespace, self.drop_acks(namespace))
         # ACK. The id of a repeated or late ack is unknown. As in Node, such an ack is ignored.
         key = (namespace, packet.ack_id)
         if key not in self._acks:
@@ -282,16 +284,18 @@ class SocketSession:
             IllegalTransition: the namespace is not connected.
         """
         self._move_from_server(namespace, NamespaceTrigger.SERVER_DISCONNECT)
-        return encode_disconnect(namespace), Disconnected(namespace, self._drop_acks(namespace))
+        return encode_disconnect(namespace), Disconnected(namespace, self.drop_acks(namespace))
 
     def expect_ack(self, namespace: str, context: Any) -> int:
         """Return an id for an event that requests an ack. ``AckReceived`` or ``Disconnected`` contains the ``context``.
 
+        While the namespace is connecting, send the event after the CONNECT packet.
+
         Raises:
             LocalError: ``max_pending_acks`` acks are pending already.
-            IllegalTransition: the namespace is not connected.
+            IllegalTransition: the namespace is neither connected nor connecting.
         """
-        if self._states.get(namespace) is not NamespaceState.CONNECTED:
+        if self._states.get(namespace) not in _MAY_EMIT:
             raise IllegalTransition(self.state_of(namespace).name, "EXPECT_ACK")
         if len(self._acks) >= self._reader.limits.max_pending_acks:
             raise LocalError(f"{len(self._acks)} acks are pending already")
@@ -306,9 +310,14 @@ class SocketSession:
         """Stop waiting for an ack, after a timeout. If the ack arrives later, it is ignored."""
         self._acks.pop((namespace, ack_id), None)
 
+    def drop_acks(self, namespace: str) -> list[Any]:
+        """Stop waiting for the acks of a namespace, after `refuse` or `close`; return their contexts."""
+        keys = [key for key in self._acks if key[0] == namespace]
+        return [self._acks.pop(key) for key in keys]
+
     def close(self) -> list[Disconnected]:
         """End the session with its connection; return an event for each connected namespace. Ignores further input."""
-        ended = [Disconnected(namespace, self._drop_acks(namespace)) for namespace in self.connected()]
+        ended = [Disconnected(namespace, self.drop_acks(namespace)) for namespace in self.connected()]
         self._closed = True
         self._states.clear()
         self._decoder = None  # releases the attachments of an incomplete packet
@@ -328,10 +337,6 @@ class SocketSession:
         if (self.state_of(namespace), trigger) not in TRANSITIONS:
             raise IllegalTransition(self.state_of(namespace).name, trigger.name)
         self._move(namespace, trigger)
-
-    def _drop_acks(self, namespace: str) -> list[Any]:
-        keys = [key for key in self._acks if key[0] == namespace]
-        return [self._acks.pop(key) for key in keys]
 
 
 def _event_name(name: str | int | float) -> str:  # noqa: PYI041 -- an int keeps all its digits

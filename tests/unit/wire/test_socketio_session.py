@@ -267,9 +267,10 @@ def test_the_number_of_pending_acks_is_limited() -> None:
 
 
 @pytest.mark.parametrize(
-    "state", sorted(set(NamespaceState) - {NamespaceState.CONNECTED}, key=lambda state: state.value)
+    "state",
+    sorted(set(NamespaceState) - {NamespaceState.CONNECTED, NamespaceState.CONNECTING}, key=lambda state: state.value),
 )
-def test_an_ack_can_be_requested_only_in_a_connected_namespace(state: NamespaceState) -> None:
+def test_an_ack_can_be_requested_only_in_a_connected_or_connecting_namespace(state: NamespaceState) -> None:
     with pytest.raises(IllegalTransition):
         in_state(state).expect_ack("/", "x")
 

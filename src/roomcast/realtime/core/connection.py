@@ -12,11 +12,11 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from roomcast.realtime.core.dispatch import Unfinished
+from roomcast.realtime.core.dispatch import REJECTED, Unfinished
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
 from roomcast.realtime.core.operators import BroadcastOperator
@@ -66,6 +66,13 @@ _REASONS = {
     CloseReason.PARSE_ERROR: Reason.PARSE_ERROR,
     CloseReason.FORCED_CLOSE: Reason.SERVER_DISCONNECT,
 }
+
+
+def _cancel(callbacks: Iterable[object]) -> None:
+    """End the waits for acknowledgements that cannot arrive any more."""
+    for callback in callbacks:
+        if isinstance(callback, asyncio.Future):
+            callback.cancel()
 
 
 def new_sid() -> str:
@@ -415,6 +422,9 @@ class Connection:
             reason = self._close_reason or Reason.TRANSPORT_CLOSE
             self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
             return
+        if socket.kicked:
+            self.reject(socket, REJECTED)
+            return
         self.send_packet(self.packets.accept(socket.namespace, socket.sid))
         self._cancel_connect_deadline()
         self._host.unconnected.discard(self)
@@ -432,14 +442,18 @@ class Connection:
             self.send_packet(packet)
             self.sockets.pop(socket.namespace, None)
             socket.exit()
+            _cancel(self.packets.drop_acks(socket.namespace))
             self._arm_connect_deadline_if_idle()
         socket.unregister()
         self._host.observer.socket_refused(self, socket.namespace)
 
     def kick(self, socket: Socket) -> None:
-        """Disconnect a socket from its namespace, after everything that was emitted to it. Harmless if it is gone."""
+        """Disconnect a socket from its namespace, after everything that was emitted to it. Harmless if it is gone.
+
+        A socket whose ``connect`` handler runs is refused when that ends.
+        """
+        socket.kicked = socket.kicked or socket.phase is not Phase.GONE
         if socket.phase is Phase.CONNECTED:
-            socket.kicked = True
             packet, ended = self.packets.disconnect(socket.namespace)
             self.send_packet(packet)
             self.sockets.pop(socket.namespace, None)
@@ -452,13 +466,12 @@ class Connection:
             self._end_socket(self.sockets.pop(ended.namespace), ended, reason)
         for socket in self.sockets.values():  # their connect handlers still run
             socket.exit()
+            _cancel(self.packets.drop_acks(socket.namespace))
         self.sockets.clear()
 
     def _end_socket(self, socket: Socket, ended: Disconnected, reason: Reason) -> None:
         socket.exit()
-        for callback in ended.unanswered:
-            if isinstance(callback, asyncio.Future):
-                callback.cancel()
+        _cancel(ended.unanswered)
         self._host.observer.socket_disconnected(socket, reason)
         self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
 

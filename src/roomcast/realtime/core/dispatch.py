@@ -14,7 +14,7 @@ import logging
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Awaitable, Coroutine
 from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 from roomcast.realtime.core.handshake import Environ
 from roomcast.realtime.core.observer import Observer
@@ -24,6 +24,9 @@ from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - see there
 
 logger = logging.getLogger(__name__)
+
+#: The message to a client that is refused without another one.
+REJECTED: Final = "Connection rejected by server"
 
 Unfinished = Coroutine[Any, Any, None] | None
 
@@ -72,7 +75,7 @@ class Dispatcher:
 
     def _decide(self, socket: Socket, decision: Any) -> None:
         if decision is False:
-            socket.connection.reject(socket, "Connection rejected by server")
+            socket.connection.reject(socket, REJECTED)
         else:
             socket.connection.accept(socket)
 

@@ -243,7 +243,7 @@ class Engine:
                 message = command.message.message(hub.namespace)
                 hub.broadcast(command.to.rooms, message, command.to.skip, volatile=command.volatile)
             return
-        for socket in self.members(command.sockets):
+        for socket in self.recipients(command.sockets):
             match command:
                 case Join(_, rooms):
                     self._join(socket, rooms)
@@ -273,7 +273,7 @@ class Engine:
     def occupied(self, namespace: str, room: str | None) -> bool:
         """See `cluster.Node`."""
         hub = self._hubs.get(namespace)
-        return hub is not None and (room is None or room in hub.rooms or room in hub.sockets)
+        return hub is not None and (room is None or hub.occupied(room))
 
     def rooms(self, namespace: str) -> Collection[str]:
         """See `cluster.Node`."""
@@ -299,6 +299,11 @@ class Engine:
     def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
         """See `cluster.Node`."""
         return BroadcastAcks(self.members(selection), args, listener)
+
+    def recipients(self, selection: Selection) -> Sequence[Socket]:
+        """The selected sockets of this server that are connected or inside their ``connect`` handler, each once."""
+        hub = self._hubs.get(selection.namespace)
+        return () if hub is None else hub.select(selection.rooms, selection.skip, connecting=True)
 
     # -- shutdown -----------------------------------------------------------------------------------------------------
 

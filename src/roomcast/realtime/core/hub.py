@@ -21,12 +21,15 @@ class Hub:
         log: The fan-out log of the server.
         on_empty: Called when the last socket has been removed.
 
+    A socket whose ``connect`` handler runs is connecting: what is emitted to it, to its rooms or to all is held until
+    its CONNECT packet, and dropped if the client is refused.
+
     Attributes:
         namespace: Its name.
         sockets: By id: connected sockets, and those whose ``connect`` or ``disconnect`` handler runs.
     """
 
-    __slots__ = ("_all", "_log", "_on_empty", "_rooms", "namespace", "sockets")
+    __slots__ = ("_all", "_connecting", "_joining", "_log", "_on_empty", "_rooms", "namespace", "sockets")
 
     def __init__(self, namespace: str, log: FanoutLog[SocketConnection], on_empty: Callable[[Hub], None]) -> None:
         self.namespace = namespace
@@ -35,6 +38,8 @@ class Hub:
         self._on_empty = on_empty
         self._rooms: dict[str, Room[SocketConnection]] = {}
         self._all: Room[SocketConnection] = Room("", log)
+        self._connecting: set[Socket] = set()
+        self._joining: dict[str, set[Socket]] = {}  # the rooms of the connecting sockets
 
     @property
     def rooms(self) -> Collection[str]:
@@ -52,17 +57,64 @@ class Hub:
             found.append(socket)
         return found
 
-    def select(self, rooms: Collection[str] | None, skip: Collection[str] = ()) -> list[Socket]:
-        """The connected sockets in one of ``rooms`` (None: all) and in none of ``skip``, each once."""
+    def occupied(self, room: str) -> bool:
+        """Whether a room or socket id has a member, connected or connecting."""
+        return room in self._rooms or room in self.sockets or room in self._joining
+
+    def select(
+        self, rooms: Collection[str] | None, skip: Collection[str] = (), *, connecting: bool = False
+    ) -> list[Socket]:
+        """The connected sockets in one of ``rooms`` (None: all) and in none of ``skip``, each once.
+
+        Args:
+            rooms: Room names and socket ids; None: the whole namespace.
+            skip: Room names and socket ids whose members are left out.
+            connecting: Include the connecting sockets.
+        """
         skipped = self._connections(skip)
         found: dict[str, Socket] = {}
         for room in [None] if rooms is None else rooms:
             found.update((socket.sid, socket) for socket in self.members(room) if socket.connection not in skipped)
+        if connecting:
+            found.update((socket.sid, socket) for socket in self._select_connecting(rooms, skip))
         return list(found.values())
+
+    def _select_connecting(self, rooms: Collection[str] | None, skip: Collection[str]) -> Collection[Socket]:
+        if not self._connecting:
+            return ()
+        found = self._connecting if rooms is None else self._connecting_in(rooms)
+        return found - self._connecting_in(skip) if skip else found
+
+    def _connecting_in(self, names: Collection[str]) -> set[Socket]:
+        found: set[Socket] = set()
+        for name in names:
+            found |= self._joining.get(name, set())
+            socket = self.sockets.get(name)
+            if socket is not None and socket in self._connecting:
+                found.add(socket)
+        return found
 
     def add(self, socket: Socket) -> None:
         """Register a socket whose ``connect`` handler is about to run."""
         self.sockets[socket.sid] = socket
+        self._connecting.add(socket)
+
+    def join_later(self, socket: Socket, room: str) -> None:
+        """A connecting socket enters a room."""
+        self._joining.setdefault(room, set()).add(socket)
+
+    def leave_early(self, socket: Socket, room: str) -> None:
+        """A connecting socket leaves a room."""
+        joining = self._joining[room]
+        joining.discard(socket)
+        if not joining:
+            del self._joining[room]
+
+    def decided(self, socket: Socket, rooms: Iterable[str]) -> None:
+        """The socket with these rooms is no longer connecting."""
+        self._connecting.discard(socket)
+        for room in rooms:
+            self.leave_early(socket, room)
 
     def remove(self, sid: str) -> None:
         """Remove a socket id."""
@@ -103,7 +155,7 @@ class Hub:
         *,
         volatile: bool = False,
     ) -> None:
-        """Emit once to every connection that is in one of the rooms now.
+        """Emit once to every connection that is in one of the rooms now, and hold the message for connecting sockets.
 
         Args:
             rooms: Room names and socket ids; None: the whole namespace.
@@ -111,6 +163,9 @@ class Hub:
             skip: Room names and socket ids whose members are left out.
             volatile: The message may be dropped for a connection with a write backlog.
         """
+        if self._connecting:
+            for connecting in self._select_connecting(rooms, skip):
+                connecting.write(message, volatile=volatile)
         if rooms is not None and len(rooms) == 1 and not skip:
             (room,) = rooms
             entry = self._rooms.get(room)
@@ -134,8 +189,6 @@ class Hub:
                 socket = self.sockets.get(room)
                 if socket is not None and socket.connected:
                     singles.append(socket.connection)
-                elif socket is not None:
-                    socket.write(message, volatile=volatile)  # held until its connect handler has decided
         except_ = self._connections(skip) if skip else frozenset()
         if singles:
             if len(singles) == 1 and not targets:

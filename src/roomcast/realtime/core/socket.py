@@ -105,6 +105,15 @@ class SocketHub(Protocol):
     def exit(self, connection: SocketConnection, rooms: Iterable[str]) -> None:
         """Remove the connection from the namespace and from these rooms."""
 
+    def join_later(self, socket: Socket, room: str) -> None:
+        """A connecting socket enters a room."""
+
+    def leave_early(self, socket: Socket, room: str) -> None:
+        """A connecting socket leaves a room."""
+
+    def decided(self, socket: Socket, rooms: Iterable[str]) -> None:
+        """The socket with these rooms is no longer connecting."""
+
     def remove(self, sid: str) -> None:
         """Remove a socket id."""
 
@@ -216,6 +225,8 @@ class Socket:
         self._rooms.add(room)
         if self.phase is Phase.CONNECTED:
             self._hub.join(self.connection, room)
+        else:
+            self._hub.join_later(self, room)
 
     def leave(self, room: str) -> None:
         """Leave a room: receive nothing that is emitted to it from now on. Harmless if it is not a member."""
@@ -224,6 +235,8 @@ class Socket:
         self._rooms.discard(room)
         if self.phase is Phase.CONNECTED:
             self._hub.leave(self.connection, room)
+        else:
+            self._hub.leave_early(self, room)
 
     def send(self, message: EncodedEvent, *, volatile: bool = False) -> None:
         """Emit an encoded event to this client, after everything that was emitted to it before.
@@ -241,8 +254,8 @@ class Socket:
             event: Its name.
             *args: Its arguments; ``bytes`` anywhere in them are sent as binary attachments.
             callback: Called with the arguments of the acknowledgement (a coroutine function runs as a task), or a
-                future that receives them as a list. If the client disconnects first, the future is cancelled and the
-                callback is not called.
+                future that receives them as a list. If the client disconnects first or is refused, the future is
+                cancelled and the callback is not called.
 
         Returns:
             The acknowledgement's id if there is a callback, for `forget_ack`.
@@ -250,7 +263,7 @@ class Socket:
         Raises:
             EncodeError: an argument cannot be encoded.
             AckLimitExceeded: ``max_pending_acks`` is reached.
-            SocketGone: a callback was given, and the client is not connected.
+            SocketGone: a callback was given, and the client has disconnected.
         """
         if callback is None:
             self.write(OutgoingMessage.of(encode_event(self.namespace, [event, *args])))
@@ -308,7 +321,10 @@ class Socket:
             self.write(OutgoingMessage.of(packets))
 
     def disconnect(self) -> None:
-        """Disconnect the client from the namespace, after everything that was emitted to it. Harmless if it is gone."""
+        """Disconnect the client from the namespace, after everything that was emitted to it. Harmless if it is gone.
+
+        In its ``connect`` handler: the client is refused when the handler ends, and nothing is sent to it.
+        """
         self.connection.kick(self)
 
     def write(self, message: OutgoingMessage, *, volatile: bool = False) -> None:
@@ -329,6 +345,7 @@ class Socket:
     def enter(self) -> None:
         """The CONNECT packet was written: join the rooms and send what was held."""
         self.phase = Phase.CONNECTED
+        self._hub.decided(self, self._rooms or ())
         self._hub.enter(self.connection)
         for room in self._rooms or ():
             self._hub.join(self.connection, room)
@@ -340,6 +357,8 @@ class Socket:
         """Leave the namespace and send no more. The hub keeps the id until `unregister`."""
         if self.phase is Phase.CONNECTED:
             self._hub.exit(self.connection, self._rooms or ())
+        elif self.phase is Phase.CONNECTING:
+            self._hub.decided(self, self._rooms or ())
         self.phase = Phase.GONE
         self._held = None
 

@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import EncodedEvent, Namespace, Reason, RoomLimitExceeded, Server, ServerOptions, SocketGone
+from roomcast.realtime import (
+    AckLimitExceeded,
+    AckTimeout,
+    EncodedEvent,
+    Namespace,
+    Reason,
+    RoomLimitExceeded,
+    Server,
+    ServerOptions,
+    SocketGone,
+)
+from roomcast.realtime.core.cluster import Disconnect, Selection
 from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.realtime.core.registry import Handler
 from roomcast.realtime.transports.polling import PollingTransport
@@ -36,10 +47,133 @@ async def test_emits_and_joins_of_a_connect_handler_take_effect_after_the_connec
     await settle(20)
     (first, *rest) = client.transport.texts
     assert first.startswith("40{")
-    assert rest == ['42["one"]', '42["two"]']
+    assert rest == ['42["one"]', '42["to the room"]', '42["two"]']
     server.broadcast("r", EncodedEvent.from_args("now"))
     await settle()
     assert client.transport.texts[-1] == '42["now"]'
+
+
+async def test_a_client_receives_every_emit_of_its_connect_handler_in_order_after_its_connect_packet(
+    peer: Any, settle: Any
+) -> None:
+    server = Server()
+    answers: list[Any] = []
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        await server.enter_room(sid, "r")
+        await server.enter_room(sid, "left")
+        await server.leave_room(sid, "left")
+        await server.emit("room", room="r")
+        await server.emit("all")
+        await server.emit("several", to=["r", sid, "left"])
+        await server.emit("not", to="left")
+        await server.emit("not", room="r", skip_sid=sid)
+        await server.emit("not", to=sid, skip_sid=["r"])
+        await server.emit("asked", to="r", callback=lambda *args: answers.append(args))
+        await asyncio.sleep(0)
+        server.broadcast("r", EncodedEvent.from_args("broadcast"))
+        await server.close_room("r")
+        await server.emit("not", room="r")
+
+    client = peer(server)
+    client.say("40")
+    await settle(20)
+    (first, *rest) = client.transport.texts
+    assert first.startswith("40{")
+    assert rest == ['42["room"]', '42["all"]', '42["several"]', '420["asked"]', '42["broadcast"]']
+    client.say("430[7]")
+    assert answers == [(7,)]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_connect_handler_that_disconnects_its_client_refuses_it(
+    peer: Any, settle: Any, recording: Any, later: bool
+) -> None:
+    server = Server(observer=recording)
+    called: list[str] = []
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> bool:
+        await server.emit("welcome", to=sid)
+        await server.disconnect(sid)
+        if later:
+            await asyncio.sleep(0)
+        return True
+
+    server.on("disconnect", lambda sid, reason: called.append(reason))
+    client = peer(server)
+    client.say("40")
+    await settle()
+    assert client.transport.texts == ['44{"message":"Connection rejected by server"}']
+    assert not called
+    assert len(recording.of("socket_refused")) == 1
+    assert not recording.of("socket_connected")
+    assert server.engine.used_hub("/") is None
+
+
+async def test_a_command_for_a_room_applies_to_a_client_whose_connect_handler_runs(peer: Any, settle: Any) -> None:
+    server = Server()
+    gate = asyncio.Event()
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        await server.enter_room(sid, "banned")
+        await gate.wait()
+
+    client = peer(server)
+    client.say("40")
+    await settle()
+    server.engine.apply_command(Disconnect(Selection("/", ("banned",))))
+    gate.set()
+    await settle()
+    assert client.transport.texts == ['44{"message":"Connection rejected by server"}']
+
+
+@pytest.mark.parametrize("end", ["refused", "closed"])
+async def test_a_call_to_a_client_that_is_refused_or_leaves_during_its_connect_handler_fails(
+    peer: Any, settle: Any, end: str
+) -> None:
+    server = Server()
+    gate = asyncio.Event()
+    calls: list[asyncio.Task[Any]] = []
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> bool:
+        calls.append(asyncio.create_task(server.call("question", to=sid)))
+        await gate.wait()
+        return False
+
+    client = peer(server)
+    client.say("40")
+    await settle()
+    if end == "closed":
+        client.connection.transport_closed()
+    else:
+        gate.set()
+    with pytest.raises(AckTimeout):
+        await calls[0]
+    gate.set()
+    await settle()
+    assert server.engine.used_hub("/") is None
+    assert not client.connection.packets._acks
+
+
+async def test_the_callback_of_a_broadcast_is_called_for_each_recipient(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(max_pending_acks=1))
+    answers: list[Any] = []
+    clients = [peer(server) for _ in range(3)]
+    sids = [await client.enter() for client in clients]
+    await server.emit("vote", callback=answers.append, skip_sid=sids[2])
+    await settle()
+    assert [client.transport.texts for client in clients] == [['420["vote"]'], ['420["vote"]'], []]
+    clients[0].say("430[0]")
+    with pytest.raises(AckLimitExceeded):
+        await server.emit("vote", to=sids, callback=answers.append)
+    await settle()
+    assert [len(client.transport.texts) for client in clients] == [2, 1, 1]
+    clients[2].say("430[2]")
+    assert answers == [0, 2]
 
 
 async def test_emits_of_a_rejecting_connect_handler_are_never_sent(peer: Any, settle: Any, recording: Any) -> None:
@@ -256,8 +390,6 @@ async def test_an_acknowledgement_is_accepted_once_and_callbacks_may_be_coroutin
     client.say("430[1]", "430[1]", "4399[1]", "431[2,3]")
     await settle()
     assert got == [(1,), ("later", 2, 3)]
-    with pytest.raises(ValueError, match="one recipient"):
-        await server.emit("c", callback=print)
 
 
 async def test_the_observer_receives_every_event_and_its_errors_are_only_logged(
