@@ -18,6 +18,7 @@ May import: chat, contract, histogram.
 | ``statements`` | the port through which a batch reads and writes its rows; its SQLite implementation |
 | ``pipelined`` | the PostgreSQL implementation of that port, with two round trips per batch |
 | ``database`` | threads, connections, timeouts, retries, translation of errors |
+| ``threads`` | threads for calls that block, with outcomes for the event loop |
 | ``backend`` | the port for the differences between SQLite and PostgreSQL |
 | ``sqlite``, ``postgres`` | the implementations of `backend.Backend` |
 | ``exclusive`` | the lock that allows only one process to open an SQLite file |

@@ -6,6 +6,7 @@ Layer: store.
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from sqlalchemy import Connection, Engine
@@ -28,9 +29,14 @@ class Backend(Protocol):
     statements: Statements
 
     def engine(self, *, writes: bool) -> Engine:
-        """Return an engine for the one connection that writes, or for the connections that only read.
+        """Return an engine for the one connection that writes, or for the connections that only read."""
 
-        A transaction with the execution option ``durable=False`` commits without waiting for the disk.
+    def transaction(self, connection: Connection, /, *, durable: bool) -> AbstractContextManager[Connection]:
+        """Begin a transaction, which is committed if the block ends without an error.
+
+        Args:
+            connection: Writes, and is closed after an error.
+            durable: Whether the commit waits for the disk.
         """
 
     def acquire(self) -> None:

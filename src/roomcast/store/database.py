@@ -15,7 +15,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -32,6 +31,7 @@ from roomcast.store.lineage import Lineage, read_epochs
 from roomcast.store.options import READERS, DatabaseOptions
 from roomcast.store.rows import AnyRow
 from roomcast.store.sqlite import SqliteBackend
+from roomcast.store.threads import Threads
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -154,8 +154,10 @@ class Database:
         self.statements: Final = self._backend.statements
         self._writer = self._backend.engine(writes=True)
         self._readers = self._backend.engine(writes=False)
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._write_thread = Threads(1, "store-writer")
+        self._read_threads = Threads(READERS, "store-reader")
+        # The idle writing connection, unless other processes share the database.
+        self._held: Connection | None = None
         self.lineage: Final = Lineage()
         self.durations: Final = {"read": Histogram(), "write": Histogram()}
         self._running = 0
@@ -242,10 +244,9 @@ class Database:
         def transact() -> _T:
             if self.failure is not None:
                 raise StoreBusy(self.failure)
-            with self._writer.connect() as plain, call.running_on(plain):
+            with self._writing_connection() as plain, call.running_on(plain):
                 call.committing = False
-                connection = plain.execution_options(durable=durable)
-                with connection.begin():
+                with self._backend.transaction(plain, durable=durable) as connection:
                     result = work(connection)
                     call.committing = True
             if reason := self._backend.missing_file():
@@ -266,8 +267,9 @@ class Database:
     def connections(self) -> dict[str, int]:
         """Connections that are ``used`` and ``idle``, and calls that are ``waiting`` for one."""
         pools = [cast("QueuePool", engine.pool) for engine in (self._writer, self._readers)]
-        used = sum(pool.checkedout() for pool in pools)
-        idle = sum(pool.checkedin() for pool in pools)
+        held = self._held is not None
+        used = sum(pool.checkedout() for pool in pools) - held
+        idle = sum(pool.checkedin() for pool in pools) + held
         return {"used": used, "idle": idle, "waiting": max(0, self._running - used)}
 
     @contextmanager
@@ -280,21 +282,38 @@ class Database:
             self._running -= 1
             self.durations[operation].observe(time.perf_counter() - began)
 
-    async def _run_on_thread(
-        self, operation: str, threads: ThreadPoolExecutor, transact: Callable[[], _T], call: _Call
-    ) -> _T:
-        loop = asyncio.get_running_loop()
+    @contextmanager
+    def _writing_connection(self) -> Iterator[Connection]:
+        """The connection that writes; it is closed if the block fails, which rolls back.
+
+        SQLite's stays out of its pool, whose work takes longer than many a transaction.
+        """
+        held, self._held = self._held, None
+        connection = self._writer.connect() if held is None else held
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self.shared:
+            connection.close()
+        else:
+            self._held = connection
+
+    async def _run_on_thread(self, operation: str, threads: Threads, transact: Callable[[], _T], call: _Call) -> _T:
         with self._measured(operation), translate_errors():
+            outcome = threads.run(lambda: self._run_with_retries(transact, call))
+            if call.timeout_s is None:
+                return await outcome
             try:
                 async with asyncio.timeout(call.timeout_s):
-                    return await loop.run_in_executor(threads, self._run_with_retries, transact, call)
+                    return await outcome
             except TimeoutError:
                 call.abort(self._backend)
                 raise
             except asyncio.CancelledError:
                 # The thread continues without a waiting caller; its time limit still applies.
-                if call.timeout_s is not None:
-                    loop.call_later(call.timeout_s, call.abort, self._backend)
+                asyncio.get_running_loop().call_later(call.timeout_s, call.abort, self._backend)
                 raise
 
     def _run_with_retries(self, transact: Callable[[], _T], call: _Call) -> _T:
@@ -328,6 +347,8 @@ class Database:
     def _close(self) -> None:
         self._read_threads.shutdown()
         self._write_thread.shutdown()
+        if self._held is not None:
+            self._held.close()
         self._readers.dispose()
         self._writer.dispose()
         self._backend.release()

@@ -17,6 +17,8 @@ import functools
 import logging
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
@@ -83,6 +85,13 @@ class PostgresBackend:
         if writes:
             event.listen(engine, "begin", begin)
         return engine
+
+    @contextmanager
+    def transaction(self, connection: Connection, /, *, durable: bool) -> Iterator[Connection]:
+        """See `Backend`."""
+        connection = connection.execution_options(durable=durable)
+        with connection.begin():
+            yield connection
 
     def acquire(self) -> None:
         """See `Backend`. Nothing to do: the database is shared."""

@@ -11,8 +11,10 @@ Layer: store. Source: SQLite documentation, "Write-Ahead Logging", "PRAGMA synch
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,24 +105,26 @@ class SqliteBackend:
             cursor.close()
 
         def begin(connection: Connection) -> None:
-            if not writes:
-                with driver_connection(connection) as raw:
-                    raw.execute("BEGIN")
-                return
-            self._drop_outdated_cache(connection)
-            # "PRAGMA synchronous": in WAL mode, NORMAL keeps the database consistent; only a power failure can undo the
-            # newest commits. The next FULL commit syncs them too.
-            durable = connection.get_execution_options().get("durable", True)
-            level = options.synchronous if durable or options.synchronous == "OFF" else "NORMAL"
             with driver_connection(connection) as raw:
-                if connection.info.get("synchronous", options.synchronous) != level:
-                    raw.execute(f"PRAGMA synchronous = {level}")
-                    connection.info["synchronous"] = level
-                raw.execute("BEGIN IMMEDIATE")
+                if not writes:
+                    raw.execute("BEGIN")
+                elif not raw.in_transaction:  # else `transaction` has begun it
+                    self._begin(connection, raw, durable=True)
 
         event.listen(engine, "connect", set_up)
         event.listen(engine, "begin", begin)
         return engine
+
+    @contextmanager
+    def transaction(self, connection: Connection, /, *, durable: bool) -> Iterator[Connection]:
+        """See `Backend`. SQLAlchemy's own transaction, which takes longer, begins only at a statement that it runs."""
+        with driver_connection(connection) as raw:
+            self._begin(connection, raw, durable=durable)
+        yield connection
+        with driver_connection(connection) as raw:
+            raw.execute("COMMIT")
+        if connection.in_transaction():
+            connection.commit()  # ends SQLAlchemy's part
 
     def acquire(self) -> None:
         """See `Backend`. Creates the directory if it does not exist. Only the owner can read it and the database."""
@@ -177,10 +181,12 @@ class SqliteBackend:
             if now != opened:
                 return f"{path.name} was deleted or replaced while it was open: {self._restore}"
         # Opening this file is harmless; closing one of the others would release SQLite's locks.
-        with self._files[1].open("rb") as log:
-            if log.read(4) == bytes(4):
-                return f"{self._files[1].name} was truncated while it was open: {self._restore}"
-        return None
+        log = os.open(self._files[1], os.O_RDONLY)
+        try:
+            truncated = os.read(log, 4) == bytes(4)
+        finally:
+            os.close(log)
+        return f"{self._files[1].name} was truncated while it was open: {self._restore}" if truncated else None
 
     def probe(self, connection: Connection, /) -> None:
         """See `Backend`. Writes one page, so that a full disk is noticed, too."""
@@ -192,7 +198,18 @@ class SqliteBackend:
         A wait for the disk cannot be interrupted, and ``busy_timeout_s`` limits waits for locks.
         """
 
-    def _drop_outdated_cache(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection, raw: sqlite3.Connection, *, durable: bool) -> None:
+        self._drop_outdated_cache(raw)
+        # "PRAGMA synchronous": in WAL mode, NORMAL keeps the database consistent; only a power failure can undo the
+        # newest commits. The next FULL commit syncs them too.
+        usual = self._options.synchronous
+        level = usual if durable or usual == "OFF" else "NORMAL"
+        if connection.info.get("synchronous", usual) != level:
+            raw.execute(f"PRAGMA synchronous = {level}")
+            connection.info["synchronous"] = level
+        raw.execute("BEGIN IMMEDIATE")
+
+    def _drop_outdated_cache(self, raw: sqlite3.Connection) -> None:
         """Empty the page cache if the file has changed, so that it cannot hide damage from the writing connection.
 
         SQLite itself changes the file only at a checkpoint.
@@ -201,7 +218,7 @@ class SqliteBackend:
             modified = self._files[0].stat().st_mtime_ns
             if modified != self._modified:
                 self._modified = modified
-                connection.exec_driver_sql("PRAGMA shrink_memory")
+                raw.execute("PRAGMA shrink_memory")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

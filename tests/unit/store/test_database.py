@@ -22,6 +22,7 @@ from roomcast.store.errors import DatabaseUnreadable, DataInUse
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.statements import driver_connection
 from support.backend import database_options, new_message
 
 
@@ -150,6 +151,7 @@ from roomcast.chat.errors import StoreBusy, StoreUnavailable
 from roomcast.store.database import sqlite_url
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.statements import driver_connection
 from support.backend import new_message
 
 PR_SET_NO_NEW_PRIVS, SECCOMP_SET_MODE_FILTER, ALL_THREADS = 38, 1, 1
@@ -320,6 +322,7 @@ import asyncio, sys, tempfile, pathlib
 from roomcast.store.database import sqlite_url
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.statements import driver_connection
 async def main():
     with tempfile.TemporaryDirectory() as directory:
         async with open_store(DatabaseOptions(url=sqlite_url(pathlib.Path(directory, 'a.db')))):
@@ -349,3 +352,35 @@ async def test_files_beside_the_database_keep_their_permissions(tmp_path: Path) 
     backups.mkdir(mode=0o755)
     await cursor_after(tmp_path, 1)
     assert stat.S_IMODE(backups.stat().st_mode) == 0o755
+
+
+async def test_a_failed_transaction_is_rolled_back_with_all_its_statements(tmp_path: Path) -> None:
+    options = database_options(tmp_path)
+    await migrate(options)
+    database = await Database.open(options)
+
+    def through_sqlalchemy(connection: Connection) -> None:
+        connection.exec_driver_sql("INSERT INTO outbox (chat_id, seq) VALUES ('a', 1)")
+
+    def through_the_driver(connection: Connection) -> None:
+        with driver_connection(connection) as raw:
+            raw.execute("INSERT INTO outbox (chat_id, seq) VALUES ('b', 1)")
+
+    def fail(connection: Connection) -> None:
+        through_the_driver(connection)
+        through_sqlalchemy(connection)
+        raise ZeroDivisionError
+
+    def marks(connection: Connection) -> list[str]:
+        return [row.chat_id for row in connection.exec_driver_sql("SELECT chat_id FROM outbox ORDER BY chat_id")]
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await database.write(fail)
+        assert await database.read(marks) == []
+    await database.write(through_sqlalchemy)
+    assert await database.read(marks) == ["a"]
+    await database.write(through_the_driver)
+    assert await database.read(marks) == ["a", "b"]
+    assert database.connections == {"used": 0, "idle": 2, "waiting": 0}
+    await database.close()

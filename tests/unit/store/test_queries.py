@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -103,8 +103,10 @@ async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
         driver.set_trace_callback(statements.append)  # with the values of the parameters
 
     def listen(store: Store) -> None:
-        for engine in (store.chats._database._readers, store.chats._database._writer):
-            event.listen(engine, "checkout", trace)
+        database = store.chats._database
+        event.listen(database._readers, "checkout", trace)
+        assert database._held is not None  # the writing connection stays out of its pool
+        trace(cast("sqlite3.Connection", database._held.connection.driver_connection))
 
     await exercise(fresh_database(tmp_path), listen)
     statements = [statement.strip() for statement in statements]
