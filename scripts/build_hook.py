@@ -19,6 +19,7 @@ COMPILED = (
     "wire/[!_]*.py",
     "realtime/core/connection.py",
     "realtime/core/dispatch.py",
+    "realtime/core/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
     "realtime/core/inbox.py",
     "realtime/core/socket.py",

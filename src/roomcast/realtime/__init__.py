@@ -5,6 +5,7 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 | module | what |
 |---|---|
 | ``server``, ``namespace`` | the server for applications, with python-socketio's names; namespaces as classes |
+| ``hooks`` | middleware, catch-all listeners, dynamic namespaces |
 | ``options``, ``errors`` | what can be configured; exceptions |
 | ``core`` | sessions, namespaces, rooms and handlers, without transports |
 | ``fanout`` | each emit encoded and framed once, one ordered write per connection and loop tick |
@@ -16,16 +17,19 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 """
 
 from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.hooks import IncomingEvent
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.socket import Socket
+from roomcast.realtime.core.registry import NO_ACK
+from roomcast.realtime.core.socket import Ack, Socket
 from roomcast.realtime.errors import (
     AckLimitExceeded,
     AckTimeout,
     AddressInUse,
     AddressUnavailable,
     ConnectionRefusedError,  # noqa: A004 - python-socketio's name
+    EventRefused,
     RealtimeError,
     RoomLimitExceeded,
     ServeError,
@@ -33,6 +37,7 @@ from roomcast.realtime.errors import (
     StartupFailed,
 )
 from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.realtime.hooks import DynamicNamespace
 from roomcast.realtime.namespace import Namespace
 from roomcast.realtime.options import ANY_ORIGIN, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
@@ -40,14 +45,19 @@ from roomcast.realtime.serving.process import Site, loop_factory, serve
 
 __all__ = [
     "ANY_ORIGIN",
+    "NO_ACK",
+    "Ack",
     "AckLimitExceeded",
     "AckTimeout",
     "AddressInUse",
     "AddressUnavailable",
     "BroadcastOperator",
     "ConnectionRefusedError",
+    "DynamicNamespace",
     "EncodedEvent",
+    "EventRefused",
     "Handshake",
+    "IncomingEvent",
     "Namespace",
     "Observer",
     "RealtimeError",

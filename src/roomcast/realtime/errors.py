@@ -5,7 +5,8 @@
     ├── RoomLimitExceeded        one socket in too many rooms
     ├── AckLimitExceeded         too many acknowledgements are pending on one connection
     ├── AckTimeout               a client did not acknowledge in time (also a TimeoutError)
-    ├── ConnectionRefusedError   raised by a connect handler to reject a client
+    ├── ConnectionRefusedError   raised by a connect handler or middleware to reject a client
+    ├── EventRefused             raised by middleware: the event has no effect
     └── ServeError               the process cannot serve
         ├── AddressInUse
         ├── AddressUnavailable
@@ -70,7 +71,7 @@ class AckTimeout(RealtimeError, TimeoutError):
 
 
 class ConnectionRefusedError(RealtimeError):  # noqa: A001 - python-socketio's name, so that an app moves by its import
-    """Raise it in a ``connect`` handler to reject the client.
+    """Raise it in a ``connect`` handler, or in middleware for connections, to reject the client.
 
     Args:
         message: The message of the client's ``connect_error`` event.
@@ -85,6 +86,21 @@ class ConnectionRefusedError(RealtimeError):  # noqa: A001 - python-socketio's n
         super().__init__(message, *data)
         self.message = message
         self.data: Any = data[0] if len(data) == 1 else (list(data) or None)
+
+
+class EventRefused(RealtimeError):
+    """Raise it in middleware for events: no handler is called for the event.
+
+    Args:
+        *answer: The arguments of the acknowledgement; without any, the event is not acknowledged.
+
+    Attributes:
+        answer: As given; None if there are none.
+    """
+
+    def __init__(self, *answer: Any) -> None:
+        super().__init__(*answer)
+        self.answer: tuple[Any, ...] | None = answer or None
 
 
 class ServeError(RealtimeError):

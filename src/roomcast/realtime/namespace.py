@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
-from roomcast.realtime.core.registry import NOT_HANDLED, Handler, NamespaceHandlers, call_trimmed
+from roomcast.realtime.core.registry import NO_ACK, Handler, NamespaceHandlers, call_trimmed
 from roomcast.realtime.server import Server
 
 
@@ -58,7 +58,7 @@ class Namespace(NamespaceHandlers, Broadcasting):
         """Call the method for an event. Override it to dispatch by other rules."""
         method = getattr(self, "on_" + event, None)
         if method is None:
-            return NOT_HANDLED
+            return NO_ACK
         result = call_trimmed(method, event, args)
         return await result if inspect.isawaitable(result) else result
 

@@ -98,6 +98,9 @@ class ServerOptions:
         max_forwards: Maximum number of polls and posts that are forwarded to other nodes at once; each uses a
             connection to that node.
         namespaces: Accepted namespaces besides ``/`` and those with handlers; ``*`` accepts any.
+        cleanup_empty_child_namespaces: Remove a child of a dynamic namespace with its last socket. Node: off. Here on,
+            since clients choose the names. If off, 10,000 are kept, and a function that decides about names is not
+            called again for them.
     """
 
     path: str = "/socket.io/"
@@ -127,6 +130,7 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] | None = None
     max_forwards: int = 5_000
     namespaces: tuple[str, ...] = ()
+    cleanup_empty_child_namespaces: bool = True
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):

@@ -22,6 +22,7 @@ from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.forwarding.forwarder import Forwarder
+from roomcast.realtime.hooks import ServerHooks
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
@@ -31,7 +32,7 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 _DEFAULT = "/"
 
 
-class Server(Broadcasting):
+class Server(ServerHooks, Broadcasting):
     """A Socket.IO server.
 
     An application that used python-socketio's ``AsyncServer`` moves by changing the import and the options. A working
@@ -52,8 +53,8 @@ class Server(Broadcasting):
 
     Handlers are functions or coroutine functions. ``connect(sid, environ[, auth])`` may return False or raise
     `ConnectionRefusedError`; ``disconnect(sid[, reason])``; any other event gets ``(sid, *args)``, and what it returns
-    is the acknowledgement: a tuple is several arguments, None an empty one. ``*`` handles the events, or namespaces,
-    that have no other handler. Handlers of one connection start in order of arrival (`core.inbox`).
+    is the acknowledgement: a tuple is several arguments, None an empty one, `NO_ACK` none. ``*`` handles the events, or
+    namespaces, that have no other handler. Handlers of one connection start in order of arrival (`core.inbox`).
 
     A server belongs to one event loop. What it emits in a loop tick is written at the end of the tick, in order.
     """

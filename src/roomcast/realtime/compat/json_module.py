@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Protocol
 
-from roomcast.realtime.core.registry import NOT_HANDLED
+from roomcast.realtime.core.registry import NO_ACK
 from roomcast.realtime.fanout.message import EncodedEvent
 
 _MARK = "roomcast.attachment"
@@ -77,7 +77,7 @@ class JsonWriter:
         return self._answer(await result)
 
     def _answer(self, value: Any) -> Any:
-        if value is None or value is NOT_HANDLED:
+        if value is None or value is NO_ACK:
             return value
         return tuple(self.plain(value)) if isinstance(value, tuple) else self.plain((value,))[0]
 

@@ -9,6 +9,8 @@ May import: fanout, options, errors, wire.
 | ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
 | ``registry``, ``dispatch`` | which handler serves an event; calling it |
 | ``reading`` | turns of reading: none of the connections holds up the others |
+| ``dynamic`` | namespaces whose names follow a rule |
+| ``hooks``, ``listeners`` | middleware and catch-all listeners, for servers that have some; what they are |
 | ``inbox`` | order and limits of the calls |
 | ``unfinished`` | memory and deadline of what clients have begun to send |
 | ``timers`` | one timer for all deadlines |

@@ -12,7 +12,7 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -163,6 +163,10 @@ class Connection:
     def transport_name(self) -> TransportName:
         """The current transport."""
         return self.session.transport
+
+    def enable_hooks(self) -> None:
+        """See `SocketConnection`."""
+        self._host.enable_hooks()
 
     def pause_reading(self) -> None:
         """The inbox is full."""
@@ -405,15 +409,38 @@ class Connection:
         return self._host.dispatcher.event(socket, event.name, event.args, event.ack_id)
 
     def _on_connect(self, namespace: str, auth: dict[str, Any], size_bytes: int) -> None:
-        if not self._host.accepts_namespace(namespace):
-            self.send_packet(self.packets.refuse(namespace, "Invalid namespace"))
-            self._host.observer.socket_refused(self, namespace)
-            return
+        accepted = self._host.accepts_namespace(namespace, auth)
+        if accepted is True:
+            socket = self._add_socket(namespace, auth)
+            self._inbox.put(lambda: self._host.dispatcher.connect(socket), size_bytes)
+        elif accepted is False:
+            self._refuse_namespace(namespace)
+        else:
+            waiting = accepted  # its type, for mypy
+            self._inbox.put(lambda: self._connect_later(namespace, auth, waiting), size_bytes)
+
+    async def _connect_later(self, namespace: str, auth: dict[str, Any], accepted: Awaitable[bool]) -> None:
+        """Wait for the decision whether the namespace exists."""
+        exists = await accepted
+        if self.packets.state_of(namespace) is not NamespaceState.CONNECTING:  # the connection has closed
+            self._host.release_namespace(namespace)
+        elif exists:
+            rest = self._host.dispatcher.connect(self._add_socket(namespace, auth))
+            if rest is not None:
+                await rest
+        else:
+            self._refuse_namespace(namespace)
+
+    def _add_socket(self, namespace: str, auth: dict[str, Any]) -> Socket:
         hub = self._host.hub(namespace)
         socket = Socket(self, hub, new_sid(), auth)
         self.sockets[namespace] = socket
         hub.add(socket)
-        self._inbox.put(lambda: self._host.dispatcher.connect(socket), size_bytes)
+        return socket
+
+    def _refuse_namespace(self, namespace: str) -> None:
+        self.send_packet(self.packets.refuse(namespace, "Invalid namespace"))
+        self._host.observer.socket_refused(self, namespace)
 
     def accept(self, socket: Socket) -> None:
         """The ``connect`` handler accepted the client: send the CONNECT packet."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 from roomcast.realtime.core.handshake import Environ
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.registry import NOT_HANDLED, Registry, call
+from roomcast.realtime.core.registry import NO_ACK, Registry, call
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - see there
 
@@ -42,8 +42,8 @@ class Dispatcher:
         self._observer = observer
 
     def handles(self, event: str, namespace: str) -> bool:
-        """Whether the event has a handler in the namespace."""
-        return self._registry.find(event, namespace) is not None
+        """Whether the event has a handler in the namespace, or may have a listener."""
+        return self._registry.find(event, namespace) is not None or self._registry.hooked
 
     def connect(self, socket: Socket) -> Unfinished:
         """Call the ``connect`` handler, and accept or reject the socket."""
@@ -96,7 +96,7 @@ class Dispatcher:
             self._observer.event_received(socket, event, found is not None)
             if found is None:
                 return None
-            socket.ack_wanted = ack_id is not None
+            socket.ack_id = ack_id
             result = found.function(*found.prefix, socket.sid, *args)
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, event, error)
@@ -117,7 +117,7 @@ class Dispatcher:
                 self._acknowledge(socket, event, ack_id, value)
 
     def _acknowledge(self, socket: Socket, event: str, ack_id: int, value: Any) -> None:
-        if value is NOT_HANDLED:
+        if value is NO_ACK:
             return
         if not isinstance(value, tuple):
             value = () if value is None else (value,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from roomcast.realtime.core.acks import BroadcastAcks
@@ -25,8 +25,11 @@ from roomcast.realtime.core.cluster import (
 )
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
 from roomcast.realtime.core.dispatch import Dispatcher
+from roomcast.realtime.core.dynamic import DynamicNamespaces
 from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.hooks import HookedDispatcher, Hooks
 from roomcast.realtime.core.hub import Hub
+from roomcast.realtime.core.listeners import AnyListener
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
@@ -34,7 +37,7 @@ from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.registry import CATCH_ALL, Registry
+from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.core.unfinished import UnfinishedInput
@@ -71,6 +74,7 @@ class Engine:
 
     Attributes:
         registry: The registered handlers.
+        dynamic: The namespaces whose names follow a rule.
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
@@ -94,6 +98,7 @@ class Engine:
         adapter.bind(self)
         self.forwarder = forwarder
         self.registry = Registry()
+        self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
         self.dispatcher = Dispatcher(self.registry, observer)
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
@@ -107,6 +112,7 @@ class Engine:
         self.timeouts = options.timeouts()
         websocket = TransportName.WEBSOCKET
         self.upgrades: Sequence[TransportName] = (websocket,) if websocket in options.transports else ()
+        self._hooks: Hooks | None = None
         self._node_id = node_id
         self._hubs: dict[str, Hub] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -137,6 +143,28 @@ class Engine:
             options = self.options
             self._unfinished = UnfinishedInput(self.wheel, options.unfinished_limit_bytes, options.unfinished_timeout_s)
         return self._unfinished
+
+    @property
+    def hooks(self) -> Hooks:
+        """Middleware and listeners of namespaces. The first access makes events pass them."""
+        if self._hooks is None:
+            self._hooks = Hooks(self.registry)
+            self.dispatcher = HookedDispatcher(self.registry, self.observer, self._hooks)
+            self.registry.hooked = True
+        return self._hooks
+
+    def add_outgoing_listener(self, namespace: str | Parent, listener: AnyListener) -> None:
+        """Call a listener for what is emitted to sockets of a namespace, those that are connected now included."""
+        hooks = self.hooks
+        hooks.listeners(namespace).outgoing.append(listener)
+        for hub in self._hubs.values():
+            if hooks.covers(namespace, hub.namespace):
+                for socket in hub.sockets.values():
+                    socket.listen_for_namespace(hooks.outgoing(hub.namespace))
+
+    def enable_hooks(self) -> None:
+        """See `ConnectionHost`."""
+        _ = self.hooks
 
     def now(self) -> float:
         """The current time in monotonic seconds."""
@@ -204,12 +232,27 @@ class Engine:
 
     # -- namespaces ---------------------------------------------------------------------------------------------------
 
-    def accepts_namespace(self, namespace: str) -> bool:
-        """See `ConnectionHost`."""
+    def accepts_namespace(self, namespace: str, auth: Any) -> bool | Awaitable[bool]:
+        """See `ConnectionHost`. Names come before rules, and rules before ``*``, as for handlers."""
         listed = self.options.namespaces
-        if namespace == DEFAULT_NAMESPACE or namespace in listed or CATCH_ALL in listed:
+        if namespace == DEFAULT_NAMESPACE:
             return True
-        return self.registry.serves(namespace)
+        if namespace in listed or self.registry.names(namespace):
+            self.dynamic.attach(namespace)
+            return True
+        any_name = CATCH_ALL in listed or self.registry.names(CATCH_ALL)
+        found = self.dynamic.admit(namespace, auth)
+        if isinstance(found, bool):
+            return found or any_name
+        return self._any_of(found, any_name)
+
+    async def _any_of(self, found: Awaitable[bool], otherwise: bool) -> bool:
+        return await found or otherwise
+
+    def release_namespace(self, namespace: str) -> None:
+        """See `ConnectionHost`."""
+        if namespace not in self._hubs:
+            self.dynamic.release(namespace)
 
     def hub(self, namespace: str) -> Hub:
         """See `ConnectionHost`."""
@@ -231,6 +274,7 @@ class Engine:
         # If the option ``namespaces`` has ``*``, clients choose the names, and hubs without sockets would accumulate.
         if self._hubs.get(hub.namespace) is hub:
             del self._hubs[hub.namespace]
+            self.dynamic.release(hub.namespace)
             self.adapter.unserve(hub.namespace)
 
     # -- `cluster.Node`, for the adapter ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from roomcast.realtime.core.listeners import event_of
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.fanout.log import FanoutLog, Room
 from roomcast.realtime.fanout.message import OutgoingMessage
@@ -29,7 +30,7 @@ class Hub:
         sockets: By id: connected sockets, and those whose ``connect`` or ``disconnect`` handler runs.
     """
 
-    __slots__ = ("_all", "_connecting", "_joining", "_log", "_on_empty", "_rooms", "namespace", "sockets")
+    __slots__ = ("_all", "_connecting", "_joining", "_listening", "_log", "_on_empty", "_rooms", "namespace", "sockets")
 
     def __init__(self, namespace: str, log: FanoutLog[SocketConnection], on_empty: Callable[[Hub], None]) -> None:
         self.namespace = namespace
@@ -40,6 +41,7 @@ class Hub:
         self._all: Room[SocketConnection] = Room("", log)
         self._connecting: set[Socket] = set()
         self._joining: dict[str, set[Socket]] = {}  # the rooms of the connecting sockets
+        self._listening: set[Socket] | None = None
 
     @property
     def rooms(self) -> Collection[str]:
@@ -118,9 +120,25 @@ class Hub:
 
     def remove(self, sid: str) -> None:
         """Remove a socket id."""
-        self.sockets.pop(sid, None)
+        socket = self.sockets.pop(sid, None)
+        if self._listening is not None and socket is not None:
+            self._listening.discard(socket)
         if not self.sockets:
             self._on_empty(self)
+
+    def listen(self, socket: Socket) -> None:
+        """Call `Socket.notify_outgoing` for broadcasts that reach this socket."""
+        if self._listening is None:
+            self._listening = set()
+        self._listening.add(socket)
+
+    def _notify(self, rooms: Collection[str] | None, message: OutgoingMessage, skip: Collection[str]) -> None:
+        event = event_of(message)
+        listening = self._listening
+        if event is not None and listening:
+            for socket in self.select(rooms, skip):
+                if socket in listening:
+                    socket.notify_outgoing(event)
 
     def enter(self, connection: SocketConnection) -> None:
         """Add the connection to the namespace: it receives what is emitted to it from now on."""
@@ -166,6 +184,8 @@ class Hub:
         if self._connecting:
             for connecting in self._select_connecting(rooms, skip):
                 connecting.write(message, volatile=volatile)
+        if self._listening:
+            self._notify(rooms, message, skip)
         if rooms is not None and len(rooms) == 1 and not skip:
             (room,) = rooms
             entry = self._rooms.get(room)

@@ -6,8 +6,8 @@ Layer: realtime.core.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.hub import Hub
@@ -73,8 +73,14 @@ class ConnectionHost(Protocol):
     def remove_session(self, sid: str, reason: Reason) -> None:
         """Remove a closed session and notify the observer. Harmless if it was removed before."""
 
-    def accepts_namespace(self, namespace: str) -> bool:
-        """Whether clients may connect to this namespace."""
+    def accepts_namespace(self, namespace: str, auth: Any) -> bool | Awaitable[bool]:
+        """Whether a client with this ``auth`` may connect to a namespace. Then call `hub` or `release_namespace`."""
+
+    def release_namespace(self, namespace: str) -> None:
+        """A namespace was accepted, and gets no socket."""
+
+    def enable_hooks(self) -> None:
+        """A socket has middleware or listeners: make events pass them."""
 
     def hub(self, namespace: str) -> Hub:
         """The hub of a namespace, created on first use."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from re import Pattern
 from typing import Any, Final, NamedTuple
 
 #: Events of the server itself; catch-all handlers do not receive them.
@@ -16,13 +17,20 @@ RESERVED: Final = frozenset({"connect", "disconnect"})
 CATCH_ALL: Final = "*"
 
 Handler = Callable[..., Any]
+#: Which names a dynamic namespace serves: a pattern that is found in the name, or a function of name and auth.
+NamespaceMatch = Pattern[str] | Callable[[str, Any], bool | Awaitable[bool]]
 
 
-class _NotHandled:
-    """The result of `Namespace.trigger_event` for an event without a method: it is not acknowledged."""
+class NoAck:
+    """The type of `NO_ACK`."""
+
+    def __repr__(self) -> str:
+        """Its name."""
+        return "NO_ACK"
 
 
-NOT_HANDLED: Final = _NotHandled()
+#: Returned by a handler: the event is not acknowledged, or was or will be by `Socket.take_ack`.
+NO_ACK: Final = NoAck()
 
 
 class NamespaceHandlers(ABC):
@@ -50,25 +58,51 @@ class Found(NamedTuple):
     prefix: tuple[str, ...]
 
 
+class Parent:
+    """A dynamic namespace: the handlers that all of its children share. Compared by identity.
+
+    Attributes:
+        match: Which names are its children.
+        functions: Handlers by event.
+    """
+
+    __slots__ = ("functions", "match")
+
+    def __init__(self, match: NamespaceMatch) -> None:
+        self.match = match
+        self.functions: dict[str, Found] = {}
+
+
 class Registry:
-    """The handlers of one server."""
+    """The handlers of one server.
+
+    Attributes:
+        children: The namespaces that belong to a dynamic one (`dynamic.DynamicNamespaces`).
+        hooked: Whether middleware or listeners may want events without a handler (`hooks.HookedDispatcher`).
+    """
 
     def __init__(self) -> None:
+        self.hooked = False
+        self.children: dict[str, Parent] = {}
         self._functions: dict[str, dict[str, Found]] = {}
         self._namespaces: dict[str, NamespaceHandlers] = {}
 
-    def add(self, namespace: str, event: str, handler: Handler) -> None:
+    def add(self, namespace: str | Parent, event: str, handler: Handler) -> None:
         """Register a handler; the latest one wins, as in python-socketio."""
-        self._functions.setdefault(namespace, {})[event] = Found(handler, ())
+        here = namespace.functions if isinstance(namespace, Parent) else self._functions.setdefault(namespace, {})
+        here[event] = Found(handler, ())
 
     def add_namespace(self, namespace: NamespaceHandlers) -> None:
         """Register the handlers of a namespace."""
         self._namespaces[namespace.namespace] = namespace
 
+    def names(self, namespace: str) -> bool:
+        """Whether handlers were registered under this name; it may be ``*``."""
+        return namespace in self._functions or namespace in self._namespaces
+
     def serves(self, namespace: str) -> bool:
-        """Whether the namespace has a handler."""
-        known = (namespace, CATCH_ALL)
-        return any(name in self._functions or name in self._namespaces for name in known)
+        """Whether the namespace has a handler, dynamic namespaces left out."""
+        return self.names(namespace) or self.names(CATCH_ALL)
 
     def namespaces(self) -> frozenset[str]:
         """The namespaces with handlers; ``*`` may be among them."""
@@ -77,8 +111,8 @@ class Registry:
     def find(self, event: str, namespace: str) -> Found | None:
         """The most specific handler of an event, functions before classes.
 
-        Order: event in namespace, ``*`` in namespace, event in ``*``, ``*`` in ``*``; then the namespace's class, then
-        the class for ``*``.
+        Order: event in namespace, ``*`` in namespace, the same in its dynamic namespace and in ``*``; then the
+        namespace's class, then the class for ``*``.
         """
         here = self._functions.get(namespace)
         if here is not None:
@@ -87,12 +121,16 @@ class Registry:
                 return found
             if CATCH_ALL in here and event not in RESERVED:
                 return Found(here[CATCH_ALL].function, (event,))
+        parent = self.children.get(namespace)
+        if parent is not None:
+            found = _find_shared(parent.functions, event, namespace)
+            if found is not None:
+                return found
         anywhere = self._functions.get(CATCH_ALL)
         if anywhere is not None:
-            if event in anywhere and event != CATCH_ALL:
-                return Found(anywhere[event].function, (namespace,))
-            if CATCH_ALL in anywhere and event not in RESERVED:
-                return Found(anywhere[CATCH_ALL].function, (event, namespace))
+            found = _find_shared(anywhere, event, namespace)
+            if found is not None:
+                return found
         return self._find_in_classes(event, namespace)
 
     def _find_in_classes(self, event: str, namespace: str) -> Found | None:
@@ -103,6 +141,15 @@ class Registry:
             prefix = (namespace,)
         function = None if handlers is None else handlers.find_handler(event)
         return None if function is None else Found(function, prefix)
+
+
+def _find_shared(functions: dict[str, Found], event: str, namespace: str) -> Found | None:
+    """A handler among those of several namespaces; it receives the name of the namespace."""
+    if event in functions and event != CATCH_ALL:
+        return Found(functions[event].function, (namespace,))
+    if CATCH_ALL in functions and event not in RESERVED:
+        return Found(functions[CATCH_ALL].function, (event, namespace))
+    return None
 
 
 def call(found: Found, event: str, *args: Any) -> Any:

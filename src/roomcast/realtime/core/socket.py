@@ -12,6 +12,7 @@ from enum import Enum, unique
 from typing import Any, Protocol
 
 from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.core.listeners import AnyListener, Listeners, checked, event_of, notify
 from roomcast.realtime.core.operators import BroadcastOperator, Rooms
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
@@ -67,6 +68,9 @@ class SocketConnection(Outlet, Protocol):
     def everyone(self, namespace: str) -> BroadcastOperator:
         """All sockets of a namespace, on every server of the cluster."""
 
+    def enable_hooks(self) -> None:
+        """Make events pass the middleware and listeners of sockets."""
+
     def send_packet(self, packet: str | bytes) -> None:
         """Send one packet to this client, after everything that was emitted to it before."""
 
@@ -117,6 +121,9 @@ class SocketHub(Protocol):
     def remove(self, sid: str) -> None:
         """Remove a socket id."""
 
+    def listen(self, socket: Socket) -> None:
+        """Call `Socket.notify_outgoing` for broadcasts that reach this socket."""
+
 
 class Socket:
     """One client in one namespace. Every method takes effect in this loop turn; none waits.
@@ -129,8 +136,9 @@ class Socket:
         auth: The payload of the client's CONNECT packet.
         phase: Where it is in its life.
         kicked: Whether the server disconnected it.
-        ack_wanted: Whether the client expects an acknowledgement of the event whose handler is being called; valid
-            until that handler first awaits.
+        listeners: Its middleware and catch-all listeners; None if it has none.
+        ack_id: The id of the acknowledgement that the client expects of the event whose handler is being called, if it
+            does; valid until that handler first awaits.
     """
 
     __slots__ = (
@@ -140,10 +148,11 @@ class Socket:
         "_hub",
         "_rooms",
         "_session",
-        "ack_wanted",
+        "ack_id",
         "auth",
         "connection",
         "kicked",
+        "listeners",
         "phase",
         "sid",
     )
@@ -154,7 +163,8 @@ class Socket:
         self.auth = auth
         self.phase = Phase.CONNECTING
         self.kicked = False
-        self.ack_wanted = False
+        self.ack_id: int | None = None
+        self.listeners: Listeners | None = None
         self._hub = hub
         self._rooms: set[str] | None = None
         self._data: dict[str, Any] | None = None
@@ -175,6 +185,26 @@ class Socket:
     def connected(self) -> bool:
         """Whether the client was accepted and has not disconnected."""
         return self.phase is Phase.CONNECTED
+
+    @property
+    def ack_wanted(self) -> bool:
+        """Whether the client expects an acknowledgement of the event whose handler is being called.
+
+        Valid until that handler first awaits.
+        """
+        return self.ack_id is not None
+
+    def take_ack(self) -> Ack:
+        """The acknowledgement of the event whose handler is being called, to be sent at any later time.
+
+        Call it before the handler first awaits, and return `NO_ACK` from the handler::
+
+            @server.on("convert")
+            def convert(sid, document):
+                queue.put((document, server.socket(sid).take_ack()))  # later: ack("done", {"pages": 3})
+                return NO_ACK
+        """
+        return Ack(self, self.ack_id)
 
     @property
     def rooms(self) -> frozenset[str]:
@@ -329,6 +359,10 @@ class Socket:
 
     def write(self, message: OutgoingMessage, *, volatile: bool = False) -> None:
         """Send a message, or hold it until the CONNECT packet; does nothing if the client has disconnected."""
+        if self.listeners is not None:
+            event = event_of(message)
+            if event is not None:
+                self.notify_outgoing(event)
         if self.phase is Phase.CONNECTED:
             self.connection.log.unicast(self.connection, message, volatile=volatile)
         elif self.phase is Phase.CONNECTING:
@@ -340,6 +374,61 @@ class Socket:
                 self._held = []
             self._held.append(message)
 
+    # -- middleware and listeners -------------------------------------------------------------------------------------
+
+    def _own_listeners(self) -> Listeners:
+        if self.listeners is None:
+            self.connection.enable_hooks()
+            self.listeners = Listeners()
+        return self.listeners
+
+    def use(self, middleware: Callable[..., Any]) -> Callable[..., Any]:
+        """Add middleware for the events of this client, after that of its namespace; see `Server.use_event`."""
+        self._own_listeners().events.append(middleware)
+        return middleware
+
+    def on_any(self, listener: AnyListener) -> AnyListener:
+        """Call a function with name and arguments of each event of this client, before middleware and handlers.
+
+        Raises:
+            TypeError: it is a coroutine function.
+        """
+        self._own_listeners().incoming.append(checked(listener))
+        return listener
+
+    def off_any(self, listener: AnyListener | None = None) -> None:
+        """Remove a listener of `on_any`; None: all."""
+        if self.listeners is not None:
+            _remove(self.listeners.incoming, listener)
+
+    def on_any_outgoing(self, listener: AnyListener) -> AnyListener:
+        """Call a function with name and arguments of each event that is emitted to this client, broadcasts included.
+
+        It receives the arguments as the client decodes them. Acknowledgements are not events.
+
+        Raises:
+            TypeError: it is a coroutine function.
+        """
+        self._own_listeners().outgoing.append(checked(listener))
+        self._hub.listen(self)
+        return listener
+
+    def off_any_outgoing(self, listener: AnyListener | None = None) -> None:
+        """Remove a listener of `on_any_outgoing`; None: all."""
+        if self.listeners is not None:
+            _remove(self.listeners.outgoing, listener)
+
+    def notify_outgoing(self, event: Sequence[Any]) -> None:
+        """Call the listeners for an event that is emitted to this client."""
+        if self.listeners is not None:
+            notify(self.listeners.shared, self, *event)
+            notify(self.listeners.outgoing, *event)
+
+    def listen_for_namespace(self, listeners: list[AnyListener]) -> None:
+        """Set the outgoing listeners of the namespace."""
+        self._own_listeners().shared = listeners
+        self._hub.listen(self)
+
     # -- for the connection -------------------------------------------------------------------------------------------
 
     def enter(self) -> None:
@@ -349,8 +438,8 @@ class Socket:
         self._hub.enter(self.connection)
         for room in self._rooms or ():
             self._hub.join(self.connection, room)
-        for message in self._held or ():
-            self.write(message)
+        for message in self._held or ():  # the listeners were called when it was emitted
+            self.connection.log.unicast(self.connection, message)
         self._held = None
 
     def exit(self) -> None:
@@ -365,3 +454,39 @@ class Socket:
     def unregister(self) -> None:
         """Remove the id from the hub, after the last handler."""
         self._hub.remove(self.sid)
+
+
+class Ack:
+    """The acknowledgement of one event: call it, once, with its arguments.
+
+    Further calls do nothing, and so does a call if the client expects none or has disconnected.
+    """
+
+    __slots__ = ("_ack_id", "_socket")
+
+    def __init__(self, socket: Socket, ack_id: int | None) -> None:
+        self._socket = socket
+        self._ack_id = ack_id
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the client expects it, and it was not sent yet."""
+        return self._ack_id is not None
+
+    def __call__(self, *args: Any) -> None:
+        """Send it.
+
+        Raises:
+            EncodeError: an argument cannot be encoded.
+        """
+        ack_id = self._ack_id
+        if ack_id is not None:
+            self._socket.acknowledge(ack_id, args)
+            self._ack_id = None
+
+
+def _remove(listeners: list[AnyListener], listener: AnyListener | None) -> None:
+    if listener is None:
+        listeners.clear()
+    elif listener in listeners:
+        listeners.remove(listener)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import Namespace, Server
-from roomcast.realtime.core.registry import NOT_HANDLED, Registry, call
+from roomcast.realtime.core.registry import NO_ACK, Registry, call
 
 
 def handler(name: str) -> Any:
@@ -99,7 +99,7 @@ async def test_a_namespace_class_may_override_the_dispatch() -> None:
     found = registry.find("anything", "/")
     assert found is not None
     assert await call(found, "anything", "sid", 1) == ["anything", "sid", 1]
-    assert await Namespace().trigger_event("missing", "sid") is NOT_HANDLED
+    assert await Namespace().trigger_event("missing", "sid") is NO_ACK
 
 
 def test_a_namespace_knows_its_server_once_it_is_registered() -> None:
