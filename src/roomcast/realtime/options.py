@@ -85,7 +85,8 @@ class ServerOptions:
         max_pending_acks: Maximum number of acknowledgements that one connection has not sent yet.
         handler_concurrency: Coroutine handlers of one connection that run at once; further events wait.
         inbox_limit: Maximum number of events of one connection that wait, with a total size of ``max_payload_bytes``.
-            At the limit the server stops reading from the transport, acknowledgements included.
+            At the limit the server stops reading from the transport, unless it waits for an acknowledgement or a pong
+            of the client; then four times ``max_payload_bytes`` may wait.
         flush_limit_bytes: Emits of one loop tick are joined up to this size, then written early.
         flush_rest_limit_s: Longest pause between two flushes while emits arrive faster than they can be written; they
             then share a write. 0: no pause. This is the latency that it can add.

@@ -178,6 +178,11 @@ class EngineSession:
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
+    @property
+    def awaits_pong(self) -> bool:
+        """Whether a ping was sent whose pong has not arrived."""
+        return self._pong_deadline != math.inf
+
     def next_deadline(self) -> float:
         """When to call ``check_deadlines`` next; infinity once the session is closed.
 

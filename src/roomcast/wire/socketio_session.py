@@ -168,6 +168,11 @@ class SocketSession:
         """The memory of a binary packet whose attachments are missing; 0 if there is none."""
         return 0 if self._decoder is None else self._decoder.held_bytes
 
+    @property
+    def pending_acks(self) -> int:
+        """The number of acks that have not arrived."""
+        return len(self._acks)
+
     # -- input --------------------------------------------------------------------------------------------------------
 
     def receive(self, message: str | bytes) -> SocketEvent | None:

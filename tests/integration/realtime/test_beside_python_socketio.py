@@ -77,3 +77,27 @@ async def test_every_emit_of_a_connect_handler_reaches_its_client_in_order(serve
         await websocket.send(f"43{ack_id}[1]")
         await until(lambda: answers)
         assert answers == [1]
+
+
+async def test_handlers_that_await_the_client_get_its_answers_behind_a_burst_of_events(server: Any) -> None:
+    @server.on("work")
+    async def work(sid: str, number: int) -> Any:
+        return await server.call("question", number, to=sid, timeout=5)
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None: ...
+
+    async with running(server) as port, client(port) as websocket:
+        await websocket.recv()
+        for number in range(300):
+            await websocket.send(f'42{number}["work",{number}]')
+        answers: dict[str, str] = {}
+        async with asyncio.timeout(20):
+            while len(answers) < 300:
+                packet = str(await websocket.recv())
+                head, _, args = packet.partition("[")
+                if head.startswith("42"):
+                    await websocket.send(f"43{head[2:]}[{args.rpartition(',')[2]}")
+                elif head.startswith("43"):
+                    answers[head[2:]] = args
+        assert answers == {str(number): f"{number}]" for number in range(300)}

@@ -168,6 +168,15 @@ class Connection:
         """See `SocketConnection`."""
         self._host.enable_hooks()
 
+    @property
+    def expects_input(self) -> bool:
+        """See `inbox.InboxOwner`."""
+        return self.packets.pending_acks > 0 or self.session.awaits_pong
+
+    def expect_input(self) -> None:
+        """An acknowledgement was requested from the client, or a pong."""
+        self._inbox.read_on()
+
     def pause_reading(self) -> None:
         """The inbox is full."""
         self.transport.pause_reading()
@@ -376,10 +385,9 @@ class Connection:
             return
         match event:
             case AckReceived(namespace, callback, args):
-                # Not queued behind events: one of their handlers may await this acknowledgement.
                 coroutine = self._host.dispatcher.acknowledged(self.sockets[namespace], callback, args)
                 if coroutine is not None:
-                    self._inbox.put(lambda: coroutine, len(data))
+                    self._inbox.run_at_once(coroutine)
             case ConnectRequested(namespace, auth):
                 self._on_connect(namespace, auth, len(data))
             case Disconnected(namespace):
@@ -539,6 +547,7 @@ class Connection:
     def _on_session_deadline(self) -> None:
         now = self._host.now()
         self.apply(self.session.check_deadlines(now, input_waits=self._input.used_up(now)))
+        self.expect_input()  # it may have sent a ping
         self._arm(now)
 
     def _on_connect_deadline(self) -> None:

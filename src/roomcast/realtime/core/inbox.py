@@ -7,6 +7,10 @@ Guaranteed for each connection:
   next handlers wait for that.)
 - At most ``handler_concurrency`` coroutine handlers run at once; further events wait. At ``inbox_limit`` events or
   ``max_payload_bytes`` that wait, the transport stops reading.
+- Acknowledgements are not events: their callbacks and futures wait for no handler.
+- While the server waits for the client, reading goes on: handlers may wait for the acknowledgements that are still
+  unread, and a pong may be. Then `EXPECTING_LIMIT` times ``max_payload_bytes`` may wait. If handlers do not end, the
+  ping timeout closes a client that sends more before its pong.
 
 Layer: realtime.core.
 """
@@ -24,6 +28,11 @@ from roomcast.realtime.options import ServerOptions
 #: Starts one handler: runs a function, or returns the coroutine that is still to run.
 Job = Callable[[], Coroutine[Any, Any, None] | None]
 
+#: How many times ``max_payload_bytes`` may wait while the server waits for the client.
+EXPECTING_LIMIT: Final = 4
+# The memory of a small event that waits, beyond its packet.
+_EVENT_BYTES: Final = 512
+
 # A constant, since Python 3.11 formats a name for each task that has none.
 _TASK_NAME: Final = "roomcast-handler"
 
@@ -38,6 +47,10 @@ class InboxOwner(Protocol):
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """The running handlers of the server."""
+
+    @property
+    def expects_input(self) -> bool:
+        """Whether the server waits for an acknowledgement or a pong of the client."""
 
     def pause_reading(self) -> None:
         """Stop reading from the client."""
@@ -73,16 +86,33 @@ class Inbox:
             if self._jobs is not None:  # the handler added one: a disconnect runs its own ``disconnect`` handler
                 self._drain()
             return
-        options = self._owner.options
         if self._jobs is None:
             self._jobs = deque()
         self._jobs.append((job, size_bytes))
         self._size_bytes += size_bytes
-        if not self._paused and (
-            len(self._jobs) >= options.inbox_limit or self._size_bytes >= options.max_payload_bytes
-        ):
+        options = self._owner.options
+        if self._paused or (len(self._jobs) < options.inbox_limit and self._size_bytes < options.max_payload_bytes):
+            return
+        if not self._must_read():
             self._paused = True
             self._owner.pause_reading()
+
+    def read_on(self) -> None:
+        """Continue reading if the server waits for the client, unless too much waits."""
+        if self._paused and self._must_read():
+            self._paused = False
+            self._owner.resume_reading()
+
+    def _must_read(self) -> bool:
+        waiting_bytes = self._size_bytes + len(self._jobs or ()) * _EVENT_BYTES
+        limit_bytes = EXPECTING_LIMIT * self._owner.options.max_payload_bytes
+        return self._owner.expects_input and waiting_bytes < limit_bytes
+
+    def run_at_once(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run what no handler delays: one of them may wait for it."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=_TASK_NAME)
+        self._owner.tasks.add(task)
+        task.add_done_callback(self._owner.tasks.discard)
 
     def _may_start(self) -> bool:
         if self._calling or self._starting:
@@ -133,7 +163,9 @@ class Inbox:
             job, size_bytes = self._jobs.popleft()
             self._size_bytes -= size_bytes
             self._start(job)
-        if not self._jobs:
+        if self._jobs:
+            self.read_on()
+        else:
             self._jobs = None
             if self._paused:
                 self._paused = False

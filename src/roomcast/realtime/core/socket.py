@@ -86,6 +86,9 @@ class SocketConnection(Outlet, Protocol):
     def close(self, reason: Reason) -> None:
         """Close the connection, after everything that was emitted to it."""
 
+    def expect_input(self) -> None:
+        """An acknowledgement was requested from the client."""
+
     def overflow(self, waiting_bytes: int) -> None:
         """More output waits than ``outbox_limit_bytes``: close the connection."""
 
@@ -310,6 +313,7 @@ class Socket:
         except LocalError:
             packets.forget_ack(self.namespace, ack_id)
             raise
+        self.connection.expect_input()
         return ack_id
 
     @property

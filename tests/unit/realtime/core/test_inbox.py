@@ -3,7 +3,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from roomcast.realtime import Server, ServerOptions
+from support.virtual_time import run_in_virtual_time
 
 
 async def test_functions_and_coroutines_start_in_order_of_arrival(peer: Any, settle: Any) -> None:
@@ -145,6 +148,88 @@ async def test_waiting_events_pause_reading_at_their_size_limit(peer: Any, settl
         await settle(20)
         assert not client.transport.paused
         assert not client.connection.input_waits
+
+
+@pytest.mark.parametrize("awaited_in", ["call", "callback", "coroutine callback"])
+async def test_acknowledgements_are_read_behind_a_full_inbox_whose_handlers_await_them(
+    peer: Any, settle: Any, awaited_in: str
+) -> None:
+    server = Server(ServerOptions(handler_concurrency=2, inbox_limit=3))
+
+    @server.on("work")
+    async def work(sid: str, number: int) -> Any:
+        await asyncio.sleep(0)  # the inbox is full before the first question
+        if awaited_in == "call":
+            return await server.call("question", number, to=sid)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def later(value: Any) -> None:
+            answer.set_result(value)
+
+        await server.emit("question", number, to=sid, callback=answer.set_result if awaited_in == "callback" else later)
+        return await answer
+
+    client = peer(server)
+    await client.enter()
+    waiting = [f'42{n}["work",{n}]' for n in range(50)]
+    answered: list[str] = []
+    for _ in range(400):
+        while waiting and not client.transport.paused:
+            client.say(waiting.pop(0))
+        await settle(3)
+        for text in client.transport.texts:
+            if "question" in text:
+                waiting.append(f"43{text[2 : text.index('[')]}[{text[:-1].rpartition(',')[2]}]")
+            else:
+                answered.append(text)
+        client.transport.messages.clear()
+    assert sorted(answered) == sorted(f"43{n}[{n}]" for n in range(50))
+    assert not client.transport.paused
+
+
+async def test_what_waits_behind_handlers_that_await_acknowledgements_is_limited(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(handler_concurrency=1, inbox_limit=3, max_payload_bytes=4_000))
+
+    @server.on("work")
+    async def work(sid: str, data: str) -> None:
+        await server.call("question", to=sid)
+
+    client = peer(server)
+    await client.enter()
+    sent = 0
+    while not client.transport.paused:
+        client.say('42["work","' + "x" * 500 + '"]')
+        await settle()
+        sent += 1
+        assert sent < 100
+    assert 10 <= sent <= 1 + 4 * 4_000 / 1_000  # one runs
+    await server.engine.abort()
+
+
+def test_a_pong_is_read_behind_a_full_inbox(peer: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(handler_concurrency=1, inbox_limit=2, ping_interval_s=25, ping_timeout_s=20))
+
+        @server.on("work")
+        async def work(sid: str) -> None:
+            await asyncio.sleep(300)
+
+        client = peer(server)
+        await client.enter()
+        client.say(*['42["work"]'] * 3)
+        for _ in range(5):
+            await asyncio.sleep(10)
+            assert client.transport.paused
+            await asyncio.sleep(16)
+            assert not client.transport.paused  # a ping was sent
+            client.say("3", '42["work"]')
+            assert client.transport.paused
+        assert server.connections == 1
+        await asyncio.sleep(50)
+        assert server.connections == 0
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
 
 
 async def test_a_waiting_coroutine_does_not_delay_the_next_handler(peer: Any, settle: Any) -> None:
