@@ -173,4 +173,4 @@ class DynamicNamespace:
         for name in self.children:
             command = Broadcast(Selection(name, None), message)
             self._engine.apply_command(command)
-            self._engine.adapter.publish(command)
+            self._engine.membership.publish(command)

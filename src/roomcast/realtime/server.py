@@ -246,7 +246,7 @@ class Server(ServerHooks, Broadcasting):
         if callback is None:
             self._apply_everywhere(broadcast)
         else:
-            self._engine.adapter.publish(broadcast)
+            self._engine.membership.publish(broadcast)
             self._emit_to_each(selection, event, args, callback)
 
     def _emit_to_each(self, selection: Selection, event: str, args: tuple[Any, ...], callback: AckCallback) -> None:
@@ -261,7 +261,7 @@ class Server(ServerHooks, Broadcasting):
 
     def _apply_everywhere(self, command: Command) -> None:
         self._engine.apply_command(command)
-        self._engine.adapter.publish(command)
+        self._engine.membership.publish(command)
 
     async def send(
         self,
@@ -326,7 +326,7 @@ class Server(ServerHooks, Broadcasting):
         """
         socket = self._local_or_remote(sid, namespace)
         if socket is None:
-            self._engine.adapter.publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._engine.membership.publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
             socket.join(room)
 
@@ -338,7 +338,7 @@ class Server(ServerHooks, Broadcasting):
         """
         socket = self._local_or_remote(sid, namespace)
         if socket is None:
-            self._engine.adapter.publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._engine.membership.publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
             socket.leave(room)
 
@@ -387,7 +387,7 @@ class Server(ServerHooks, Broadcasting):
         """Disconnect a client from a namespace, on whichever server it is connected. Harmless if it is gone."""
         socket = self._local_socket(sid, namespace)
         if socket is None:
-            self._engine.adapter.publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
+            self._engine.membership.publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
         else:
             socket.disconnect()
 
@@ -428,9 +428,18 @@ class Server(ServerHooks, Broadcasting):
         """Sleep; for compatibility with python-socketio."""
         await asyncio.sleep(seconds)
 
+    async def start(self) -> None:
+        """Join the cluster now.
+
+        Without this, a server joins in the lifespan of `asgi`, or, where a mounted application has none, at its first
+        handshake or emit.
+        """
+        await self._engine.membership.join()
+
     async def shutdown(self) -> None:
-        """Close every connection and stop all timers. `serve` does this after a drain."""
+        """Close every connection, stop all timers, and leave the cluster. `serve` does this after a drain."""
         await self._engine.shutdown()
+        await self._engine.membership.leave()
 
 
 def _args_of(data: Any) -> tuple[Any, ...]:

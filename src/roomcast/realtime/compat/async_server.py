@@ -432,7 +432,7 @@ class AsyncServer:
         engine = self.native.engine
         engine.apply_command(command)
         if everywhere:
-            engine.adapter.publish(command)
+            engine.membership.publish(command)
 
 
 def _is_one(room: Any) -> bool:

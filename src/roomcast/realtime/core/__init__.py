@@ -19,5 +19,6 @@ May import: fanout, options, errors, wire.
 | ``cluster``, ``nodes`` | the ports to the other servers: commands, and the directory of session owners |
 | ``operators`` | selected sockets of the cluster, and what can be done with them |
 | ``acks`` | an event that several sockets acknowledge |
+| ``membership`` | start and end of the adapter, also in a mounted application, which gets no lifespan |
 | ``observer``, ``reasons`` | the port for metrics and logs; why a connection or socket ended |
 """

@@ -162,7 +162,10 @@ class Adapter(Protocol):
         """Set the node that receives commands; called once, before any other method."""
 
     async def start(self) -> None:
-        """Join the cluster. Harmless if already started."""
+        """Join the cluster. Harmless if already started.
+
+        Before it first waits, it enables `publish`: what is published from then on waits in a queue of the adapter.
+        """
 
     async def stop(self) -> None:
         """Leave the cluster: no command is applied after this returns. Harmless if already stopped."""

@@ -30,6 +30,7 @@ from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import HookedDispatcher, Hooks
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.listeners import AnyListener
+from roomcast.realtime.core.membership import Membership
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
@@ -73,6 +74,7 @@ class Engine:
         forwarder: Forwards requests to sessions on other nodes; None: there are no other nodes.
 
     Attributes:
+        membership: Starts the adapter at the first use of the server; commands for other servers go through it.
         registry: The registered handlers.
         dynamic: The namespaces whose names follow a rule.
         max_connections: The option, or what the process has descriptors for if that is less.
@@ -96,6 +98,7 @@ class Engine:
         self.observer = observer
         self.adapter = adapter
         adapter.bind(self)
+        self.membership = Membership(adapter)
         self.forwarder = forwarder
         self.registry = Registry()
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)

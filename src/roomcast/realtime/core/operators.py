@@ -10,7 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Node, Selection
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Node, Selection
+from roomcast.realtime.core.membership import Membership
 from roomcast.realtime.fanout.message import EncodedEvent
 
 Rooms = str | Collection[str]
@@ -20,10 +21,10 @@ class OperatorHost(Node, Protocol):
     """What operators need from their server; `engine.Engine` implements it.
 
     Attributes:
-        adapter: Carries commands to the other servers.
+        membership: Sends commands to the other servers.
     """
 
-    adapter: Adapter
+    membership: Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class BroadcastOperator:
     def _apply(self, command: Command) -> None:
         self._host.apply_command(command)
         if not self._local:
-            self._host.adapter.publish(command)
+            self._host.membership.publish(command)
 
 
 class Broadcasting(ABC):

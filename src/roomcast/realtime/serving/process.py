@@ -165,6 +165,9 @@ class _RunningSite:
             await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise StartupFailed("an application failed to start; the log has its traceback")
+        if self.site.engine is not None:
+            # An application around that of the server may not pass on the lifespan.
+            await self.site.engine.membership.join()
         self.tick()
         loop = asyncio.get_running_loop()
         protocol = partial(FirstRead, self._protocols)
@@ -216,6 +219,8 @@ class _RunningSite:
         """Run the lifespan shutdown."""
         if self._first is None:
             await self.lifespan.shutdown()
+        if self.site.engine is not None:
+            await self.site.engine.membership.leave()
 
 
 class _Process:

@@ -8,19 +8,24 @@ Layer: realtime.transports.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import MutableMapping
 from dataclasses import replace
+from typing import Any
 
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.request import EngineRequest
 from roomcast.realtime.transports.asgi_websocket import serve_websocket
 from roomcast.realtime.transports.polling import Polling
 from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, Receive, Scope, Send
-from roomcast.realtime.transports.session_lookup import is_engine_path
+from roomcast.realtime.transports.session_lookup import engine_path
 from roomcast.wire.engineio_refusals import RequestRefused
+
+logger = logging.getLogger(__name__)
 
 
 class Application:
-    """An ASGI application.
+    """An ASGI application, which can also be mounted in another one, below any path.
 
     Args:
         engine: The server.
@@ -43,18 +48,21 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket, or the lifespan."""
         kind = scope["type"]
-        if kind in {"http", "websocket"} and is_engine_path(self.engine, scope["path"]):
-            request = engine_request(scope)
+        path = None if kind == "lifespan" else engine_path(self.engine, scope["path"], scope.get("root_path", ""))
+        if path is not None:
+            if not self.engine.membership.joined:
+                await self.engine.membership.join()
+            request = engine_request(scope, path)
             if kind == "http":
                 await self._polling.handle(request, receive, send)
             else:
                 await serve_websocket(self.engine, request, receive, send)
         elif kind == "lifespan":
-            await self.engine.adapter.start()
+            await self.engine.membership.join()
             try:
-                await (_lifespan(receive, send) if self._fallback is None else self._fallback(scope, receive, send))
+                await _lifespan(self._fallback, scope, receive, send)
             finally:
-                await self.engine.adapter.stop()
+                await self.engine.membership.leave()
         elif self._fallback is not None:
             await self._fallback(scope, receive, send)
         elif kind == "websocket":
@@ -87,10 +95,11 @@ class InternalApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the lifespan."""
-        if scope["type"] != "http" or not is_engine_path(self.engine, scope["path"]):
+        path = engine_path(self.engine, scope["path"]) if scope["type"] == "http" else None
+        if path is None:
             await self._fallback(scope, receive, send)
             return
-        request = engine_request(scope)
+        request = engine_request(scope, path)
         try:
             view = self.authenticator.client(request.address, request.secure, request.headers)
         except RequestRefused as refused:
@@ -100,13 +109,13 @@ class InternalApplication:
         await self._polling.handle(request, receive, send)
 
 
-def engine_request(scope: Scope) -> EngineRequest:
-    """A request to the Engine.IO path, from its ASGI scope."""
+def engine_request(scope: Scope, path: str) -> EngineRequest:
+    """A request from its ASGI scope, with its `engine_path`."""
     client = scope.get("client")
     websocket = scope["type"] == "websocket"
     return EngineRequest(
         method="GET" if websocket else scope["method"],
-        path=scope["path"],
+        path=path,
         query_string=scope["query_string"].decode("latin-1"),
         headers=scope["headers"],
         address=client[0] if client else None,
@@ -115,14 +124,38 @@ def engine_request(scope: Scope) -> EngineRequest:
     )
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
+async def _lifespan(fallback: ASGIApp | None, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run the lifespan of the application behind; without one that supports it, only answer the events.
+
+    An application without a lifespan, as of Django, raises an exception before it answers (ASGI 3, "Lifespan").
+    """
+    received = answered = False
+
+    async def receive_noted() -> MutableMapping[str, Any]:
+        nonlocal received
         event = await receive()
-        if event["type"] == "lifespan.startup":
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
+        received = True
+        return event
+
+    async def send_noted(event: MutableMapping[str, Any]) -> None:
+        nonlocal answered
+        answered = True
+        await send(event)
+
+    if fallback is not None:
+        try:
+            await fallback(scope, receive_noted, send_noted)
+        except Exception:
+            if answered:
+                raise
+            logger.info("the application behind the Socket.IO server has no lifespan", exc_info=True)
+        if answered:
             return
+    if not received:
+        await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _not_found(send: Send) -> None:

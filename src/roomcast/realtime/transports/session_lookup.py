@@ -13,10 +13,17 @@ from roomcast.wire.engineio_http import check_request, parse_query
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 
 
-def is_engine_path(engine: Engine, path: str) -> bool:
-    """Whether this is the Engine.IO path."""
+def engine_path(engine: Engine, path: str, root_path: str = "") -> str | None:
+    """The path without ``root_path``, if it is the Engine.IO path; None otherwise.
+
+    ASGI's ``path`` begins with ``root_path``, the path below which an application is mounted. Some frameworks remove
+    it, and the option ``path`` may contain it, so that the path is compared with and without it.
+    """
     own = engine.options.path
-    return path == own or path == own.rstrip("/")
+    for candidate in (path, path.removeprefix(root_path)) if root_path else (path,):
+        if candidate == own or candidate == own.rstrip("/"):
+            return candidate or "/"
+    return None
 
 
 def find_session(engine: Engine, request: EngineRequest) -> Connection | None:

@@ -33,7 +33,7 @@ from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerF
 from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.realtime.transports.proxies import AddressSource, address_of
-from roomcast.realtime.transports.session_lookup import find_session, is_engine_path
+from roomcast.realtime.transports.session_lookup import engine_path, find_session
 from roomcast.wire.engineio_http import PLAIN_QUERY, TransportName, error_body
 from roomcast.wire.engineio_refusals import RequestRefused, UpgradeRefused
 from roomcast.wire.errors import Fault, RemoteError
@@ -204,7 +204,7 @@ class WebSocketProtocol(asyncio.Protocol):
         client: EngineRequest | None = None
         try:
             request = client = self._engine_request(method, url, headers)
-            if not is_engine_path(self.engine, request.path):
+            if engine_path(self.engine, request.path) is None:
                 self._refuse(HTTPStatus.NOT_FOUND, b"Not Found", "path", request)
                 return
             connection = find_session(self.engine, request)
