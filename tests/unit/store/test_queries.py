@@ -220,3 +220,19 @@ async def test_no_query_scans_a_large_table_on_postgresql(
             if tables := set(scanned_tables(plan)) - {"epochs"}:
                 scans[text, keys] = tables
     assert not scans
+
+
+async def test_a_send_reads_no_more_rows_in_a_long_chat_before_postgresql_has_statistics(
+    postgres: PostgresServer,
+) -> None:
+    name = postgres.create_database()
+    read = "SELECT sum(idx_tup_read)::int FROM pg_stat_user_indexes"
+    async with open_store(DatabaseOptions(url=postgres.url(name))) as store:
+        await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+        for turn in range(2):  # the first one fills the chat
+            messages = [new_message("c", client_msg_id=f"{turn}-{number}") for number in range(200)]
+            for batch in (messages[:180], *([message] for message in messages[180:])):
+                await asyncio.gather(*map(store.chats.append_message, batch))
+    # The server counts what a connection read once it has closed.
+    ((rows,),) = postgres.execute(read, name)
+    assert rows < 400 * 10
