@@ -19,6 +19,7 @@ from itertools import chain
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
 from sqlalchemy import Column, Connection, String, Table, Text
 from sqlalchemy.dialects import postgresql
@@ -118,7 +119,13 @@ class PipelinedStatements:
         """See `Statements`."""
         with _wrap_errors(connection, retryable=True):
             raw = _driver_connection(connection)
+            # The driver's own BEGIN takes a round trip, even in a pipeline.
+            begin = raw.info.transaction_status is TransactionStatus.IDLE
+            if begin:
+                raw.autocommit = True
             with raw.pipeline():
+                if begin:
+                    raw.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 epochs = _send(raw, _EPOCHS)
                 chats = _send(raw, _CHATS, keys.chat_ids)
                 newest = _send(raw, _NEWEST_ACTIVITY)

@@ -74,6 +74,8 @@ class PostgresBackend:
         )
 
         def begin(connection: Connection) -> None:
+            # `pipelined` sends its own BEGIN, in autocommit.
+            connection.connection.driver_connection.autocommit = False  # type: ignore[union-attr]  # psycopg's
             needed = dict(settings) if self._pooled else {}
             if not connection.get_execution_options().get("durable", True):
                 needed["synchronous_commit"] = "off"
