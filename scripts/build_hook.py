@@ -19,9 +19,11 @@ COMPILED = (
     "wire/[!_]*.py",
     "realtime/core/connection.py",
     "realtime/core/dispatch.py",
+    "realtime/core/event_log.py",
     "realtime/core/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
     "realtime/core/inbox.py",
+    "realtime/core/recovery.py",
     "realtime/core/socket.py",
     "realtime/fanout/[!_]*.py",
 )

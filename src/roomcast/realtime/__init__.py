@@ -39,7 +39,7 @@ from roomcast.realtime.errors import (
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.hooks import DynamicNamespace
 from roomcast.realtime.namespace import Namespace
-from roomcast.realtime.options import ANY_ORIGIN, ServeOptions, ServerOptions
+from roomcast.realtime.options import ANY_ORIGIN, RecoveryOptions, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
 from roomcast.realtime.serving.process import Site, loop_factory, serve
 
@@ -62,6 +62,7 @@ __all__ = [
     "Observer",
     "RealtimeError",
     "Reason",
+    "RecoveryOptions",
     "RoomLimitExceeded",
     "ServeError",
     "ServeOptions",

@@ -57,6 +57,28 @@ def is_base_path(path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryOptions:
+    """Limits of connection state recovery (`core.recovery`).
+
+    Attributes:
+        window_s: How long a lost session can be recovered. Node: 120 s.
+        max_sessions: Maximum number of lost sessions; beyond it the one that was lost first is dropped.
+        max_events: Maximum number of events that are kept. Clients that may have missed a dropped one get new sessions.
+        max_bytes: Maximum memory of these events.
+    """
+
+    window_s: float = 120.0
+    max_sessions: int = 20_000
+    max_events: int = 50_000
+    max_bytes: int = 64 * MIB
+
+    def __post_init__(self) -> None:
+        for name in ("window_s", "max_sessions", "max_events", "max_bytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """Options of one `roomcast.realtime.Server`.
 
@@ -102,6 +124,8 @@ class ServerOptions:
         cleanup_empty_child_namespaces: Remove a child of a dynamic namespace with its last socket. Node: off. Here on,
             since clients choose the names. If off, 10,000 are kept, and a function that decides about names is not
             called again for them.
+        recovery: Lets clients return to a session whose connection was lost; None: off. Each event then has one more
+            argument for its clients, its offset.
     """
 
     path: str = "/socket.io/"
@@ -132,6 +156,7 @@ class ServerOptions:
     max_forwards: int = 5_000
     namespaces: tuple[str, ...] = ()
     cleanup_empty_child_namespaces: bool = True
+    recovery: RecoveryOptions | None = None
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):

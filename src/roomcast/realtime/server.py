@@ -326,7 +326,7 @@ class Server(ServerHooks, Broadcasting):
         """
         socket = self._local_or_remote(sid, namespace)
         if socket is None:
-            self._engine.membership.publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._apply_everywhere(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
             socket.join(room)
 
@@ -338,7 +338,7 @@ class Server(ServerHooks, Broadcasting):
         """
         socket = self._local_or_remote(sid, namespace)
         if socket is None:
-            self._engine.membership.publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
         else:
             socket.leave(room)
 
@@ -387,13 +387,15 @@ class Server(ServerHooks, Broadcasting):
         """Disconnect a client from a namespace, on whichever server it is connected. Harmless if it is gone."""
         socket = self._local_socket(sid, namespace)
         if socket is None:
-            self._engine.membership.publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
+            self._apply_everywhere(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
         else:
             socket.disconnect()
 
     def _local_or_remote(self, sid: str, namespace: str | None) -> Socket | None:
-        """The socket; None if it may be on another server."""
-        return self.socket(sid, namespace) if self._engine.adapter.alone else self._local_socket(sid, namespace)
+        """The socket; None if it may be on another server, or away and recovered later."""
+        engine = self._engine
+        known = engine.adapter.alone and engine.recovery is None
+        return self.socket(sid, namespace) if known else self._local_socket(sid, namespace)
 
     def _local_socket(self, sid: str, namespace: str | None) -> Socket | None:
         hub = self._engine.used_hub(namespace or _DEFAULT)

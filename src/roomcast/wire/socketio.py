@@ -98,9 +98,15 @@ def encode_event_json(namespace: str, args_json: bytes) -> bytes:
     return b"%b%b" % (_header("2", namespace, None).encode(), args_json)
 
 
-def encode_connect(namespace: str, sid: str) -> str:
-    """Encode CONNECT: the server's response to an accepted client ("Connection to a namespace")."""
-    return _header("0", namespace, None) + _text({"sid": sid})
+def encode_connect(namespace: str, sid: str, pid: str | None = None) -> str:
+    """Encode CONNECT: the server's response to an accepted client ("Connection to a namespace").
+
+    Args:
+        namespace: The namespace.
+        sid: Id of the socket.
+        pid: The secret id for connection state recovery, if it is on. Source: Node, ``lib/socket.ts``.
+    """
+    return _header("0", namespace, None) + _text({"sid": sid} if pid is None else {"sid": sid, "pid": pid})
 
 
 def encode_connect_error(namespace: str, message: str, data: Any = None) -> str:

@@ -258,18 +258,19 @@ class SocketSession:
 
     # -- output -------------------------------------------------------------------------------------------------------
 
-    def accept(self, namespace: str, sid: str) -> str:
+    def accept(self, namespace: str, sid: str, pid: str | None = None) -> str:
         """Accept a namespace that the client requested; return the CONNECT packet to send.
 
         Args:
             namespace: Name of the namespace.
             sid: Id of the socket. Must differ from the id of the Engine.IO session, which is secret.
+            pid: See `encode_connect`.
 
         Raises:
             IllegalTransition: the namespace is not connecting. Check ``state_of`` after an await.
         """
         self._move_from_server(namespace, NamespaceTrigger.ACCEPT)
-        return encode_connect(namespace, sid)
+        return encode_connect(namespace, sid, pid)
 
     def refuse(self, namespace: str, message: str, data: Any = None) -> str:
         """Refuse a namespace that the client requested; return the CONNECT_ERROR packet to send.

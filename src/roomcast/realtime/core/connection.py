@@ -420,7 +420,7 @@ class Connection:
         accepted = self._host.accepts_namespace(namespace, auth)
         if accepted is True:
             socket = self._add_socket(namespace, auth)
-            self._inbox.put(lambda: self._host.dispatcher.connect(socket), size_bytes)
+            self._inbox.put(lambda: self._connect(socket), size_bytes)
         elif accepted is False:
             self._refuse_namespace(namespace)
         else:
@@ -433,7 +433,7 @@ class Connection:
         if self.packets.state_of(namespace) is not NamespaceState.CONNECTING:  # the connection has closed
             self._host.release_namespace(namespace)
         elif exists:
-            rest = self._host.dispatcher.connect(self._add_socket(namespace, auth))
+            rest = self._connect(self._add_socket(namespace, auth))
             if rest is not None:
                 await rest
         else:
@@ -441,10 +441,15 @@ class Connection:
 
     def _add_socket(self, namespace: str, auth: dict[str, Any]) -> Socket:
         hub = self._host.hub(namespace)
-        socket = Socket(self, hub, new_sid(), auth)
+        recovery = self._host.recovery
+        socket = Socket(self, hub, new_sid(), auth) if recovery is None else recovery.socket(self, hub, auth)
         self.sockets[namespace] = socket
         hub.add(socket)
         return socket
+
+    def _connect(self, socket: Socket) -> Unfinished:
+        recovery = self._host.recovery
+        return self._host.dispatcher.connect(socket) if recovery is None else recovery.connect(socket)
 
     def _refuse_namespace(self, namespace: str) -> None:
         self.send_packet(self.packets.refuse(namespace, "Invalid namespace"))
@@ -452,15 +457,18 @@ class Connection:
 
     def accept(self, socket: Socket) -> None:
         """The ``connect`` handler accepted the client: send the CONNECT packet."""
+        if socket.phase is Phase.CONNECTING:
+            if socket.kicked:
+                self.reject(socket, REJECTED)
+                return
+            if not socket.send_missed():
+                self.abort(Reason.TRANSPORT_ERROR)  # the client returns, and gets a new session
         if socket.phase is not Phase.CONNECTING:
             # The connection closed while the handler ran: ``disconnect`` cleans up what the handler has set up.
             reason = self._close_reason or Reason.TRANSPORT_CLOSE
             self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
             return
-        if socket.kicked:
-            self.reject(socket, REJECTED)
-            return
-        self.send_packet(self.packets.accept(socket.namespace, socket.sid))
+        self.send_packet(self.packets.accept(socket.namespace, socket.sid, socket.pid))
         self._cancel_connect_deadline()
         self._host.unconnected.discard(self)
         self._input.connected()
@@ -476,9 +484,9 @@ class Connection:
                 packet = self.packets.refuse(socket.namespace, message)
             self.send_packet(packet)
             self.sockets.pop(socket.namespace, None)
-            socket.exit()
             _cancel(self.packets.drop_acks(socket.namespace))
             self._arm_connect_deadline_if_idle()
+        socket.exit()
         socket.unregister()
         self._host.observer.socket_refused(self, socket.namespace)
 
@@ -500,12 +508,12 @@ class Connection:
         for ended in self.packets.close():
             self._end_socket(self.sockets.pop(ended.namespace), ended, reason)
         for socket in self.sockets.values():  # their connect handlers still run
-            socket.exit()
+            socket.exit(reason)
             _cancel(self.packets.drop_acks(socket.namespace))
         self.sockets.clear()
 
     def _end_socket(self, socket: Socket, ended: Disconnected, reason: Reason) -> None:
-        socket.exit()
+        socket.exit(reason)
         _cancel(ended.unanswered)
         self._host.observer.socket_disconnected(socket, reason)
         self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)

@@ -38,6 +38,7 @@ from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.recovery import RecoverableHub, Recovery
 from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
@@ -83,6 +84,7 @@ class Engine:
         tasks: Tasks of the running handlers.
         turns: The connections whose input waits.
         origins: The rules for ``Origin`` and ``Host``.
+        recovery: The sessions that clients can return to; None: recovery is off.
         accepting: Whether new sessions are accepted; False during a drain.
     """
 
@@ -103,6 +105,7 @@ class Engine:
         self.registry = Registry()
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
         self.dispatcher = Dispatcher(self.registry, observer)
+        self.recovery = None if options.recovery is None else Recovery(options.recovery, self, new_sid)
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
         self.max_connections = options.max_connections
@@ -261,7 +264,11 @@ class Engine:
         """See `ConnectionHost`."""
         hub = self._hubs.get(namespace)
         if hub is None:
-            hub = self._hubs[namespace] = Hub(namespace, self.log, self._drop_hub)
+            if self.recovery is None:
+                hub = Hub(namespace, self.log, self._drop_hub)
+            else:
+                hub = RecoverableHub(namespace, self.log, self._drop_hub, self.recovery)
+            self._hubs[namespace] = hub
             self.adapter.serve(namespace)
         return hub
 
@@ -274,11 +281,19 @@ class Engine:
         return BroadcastOperator(self, namespace)
 
     def _drop_hub(self, hub: Hub) -> None:
+        if self.recovery is not None and self.recovery.holds(hub.namespace):
+            return  # it records what the clients of the lost sessions miss
         # If the option ``namespaces`` has ``*``, clients choose the names, and hubs without sockets would accumulate.
         if self._hubs.get(hub.namespace) is hub:
             del self._hubs[hub.namespace]
             self.dynamic.release(hub.namespace)
             self.adapter.unserve(hub.namespace)
+
+    def release_hub(self, namespace: str) -> None:
+        """See `recovery.RecoveryHost`."""
+        hub = self._hubs.get(namespace)
+        if hub is not None and not hub.sockets:
+            self._drop_hub(hub)
 
     # -- `cluster.Node`, for the adapter ------------------------------------------------------------------------------
 
@@ -290,20 +305,25 @@ class Engine:
                 message = command.message.message(hub.namespace)
                 hub.broadcast(command.to.rooms, message, command.to.skip, volatile=command.volatile)
             return
+        if self.recovery is not None:
+            self.recovery.record_command(command)
         for socket in self.recipients(command.sockets):
-            match command:
-                case Join(_, rooms):
-                    self._join(socket, rooms)
-                case Leave(_, rooms):
-                    for room in rooms:
-                        socket.leave(room)
-                case Disconnect(_, close=True):
-                    # Send DISCONNECT packets first, as Node does: without them the client would reconnect.
-                    for other in list(socket.connection.sockets.values()):
-                        other.disconnect()
-                    socket.connection.close(Reason.SERVER_DISCONNECT)
-                case Disconnect():
-                    socket.disconnect()
+            self._apply_to(socket, command)
+
+    def _apply_to(self, socket: Socket, command: Join | Leave | Disconnect) -> None:
+        match command:
+            case Join(_, rooms):
+                self._join(socket, rooms)
+            case Leave(_, rooms):
+                for room in rooms:
+                    socket.leave(room)
+            case Disconnect(_, close=True):
+                # Send DISCONNECT packets first, as Node does: without them the client would reconnect.
+                for other in list(socket.connection.sockets.values()):
+                    other.disconnect()
+                socket.connection.close(Reason.SERVER_DISCONNECT)
+            case Disconnect():
+                socket.disconnect()
 
     def _join(self, socket: Socket, rooms: Sequence[str]) -> None:
         try:
@@ -320,7 +340,7 @@ class Engine:
     def occupied(self, namespace: str, room: str | None) -> bool:
         """See `cluster.Node`."""
         hub = self._hubs.get(namespace)
-        return hub is not None and (room is None or hub.occupied(room))
+        return hub is not None and (room is None or hub.occupied(room) or self.recovery is not None)
 
     def rooms(self, namespace: str) -> Collection[str]:
         """See `cluster.Node`."""
@@ -374,6 +394,8 @@ class Engine:
         if self.forwarder is not None:
             await self.forwarder.close()
         self.log.flush()
+        if self.recovery is not None:
+            self.recovery.clear()
         if self._wheel is not None:
             self._wheel.stop()
             self._wheel = self._unfinished = None

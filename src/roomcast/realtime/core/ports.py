@@ -14,6 +14,7 @@ from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.recovery import Recovery
 from roomcast.realtime.core.socket import SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.core.unfinished import UnfinishedInput
@@ -37,6 +38,7 @@ class ConnectionHost(Protocol):
         log: The fan-out log that orders all output.
         tasks: Running handlers.
         unconnected: Connections that have not been accepted by a namespace yet.
+        recovery: The sessions that clients can return to; None: recovery is off.
     """
 
     options: ServerOptions
@@ -48,6 +50,7 @@ class ConnectionHost(Protocol):
     log: FanoutLog[SocketConnection]
     tasks: set[asyncio.Task[None]]
     unconnected: set[SocketConnection]
+    recovery: Recovery | None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -6,7 +6,7 @@ Layer: realtime.core. Source: Socket.IO's server ``Socket``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from enum import Enum, unique
 from typing import Any, Protocol
@@ -86,6 +86,9 @@ class SocketConnection(Outlet, Protocol):
     def close(self, reason: Reason) -> None:
         """Close the connection, after everything that was emitted to it."""
 
+    def abort(self, reason: Reason) -> None:
+        """Close the connection at once; queued output is lost."""
+
     def expect_input(self) -> None:
         """An acknowledgement was requested from the client."""
 
@@ -99,6 +102,19 @@ class SocketHub(Protocol):
     @property
     def namespace(self) -> str:
         """Its name."""
+
+    def add(self, socket: Socket) -> None:
+        """Register a socket id."""
+
+    def broadcast(
+        self,
+        rooms: Collection[str] | None,
+        message: OutgoingMessage,
+        skip: Collection[str] = (),
+        *,
+        volatile: bool = False,
+    ) -> None:
+        """Emit once to every connection that is in one of the rooms now."""
 
     def enter(self, connection: SocketConnection) -> None:
         """Add the connection to the namespace."""
@@ -213,6 +229,16 @@ class Socket:
     def rooms(self) -> frozenset[str]:
         """Its rooms, without its own (``sid``); in a ``disconnect`` handler, the rooms that it was in."""
         return frozenset(self._rooms or ())
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the client has returned to a session that it had before; see `RecoveryOptions`."""
+        return False
+
+    @property
+    def pid(self) -> str | None:
+        """The id with which the client can return to its session, a secret; None: it cannot."""
+        return None
 
     @property
     def handshake(self) -> Handshake:
@@ -446,8 +472,17 @@ class Socket:
             self.connection.log.unicast(self.connection, message)
         self._held = None
 
-    def exit(self) -> None:
-        """Leave the namespace and send no more. The hub keeps the id until `unregister`."""
+    def send_missed(self) -> bool:
+        """Send the events that the client of a recovered session has missed; False: that is not possible any more."""
+        return True
+
+    def exit(self, reason: Reason | None = None) -> None:
+        """Leave the namespace and send no more. The hub keeps the id until `unregister`.
+
+        Args:
+            reason: Why the connection to the client ended; None: the client was rejected.
+        """
+        del reason  # for `recovery.RecoverableSocket`
         if self.phase is Phase.CONNECTED:
             self._hub.exit(self.connection, self._rooms or ())
         elif self.phase is Phase.CONNECTING:
