@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -142,8 +141,12 @@ class Joins:
             raise JoinRefused(ErrorCode.LIMIT_REACHED, f"one socket may follow {limit} chats: leave one first")
         began = time.perf_counter()
         try:
-            async with self._exclusive_subscription(socket, chat_id) as subscription:
-                ack = await self._join_or_refuse(subscription, user_id, since, stream=stream)
+            subscription = self._reserve(socket, chat_id)
+            try:
+                async with subscription.lock:
+                    ack = await self._join_or_refuse(subscription, user_id, since, stream=stream)
+            finally:
+                self._give_back(subscription)
         except JoinRefused as error:
             self._count(error.code.value, began)
             raise
@@ -158,8 +161,12 @@ class Joins:
     async def leave(self, socket: RoomSocket, chat_id: str) -> None:
         """End a socket's subscription to a chat. Harmless if there is none."""
         if chat_id in self._sockets.get(socket.sid, {}):
-            async with self._exclusive_subscription(socket, chat_id) as subscription:
-                self._unfollow(subscription)
+            subscription = self._reserve(socket, chat_id)
+            try:
+                async with subscription.lock:
+                    self._unfollow(subscription)
+            finally:
+                self._give_back(subscription)
 
     def check_stream(self, sid: str, chat_id: str) -> None:
         """Check that a socket may receive the chunks of a chat's answers now.
@@ -301,20 +308,18 @@ class Joins:
 
     # --- subscriptions
 
-    @asynccontextmanager
-    async def _exclusive_subscription(self, socket: RoomSocket, chat_id: str) -> AsyncIterator[_ChatSubscription]:
-        """Lock the socket's subscription to the chat. To enter the context may suspend; to exit does not."""
+    def _reserve(self, socket: RoomSocket, chat_id: str) -> _ChatSubscription:
+        """The socket's subscription to the chat, kept until `_give_back`. Change it with its lock only."""
         subscriptions = self._sockets.setdefault(socket.sid, {})
         subscription = subscriptions.get(chat_id)
         if subscription is None:
             subscription = subscriptions[chat_id] = _ChatSubscription(socket, chat_id)
         subscription.callers += 1
-        try:
-            async with subscription.lock:
-                yield subscription
-        finally:
-            subscription.callers -= 1
-            self._discard_if_unused(subscription)
+        return subscription
+
+    def _give_back(self, subscription: _ChatSubscription) -> None:
+        subscription.callers -= 1
+        self._discard_if_unused(subscription)
 
     def _is_current(self, subscription: _ChatSubscription) -> bool:
         """Whether the subscription is still in use: false once `drop` was called for its socket."""

@@ -282,8 +282,14 @@ class PresenceTracker:
     # -- events to members --------------------------------------------------------------------------------------------
 
     async def _prepare_snapshot(self, chat: ChatPresence) -> None:
-        reading = self._start(self._sync.read_board(chat))
-        await asyncio.wait({reading}, timeout=self._options.snapshot_wait_s)
+        timer = asyncio.get_running_loop().call_later(self._options.snapshot_wait_s, self._set_snapshot_ready, chat)
+        try:
+            await self._sync.read_board(chat)
+        finally:
+            timer.cancel()
+            self._set_snapshot_ready(chat)
+
+    def _set_snapshot_ready(self, chat: ChatPresence) -> None:
         if chat.members:
             chat.snapshot_ready = True
             self._schedule_flush(chat)
@@ -345,7 +351,7 @@ class PresenceTracker:
         del self._chats[chat.chat_id]
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name="presence")  # Python 3.11 formats a name for each task that has none
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task
