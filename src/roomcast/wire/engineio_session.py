@@ -48,6 +48,8 @@ _TIMER_SLACK: Final = 0.1
 class State(Enum):
     """The state of a session."""
 
+    __hash__ = object.__hash__  # that of Enum is a Python function, which takes longer than the rest of a look-up
+
     OPENING = "opening"
     OPEN = "open"
     UPGRADING = "upgrading"  # a candidate websocket has connected but has not sent its probe
@@ -59,6 +61,8 @@ class State(Enum):
 @unique
 class Trigger(Enum):
     """What changes the state of a session."""
+
+    __hash__ = object.__hash__  # as above
 
     OPEN = "open"
     ATTACH = "attach"

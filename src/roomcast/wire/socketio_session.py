@@ -38,6 +38,8 @@ _PLAIN_NUMBER: Final = 1e21
 class NamespaceState(Enum):
     """The state of one namespace of a connection."""
 
+    __hash__ = object.__hash__  # that of Enum is a Python function, which takes longer than the rest of a look-up
+
     ABSENT = "absent"
     CONNECTING = "connecting"  # CONNECT arrived; the application has not decided yet
     CONNECTED = "connected"
@@ -47,6 +49,8 @@ class NamespaceState(Enum):
 @unique
 class NamespaceTrigger(Enum):
     """What changes the state of a namespace."""
+
+    __hash__ = object.__hash__  # as above
 
     CONNECT = "connect"  # from the client
     ACCEPT = "accept"

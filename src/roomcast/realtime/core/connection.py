@@ -9,8 +9,9 @@ Layer: realtime.core. Source: engine.io 6 ``lib/socket.ts``, socket.io 4.8 ``lib
 from __future__ import annotations
 
 import asyncio
+import binascii
 import math
-import secrets
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -58,6 +59,7 @@ from roomcast.wire.websocket_frames import packet_frame
 # 120 bits, as 20 characters like Node's: the id is all that authenticates a polling request.
 _SID_BYTES = 15
 SID_CHARS = 20
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 _REASONS = {
     CloseReason.PING_TIMEOUT: Reason.PING_TIMEOUT,
@@ -77,7 +79,7 @@ def _cancel(callbacks: Iterable[object]) -> None:
 
 def new_sid() -> str:
     """An id that cannot be guessed."""
-    return secrets.token_urlsafe(_SID_BYTES)
+    return binascii.b2a_base64(os.urandom(_SID_BYTES), newline=False).translate(_URL_SAFE).decode()
 
 
 class Connection:

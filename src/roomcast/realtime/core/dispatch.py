@@ -57,7 +57,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; _report_failure logs it
             self._refuse(socket, error)
             return None
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
             return self._finish_connect(socket, result)
         self._decide(socket, result)
         return None
@@ -137,7 +137,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, "disconnect", error)
         else:
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 return self._finish_disconnect(socket, result)
         socket.unregister()
         return None

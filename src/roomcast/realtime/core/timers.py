@@ -40,7 +40,8 @@ class Deadline:
 
     def cancel(self) -> None:
         """Unschedule the callback. Harmless if it is not armed."""
-        self._wheel.remove(self)
+        if self._bucket != _IDLE:
+            self._wheel.remove(self)
 
 
 class TimerWheel:
