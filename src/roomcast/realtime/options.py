@@ -126,6 +126,8 @@ class ServerOptions:
             called again for them.
         recovery: Lets clients return to a session whose connection was lost; None: off. Each event then has one more
             argument for its clients, its offset.
+        always_connect: Send the CONNECT packet before the ``connect`` handler runs, and a DISCONNECT packet if that
+            refuses the client. Events of a client that is not accepted yet may then be handled. As in python-socketio.
     """
 
     path: str = "/socket.io/"
@@ -157,6 +159,7 @@ class ServerOptions:
     namespaces: tuple[str, ...] = ()
     cleanup_empty_child_namespaces: bool = True
     recovery: RecoveryOptions | None = None
+    always_connect: bool = False
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):

@@ -10,16 +10,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from roomcast.realtime.compat.origins import CheckedOrigins, OriginCheck, UncheckedOrigins
-from roomcast.realtime.core.origins import OriginPolicy
-from roomcast.realtime.options import ANY_ORIGIN, ServerOptions
+from roomcast.realtime.compat.origins import Origins
+from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 
-#: ``cors_allowed_origins``: the own origin, ``*`` or one origin, several, or a function; ``[]``: no checks.
-Origins: TypeAlias = str | Collection[str] | OriginCheck | None
-
+# python-socketio has no limit. Each of these handlers is a task; without a limit, a client could start a thousand in
+# each second (``max_packets_per_s``).
+_HANDLERS_AT_ONCE: Final = 256
 # Attachments of one packet: python-socketio limits each message only.
 _REASSEMBLY_FACTOR: Final = 4
 
@@ -40,7 +39,7 @@ class Arguments:
         http_compression: Whether polling responses are compressed.
         compression_threshold: Bytes.
         cookie: The cookie with the session id.
-        cors_allowed_origins: See `Origins`.
+        cors_allowed_origins: See `origins.Origins`.
         cors_credentials: Whether cross-origin polling may have cookies.
         monitor_clients: Whether inactive clients are disconnected.
         transports: Their names.
@@ -79,17 +78,10 @@ class Arguments:
             max_payload_bytes=self.max_http_buffer_size,
             max_reassembly_bytes=_REASSEMBLY_FACTOR * self.max_http_buffer_size,
             namespaces=_names(self.namespaces),
-            cors_allowed_origins=self._origins(),
             cors_credentials=self.cors_credentials,
+            always_connect=self.always_connect,
             handler_concurrency=self._concurrency(),
         )
-
-    def origin_policy(self, options: ServerOptions) -> OriginPolicy | None:
-        """The rules for origins, if they are no list."""
-        origins = self.cors_allowed_origins
-        if callable(origins):
-            return CheckedOrigins(options, origins)
-        return None if origins is None or isinstance(origins, str) or len(origins) else UncheckedOrigins(options)
 
     def _check(self) -> None:
         if self.async_mode not in {None, "asgi"}:
@@ -100,15 +92,13 @@ class Arguments:
             raise ValueError(f"serializer={self.serializer!r}: only 'default' (JSON and binary attachments) is there")
         if self.cookie is not None:
             raise ValueError("cookie: not supported; a proxy that balances by session can use the query parameter sid")
-        if self.always_connect:
-            raise ValueError("always_connect=True: not supported; what a connect handler emits arrives after CONNECT")
         if self.http_compression:
             _warn("http_compression=True has no effect: compress in a proxy, or use websockets")
         if not self.monitor_clients:
             _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
 
     def _concurrency(self) -> int:
-        return ServerOptions().handler_concurrency if self.async_handlers else 1
+        return _HANDLERS_AT_ONCE if self.async_handlers else 1
 
     def _transports(self) -> tuple[TransportName, ...]:
         if self.transports is None:
@@ -118,12 +108,6 @@ class Arguments:
         if not known:
             raise ValueError("No valid transports provided")
         return known
-
-    def _origins(self) -> tuple[str, ...]:
-        origins = self.cors_allowed_origins
-        if origins is None or callable(origins):
-            return ()
-        return (ANY_ORIGIN,) if ANY_ORIGIN in origins else _names(origins)
 
 
 def _names(value: str | Collection[str] | None) -> tuple[str, ...]:

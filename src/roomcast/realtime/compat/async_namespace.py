@@ -43,8 +43,11 @@ class AsyncNamespace(NamespaceHandlers):
             handler: Handler | None = lambda *args: self.trigger_event(event, *args)  # noqa: E731 - as an expression
         else:
             handler = getattr(self, f"on_{event}", None if event in RESERVED else _do_nothing)
-        if handler is None or event in RESERVED:
+        if handler is None or event == "connect":
             return handler
+        if event == "disconnect":
+            leaving: Handler = self.server.leaving(handler)
+            return leaving
         writer = self.server.writer
         return writer.answering(handler) if writer.custom else handler
 

@@ -6,18 +6,21 @@ Layer: realtime.compat. Source: python-socketio 5.18, ``AsyncServer`` and ``Base
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import wraps
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
-from roomcast.realtime.compat.arguments import Arguments, Origins
+from roomcast.realtime.compat.arguments import Arguments
 from roomcast.realtime.compat.async_namespace import AsyncNamespace
 from roomcast.realtime.compat.engineio_view import EngineIOView
 from roomcast.realtime.compat.event_log import EventLog, logger_of
 from roomcast.realtime.compat.exceptions import TimeoutError  # noqa: A004 - python-socketio's name
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
+from roomcast.realtime.compat.origins import CompatOrigins, Origins
 from roomcast.realtime.core.cluster import Broadcast, Selection
 from roomcast.realtime.core.handshake import environ_of
 from roomcast.realtime.core.reasons import Reason
@@ -28,6 +31,8 @@ from roomcast.realtime.server import Server
 from roomcast.realtime.transports.proxies import Receive, Scope, Send
 
 _DEFAULT = "/"
+# How long `AsyncServer.disconnect` waits for the handler: as `AsyncServer.call` for an acknowledgement.
+_DISCONNECT_LIMIT_S = 60.0
 
 
 class _Reasons:
@@ -133,9 +138,7 @@ class AsyncServer:
         engineio_log = logger_of(engineio_logger, "engineio.server")
         observer = EventLog(self.logger, engineio_log) if logger or engineio_logger else None
         self.native = Server(options, observer=observer, adapter=self.manager.adapter)
-        policy = arguments.origin_policy(options)
-        if policy is not None:
-            self.native.engine.origins = policy
+        self.native.engine.origins = CompatOrigins(options, cors_allowed_origins)
         if not allow_upgrades:
             self.native.engine.upgrades = ()
         self.eio = EngineIOView(self.native, arguments, engineio_log)
@@ -148,6 +151,7 @@ class AsyncServer:
         self._namespace_handlers: dict[str, AsyncNamespace] = {}
         self._application = self.native.asgi()
         self._initialized = False
+        self._leaving: dict[str, asyncio.Future[None]] = {}  # by sid: their ``disconnect`` handler runs
 
     def is_asyncio_based(self) -> bool:
         """True."""
@@ -170,8 +174,12 @@ class AsyncServer:
 
         def register(function: Handler) -> Handler:
             self._handlers.setdefault(namespace or _DEFAULT, {})[event] = function
-            answers = self.writer.custom and event not in RESERVED
-            self.native.on(event, self.writer.answering(function) if answers else function, namespace)
+            handler = function
+            if event == "disconnect":
+                handler = self.leaving(function)
+            elif self.writer.custom and event not in RESERVED:
+                handler = self.writer.answering(function)
+            self.native.on(event, handler, namespace)
             return function
 
         return register if handler is None else register(handler)
@@ -344,13 +352,58 @@ class AsyncServer:
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """Disconnect a client from a namespace, on whichever server it is connected. Harmless if it is gone.
 
+        Returns after its ``disconnect`` handler, if it is on this server and ``async_handlers`` is True.
+
         Args:
             sid: The client.
             namespace: ``/`` if None.
             ignore_queue: Only if it is on this server.
         """
-        if not ignore_queue or self.find(sid, namespace) is not None:
+        socket = self.find(sid, namespace)
+        if socket is None:
+            if not ignore_queue:
+                await self.native.disconnect(sid, namespace)
+            return
+        waits = socket.connected and self.async_handlers and sid not in self._leaving
+        handled = self.native.engine.registry.find("disconnect", namespace or _DEFAULT) is not None
+        if not (waits and handled):
             await self.native.disconnect(sid, namespace)
+            return
+        left = self._leaving[sid] = asyncio.get_running_loop().create_future()
+        try:
+            await self.native.disconnect(sid, namespace)
+            await asyncio.wait({left}, timeout=_DISCONNECT_LIMIT_S)
+        finally:
+            del self._leaving[sid]
+
+    def leaving(self, handler: Handler) -> Handler:
+        """A ``disconnect`` handler whose end `disconnect` waits for."""
+
+        @wraps(handler)
+        def call(*args: Any) -> Any:
+            try:
+                result = handler(*args)
+            except BaseException:
+                self._left(args)
+                raise
+            if inspect.isawaitable(result):
+                return self._finish_leaving(result, args)
+            self._left(args)
+            return result
+
+        return call
+
+    async def _finish_leaving(self, result: Awaitable[Any], args: tuple[Any, ...]) -> None:
+        try:
+            await result
+        finally:
+            self._left(args)
+
+    def _left(self, args: tuple[Any, ...]) -> None:
+        for value in args:  # the sid, after the namespace if the handler is for all
+            left = self._leaving.get(value)
+            if left is not None and not left.done():
+                left.set_result(None)
 
     # -- clients ------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Dispatcher:
         if found is None:
             socket.connection.accept(socket)
             return None
+        if socket.connection.options.always_connect:
+            socket.connection.accept(socket)
         environ = Environ(socket.connection.handshake)
         try:
             result = call(found, "connect", socket.sid, environ, socket.auth or None)
@@ -66,7 +68,7 @@ class Dispatcher:
         try:
             decision = await result
         except asyncio.CancelledError:
-            socket.connection.reject(socket, "Server shutting down")
+            self._reject(socket, "Server shutting down")
             raise
         except Exception as error:  # noqa: BLE001 - see connect
             self._refuse(socket, error)
@@ -75,19 +77,25 @@ class Dispatcher:
 
     def _decide(self, socket: Socket, decision: Any) -> None:
         if decision is False:
-            socket.connection.reject(socket, REJECTED)
-        else:
+            self._reject(socket, REJECTED)
+        elif not socket.connection.options.always_connect:
             socket.connection.accept(socket)
+
+    def _reject(self, socket: Socket, message: str, data: Any = None) -> None:
+        if socket.connection.options.always_connect:
+            socket.disconnect()  # too late for CONNECT_ERROR
+        else:
+            socket.connection.reject(socket, message, data)
 
     def _refuse(self, socket: Socket, error: Exception) -> None:
         if isinstance(error, ConnectionRefusedError):
-            socket.connection.reject(socket, error.message, error.data)
+            self._reject(socket, error.message, error.data)
         elif isinstance(error, BuiltinConnectionRefusedError):
-            socket.connection.reject(socket, "Connection refused by server")
+            self._reject(socket, "Connection refused by server")
         else:
             self._report_failure(socket, "connect", error)
             # Details of an exception may be confidential: they go to the log only.
-            socket.connection.reject(socket, "Internal server error")
+            self._reject(socket, "Internal server error")
 
     def event(self, socket: Socket, event: str, args: list[Any], ack_id: int | None) -> Unfinished:
         """Call the handler of an event, and acknowledge the event with its return value."""

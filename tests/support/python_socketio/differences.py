@@ -1,0 +1,113 @@
+"""The cases whose observations differ, with what differs and why: the table of docs/moving/python-socketio.md."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Difference(NamedTuple):
+    """One row.
+
+    Attributes:
+        there: What python-socketio does.
+        here: What `roomcast.realtime.compat.socketio` does.
+        reason: Why it is kept.
+    """
+
+    there: str
+    here: str
+    reason: str
+
+
+DIFFERENCES: dict[str, Difference] = {
+    "disconnects_in_the_handler": Difference(
+        "`disconnect(sid)` in a `connect` handler has no effect",
+        "the client is refused",
+        "a ban check must not fail open",
+    ),
+    "raises_another_exception": Difference(
+        "after an exception in a `connect` handler the client receives nothing",
+        'it receives `connect_error` with "Internal server error"',
+        "the client need not wait for its timeout",
+    ),
+    "handler_without_auth_gets_auth": Difference(
+        "a `connect` handler of two parameters fails if the client sends `auth`",
+        "it is called without `auth`",
+        "a client cannot make a handler fail",
+    ),
+    "what_the_client_gets_before_the_acceptance": Difference(
+        "what a `connect` handler emits arrives before the acceptance",
+        "it arrives after it, in the same order, and never if the client is refused",
+        "a refused client must not receive events; Socket.IO clients expect the acceptance first",
+    ),
+    "unknown_namespace": Difference(
+        'the error of an unknown namespace is the string "Unable to connect"',
+        '`{"message": "Invalid namespace"}`',
+        "the form and the text of Node, as the protocol requires",
+    ),
+    "catch_all_namespace_alone": Difference(
+        'handlers for the namespace `*` need `namespaces="*"` as well',
+        "they serve every namespace without other handlers",
+        "such a handler has no other purpose",
+    ),
+    "environ_of_the_request": Difference(
+        "`environ` has `asgi.scope` and `SERVER_PROTOCOL`, and keeps what handlers store in it",
+        "it has neither, and is new at each call; `save_session` stores",
+        "the request is not kept in memory for the life of a connection",
+    ),
+    "unencodable_data": Difference(
+        "`emit` of data that JSON lacks raises `TypeError`",
+        "it raises `roomcast.wire.errors.EncodeError`, which names the type",
+        "one exception for every encoder",
+    ),
+    "empty_list_of_rooms": Difference(
+        "`emit(room=[])` raises `IndexError`, and `emit(to=[])` reaches all clients",
+        "both reach no client",
+        "an empty selection must not broadcast",
+    ),
+    "empty_room_name": Difference(
+        '`emit(to="")` reaches all clients',
+        '`""` is a room like others',
+        "an empty id must not broadcast",
+    ),
+    "room_zero": Difference(
+        "`emit(to=0)` reaches all clients", "`0` is a room like others", "an id must not broadcast"
+    ),
+    "leaving_the_own_room": Difference(
+        "a client can leave the room named after its sid",
+        "it stays in it",
+        "a sid always reaches its client",
+    ),
+    "origins_behind_a_proxy": Difference(
+        "`X-Forwarded-Host` is believed for the own origin",
+        "it is not: name the public origin in `cors_allowed_origins`, or let the proxy keep `Host`",
+        "every client can send that header; `serve` believes it from trusted proxies",
+    ),
+    "refusal_status": Difference(
+        "a refused origin gets status 400",
+        "403",
+        "the status of Node",
+    ),
+    "http_errors": Difference("a method other than GET and POST gets status 405", "400", "the status of Node"),
+    "a_cookie": Difference(
+        "`cookie=` sends the session id in a cookie",
+        "it raises `ValueError`",
+        "no server reads the cookie; a proxy can balance by the query parameter `sid`",
+    ),
+    "compression": Difference(
+        "long polling responses are compressed",
+        "they are not; `http_compression=True` warns",
+        "a proxy compresses; websocket messages are compressed by neither",
+    ),
+    "mounted_with_the_default_path": Difference(
+        "a mounted `ASGIApp` needs `socketio_path` with the path of its mount",
+        "the default path works too",
+        "both forms are in use",
+    ),
+}
+
+
+def table() -> str:
+    """The rows as the document has them."""
+    rows = [f"| {row.there} | {row.here} | {row.reason} |" for row in DIFFERENCES.values()]
+    return "\n".join(["| python-socketio | here | reason |", "|---|---|---|", *rows])
