@@ -44,8 +44,9 @@ test-chaos: .make/dev .make/page .make/node-peers ## Run the long fault and soak
 test-deploy: .make/dev ## Check the Helm chart and the Kubernetes manifests with their own tools (needs Go).
 	@scripts/test-deploy $(ARGS)
 
-dist: .make/page ## Build the wheel, the sdist and the npm packages into dist/.
+dist: .make/page ## Build the wheels, the sdist and the npm packages into dist/.
 	@rm -rf dist && mkdir dist && .venv/bin/hatchling build --directory dist
+	@cd packaging/realtime && ../../.venv/bin/hatchling build --target wheel --directory ../../dist
 	@scripts/npm run --silent build:packages && scripts/npm pack --silent --pack-destination ../dist \
 		--workspace @roomcast/client --workspace @roomcast/react
 
@@ -85,8 +86,9 @@ clean: ## Remove everything that these commands created, except your data.
 	@echo 'roomcast: installing the locked Python packages' && $(PIP) --require-hashes -r requirements.lock \
 		&& $(PIP) --no-deps --no-build-isolation --editable . && touch $@
 
-.make/dev: .make/runtime requirements-dev.lock
-	@echo 'roomcast: installing the locked development packages' && $(PIP) --require-hashes -r requirements-dev.lock && touch $@
+.make/dev: .make/runtime requirements-dev.lock requirements-redis-7.lock
+	@echo 'roomcast: installing the locked development packages' && $(PIP) --require-hashes -r requirements-dev.lock \
+		&& $(PIP) --require-hashes --no-deps --upgrade --target .make/redis-7 -r requirements-redis-7.lock && touch $@
 
 .make/web: .make/runtime web/package-lock.json
 	@echo 'roomcast: installing the locked web packages' && scripts/npm ci --silent --no-fund --no-audit && touch $@

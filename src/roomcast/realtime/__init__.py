@@ -16,6 +16,8 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 | ``compat`` | python-socketio's names, signatures and behaviours over the server |
 """
 
+from typing import TYPE_CHECKING, Any
+
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import IncomingEvent
 from roomcast.realtime.core.observer import Observer
@@ -41,7 +43,22 @@ from roomcast.realtime.hooks import DynamicNamespace
 from roomcast.realtime.namespace import Namespace
 from roomcast.realtime.options import ANY_ORIGIN, RecoveryOptions, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
-from roomcast.realtime.serving.process import Site, loop_factory, serve
+
+if TYPE_CHECKING:
+    from roomcast.realtime.serving.process import Site, loop_factory, serve
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What needs uvicorn, which an application that mounts its server may not have."""
+        if name not in {"Site", "loop_factory", "serve"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            from roomcast.realtime.serving import process
+        except ModuleNotFoundError as error:
+            raise ImportError(f"{name} needs {error.name}: pip install 'roomcast-realtime[serve]'") from error
+        value = globals()[name] = getattr(process, name)
+        return value
+
 
 __all__ = [
     "ANY_ORIGIN",

@@ -14,14 +14,13 @@ from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.handshake import environ_of
-from roomcast.realtime.core.nodes import Directory
+from roomcast.realtime.core.nodes import Directory, SessionForwarder
 from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
-from roomcast.realtime.forwarding.forwarder import Forwarder
 from roomcast.realtime.hooks import ServerHooks
 from roomcast.realtime.options import ServerOptions
 from roomcast.realtime.transports.application import Application
@@ -77,12 +76,17 @@ class Server(ServerHooks, Broadcasting):
         """
         options = ServerOptions() if options is None else options
         guarded: Any = GuardedObserver(Observer() if observer is None else observer)
+        forwarder: SessionForwarder | None = None
+        if directory is not None:
+            from roomcast.realtime.forwarding.forwarder import Forwarder  # it needs an HTTP client
+
+            forwarder = Forwarder(directory, options, guarded)
         self._engine = Engine(
             options,
             guarded,
             MemoryAdapter() if adapter is None else adapter,
             "" if directory is None else directory.node_id,
-            None if directory is None else Forwarder(directory, options, guarded),
+            forwarder,
         )
 
     @property

@@ -76,6 +76,11 @@ class _Sentinel(Sentinel):
         async with self._lookup:
             return await super().discover_master(service_name)
 
+    async def close(self) -> None:
+        """Close the connections to the sentinels; redis-py 7 has no method for it."""
+        for sentinel in self.sentinels:
+            await sentinel.aclose()
+
 
 def _unavailable(error: Exception) -> RedisUnavailable:
     text = str(error) or type(error).__name__
@@ -106,7 +111,7 @@ class Commands:
         self._lookups = Outcome("look-up of the masters", "the known masters are kept")
         # Loop time at which the connections were replaced.
         self._replaced_at = float("-inf")
-        self._sentinel: Sentinel | None = None
+        self._sentinel: _Sentinel | None = None
         self._pool: ConnectionPool | None = None
         self._cluster: RedisCluster | None = None
         if options.cluster:
@@ -130,7 +135,7 @@ class Commands:
         if self._pool is not None:
             await self._pool.aclose()
         if self._sentinel is not None:
-            await self._sentinel.aclose()
+            await self._sentinel.close()
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | float]) -> Any:
         """Run a script. In a cluster its keys must share a slot.
