@@ -226,6 +226,9 @@ class Server(ServerHooks, Broadcasting):
     ) -> None:
         """Emit an event, on every server of the cluster.
 
+        Takes effect at once, except that it first waits while a recipient on this server that reads has half of
+        ``outbox_limit_bytes`` left to read, at most `core.backlogs.PATIENCE_S` seconds.
+
         Args:
             event: Its name.
             data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it are sent as binary attachments.
@@ -247,6 +250,8 @@ class Server(ServerHooks, Broadcasting):
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
         selection = Selection(namespace or _DEFAULT, rooms, skip)
         broadcast = Broadcast(selection, EncodedEvent.from_args(event, *args), volatile)
+        if self._engine.has_backlogs and not volatile:
+            await self._engine.make_room(selection)
         if callback is None:
             self._apply_everywhere(broadcast)
         else:

@@ -60,6 +60,7 @@ class FakeTransport:
         self.aborted = False
         self.paused = False
         self.overflow_at: int | None = None
+        self.backlog = 0
         self._fast = fast
         self.connection: Connection
 
@@ -71,6 +72,10 @@ class FakeTransport:
     def bind(self, connection: Connection) -> FakeTransport:
         self.connection = connection
         return self
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self.backlog
 
     def direct_write(self) -> Callable[[bytes], object] | None:
         return self.frames.append if self._fast else None

@@ -223,6 +223,17 @@ class Connection:
         self.transport.abort()
         self.apply(self.session.transport_failed())
 
+    @property
+    def backlog_bytes(self) -> int:
+        """See `SocketConnection`."""
+        return self.transport.backlog_bytes
+
+    def watch_backlog(self, waiting_bytes: int) -> None:
+        """The client has so much left to read."""
+        backlogs = self._host.backlogs
+        if waiting_bytes > backlogs.watch_bytes:
+            backlogs.watch(self, waiting_bytes)
+
     def overflow(self, waiting_bytes: int) -> None:
         """The client does not read: close the connection at the end of this loop turn.
 

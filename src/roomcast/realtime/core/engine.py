@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from roomcast.realtime.core.acks import BroadcastAcks
+from roomcast.realtime.core.backlogs import Backlogs
 from roomcast.realtime.core.cluster import (
     AckListener,
     Adapter,
@@ -81,6 +82,7 @@ class Engine:
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
+        backlogs: The connections whose client has much left to read.
         tasks: Tasks of the running handlers.
         turns: The connections whose input waits.
         origins: The rules for ``Origin`` and ``Host``.
@@ -106,7 +108,10 @@ class Engine:
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
         self.dispatcher = Dispatcher(self.registry, observer)
         self.recovery = None if options.recovery is None else Recovery(options.recovery, self, new_sid)
-        self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), options.flush_limit_bytes)
+        self.backlogs = Backlogs(lambda: self.loop, options.outbox_limit_bytes)
+        # One flush must not take a client from a backlog that emits do not wait for to one that closes its connection.
+        flush_limit_bytes = min(options.flush_limit_bytes, self.backlogs.watch_bytes)
+        self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
         self.max_connections = options.max_connections
         self.unconnected: set[SocketConnection] = set()
@@ -234,6 +239,7 @@ class Engine:
         if connection is not None:
             self.unconnected.discard(connection)
             self.unfinished.release(connection)
+            self.backlogs.forget(connection)
             self.observer.connection_closed(connection, reason)
 
     # -- namespaces ---------------------------------------------------------------------------------------------------
@@ -372,6 +378,17 @@ class Engine:
         hub = self._hubs.get(selection.namespace)
         return () if hub is None else hub.select(selection.rooms, selection.skip, connecting=True)
 
+    @property
+    def has_backlogs(self) -> bool:
+        """See `operators.OperatorHost`."""
+        return bool(self.backlogs.watched)
+
+    async def make_room(self, selection: Selection) -> None:
+        """See `operators.OperatorHost`."""
+        hub = self._hubs.get(selection.namespace)
+        if hub is not None:
+            await self.backlogs.wait(lambda connection: hub.concerns(connection, selection.rooms, selection.skip))
+
     # -- shutdown -----------------------------------------------------------------------------------------------------
 
     async def shutdown(self) -> None:
@@ -396,6 +413,7 @@ class Engine:
         self.log.flush()
         if self.recovery is not None:
             self.recovery.clear()
+        self.backlogs.stop()
         if self._wheel is not None:
             self._wheel.stop()
             self._wheel = self._unfinished = None

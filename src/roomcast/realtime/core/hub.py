@@ -220,6 +220,14 @@ class Hub:
             targets.append(union)
         self._log.broadcast(targets, message, except_=except_, volatile=volatile)
 
+    def concerns(self, connection: SocketConnection, rooms: Collection[str] | None, skip: Collection[str]) -> bool:
+        """Whether a broadcast with these arguments reaches a connection now."""
+        socket = connection.sockets.get(self.namespace)
+        if socket is None or not socket.connected:
+            return False
+        own = {socket.sid, *socket.rooms}
+        return own.isdisjoint(skip) and (rooms is None or not own.isdisjoint(rooms))
+
     def _connections(self, names: Collection[str]) -> frozenset[SocketConnection]:
         found: set[SocketConnection] = set()
         for name in names:

@@ -26,6 +26,13 @@ class OperatorHost(Node, Protocol):
 
     membership: Membership
 
+    @property
+    def has_backlogs(self) -> bool:
+        """Whether a client has much left to read."""
+
+    async def make_room(self, selection: Selection) -> None:
+        """Wait while a selected client that reads has half of ``outbox_limit_bytes`` left to read."""
+
 
 @dataclass(frozen=True, slots=True)
 class BroadcastOperator:
@@ -80,7 +87,7 @@ class BroadcastOperator:
     # -- what to do with them -----------------------------------------------------------------------------------------
 
     async def emit(self, event: str, *args: Any) -> None:
-        """Emit an event.
+        """Emit an event. Waits first while a recipient on this server reads and has much left to read.
 
         Args:
             event: Its name.
@@ -89,7 +96,10 @@ class BroadcastOperator:
         Raises:
             EncodeError: an argument cannot be encoded.
         """
-        self._apply(Broadcast(self._selection, EncodedEvent.from_args(event, *args), self._volatile))
+        message = EncodedEvent.from_args(event, *args)
+        if self._host.has_backlogs and not self._volatile:
+            await self._host.make_room(self._selection)
+        self._apply(Broadcast(self._selection, message, self._volatile))
 
     async def sockets_join(self, rooms: Rooms) -> None:
         """Add the sockets to a room, or to several.

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from roomcast.realtime.core.backlogs import Backlogs
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.observer import Observer
@@ -39,6 +40,7 @@ class ConnectionHost(Protocol):
         tasks: Running handlers.
         unconnected: Connections that have not been accepted by a namespace yet.
         recovery: The sessions that clients can return to; None: recovery is off.
+        backlogs: The connections whose client has much left to read.
     """
 
     options: ServerOptions
@@ -51,6 +53,7 @@ class ConnectionHost(Protocol):
     tasks: set[asyncio.Task[None]]
     unconnected: set[SocketConnection]
     recovery: Recovery | None
+    backlogs: Backlogs
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -95,11 +98,18 @@ class ConnectionHost(Protocol):
 class Transport(Protocol):
     """Carries the messages of one connection. No method waits or raises."""
 
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that wait for the client to read; 0 while it keeps up."""
+
     def direct_write(self) -> Callable[[bytes], object] | None:
         """A function that writes websocket frames at once; None while batches must go through `send`."""
 
     def send(self, batch: Batch) -> None:
-        """Queue or write a batch. Above the outbox limit, call `Connection.overflow` instead."""
+        """Queue or write a batch, and report a backlog to `Connection.watch_backlog`.
+
+        Above the outbox limit, call `Connection.overflow` instead.
+        """
 
     def take_queue(self) -> list[OutgoingMessage]:
         """Remove and return the queued messages (polling); a websocket has none."""

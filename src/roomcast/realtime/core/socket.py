@@ -58,6 +58,10 @@ class SocketConnection(Outlet, Protocol):
         """The current transport."""
 
     @property
+    def backlog_bytes(self) -> int:
+        """Bytes that wait for the client to read; 0 while it keeps up."""
+
+    @property
     def options(self) -> ServerOptions:
         """Options of the server."""
 

@@ -157,6 +157,11 @@ class AsgiWebSocket:
         self._connection = connection
         return self
 
+    @property
+    def backlog_bytes(self) -> int:
+        """See `Transport`."""
+        return self._queue_bytes
+
     def direct_write(self) -> Callable[[bytes], object] | None:
         """See `Transport`; always None, since the ASGI server builds the frames."""
         return None
@@ -177,6 +182,7 @@ class AsgiWebSocket:
             self._enqueue(message.text.decode())
             for attachment in message.attachments:
                 self._enqueue(attachment)
+        connection.watch_backlog(self._queue_bytes)
 
     def take_queue(self) -> list[OutgoingMessage]:
         """See `Transport`; always empty, since a websocket is never upgraded."""

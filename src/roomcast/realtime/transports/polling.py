@@ -54,6 +54,11 @@ class PollingTransport:
         self._connection = connection
         return self
 
+    @property
+    def backlog_bytes(self) -> int:
+        """See `Transport`."""
+        return self._queue_bytes
+
     def direct_write(self) -> Callable[[bytes], object] | None:
         """See `Transport`; polling has no frames."""
         return None
@@ -74,6 +79,7 @@ class PollingTransport:
         self._queue_bytes += size_bytes
         if self._poll is not None and self._queue:
             self._answer(self._next())
+        connection.watch_backlog(self._queue_bytes)
 
     def take_queue(self) -> list[OutgoingMessage]:
         """See `Transport`."""

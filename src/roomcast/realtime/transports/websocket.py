@@ -521,6 +521,11 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # -- Transport of a connection ------------------------------------------------------------------------------------
 
+    @property
+    def backlog_bytes(self) -> int:
+        """See `Transport`."""
+        return self._transport.get_write_buffer_size() if self._paused else 0
+
     def direct_write(self) -> Callable[[bytes], object] | None:
         """See `Transport`."""
         return None if self._paused or self._closing else self._transport.write
@@ -539,6 +544,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if waiting_bytes > self.engine.options.outbox_limit_bytes:
                 connection.overflow(waiting_bytes)
                 return
+            connection.watch_backlog(waiting_bytes)
         self._transport.write(batch.frames)
 
     def take_queue(self) -> list[OutgoingMessage]:
