@@ -97,7 +97,7 @@ class ServerOptions:
             attachments, websocket messages, bodies of posts. Beyond it the connection that began first is closed.
         unfinished_timeout_s: Time limit for a client to finish such input, as for a request body.
         outbox_limit_bytes: Write backlog at which the connection of a slow reader is closed. A single larger message
-            is sent if nothing else waits.
+            is sent if nothing else waits. An awaited emit waits while a client that reads has half of it left to read.
         max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. Sessions that no namespace
             has accepted yet may be a quarter of it. The default is twice the number that one process serves at ease.
         max_packets_per_s: Packets of one connection per second; a second's worth may come at once. A faster client is

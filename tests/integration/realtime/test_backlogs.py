@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from roomcast.realtime import Server, ServerOptions
+from roomcast.realtime.core import backlogs
 
 TRANSPORTS = ["fast path", "asgi", "polling"]
 COUNT = 1_500
@@ -88,8 +89,9 @@ async def test_a_client_that_reads_receives_a_burst_above_the_outbox_limit(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_client_that_does_not_read_is_closed_and_delays_the_emits_to_others_once(
-    serving: Any, recording: Any, transport: str
+    serving: Any, recording: Any, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backlogs, "STALLED_S", 0.2)
     server = Server(observer=recording)
     count = 300  # 19 MiB
     async with (

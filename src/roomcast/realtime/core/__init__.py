@@ -12,6 +12,7 @@ May import: fanout, options, errors, wire.
 | ``reading`` | turns of reading: none of the connections holds up the others |
 | ``dynamic`` | namespaces whose names follow a rule |
 | ``hooks``, ``listeners`` | middleware and catch-all listeners, for servers that have some; what they are |
+| ``backlogs`` | emits wait for clients that have much left to read |
 | ``inbox`` | order and limits of the calls |
 | ``unfinished`` | memory and deadline of what clients have begun to send |
 | ``timers`` | one timer for all deadlines |
