@@ -30,6 +30,7 @@ from roomcast.chat.ports import (
     EventLog,
     Gap,
     Head,
+    ImmediateLog,
     LogNotStored,
     LogUnavailable,
     Tracer,
@@ -140,9 +141,12 @@ class Relay:
         self._store = store
         self._log = log
         self._options = options or RelayOptions()
+        self._immediate = log if isinstance(log, ImmediateLog) else None
         self._tracer = tracer
         self.counters = RelayCounters()
         self._queues: dict[str, _ChatQueue] = {}
+        # For each chat without a task, the events that `_append_fresh` appends in the next turn of the loop.
+        self._fresh: dict[str, list[StoredEvent]] = {}
         # For each chat, the head that `ensure_log` wanted last, and the time of that call.
         self._ensured: dict[str, tuple[Head, float]] = {}
         # For each chat, the seq up to which outbox marks can be removed.
@@ -171,6 +175,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Finish the work in progress, within ``stop_limit_s``; the next start publishes the rest."""
+        self._append_fresh()
         running = [queue.task for queue in self._queues.values() if queue.task is not None]
         if running:
             await asyncio.wait(running, timeout=self._options.stop_limit_s)
@@ -205,11 +210,14 @@ class Relay:
 
     def offer(self, events: tuple[StoredEvent, ...]) -> None:
         """Queue just committed events of one chat, ascending by seq. Returns at once and never fails."""
-        queue = self._queue(events[0].chat_id)
-        queue.events.extend(events)
-        if len(queue.events) > self._options.fresh_entries:
-            queue.events.clear()
-            queue.catch_up = True
+        chat_id = events[0].chat_id
+        if self._immediate is None or (chat_id in self._queues and chat_id not in self._fresh):
+            self._enqueue(chat_id, events)
+            return
+        if not self._fresh:
+            # After the responses to the senders. Log lines have the ids of no request, as in `_queue`.
+            asyncio.get_running_loop().call_soon(self._append_fresh, context=Context())
+        self._fresh.setdefault(chat_id, []).extend(events)
 
     async def publish_now(self, chat_id: str) -> bool:
         """Try to bring the chat's log up to date with the events table. Returns whether the attempt succeeded."""
@@ -250,6 +258,19 @@ class Relay:
             queue.task = asyncio.create_task(work, name=f"relay-{chat_id}", context=Context())
         return queue
 
+    def _enqueue(self, chat_id: str, events: Sequence[StoredEvent]) -> None:
+        queue = self._queue(chat_id)
+        queue.events.extend(events)
+        if len(queue.events) > self._options.fresh_entries:
+            queue.events.clear()
+            queue.catch_up = True
+
+    def _append_fresh(self) -> None:
+        fresh, self._fresh = self._fresh, {}
+        for chat_id, events in fresh.items():
+            if chat_id in self._queues or not self._append_now(chat_id, events):
+                self._enqueue(chat_id, events)
+
     async def _run_queue(self, chat_id: str, queue: _ChatQueue) -> None:
         try:
             while queue.events or queue.catch_up:
@@ -289,17 +310,38 @@ class Relay:
             logger.exception("publishing failed", extra={"chat_id": chat_id})
         else:
             if head is not None:
-                self._published[chat_id] = max(head.seq, self._published.get(chat_id, 0))
-                self._marks_waiting.set()
-                if logger.isEnabledFor(logging.DEBUG):
-                    for event in events:
-                        facts = {"chat_id": chat_id, "seq": event.seq, "trace": event.trace}
-                        logger.debug("event published", extra=facts)
-                    logger.debug("chat log is up to date", extra={"chat_id": chat_id, "seq": head.seq})
+                self._has(chat_id, events, head)
                 return True
             logger.warning("publishing is deferred: too many gaps in a row", extra={"chat_id": chat_id})
         self.request_sweep()
         return False
+
+    def _append_now(self, chat_id: str, events: Sequence[StoredEvent]) -> bool:
+        """Append to a log that needs no wait. Returns whether it has the events now."""
+        if self._immediate is None or any(after.seq != before.seq + 1 for before, after in pairwise(events)):
+            return False
+        began_ns = 0 if self._tracer is None else time.time_ns()
+        try:
+            outcome = self._immediate.append_now(chat_id, self._store.epoch, [log_entry(event) for event in events])
+        except Exception:  # noqa: BLE001 - the task of the chat tries again, and logs the error
+            return False
+        if not isinstance(outcome, Appended):
+            return False
+        self.counters.appended += len(events)
+        self._has(chat_id, events, outcome.head)
+        if self._tracer is not None:
+            self._record(self._tracer, events, began_ns)
+        return True
+
+    def _has(self, chat_id: str, events: Sequence[StoredEvent], head: Head) -> None:
+        """The log has the events: their marks can be removed."""
+        self._published[chat_id] = max(head.seq, self._published.get(chat_id, 0))
+        self._marks_waiting.set()
+        if logger.isEnabledFor(logging.DEBUG):
+            for event in events:
+                facts = {"chat_id": chat_id, "seq": event.seq, "trace": event.trace}
+                logger.debug("event published", extra=facts)
+            logger.debug("chat log is up to date", extra={"chat_id": chat_id, "seq": head.seq})
 
     async def _append(self, chat_id: str, events: Sequence[StoredEvent]) -> Head | None:
         """Append without reading the table (the fast path). Returns None if the log must catch up."""
@@ -425,7 +467,7 @@ class Relay:
         while True:
             first = self._swept
             while chat_ids := await self._store.unpublished(self._options.sweep_chats, self._swept):
-                busy = self._queues.keys() | self._published.keys() if periodic else set[str]()
+                busy = self._queues.keys() | self._fresh.keys() | self._published.keys() if periodic else set[str]()
                 swept = [chat_id for chat_id in chat_ids if chat_id not in busy]
                 outcomes = await asyncio.gather(*map(self.publish_now, swept))
                 await self._flush_marks()

@@ -96,7 +96,7 @@ class _Subscription:
 
 
 class MemoryEventLog:
-    """`chat.ports.EventLog` in memory, limited in entries, bytes, chats and time.
+    """`chat.ports.EventLog` and `chat.ports.ImmediateLog` in memory, limited in entries, bytes, chats and time.
 
     Args:
         options: The limits.
@@ -112,6 +112,10 @@ class MemoryEventLog:
 
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
         """See the port."""
+        return self.append_now(chat_id, epoch, entries)
+
+    def append_now(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        """See `chat.ports.ImmediateLog`."""
         log = self._find(chat_id)
         if log is not None and log.epoch != epoch:
             return Gap(None)

@@ -41,7 +41,10 @@ class FaultyLog(MemoryEventLog):
     async def append(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
         await self._step()
         self.appends.append([entry.seq for entry in entries])
-        return await super().append(chat_id, epoch, entries)
+        return super().append_now(chat_id, epoch, entries)
+
+    def append_now(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        raise LogUnavailable("as a log in another process")
 
     async def seed(self, chat_id: str, head: Head, entries: Sequence[LogEntry]) -> Head:
         await self._step()
@@ -119,6 +122,58 @@ async def test_events_committed_during_an_append_are_appended_together(tmp_path:
         await all_marks_are_gone(backend)
         assert backend.relay.counters == RelayCounters(appended=4)
     assert log.appends == [[1], [2, 3, 4]]
+
+
+class ImmediateLog(MemoryEventLog):
+    """Records its immediate appends, and fails on demand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.appends: list[list[int]] = []
+        self.broken = False
+
+    def append_now(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        if self.broken:
+            self.broken = False
+            raise ZeroDivisionError
+        self.appends.append([entry.seq for entry in entries])
+        return super().append_now(chat_id, epoch, entries)
+
+
+async def test_events_of_one_commit_reach_a_log_of_this_process_together_and_without_a_task(tmp_path: Path) -> None:
+    log = ImmediateLog()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
+        await send(backend)
+        assert not backend.relay._queues
+        await asyncio.gather(*(send(backend) for _ in range(3)))
+        assert not backend.relay._queues
+        await all_marks_are_gone(backend)
+        assert backend.relay.counters == RelayCounters(appended=4)
+    assert log.appends == [[1], [2, 3, 4]]
+
+
+async def test_events_that_a_log_of_this_process_fails_to_append_are_appended_by_the_task(tmp_path: Path) -> None:
+    log, subscriber = ImmediateLog(), Subscriber()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        await backend.log.subscribe("c", subscriber)
+        await send(backend)
+        log.broken = True
+        await send(backend)
+        log._chats.clear()  # as if it had been dropped
+        await send(backend)
+        await subscriber.reached(3)
+        assert list(dict.fromkeys(subscriber.seqs)) == [1, 2, 3]
+        await all_marks_are_gone(backend)
+
+
+async def test_a_stop_publishes_the_events_that_were_just_committed(tmp_path: Path) -> None:
+    async with open_backend(tmp_path, relay_options=FAST) as backend:
+        stored = [await backend.store.chats.append_message(new_message()) for _ in range(2)]
+        for committed in stored:
+            backend.relay.offer(committed.events)
+        await backend.relay.stop()
+        assert await backend.log.head("c") == Head(backend.reader.epoch, 2)
 
 
 async def test_too_many_waiting_events_are_read_from_the_table_instead(tmp_path: Path) -> None:

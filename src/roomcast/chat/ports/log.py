@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 # Version of the entry layout. Readers drop and count entries of unknown versions.
 LOG_ENTRY_VERSION = 1
@@ -151,6 +151,18 @@ class EventLog(Protocol):
 
         Raises:
             LogUnavailable: the engine is unreachable; nothing was subscribed.
+        """
+
+
+@runtime_checkable
+class ImmediateLog(Protocol):
+    """What a log of this process can do in addition."""
+
+    def append_now(self, chat_id: str, epoch: str, entries: Sequence[LogEntry]) -> Appended | Gap:
+        """`EventLog.append` without a wait.
+
+        Raises:
+            LogUnavailable: nothing was appended; call `EventLog.append`.
         """
 
 

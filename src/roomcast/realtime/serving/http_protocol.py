@@ -32,6 +32,8 @@ from roomcast.realtime.transports.websocket import WebSocketProtocol
 _HEAD_END: Final = b"\r\n\r\n"
 # A body is parsed in pieces of at least this size, which may end with the heads of some pipelined requests.
 _BODY_PIECE_BYTES: Final = 1024
+# Copying a larger body takes longer than a second write.
+_JOINED_BYTES: Final = 65_536
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -73,6 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._waits_for_turn = False
         self._unread_bytes = 0
         self._running: RequestResponseCycle | None = None
+        self._joined: _JoinedWrites | None = None
         self._cut_at_drain = False
         self._deadline: Deadline = self.wheel.deadline(self._on_deadline)
         self._unread_deadline: Deadline = self.wheel.deadline(self._on_unread_deadline)
@@ -124,6 +127,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A response was written to the transport."""
         self._cut_at_drain = False
+        if self._joined is not None:
+            self._joined.flush()
         super().on_response_complete()
         self._set_progress()
         if self.transport.is_closing():
@@ -216,6 +221,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self._joined = _JoinedWrites(self.transport, self.loop)
+        cycle.transport = self._joined  # type: ignore[assignment]  # has what a cycle uses
         cycle.scope["extensions"] = {CUT_AT_DRAIN: {"mark": self._mark_endless}}
         super()._start_asgi_task(cycle, app)
 
@@ -345,6 +352,41 @@ def requested_path(
     path = url.partition(b"?")[0].decode("latin-1")
     view = proxies.client(None if peer is None else peer[0], secure, headers)
     return view.path(unquote(path) if "%" in path else path)
+
+
+class _JoinedWrites:
+    """The transport of one response: its first write, the head, waits for the second until the end of the loop's turn.
+
+    Each write costs a system call and wakes the client.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+            self._loop.call_soon(self.flush)
+        elif len(data) > _JOINED_BYTES:
+            self.flush()
+            self._transport.write(data)
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def flush(self) -> None:
+        if self._head and not self.is_closing():
+            self._transport.write(self._head)
+            self._head = b""
 
 
 def bounded_http_protocol(

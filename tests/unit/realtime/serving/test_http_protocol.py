@@ -83,3 +83,59 @@ async def test_empty_lines_before_a_request_are_read_in_turns_too() -> None:
     assert transport.reading
     protocol.connection_lost(None)
     wheel.stop()
+
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def writes_of(*messages: dict[str, Any] | None, request: bytes = REQUEST) -> list[bytes]:
+    """The writes of a response; None: the application waits for turns of the loop."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await (settle() if message is None else send(message))
+
+    wheel = TimerWheel(asyncio.get_running_loop(), RESOLUTION_S)
+    protocol, transport = open_protocol(wheel, application=answer)
+    writes: list[bytes] = []
+    transport.write = writes.append  # type: ignore[method-assign]
+    protocol.data_received(request)
+    await settle(30)
+    protocol.connection_lost(None)
+    wheel.stop()
+    return writes
+
+
+def start(size: int | None = None) -> dict[str, Any]:
+    headers = [] if size is None else [(b"content-length", b"%d" % size)]
+    return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+async def test_a_head_and_the_body_that_follows_at_once_are_one_write() -> None:
+    (written,) = await writes_of(start(5), {"type": "http.response.body", "body": b"hello"})
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"\r\n\r\nhello")
+
+
+async def test_a_head_without_a_body_at_once_is_not_held_back() -> None:
+    head, first, second = await writes_of(
+        start(),
+        None,
+        {"type": "http.response.body", "body": b"a", "more_body": True},
+        {"type": "http.response.body", "body": b"b"},
+    )
+    assert head.endswith(b"\r\n\r\n")
+    assert [first, second] == [b"1\r\na\r\n", b"1\r\nb\r\n0\r\n\r\n"]
+
+
+async def test_a_large_body_is_not_copied_behind_its_head() -> None:
+    body = bytes(100_000)
+    head, written = await writes_of(start(len(body)), {"type": "http.response.body", "body": body})
+    assert head.endswith(b"\r\n\r\n")
+    assert written is body
+
+
+async def test_the_head_of_a_response_without_a_body_is_written_before_the_connection_closes() -> None:
+    request = b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    (written,) = await writes_of(start(5), {"type": "http.response.body", "body": b""}, request=request)
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
