@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import BroadcastOperator, Namespace
+from roomcast.realtime import BroadcastOperator, ClusterTimeout, Namespace, QueryLimitExceeded, ServerOptions
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from support.redis_server import RedisServer, running
 from support.socketio_cluster import Client, Cluster, redis_adapter
@@ -158,3 +158,74 @@ async def test_a_room_that_is_not_text_is_an_error_before_anything_is_sent(clust
         cluster.servers["a"].to(wrong)
     with pytest.raises(TypeError, match="convert ids"):
         await cluster.servers["a"].sockets_join(wrong)
+
+
+async def test_fetch_sockets_describes_the_selected_sockets_of_every_server(cluster: Cluster) -> None:
+    a, b = cluster.servers["a"], cluster.servers["b"]
+    clients = await clients_of(cluster)
+    sid = {name: client.sid for name, client in clients.items()}
+    await a.to([sid["a1"], sid["b1"], sid["c1"]]).sockets_join(["r", "s"])
+    a.socket(sid["a1"]).data["user"] = "ann"
+    found = {socket.sid: socket for socket in await a.fetch_sockets()}
+    assert found.keys() == set(sid.values())
+    assert {socket.sid for socket in await a.to("r").fetch_sockets()} == {sid["a1"], sid["b1"], sid["c1"]}
+    assert {socket.sid for socket in await a.except_("r").fetch_sockets()} == {sid["a2"], sid["b2"], sid["c2"]}
+    assert {socket.sid for socket in await a.local.fetch_sockets()} == {sid["a1"], sid["a2"]}
+    assert await a.to("empty").fetch_sockets() == await a.to([]).fetch_sockets() == []
+    (of_b,) = await b.to(sid["a1"]).fetch_sockets()
+    assert (of_b.rooms, of_b.data) == (frozenset({"r", "s"}), {"user": "ann"})
+    for name in ("a1", "b1", "c1"):
+        handshake = found[sid[name]].handshake
+        assert handshake.address == "127.0.0.1"
+        assert handshake.headers["host"] == f"127.0.0.1:{cluster.ports[name[0]]}"
+        assert (handshake.path, handshake.query["EIO"]) == ("/socket.io/", "4")
+        assert abs(handshake.time - found[sid["a1"]].handshake.time) < 60
+        assert handshake.transport.value == "websocket"
+        assert not handshake.secure
+        assert not handshake.auth
+
+
+async def test_a_fetched_socket_can_be_used_wherever_it_is_connected(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    found = {socket.sid: socket for socket in await a.fetch_sockets()}
+    for name in ("a1", "b1", "c1"):
+        socket = found[clients[name].sid]
+        await socket.join(["r", "s"])
+        await socket.leave("s")
+        await socket.emit("to one", name)
+    await a.to("r").emit("r")
+    await a.to("s").emit("s")
+    assert await received(clients, a.everyone) == {"to one": ["a1", "b1", "c1"], "r": ["a1", "b1", "c1"]}
+    for name in ("a1", "b1", "c1"):
+        await found[clients[name].sid].disconnect()
+        assert (await clients.pop(name).packet()).type == 1
+        await found[clients[f"{name[0]}2"].sid].disconnect(close=True)
+        await clients.pop(f"{name[0]}2").websocket.wait_closed()
+    await found[next(iter(found))].emit("gone")
+
+
+async def test_queries_of_a_namespace_concern_no_other(cluster: Cluster) -> None:
+    main, other = await clients_of(cluster), await clients_of(cluster, "/x")
+    for name in ("a", "b"):
+        found = {socket.sid for socket in await cluster.servers[name].of("/x").fetch_sockets()}
+        assert found == {client.sid for client in other.values()}
+        assert found.isdisjoint(client.sid for client in main.values())
+
+
+async def test_more_queries_than_allowed_are_refused_and_do_not_wait(cluster: Cluster) -> None:
+    server = await cluster.add("d", server_options=ServerOptions(max_queries=2))
+    waiting = [asyncio.create_task(server.fetch_sockets()) for _ in range(3)]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [list, list, QueryLimitExceeded]
+    assert await server.fetch_sockets() == []
+
+
+async def test_answers_above_the_limit_end_the_query(cluster: Cluster) -> None:
+    if isinstance(cluster.servers["a"].engine.adapter, MemoryAdapter):
+        pytest.skip("in one process the answers take no memory of their own")
+    server = await cluster.add("d", server_options=ServerOptions(query_limit_bytes=1_000))
+    clients = await clients_of(cluster)
+    with pytest.raises(ClusterTimeout, match="query_limit_bytes") as caught:
+        await server.fetch_sockets()
+    assert len(caught.value.received) < len(clients)

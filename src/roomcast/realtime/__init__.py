@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import IncomingEvent
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.operators import BroadcastOperator
+from roomcast.realtime.core.operators import BroadcastOperator, RemoteSocket
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NO_ACK
 from roomcast.realtime.core.socket import Ack, Socket
@@ -30,8 +30,10 @@ from roomcast.realtime.errors import (
     AckTimeout,
     AddressInUse,
     AddressUnavailable,
+    ClusterTimeout,
     ConnectionRefusedError,  # noqa: A004 - python-socketio's name
     EventRefused,
+    QueryLimitExceeded,
     RealtimeError,
     RoomLimitExceeded,
     ServeError,
@@ -69,6 +71,7 @@ __all__ = [
     "AddressInUse",
     "AddressUnavailable",
     "BroadcastOperator",
+    "ClusterTimeout",
     "ConnectionRefusedError",
     "DynamicNamespace",
     "EncodedEvent",
@@ -77,9 +80,11 @@ __all__ = [
     "IncomingEvent",
     "Namespace",
     "Observer",
+    "QueryLimitExceeded",
     "RealtimeError",
     "Reason",
     "RecoveryOptions",
+    "RemoteSocket",
     "RoomLimitExceeded",
     "ServeError",
     "ServeOptions",

@@ -5,6 +5,8 @@
     ├── RoomLimitExceeded        one socket in too many rooms
     ├── AckLimitExceeded         too many acknowledgements are pending on one connection
     ├── AckTimeout               a client did not acknowledge in time (also a TimeoutError)
+    ├── ClusterTimeout           the other servers did not answer in time (also a TimeoutError)
+    ├── QueryLimitExceeded       too many queries to the other servers wait for answers
     ├── ConnectionRefusedError   raised by a connect handler or middleware to reject a client
     ├── EventRefused             raised by middleware: the event has no effect
     └── ServeError               the process cannot serve
@@ -68,6 +70,30 @@ class AckLimitExceeded(RealtimeError):
 
 class AckTimeout(RealtimeError, TimeoutError):
     """A client did not acknowledge in time, or disconnected before."""
+
+
+class ClusterTimeout(RealtimeError, TimeoutError):
+    """Not all servers of the cluster answered: in time, or at all because the adapter is not connected.
+
+    Attributes:
+        received: What those returned that answered: the same values as without the error.
+    """
+
+    def __init__(self, problem: str, received: list[Any]) -> None:
+        super().__init__(problem)
+        self.received = received
+
+
+class QueryLimitExceeded(RealtimeError):
+    """Too many queries to the other servers wait for answers.
+
+    Attributes:
+        limit: ``max_queries``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} queries to the other servers wait for answers, the maximum (max_queries)")
+        self.limit = limit
 
 
 class ConnectionRefusedError(RealtimeError):  # noqa: A001 - python-socketio's name, so that an app moves by its import

@@ -120,6 +120,10 @@ class ServerOptions:
             DNS rebinding makes any page "same origin".
         max_forwards: Maximum number of polls and posts that are forwarded to other nodes at once; each uses a
             connection to that node.
+        max_queries: Maximum number of queries to the other servers of a cluster (``fetch_sockets``, broadcasts with
+            acknowledgements, ``server_side_emit`` with an answer) that wait for answers.
+        query_limit_bytes: Maximum size of all answers to one such query, about 1 kB for each socket of a
+            ``fetch_sockets``.
         namespaces: Accepted namespaces besides ``/`` and those with handlers; ``*`` accepts any.
         cleanup_empty_child_namespaces: Remove a child of a dynamic namespace with its last socket. Node: off. Here on,
             since clients choose the names. If off, 10,000 are kept, and a function that decides about names is not
@@ -156,6 +160,8 @@ class ServerOptions:
     cors_credentials: bool = True
     allowed_hosts: tuple[str, ...] | None = None
     max_forwards: int = 5_000
+    max_queries: int = 1_000
+    query_limit_bytes: int = 64 * MIB
     namespaces: tuple[str, ...] = ()
     cleanup_empty_child_namespaces: bool = True
     recovery: RecoveryOptions | None = None

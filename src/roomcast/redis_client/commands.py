@@ -211,6 +211,33 @@ class Commands:
         with self._measured("publish"):
             return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
 
+    async def channels(self, pattern: str) -> frozenset[str]:
+        """The classic channels with subscribers that match a glob pattern; in a cluster, on any node that answers.
+
+        Redis compares every channel with the pattern. Names that are not UTF-8 are left out.
+
+        Raises:
+            RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
+        """
+        with self._measured("channels"):
+            names = await self._within_limit(self._channels(pattern))
+        return frozenset(name.decode(errors="ignore") if isinstance(name, bytes) else str(name) for name in names)
+
+    async def _channels(self, pattern: str) -> set[Any]:
+        if self._cluster is None:
+            return set(await self._execute(("PUBSUB", "CHANNELS", pattern)))
+        async with self._slots:
+            await self._cluster.initialize()
+            asked = [
+                self._cluster.execute_command("PUBSUB CHANNELS", pattern, target_nodes=node)
+                for node in self._cluster.get_nodes()
+            ]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = [answer for answer in answers if not isinstance(answer, BaseException)]
+        if not found:
+            raise RedisUnavailable("no node of the cluster answers")
+        return set().union(*found)
+
     async def topology(self) -> Topology:
         """Ask the sentinels or the cluster which servers are masters; a single server is always the master.
 

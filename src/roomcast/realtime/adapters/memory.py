@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.realtime.core.cluster import Command, Node
+from roomcast.realtime.core.cluster import Command, FetchSockets, Gatherer, Node, Query
 
 
 class MemoryBus:
@@ -15,6 +15,16 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self.adapters: list[MemoryAdapter] = []
+        self.gatherers: list[tuple[MemoryAdapter, Gatherer]] = []
+
+    def others(self, one: MemoryAdapter) -> list[str]:
+        """Names of the other adapters."""
+        return [adapter.name for adapter in self.adapters if adapter is not one]
+
+    def changed(self) -> None:
+        """An adapter has left."""
+        for asking, gatherer in list(self.gatherers):
+            gatherer.update(self.others(asking))
 
 
 class MemoryAdapter:
@@ -22,11 +32,15 @@ class MemoryAdapter:
 
     Args:
         bus: The bus that the servers share; None: there are no other servers.
+
+    Attributes:
+        name: Names this server among those of the bus.
     """
 
     def __init__(self, bus: MemoryBus | None = None) -> None:
         self._bus = bus
         self._node: Node | None = None
+        self.name = f"{id(self):x}"
 
     @property
     def alone(self) -> bool:
@@ -46,6 +60,7 @@ class MemoryAdapter:
         """See `core.cluster.Adapter`."""
         if self._bus is not None and self in self._bus.adapters:
             self._bus.adapters.remove(self)
+            self._bus.changed()
 
     def serve(self, namespace: str) -> None:
         """See `core.cluster.Adapter`: the bus carries all namespaces."""
@@ -67,3 +82,28 @@ class MemoryAdapter:
         """Apply a command from the bus."""
         if self._node is not None and self._bus is not None and self in self._bus.adapters:
             self._node.apply_command(command)
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`."""
+        if self._bus is None or self not in self._bus.adapters:
+            gatherer.expect(())
+            return
+        self._bus.gatherers.append((self, gatherer))
+        loop = asyncio.get_running_loop()
+        for other in self._bus.adapters:
+            if other is not self:
+                loop.call_soon(other.answer_query, query, gatherer)
+        gatherer.expect(self._bus.others(self))
+
+    def forget(self, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`."""
+        if self._bus is not None:
+            self._bus.gatherers = [entry for entry in self._bus.gatherers if entry[1] is not gatherer]
+
+    def answer_query(self, query: Query, gatherer: Gatherer) -> None:
+        """Answer a query from the bus."""
+        if self._node is None or self._bus is None or self not in self._bus.adapters:
+            return
+        match query:
+            case FetchSockets(sockets):
+                gatherer.answer(self.name, self._node.describe(sockets), 0)

@@ -76,6 +76,16 @@ Command: TypeAlias = Broadcast | Join | Leave | Disconnect
 
 
 @dataclass(frozen=True, slots=True)
+class FetchSockets:
+    """Describe the selected sockets: each server answers with `SocketDescription` values."""
+
+    sockets: Selection
+
+
+Query: TypeAlias = FetchSockets
+
+
+@dataclass(frozen=True, slots=True)
 class SocketDescription:
     """A connected socket, as its server describes it to the others.
 
@@ -111,6 +121,42 @@ class PendingAcks(Protocol):
 
     def stop(self) -> None:
         """Wait no longer. Harmless if repeated."""
+
+
+class Gatherer(Protocol):
+    """Receives the answers to a query of this server; `gathering.Gathering` implements it. No method raises.
+
+    ``server`` names the answering server; None: an answer that names none. Calls after `fail`, or after the answers are
+    complete, have no effect.
+    """
+
+    def expect(self, servers: Collection[str]) -> None:
+        """The query has reached these servers."""
+
+    def update(self, servers: Collection[str]) -> None:
+        """These servers are in the cluster now, a while after `expect`. One that is not is no longer waited for."""
+
+    def answer(
+        self, server: str | None, values: Sequence[Any], size_bytes: int, *, last: bool = True, asked: int = 0
+    ) -> None:
+        """A server has answered.
+
+        Args:
+            server: The server.
+            values: A part of its answer.
+            size_bytes: Size of this part.
+            last: Whether the answer ends with this part.
+            asked: The number of acknowledgements that will follow.
+        """
+
+    def acknowledge(self, server: str | None, value: Any, size_bytes: int) -> None:
+        """One of the acknowledgements that follow an answer."""
+
+    def withdraw(self, server: str | None, count: int) -> None:
+        """So many acknowledgements will not follow: their clients are gone."""
+
+    def fail(self, problem: str) -> None:
+        """No answers will arrive, or no more of them."""
 
 
 class Node(Protocol):
@@ -178,3 +224,15 @@ class Adapter(Protocol):
 
     def publish(self, command: Command) -> None:
         """Send a command to the other nodes, without waiting. Does nothing unless started."""
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """Send a query to the other nodes, after the commands that were published before; without waiting.
+
+        The answers go to ``gatherer`` until `forget`. An adapter that is not started has no other nodes.
+
+        Raises:
+            EncodeError: an argument of the query cannot be encoded.
+        """
+
+    def forget(self, gatherer: Gatherer) -> None:
+        """Drop the answers to a query from now on. Harmless if repeated."""

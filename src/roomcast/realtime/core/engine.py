@@ -27,6 +27,7 @@ from roomcast.realtime.core.cluster import (
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.dynamic import DynamicNamespaces
+from roomcast.realtime.core.gathering import Queries
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import HookedDispatcher, Hooks
 from roomcast.realtime.core.hub import Hub
@@ -79,6 +80,7 @@ class Engine:
         membership: Starts the adapter at the first use of the server; commands for other servers go through it.
         registry: The registered handlers.
         dynamic: The namespaces whose names follow a rule.
+        queries: Queries to the other servers.
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
@@ -108,6 +110,7 @@ class Engine:
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
         self.dispatcher = Dispatcher(self.registry, observer)
         self.recovery = None if options.recovery is None else Recovery(options.recovery, self, new_sid)
+        self.queries = Queries(adapter, self.membership, options.max_queries, options.query_limit_bytes)
         self.backlogs = Backlogs(lambda: self.loop, options.outbox_limit_bytes)
         # One flush must not take a client from a backlog that emits do not wait for to one that closes its connection.
         flush_limit_bytes = min(options.flush_limit_bytes, self.backlogs.watch_bytes)

@@ -44,6 +44,11 @@ class Membership:
             started = self._begin() if self._started is None else self._started
             await asyncio.shield(started)
 
+    async def join_unless_left(self) -> None:
+        """`join`, but not after the end in the same loop, as of a query of a disconnect handler."""
+        if not self.joined and asyncio.get_running_loop() is not self._left:
+            await self.join()
+
     async def leave(self) -> None:
         """Stop the adapter. Harmless if it has not started."""
         task = self._task

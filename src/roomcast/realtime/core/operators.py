@@ -6,13 +6,28 @@ Layer: realtime.core. Source: socket.io 4.8's ``BroadcastOperator``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Node, Selection
+from roomcast.realtime.core.cluster import (
+    Broadcast,
+    Command,
+    Disconnect,
+    FetchSockets,
+    Join,
+    Leave,
+    Node,
+    Selection,
+    SocketDescription,
+)
+from roomcast.realtime.core.gathering import Queries
 from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.errors import ClusterTimeout
 from roomcast.realtime.fanout.message import EncodedEvent
+
+#: How long the answers of clients and of other servers are waited for without `BroadcastOperator.timeout`; as in Node.
+DEFAULT_TIMEOUT_S: Final = 5.0
 
 Rooms = str | Collection[str]
 
@@ -22,9 +37,11 @@ class OperatorHost(Node, Protocol):
 
     Attributes:
         membership: Sends commands to the other servers.
+        queries: Queries to the other servers.
     """
 
     membership: Membership
+    queries: Queries
 
     @property
     def has_backlogs(self) -> bool:
@@ -38,7 +55,7 @@ class OperatorHost(Node, Protocol):
 class BroadcastOperator:
     """Selected sockets of one namespace, on every server of the cluster, and what can be done with them.
 
-    `to`, `in_`, `except_`, `local` and `volatile` return a new operator and change nothing, so that an
+    `to`, `in_`, `except_`, `local`, `volatile` and `timeout` return a new operator and change nothing, so that an
     operator can be kept and used again::
 
         await server.to("lobby").except_("muted").emit("said", {"text": "hello"})
@@ -56,6 +73,7 @@ class BroadcastOperator:
     _skip: tuple[str, ...] = ()
     _local: bool = False
     _volatile: bool = False
+    _timeout_s: float = DEFAULT_TIMEOUT_S
 
     # -- which sockets, and how ---------------------------------------------------------------------------------------
 
@@ -84,6 +102,10 @@ class BroadcastOperator:
         """An emit may be dropped for a client with a write backlog."""
         return replace(self, _volatile=True)
 
+    def timeout(self, seconds: float) -> BroadcastOperator:
+        """Wait at most so long for answers; 5 s without it."""
+        return replace(self, _timeout_s=seconds)
+
     # -- what to do with them -----------------------------------------------------------------------------------------
 
     async def emit(self, event: str, *args: Any) -> None:
@@ -100,6 +122,31 @@ class BroadcastOperator:
         if self._host.has_backlogs and not self._volatile:
             await self._host.make_room(self._selection)
         self._apply(Broadcast(self._selection, message, self._volatile))
+
+    async def fetch_sockets(self) -> list[RemoteSocket]:
+        """Describe the sockets.
+
+        Servers that leave the cluster meanwhile, and so their sockets, are left out. The answers of all servers are
+        held in memory, about 1 kB for each socket: select those that are needed.
+
+        Raises:
+            ClusterTimeout: another server did not answer; its ``received`` has the sockets of those that did.
+            QueryLimitExceeded: ``max_queries`` wait for answers.
+        """
+        selection = self._selection
+        if self._local:
+            return self._remote_sockets(self._host.describe(selection))
+        async with self._host.queries.send(FetchSockets(selection)) as gathering:
+            here = self._host.describe(selection)
+            complete = await gathering.wait(self._timeout_s)
+        found = self._remote_sockets({socket.sid: socket for socket in [*here, *gathering.values]}.values())
+        if not complete:
+            raise ClusterTimeout(gathering.problem, found)
+        return found
+
+    def _remote_sockets(self, described: Iterable[SocketDescription]) -> list[RemoteSocket]:
+        everyone = replace(self, _rooms=None, _skip=())
+        return [RemoteSocket(everyone.to(socket.sid), socket) for socket in described]
 
     async def sockets_join(self, rooms: Rooms) -> None:
         """Add the sockets to a room, or to several.
@@ -128,6 +175,53 @@ class BroadcastOperator:
         self._host.apply_command(command)
         if not self._local:
             self._host.membership.publish(command)
+
+
+class RemoteSocket:
+    """A socket of any server of the cluster, as it was when `BroadcastOperator.fetch_sockets` described it.
+
+    What is done to it happens where it is connected; nothing if it has disconnected.
+
+    Attributes:
+        sid: Its id.
+        handshake: The request that opened its session, with its ``auth``. A socket of a Node server reports its
+            transport only in the query.
+        rooms: Its rooms, without its own.
+        data: A copy of the application's dictionary; of a socket of another server, what can be encoded as JSON.
+    """
+
+    __slots__ = ("_operator", "data", "handshake", "rooms", "sid")
+
+    def __init__(self, operator: BroadcastOperator, described: SocketDescription) -> None:
+        self._operator = operator
+        self.sid = described.sid
+        self.handshake = described.handshake
+        self.rooms = described.rooms
+        self.data = dict(described.data)
+
+    def __repr__(self) -> str:
+        """Only the id: handshake and data may be confidential."""
+        return f"RemoteSocket({self.sid!r})"
+
+    def timeout(self, seconds: float) -> BroadcastOperator:
+        """The operator of this socket that waits at most so long for answers."""
+        return self._operator.timeout(seconds)
+
+    async def emit(self, event: str, *args: Any) -> None:
+        """See `BroadcastOperator.emit`."""
+        await self._operator.emit(event, *args)
+
+    async def join(self, rooms: Rooms) -> None:
+        """Add it to a room, or to several."""
+        await self._operator.sockets_join(rooms)
+
+    async def leave(self, rooms: Rooms) -> None:
+        """Remove it from a room, or from several."""
+        await self._operator.sockets_leave(rooms)
+
+    async def disconnect(self, *, close: bool = False) -> None:
+        """See `BroadcastOperator.disconnect_sockets`."""
+        await self._operator.disconnect_sockets(close=close)
 
 
 class Broadcasting(ABC):
@@ -159,6 +253,14 @@ class Broadcasting(ABC):
     def volatile(self) -> BroadcastOperator:
         """See `BroadcastOperator.volatile`."""
         return self.everyone.volatile
+
+    def timeout(self, seconds: float) -> BroadcastOperator:
+        """See `BroadcastOperator.timeout`."""
+        return self.everyone.timeout(seconds)
+
+    async def fetch_sockets(self) -> list[RemoteSocket]:
+        """`BroadcastOperator.fetch_sockets` for all sockets of the namespace."""
+        return await self.everyone.fetch_sockets()
 
     async def sockets_join(self, rooms: Rooms) -> None:
         """`BroadcastOperator.sockets_join` for all sockets of the namespace."""

@@ -60,7 +60,7 @@ class Application:
         elif kind == "lifespan":
             await self.engine.membership.join()
             try:
-                await _lifespan(self._fallback, scope, receive, send)
+                await _lifespan(self._fallback, scope, receive, self._leave_first(send))
             finally:
                 await self.engine.membership.leave()
         elif self._fallback is not None:
@@ -70,6 +70,16 @@ class Application:
             await send({"type": "websocket.close", "code": 1000})  # before the accept: the client gets 403
         else:
             await _not_found(send)
+
+    def _leave_first(self, send: Send) -> Send:
+        """The server may end the process at once after the last event of a lifespan."""
+
+        async def send_after(event: MutableMapping[str, Any]) -> None:
+            if event["type"].startswith("lifespan.shutdown."):
+                await self.engine.membership.leave()
+            await send(event)
+
+        return send_after
 
 
 class InternalApplication:

@@ -20,10 +20,10 @@ from roomcast.realtime.adapters.redis.protocol import (
     SocketsQuery,
     decode_broadcast,
     decode_request,
-    encode_ack,
     encode_command,
     encode_json,
     room_of,
+    servers_of,
 )
 from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.wire.errors import EncodeError
@@ -203,12 +203,26 @@ def test_any_other_message_is_a_malformed_request(data: bytes) -> None:
         decode_request("/", data)
 
 
-def test_an_acknowledgement_without_argument_has_no_packet() -> None:
-    assert msgpack.unpackb(encode_ack("q", [])) == {"type": 9, "requestId": "q"}
-    assert msgpack.unpackb(encode_ack("q", [b"1", 2])) == {"type": 9, "requestId": "q", "packet": b"1"}
-
-
 def test_a_response_in_json_is_as_javascript_writes_it_and_cannot_hold_bytes() -> None:
     assert encode_json({"requestId": "q", "sockets": ["ü"]}) == '{"requestId":"q","sockets":["ü"]}'.encode()
     with pytest.raises(EncodeError):
         encode_json({"data": b""})
+
+
+def test_the_servers_of_a_namespace_are_those_with_a_channel_of_their_own() -> None:
+    channels = [
+        "socket.io-response#/#",
+        "socket.io-request#/#",
+        "socket.io-response#/#abcdef#",
+        "socket.io-response#/x#ghijkl#",
+        "socket.io-response#/x#",
+        # The namespace "/#mnopqr".
+        "socket.io-request#/#mnopqr#",
+        "socket.io-response#/#mnopqr#",
+        "socket.io-response#/#mnopqr#stuvwx#",
+        "socket.io-response#/#",
+        "other-response#/#yz0123#",
+    ]
+    assert servers_of("socket.io", "/", channels) == {"abcdef"}
+    assert servers_of("socket.io", "/x", channels) == {"ghijkl"}
+    assert servers_of("socket.io", "/#mnopqr", channels) == {"stuvwx"}

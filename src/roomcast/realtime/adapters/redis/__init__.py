@@ -8,6 +8,8 @@ Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; 
 | ``emitter`` | `Emitter`, for processes without clients |
 | ``protocol`` | channels and messages, byte for byte; sans-I/O |
 | ``packing`` | msgpack as notepack.io writes and reads it, with limits |
+| ``queries`` | sends queries to the other servers and receives their responses |
+| ``responses`` | responses to queries, byte for byte; sans-I/O |
 | ``requests`` | executes other servers' requests and responds |
 | ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
 | ``publish_queue`` | messages that wait while Redis is unreachable |

@@ -25,8 +25,9 @@ from roomcast.realtime.adapters.redis.protocol import (
     room_of,
 )
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
+from roomcast.realtime.adapters.redis.queries import QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler
-from roomcast.realtime.core.cluster import Command, Node
+from roomcast.realtime.core.cluster import Command, Gatherer, Node, Query
 from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -68,6 +69,8 @@ class RedisAdapter:
         self._routes: dict[bytes, tuple[Callable[[NamespaceChannels, str, bytes], None], NamespaceChannels]] = {}
         self._queue = PublishQueue(self._options, self.counters)
         self._flushing = False
+        self._queries = QuerySender(self.uid, self._send, self._list_channels, self._options)
+        self._commands: Commands | None = None
         self._pair: ConnectionPair | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -119,6 +122,7 @@ class RedisAdapter:
             return
         task.cancel()
         await asyncio.wait({task})
+        await self._queries.stop()
         self._ready.clear()
         pair, self._pair = self._pair, None
         if pair is not None:
@@ -160,25 +164,49 @@ class RedisAdapter:
         if encoded is not None:
             self._send(*encoded)
 
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`. Fails at once while Redis is unreachable."""
+        if self._task is None:
+            gatherer.expect(())
+        elif not self.ready:
+            gatherer.fail("the adapter is not connected to Redis")
+        elif query.sockets.namespace not in self._channels:
+            name = query.sockets.namespace
+            gatherer.fail(f"this server does not serve {name!r}: list it in ServerOptions.namespaces")
+        else:
+            self._queries.start(query, gatherer)
+
+    def forget(self, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`."""
+        self._queries.forget(gatherer)
+
     # -- out ----------------------------------------------------------------------------------------------------------
 
-    def _send(self, channel: str, data: bytes) -> None:
+    def _send(self, channel: str, data: bytes) -> bool:
         if self._task is None:
-            return
+            return False
         if len(data) > self._options.max_message_bytes:
             self.counters.drop("oversize", f"{len(data)} bytes")
-            return
+            return False
         loop = asyncio.get_running_loop()
         self._queue.put(pack_command(("PUBLISH", channel, data)), loop.time())
         if not self._flushing:
             # Flush at the end of this loop turn, so that the messages of one turn share a system call.
             self._flushing = True
             loop.call_soon(self._flush)
+        return True
 
     def _flush(self) -> None:
         self._flushing = False
         if self._pair is not None:
             self._pair.flush(self._queue)
+
+    async def _list_channels(self, pattern: str) -> frozenset[str]:
+        # The queries of this loop turn are written before.
+        self._flush()
+        if self._commands is None:
+            raise RedisUnavailable("not connected")
+        return await self._commands.channels(pattern)
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -228,19 +256,25 @@ class RedisAdapter:
         else:
             self._requests.handle(channels, self.uid, request)
 
-    def _take_response(self, _channels: NamespaceChannels, _name: str, _data: bytes) -> None:
-        # This server sends no requests: the responses are for other servers.
-        self.counters.ignored += 1
+    def _take_response(self, _channels: NamespaceChannels, _name: str, data: bytes) -> None:
+        if self._queries.receive(data):
+            self.counters.received += 1
+        else:
+            self.counters.ignored += 1
 
-    def _take_own_response(self, _channels: NamespaceChannels, _name: str, data: bytes) -> None:
-        if self._pair is not None:
+    def _take_own_response(self, channels: NamespaceChannels, name: str, data: bytes) -> None:
+        # Node's option ``publishOnSpecificResponseChannel`` sends responses here.
+        # A probe consists of hexadecimal digits; msgpack begins with a byte above them, too.
+        if data[:1] >= b"{":
+            self._take_response(channels, name, data)
+        elif self._pair is not None:
             self._pair.receive_probe(data)
 
     # -- connections --------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         backoff = Backoff(self._redis.retry_min_s, self._redis.retry_max_s)
-        commands = Commands(self._redis)
+        commands = self._commands = Commands(self._redis)
         try:
             while True:
                 try:
@@ -253,6 +287,7 @@ class RedisAdapter:
                     logger.exception("adapter connection failed")
                 await asyncio.sleep(backoff.next_s())
         finally:
+            self._commands = None
             await commands.close()
 
     async def _connect_once(self, commands: Commands) -> None:
@@ -292,6 +327,7 @@ class RedisAdapter:
         pair.abort(cause)
         self._pair = None
         self._ready.clear()
+        self._queries.fail("the connection to Redis was lost")
         self.counters.losses[cause] += 1
         lost = RedisUnavailable(f"the connection to {pair.address} was lost: {cause}")
         self._outcome.fail(lost)

@@ -20,6 +20,8 @@ class RedisAdapterOptions:
         queue_limit_bytes: Maximum size of all messages that wait while Redis is unreachable or slow; the oldest is
             dropped first.
         queue_limit_s: How long a message may wait before it is dropped.
+        list_interval_s: Interval at which the servers of the cluster are listed while a query lacks answers: the
+            answers of a server that has left are not waited for.
         max_ack_requests: Maximum number of broadcasts with acknowledgements, from other servers, that are pending here.
         max_ack_timeout_s: Longest timeout of such a broadcast; a longer one that another server requests is shortened.
     """
@@ -28,6 +30,7 @@ class RedisAdapterOptions:
     max_message_bytes: int = 4_194_304
     queue_limit_bytes: int = 8_388_608
     queue_limit_s: float = 10.0
+    list_interval_s: float = 0.5
     max_ack_requests: int = 1_000
     max_ack_timeout_s: float = 60.0
 

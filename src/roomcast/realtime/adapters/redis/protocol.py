@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack, unpack
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Query, Selection
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS
@@ -119,6 +119,21 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     return f"{key}-request#{selection.namespace}#", encode_json(request)
 
 
+def encode_query(key: str, uid: str, request_id: str, query: Query) -> tuple[str, bytes] | None:
+    """The channel and the bytes of a query; None if it selects no socket.
+
+    Raises:
+        EncodeError: an argument cannot be encoded.
+    """
+    selection = query.sockets
+    if selection.rooms is not None and not selection.rooms:
+        return None  # as in `encode_command`
+    request: dict[str, Any] = {"uid": uid, "requestId": request_id}
+    opts = {"rooms": _unique(selection.rooms or ()), "except": _unique(selection.skip)}
+    request |= {"type": RequestType.FETCH.value, "opts": opts}
+    return f"{key}-request#{selection.namespace}#", encode_json(request)
+
+
 def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], skip: list[str]) -> bytes:
     try:
         data = list(command.message.args)
@@ -145,18 +160,6 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     if attachments:
         raise EncodeError("requests and responses cannot hold binary data")
     return text.encode()
-
-
-def encode_ack(request_id: str, args: Sequence[Any]) -> bytes:
-    """Encode a client's acknowledgement; as in Node, only its first argument is sent.
-
-    Raises:
-        EncodeError: the argument cannot be encoded.
-    """
-    response: dict[str, Any] = {"type": RequestType.ACK.value, "requestId": request_id}
-    if args:
-        response["packet"] = args[0]
-    return pack(response)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -234,8 +237,31 @@ class RemoteCommand:
     command: Command
 
 
-Query: TypeAlias = SocketsQuery | RoomsQuery | FetchQuery | ServerSideEmit | AcknowledgedBroadcast
-Request: TypeAlias = RemoteCommand | Query
+RemoteQuery: TypeAlias = SocketsQuery | RoomsQuery | FetchQuery | ServerSideEmit | AcknowledgedBroadcast
+Request: TypeAlias = RemoteCommand | RemoteQuery
+
+
+def server_pattern(key: str, namespace: str) -> str:
+    """A pattern for `servers_of`: the channels of requests and responses of a namespace, and some others."""
+    return _GLOB.sub(r"\\\1", f"{key}-re") + "*" + _GLOB.sub(r"\\\1", f"#{namespace}#") + "*"
+
+
+def servers_of(key: str, namespace: str, channels: Collection[str]) -> frozenset[str]:
+    """Uids of the servers that serve a namespace.
+
+    Each server, and nothing else, subscribes to its own channel of responses. Subscribers of the other channels, such
+    as monitors, are no servers.
+
+    Args:
+        key: Prefix of every channel name.
+        namespace: The namespace.
+        channels: The subscribed channels that match `server_pattern`.
+    """
+    head = f"{key}-response#{namespace}#"
+    uids = {name[len(head) : -1] for name in channels if name.startswith(head) and name.endswith("#")}
+    # The channels of the namespace "/#abcdef" begin like those of a server abcdef of "/", but one is for requests.
+    other = f"{key}-request#{namespace}#"
+    return frozenset(uid for uid in uids if uid and "#" not in uid and f"{other}{uid}#" not in channels)
 
 
 def room_of(channels: NamespaceChannels, channel: str) -> str | None:
@@ -285,16 +311,16 @@ def decode_request(namespace: str, data: bytes) -> Request | None:
     Raises:
         MalformedMessage: the message is not a request.
     """
-    request = _object(data)
+    request = read_object(data)
     kind = request.get("type")
     kind = _REQUEST_TYPES.get(kind) if type(kind) is int else None
-    uid = _optional_text(request, "uid")
-    request_id = _optional_text(request, "requestId")
+    uid = optional_text(request, "uid")
+    request_id = optional_text(request, "requestId")
     match kind:
         case RequestType.JOIN | RequestType.LEAVE | RequestType.DISCONNECT:
             return RemoteCommand(uid, _command(namespace, kind, request))
         case RequestType.SERVER_SIDE_EMIT:
-            return ServerSideEmit(request_id, uid, tuple(_list(request, "data")))
+            return ServerSideEmit(request_id, uid, tuple(read_list(request, "data")))
         case None | RequestType.CLIENT_COUNT | RequestType.ACK:
             return None
     if request_id is None:
@@ -332,7 +358,12 @@ def _command(namespace: str, kind: RequestType, request: dict[str, Any]) -> Join
     return Join(selection, rooms) if kind is RequestType.JOIN else Leave(selection, rooms)
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def read_object(data: bytes) -> dict[str, Any]:
+    """Decode a request or a response.
+
+    Raises:
+        MalformedMessage: it is neither JSON nor msgpack, or not an object.
+    """
     if data[:1] == _JSON_START:
         try:
             value = reader_for(DEFAULT_LIMITS).read(data.decode())
@@ -369,14 +400,24 @@ def _opts(request: dict[str, Any]) -> dict[str, Any]:
     return opts
 
 
-def _list(request: dict[str, Any], name: str) -> list[Any]:
+def read_list(request: dict[str, Any], name: str) -> list[Any]:
+    """A field that must be an array.
+
+    Raises:
+        MalformedMessage: it is not.
+    """
     value = request.get(name)
     if not isinstance(value, list):
         raise MalformedMessage(f"{name} must be an array")
     return value
 
 
-def _optional_text(request: dict[str, Any], name: str) -> str | None:
+def optional_text(request: dict[str, Any], name: str) -> str | None:
+    """A field that must be text if it is there.
+
+    Raises:
+        MalformedMessage: it is not.
+    """
     value = request.get(name)
     if value is not None and not isinstance(value, str):
         raise MalformedMessage(f"{name} must be text")

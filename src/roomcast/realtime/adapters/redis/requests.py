@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -21,14 +20,15 @@ from roomcast.realtime.adapters.redis.protocol import (
     FetchQuery,
     NamespaceChannels,
     RemoteCommand,
+    RemoteQuery,
     Request,
     RequestType,
     RoomsQuery,
     ServerSideEmit,
     SocketsQuery,
-    encode_ack,
     encode_json,
 )
+from roomcast.realtime.adapters.redis.responses import Responder, encode_socket
 from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, SocketDescription
 from roomcast.wire.errors import EncodeError
 
@@ -74,7 +74,7 @@ class RequestHandler:
     def __init__(
         self,
         node: Node,
-        send: Callable[[str, bytes], None],
+        send: Callable[[str, bytes], object],
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
     ) -> None:
@@ -97,77 +97,71 @@ class RequestHandler:
             self._counters.ignored += 1
             return
         self._counters.received += 1
-        node = self._node
-        match request:
-            case RemoteCommand(_, command):
-                node.apply_command(command)
-            case SocketsQuery(request_id, _, rooms):
-                sids = node.sids(Selection(channels.namespace, rooms))
-                self._respond(channels, {"requestId": request_id, "sockets": list(sids)})
-            case RoomsQuery(request_id, _):
-                self._respond(channels, {"requestId": request_id, "rooms": list(node.rooms(channels.namespace))})
-            case FetchQuery(request_id, _, selection):
-                self._respond_to_fetch(channels, request_id, node.describe(selection))
-            case ServerSideEmit(request_id, _, _):
+        if isinstance(request, RemoteCommand):
+            self._node.apply_command(request.command)
+        elif request.request_id is not None:
+            # The requester's own channel is not used: adapters before version 8 do not subscribe to it.
+            send = partial(self._send, channels.responses)
+            self._answer(channels.namespace, request, Responder.to(request.request_id, request.uid, uid), send)
+
+    def _answer(
+        self, namespace: str, query: RemoteQuery, responder: Responder, send: Callable[[bytes], object]
+    ) -> None:
+        self._counters.answered += 1
+        match query:
+            case SocketsQuery(_, _, rooms):
+                send(responder.encode(sockets=list(self._node.sids(Selection(namespace, rooms)))))
+            case RoomsQuery():
+                send(responder.encode(rooms=list(self._node.rooms(namespace))))
+            case FetchQuery(_, _, selection):
+                sockets = list(map(self._encode_socket, self._node.describe(selection)))
+                for part in responder.encode_sockets(sockets, self._options.max_message_bytes // 2):
+                    send(part)
+            case ServerSideEmit():
                 # This server has no listeners for such events; respond at once, so that the sender does not time out.
-                if request_id is not None:
-                    response = {"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": request_id}
-                    self._respond(channels, response)
+                send(encode_json({"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": responder.request_id}))
             case AcknowledgedBroadcast():
-                self._broadcast_with_ack(channels, request)
+                self._broadcast_with_ack(query, responder, send)
 
     def stop(self) -> None:
         """Drop every pending acknowledged broadcast."""
         for request_id in list(self._pending):
             self._end(request_id)
 
-    def _respond(self, channels: NamespaceChannels, response: dict[str, Any]) -> None:
-        self._counters.answered += 1
-        # The requester's own channel is not used: adapters before version 8 do not subscribe to it.
-        self._send(channels.responses, encode_json(response))
-
-    def _respond_to_fetch(
-        self, channels: NamespaceChannels, request_id: str, sockets: Sequence[SocketDescription]
-    ) -> None:
-        # Encode each socket separately: a socket whose data cannot be encoded must not make the response fail.
-        described = b",".join(map(self._encode_socket, sockets))
-        head = encode_json({"requestId": request_id, "sockets": []})
-        self._counters.answered += 1
-        self._send(channels.responses, b"%b%b]}" % (head.removesuffix(b"]}"), described))
-
     def _encode_socket(self, socket: SocketDescription) -> bytes:
-        described = describe(socket)
         try:
-            return encode_json(described)
+            return encode_socket(socket)
         except EncodeError as error:
-            # The application may put any object into the socket's data.
+            # The application may put any object into the socket's data: it must not make the response fail.
             self._counters.drop("unpackable", str(error))
-            return encode_json(described | {"data": {}})
+            return encode_socket(socket, with_data=False)
 
     # -- acknowledged broadcasts
 
-    def _broadcast_with_ack(self, channels: NamespaceChannels, request: AcknowledgedBroadcast) -> None:
-        request_id = request.request_id
+    def _broadcast_with_ack(
+        self, query: AcknowledgedBroadcast, responder: Responder, send: Callable[[bytes], object]
+    ) -> None:
+        request_id = query.request_id
         if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
             self._counters.drop("busy", "acknowledged broadcast")
             return
-        pending = _RemoteBroadcast(partial(self._send_ack, channels, request_id), partial(self._end, request_id))
+        pending = _RemoteBroadcast(partial(self._send_ack, responder, send), partial(self._end, request_id))
         try:
-            pending.acks = self._node.ask(request.to, request.args, pending)
+            pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:
             self._counters.drop("malformed", str(error))
             return
         asked = pending.missing = pending.acks.asked
         count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": asked}
-        self._respond(channels, count)
+        send(encode_json(count))
         if asked:
-            timeout_s = min(max(request.timeout_s, 0.0), self._options.max_ack_timeout_s)
+            timeout_s = min(max(query.timeout_s, 0.0), self._options.max_ack_timeout_s)
             pending.timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
             self._pending[request_id] = pending
 
-    def _send_ack(self, channels: NamespaceChannels, request_id: str, args: Sequence[Any]) -> None:
+    def _send_ack(self, responder: Responder, send: Callable[[bytes], object], args: Sequence[Any]) -> None:
         try:
-            self._send(channels.responses, encode_ack(request_id, args))
+            send(responder.encode_ack(args))
         except EncodeError as error:
             self._counters.drop("unpackable", str(error))
 
@@ -177,30 +171,3 @@ class RequestHandler:
             pending.timer.cancel()
         if pending.acks is not None:
             pending.acks.stop()
-
-
-def describe(socket: SocketDescription) -> dict[str, Any]:
-    """Describe a socket as Node's ``fetchSockets`` does: ``id``, ``handshake``, ``rooms``, ``data``.
-
-    As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.
-    """
-    handshake = socket.handshake
-    headers = dict(handshake.headers)
-    opened = datetime.fromtimestamp(handshake.time, UTC)
-    return {
-        "id": socket.sid,
-        "handshake": {
-            "headers": headers,
-            # The format in which JavaScript converts a `Date` to a string.
-            "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
-            "address": handshake.address or "",
-            "xdomain": "origin" in headers,
-            "secure": handshake.secure,
-            "issued": int(handshake.time * 1_000),
-            "url": f"{handshake.path}?{handshake.query_string}",
-            "query": handshake.query,
-            "auth": handshake.auth if handshake.auth is not None else {},
-        },
-        "rooms": [socket.sid, *sorted(socket.rooms)],
-        "data": socket.data,
-    }

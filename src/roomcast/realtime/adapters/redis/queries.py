@@ -1,0 +1,146 @@
+"""Sends this server's queries to the other servers, and passes their responses on.
+
+Node's adapter waits for as many responses as the request channel has subscribers, so that a monitor, or a server that
+dies meanwhile, makes the query time out. Here the servers are listed by their own channels, again and again while
+responses are missing.
+
+Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onresponse``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+from roomcast.realtime.adapters.redis.protocol import encode_query, server_pattern, servers_of
+from roomcast.realtime.adapters.redis.responses import Response, new_request_id
+from roomcast.realtime.core.cluster import Gatherer, Query
+from roomcast.redis_client import RedisUnavailable
+
+#: Part of a response that contains the request's id, in this package's and in Node's servers.
+_HEAD_BYTES: Final = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    namespace: str
+    gatherer: Gatherer
+
+
+class QuerySender:
+    """The queries that wait for responses.
+
+    Args:
+        uid: Uid of this server.
+        send: Called with the channel and the bytes of each request; returns False if it is not sent.
+        list_channels: Lists the subscribed channels that match a pattern; raises `RedisUnavailable`.
+        options: Channel prefix, and the interval at which servers are listed.
+    """
+
+    def __init__(
+        self,
+        uid: str,
+        send: Callable[[str, bytes], bool],
+        list_channels: Callable[[str], Awaitable[frozenset[str]]],
+        options: RedisAdapterOptions,
+    ) -> None:
+        self._uid = uid
+        self._mark = uid.encode()
+        self._send = send
+        self._list_channels = list_channels
+        self._options = options
+        self._pending: dict[str, _Pending] = {}
+        # Those whose servers have not been listed since.
+        self._new: set[_Pending] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, query: Query, gatherer: Gatherer) -> None:
+        """Send a query.
+
+        Raises:
+            EncodeError: an argument cannot be encoded.
+        """
+        request_id = new_request_id(self._uid)
+        encoded = encode_query(self._options.key, self._uid, request_id, query)
+        if encoded is None:
+            gatherer.expect(())
+        elif not self._send(*encoded):
+            gatherer.fail(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
+        else:
+            pending = self._pending[request_id] = _Pending(query.sockets.namespace, gatherer)
+            self._new.add(pending)
+            self._wake.set()
+            if self._task is None:
+                self._task = asyncio.create_task(self._watch(), name="redis-adapter-queries")
+
+    def forget(self, gatherer: Gatherer) -> None:
+        """Drop later responses to a query."""
+        for request_id, pending in list(self._pending.items()):
+            if pending.gatherer is gatherer:
+                del self._pending[request_id]
+        if not self._pending:
+            self._wake.set()
+
+    def fail(self, problem: str) -> None:
+        """End every query: responses may have been lost."""
+        for pending in list(self._pending.values()):
+            pending.gatherer.fail(problem)
+
+    async def stop(self) -> None:
+        """End every query, and list no servers any more."""
+        self.fail("the adapter has stopped")
+        self._pending.clear()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def receive(self, data: bytes) -> bool:
+        """Handle a response; False if it is for another server, or late.
+
+        Raises:
+            MalformedMessage: it is not a response.
+        """
+        # Every server receives the responses to all of them: do not decode those of the others.
+        if not self._pending or self._mark not in data[:_HEAD_BYTES]:
+            return False
+        response = Response.decode(data)
+        pending = None if response is None else self._pending.get(response.request_id)
+        if pending is None or response is None:
+            return False
+        pending.gatherer.answer(response.server, response.sockets, len(data), last=not response.more)
+        return True
+
+    async def _watch(self) -> None:
+        """List the servers directly after each query, and at intervals while responses are missing."""
+        try:
+            while self._pending:
+                self._wake.clear()
+                new, self._new = self._new, set()
+                for namespace in {pending.namespace for pending in new or self._pending.values()}:
+                    await self._update(namespace, new)
+                if not self._new:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self._options.list_interval_s):
+                            await self._wake.wait()
+        finally:
+            self._task = None
+
+    async def _update(self, namespace: str, new: set[_Pending]) -> None:
+        key = self._options.key
+        try:
+            channels = await self._list_channels(server_pattern(key, namespace))
+        except RedisUnavailable as error:
+            for pending in new:
+                if pending.namespace == namespace:
+                    pending.gatherer.fail(f"the servers cannot be listed: {error}")
+            return
+        servers = servers_of(key, namespace, channels) - {self._uid}
+        for pending in list(self._pending.values()):
+            if pending.namespace == namespace and pending not in self._new:
+                (pending.gatherer.expect if pending in new else pending.gatherer.update)(servers)

@@ -1,0 +1,229 @@
+"""Responses of Node's adapter, byte for byte, with what this package's servers add for each other. Sans-I/O.
+
+A response of Node does not name its server. This package's servers recognize a request of each other by its id, which
+begins with the uid of the requester and a hyphen, and then add what Node lacks: ``uid``, the server that responds;
+``more``, if another part of the answer follows, so that no message is too large; type 10, ``gone``, for clients that
+disconnected before they acknowledged. Requests and responses between this package and Node are as between Node servers.
+
+Layer: realtime. Source: @socket.io/redis-adapter 8.3.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
+from roomcast.realtime.adapters.redis.packing import pack
+from roomcast.realtime.adapters.redis.protocol import RequestType, encode_json, optional_text, read_list, read_object
+from roomcast.realtime.core.cluster import SocketDescription
+from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.wire.engineio_http import TransportName
+
+#: Type of the response with ``gone``. Node ignores it.
+_GONE: Final = 10
+_REQUEST_ID_BYTES: Final = 9
+_TRANSPORTS: Final = {member.value: member for member in TransportName}
+
+
+def new_request_id(uid: str) -> str:
+    """An id for a request of the server with this uid."""
+    return f"{uid}-{secrets.token_urlsafe(_REQUEST_ID_BYTES)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Responder:
+    """Encodes the responses to one request.
+
+    Attributes:
+        request_id: Id of the request.
+        uid: Uid of this server if the requester is of this package; None: the requester is of Node.
+    """
+
+    request_id: str
+    uid: str | None
+
+    @classmethod
+    def to(cls, request_id: str, requester: str | None, uid: str) -> Responder:
+        """For a request of ``requester`` to the server ``uid``."""
+        ours = requester is not None and request_id.startswith(f"{requester}-")
+        return cls(request_id, uid if ours else None)
+
+    def encode(self, **fields: Any) -> bytes:
+        """A response with these fields, as JSON.
+
+        Raises:
+            EncodeError: a value is binary or not JSON.
+        """
+        return encode_json({"requestId": self.request_id, **fields, **self._name})
+
+    def encode_sockets(self, sockets: Sequence[bytes], limit_bytes: int) -> Iterator[bytes]:
+        """The response to a fetch.
+
+        Args:
+            sockets: From `encode_socket`.
+            limit_bytes: Size of a part; for Node there is one part of any size.
+        """
+        limit_bytes = limit_bytes if self.uid is not None else sys.maxsize
+        part: list[bytes] = []
+        size = 0
+        for socket in sockets:
+            if part and size + len(socket) > limit_bytes:
+                yield self._encode_part(part, more=True)
+                part, size = [], 0
+            part.append(socket)
+            size += len(socket) + 1
+        yield self._encode_part(part, more=False)
+
+    def _encode_part(self, sockets: Sequence[bytes], *, more: bool) -> bytes:
+        head = encode_json({"requestId": self.request_id, "sockets": []}).removesuffix(b"]}")
+        tail = encode_json(self._name | ({"more": True} if more else {}))
+        return b"%b%b]%b" % (head, b",".join(sockets), b"," + tail[1:] if len(tail) > len(b"{}") else b"}")
+
+    def encode_ack(self, args: Sequence[Any]) -> bytes:
+        """A client's acknowledgement; as in Node, only its first argument is sent.
+
+        Raises:
+            EncodeError: the argument cannot be encoded.
+        """
+        response: dict[str, Any] = {"type": RequestType.ACK.value, "requestId": self.request_id}
+        if args:
+            response["packet"] = args[0]
+        return pack(response | self._name)
+
+    def encode_gone(self) -> bytes | None:
+        """A client that will not acknowledge; None: Node has no such response."""
+        if self.uid is None:
+            return None
+        return encode_json({"type": _GONE, "requestId": self.request_id, "gone": 1, **self._name})
+
+    @property
+    def _name(self) -> dict[str, str]:
+        return {} if self.uid is None else {"uid": self.uid}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response of another server.
+
+    Attributes:
+        request_id: Id of the request.
+        server: Uid of the responding server; None: it is of Node.
+        fields: The other fields, not validated.
+    """
+
+    request_id: str
+    server: str | None
+    fields: dict[str, Any]
+
+    @classmethod
+    def decode(cls, data: bytes) -> Response | None:
+        """Decode a response; None if it belongs to no request.
+
+        Raises:
+            MalformedMessage: it is not a response.
+        """
+        fields = read_object(data)
+        request_id = optional_text(fields, "requestId")
+        return None if request_id is None else cls(request_id, optional_text(fields, "uid"), fields)
+
+    @property
+    def more(self) -> bool:
+        """Whether another part of the answer follows."""
+        return self.server is not None and self.fields.get("more") is True
+
+    @property
+    def sockets(self) -> list[SocketDescription]:
+        """The sockets in the response to a fetch.
+
+        Raises:
+            MalformedMessage: it is not such a response.
+        """
+        return [_socket(item) for item in read_list(self.fields, "sockets")]
+
+
+# -- descriptions of sockets ------------------------------------------------------------------------------------------
+
+
+def encode_socket(socket: SocketDescription, *, with_data: bool = True) -> bytes:
+    """Describe a socket as Node's ``fetchSockets`` does.
+
+    As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.
+
+    Args:
+        socket: The socket.
+        with_data: Whether to send its data; else an empty object.
+
+    Raises:
+        EncodeError: its data cannot be encoded.
+    """
+    handshake = socket.handshake
+    headers = dict(handshake.headers)
+    opened = datetime.fromtimestamp(handshake.time, UTC)
+    return encode_json(
+        {
+            "id": socket.sid,
+            "handshake": {
+                "headers": headers,
+                # The format in which JavaScript converts a `Date` to a string.
+                "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
+                "address": handshake.address or "",
+                "xdomain": "origin" in headers,
+                "secure": handshake.secure,
+                "issued": int(handshake.time * 1_000),
+                "url": f"{handshake.path}?{handshake.query_string}",
+                "query": handshake.query,
+                "auth": handshake.auth if handshake.auth is not None else {},
+            },
+            "rooms": [socket.sid, *sorted(socket.rooms)],
+            "data": socket.data if with_data else {},
+        }
+    )
+
+
+def _socket(item: Any) -> SocketDescription:
+    if not isinstance(item, dict):
+        raise MalformedMessage("a socket must be an object")
+    sid, handshake, data = item.get("id"), item.get("handshake"), item.get("data")
+    if not isinstance(sid, str) or not isinstance(handshake, dict):
+        raise MalformedMessage("a socket must have an id and a handshake")
+    rooms = frozenset(room for room in read_list(item, "rooms") if isinstance(room, str) and room != sid)
+    return SocketDescription(sid, _handshake(handshake), rooms, data if isinstance(data, dict) else {})
+
+
+def _handshake(fields: dict[str, Any]) -> Handshake:
+    headers = fields.get("headers")
+    path, _, query_string = _text(fields, "url").partition("?")
+    issued = fields.get("issued")
+    address = _text(fields, "address")
+    query = fields.get("query")
+    transport = query.get("transport") if isinstance(query, dict) else None
+    return Handshake(
+        headers=Headers(_header_lines(headers if isinstance(headers, dict) else {})),
+        address=address or None,
+        query_string=query_string,
+        time=issued / 1_000 if isinstance(issued, int | float) else 0.0,
+        transport=_TRANSPORTS.get(transport, TransportName.POLLING)
+        if isinstance(transport, str)
+        else TransportName.POLLING,
+        path=path,
+        secure=fields.get("secure") is True,
+        auth=fields.get("auth") or None,
+    )
+
+
+def _header_lines(headers: dict[str, Any]) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers.items():
+        # Node lists the values of some repeated headers.
+        for line in value if isinstance(value, list) else [value]:
+            if isinstance(line, str) and "\n" not in name + line:
+                yield name.encode("latin-1", "replace"), line.encode("latin-1", "replace")
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""

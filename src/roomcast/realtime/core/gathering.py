@@ -1,0 +1,177 @@
+"""The answers of the other servers to one query: which servers are waited for, and when the answers are complete.
+
+A server that has left the cluster is not waited for. The adapter knows the name of every server, but answers of Node do
+not contain it. So it is unknown whether a server of Node that leaves has answered; its answer may still be on its way.
+Its departure counts at the next `Gathering.update`.
+
+Layer: realtime.core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from roomcast.realtime.core.cluster import Adapter, Query
+from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.errors import QueryLimitExceeded
+
+# An estimate of what an acknowledgement takes in memory besides its value.
+_ITEM_BYTES: Final = 64
+
+
+class Gathering:
+    """`cluster.Gatherer` of one query.
+
+    Args:
+        limit_bytes: Maximum total size of the answers.
+
+    Attributes:
+        values: The parts of all answers, and all acknowledgements, in order of arrival.
+        problem: Why the answers are not complete; empty if they are, and while they are waited for.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.values: list[Any] = []
+        self.problem = ""
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
+        self._expected: frozenset[str] | None = None
+        self._answered: set[str] = set()
+        self._unnamed = 0
+        self._lost: frozenset[str] = frozenset()
+        self._settled = False
+        # Acknowledgements that are still to come, by server; None: the servers that are not named.
+        self._due: dict[str | None, int] = {}
+        self._gone = 0
+        self._done = asyncio.Event()
+
+    # -- for the adapter: `cluster.Gatherer` --------------------------------------------------------------------------
+
+    def expect(self, servers: Collection[str]) -> None:
+        """See `cluster.Gatherer`."""
+        self._expected = frozenset(servers)
+        self._check()
+
+    def update(self, servers: Collection[str]) -> None:
+        """See `cluster.Gatherer`."""
+        if self._expected is None:
+            return
+        lost = self._expected.difference(servers)
+        self._settled = lost == self._lost
+        self._lost = lost
+        self._check()
+
+    def answer(
+        self, server: str | None, values: Sequence[Any], size_bytes: int, *, last: bool = True, asked: int = 0
+    ) -> None:
+        """See `cluster.Gatherer`."""
+        if self._done.is_set() or server in self._answered or not self._count(size_bytes):
+            return
+        if server is None and self._expected is not None and self._unnamed >= len(self._expected):
+            return  # more answers than servers
+        self.values.extend(values)
+        self._due[server] = self._due.get(server, 0) + asked
+        if last and server is None:
+            self._unnamed += 1
+        elif last and server is not None:
+            self._answered.add(server)
+        self._check()
+
+    def acknowledge(self, server: str | None, value: Any, size_bytes: int) -> None:
+        """See `cluster.Gatherer`."""
+        if not self._done.is_set() and self._due.get(server, 0) > 0 and self._count(size_bytes + _ITEM_BYTES):
+            self._due[server] -= 1
+            self.values.append(value)
+            self._check()
+
+    def withdraw(self, server: str | None, count: int) -> None:
+        """See `cluster.Gatherer`."""
+        gone = min(count, self._due.get(server, 0))
+        if gone > 0:
+            self._due[server] -= gone
+            self._gone += gone
+            self._check()
+
+    def fail(self, problem: str) -> None:
+        """See `cluster.Gatherer`."""
+        if not self._done.is_set():
+            self.problem = problem
+            self._done.set()
+
+    # -- for the operators --------------------------------------------------------------------------------------------
+
+    @property
+    def missing(self) -> int:
+        """Acknowledgements that are still to come, or will not: the client, or its server, is gone."""
+        return self._gone + sum(self._due.values())
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait for the answers; False if they are not complete, for the reason in ``problem``."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._done.wait()
+        except TimeoutError:
+            self.fail(f"not all servers answered within {timeout_s:g} s")
+        return not self.problem
+
+    def _count(self, size_bytes: int) -> bool:
+        self._size_bytes += size_bytes
+        if self._size_bytes > self._limit_bytes:
+            self.fail(f"the answers exceed {self._limit_bytes} bytes (query_limit_bytes): select fewer sockets")
+        return not self.problem
+
+    def _check(self) -> None:
+        if self._expected is None or self._done.is_set():
+            return
+        silent = self._expected - self._answered
+        present = silent - self._lost
+        # Whether the unnamed answers are those of the servers that are present, not of those that have left.
+        certain = self._settled or not self._unnamed
+        if self._unnamed < (len(present) if certain else len(silent)):
+            return
+        for server, count in self._due.items():
+            lost = server in self._lost if server is not None else certain and not present
+            if count and not lost:
+                return
+        self._done.set()
+
+
+class Queries:
+    """The queries of one server that wait for answers.
+
+    Args:
+        adapter: Carries them.
+        membership: Starts the adapter at the first query.
+        limit: Maximum number of them.
+        limit_bytes: Maximum total size of the answers to one of them.
+    """
+
+    def __init__(self, adapter: Adapter, membership: Membership, limit: int, limit_bytes: int) -> None:
+        self._adapter = adapter
+        self._membership = membership
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._open = 0
+
+    @asynccontextmanager
+    async def send(self, query: Query) -> AsyncIterator[Gathering]:
+        """Send a query; its answers count until the end of the ``async with`` block.
+
+        Raises:
+            QueryLimitExceeded: too many queries wait for answers.
+            EncodeError: an argument cannot be encoded.
+        """
+        if self._open >= self._limit:
+            raise QueryLimitExceeded(self._limit)
+        gathering = Gathering(self._limit_bytes)
+        self._open += 1
+        try:
+            await self._membership.join_unless_left()
+            self._adapter.request(query, gathering)
+            yield gathering
+        finally:
+            self._open -= 1
+            self._adapter.forget(gathering)

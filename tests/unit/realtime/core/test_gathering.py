@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from roomcast.realtime import QueryLimitExceeded
+from roomcast.realtime.adapters.memory import MemoryAdapter
+from roomcast.realtime.core.cluster import FetchSockets, Gatherer, Query, Selection
+from roomcast.realtime.core.gathering import Gathering, Queries
+from roomcast.realtime.core.membership import Membership
+
+QUERY = FetchSockets(Selection("/", None))
+
+
+async def complete(gathering: Gathering) -> bool:
+    return await gathering.wait(0)
+
+
+def gathering(*servers: str, limit_bytes: int = 1_000) -> Gathering:
+    made = Gathering(limit_bytes)
+    made.expect(servers)
+    return made
+
+
+async def test_without_other_servers_nothing_is_waited_for() -> None:
+    assert await complete(gathering())
+
+
+async def test_a_query_whose_servers_are_unknown_is_not_complete() -> None:
+    got = Gathering(1_000)
+    got.answer("a", [1], 1)
+    assert not await complete(got)
+    assert got.values == [1]
+    assert "within 0 s" in got.problem
+
+
+@pytest.mark.parametrize("order", list(permutations(["expect", "a", "node", "b"])))
+async def test_answers_are_complete_when_every_server_has_answered_in_any_order(order: tuple[str, ...]) -> None:
+    got = Gathering(1_000)
+    for step in order:
+        if step == "expect":
+            got.expect(["a", "b", "n"])
+        else:
+            got.answer(None if step == "node" else step, [step], 1)
+    assert await complete(got)
+    assert sorted(got.values) == ["a", "b", "node"]
+
+
+async def test_the_parts_of_an_answer_count_once_and_a_repeated_answer_does_not() -> None:
+    got = gathering("a", "b")
+    got.answer("a", [1], 1, last=False)
+    got.answer("a", [2], 1)
+    got.answer("a", [3], 1)
+    got.update(["a", "b"])
+    assert not await complete(got)
+    assert got.values == [1, 2]
+
+
+async def test_a_server_that_leaves_is_not_waited_for() -> None:
+    got = gathering("a", "b")
+    got.answer("a", [1], 1)
+    got.update(["a", "new"])
+    assert await complete(got)
+
+
+async def test_the_answer_of_a_node_server_that_has_left_does_not_stand_for_another() -> None:
+    got = gathering("n1", "n2", "n3")
+    got.answer(None, ["of n1"], 1)
+    got.answer(None, ["of n2"], 1)
+    got.update(["n2", "n3"])  # two answers, two servers; but the answer of n3 may be on its way
+    assert not got._done.is_set()
+    got.answer(None, ["of n3"], 1)
+    assert await complete(got)
+
+
+async def test_the_departure_of_a_node_server_counts_at_the_next_update() -> None:
+    got = gathering("n1", "n2")
+    got.answer(None, ["of n2"], 1)
+    got.update(["n2"])
+    assert not got._done.is_set()
+    got.update(["n2"])
+    assert await complete(got)
+
+
+async def test_more_unnamed_answers_than_servers_are_dropped() -> None:
+    got = gathering("a", "n")
+    for number in range(5):
+        got.answer(None, [number], 1)
+    assert got.values == [0, 1]
+
+
+async def test_acknowledgements_are_waited_for_until_as_many_as_were_asked_have_come() -> None:
+    got = gathering("a", "n")
+    got.answer("a", [], 1, asked=2)
+    got.answer(None, [], 1, asked=1)
+    got.acknowledge("a", 1, 1)
+    got.acknowledge("unknown", 9, 1)
+    got.acknowledge(None, 2, 1)
+    got.acknowledge(None, 9, 1)
+    assert not got._done.is_set()
+    got.withdraw("a", 5)
+    assert await complete(got)
+    assert (got.values, got.missing) == ([1, 2], 1)
+
+
+async def test_the_acknowledgements_of_a_server_that_leaves_are_missing_and_not_waited_for() -> None:
+    got = gathering("a", "b", "n")
+    got.answer("a", [], 1, asked=2)
+    got.answer("b", [], 1, asked=0)
+    got.answer(None, [], 1, asked=3)
+    got.acknowledge("a", 1, 1)
+    for _ in range(2):
+        got.update(["b"])
+    assert await complete(got)
+    assert (got.values, got.missing) == ([1], 4)
+
+
+async def test_answers_above_the_limit_end_the_query_and_are_dropped() -> None:
+    got = gathering("a", "b", limit_bytes=10)
+    got.answer("a", [1], 10)
+    got.answer("b", [2], 1)
+    assert not await complete(got)
+    assert got.values == [1]
+    assert "10 bytes" in got.problem
+    got.answer("b", [3], 0)
+    assert got.values == [1]
+
+
+class RecordingAdapter(MemoryAdapter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[Gatherer] = []
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        self.open.append(gatherer)
+
+    def forget(self, gatherer: Gatherer) -> None:
+        self.open.remove(gatherer)
+
+
+async def test_every_query_is_forgotten_at_its_end_also_after_an_error() -> None:
+    adapter = RecordingAdapter()
+    queries = Queries(adapter, Membership(adapter), 1, 100)
+
+    async def fails() -> None:
+        async with queries.send(QUERY):
+            assert len(adapter.open) == 1
+            with pytest.raises(QueryLimitExceeded, match="max_queries"):
+                await queries.send(QUERY).__aenter__()
+            raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await fails()
+        assert adapter.open == []
