@@ -43,6 +43,7 @@ _OUTBOX_SAMPLE_S: Final = 5.0
 _REFUSALS: Final = (
     "host",
     "origin",
+    "request",
     "full",
     *(error.name.lower() for error in HttpError if error is not HttpError.FORBIDDEN),
 )

@@ -43,7 +43,7 @@ from roomcast.realtime.errors import (
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.hooks import DynamicNamespace
 from roomcast.realtime.namespace import Namespace
-from roomcast.realtime.options import ANY_ORIGIN, RecoveryOptions, ServeOptions, ServerOptions
+from roomcast.realtime.options import ANY_ORIGIN, CookieOptions, RecoveryOptions, ServeOptions, ServerOptions
 from roomcast.realtime.server import Server
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ __all__ = [
     "BroadcastOperator",
     "ClusterTimeout",
     "ConnectionRefusedError",
+    "CookieOptions",
     "DynamicNamespace",
     "EncodedEvent",
     "EventRefused",

@@ -6,10 +6,10 @@ Layer: realtime. Source: Node's ``ServerOptions`` (engine.io 6.6, socket.io 4.8)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from typing import Final
+from typing import Any, Final, Literal
 
 from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 from roomcast.wire.limits import Limits, Timeouts
@@ -18,6 +18,9 @@ _ORIGIN: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]
 # Unreserved characters of URLs, and no segments "." and "..".
 _BASE_PATH: Final = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 _MAX_BASE_PATH_CHARS: Final = 128
+# RFC 9110 §5.6.2, "token"; RFC 6265 §4.1.1, "av-octet".
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_ATTRIBUTE: Final = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _MAX_PORT: Final = 65_535
 #: The entry of ``cors_allowed_origins`` for "every origin"; never a default.
@@ -79,6 +82,55 @@ class RecoveryOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CookieOptions:
+    """A cookie with the session id, for load balancers that keep a client on one server. The defaults are Node's.
+
+    Attributes:
+        name: Its name.
+        path: ``Path``; None: left out.
+        http_only: ``HttpOnly``. Scripts of the page must not read the id, which authenticates polling requests.
+        same_site: ``SameSite``; None: left out.
+        secure: ``Secure``.
+        domain: ``Domain``; None: left out.
+        max_age_s: ``Max-Age``; None: until the browser closes.
+    """
+
+    name: str = "io"
+    path: str | None = "/"
+    http_only: bool = True
+    same_site: Literal["strict", "lax", "none"] | None = "lax"
+    secure: bool = False
+    domain: str | None = None
+    max_age_s: int | None = None
+
+    def __post_init__(self) -> None:
+        if _TOKEN.fullmatch(self.name) is None:
+            raise ValueError(
+                f"the name of the cookie {self.name!r}: only letters, digits and some punctuation (RFC 6265)"
+            )
+        for value in (self.path, self.domain):
+            if value is not None and _ATTRIBUTE.fullmatch(value) is None:
+                raise ValueError(f"{value!r} cannot be an attribute of a cookie")
+
+    def header(self, value: str) -> str:
+        """The value of ``Set-Cookie``."""
+        parts = [f"{self.name}={value}"]
+        if self.max_age_s is not None:
+            parts.append(f"Max-Age={self.max_age_s}")
+        if self.domain is not None:
+            parts.append(f"Domain={self.domain}")
+        if self.path is not None:
+            parts.append(f"Path={self.path}")
+        if self.http_only:
+            parts.append("HttpOnly")
+        if self.secure:
+            parts.append("Secure")
+        if self.same_site is not None:
+            parts.append(f"SameSite={self.same_site.capitalize()}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """Options of one `roomcast.realtime.Server`.
 
@@ -132,6 +184,16 @@ class ServerOptions:
             argument for its clients, its offset.
         always_connect: Send the CONNECT packet before the ``connect`` handler runs, and a DISCONNECT packet if that
             refuses the client. Events of a client that is not accepted yet may then be handled. As in python-socketio.
+        allow_request: Called with the `Handshake` of each request that opens a session, before the session exists;
+            may be a coroutine function, which has ``connect_timeout_s``. The request is refused, with status 403 and
+            code 4, unless it returns True; `ConnectionRefusedError` has the message for the client.
+        initial_headers: Called with the same `Handshake`; returns headers for the response. Node: the event
+            ``initial_headers``.
+        cookie: A cookie with the session id in the response that opens a polling session. Off as in Node, whose
+            servers read it no more than this one does.
+        http_compression_threshold_bytes: Polling responses of this size are compressed if the client allows it, with
+            Node's default; None: none is. Over TLS the length of a compressed response says something about its
+            content: set None if responses can join a secret with text that an attacker has chosen (BREACH).
     """
 
     path: str = "/socket.io/"
@@ -166,6 +228,10 @@ class ServerOptions:
     cleanup_empty_child_namespaces: bool = True
     recovery: RecoveryOptions | None = None
     always_connect: bool = False
+    allow_request: Callable[[Any], bool | Awaitable[bool]] | None = None
+    initial_headers: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    cookie: CookieOptions | None = None
+    http_compression_threshold_bytes: int | None = 1024
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):

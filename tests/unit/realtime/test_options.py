@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from roomcast.realtime import ServerOptions
+from roomcast.realtime import CookieOptions, ServerOptions
 
 
 def test_defaults_match_node() -> None:
@@ -40,3 +40,18 @@ def test_limits_and_timeouts_carry_the_values_of_the_options() -> None:
     options = ServerOptions(max_payload_bytes=5, max_attachments=2, ping_timeout_s=3)
     assert (options.limits().max_payload_bytes, options.limits().max_attachments) == (5, 2)
     assert options.timeouts().ping_timeout_s == 3
+
+
+def test_a_cookie_has_the_attributes_of_its_options() -> None:
+    assert CookieOptions().header("x") == "io=x; Path=/; HttpOnly; SameSite=Lax"
+    everything = CookieOptions(
+        name="sid", path="/chat", http_only=False, same_site="none", secure=True, domain="chat.example", max_age_s=60
+    )
+    assert everything.header("x") == "sid=x; Max-Age=60; Domain=chat.example; Path=/chat; Secure; SameSite=None"
+    assert CookieOptions(path=None, same_site=None, http_only=False).header("x") == "io=x"
+
+
+@pytest.mark.parametrize("options", [{"name": "a b"}, {"path": "/;x"}, {"domain": "a\r\nb"}])
+def test_a_cookie_cannot_split_its_header(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="cookie"):
+        CookieOptions(**options)  # type: ignore[arg-type]

@@ -85,6 +85,7 @@ class Engine:
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
         backlogs: The connections whose client has much left to read.
+        admitting: Number of requests about which ``allow_request`` has not decided yet.
         tasks: Tasks of the running handlers.
         turns: The connections whose input waits.
         origins: The rules for ``Origin`` and ``Host``.
@@ -118,6 +119,7 @@ class Engine:
         self.connections: dict[str, Connection] = {}
         self.max_connections = options.max_connections
         self.unconnected: set[SocketConnection] = set()
+        self.admitting = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.turns = ReadTurns()
         self.origins = OriginPolicy(options)
@@ -197,7 +199,7 @@ class Engine:
         return (
             not self.accepting
             or len(self.connections) + pipes >= limit
-            or len(self.unconnected) >= max(1, limit // _UNCONNECTED_PART)
+            or len(self.unconnected) + self.admitting >= max(1, limit // _UNCONNECTED_PART)
         )
 
     def limit(self, connections: int, forwards: int) -> None:

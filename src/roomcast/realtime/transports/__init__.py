@@ -8,6 +8,8 @@ May import: core, fanout, options, errors, wire.
 | ``polling`` | HTTP long-polling |
 | ``websocket`` | websocket on uvicorn's pluggable protocol class: the fast path |
 | ``asgi_websocket`` | websocket on any ASGI server |
+| ``admission`` | what the application decides about a request that opens a session |
+| ``compression`` | compression of polling responses |
 | ``session_lookup`` | from a request to its session: origin, host, owner, limits |
 | ``proxies`` | addresses, hosts and paths behind proxies |
 """

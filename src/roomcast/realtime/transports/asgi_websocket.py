@@ -20,6 +20,7 @@ from roomcast.realtime.core.reading import TaskTurn, clock
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.transports.admission import admit, initial_headers
 from roomcast.realtime.transports.proxies import Receive, Send
 from roomcast.realtime.transports.session_lookup import find_session
 from roomcast.wire.engineio_http import TransportName
@@ -35,6 +36,10 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
     await receive()  # websocket.connect
     try:
         connection = find_session(engine, request)
+        if connection is None:
+            waiting = admit(engine, request)
+            if waiting is not None:
+                await waiting
     except (RequestRefused, ServerFull, SessionOnOtherNode) as refused:
         # Only `serve` can forward a websocket to another node. Here the client keeps polling, and polls are forwarded.
         cause, value = type(refused).__name__.lower(), None
@@ -43,7 +48,8 @@ async def serve_websocket(engine: Engine, request: EngineRequest, receive: Recei
         engine.observer.handshake_refused(request.address, request.user_agent, TransportName.WEBSOCKET, cause, value)
         await send(_CLOSE)
         return
-    await send({"type": "websocket.accept"})
+    headers = initial_headers(engine, request) if connection is None else []
+    await send({"type": "websocket.accept", "headers": headers})
     socket = AsgiWebSocket(engine)
     if connection is None:
         engine.open(request.handshake(), socket.bind)

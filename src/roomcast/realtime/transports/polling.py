@@ -18,6 +18,8 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.fanout.message import NOOP, Batch, OutgoingMessage
+from roomcast.realtime.transports.admission import admit, initial_headers
+from roomcast.realtime.transports.compression import compress, encoding_for
 from roomcast.realtime.transports.proxies import Receive, Send
 from roomcast.realtime.transports.session_lookup import find_session
 from roomcast.wire.engineio import SEPARATOR
@@ -177,7 +179,7 @@ class Polling:
                 await self._open(request, answer)
                 return
             if request.method == "GET":
-                await self._get(connection, receive, answer)
+                await self._get(connection, request, receive, answer)
             else:
                 await self._post(connection, request, receive, answer)
         except SessionOnOtherNode as error:
@@ -211,14 +213,30 @@ class Polling:
         await answer.write(HTTPStatus.NO_CONTENT, b"")
 
     async def _open(self, request: EngineRequest, answer: _Answer) -> None:
+        waiting = admit(self._engine, request)
+        if waiting is not None:
+            await waiting
         transport = PollingTransport()
         connection = self._engine.open(request.handshake(), transport.bind)
+        answer.headers += initial_headers(self._engine, request)
+        cookie = self._engine.options.cookie
+        if cookie is not None:
+            answer.headers.append((b"set-cookie", cookie.header(connection.sid).encode()))
         connection.session.poll_started(self._engine.now())
         poll = transport.poll()
         self._engine.log.flush()
-        await answer.write(HTTPStatus.OK, await poll, _TEXT)
+        await self._write_payload(await poll, request, answer)
 
-    async def _get(self, connection: Connection, receive: Receive, answer: _Answer) -> None:
+    async def _write_payload(self, body: bytes, request: EngineRequest, answer: _Answer) -> None:
+        threshold = self._engine.options.http_compression_threshold_bytes
+        if threshold is not None and len(body) >= threshold:
+            encoding = encoding_for(request.header(b"accept-encoding") or "")
+            if encoding is not None:
+                body = await compress(body, encoding)
+                answer.headers.append((b"content-encoding", encoding.encode()))
+        await answer.write(HTTPStatus.OK, body, _TEXT)
+
+    async def _get(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
         try:
             effects = connection.session.poll_started(self._engine.now())
         except RequestRefused as refused:
@@ -230,7 +248,7 @@ class Polling:
         if not poll.done():
             await self._wait(connection, transport, poll, receive)
         if not poll.cancelled():
-            await answer.write(HTTPStatus.OK, poll.result(), _TEXT)
+            await self._write_payload(poll.result(), request, answer)
         else:
             await answer.write(HTTPStatus.BAD_REQUEST, b"")
 

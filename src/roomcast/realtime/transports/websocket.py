@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import unquote
@@ -32,6 +32,7 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.transports.admission import admit, initial_headers
 from roomcast.realtime.transports.proxies import AddressSource, address_of
 from roomcast.realtime.transports.session_lookup import engine_path, find_session
 from roomcast.wire.engineio_http import PLAIN_QUERY, TransportName, error_body
@@ -209,6 +210,7 @@ class WebSocketProtocol(asyncio.Protocol):
                 return
             connection = find_session(self.engine, request)
             accepted = accept(method, headers)
+            waiting = admit(self.engine, request) if connection is None else None
         except SessionOnOtherNode as error:
             self._forward(error.node_id, request)
             return
@@ -221,11 +223,16 @@ class WebSocketProtocol(asyncio.Protocol):
         except HandshakeInvalid as error:
             self._refuse(error.status, str(error).encode(), "websocket", request, headers=error.headers)
             return
-        head = b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted)
-        if connection is None:
-            self.engine.open(request.handshake(), self.bind, head)
-            return
-        self._transport.write(head)
+        if waiting is not None:
+            self._open_later(waiting, request, accepted)
+        elif connection is None:
+            self._open_session(request, accepted)
+        else:
+            self._attach(connection, request, accepted)
+
+    def _attach(self, connection: Connection, request: EngineRequest, accepted: bytes) -> None:
+        """Ask to take over a polling session."""
+        self._transport.write(self._head(accepted))
         try:
             connection.attach(self)
         except UpgradeRefused as refused:
@@ -234,6 +241,47 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._candidate = True
             self._connection = connection
+
+    def _head(self, accepted: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+        if more:
+            accepted += b"".join(b"%b: %b\r\n" % header for header in more)
+        return b"HTTP/1.1 101 Switching Protocols\r\n%b%b\r\n" % (self._default_headers(), accepted)
+
+    def _open_session(self, request: EngineRequest, accepted: bytes) -> None:
+        head = self._head(accepted, initial_headers(self.engine, request))
+        self.engine.open(request.handshake(), self.bind, head)
+
+    def _open_later(self, waiting: Awaitable[None], request: EngineRequest, accepted: bytes) -> None:
+        """Answer once ``allow_request`` has decided. Until then nothing is read, and nothing is written."""
+        self._closing = self._held = True
+        self._transport.pause_reading()
+
+        async def finish() -> None:
+            refusal: RequestRefused | None = None
+            full = False
+            try:
+                await waiting
+            except RequestRefused as error:
+                refusal = error
+            except ServerFull:
+                full = True
+            except asyncio.CancelledError:
+                self._transport.abort()
+                raise
+            if self._transport.is_closing():
+                return
+            self._closing = False
+            if refusal is not None:
+                self._refuse(HTTPStatus(refusal.status), error_body(refusal), refusal.cause, request)
+            elif full:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"Service Unavailable", "full", request)
+            else:
+                self._open_session(request, accepted)
+                self.resume_reading()
+
+        task = self.engine.loop.create_task(finish(), name="roomcast-handshake")
+        self.engine.tasks.add(task)
+        task.add_done_callback(self.engine.tasks.discard)
 
     def _engine_request(self, method: str, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> EngineRequest:
         """The handshake as an `EngineRequest`.
