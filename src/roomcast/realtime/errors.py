@@ -100,17 +100,17 @@ class ConnectionRefusedError(RealtimeError):  # noqa: A001 - python-socketio's n
     """Raise it in a ``connect`` handler, or in middleware for connections, to reject the client.
 
     Args:
-        message: The message of the client's ``connect_error`` event.
+        message: The message of the client's ``connect_error`` event, as text.
         data: The ``data`` of that event: a single value as it is, several as a list.
 
     Attributes:
-        message: As given.
+        message: As sent.
         data: As sent; None if none was given.
     """
 
-    def __init__(self, message: str = "Connection rejected by server", *data: Any) -> None:
+    def __init__(self, message: object = "Connection rejected by server", *data: Any) -> None:
         super().__init__(message, *data)
-        self.message = message
+        self.message = str(message)
         self.data: Any = data[0] if len(data) == 1 else (list(data) or None)
 
 

@@ -54,6 +54,16 @@ def serialize_origin(origin: str) -> str:
     return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
 
 
+def _require_several(name: str, value: object) -> None:
+    """A string is a sequence too, of its letters.
+
+    Raises:
+        TypeError: the value is a string.
+    """
+    if isinstance(value, str):
+        raise TypeError(f"{name} is the string {value!r}; expected several: ({value!r},)")
+
+
 def is_base_path(path: str) -> bool:
     """Whether applications can be served below this path, such as ``/chat``: its characters need no escapes in URLs."""
     return len(path) <= _MAX_BASE_PATH_CHARS and _BASE_PATH.fullmatch(path) is not None
@@ -234,6 +244,8 @@ class ServerOptions:
     http_compression_threshold_bytes: int | None = 1024
 
     def __post_init__(self) -> None:
+        for name in ("transports", "cors_allowed_origins", "allowed_hosts", "namespaces"):
+            _require_several(name, getattr(self, name))
         if not self.path.startswith("/"):
             raise ValueError(f"path {self.path!r} must start with '/'")
         if not self.transports:
@@ -333,5 +345,6 @@ class ServeOptions:
     on_unready: Callable[[], None] | None = None
 
     def __post_init__(self) -> None:
+        _require_several("trusted_proxies", self.trusted_proxies)
         if self.base_path and not is_base_path(self.base_path):
             raise ValueError(f"base_path {self.base_path!r} must be a path such as '/chat', without a trailing slash")

@@ -6,12 +6,22 @@ Layer: realtime. Source: python-socketio 5.18 for the names, signatures and retu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.cluster import (
+    Adapter,
+    Broadcast,
+    Command,
+    Disconnect,
+    Join,
+    Leave,
+    Rooms,
+    Selection,
+    room_names,
+)
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.handshake import environ_of
 from roomcast.realtime.core.nodes import Directory, SessionForwarder
@@ -207,7 +217,7 @@ class Server(ServerHooks, Broadcasting):
         """
         hub = self._engine.used_hub(namespace or _DEFAULT)
         if hub is not None:
-            rooms = [room] if isinstance(room, str) else room
+            rooms = None if room is None else room_names(room, alone=True)
             hub.broadcast(rooms, message.message(hub.namespace), skip, volatile=volatile)
 
     # -- python-socketio ----------------------------------------------------------------------------------------------
@@ -216,9 +226,9 @@ class Server(ServerHooks, Broadcasting):
         self,
         event: str,
         data: Any = None,
-        to: str | Collection[str] | None = None,
+        to: Rooms | None = None,
         *,
-        room: str | Collection[str] | None = None,
+        room: Rooms | None = None,
         skip_sid: str | Collection[str] | None = None,
         namespace: str | None = None,
         callback: AckCallback | None = None,
@@ -232,7 +242,7 @@ class Server(ServerHooks, Broadcasting):
         Args:
             event: Its name.
             data: Its argument; a tuple: several; None: none. ``bytes`` anywhere in it are sent as binary attachments.
-            to: A room or socket id, or several; None: the whole namespace.
+            to: A room or socket id, or several; None: the whole namespace. Rooms as in `enter_room`.
             room: Another name for ``to``.
             skip_sid: Socket ids that are left out.
             namespace: ``/`` if None.
@@ -243,10 +253,11 @@ class Server(ServerHooks, Broadcasting):
         Raises:
             EncodeError: the data cannot be encoded.
             AckLimitExceeded: ``max_pending_acks`` is reached for a recipient; the others have received the event.
+            TypeError: a room is not a string, and there may be other servers.
         """
         target = room if to is None else to
         args = _args_of(data)
-        rooms = (target,) if isinstance(target, str) else None if target is None else tuple(target)
+        rooms = None if target is None else self._names(target)
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
         selection = Selection(namespace or _DEFAULT, rooms, skip)
         broadcast = Broadcast(selection, EncodedEvent.from_args(event, *args), volatile)
@@ -257,6 +268,9 @@ class Server(ServerHooks, Broadcasting):
         else:
             self._engine.membership.publish(broadcast)
             self._emit_to_each(selection, event, args, callback)
+
+    def _names(self, rooms: Rooms) -> tuple[str, ...]:
+        return room_names(rooms, alone=self._engine.adapter.alone)
 
     def _emit_to_each(self, selection: Selection, event: str, args: tuple[Any, ...], callback: AckCallback) -> None:
         full: AckLimitExceeded | None = None
@@ -275,9 +289,9 @@ class Server(ServerHooks, Broadcasting):
     async def send(
         self,
         data: Any,
-        to: str | Collection[str] | None = None,
+        to: Rooms | None = None,
         *,
-        room: str | Collection[str] | None = None,
+        room: Rooms | None = None,
         skip_sid: str | Collection[str] | None = None,
         namespace: str | None = None,
         callback: AckCallback | None = None,
@@ -326,42 +340,46 @@ class Server(ServerHooks, Broadcasting):
             return None
         return args[0] if len(args) == 1 else tuple(args)
 
-    async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
+    async def enter_room(self, sid: str, room: Hashable, namespace: str | None = None) -> None:
         """Add a client to a room, on whichever server it is connected.
 
+        Args:
+            sid: The socket's id.
+            room: The room: a string, or on a single server any hashable that is no collection.
+            namespace: ``/`` if None.
+
         Raises:
+            TypeError: the room is not a string, and there may be other servers.
             RoomLimitExceeded: ``max_rooms_per_socket`` is reached (raised for sockets of this server only).
             SocketGone: the socket is not on this server, and there is no other.
         """
+        rooms = self._names(room)
         socket = self._local_or_remote(sid, namespace)
         if socket is None:
-            self._apply_everywhere(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._apply_everywhere(Join(Selection(namespace or _DEFAULT, (sid,)), rooms))
         else:
-            socket.join(room)
+            for name in rooms:
+                socket.join(name)
 
-    async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """Remove a client from a room, on whichever server it is connected.
-
-        Raises:
-            SocketGone: the socket is not on this server, and there is no other.
-        """
-        socket = self._local_or_remote(sid, namespace)
+    async def leave_room(self, sid: str, room: Hashable, namespace: str | None = None) -> None:
+        """Remove a client from a room, on whichever server it is connected. Harmless if it is not a member, or gone."""
+        rooms = self._names(room)
+        socket = self._local_socket(sid, namespace)
         if socket is None:
-            self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+            self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (sid,)), rooms))
         else:
-            socket.leave(room)
+            for name in rooms:
+                socket.leave(name)
 
-    async def close_room(self, room: str, namespace: str | None = None) -> None:
+    async def close_room(self, room: Hashable, namespace: str | None = None) -> None:
         """Remove all members from a room, on every server of the cluster."""
-        self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
+        rooms = self._names(room)
+        self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, rooms), rooms))
 
     def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
-        """The rooms of a client, including its own (its ``sid``).
-
-        Raises:
-            SocketGone: there is no such socket on this server.
-        """
-        return [sid, *sorted(self.socket(sid, namespace).rooms)]
+        """The rooms of a client, including its own (its ``sid``); none if there is no such socket on this server."""
+        socket = self._local_socket(sid, namespace)
+        return [] if socket is None else [sid, *sorted(socket.rooms, key=str)]
 
     async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
         """The application's dictionary for a client.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import socketio
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
-from roomcast.realtime import Server
+from roomcast.realtime import ConnectionRefusedError, Server  # noqa: A004 - python-socketio's name
 from support.waiting import until
 
 
@@ -101,3 +102,56 @@ async def test_handlers_that_await_the_client_get_its_answers_behind_a_burst_of_
                 elif head.startswith("43"):
                     answers[head[2:]] = args
         assert answers == {str(number): f"{number}]" for number in range(300)}
+
+
+async def test_rooms_with_numbers_and_clients_that_are_gone(server: Any) -> None:
+    rooms: list[Any] = []
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        await server.enter_room(sid, 5)
+        rooms.extend(server.rooms(sid))
+        await server.emit("number", room=5)
+        await server.emit("text", room="5")
+        await server.leave_room("gone", 5)
+        rooms.extend(server.rooms("gone"))
+
+    @server.on("done")
+    def done(sid: str) -> bool:
+        return sid in rooms and 5 in rooms and len(rooms) == 2
+
+    async with running(server) as port, client(port) as websocket:
+        packets = await received(websocket, 2)
+        assert '42["number"]' in packets
+        await websocket.send('420["done"]')
+        assert await received(websocket, 1) == ["430[true]"]
+
+
+async def test_a_number_refuses_a_client_as_text(server: Any) -> None:
+    refusal = ConnectionRefusedError if isinstance(server, Server) else socketio.exceptions.ConnectionRefusedError
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        raise refusal(5)
+
+    async with running(server) as port, client(port) as websocket:
+        assert await received(websocket, 1) == ['44{"message":"5"}']
+
+
+async def test_a_context_variable_of_one_event_is_not_set_in_the_next(server: Any) -> None:
+    user: ContextVar[str] = ContextVar("user", default="none")
+
+    @server.event
+    def connect(sid: str, environ: Any) -> None: ...
+
+    @server.on("who")
+    def who(sid: str) -> str:
+        before = user.get()
+        user.set("ada")
+        return before
+
+    async with running(server) as port, client(port) as websocket:
+        await websocket.recv()
+        for _ in range(2):
+            await websocket.send('420["who"]')
+            assert await received(websocket, 1) == ['430["none"]']

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from roomcast.realtime import CookieOptions, ServerOptions
+from roomcast.realtime import CookieOptions, ServeOptions, ServerOptions
 
 
 def test_defaults_match_node() -> None:
@@ -29,6 +29,14 @@ def test_defaults_match_node() -> None:
 def test_invalid_options_are_rejected(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"."):
         ServerOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["transports", "cors_allowed_origins", "allowed_hosts", "namespaces"])
+def test_a_string_is_not_taken_for_a_sequence_of_its_letters(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is the string"):
+        ServerOptions(**{name: "polling"})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="trusted_proxies"):
+        ServeOptions(trusted_proxies="127.0.0.1")  # type: ignore[arg-type]
 
 
 def test_options_are_frozen() -> None:

@@ -5,9 +5,9 @@ Layer: realtime.core. Source: socket.io-adapter's ``ClusterAdapter``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -26,6 +26,31 @@ class Selection:
     namespace: str
     rooms: tuple[str, ...] | None
     skip: tuple[str, ...] = ()
+
+
+#: A room or a socket id, or several.
+Rooms: TypeAlias = Hashable | Collection[Hashable]
+
+
+def room_names(rooms: Rooms, *, alone: bool) -> tuple[str, ...]:
+    """A room, or several in a collection, as a tuple.
+
+    A room is a string. On a single server it may be any hashable that is no collection, such as the id of a row. The
+    servers of a cluster share names, and ``5`` must not become the room ``"5"`` on the way.
+
+    Args:
+        rooms: A room or a collection of rooms.
+        alone: Whether there can be no other server.
+
+    Raises:
+        TypeError: a room is not a string, and there may be other servers.
+    """
+    single = isinstance(rooms, str | bytes) or not isinstance(rooms, Collection)
+    names: tuple[Any, ...] = (rooms,) if single else tuple(cast("Collection[Hashable]", rooms))
+    for name in () if alone else names:
+        if not isinstance(name, str):
+            raise TypeError(f"a room of a cluster must be a str, not {type(name).__name__}: convert ids with str()")
+    return names
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 A handler that raises closes neither the connection nor the process: the exception is logged with its traceback, the
 observer is notified, and the client receives no acknowledgement.
 
+Each call has a copy of the context: a context variable that a plain function sets is not set in the next handler.
+
 Layer: realtime.core. Source: python-socketio 5 for the meaning of return values.
 """
 
@@ -13,6 +15,7 @@ import inspect
 import logging
 from builtins import ConnectionRefusedError as BuiltinConnectionRefusedError
 from collections.abc import Awaitable, Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, Final
 
@@ -55,7 +58,7 @@ class Dispatcher:
             socket.connection.accept(socket)
         environ = Environ(socket.connection.handshake)
         try:
-            result = call(found, "connect", socket.sid, environ, socket.auth or None)
+            result = copy_context().run(call, found, "connect", socket.sid, environ, socket.auth or None)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; _report_failure logs it
             self._refuse(socket, error)
             return None
@@ -105,7 +108,7 @@ class Dispatcher:
             if found is None:
                 return None
             socket.ack_id = ack_id
-            result = found.function(*found.prefix, socket.sid, *args)
+            result = copy_context().run(found.function, *found.prefix, socket.sid, *args)
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, event, error)
             return None
@@ -141,7 +144,7 @@ class Dispatcher:
             socket.unregister()
             return None
         try:
-            result = call(found, "disconnect", socket.sid, reason.value)
+            result = copy_context().run(call, found, "disconnect", socket.sid, reason.value)
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, "disconnect", error)
         else:
@@ -167,7 +170,7 @@ class Dispatcher:
                 callback.set_result(args)
             return None
         try:
-            result = callback(*args)
+            result = copy_context().run(callback, *args)
         except Exception as error:  # noqa: BLE001 - see connect
             self._report_failure(socket, "ack", error)
             return None

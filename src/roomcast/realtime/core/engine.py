@@ -384,6 +384,11 @@ class Engine:
         return () if hub is None else hub.select(selection.rooms, selection.skip, connecting=True)
 
     @property
+    def alone(self) -> bool:
+        """See `operators.OperatorHost`."""
+        return self.adapter.alone
+
+    @property
     def has_backlogs(self) -> bool:
         """See `operators.OperatorHost`."""
         return bool(self.backlogs.watched)

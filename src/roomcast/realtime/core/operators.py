@@ -6,7 +6,7 @@ Layer: realtime.core. Source: socket.io 4.8's ``BroadcastOperator``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -18,8 +18,10 @@ from roomcast.realtime.core.cluster import (
     Join,
     Leave,
     Node,
+    Rooms,
     Selection,
     SocketDescription,
+    room_names,
 )
 from roomcast.realtime.core.gathering import Queries
 from roomcast.realtime.core.membership import Membership
@@ -28,8 +30,6 @@ from roomcast.realtime.fanout.message import EncodedEvent
 
 #: How long the answers of clients and of other servers are waited for without `BroadcastOperator.timeout`; as in Node.
 DEFAULT_TIMEOUT_S: Final = 5.0
-
-Rooms = str | Collection[str]
 
 
 class OperatorHost(Node, Protocol):
@@ -42,6 +42,10 @@ class OperatorHost(Node, Protocol):
 
     membership: Membership
     queries: Queries
+
+    @property
+    def alone(self) -> bool:
+        """Whether there can be no other server."""
 
     @property
     def has_backlogs(self) -> bool:
@@ -82,7 +86,7 @@ class BroadcastOperator:
 
         Without `to`, the operator concerns the whole namespace; after ``to([])`` no socket.
         """
-        return replace(self, _rooms=(*(self._rooms or ()), *_names(rooms)))
+        return replace(self, _rooms=(*(self._rooms or ()), *self._names(rooms)))
 
     def in_(self, rooms: Rooms) -> BroadcastOperator:
         """The same as `to`; Node's ``in``."""
@@ -90,7 +94,7 @@ class BroadcastOperator:
 
     def except_(self, rooms: Rooms) -> BroadcastOperator:
         """Without the members of a room, or of several; a socket id is the room of that socket."""
-        return replace(self, _skip=(*self._skip, *_names(rooms)))
+        return replace(self, _skip=(*self._skip, *self._names(rooms)))
 
     @property
     def local(self) -> BroadcastOperator:
@@ -153,11 +157,11 @@ class BroadcastOperator:
 
         A socket that is in ``max_rooms_per_socket`` rooms joins no more; its server logs that.
         """
-        self._apply(Join(self._selection, _names(rooms)))
+        self._apply(Join(self._selection, self._names(rooms)))
 
     async def sockets_leave(self, rooms: Rooms) -> None:
         """Remove the sockets from a room, or from several."""
-        self._apply(Leave(self._selection, _names(rooms)))
+        self._apply(Leave(self._selection, self._names(rooms)))
 
     async def disconnect_sockets(self, *, close: bool = False) -> None:
         """Disconnect the sockets from the namespace, after everything that was emitted to them.
@@ -166,6 +170,9 @@ class BroadcastOperator:
             close: Close their connections too, and with them the clients' sockets in other namespaces.
         """
         self._apply(Disconnect(self._selection, close))
+
+    def _names(self, rooms: Rooms) -> tuple[str, ...]:
+        return room_names(rooms, alone=self._host.alone)
 
     @property
     def _selection(self) -> Selection:
@@ -273,11 +280,3 @@ class Broadcasting(ABC):
     async def disconnect_sockets(self, *, close: bool = False) -> None:
         """`BroadcastOperator.disconnect_sockets` for all sockets of the namespace."""
         await self.everyone.disconnect_sockets(close=close)
-
-
-def _names(rooms: Rooms) -> tuple[str, ...]:
-    names = (rooms,) if isinstance(rooms, str) else tuple(rooms)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"a room name must be a str, not {type(name).__name__}: convert ids with str()")
-    return names

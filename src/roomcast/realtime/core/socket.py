@@ -11,9 +11,10 @@ from dataclasses import replace
 from enum import Enum, unique
 from typing import Any, Protocol
 
+from roomcast.realtime.core.cluster import Rooms
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.listeners import AnyListener, Listeners, checked, event_of, notify
-from roomcast.realtime.core.operators import BroadcastOperator, Rooms
+from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
 from roomcast.realtime.fanout.log import FanoutLog, Outlet

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ async def test_a_failing_handler_is_logged_and_reported_and_its_event_is_not_ack
     ("error", "message", "reported"),
     [
         (ConnectionRefusedError("not you", {"code": 7}), '{"message":"not you","data":{"code":7}}', 0),
+        (ConnectionRefusedError(5, 6, 7), '{"message":"5","data":[6,7]}', 0),
         (builtins.ConnectionRefusedError("a detail"), '{"message":"Connection refused by server"}', 0),
         (LookupError("a detail"), '{"message":"Internal server error"}', 1),
     ],
@@ -129,6 +131,30 @@ async def test_an_event_that_a_namespace_class_does_not_handle_is_not_acknowledg
     await settle()
     assert client.transport.texts == []
     assert recording.of("handler_failed") == []
+
+
+async def test_a_context_variable_that_a_handler_sets_is_not_set_in_the_next_one(peer: Any, settle: Any) -> None:
+    server = Server()
+    user: ContextVar[str] = ContextVar("user", default="none")
+    seen: list[str] = []
+
+    def look(*_args: Any) -> None:
+        seen.append(user.get())
+        user.set("ada")
+
+    async def look_later(*_args: Any) -> None:
+        look()
+
+    for event, handler in (("connect", look), ("now", look), ("later", look_later), ("disconnect", look)):
+        server.on(event, handler)
+    client = peer(server)
+    sid = await client.enter()
+    client.say('42["now"]', '42["later"]', '42["now"]')
+    await server.emit("question", to=sid, callback=look)
+    await settle()
+    client.say("430[]", "41")
+    await settle()
+    assert seen == ["none"] * 6
 
 
 async def test_a_handler_can_read_whether_its_event_is_to_be_acknowledged(peer: Any) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
-from roomcast.realtime import EncodedEvent, Server
+import pytest
+
+from roomcast.realtime import EncodedEvent, Server, SocketGone
+from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.core.cluster import Selection
 
 
@@ -21,6 +25,51 @@ async def test_a_selection_takes_each_socket_once_and_leaves_out_the_skipped_one
     assert selected(("a", "b", sids[0])) == [0, 1, 2]
     assert selected(("a", sids[3]), "b") == [1, 3]
     assert selected(("unknown",)) == []
+
+
+async def test_any_hashable_is_a_room_of_a_single_server(peer: Any, settle: Any) -> None:
+    server = Server()
+    client, other = peer(server), peer(server)
+    sid = await client.enter()
+    await other.enter()
+    row = uuid.uuid4()
+    for room in (5, row, "5"):
+        await server.enter_room(sid, room)
+    assert set(server.rooms(sid)) == {sid, 5, row, "5"}
+    await server.emit("one", room=5)
+    await server.emit("several", to=[5, row])
+    await server.to(row).emit("operator")
+    server.broadcast(5, EncodedEvent.from_args("now"))  # type: ignore[arg-type]  # typed for names
+    await server.leave_room(sid, 5)
+    await server.emit("not", room=5)
+    await server.emit("zero", room=0)
+    await server.close_room(row)
+    await server.emit("not", room=row)
+    await server.emit("text", room="5")
+    await settle()
+    assert client.transport.texts == [f'42["{name}"]' for name in ("one", "several", "operator", "now", "text")]
+    assert other.transport.texts == []
+
+
+async def test_a_room_of_a_cluster_must_be_a_string() -> None:
+    server = Server(adapter=MemoryAdapter(MemoryBus()))
+    for use in (
+        server.enter_room("sid", 5),
+        server.leave_room("sid", 5),
+        server.close_room(5),
+        server.emit("x", room=5),
+        server.emit("x", to=["a", 5]),
+    ):
+        with pytest.raises(TypeError, match="convert ids with str"):
+            await use
+
+
+async def test_a_client_that_is_gone_is_in_no_room_and_leaves_none() -> None:
+    server = Server()
+    assert server.rooms("gone") == []
+    await server.leave_room("gone", "r")
+    with pytest.raises(SocketGone):
+        await server.enter_room("gone", "r")
 
 
 async def test_a_broadcast_to_socket_ids_and_rooms_reaches_each_client_once(peer: Any) -> None:

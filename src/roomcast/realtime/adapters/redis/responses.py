@@ -179,7 +179,7 @@ def encode_socket(socket: SocketDescription, *, with_data: bool = True) -> bytes
                 "query": handshake.query,
                 "auth": handshake.auth if handshake.auth is not None else {},
             },
-            "rooms": [socket.sid, *sorted(socket.rooms)],
+            "rooms": [socket.sid, *sorted(socket.rooms, key=str)],
             "data": socket.data if with_data else {},
         }
     )
