@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -216,6 +216,14 @@ class Node(Protocol):
         Raises:
             EncodeError: an argument cannot be encoded.
         """
+
+
+@runtime_checkable
+class RoomWatcher(Protocol):
+    """An adapter that needs to know the rooms of this server."""
+
+    def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
+        """A room has its first member on this server, or has lost its last one. Does not wait or raise."""
 
 
 class Adapter(Protocol):

@@ -21,6 +21,7 @@ from roomcast.realtime.core.cluster import (
     Join,
     Leave,
     PendingAcks,
+    RoomWatcher,
     Selection,
     SocketDescription,
 )
@@ -106,6 +107,7 @@ class Engine:
         self.adapter = adapter
         adapter.bind(self)
         self.membership = Membership(adapter)
+        self._on_room = adapter.watch_room if isinstance(adapter, RoomWatcher) else None
         self.forwarder = forwarder
         self.registry = Registry()
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
@@ -276,9 +278,9 @@ class Engine:
         hub = self._hubs.get(namespace)
         if hub is None:
             if self.recovery is None:
-                hub = Hub(namespace, self.log, self._drop_hub)
+                hub = Hub(namespace, self.log, self._drop_hub, self._on_room)
             else:
-                hub = RecoverableHub(namespace, self.log, self._drop_hub, self.recovery)
+                hub = RecoverableHub(namespace, self.log, self._drop_hub, self._on_room, self.recovery)
             self._hubs[namespace] = hub
             self.adapter.serve(namespace)
         return hub

@@ -21,6 +21,8 @@ class Hub:
         namespace: Its name.
         log: The fan-out log of the server.
         on_empty: Called when the last socket has been removed.
+        on_room: Called with the namespace and a room that has its first member (True) or has lost its last one (False),
+            connecting sockets included.
 
     A socket whose ``connect`` handler runs is connecting: what is emitted to it, to its rooms or to all is held until
     its CONNECT packet, and dropped if the client is refused.
@@ -30,10 +32,28 @@ class Hub:
         sockets: By id: connected sockets, and those whose ``connect`` or ``disconnect`` handler runs.
     """
 
-    __slots__ = ("_all", "_connecting", "_joining", "_listening", "_log", "_on_empty", "_rooms", "namespace", "sockets")
+    __slots__ = (
+        "_all",
+        "_connecting",
+        "_joining",
+        "_listening",
+        "_log",
+        "_on_empty",
+        "_on_room",
+        "_rooms",
+        "namespace",
+        "sockets",
+    )
 
-    def __init__(self, namespace: str, log: FanoutLog[SocketConnection], on_empty: Callable[[Hub], None]) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        log: FanoutLog[SocketConnection],
+        on_empty: Callable[[Hub], None],
+        on_room: Callable[[str, str, bool], None] | None = None,
+    ) -> None:
         self.namespace = namespace
+        self._on_room = on_room
         self.sockets: dict[str, Socket] = {}
         self._log = log
         self._on_empty = on_empty
@@ -103,7 +123,12 @@ class Hub:
 
     def join_later(self, socket: Socket, room: str) -> None:
         """A connecting socket enters a room."""
-        self._joining.setdefault(room, set()).add(socket)
+        joining = self._joining.get(room)
+        if joining is None:
+            joining = self._joining[room] = set()
+            if self._on_room is not None and room not in self._rooms:
+                self._on_room(self.namespace, room, True)
+        joining.add(socket)
 
     def leave_early(self, socket: Socket, room: str) -> None:
         """A connecting socket leaves a room."""
@@ -111,6 +136,8 @@ class Hub:
         joining.discard(socket)
         if not joining:
             del self._joining[room]
+            if self._on_room is not None and room not in self._rooms:
+                self._on_room(self.namespace, room, False)
 
     def decided(self, socket: Socket, rooms: Iterable[str]) -> None:
         """The socket with these rooms is no longer connecting."""
@@ -149,6 +176,8 @@ class Hub:
         entry = self._rooms.get(room)
         if entry is None:
             entry = self._rooms[room] = Room(room, self._log)
+            if self._on_room is not None and room not in self._joining:
+                self._on_room(self.namespace, room, True)
         entry.add(connection)
 
     def leave(self, connection: SocketConnection, room: str) -> None:
@@ -158,6 +187,8 @@ class Hub:
             entry.discard(connection)
             if not entry.members:
                 del self._rooms[room]
+                if self._on_room is not None and room not in self._joining:
+                    self._on_room(self.namespace, room, False)
 
     def exit(self, connection: SocketConnection, rooms: Iterable[str]) -> None:
         """Remove the connection from the namespace and from these rooms."""

@@ -477,9 +477,10 @@ class RecoverableHub(Hub):
         namespace: str,
         log: FanoutLog[SocketConnection],
         on_empty: Callable[[Hub], None],
+        on_room: Callable[[str, str, bool], None] | None,
         recovery: Recovery,
     ) -> None:
-        super().__init__(namespace, log, on_empty)
+        super().__init__(namespace, log, on_empty, on_room)
         self._recovery = recovery
 
     def broadcast(

@@ -469,10 +469,10 @@ class Socket:
     def enter(self) -> None:
         """The CONNECT packet was written: join the rooms and send what was held."""
         self.phase = Phase.CONNECTED
-        self._hub.decided(self, self._rooms or ())
         self._hub.enter(self.connection)
         for room in self._rooms or ():
             self._hub.join(self.connection, room)
+        self._hub.decided(self, self._rooms or ())  # last: the rooms are never without a member
         for message in self._held or ():  # the listeners were called when it was emitted
             self.connection.log.unicast(self.connection, message)
         self._held = None

@@ -1,16 +1,17 @@
 // A Node server of the cluster, driven by lines of JSON: {id, op, ...} in, {id, result} or {id, error} out.
-// usage: node peer.mjs <Redis port>
+// usage: node peer.mjs <Redis port> [classic | sharded | streams]
 // Bytes travel as {"$bytes": base64}, dates as {"$date": ms}, undefined as {"$undefined": true}.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
 import { Redis } from "ioredis";
 import { Server } from "socket.io";
 
 const notepack = createRequire(createRequire(import.meta.url).resolve("@socket.io/redis-adapter"))("notepack.io");
 const redisPort = Number(process.argv[2]);
+const kind = process.argv[3] ?? "classic";
 const retryStrategy = () => 50;
 const pub = new Redis(redisPort, "127.0.0.1", { retryStrategy, maxRetriesPerRequest: null });
 const sub = pub.duplicate();
@@ -19,7 +20,11 @@ for (const client of [pub, sub, emitterClient]) client.on("error", () => {});
 
 const http = createServer();
 const io = new Server(http);
-io.adapter(createAdapter(pub, sub, { requestsTimeout: 2000 }));
+const adapters = {
+  classic: () => createAdapter(pub, sub, { requestsTimeout: 2000 }),
+  sharded: () => createShardedAdapter(pub, sub),
+};
+io.adapter(adapters[kind]());
 io.of("/x");
 io.on("connection", (socket) => socket.on("join", (room, done) => { socket.join(room); done(); }));
 io.on("who", (done) => done("node"));

@@ -1,10 +1,12 @@
-"""The classic pub/sub protocol of Node's ``@socket.io/redis-adapter`` 8 and ``@socket.io/redis-emitter`` 5.
+"""Node's adapters over Redis: ``@socket.io/redis-adapter`` 8, classic and sharded, and ``@socket.io/redis-emitter`` 5.
 
 Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; msgpack.
 
 | module | what |
 |---|---|
-| ``adapter`` | `RedisAdapter`, which implements `core.cluster.Adapter` |
+| ``adapter`` | `RedisAdapter`, which implements `core.cluster.Adapter` over classic pub/sub |
+| ``sharded`` | `ShardedRedisAdapter`, over the sharded pub/sub of Redis 7 |
+| ``cluster_messages``, ``cluster_answers`` | the messages of Node's newer adapters; answers to their queries |
 | ``emitter`` | `Emitter`, for processes without clients |
 | ``protocol`` | channels and messages, byte for byte; sans-I/O |
 | ``packing`` | msgpack as notepack.io writes and reads it, with limits |
@@ -20,5 +22,6 @@ from roomcast.realtime.adapters.redis.adapter import RedisAdapter
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.emitter import Emitter
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+from roomcast.realtime.adapters.redis.sharded import ShardedRedisAdapter
 
-__all__ = ["Emitter", "RedisAdapter", "RedisAdapterCounters", "RedisAdapterOptions"]
+__all__ = ["Emitter", "RedisAdapter", "RedisAdapterCounters", "RedisAdapterOptions", "ShardedRedisAdapter"]

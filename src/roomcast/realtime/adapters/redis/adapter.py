@@ -10,10 +10,11 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from functools import partial
+from typing import ClassVar, Final, TypeAlias
 
 from roomcast.backoff import Backoff, jittered
-from roomcast.realtime.adapters.redis.connection_pair import ConnectionPair
+from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 _UID_LETTERS: Final = string.ascii_letters + string.digits
 _UID_LENGTH: Final = 6
 
+#: Handles a message: the name of its channel, and its bytes.
+Taker: TypeAlias = Callable[[str, bytes], None]
+
 
 class RedisAdapter:
     """`core.cluster.Adapter` over Redis pub/sub.
@@ -56,6 +60,8 @@ class RedisAdapter:
         uid: This server's id in the cluster: six characters, as in Node.
     """
 
+    _publish_verb: ClassVar = "PUBLISH"
+
     def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
         self._redis = RedisOptions() if redis is None else redis
         self._options = RedisAdapterOptions() if options is None else options
@@ -65,8 +71,8 @@ class RedisAdapter:
         self._own = (b"\x93\xa6" + self.uid.encode(), b'{"uid":"' + self.uid.encode() + b'"')
         self._node: Node | None = None
         self._requests: RequestHandler | None = None
-        self._channels: dict[str, NamespaceChannels] = {}
-        self._routes: dict[bytes, tuple[Callable[[NamespaceChannels, str, bytes], None], NamespaceChannels]] = {}
+        self._channels: dict[str, Channels] = {}
+        self._routes: dict[bytes, Taker] = {}
         self._queue = PublishQueue(self._options, self.counters)
         self._flushing = False
         self._queries = QuerySender(self.uid, self._send, self._list_channels, self._options)
@@ -147,8 +153,9 @@ class RedisAdapter:
             return
         channels = self._channels.pop(namespace, None)
         if channels is not None:
-            for name in _names(channels):
-                self._routes.pop(name, None)
+            for _, names in channels.subscriptions():
+                for name in names:
+                    self._routes.pop(_encoded(name), None)
             if self._pair is not None:
                 self._pair.unsubscribe([channels])
 
@@ -189,7 +196,7 @@ class RedisAdapter:
             self.counters.drop("oversize", f"{len(data)} bytes")
             return False
         loop = asyncio.get_running_loop()
-        self._queue.put(pack_command(("PUBLISH", channel, data)), loop.time())
+        self._queue.put(pack_command((self._publish_verb, channel, data)), loop.time())
         if not self._flushing:
             # Flush at the end of this loop turn, so that the messages of one turn share a system call.
             self._flushing = True
@@ -210,29 +217,43 @@ class RedisAdapter:
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
-    def _add(self, namespace: str) -> NamespaceChannels:
-        channels = self._channels[namespace] = NamespaceChannels.of(self._options.key, namespace, self.uid)
-        takers = (self._take_broadcast, self._take_request, self._take_response, self._take_own_response)
-        for name, taker in zip(_names(channels), takers, strict=True):
-            self._routes[name] = (taker, channels)
+    def _add(self, namespace: str) -> Channels:
+        channels, takers = self._open(namespace)
+        self._channels[namespace] = channels
+        self._routes.update((_encoded(name), taker) for name, taker in takers.items())
         return channels
+
+    def _open(self, namespace: str) -> tuple[Channels, dict[str, Taker]]:
+        """The channels of a namespace, and what handles the messages of each subscription."""
+        channels = NamespaceChannels.of(self._options.key, namespace, self.uid)
+        return channels, {
+            channels.pattern: partial(self._take_broadcast, channels),
+            channels.requests: partial(self._take_request, channels),
+            channels.responses: partial(self._take_response, channels),
+            channels.own_responses: partial(self._take_own_response, channels),
+        }
+
+    def _probe_channel(self) -> str:
+        return NamespaceChannels.of(self._options.key, DEFAULT_NAMESPACE, self.uid).own_responses
 
     def _take(self, message: list[bytes]) -> None:
         *_, name, data = message
-        route = self._routes.get(message[1])
-        if route is None or self._task is None:
+        taker = self._routes.get(message[1])
+        if taker is None or self._task is None:
             return  # just unsubscribed
-        if data.startswith(self._own):
+        if self._is_own(data):
             self.counters.ignored += 1
             return
         try:
-            taker, channels = route
-            taker(channels, name.decode(errors="surrogatepass"), data)
+            taker(name.decode(errors="surrogatepass"), data)
         except (MalformedMessage, UnicodeDecodeError) as error:
             self.counters.drop("malformed", str(error))
         except Exception:
             # A bug here must not end the connection.
             logger.exception("handling a cluster message failed")
+
+    def _is_own(self, data: bytes) -> bool:
+        return data.startswith(self._own)
 
     def _take_broadcast(self, channels: NamespaceChannels, name: str, data: bytes) -> None:
         assert self._node is not None  # noqa: S101 - start needs it
@@ -307,8 +328,7 @@ class RedisAdapter:
         probed = False
         try:
             while (cause := await pair.wait_lost(jittered(self._redis.probe_interval_s))) is None:
-                channel = NamespaceChannels.of(self._options.key, DEFAULT_NAMESPACE, self.uid).own_responses
-                await pair.probe(channel, self._redis.probe_timeout_s)
+                await pair.probe(self._publish_verb, self._probe_channel(), self._redis.probe_timeout_s)
                 # After a network partition, a former master may still answer.
                 if (
                     self._redis.sentinel_master is not None
@@ -334,7 +354,7 @@ class RedisAdapter:
         if not probed:
             raise lost
 
-    async def _open_pair(self, commands: Commands, channels: Sequence[NamespaceChannels]) -> ConnectionPair:
+    async def _open_pair(self, commands: Commands, channels: Sequence[Channels]) -> ConnectionPair:
         addresses: Collection[RedisAddress] = self._redis.addresses
         if self._redis.sentinel_master is not None:
             addresses = (await commands.topology()).masters
@@ -350,7 +370,5 @@ class RedisAdapter:
         raise RedisUnavailable("; ".join(causes))
 
 
-def _names(channels: NamespaceChannels) -> tuple[bytes, bytes, bytes, bytes]:
-    names = (channels.pattern, channels.requests, channels.responses, channels.own_responses)
-    one, two, three, four = [name.encode(errors="surrogatepass") for name in names]
-    return one, two, three, four
+def _encoded(name: str) -> bytes:
+    return name.encode(errors="surrogatepass")

@@ -9,12 +9,11 @@ Layer: realtime. Source: Redis documentation, "Pub/Sub".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Protocol, cast
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import NamespaceChannels
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.redis_client import (
     Echo,
@@ -35,6 +34,13 @@ _WRITE_BUFFER_BYTES: Final = 262_144
 _FRAMING_BYTES: Final = 65_536
 # Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
 _TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
+
+
+class Channels(Protocol):
+    """The channels of one namespace."""
+
+    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+        """The commands that subscribe to them, each with its channels or patterns."""
 
 
 class _Connection(RedisConnection):
@@ -109,7 +115,7 @@ class _Subscriber(_Connection):
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
         on_message: Callable[[list[bytes]], None],
-        channels: Sequence[NamespaceChannels],
+        channels: Sequence[Channels],
     ) -> None:
         super().__init__(address, options, counters)
         self._on_message = on_message
@@ -120,7 +126,7 @@ class _Subscriber(_Connection):
         for verb, names in _subscriptions(self._first_channels):
             await self.ask_subscription(verb, *names)
 
-    def change(self, channels: Sequence[NamespaceChannels], prefix: str = "") -> None:
+    def change(self, channels: Sequence[Channels], prefix: str = "") -> None:
         """Subscribe, or with the prefix ``UN`` unsubscribe, without waiting for the confirmation."""
         if self.alive:
             for verb, names in _subscriptions(channels, prefix):
@@ -132,11 +138,13 @@ class _Subscriber(_Connection):
         self._on_message(message)
 
 
-def _subscriptions(channels: Sequence[NamespaceChannels], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    patterns = [entry.pattern for entry in channels]
-    names = [name for entry in channels for name in (entry.requests, entry.responses, entry.own_responses)]
-    for verb, wanted in ((f"P{prefix}SUBSCRIBE", patterns), (f"{prefix}SUBSCRIBE", names)):
-        for batch in channel_batches(wanted):
+def _subscriptions(channels: Sequence[Channels], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    wanted: dict[str, list[str]] = {}
+    for entry in channels:
+        for verb, names in entry.subscriptions():
+            wanted.setdefault(verb.replace("SUBSCRIBE", f"{prefix}SUBSCRIBE"), []).extend(names)
+    for verb, names in wanted.items():
+        for batch in channel_batches(names):
             yield verb, batch
 
 
@@ -160,7 +168,7 @@ class ConnectionPair:
         address: RedisAddress,
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
-        channels: Sequence[NamespaceChannels],
+        channels: Sequence[Channels],
         on_message: Callable[[list[bytes]], None],
         on_writable: Callable[[], None],
     ) -> None:
@@ -198,11 +206,11 @@ class ConnectionPair:
             self._publisher.publish(commands)
             self._counters.published += len(commands)
 
-    def subscribe(self, channels: Sequence[NamespaceChannels]) -> None:
+    def subscribe(self, channels: Sequence[Channels]) -> None:
         """Subscribe to more namespaces, without waiting for the confirmation."""
         self._subscriber.change(channels)
 
-    def unsubscribe(self, channels: Sequence[NamespaceChannels]) -> None:
+    def unsubscribe(self, channels: Sequence[Channels]) -> None:
         """Unsubscribe from namespaces."""
         self._subscriber.change(channels, "UN")
 
@@ -212,10 +220,11 @@ class ConnectionPair:
         done, _ = await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         return next((end.result() for end in done if end.result() != "closed"), "closed") if done else None
 
-    async def probe(self, channel: str, timeout_s: float) -> None:
+    async def probe(self, verb: str, channel: str, timeout_s: float) -> None:
         """Publish a message and wait until it arrives; if that fails, both connections end with the cause ``deaf``.
 
         Args:
+            verb: The command that publishes.
             channel: A channel that only this process subscribes to.
             timeout_s: Time limit of the probe.
         """
@@ -223,7 +232,7 @@ class ConnectionPair:
         echo = self._echo = Echo()
         began = loop.time()
         self._publisher.check_master(channel)
-        self._publisher.publish([pack_command(("PUBLISH", channel, echo.nonce))])
+        self._publisher.publish([pack_command((verb, channel, echo.nonce))])
         ends: set[asyncio.Future[None] | asyncio.Future[str]] = {
             echo.received,
             self._publisher.lost,

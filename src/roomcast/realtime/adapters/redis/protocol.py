@@ -82,6 +82,10 @@ class NamespaceChannels:
         pattern = _GLOB.sub(r"\\\1", broadcasts) + "*"
         return cls(namespace, broadcasts, pattern, f"{key}-request#{namespace}#", responses, f"{responses}{uid}#")
 
+    def subscriptions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """See `connection_pair.Channels`."""
+        return ("PSUBSCRIBE", (self.pattern,)), ("SUBSCRIBE", (self.requests, self.responses, self.own_responses))
+
 
 # -- out --------------------------------------------------------------------------------------------------------------
 
@@ -100,8 +104,8 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     selection = command.to if isinstance(command, Broadcast) else command.sockets
     if selection.rooms is not None and not selection.rooms:
         return None  # on the wire an empty list of rooms means all sockets
-    rooms = _unique(selection.rooms or ())
-    skip = _unique(selection.skip)
+    rooms = distinct(selection.rooms or ())
+    skip = distinct(selection.skip)
     if isinstance(command, Broadcast):
         channel = f"{key}#{selection.namespace}#"
         if len(rooms) == 1:
@@ -111,9 +115,9 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     opts = {"rooms": rooms, "except": skip}
     match command:
         case Join(_, joined):
-            request |= {"type": RequestType.JOIN.value, "opts": opts, "rooms": _unique(joined)}
+            request |= {"type": RequestType.JOIN.value, "opts": opts, "rooms": distinct(joined)}
         case Leave(_, left):
-            request |= {"type": RequestType.LEAVE.value, "opts": opts, "rooms": _unique(left)}
+            request |= {"type": RequestType.LEAVE.value, "opts": opts, "rooms": distinct(left)}
         case Disconnect(_, close):
             request |= {"type": RequestType.DISCONNECT.value, "opts": opts, "close": close}
     return f"{key}-request#{selection.namespace}#", encode_json(request)
@@ -129,7 +133,7 @@ def encode_query(key: str, uid: str, request_id: str, query: Query) -> tuple[str
     if selection.rooms is not None and not selection.rooms:
         return None  # as in `encode_command`
     request: dict[str, Any] = {"uid": uid, "requestId": request_id}
-    opts = {"rooms": _unique(selection.rooms or ()), "except": _unique(selection.skip)}
+    opts = {"rooms": distinct(selection.rooms or ()), "except": distinct(selection.skip)}
     request |= {"type": RequestType.FETCH.value, "opts": opts}
     return f"{key}-request#{selection.namespace}#", encode_json(request)
 
@@ -162,7 +166,8 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names in their order, each once."""
     return list(dict.fromkeys(names))
 
 
@@ -291,12 +296,19 @@ def decode_broadcast(namespace: str, uid: str, data: bytes) -> Broadcast | None:
         return None
     if not isinstance(packet, dict) or not isinstance(opts, dict):
         raise MalformedMessage("the packet and the options of a broadcast must be objects")
-    if packet.get("nsp", DEFAULT_NAMESPACE) != namespace:
-        return None
+    return read_broadcast(namespace, packet, opts) if packet.get("nsp", DEFAULT_NAMESPACE) == namespace else None
+
+
+def read_broadcast(namespace: str, packet: dict[str, Any], opts: dict[str, Any]) -> Broadcast:
+    """A broadcast from its packet and options.
+
+    Raises:
+        MalformedMessage: they are not those of a broadcast.
+    """
     flags = opts.get("flags")
     volatile = isinstance(flags, dict) and flags.get("volatile") is True
     try:
-        event = EncodedEvent.from_args(*_event_of(packet))
+        event = EncodedEvent.from_args(*read_event(packet))
     except EncodeError as error:
         raise MalformedMessage("the event cannot be encoded") from error
     return Broadcast(_selection(namespace, opts), event, volatile)
@@ -318,19 +330,24 @@ def decode_request(namespace: str, data: bytes) -> Request | None:
     request_id = optional_text(request, "requestId")
     match kind:
         case RequestType.JOIN | RequestType.LEAVE | RequestType.DISCONNECT:
-            return RemoteCommand(uid, _command(namespace, kind, request))
+            return RemoteCommand(uid, read_command(namespace, kind, request))
         case RequestType.SERVER_SIDE_EMIT:
             return ServerSideEmit(request_id, uid, tuple(read_list(request, "data")))
         case None | RequestType.CLIENT_COUNT | RequestType.ACK:
             return None
     if request_id is None:
         raise MalformedMessage("a query without requestId")
-    return _query(namespace, kind, request, uid, request_id)
+    return read_query(namespace, kind, request, uid, request_id)
 
 
-def _query(
+def read_query(
     namespace: str, kind: RequestType, request: dict[str, Any], uid: str | None, request_id: str
 ) -> SocketsQuery | RoomsQuery | FetchQuery | AcknowledgedBroadcast:
+    """A query from its fields.
+
+    Raises:
+        MalformedMessage: they are not those of such a query.
+    """
     match kind:
         case RequestType.SOCKETS:
             return SocketsQuery(request_id, uid, _names(request.get("rooms")) or None)
@@ -346,11 +363,16 @@ def _query(
     packet = request.get("packet")
     if not isinstance(packet, dict):
         raise MalformedMessage("an acknowledged broadcast without a packet")
-    args = tuple(_event_of(packet))
+    args = tuple(read_event(packet))
     return AcknowledgedBroadcast(request_id, uid, _selection(namespace, opts), args, timeout_ms / 1_000)
 
 
-def _command(namespace: str, kind: RequestType, request: dict[str, Any]) -> Join | Leave | Disconnect:
+def read_command(namespace: str, kind: RequestType, request: dict[str, Any]) -> Join | Leave | Disconnect:
+    """A command from its fields.
+
+    Raises:
+        MalformedMessage: they are not those of such a command.
+    """
     selection = _selection(namespace, _opts(request))
     if kind is RequestType.DISCONNECT:
         return Disconnect(selection, close=request.get("close") is True)
@@ -376,7 +398,12 @@ def read_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _event_of(packet: dict[str, Any]) -> list[Any]:
+def read_event(packet: dict[str, Any]) -> list[Any]:
+    """Event name and arguments of a packet.
+
+    Raises:
+        MalformedMessage: it is no event that servers emit.
+    """
     data = packet.get("data")
     kind = packet.get("type")
     if type(kind) is not int or kind not in _PACKET_TYPES or not isinstance(data, list) or not data:

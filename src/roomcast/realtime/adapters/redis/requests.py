@@ -33,7 +33,7 @@ from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, SocketD
 from roomcast.wire.errors import EncodeError
 
 
-class _RemoteBroadcast:
+class RemoteBroadcast:
     """An acknowledged broadcast of another server: `core.cluster.AckListener` that sends each acknowledgement there.
 
     Attributes:
@@ -82,7 +82,7 @@ class RequestHandler:
         self._send = send
         self._options = options
         self._counters = counters
-        self._pending: dict[str, _RemoteBroadcast] = {}
+        self._pending: dict[str, RemoteBroadcast] = {}
 
     def handle(self, channels: NamespaceChannels, uid: str, request: Request) -> None:
         """Execute one request.
@@ -145,7 +145,7 @@ class RequestHandler:
         if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
             self._counters.drop("busy", "acknowledged broadcast")
             return
-        pending = _RemoteBroadcast(partial(self._send_ack, responder, send), partial(self._end, request_id))
+        pending = RemoteBroadcast(partial(self._send_ack, responder, send), partial(self._end, request_id))
         try:
             pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:

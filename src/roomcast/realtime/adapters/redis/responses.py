@@ -150,9 +150,7 @@ class Response:
 
 
 def encode_socket(socket: SocketDescription, *, with_data: bool = True) -> bytes:
-    """Describe a socket as Node's ``fetchSockets`` does.
-
-    As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.
+    """Encode `describe`.
 
     Args:
         socket: The socket.
@@ -161,28 +159,34 @@ def encode_socket(socket: SocketDescription, *, with_data: bool = True) -> bytes
     Raises:
         EncodeError: its data cannot be encoded.
     """
+    return encode_json(describe(socket) if with_data else describe(socket) | {"data": {}})
+
+
+def describe(socket: SocketDescription) -> dict[str, Any]:
+    """Describe a socket as Node's ``fetchSockets`` does.
+
+    As in Node, the handshake holds the headers and ``auth``, secrets included: the cluster's Redis must be private.
+    """
     handshake = socket.handshake
     headers = dict(handshake.headers)
     opened = datetime.fromtimestamp(handshake.time, UTC)
-    return encode_json(
-        {
-            "id": socket.sid,
-            "handshake": {
-                "headers": headers,
-                # The format in which JavaScript converts a `Date` to a string.
-                "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
-                "address": handshake.address or "",
-                "xdomain": "origin" in headers,
-                "secure": handshake.secure,
-                "issued": int(handshake.time * 1_000),
-                "url": f"{handshake.path}?{handshake.query_string}",
-                "query": handshake.query,
-                "auth": handshake.auth if handshake.auth is not None else {},
-            },
-            "rooms": [socket.sid, *sorted(socket.rooms, key=str)],
-            "data": socket.data if with_data else {},
-        }
-    )
+    return {
+        "id": socket.sid,
+        "handshake": {
+            "headers": headers,
+            # The format in which JavaScript converts a `Date` to a string.
+            "time": f"{opened:%a %b %d %Y %H:%M:%S} GMT+0000 (Coordinated Universal Time)",
+            "address": handshake.address or "",
+            "xdomain": "origin" in headers,
+            "secure": handshake.secure,
+            "issued": int(handshake.time * 1_000),
+            "url": f"{handshake.path}?{handshake.query_string}",
+            "query": handshake.query,
+            "auth": handshake.auth if handshake.auth is not None else {},
+        },
+        "rooms": [socket.sid, *sorted(socket.rooms, key=str)],
+        "data": socket.data,
+    }
 
 
 def _socket(item: Any) -> SocketDescription:

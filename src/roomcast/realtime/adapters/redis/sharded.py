@@ -1,0 +1,198 @@
+"""`ShardedRedisAdapter`: Node's adapter over the sharded pub/sub of Redis 7.
+
+A room has a channel of its own, so that a broadcast to one room reaches only the servers that have a member. Rooms
+whose names have 20 characters look like socket ids and use the channel of the namespace, as in Node.
+
+Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``lib/sharded-adapter.ts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Final
+
+from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
+from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
+from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, message_of, new_uid
+from roomcast.realtime.adapters.redis.connection_pair import Channels
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+from roomcast.realtime.adapters.redis.protocol import RemoteCommand
+from roomcast.realtime.core.cluster import Broadcast, Command, Gatherer, Node, Query
+from roomcast.redis_client import RedisOptions
+from roomcast.wire.errors import EncodeError
+from roomcast.wire.socketio import DEFAULT_NAMESPACE
+
+# What looks like a socket id to Node.
+_SID_CHARS: Final = 20
+# The end of a message, which holds the uid of its server, and the namespace.
+_TAIL_BYTES: Final = 64
+
+
+def _has_channel(room: object) -> bool:  # an application may use other types than text
+    return not isinstance(room, str) or len(room) != _SID_CHARS
+
+
+@dataclass(slots=True)
+class ShardChannels:
+    """The channels of one namespace.
+
+    Attributes:
+        shared: Channel of the namespace; the channel of a room appends ``<room>#``.
+        own: Channel for the answers to this server.
+        rooms: The rooms whose channels are subscribed.
+    """
+
+    shared: str
+    own: str
+    rooms: set[str] = field(default_factory=set)
+
+    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+        """See `connection_pair.Channels`."""
+        return (("SSUBSCRIBE", [self.shared, self.own, *map(self.room, self.rooms)]),)
+
+    def room(self, room: str) -> str:
+        """The channel of a room."""
+        return f"{self.shared}{room}#"
+
+
+@dataclass(frozen=True, slots=True)
+class _RoomChannel:
+    """The channel of one room."""
+
+    name: str
+
+    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+        """See `connection_pair.Channels`."""
+        return (("SSUBSCRIBE", (self.name,)),)
+
+
+class ShardedRedisAdapter(RedisAdapter):
+    """`core.cluster.Adapter` over sharded pub/sub, beside servers with Node's ``createShardedAdapter``.
+
+    As with Node's adapter, a broadcast that follows the first join of a room may be published before the subscription
+    of that room's channel has taken effect.
+
+    Args:
+        redis: How to connect to Redis 7 or later: a single server, or Sentinel. In a Redis Cluster each channel belongs
+            to one shard, and this adapter connects to one server: it is refused.
+        options: See `RedisAdapter`.
+
+    Raises:
+        ValueError: ``redis`` is a cluster.
+    """
+
+    _publish_verb: ClassVar = "SPUBLISH"
+
+    def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
+        if redis is not None and redis.cluster:
+            raise ValueError("sharded channels of a Redis Cluster are not supported: use RedisAdapter")
+        super().__init__(redis, options)
+        self.uid = new_uid()
+        self._mark = self.uid.encode()
+        self._answers: ClusterAnswers | None = None
+        self._opened: dict[str, ShardChannels] = {}
+
+    def bind(self, node: Node) -> None:
+        """See `core.cluster.Adapter`."""
+        super().bind(node)
+        self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
+
+    async def stop(self) -> None:
+        """See `core.cluster.Adapter`."""
+        await super().stop()
+        self._opened.clear()
+        if self._answers is not None:
+            self._answers.stop()
+
+    def publish(self, command: Command) -> None:
+        """See `core.cluster.Adapter`."""
+        if self._task is None:
+            return
+        try:
+            message = message_of(self.uid, command)
+            if message is not None:
+                self._send(self._channel_for(command, message.namespace), message.encode())
+        except EncodeError as error:
+            self.counters.drop("unpackable", str(error))
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`. Queries are answered, and not sent."""
+        del query
+        gatherer.fail("ShardedRedisAdapter sends no queries: use RedisAdapter")
+
+    def _channel_for(self, command: Command, namespace: str) -> str:
+        shared = f"{self._options.key}#{namespace}#"
+        if isinstance(command, Broadcast):
+            rooms = frozenset(command.to.rooms or ())
+            if len(rooms) == 1:
+                (room,) = rooms
+                return f"{shared}{room}#" if _has_channel(room) else shared
+        return shared
+
+    def _respond(self, requester: str, message: ClusterMessage) -> None:
+        try:
+            self._send(f"{self._options.key}#{message.namespace}#{requester}#", message.encode())
+        except EncodeError as error:
+            self.counters.drop("unpackable", str(error))
+
+    # -- rooms --------------------------------------------------------------------------------------------------------
+
+    def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
+        """See `core.cluster.RoomWatcher`."""
+        channels = self._opened.get(namespace)
+        if channels is None or occupied == (room in channels.rooms) or not _has_channel(room):
+            return
+        name = channels.room(room)
+        if occupied:
+            channels.rooms.add(room)
+            self._routes[name.encode(errors="surrogatepass")] = partial(self._take_message, namespace)
+        else:
+            channels.rooms.discard(room)
+            self._routes.pop(name.encode(errors="surrogatepass"), None)
+        if self._pair is not None:
+            (self._pair.subscribe if occupied else self._pair.unsubscribe)([_RoomChannel(name)])
+
+    # -- for `RedisAdapter` -------------------------------------------------------------------------------------------
+
+    def _open(self, namespace: str) -> tuple[Channels, dict[str, Taker]]:
+        shared = f"{self._options.key}#{namespace}#"
+        channels = self._opened[namespace] = ShardChannels(shared, f"{shared}{self.uid}#")
+        if self._node is not None:
+            channels.rooms.update(filter(_has_channel, self._node.rooms(namespace)))
+        take = partial(self._take_message, namespace)
+        return channels, {
+            channels.own: partial(self._take_own, namespace),
+            **dict.fromkeys((channels.shared, *map(channels.room, channels.rooms)), take),
+        }
+
+    def _probe_channel(self) -> str:
+        return f"{self._options.key}#{DEFAULT_NAMESPACE}#{self.uid}#"
+
+    def _is_own(self, data: bytes) -> bool:
+        # ``uid`` and ``nsp`` are the last fields of a message.
+        return self._mark in data[-_TAIL_BYTES:]
+
+    def _take_own(self, namespace: str, name: str, data: bytes) -> None:
+        # A probe consists of hexadecimal digits; JSON and msgpack begin with higher bytes.
+        if data[:1] >= b"{":
+            self._take_message(namespace, name, data)
+        elif self._pair is not None:
+            self._pair.receive_probe(data)
+
+    def _take_message(self, namespace: str, _name: str, data: bytes) -> None:
+        assert self._node is not None  # noqa: S101 - start needs it
+        assert self._answers is not None  # noqa: S101 - as above
+        message = ClusterMessage.decode(data)
+        if message is None or message.uid == self.uid or message.namespace != namespace or message.is_response:
+            self.counters.ignored += 1
+            return
+        self.counters.received += 1
+        content = message.content()
+        if isinstance(content, RemoteCommand):
+            self._node.apply_command(content.command)
+        elif isinstance(content, Broadcast):
+            self._node.apply_command(content)
+        elif content is not None:
+            self._answers.answer(namespace, content)

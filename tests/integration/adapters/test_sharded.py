@@ -1,0 +1,224 @@
+"""The sharded adapter beside Node's ``createShardedAdapter``: the same bytes, every message once for each recipient."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from roomcast.realtime.adapters.redis import ShardedRedisAdapter
+from roomcast.redis_client import RedisAddress, RedisConnection, RedisOptions
+from support.redis_server import RedisServer
+from support.socketio_cluster import Cluster
+from support.waiting import until
+
+pytestmark = pytest.mark.node
+
+PAYLOADS: list[list[Any]] = [
+    ["e"],
+    ["e", {"text": "grüße 🎉", "n": [0, -1, 1.5, 2**40], "none": None, "yes": True}, "second"],
+    ["e", b"\x00\xff", {"deep": [{"file": b"PNG" * 100}]}],
+]
+TARGETS: list[tuple[list[str], list[str]]] = [
+    ([], []),
+    (["r"], []),
+    (["r"], ["x", "y"]),
+    (["r", "s"], []),
+    (["twenty-characters-ab"], []),
+]
+
+
+class ShardedCluster(Cluster):
+    """Servers ``a`` and ``b`` of this package, ``node``, and Redis."""
+
+    def __init__(self, redis: RedisServer, stack: AsyncExitStack) -> None:
+        super().__init__(self._adapter, stack)
+        self.redis = redis
+        self.adapters: list[ShardedRedisAdapter] = []
+
+    def _adapter(self) -> ShardedRedisAdapter:
+        address = RedisAddress("127.0.0.1", self.redis.port)
+        options = RedisOptions(addresses=(address,), probe_interval_s=0.2, retry_max_s=0.1)
+        self.adapters.append(ShardedRedisAdapter(options))
+        return self.adapters[-1]
+
+    @property
+    def node(self) -> Any:
+        return self.nodes["node"]
+
+
+@pytest.fixture
+async def sharded(redis_server: RedisServer) -> AsyncIterator[ShardedCluster]:
+    async with AsyncExitStack() as stack:
+        made = ShardedCluster(redis_server, stack)
+        await made.add_node("node", redis_server.port, "sharded")
+        await made.add("a")
+        await made.add("b")
+        yield made
+
+
+async def subscribed(cluster: ShardedCluster, channel: str, servers: int) -> None:
+    def count() -> bool:
+        return cluster.redis.command("PUBSUB", "SHARDNUMSUB", channel).endswith(b":%d" % servers)
+
+    await until(count)
+
+
+class ShardReader(RedisConnection):
+    """Receives every message of some shard channels, undecoded."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(RedisAddress("127.0.0.1", port), max_message_bytes=1_000_000)
+        self.messages: asyncio.Queue[list[bytes]] = asyncio.Queue()
+
+    async def greet(self) -> None:
+        names = [f"socket.io#/#{part}" for part in ("", "r#", "s#", "twenty-characters-ab#")]
+        await self.ask_subscription("SSUBSCRIBE", *names)
+
+    def message_received(self, message: list[bytes]) -> None:
+        self.messages.put_nowait(message)
+
+    async def next(self) -> tuple[bytes, bytes]:
+        async with asyncio.timeout(5):
+            _, channel, data = await self.messages.get()
+        return channel, re.sub(rb"[0-9a-f]{16}(?=.{1,8}nsp)", b"0" * 16, data)
+
+
+@pytest.fixture
+async def subscriber(sharded: ShardedCluster) -> AsyncIterator[ShardReader]:
+    reader = ShardReader(sharded.redis.port)
+    await reader.open(RedisOptions(), "test")
+    yield reader
+    reader.abort()
+
+
+async def test_commands_are_the_same_bytes_on_the_same_channel(sharded: ShardedCluster, subscriber: Any) -> None:
+    a = sharded.servers["a"]
+    by_node: dict[str, Any] = {"from": "node"}
+    for args in PAYLOADS:
+        for rooms, skip in TARGETS:
+            for volatile in (False, True):
+                await sharded.node("emit", **by_node, rooms=rooms, **{"except": skip}, volatile=volatile, args=args)
+                theirs = await subscriber.next()
+                await a.emit(args[0], tuple(args[1:]), to=rooms or None, skip_sid=skip, volatile=volatile)
+                assert await subscriber.next() == theirs
+    await sharded.node("join", **by_node, rooms=["sid"], join=["j"])
+    theirs = await subscriber.next()
+    await a.enter_room("sid", "j")
+    assert await subscriber.next() == theirs
+    await sharded.node("leave", **by_node, rooms=["sid"], leave=["j"])
+    theirs = await subscriber.next()
+    await a.leave_room("sid", "j")
+    assert await subscriber.next() == theirs
+    await sharded.node("disconnect", **by_node, rooms=["sid"], close=False)
+    theirs = await subscriber.next()
+    await a.disconnect("sid")
+    assert await subscriber.next() == theirs
+
+
+async def test_every_sender_reaches_every_selected_client_exactly_once(sharded: ShardedCluster) -> None:
+    members = {"node": ["r"], "a": ["r", "s"], "b": ["s", "twenty-characters-ab"]}
+    clients = {}
+    for name, rooms in members.items():
+        client = clients[name] = await sharded.client(name)
+        for ack, room in enumerate(rooms):
+            await client.websocket.send(f"42{ack}" + json.dumps(["join", room]))
+            assert (await client.packet()).ack_id == ack
+    await subscribed(sharded, "socket.io#/#r#", 2)
+    await subscribed(sharded, "socket.io#/#s#", 2)
+    for sender in ("node", "a", "b"):
+        cases = [
+            (f"{number}.{kind}", rooms, skip, payload[1:])
+            for number, (rooms, skip) in enumerate([*TARGETS, ([clients["b"].sid], []), ([], ["r"])])
+            for kind, payload in enumerate(PAYLOADS)
+        ]
+        for event, rooms, skip, payload in [*cases, ("fence", [], [], [sender])]:
+            if sender == "node":
+                await sharded.node("emit", **{"from": "node"}, rooms=rooms, **{"except": skip}, args=[event, *payload])
+            else:
+                await sharded.servers[sender].emit(event, tuple(payload), to=rooms or None, skip_sid=skip)
+        for name, client in clients.items():
+            own = {*members[name], client.sid}
+            assert await client.until("fence", sender) == [
+                [event, *payload]
+                for event, rooms, skip, payload in cases
+                if (not rooms or own & set(rooms)) and not own & set(skip)
+            ], (sender, name)
+
+
+async def test_commands_of_every_sender_apply_on_every_server(sharded: ShardedCluster) -> None:
+    a = sharded.servers["a"]
+    on_node, on_a, on_b = [await sharded.client(name) for name in ("node", "a", "b")]
+    await sharded.node("join", **{"from": "node"}, rooms=[on_a.sid], join=["j"])
+    await until(lambda: a.rooms(on_a.sid) == [on_a.sid, "j"])
+    await sharded.node("leave", **{"from": "node"}, rooms=["j"], leave=["j"])
+    await until(lambda: a.rooms(on_a.sid) == [on_a.sid])
+    await a.enter_room(on_node.sid, "from-a")
+
+    async def joined() -> bool:
+        return set((await sharded.node("fetch", rooms=[on_node.sid]))[0]["rooms"]) == {on_node.sid, "from-a"}
+
+    await until(joined)
+    await sharded.node("disconnect", **{"from": "node"}, rooms=[on_b.sid], close=True)
+    assert (await on_b.packet()).type == 1
+    await a.disconnect(on_node.sid)
+    assert (await on_node.packet()).type == 1
+
+
+async def test_node_gets_answers_from_every_server(sharded: ShardedCluster) -> None:
+    clients = {name: await sharded.client(name) for name in ("node", "a", "b")}
+    assert await sharded.node("servers") == 3
+    sharded.servers["b"].socket(clients["b"].sid).data["lock"] = object()
+    fetched = {socket["id"]: socket for socket in await sharded.node("fetch")}
+    assert fetched.keys() == {client.sid for client in clients.values()}
+    assert fetched[clients["b"].sid]["data"] == {}
+    mine, theirs = fetched[clients["a"].sid], fetched[clients["node"].sid]
+    assert mine["handshake"].keys() == theirs["handshake"].keys()
+    assert await sharded.node("serverSideEmit", args=["who"]) == [None, None]
+    asking = asyncio.create_task(sharded.node("emitWithAck", args=["ask", b"\x01"], timeout=3_000))
+    for name, client in clients.items():
+        packet = await client.packet()
+        assert packet.data == ["ask", b"\x01"]
+        await client.websocket.send(f'43{packet.ack_id}["{name}","second"]')
+    assert sorted(await asking) == ["a", "b", "node"]
+    with pytest.raises(RuntimeError, match="timed out"):
+        await sharded.node("emitWithAck", args=["ask"], timeout=100)
+
+
+async def test_the_channel_of_a_room_is_subscribed_while_it_has_a_member(sharded: ShardedCluster) -> None:
+    a = sharded.servers["a"]
+    one, two = await sharded.client("a"), await sharded.client("a")
+    await a.enter_room(one.sid, "room")
+    await a.enter_room(two.sid, "room")
+    await subscribed(sharded, "socket.io#/#room#", 1)
+    await a.leave_room(one.sid, "room")
+    sharded.redis.kill()
+    await until(lambda: not sharded.adapters[0].ready)
+    sharded.redis.start()
+    await until(lambda: all(adapter.ready for adapter in sharded.adapters))
+    await subscribed(sharded, "socket.io#/#room#", 1)
+    await two.websocket.close()
+    await subscribed(sharded, "socket.io#/#room#", 0)
+
+
+async def test_malformed_messages_are_counted_and_dropped(sharded: ShardedCluster) -> None:
+    client = await sharded.client("a")
+    adapter = sharded.adapters[0]
+    junk = [b"", b"{", b"\x81", b'{"type":3}', b'{"type":3,"uid":"u","nsp":"/","data":{}}', b"[]", b"\xc1"]
+    junk += [b'{"type":3,"uid":"u","nsp":"/","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}']
+    for data in junk:
+        sharded.redis.command("SPUBLISH", "socket.io#/#", data)
+    await until(lambda: adapter.counters.dropped["malformed"] == len(junk))
+    sharded.redis.command("SPUBLISH", "socket.io#/#", b'{"type":99,"uid":"u","nsp":"/"}')
+    await sharded.servers["b"].emit("fence")
+    assert await client.until("fence") == []
+
+
+def test_a_redis_cluster_is_refused() -> None:
+    with pytest.raises(ValueError, match="use RedisAdapter"):
+        ShardedRedisAdapter(RedisOptions(cluster=True))
