@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
@@ -461,13 +462,9 @@ class AsyncServer:
         """
         raise NotImplementedError("attach() is for aiohttp, Sanic and Tornado: serve ASGIApp(server) with uvicorn")
 
-    def instrument(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Not supported.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("instrument() is not supported: use an Observer for metrics and logs")
+    def instrument(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - python-socketio's signature
+        """Without effect, with a warning: there is no admin UI."""
+        warnings.warn("instrument() has no effect: use an Observer for metrics and logs", stacklevel=2)
 
     def _broadcast(
         self,

@@ -272,6 +272,12 @@ class AsyncRedisManager(AsyncManager):
         else:
             await super().close_room(room, namespace)
 
+    async def close(self) -> None:
+        """Close the connections of a write-only manager. Harmless otherwise."""
+        commands, self._commands = self._commands, None
+        if commands is not None:
+            await commands.close()
+
     def _emitter(self, namespace: str | None) -> Any:
         from roomcast.realtime.adapters.redis import Emitter
         from roomcast.redis_client import Commands

@@ -1,0 +1,85 @@
+"""A cluster through ``AsyncRedisManager``, and emitters for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from roomcast.realtime.compat import socketio
+from roomcast.redis_client import RedisUnavailable
+from support.python_socketio.world import World, world_of
+from support.redis_server import RedisServer
+from support.waiting import until
+
+
+class Two:
+    """Two servers on one Redis."""
+
+    def __init__(self, redis: RedisServer, worlds: list[World]) -> None:
+        self.url = f"redis://127.0.0.1:{redis.port}/0"
+        self.one, self.two = worlds
+        self.ended: list[Any] = []
+        for world in worlds:
+            sio = world.server(client_manager=socketio.AsyncRedisManager(self.url))
+            sio.on("disconnect", lambda sid, reason: self.ended.append((sid, reason)))
+
+
+@pytest.fixture
+async def two(redis: RedisServer) -> AsyncIterator[Two]:
+    async with AsyncExitStack() as stack:
+        yield Two(redis, [await stack.enter_async_context(world_of(socketio)) for _ in range(2)])
+
+
+def events(peer: Any) -> list[Any]:
+    return [item for item in peer.got if item != ["connect"]]
+
+
+async def test_servers_of_a_cluster_act_on_each_others_clients(two: Two) -> None:
+    a, b = await two.one.open(), await two.two.open()
+    await two.one.sio.emit("all", {"data": b"1"})
+    await two.one.sio.enter_room(b.get_sid(), "r")
+    await two.one.sio.emit("room", 1, room="r")
+    await until(lambda: events(b)[-1:] == [["room", 1]])
+    assert events(a) == [["all", {"data": b"1"}]]
+    assert events(b) == [["all", {"data": b"1"}], ["room", 1]]
+    await two.one.sio.leave_room(b.get_sid(), "r")
+    await two.one.sio.emit("room", 2, room="r")
+    await two.one.sio.emit("here", ignore_queue=True)
+    await two.one.sio.emit("to", to=b.get_sid())
+    await until(lambda: events(b)[-1:] == [["to"]])
+    assert events(b)[1:] == [["room", 1], ["to"]]
+    sid = b.get_sid()
+    await two.one.sio.disconnect(sid)
+    await until(lambda: two.ended == [(sid, "server disconnect")])
+
+
+async def test_a_write_only_manager_emits_to_all_servers(two: Two) -> None:
+    a, b = await two.one.open(), await two.two.open()
+    emitter = socketio.AsyncRedisManager(two.url, write_only=True)
+    await emitter.enter_room(a.get_sid(), "/", "r")
+    await emitter.emit("news", ("x", b"2"), room="r")
+    await emitter.emit("all", None, skip_sid=a.get_sid())
+    await emitter.emit("last", {"a": 1})
+    await until(lambda: events(a)[-1:] == events(b)[-1:] == [["last", {"a": 1}]])
+    assert events(a) == [["news", "x", b"2"], ["last", {"a": 1}]]
+    assert events(b) == [["all"], ["last", {"a": 1}]]
+    await emitter.close_room("r")
+    await emitter.emit("news", None, room="r")
+    await emitter.disconnect(b.get_sid())
+    await until(lambda: len(two.ended) == 1)
+    assert len(events(a)) == 2
+    with pytest.raises(RuntimeError, match="context of a server"):
+        await emitter.emit("x", None, room="r", callback=print)
+    await emitter.close()
+
+
+async def test_a_write_only_manager_raises_if_redis_is_gone(redis: RedisServer) -> None:
+    emitter = socketio.AsyncRedisManager(f"redis://127.0.0.1:{redis.port}", write_only=True)
+    await emitter.emit("x", 1)
+    redis.kill()
+    with pytest.raises(RedisUnavailable):
+        await emitter.emit("x", 1)
+    await emitter.close()
