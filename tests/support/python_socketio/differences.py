@@ -89,15 +89,10 @@ DIFFERENCES: dict[str, Difference] = {
         "the status of Node",
     ),
     "http_errors": Difference("a method other than GET and POST gets status 405", "400", "the status of Node"),
-    "a_cookie": Difference(
-        "`cookie=` sends the session id in a cookie",
-        "it raises `ValueError`",
-        "no server reads the cookie; a proxy can balance by the query parameter `sid`",
-    ),
-    "compression": Difference(
-        "long polling responses are compressed",
-        "they are not; `http_compression=True` warns",
-        "a proxy compresses; websocket messages are compressed by neither",
+    "a_cookie_by_name": Difference(
+        '`cookie="name"` sends a cookie that scripts can read',
+        "the cookie is `HttpOnly`",
+        "the session id authenticates requests",
     ),
     "mounted_with_the_default_path": Difference(
         "a mounted `ASGIApp` needs `socketio_path` with the path of its mount",

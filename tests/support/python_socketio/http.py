@@ -136,10 +136,18 @@ async def too_large_a_message(world: World) -> Any:
 
 
 async def a_cookie(world: World) -> Any:
-    world.server(cookie={"name": "io", "Path": "/", "HttpOnly": True, "SameSite": lambda: "Lax"})
+    world.server(cookie={"name": "io", "Path": "/", "HttpOnly": True, "SameSite": "Lax"})
     await world.host()
     _, headers, text = await _get(world, OPEN)
     return headers.get("set-cookie", "").replace(json.loads(text[1:])["sid"], "<sid>")
+
+
+async def a_cookie_by_name(world: World) -> Any:
+    world.server(cookie="io")
+    await world.host()
+    _, headers, text = await _get(world, OPEN)
+    parts = headers.get("set-cookie", "").replace(json.loads(text[1:])["sid"], "<sid>").split("; ")
+    return sorted(part.lower() for part in parts)
 
 
 async def compression(world: World) -> Any:

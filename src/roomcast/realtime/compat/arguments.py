@@ -8,12 +8,12 @@ Layer: realtime.compat. Source: python-socketio 5.18, ``AsyncServer``; python-en
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from roomcast.realtime.compat.origins import Origins
-from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.options import CookieOptions, ServerOptions
 from roomcast.wire.engineio_http import ALL_TRANSPORTS, TransportName
 
 # python-socketio has no limit. Each of these handlers is a task; without a limit, a client could start a thousand in
@@ -38,7 +38,7 @@ class Arguments:
         allow_upgrades: Whether a polling session may become a websocket.
         http_compression: Whether polling responses are compressed.
         compression_threshold: Bytes.
-        cookie: The cookie with the session id.
+        cookie: The name of a cookie with the session id, or a dictionary with ``name`` and attributes.
         cors_allowed_origins: See `origins.Origins`.
         cors_credentials: Whether cross-origin polling may have cookies.
         monitor_clients: Whether inactive clients are disconnected.
@@ -54,9 +54,9 @@ class Arguments:
     ping_timeout: float
     max_http_buffer_size: int
     allow_upgrades: bool
-    http_compression: bool | None
+    http_compression: bool
     compression_threshold: int
-    cookie: Any
+    cookie: str | Mapping[str, Any] | None
     cors_allowed_origins: Origins
     cors_credentials: bool
     monitor_clients: bool
@@ -80,6 +80,8 @@ class Arguments:
             namespaces=_names(self.namespaces),
             cors_credentials=self.cors_credentials,
             always_connect=self.always_connect,
+            cookie=_cookie(self.cookie),
+            http_compression_threshold_bytes=self.compression_threshold if self.http_compression else None,
             handler_concurrency=self._concurrency(),
         )
 
@@ -90,10 +92,6 @@ class Arguments:
             )
         if self.serializer != "default":
             raise ValueError(f"serializer={self.serializer!r}: only 'default' (JSON and binary attachments) is there")
-        if self.cookie is not None:
-            raise ValueError("cookie: not supported; a proxy that balances by session can use the query parameter sid")
-        if self.http_compression:
-            _warn("http_compression=True has no effect: compress in a proxy, or use websockets")
         if not self.monitor_clients:
             _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
 
@@ -114,6 +112,30 @@ def _names(value: str | Collection[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _cookie(cookie: str | Mapping[str, Any] | None) -> CookieOptions | None:
+    if cookie is None:
+        return None
+    if isinstance(cookie, str):
+        return CookieOptions(name=cookie)
+    attributes = {name.lower(): value for name, value in cookie.items()}
+    if any(callable(value) for value in attributes.values()):
+        raise ValueError("cookie: an attribute that is a function is not supported")
+    same_site = attributes.pop("samesite", None)
+    max_age = attributes.pop("max-age", None)
+    known = CookieOptions(
+        name=attributes.pop("name", "io"),
+        path=attributes.pop("path", None),
+        domain=attributes.pop("domain", None),
+        http_only=attributes.pop("httponly", False),
+        secure=attributes.pop("secure", False),
+        same_site=cast("Any", same_site.lower() if isinstance(same_site, str) else same_site),
+        max_age_s=None if max_age is None else int(max_age),
+    )
+    if attributes:
+        raise ValueError(f"cookie: the attributes {sorted(attributes)} are not supported")
+    return known
 
 
 def _warn(message: str) -> None:
