@@ -183,6 +183,11 @@ class EngineSession:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     @property
+    def upgrading(self) -> bool:
+        """Whether a websocket asks to take over the session."""
+        return self._state in _ATTACHED
+
+    @property
     def awaits_pong(self) -> bool:
         """Whether a ping was sent whose pong has not arrived."""
         return self._pong_deadline != math.inf

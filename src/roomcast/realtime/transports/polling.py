@@ -30,6 +30,9 @@ from roomcast.wire.errors import RemoteError
 _SEPARATOR: Final = SEPARATOR.encode()
 # python-engineio's client rejects larger payloads (``Payload.max_decode_packets``); the next poll returns the rest.
 _MAX_POLL_PACKETS: Final = 16
+# The websocket's packets take several iterations of the event loop through an ASGI server: a poll that was sent after
+# the UPGRADE packet must not overtake it, or the client would get a response that it does not expect.
+_UPGRADE_ITERATIONS: Final = 20
 
 Header = tuple[bytes, bytes]
 
@@ -237,6 +240,10 @@ class Polling:
         await answer.write(HTTPStatus.OK, body, _TEXT)
 
     async def _get(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
+        for _ in range(_UPGRADE_ITERATIONS):
+            if not connection.session.upgrading:
+                break
+            await asyncio.sleep(0)
         try:
             effects = connection.session.poll_started(self._engine.now())
         except RequestRefused as refused:
