@@ -70,7 +70,7 @@ class RelayOptions:
     fresh_entries: int = 256
     sweep_chats: int = 64
     max_gaps: int = 10
-    mark_delay_s: float = 0.05
+    mark_delay_s: float = 0.2
     retry_min_s: float = 0.2
     retry_max_s: float = 5.0
     stop_limit_s: float = 2.0

@@ -15,7 +15,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -71,26 +72,20 @@ def backend_for(options: DatabaseOptions) -> Backend:
     return SqliteBackend(url, options)
 
 
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise `StoreUnavailable` for failures of the database; errors that are bugs of this package pass unchanged.
-
-    Raises:
-        StoreUnavailable: the database is locked, full or unreachable.
-    """
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError) as error:
-        raise StoreUnavailable(f"the database did not answer: {driver_message(error)}") from error
-    except ProgrammingError as error:
+def _unavailable(error: Exception) -> StoreUnavailable | None:
+    """What to raise if the database is locked, full or unreachable; None: the error is a bug of this package."""
+    match error:
+        case OperationalError() | InterfaceError() | InternalError():
+            return StoreUnavailable(f"the database did not answer: {driver_message(error)}")
         # The role of DATABASE_URL lacks a privilege. Any other error of this class is a bug.
-        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
-            raise
-        raise StoreUnavailable(f"the database refused a statement: {driver_message(error)}") from error
-    except (TimeoutError, PoolTimeoutError) as error:
-        raise StoreUnavailable("the database did not answer in time") from error
-    except OSError as error:
-        raise StoreUnavailable(f"the database did not answer: {error}") from error
+        case ProgrammingError() if getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE:
+            return StoreUnavailable(f"the database refused a statement: {driver_message(error)}")
+        case TimeoutError() | PoolTimeoutError():
+            return StoreUnavailable("the database did not answer in time")
+        case OSError():
+            return StoreUnavailable(f"the database did not answer: {error}")
+        case _:
+            return None
 
 
 class _Call:
@@ -109,14 +104,17 @@ class _Call:
         """Whether the caller still waits for the result."""
         return not self._abandoned and (self._deadline is None or time.monotonic() < self._deadline)
 
-    @contextmanager
-    def running_on(self, connection: Connection) -> Iterator[None]:
+    def running_on(self, connection: Connection) -> AbstractContextManager[None]:
         """Let `abort` interrupt this connection while the block runs.
 
         Raises:
             TimeoutError: the call was abandoned while it waited for the connection. The block does not run, since the
                 caller has already received an error.
         """
+        return nullcontext() if self.timeout_s is None else self._running_on(connection)
+
+    @contextmanager
+    def _running_on(self, connection: Connection) -> Iterator[None]:
         with self._guard:
             if not self.pending:
                 raise TimeoutError
@@ -273,16 +271,6 @@ class Database:
         return {"used": used, "idle": idle, "waiting": max(0, self._running - used)}
 
     @contextmanager
-    def _measured(self, operation: str) -> Iterator[None]:
-        began = time.perf_counter()
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
-            self.durations[operation].observe(time.perf_counter() - began)
-
-    @contextmanager
     def _writing_connection(self) -> Iterator[Connection]:
         """The connection that writes; it is closed if the block fails, which rolls back.
 
@@ -301,20 +289,30 @@ class Database:
             self._held = connection
 
     async def _run_on_thread(self, operation: str, threads: Threads, transact: Callable[[], _T], call: _Call) -> _T:
-        with self._measured(operation), translate_errors():
-            outcome = threads.run(lambda: self._run_with_retries(transact, call))
-            if call.timeout_s is None:
+        began = time.perf_counter()
+        self._running += 1
+        try:
+            outcome = threads.run(partial(self._run_with_retries, transact, call))
+            return await (outcome if call.timeout_s is None else self._in_time(outcome, call, call.timeout_s))
+        except Exception as error:
+            if (unavailable := _unavailable(error)) is None:
+                raise
+            raise unavailable from error
+        finally:
+            self._running -= 1
+            self.durations[operation].observe(time.perf_counter() - began)
+
+    async def _in_time(self, outcome: asyncio.Future[_T], call: _Call, timeout_s: float) -> _T:
+        try:
+            async with asyncio.timeout(timeout_s):
                 return await outcome
-            try:
-                async with asyncio.timeout(call.timeout_s):
-                    return await outcome
-            except TimeoutError:
-                call.abort(self._backend)
-                raise
-            except asyncio.CancelledError:
-                # The thread continues without a waiting caller; its time limit still applies.
-                asyncio.get_running_loop().call_later(call.timeout_s, call.abort, self._backend)
-                raise
+        except TimeoutError:
+            call.abort(self._backend)
+            raise
+        except asyncio.CancelledError:
+            # The thread continues without a waiting caller; its time limit still applies.
+            asyncio.get_running_loop().call_later(timeout_s, call.abort, self._backend)
+            raise
 
     def _run_with_retries(self, transact: Callable[[], _T], call: _Call) -> _T:
         for attempt in itertools.count(1):

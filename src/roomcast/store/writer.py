@@ -68,6 +68,8 @@ class Writer:
         self._tracer = tracer
         self._waiting: deque[_Submitted] = deque()
         self._task: asyncio.Task[None] | None = None
+        # Resolved by the next command, while none waits.
+        self._idle: asyncio.Future[None] | None = None
         self._closed = False
 
     async def submit(self, command: Command) -> Any:
@@ -89,6 +91,7 @@ class Writer:
         if self._task is None:
             # The task serves many requests: log lines of one of them have its ids.
             self._task = asyncio.create_task(self._drain(), name="store-writer", context=Context())
+        self._wake()
         if self._tracer is None or (parent := self._tracer.current) is None:
             return await outcome
         began_ns = time.time_ns()
@@ -128,12 +131,21 @@ class Writer:
     async def close(self) -> None:
         """Commit the waiting commands and accept no more."""
         self._closed = True
+        self._wake()
         if self._task is not None:
             await self._task
 
+    def _wake(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
     async def _drain(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting or not self._closed:
+                if not self._waiting:
+                    self._idle = asyncio.get_running_loop().create_future()
+                    await self._idle
+                    continue
                 size = min(len(self._waiting), self._options.max_batch)
                 await self._commit([self._waiting.popleft() for _ in range(size)])
         finally:
