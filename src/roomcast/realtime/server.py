@@ -23,7 +23,7 @@ from roomcast.realtime.core.cluster import (
     room_names,
 )
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.handshake import environ_of
+from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.nodes import Directory, SessionForwarder
 from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
@@ -428,13 +428,13 @@ class Server(ServerHooks, Broadcasting):
         hub = self._engine.used_hub(namespace or _DEFAULT)
         return None if hub is None else hub.sockets.get(sid)
 
-    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """The handshake request under PEP 3333 names; each call returns a new dictionary.
+    def get_environ(self, sid: str, namespace: str | None = None) -> Environ:
+        """The ``environ`` that the ``connect`` handler received, with what the application has stored in it.
 
         Raises:
             SocketGone: there is no such socket on this server.
         """
-        return environ_of(self.socket(sid, namespace).connection.handshake)
+        return self.socket(sid, namespace).connection.environ
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
         """``polling`` or ``websocket``.

@@ -245,6 +245,29 @@ async def test_a_full_inbox_delays_the_response_to_a_post(until: Any, serving: A
         assert started == [0, 1, 2, 3, 4, 5]
 
 
+async def test_a_post_of_events_ends_although_their_handlers_wait_for_acknowledgements(serving: Any) -> None:
+    server = Server(ServerOptions(handler_concurrency=2, inbox_limit=3))
+
+    @server.on("work")
+    async def work(sid: str, number: int) -> Any:
+        return await server.call("question", number, to=sid, timeout=5)
+
+    async with serving(server) as running:
+        sid = await running.poll_open()
+        await running.post(sid, b"40")
+        await running.poll(sid)
+        body = b"\x1e".join(b'42%d["work",%d]' % (number, number) for number in range(40))
+        assert (await asyncio.wait_for(running.post(sid, body), 5)).body == b"ok"
+        answered: list[str] = []
+        while len(answered) < 40:
+            packets = (await asyncio.wait_for(running.poll(sid), 5)).body.decode().split("\x1e")
+            answered += [packet for packet in packets if packet.startswith("43")]
+            questions = [packet[2:].split('["question",') for packet in packets if packet.startswith("42")]
+            if questions:
+                await running.post(sid, "\x1e".join(f"43{ack}[{args}" for ack, args in questions).encode())
+        assert sorted(answered) == sorted(f"43{number}[{number}]" for number in range(40))
+
+
 async def test_a_preflight_names_methods_and_headers_for_an_allowed_origin_only(until: Any, serving: Any) -> None:
     server = Server(ServerOptions(cors_allowed_origins=("https://chat.example",)))
     async with serving(server) as running:

@@ -50,11 +50,6 @@ DIFFERENCES: dict[str, Difference] = {
         "they serve every namespace without other handlers",
         "such a handler has no other purpose",
     ),
-    "environ_of_the_request": Difference(
-        "`environ` has `asgi.scope` and `SERVER_PROTOCOL`, and keeps what handlers store in it",
-        "it has neither, and is new at each call; `save_session` stores",
-        "the request is not kept in memory for the life of a connection",
-    ),
     "unencodable_data": Difference(
         "`emit` of data that JSON lacks raises `TypeError`",
         "it raises `roomcast.wire.errors.EncodeError`, which names the type",

@@ -23,7 +23,7 @@ from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
 from roomcast.realtime.compat.origins import CompatOrigins, Origins
 from roomcast.realtime.core.cluster import Broadcast, Selection
-from roomcast.realtime.core.handshake import environ_of
+from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import RESERVED, Handler
 from roomcast.realtime.core.socket import AckCallback, Socket
@@ -409,12 +409,12 @@ class AsyncServer:
     # -- clients ------------------------------------------------------------------------------------------------------
 
     @property
-    def environ(self) -> Mapping[str, dict[str, Any]]:
+    def environ(self) -> Mapping[str, Environ]:
         """The requests that opened the Engine.IO sessions, by session id. For reading only."""
         connections = self.native.engine.connections
-        return {eio_sid: environ_of(connection.handshake) for eio_sid, connection in connections.items()}
+        return {eio_sid: connection.environ for eio_sid, connection in connections.items()}
 
-    def get_environ(self, sid: str, namespace: str | None = None) -> dict[str, Any] | None:
+    def get_environ(self, sid: str, namespace: str | None = None) -> Environ | None:
         """The request that opened a client's session; None if there is no such client."""
         return None if self.find(sid, namespace) is None else self.native.get_environ(sid, namespace)
 

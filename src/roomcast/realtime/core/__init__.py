@@ -17,6 +17,7 @@ May import: fanout, options, errors, wire.
 | ``unfinished`` | memory and deadline of what clients have begun to send |
 | ``timers`` | one timer for all deadlines |
 | ``request``, ``handshake`` | a request to the Engine.IO path; what a session keeps of it |
+| ``environ`` | the handshake for applications, under the names of PEP 3333 |
 | ``origins`` | the rules for ``Origin`` and ``Host`` |
 | ``cluster``, ``nodes`` | the ports to the other servers: commands, and the directory of session owners |
 | ``operators`` | selected sockets of the cluster, and what can be done with them |

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from roomcast.realtime.core.dispatch import REJECTED, Unfinished
+from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
 from roomcast.realtime.core.operators import BroadcastOperator
@@ -104,6 +105,7 @@ class Connection:
         "_close_reason",
         "_connect_deadline",
         "_deadline",
+        "_environ",
         "_host",
         "_inbox",
         "_input",
@@ -133,6 +135,7 @@ class Connection:
         self._candidate: Candidate | None = None
         self._close_reason: Reason | None = None
         self._overflowed = False
+        self._environ: Environ | None = None
         self._deadline = host.wheel.deadline(self._on_session_deadline)
         self._connect_deadline: Deadline | None = None  # while the client is in no namespace
 
@@ -160,6 +163,13 @@ class Connection:
     def tasks(self) -> set[asyncio.Task[None]]:
         """The running handlers of the server."""
         return self._host.tasks
+
+    @property
+    def environ(self) -> Environ:
+        """The handshake as ``environ``, with what the application has stored in it."""
+        if self._environ is None:
+            self._environ = Environ(self.handshake)
+        return self._environ
 
     @property
     def transport_name(self) -> TransportName:
@@ -228,11 +238,11 @@ class Connection:
         """See `SocketConnection`."""
         return self.transport.backlog_bytes
 
-    def watch_backlog(self, waiting_bytes: int) -> None:
-        """The client has so much left to read."""
+    def watch_backlog(self, before_bytes: int, after_bytes: int) -> None:
+        """A transport has sent something that the client has left to read, after ``before_bytes``."""
         backlogs = self._host.backlogs
-        if waiting_bytes > backlogs.watch_bytes:
-            backlogs.watch(self, waiting_bytes)
+        if after_bytes > backlogs.watch_bytes:
+            backlogs.watch(self, before_bytes, after_bytes)
 
     def overflow(self, waiting_bytes: int) -> None:
         """The client does not read: close the connection at the end of this loop turn.

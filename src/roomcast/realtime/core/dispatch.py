@@ -19,7 +19,6 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, Final
 
-from roomcast.realtime.core.handshake import Environ
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NO_ACK, Registry, call
@@ -56,7 +55,7 @@ class Dispatcher:
             return None
         if socket.connection.options.always_connect:
             socket.connection.accept(socket)
-        environ = Environ(socket.connection.handshake)
+        environ = socket.connection.environ
         try:
             result = copy_context().run(call, found, "connect", socket.sid, environ, socket.auth or None)
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; _report_failure logs it
@@ -64,6 +63,7 @@ class Dispatcher:
             return None
         if result is not None and inspect.isawaitable(result):
             return self._finish_connect(socket, result)
+        environ.release()
         self._decide(socket, result)
         return None
 
@@ -77,6 +77,8 @@ class Dispatcher:
             self._refuse(socket, error)
         else:
             self._decide(socket, decision)
+        finally:
+            socket.connection.environ.release()
 
     def _decide(self, socket: Socket, decision: Any) -> None:
         if decision is False:

@@ -5,11 +5,8 @@ Layer: realtime.core.
 
 from __future__ import annotations
 
-import sys
-from collections import UserDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -56,6 +53,11 @@ class Headers(Mapping[str, str]):
         """The names only: values may be confidential."""
         return f"Headers({sorted(self._parsed())})"
 
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case and values, as in an ASGI scope."""
+        lines = [line.partition(b":") for line in self._raw.split(b"\n")] if self._raw else []
+        return [(name, value) for name, _, value in lines]
+
     def all(self, name: str) -> list[str]:
         """The values of all header lines ``name``, in order."""
         return [value for key, value in self._items() if key == name.lower()]
@@ -74,6 +76,7 @@ class Handshake:
         path: The path of the request, percent-decoded.
         secure: Whether the client uses TLS, to this server or to a trusted proxy.
         auth: The payload of the CONNECT packet, or None.
+        scope: The ASGI scope, if an application in front has put something into it.
     """
 
     headers: Headers
@@ -84,51 +87,9 @@ class Handshake:
     path: str
     secure: bool = False
     auth: Any = field(default=None, repr=False)
+    scope: MutableMapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def query(self) -> dict[str, str]:
         """The fields of the query; the last one wins if a name is repeated."""
         return dict(parse_qsl(self.query_string, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS))
-
-
-class Environ(UserDict[str, Any]):
-    """`environ_of` a handshake, computed at the first access: most handlers ignore it."""
-
-    def __init__(self, handshake: Handshake) -> None:  # no super().__init__, which sets ``data``
-        self._handshake = handshake
-
-    @cached_property
-    def data(self) -> dict[str, Any]:  # type: ignore[override]  # an attribute in UserDict
-        """The dictionary."""
-        return environ_of(self._handshake)
-
-    # UserDict's versions call the constructor with a dictionary, or need ``data`` to be computed.
-    def __copy__(self) -> dict[str, Any]:  # type: ignore[override]  # as of a dictionary
-        return self.data.copy()
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # as above
-        return {**self.data, **other}
-
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]  # as above
-        return {**other, **self.data}
-
-
-def environ_of(handshake: Handshake) -> dict[str, Any]:
-    """The handshake as the ``environ`` of python-socketio's ``connect`` handlers (PEP 3333 names).
-
-    Keys for the request body and the server's address (``wsgi.input``, ``SERVER_PORT``) are left out.
-    """
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "GET",
-        "PATH_INFO": handshake.path,
-        "RAW_URI": f"{handshake.path}?{handshake.query_string}",
-        "QUERY_STRING": handshake.query_string,
-        "SERVER_SOFTWARE": "roomcast",
-        "REMOTE_ADDR": handshake.address or "",
-        "SCRIPT_NAME": "",
-        "wsgi.url_scheme": "https" if handshake.secure else "http",
-    }
-    for name, value in handshake.headers.items():
-        key = name.upper().replace("-", "_")
-        environ[sys.intern(key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}")] = value
-    return environ

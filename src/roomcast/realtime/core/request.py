@@ -6,9 +6,9 @@ Layer: realtime.core.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
@@ -66,6 +66,7 @@ class EngineRequest:
         secure: Whether the client is known to use TLS.
         websocket: Whether it is a websocket handshake.
         forwarded: Whether another node forwarded it; it is not forwarded again.
+        scope: The ASGI scope, if an application in front has put something into it.
     """
 
     method: str
@@ -76,6 +77,7 @@ class EngineRequest:
     secure: bool
     websocket: bool
     forwarded: bool = False
+    scope: MutableMapping[str, Any] | None = None
 
     def header(self, name: bytes) -> str | None:
         """The header's value; None if it is missing.
@@ -103,4 +105,5 @@ class EngineRequest:
             transport=TransportName.WEBSOCKET if self.websocket else TransportName.POLLING,
             path=self.path,
             secure=self.secure,
+            scope=self.scope,
         )

@@ -12,6 +12,7 @@ from enum import Enum, unique
 from typing import Any, Protocol
 
 from roomcast.realtime.core.cluster import Rooms
+from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.listeners import AnyListener, Listeners, checked, event_of, notify
 from roomcast.realtime.core.operators import BroadcastOperator
@@ -53,6 +54,10 @@ class SocketConnection(Outlet, Protocol):
     @property
     def handshake(self) -> Handshake:
         """The request that opened the session."""
+
+    @property
+    def environ(self) -> Environ:
+        """The handshake as ``environ``, with what the application has stored in it."""
 
     @property
     def transport_name(self) -> TransportName:

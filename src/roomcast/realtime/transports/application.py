@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from roomcast.realtime.core.engine import Engine
+from roomcast.realtime.core.environ import kept_scope
 from roomcast.realtime.core.request import EngineRequest
 from roomcast.realtime.transports.asgi_websocket import serve_websocket
 from roomcast.realtime.transports.polling import Polling
@@ -131,6 +132,7 @@ def engine_request(scope: Scope, path: str) -> EngineRequest:
         address=client[0] if client else None,
         secure=scope.get("scheme") in {"https", "wss"},
         websocket=websocket,
+        scope=kept_scope(scope),
     )
 
 

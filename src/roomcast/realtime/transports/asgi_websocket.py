@@ -184,11 +184,12 @@ class AsgiWebSocket:
         if not alone and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:
             connection.overflow(self._queue_bytes + size_bytes)
             return
+        before_bytes = self._queue_bytes
         for message in batch.messages:
             self._enqueue(message.text.decode())
             for attachment in message.attachments:
                 self._enqueue(attachment)
-        connection.watch_backlog(self._queue_bytes)
+        connection.watch_backlog(before_bytes, self._queue_bytes)
 
     def take_queue(self) -> list[OutgoingMessage]:
         """See `Transport`; always empty, since a websocket is never upgraded."""

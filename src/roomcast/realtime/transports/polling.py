@@ -81,10 +81,10 @@ class PollingTransport:
             connection.overflow(self._queue_bytes + size_bytes)
             return
         self._queue += batch.messages
+        connection.watch_backlog(self._queue_bytes, self._queue_bytes + size_bytes)
         self._queue_bytes += size_bytes
         if self._poll is not None and self._queue:
             self._answer(self._next())
-        connection.watch_backlog(self._queue_bytes)
 
     def take_queue(self) -> list[OutgoingMessage]:
         """See `Transport`."""

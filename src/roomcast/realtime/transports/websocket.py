@@ -592,7 +592,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if waiting_bytes > self.engine.options.outbox_limit_bytes:
                 connection.overflow(waiting_bytes)
                 return
-            connection.watch_backlog(waiting_bytes)
+            connection.watch_backlog(waiting_bytes - len(batch.frames), waiting_bytes)
         self._transport.write(batch.frames)
 
     def take_queue(self) -> list[OutgoingMessage]:
