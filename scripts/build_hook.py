@@ -23,6 +23,7 @@ COMPILED = (
     "realtime/core/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
     "realtime/core/inbox.py",
+    "realtime/core/ordered_recovery.py",  # extends a class of recovery.py
     "realtime/core/recovery.py",
     "realtime/core/socket.py",
     "realtime/fanout/[!_]*.py",

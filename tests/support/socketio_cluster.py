@@ -83,12 +83,12 @@ def require_node_peers() -> str:
 
 
 @asynccontextmanager
-async def node_peer(redis_port: int, kind: str = "classic") -> AsyncIterator[NodeServer]:
+async def node_peer(redis_port: int, *kind: str) -> AsyncIterator[NodeServer]:
     process = await asyncio.create_subprocess_exec(
         require_node_peers(),
         str(NODE / "peer.mjs"),
         str(redis_port),
-        kind,
+        *kind,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=8 * 1024 * 1024,
@@ -160,8 +160,8 @@ class Cluster:
         self._new_adapter = new_adapter
         self._stack = stack
 
-    async def add_node(self, name: str, redis_port: int, kind: str = "classic") -> NodeServer:
-        node = await self._stack.enter_async_context(node_peer(redis_port, kind))
+    async def add_node(self, name: str, redis_port: int, *kind: str) -> NodeServer:
+        node = await self._stack.enter_async_context(node_peer(redis_port, *kind))
         self.ports[name] = node.port
         self.nodes[name] = node
         return node

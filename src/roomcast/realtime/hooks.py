@@ -171,6 +171,4 @@ class DynamicNamespace:
         """
         message = EncodedEvent.from_args(event, *args)
         for name in self.children:
-            command = Broadcast(Selection(name, None), message)
-            self._engine.apply_command(command)
-            self._engine.membership.publish(command)
+            self._engine.apply_everywhere(Broadcast(Selection(name, None), message))

@@ -283,8 +283,7 @@ class Server(ServerHooks, Broadcasting):
             raise full
 
     def _apply_everywhere(self, command: Command) -> None:
-        self._engine.apply_command(command)
-        self._engine.membership.publish(command)
+        self._engine.apply_everywhere(command)
 
     async def send(
         self,

@@ -211,6 +211,16 @@ class Commands:
         with self._measured("publish"):
             return int(await self._within_limit(self._execute(("PUBLISH", channel, message))))
 
+    async def take(self, key: str) -> bytes | None:
+        """Delete a key and return its value; None if it does not exist. Redis 6.2 or later.
+
+        Raises:
+            RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
+        """
+        with self._measured("take"):
+            value = await self._within_limit(self._execute(("GETDEL", key)))
+        return None if value is None else bytes(value)
+
     async def channels(self, pattern: str) -> frozenset[str]:
         """The classic channels with subscribers that match a glob pattern; in a cluster, on any node that answers.
 

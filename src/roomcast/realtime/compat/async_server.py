@@ -480,9 +480,7 @@ class AsyncServer:
         selection = Selection(namespace or _DEFAULT, None if rooms is None else tuple(rooms), skip)
         command = Broadcast(selection, self.writer.event(event, args))
         engine = self.native.engine
-        engine.apply_command(command)
-        if everywhere:
-            engine.membership.publish(command)
+        (engine.apply_everywhere if everywhere else engine.apply_command)(command)
 
 
 def _is_one(room: Any) -> bool:

@@ -8,6 +8,7 @@ May import: fanout, options, errors, wire.
 | ``connection``, ``ports`` | one Engine.IO connection; what it needs from its host and its transport |
 | ``socket``, ``hub`` | one client in one namespace; the sockets and rooms of a namespace |
 | ``recovery``, ``event_log`` | sessions that clients return to after a lost connection; the events that they missed |
+| ``ordered_recovery`` | the same for the servers of a cluster |
 | ``registry``, ``dispatch`` | which handler serves an event; calling it |
 | ``reading`` | turns of reading: none of the connections holds up the others |
 | ``dynamic`` | namespaces whose names follow a rule |

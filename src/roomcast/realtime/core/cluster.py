@@ -12,6 +12,9 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.fanout.message import EncodedEvent
 
+#: A place in the order of all commands: milliseconds and a counter, as in the ids of a Redis stream.
+Offset: TypeAlias = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -224,6 +227,60 @@ class RoomWatcher(Protocol):
 
     def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
         """A room has its first member on this server, or has lost its last one. Does not wait or raise."""
+
+
+class OrderedNode(Protocol):
+    """A server that applies the commands of all servers in one order, as its adapter sees it.
+
+    No method waits or raises.
+    """
+
+    def begin(self, offset: Offset) -> None:
+        """Every command after this offset will be reported; some before it may have been missed."""
+
+    def remember(self, command: Command, offset: Offset, age_s: float) -> None:
+        """A command that was published before this server was in the cluster: it is not applied."""
+
+    def apply_in_order(self, command: Command, offset: Offset, *, own: bool) -> None:
+        """Apply a command at its place in the order.
+
+        Args:
+            command: The command.
+            offset: Its place.
+            own: This server has published it.
+        """
+
+    def release_session(self, namespace: str, pid: str) -> bool:
+        """The client of a session has returned to another server: end its connection here; False: it has none."""
+
+
+@runtime_checkable
+class OrderedAdapter(Protocol):
+    """An adapter that can give the commands of all servers one order, and keep the sessions of lost sockets."""
+
+    def order(self, node: OrderedNode, history_s: float) -> None:
+        """Report commands to this node, in their order, instead of `Node.apply_command`. Called once, before `start`.
+
+        Args:
+            node: The server.
+            history_s: Age of the commands that are reported to it as `OrderedNode.remember` at the start.
+        """
+
+    def publish_in_order(self, command: Command) -> None:
+        """Send a command to all nodes, this one included, without waiting. Does nothing unless started."""
+
+    def save_session(self, pid: str, session: dict[str, Any], ttl_s: float) -> None:
+        """Keep a session for so long, without waiting.
+
+        Raises:
+            EncodeError: a value in it cannot be encoded.
+        """
+
+    async def take_session(self, namespace: str, pid: str) -> dict[str, Any] | None:
+        """Remove a session and return it; None: there is none, or it cannot be read. One caller gets it.
+
+        A server that still has the connection of the session ends it first.
+        """
 
 
 class Adapter(Protocol):

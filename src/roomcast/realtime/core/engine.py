@@ -20,6 +20,7 @@ from roomcast.realtime.core.cluster import (
     Disconnect,
     Join,
     Leave,
+    OrderedAdapter,
     PendingAcks,
     RoomWatcher,
     Selection,
@@ -37,6 +38,7 @@ from roomcast.realtime.core.membership import Membership
 from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
+from roomcast.realtime.core.ordered_recovery import OrderedRecovery
 from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import Transport
 from roomcast.realtime.core.reading import ReadTurns
@@ -49,7 +51,7 @@ from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.pacing import Pacer
-from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.options import RecoveryOptions, ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
@@ -112,7 +114,7 @@ class Engine:
         self.registry = Registry()
         self.dynamic = DynamicNamespaces(self.registry, keep_empty=not options.cleanup_empty_child_namespaces)
         self.dispatcher = Dispatcher(self.registry, observer)
-        self.recovery = None if options.recovery is None else Recovery(options.recovery, self, new_sid)
+        self.recovery = None if options.recovery is None else self._new_recovery(options.recovery)
         self.queries = Queries(adapter, self.membership, options.max_queries, options.query_limit_bytes)
         self.backlogs = Backlogs(lambda: self.loop, options.outbox_limit_bytes)
         # One flush must not take a client from a backlog that emits do not wait for to one that closes its connection.
@@ -322,6 +324,20 @@ class Engine:
             self.recovery.record_command(command)
         for socket in self.recipients(command.sockets):
             self._apply_to(socket, command)
+
+    def apply_everywhere(self, command: Command) -> None:
+        """Apply a command on this server and the others."""
+        if self.recovery is not None:
+            self.recovery.apply_everywhere(command)
+        else:
+            self.apply_command(command)
+            self.membership.publish(command)
+
+    def _new_recovery(self, options: RecoveryOptions) -> Recovery:
+        adapter = self.adapter
+        if isinstance(adapter, OrderedAdapter):
+            return OrderedRecovery(options, self, new_sid, adapter)
+        return Recovery(options, self, new_sid)
 
     def _apply_to(self, socket: Socket, command: Join | Leave | Disconnect) -> None:
         match command:

@@ -15,13 +15,10 @@ import re
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-from roomcast.realtime.core.cluster import Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.cluster import Disconnect, Join, Leave, Offset, Selection
 from roomcast.realtime.fanout.message import OutgoingMessage
-
-#: A place in the order: milliseconds and a counter, as in the ids of a Redis stream.
-Offset: TypeAlias = tuple[int, int]
 
 _OFFSET: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
 # What an entry takes besides its message: the entry, the message object, the selection.
@@ -171,6 +168,12 @@ class EventLog:
     def __len__(self) -> int:
         """The number of entries."""
         return len(self._entries)
+
+    def begin(self, offset: Offset) -> None:
+        """Start anew after this offset: what was before it is not known to be complete."""
+        self._entries.clear()
+        self.size_bytes = 0
+        self.position = self._evicted = offset
 
     def append(self, entry: Entry) -> None:
         """Add an entry, whose offset is higher than all before it."""

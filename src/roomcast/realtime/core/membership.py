@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from roomcast.realtime.core.cluster import Adapter, Command
 
@@ -30,7 +31,7 @@ class Membership:
         self._accepts = self.joined = adapter.alone
         self._task: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] | None = None
-        self._held: list[Command] = []
+        self._held: list[tuple[Callable[[Command], None], Command]] = []
         # After the end, a late emit, as of a disconnect handler, does not start the adapter again in the same loop.
         self._left: asyncio.AbstractEventLoop | None = None
 
@@ -58,14 +59,18 @@ class Membership:
 
     def publish(self, command: Command) -> None:
         """Send a command to the other servers; the first one starts the adapter."""
+        self.publish_by(self._adapter.publish, command)
+
+    def publish_by(self, send: Callable[[Command], None], command: Command) -> None:
+        """Send a command by another method of the adapter."""
         if self._accepts:
-            self._adapter.publish(command)
+            send(command)
             return
         if self._task is None:
             if asyncio.get_running_loop() is self._left:
                 return
             self._begin()
-        self._held.append(command)
+        self._held.append((send, command))
 
     def _begin(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
@@ -80,8 +85,8 @@ class Membership:
         if task is self._task and not task.done():
             self._accepts = True
             held, self._held = self._held, []
-            for command in held:
-                self._adapter.publish(command)
+            for send, command in held:
+                send(command)
 
     async def _run(self, started: asyncio.Future[None]) -> None:
         """Start the adapter, and stop it when this task is cancelled: by `leave`, or at the end of ``asyncio.run``."""

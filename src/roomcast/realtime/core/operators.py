@@ -43,6 +43,9 @@ class OperatorHost(Node, Protocol):
     membership: Membership
     queries: Queries
 
+    def apply_everywhere(self, command: Command) -> None:
+        """Apply a command on this server and the others."""
+
     @property
     def alone(self) -> bool:
         """Whether there can be no other server."""
@@ -179,9 +182,10 @@ class BroadcastOperator:
         return Selection(self._namespace, self._rooms, self._skip)
 
     def _apply(self, command: Command) -> None:
-        self._host.apply_command(command)
-        if not self._local:
-            self._host.membership.publish(command)
+        if self._local:
+            self._host.apply_command(command)
+        else:
+            self._host.apply_everywhere(command)
 
 
 class RemoteSocket:

@@ -26,25 +26,24 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.cluster import Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Offset, Selection
 from roomcast.realtime.core.dispatch import Dispatcher, Unfinished
 from roomcast.realtime.core.event_log import (
     Entry,
     EventLog,
-    Offset,
     RecordedMessage,
     RoomHistory,
     parse_offset,
     with_offset,
 )
 from roomcast.realtime.core.hub import Hub
+from roomcast.realtime.core.membership import Membership
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import AckCallback, Phase, Socket, SocketConnection, SocketHub
 from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import EncodedEvent, OutgoingMessage
 from roomcast.realtime.options import RecoveryOptions, ServerOptions
-from roomcast.wire.socketio import encode_event
 
 # Ends of a connection that the client did not want, and that are no violation of the protocol.
 _RECOVERABLE: Final = frozenset(
@@ -91,10 +90,17 @@ class RecoveryHost(Protocol):
 
     options: ServerOptions
     dispatcher: Dispatcher
+    membership: Membership
 
     @property
     def wheel(self) -> TimerWheel:
         """The timer of all deadlines."""
+
+    def apply_command(self, command: Command) -> None:
+        """Apply a command to the sockets of this server."""
+
+    def used_hub(self, namespace: str) -> Hub | None:
+        """The hub of a namespace; None if the namespace has no socket."""
 
     def release_hub(self, namespace: str) -> None:
         """Drop the hub of a namespace if it has no socket."""
@@ -110,6 +116,7 @@ class Recovery:
 
     Attributes:
         new_id: As given.
+        retention_s: How long events are kept.
     """
 
     def __init__(self, options: RecoveryOptions, host: RecoveryHost, new_id: Callable[[], str]) -> None:
@@ -117,18 +124,19 @@ class Recovery:
         self._host = host
         self.new_id = new_id
         server = host.options
+        # A pong proves that a client has received what was emitted before its ping. Twice that time, since a server
+        # under load reads pongs late.
+        self.retention_s = options.window_s + 2 * (server.ping_interval_s + server.ping_timeout_s)
         self._log = EventLog(
-            (int(time.time() * 1_000), 0),
+            self._start(),
             max_events=options.max_events,
             max_bytes=options.max_bytes,
-            # A pong proves that a client has received what was emitted before its ping. Twice that time, since a server
-            # under load reads pongs late.
-            retention_s=options.window_s + 2 * (server.ping_interval_s + server.ping_timeout_s),
+            retention_s=self.retention_s,
         )
         self._live: dict[tuple[str, str], RecoverableSocket] = {}  # until they are saved or forgotten
         self._saved: dict[tuple[str, str], SavedSession] = {}  # the first was saved first
         self._saved_in: dict[str, int] = {}
-        self._awaited: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._awaited: dict[tuple[str, str], asyncio.Future[SavedSession | None]] = {}
         self._deadline: Deadline | None = None
 
     def __len__(self) -> int:
@@ -140,11 +148,32 @@ class Recovery:
         """The latest events."""
         return self._log
 
+    def _start(self) -> Offset:
+        """A place before all events, and after those of an earlier process."""
+        return int(time.time() * 1_000), 0
+
     def holds(self, namespace: str) -> bool:
         """Whether a session of this namespace waits for its client."""
         return namespace in self._saved_in
 
     # -- events -------------------------------------------------------------------------------------------------------
+
+    def apply_everywhere(self, command: Command) -> None:
+        """Apply a command on all servers."""
+        self._host.apply_command(command)
+        self._host.membership.publish(command)
+
+    def stamp(self, to: Selection, message: OutgoingMessage) -> OutgoingMessage:
+        """An event that is emitted by this server to its own sockets, as it is sent: recorded, and with its offset."""
+        return self.record(to, message)
+
+    def emit_to(self, socket: RecoverableSocket, event: EncodedEvent) -> None:
+        """Emit an event to one socket; `socket` may be away, and another one may have its id by now."""
+        to = Selection(socket.namespace, (socket.sid,))
+        if socket.phase is Phase.GONE:
+            self._host.apply_command(Broadcast(to, event))
+        else:
+            socket.write(self.record(to, event.message(socket.namespace)))
 
     def record(self, to: Selection, message: OutgoingMessage) -> RecordedMessage:
         """Record an event; return it with its offset."""
@@ -209,12 +238,13 @@ class Recovery:
         if owner is not None:
             if key in self._awaited or owner.connection is socket.connection:
                 return None
-            ended = self._awaited[key] = asyncio.get_running_loop().create_future()
+            ended: asyncio.Future[SavedSession | None] = asyncio.get_running_loop().create_future()
+            self._awaited[key] = ended
             try:
                 if owner.phase is not Phase.GONE:
                     owner.connection.abort(Reason.TRANSPORT_CLOSE)
                 async with asyncio.timeout(_ENDING_LIMIT_S):
-                    await ended
+                    return await ended
             except TimeoutError:
                 return None
             finally:
@@ -230,17 +260,25 @@ class Recovery:
         """Keep the session of a socket whose ``disconnect`` handler has run."""
         saved = socket.saved()
         saved.expires = self._host.wheel.now() + self._options.window_s
-        self._keep(saved)
-        self.forget(socket)
+        if self._live.get(socket.key) is socket:
+            del self._live[socket.key]
+        if not self._hand_over(socket.key, saved):
+            self._keep(saved)
 
     def forget(self, socket: RecoverableSocket) -> None:
         """The session ends, or has been saved. Harmless if repeated."""
         key = socket.key
         if self._live.get(key) is socket:
             del self._live[key]
-            awaited = self._awaited.get(key)
-            if awaited is not None and not awaited.done():
-                awaited.set_result(None)
+            self._hand_over(key, None)
+
+    def _hand_over(self, key: tuple[str, str], saved: SavedSession | None) -> bool:
+        """Give the session to the client that waits for it; False: none does."""
+        awaited = self._awaited.get(key)
+        if awaited is None or awaited.done():
+            return False
+        awaited.set_result(saved)
+        return True
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
@@ -340,7 +378,10 @@ class RecoverableSocket(Socket):
 
     def send(self, message: EncodedEvent, *, volatile: bool = False) -> None:
         """See `Socket`. Sent to a client that is away, it is among the missed events."""
-        self._send(message.message(self.namespace), volatile=volatile)
+        if volatile:
+            self.write(self._recovery.pass_by(message.message(self.namespace)), volatile=True)
+        elif self._keeps or self.phase is not Phase.GONE:
+            self._recovery.emit_to(self, message)
 
     def emit(
         self, event: str, *args: Any, callback: AckCallback | asyncio.Future[list[Any]] | None = None
@@ -348,17 +389,8 @@ class RecoverableSocket(Socket):
         """See `Socket`. Sent without callback to a client that is away, it is among the missed events."""
         if callback is not None:
             return super().emit(event, *args, callback=callback)
-        self._send(OutgoingMessage.of(encode_event(self.namespace, [event, *args])), volatile=False)
+        self.send(EncodedEvent.from_args(event, *args))
         return None
-
-    def _send(self, message: OutgoingMessage, *, volatile: bool) -> None:
-        if self.phase is Phase.GONE:
-            if self._keeps:  # another socket may have the id by now
-                self._hub.broadcast((self.sid,), message, volatile=volatile)
-        elif volatile:
-            self.write(self._recovery.pass_by(message), volatile=True)
-        else:
-            self.write(self._recovery.record(Selection(self.namespace, (self.sid,)), message))
 
     # -- for the connection and `Recovery` ----------------------------------------------------------------------------
 
@@ -374,7 +406,7 @@ class RecoverableSocket(Socket):
         """
         # An older offset belongs to an earlier session of the client.
         since = saved.history.start if received is None else max(received, saved.history.start)
-        if not self._apply_commands(saved.history, saved.ended):
+        if not self._apply_commands(saved.history, max(saved.ended, since)):
             return False
         if self._missed(saved.history, since) is None:
             return False
@@ -494,7 +526,7 @@ class RecoverableHub(Hub):
         """See `Hub`."""
         if volatile:
             message = self._recovery.pass_by(message)
-        else:
+        elif not isinstance(message, RecordedMessage):
             to = Selection(self.namespace, None if rooms is None else tuple(rooms), tuple(skip))
-            message = self._recovery.record(to, message)
+            message = self._recovery.stamp(to, message)
         super().broadcast(rooms, message, skip, volatile=volatile)

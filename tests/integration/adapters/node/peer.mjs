@@ -1,5 +1,5 @@
 // A Node server of the cluster, driven by lines of JSON: {id, op, ...} in, {id, result} or {id, error} out.
-// usage: node peer.mjs <Redis port> [classic | sharded | streams]
+// usage: node peer.mjs <Redis port> [classic | sharded | streams [recovery]]
 // Bytes travel as {"$bytes": base64}, dates as {"$date": ms}, undefined as {"$undefined": true}.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -19,12 +19,13 @@ const emitterClient = pub.duplicate();
 for (const client of [pub, sub, emitterClient]) client.on("error", () => {});
 
 const http = createServer();
-const io = new Server(http);
+const io = new Server(http, process.argv[4] === "recovery" ? { connectionStateRecovery: {} } : {});
 const adapters = {
   classic: () => createAdapter(pub, sub, { requestsTimeout: 2000 }),
   sharded: () => createShardedAdapter(pub, sub),
+  streams: async () => (await import("@socket.io/redis-streams-adapter")).createAdapter(pub, { blockTimeInMs: 200 }),
 };
-io.adapter(adapters[kind]());
+io.adapter(await adapters[kind]());
 io.of("/x");
 io.on("connection", (socket) => socket.on("join", (room, done) => { socket.join(room); done(); }));
 io.on("who", (done) => done("node"));

@@ -1,4 +1,7 @@
-"""Node's adapters over Redis: ``@socket.io/redis-adapter`` 8, classic and sharded, and ``@socket.io/redis-emitter`` 5.
+"""Adapters over Redis in the protocols of Node's.
+
+Those are ``@socket.io/redis-adapter`` 8, classic and sharded, ``@socket.io/redis-streams-adapter`` 0.3, and the emitter
+``@socket.io/redis-emitter`` 5.
 
 Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; msgpack.
 
@@ -6,6 +9,8 @@ Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; 
 |---|---|
 | ``adapter`` | `RedisAdapter`, which implements `core.cluster.Adapter` over classic pub/sub |
 | ``sharded`` | `ShardedRedisAdapter`, over the sharded pub/sub of Redis 7 |
+| ``streams`` | `RedisStreamsAdapter`, over a stream: recovery of sessions by any server |
+| ``stream_reader``, ``stream_entries`` | reading without gaps; the entries and sessions, byte for byte |
 | ``cluster_messages``, ``cluster_answers`` | the messages of Node's newer adapters; answers to their queries |
 | ``emitter`` | `Emitter`, for processes without clients |
 | ``protocol`` | channels and messages, byte for byte; sans-I/O |
@@ -21,7 +26,16 @@ Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; 
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.emitter import Emitter
-from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
 from roomcast.realtime.adapters.redis.sharded import ShardedRedisAdapter
+from roomcast.realtime.adapters.redis.streams import RedisStreamsAdapter
 
-__all__ = ["Emitter", "RedisAdapter", "RedisAdapterCounters", "RedisAdapterOptions", "ShardedRedisAdapter"]
+__all__ = [
+    "Emitter",
+    "RedisAdapter",
+    "RedisAdapterCounters",
+    "RedisAdapterOptions",
+    "RedisStreamOptions",
+    "RedisStreamsAdapter",
+    "ShardedRedisAdapter",
+]

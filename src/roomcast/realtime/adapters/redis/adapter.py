@@ -195,13 +195,16 @@ class RedisAdapter:
         if len(data) > self._options.max_message_bytes:
             self.counters.drop("oversize", f"{len(data)} bytes")
             return False
+        self._enqueue(pack_command((self._publish_verb, channel, data)))
+        return True
+
+    def _enqueue(self, command: bytes) -> None:
         loop = asyncio.get_running_loop()
-        self._queue.put(pack_command((self._publish_verb, channel, data)), loop.time())
+        self._queue.put(command, loop.time())
         if not self._flushing:
             # Flush at the end of this loop turn, so that the messages of one turn share a system call.
             self._flushing = True
             loop.call_soon(self._flush)
-        return True
 
     def _flush(self) -> None:
         self._flushing = False

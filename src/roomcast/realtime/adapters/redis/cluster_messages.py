@@ -57,6 +57,10 @@ class MessageType(IntEnum):
     BROADCAST_CLIENT_COUNT = 11
     BROADCAST_ACK = 12
     ADAPTER_CLOSE = 13
+    # Not of Node, whose servers ignore them: the client of a session has returned to another server, and the answer
+    # of the server that has its former connection.
+    SESSION_CLAIM = 100
+    SESSION_HELD = 101
 
 
 _TYPES: Final = {member.value: member for member in MessageType}
@@ -105,9 +109,13 @@ class ClusterMessage:
         Raises:
             EncodeError: a value is neither JSON nor binary.
         """
-        message = {"type": self.type.value, "data": self.data, "uid": self.uid, "nsp": self.namespace}
-        text, attachments = write(message)
-        return pack(message) if attachments else text.encode()
+        text, attachments = write(self.fields)
+        return pack(self.fields) if attachments else text.encode()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The message as an object."""
+        return {"type": self.type.value, "data": self.data, "uid": self.uid, "nsp": self.namespace}
 
     @classmethod
     def decode(cls, data: bytes) -> ClusterMessage | None:

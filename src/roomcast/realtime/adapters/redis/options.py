@@ -40,3 +40,32 @@ class RedisAdapterOptions:
             raise ValueError("key is empty: set the channel prefix that the other servers use")
         if self.queue_limit_bytes < self.max_message_bytes:
             raise ValueError("queue_limit_bytes is less than max_message_bytes: the largest message would not fit")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStreamOptions:
+    """The stream of `RedisStreamsAdapter`, with the names and defaults of Node's adapter.
+
+    Attributes:
+        stream: Its key; ``streamName``.
+        max_len: Approximate number of its entries; ``maxLen``. Older ones are lost for clients that return.
+        read_count: Entries of one read; ``readCount``.
+        block_s: How long a read waits for entries; ``blockTimeInMs``.
+        session_key_prefix: Before the ``pid``, in the keys of sessions; ``sessionKeyPrefix``.
+        read_limit_bytes: Largest reply to a read. A larger one is read entry by entry.
+    """
+
+    stream: str = "socket.io"
+    max_len: int = 10_000
+    read_count: int = 100
+    block_s: float = 5.0
+    session_key_prefix: str = "sio:session:"
+    read_limit_bytes: int = 67_108_864
+
+    def __post_init__(self) -> None:
+        """Reject names that are empty, and numbers that are not positive."""
+        if not self.stream:
+            raise ValueError("stream is empty: set the key that the other servers use")
+        for name in ("max_len", "read_count", "block_s", "read_limit_bytes"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive")

@@ -1,0 +1,324 @@
+"""`RedisStreamsAdapter`: Node's adapter over a stream, with which clients can return to any server of the cluster.
+
+Commands are entries of one stream, which each server reads: none is lost while a connection is down, unless the stream
+is trimmed meanwhile. Queries and their answers travel over pub/sub.
+
+Layer: realtime. Source: @socket.io/redis-streams-adapter 0.3.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from roomcast.backoff import Backoff
+from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
+from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
+from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, MessageType, message_of, new_uid
+from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
+from roomcast.realtime.adapters.redis.packing import pack
+from roomcast.realtime.adapters.redis.protocol import RemoteCommand
+from roomcast.realtime.adapters.redis.stream_entries import decode_entry, decode_session, encode_entry, encode_session
+from roomcast.realtime.adapters.redis.stream_reader import StreamReader
+from roomcast.realtime.core.cluster import Broadcast, Command, Gatherer, Node, Offset, OrderedNode, Query
+from roomcast.redis_client import RedisOptions, RedisUnavailable, pack_command
+from roomcast.wire.errors import EncodeError
+from roomcast.wire.socketio import DEFAULT_NAMESPACE
+
+logger = logging.getLogger(__name__)
+
+# A server that has the connection of a session answers at once; it saves the session when its handlers have ended.
+_HELD_LIMIT_S: Final = 0.3
+_SAVED_LIMIT_S: Final = 5.0
+# The other server saves it on a connection of its own, and sends no message about that.
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamChannels:
+    """The channels of one namespace, for queries and answers."""
+
+    shared: str
+    own: str
+
+    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+        """See `connection_pair.Channels`."""
+        return (("SUBSCRIBE", (self.shared, self.own)),)
+
+
+class RedisStreamsAdapter(RedisAdapter):
+    """`core.cluster.Adapter` and `OrderedAdapter` over a stream, beside ``@socket.io/redis-streams-adapter``.
+
+    With the server's option ``recovery``, sessions are in Redis, and a client can return to any server.
+
+    Args:
+        redis: How to connect to Redis 6.2 or later: a single server, or Sentinel.
+        options: See `RedisAdapter`.
+        stream: The stream.
+
+    Raises:
+        ValueError: ``redis`` is a cluster, where the stream belongs to one of the servers.
+    """
+
+    def __init__(
+        self,
+        redis: RedisOptions | None = None,
+        options: RedisAdapterOptions | None = None,
+        stream: RedisStreamOptions | None = None,
+    ) -> None:
+        if redis is not None and redis.cluster:
+            raise ValueError("a stream in a Redis Cluster is not supported: use RedisAdapter")
+        super().__init__(redis, options)
+        self.uid = new_uid()
+        # Of commands that this server has applied already, so that their entries have no effect here.
+        self._applied_uid = new_uid()
+        self._stream = RedisStreamOptions() if stream is None else stream
+        self._answers: ClusterAnswers | None = None
+        self._ordered: OrderedNode | None = None
+        self._history_s = 0.0
+        self._reader = self._new_reader()
+        self._reading: asyncio.Task[None] | None = None
+        self._claims: dict[str, asyncio.Future[None]] = {}
+
+    def _new_reader(self) -> StreamReader:
+        return StreamReader(self._redis, self._stream, self, self.counters, lambda: self._history_s)
+
+    # -- core.cluster.Adapter -----------------------------------------------------------------------------------------
+
+    def bind(self, node: Node) -> None:
+        """See `core.cluster.Adapter`."""
+        super().bind(node)
+        self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
+
+    async def start(self) -> None:
+        """See `core.cluster.Adapter`."""
+        if self._reading is None and self._node is not None:
+            self._reading = asyncio.create_task(self._follow(), name="redis-stream")
+        await super().start()
+        if self.ready:
+            try:
+                async with asyncio.timeout(self._redis.connect_timeout_s):
+                    await self._reader.began.wait()
+            except TimeoutError:
+                logger.warning("the stream cannot be read yet, starting without the other servers")
+
+    async def stop(self) -> None:
+        """See `core.cluster.Adapter`."""
+        task, self._reading = self._reading, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await super().stop()
+        if self._answers is not None:
+            self._answers.stop()
+        # After another start, entries of this time are those of another server.
+        self._reader = self._new_reader()
+        self.uid = new_uid()
+        if self._node is not None:
+            self.bind(self._node)
+
+    def publish(self, command: Command) -> None:
+        """See `core.cluster.Adapter`."""
+        self._add_entry(self._applied_uid, command)
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """See `core.cluster.Adapter`. Queries are answered, and not sent."""
+        del query
+        gatherer.fail("RedisStreamsAdapter sends no queries: use RedisAdapter")
+
+    # -- core.cluster.OrderedAdapter ----------------------------------------------------------------------------------
+
+    def order(self, node: OrderedNode, history_s: float) -> None:
+        """See `core.cluster.OrderedAdapter`."""
+        self._ordered = node
+        self._history_s = history_s
+
+    def publish_in_order(self, command: Command) -> None:
+        """See `core.cluster.OrderedAdapter`."""
+        self._add_entry(self.uid, command)
+
+    def save_session(self, pid: str, session: dict[str, Any], ttl_s: float) -> None:
+        """See `core.cluster.OrderedAdapter`."""
+        stored = encode_session(session)
+        self._enqueue(pack_command(("SET", self._session_key(pid), stored, "PX", str(int(ttl_s * 1_000)))))
+
+    async def take_session(self, namespace: str, pid: str) -> dict[str, Any] | None:
+        """See `core.cluster.OrderedAdapter`."""
+        try:
+            session = await self._take_stored(pid)
+            if session is None and pid not in self._claims:
+                # Without an answer, too: the session may have been stored meanwhile.
+                session = await self._take_released(pid, held=await self._claim(namespace, pid))
+        except (RedisUnavailable, MalformedMessage) as error:
+            logger.warning("a session cannot be read: %s", error)
+            return None
+        return session
+
+    async def _take_stored(self, pid: str) -> dict[str, Any] | None:
+        if self._commands is None:
+            raise RedisUnavailable("not connected")
+        stored = await self._commands.take(self._session_key(pid))
+        return None if stored is None else decode_session(stored)
+
+    async def _claim(self, namespace: str, pid: str) -> bool:
+        """Ask the other servers to end the former connection; False: none has answered that it has it."""
+        held = self._claims[pid] = asyncio.get_running_loop().create_future()
+        try:
+            message = ClusterMessage(MessageType.SESSION_CLAIM, {"pid": pid}, self.uid, namespace)
+            self._send(f"{self._options.key}#{namespace}#", pack(message.fields))
+            await asyncio.wait({held}, timeout=_HELD_LIMIT_S)
+        finally:
+            del self._claims[pid]
+        return held.done()
+
+    async def _take_released(self, pid: str, *, held: bool) -> dict[str, Any] | None:
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + (_SAVED_LIMIT_S if held else 0.0)
+        while (session := await self._take_stored(pid)) is None and loop.time() < limit:  # noqa: ASYNC110 - see _POLL_S
+            await asyncio.sleep(_POLL_S)
+        return session
+
+    def _session_key(self, pid: str) -> str:
+        return self._stream.session_key_prefix + pid
+
+    # -- out ----------------------------------------------------------------------------------------------------------
+
+    def _add_entry(self, uid: str, command: Command) -> None:
+        if self._task is None:
+            return
+        try:
+            message = message_of(uid, command)
+            if message is None:
+                return
+            if message.type is MessageType.SERVER_SIDE_EMIT:  # not repeated to a server that reads later
+                self._send(f"{self._options.key}#{message.namespace}#", pack(message.fields))
+                return
+            fields = encode_entry(message)
+        except EncodeError as error:
+            self.counters.drop("unpackable", str(error))
+            return
+        if len(fields[-1]) > self._options.max_message_bytes:
+            self.counters.drop("oversize", f"{len(fields[-1])} bytes")
+            return
+        stream = self._stream
+        self._enqueue(pack_command(("XADD", stream.stream, "MAXLEN", "~", str(stream.max_len), "*", *fields)))
+
+    def _respond(self, requester: str, message: ClusterMessage) -> None:
+        try:
+            self._send(f"{self._options.key}#{message.namespace}#{requester}#", pack(message.fields))
+        except EncodeError as error:
+            self.counters.drop("unpackable", str(error))
+
+    # -- in: the stream; `stream_reader.EntryTaker` -------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        backoff = Backoff(self._redis.retry_min_s, self._redis.retry_max_s)
+        while True:
+            try:
+                await self._ready.wait()
+                pair = self._pair
+                if pair is not None:
+                    await self._read_from(pair)
+                    backoff.reset()
+                    continue
+            except RedisUnavailable as error:
+                logger.info("reading the stream failed: %s", error)
+            except Exception:
+                # A bug here must not disconnect the server from the cluster for good.
+                logger.exception("reading the stream failed")
+            await asyncio.sleep(backoff.next_s())
+
+    async def _read_from(self, pair: ConnectionPair) -> None:
+        """Read on the server of these connections, until they are replaced."""
+        await self._reader.follow(pair.address, lambda: self._pair is pair)
+
+    def begin(self, offset: Offset) -> None:
+        """See `stream_reader.EntryTaker`."""
+        if self._ordered is not None:
+            self._ordered.begin(offset)
+
+    def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
+        """See `stream_reader.EntryTaker`."""
+        try:
+            message = decode_entry(fields)
+            content = None if message is None else message.content()
+            if message is None or message.uid == self._applied_uid:
+                self.counters.ignored += 1
+            elif isinstance(content, RemoteCommand):
+                self._apply(message, content.command, offset, age_s)
+            elif isinstance(content, Broadcast):
+                self._apply(message, content, offset, age_s)
+            else:
+                self.counters.drop("unknown-request")
+        except MalformedMessage as error:
+            self.counters.drop("malformed", str(error))
+        except Exception:
+            # A bug here must not end the reading.
+            logger.exception("handling an entry of the stream failed")
+
+    def _apply(self, message: ClusterMessage, command: Command, offset: Offset, age_s: float | None) -> None:
+        own = message.uid == self.uid
+        if self._ordered is None:
+            if self._node is not None and not own:
+                self.counters.received += 1
+                self._node.apply_command(command)
+        elif age_s is not None and not own:
+            self._ordered.remember(command, offset, age_s)
+        else:
+            self.counters.received += 1
+            self._ordered.apply_in_order(command, offset, own=own)
+
+    # -- in: pub/sub, for `RedisAdapter` ------------------------------------------------------------------------------
+
+    def _open(self, namespace: str) -> tuple[Channels, dict[str, Taker]]:
+        shared = f"{self._options.key}#{namespace}#"
+        channels = _StreamChannels(shared, f"{shared}{self.uid}#")
+        return channels, {
+            channels.shared: partial(self._take_message, namespace),
+            channels.own: partial(self._take_own, namespace),
+        }
+
+    def _probe_channel(self) -> str:
+        return f"{self._options.key}#{DEFAULT_NAMESPACE}#{self.uid}#"
+
+    def _is_own(self, _data: bytes) -> bool:
+        return False  # few messages, and compared when they are decoded
+
+    def _take_own(self, namespace: str, name: str, data: bytes) -> None:
+        # A probe consists of hexadecimal digits; JSON and msgpack begin with higher bytes.
+        if data[:1] >= b"{":
+            self._take_message(namespace, name, data)
+        elif self._pair is not None:
+            self._pair.receive_probe(data)
+
+    def _take_message(self, namespace: str, _name: str, data: bytes) -> None:
+        assert self._answers is not None  # noqa: S101 - start needs it
+        message = ClusterMessage.decode(data)
+        if message is None or message.uid == self.uid or message.namespace != namespace:
+            self.counters.ignored += 1
+        elif message.type is MessageType.SESSION_CLAIM:
+            self._release(message)
+        elif message.type is MessageType.SESSION_HELD:
+            held = self._claims.get(str(message.data.get("pid")))
+            if held is not None and not held.done():
+                held.set_result(None)
+        elif message.is_response:
+            self.counters.ignored += 1
+        else:
+            self.counters.received += 1
+            content = message.content()
+            if content is not None and not isinstance(content, Broadcast | RemoteCommand):
+                self._answers.answer(namespace, content)
+
+    def _release(self, message: ClusterMessage) -> None:
+        pid = message.data.get("pid")
+        ordered = self._ordered
+        if ordered is not None and isinstance(pid, str) and ordered.release_session(message.namespace, pid):
+            held = ClusterMessage(MessageType.SESSION_HELD, {"pid": pid}, self.uid, message.namespace)
+            self._respond(message.uid, held)
