@@ -59,4 +59,5 @@ def test_each_listed_difference_has_a_case() -> None:
 
 
 def test_the_document_lists_the_differences() -> None:
+    assert f"runs {len(CASES)} cases on both" in DOCUMENT.read_text()
     assert table() in DOCUMENT.read_text(), "copy the table of support/python_socketio/differences.py"

@@ -83,3 +83,22 @@ async def test_a_write_only_manager_raises_if_redis_is_gone(redis: RedisServer) 
     with pytest.raises(RedisUnavailable):
         await emitter.emit("x", 1)
     await emitter.close()
+
+
+async def test_a_synchronous_manager_emits_to_all_servers(two: Two) -> None:
+    a, b = await two.one.open(), await two.two.open()
+    emitter = socketio.RedisManager(two.url, write_only=True)
+    emitter.enter_room(a.get_sid(), "/", "r")
+    emitter.emit("news", ("x", b"2"), room="r")
+    emitter.emit("all", None, skip_sid=a.get_sid())
+    emitter.emit("last", {"a": 1}, to=[a.get_sid(), b.get_sid()])
+    await until(lambda: events(a)[-1:] == events(b)[-1:] == [["last", {"a": 1}]])
+    assert events(a) == [["news", "x", b"2"], ["last", {"a": 1}]]
+    assert events(b) == [["all"], ["last", {"a": 1}]]
+    emitter.leave_room(a.get_sid(), None, "r")
+    emitter.close_room("r")
+    emitter.disconnect(b.get_sid())
+    await until(lambda: len(two.ended) == 1)
+    with pytest.raises(RuntimeError, match="context of a server"):
+        emitter.emit("x", None, callback=print)
+    emitter.close()

@@ -250,7 +250,7 @@ async def environ_of_the_request(world: World) -> Any:
 async def environ_address(world: World) -> Any:
     sio = world.server()
     seen: list[Any] = []
-    sio.on("connect", lambda sid, environ: seen.append(environ["REMOTE_ADDR"]))
+    sio.on("connect", lambda sid, environ: seen.append([environ["REMOTE_ADDR"], environ["SERVER_NAME"]]))
     await world.open()
     return seen
 

@@ -73,6 +73,11 @@ DIFFERENCES: dict[str, Difference] = {
         "it stays in it",
         "a sid always reaches its client",
     ),
+    "environ_address": Difference(
+        "`REMOTE_ADDR`, `SERVER_NAME` and `SERVER_PORT` in `environ` are constants",
+        "they are those of the connection",
+        "handlers read them",
+    ),
     "origins_behind_a_proxy": Difference(
         "`X-Forwarded-Host` is believed for the own origin",
         "it is not: name the public origin in `cors_allowed_origins`, or let the proxy keep `Host`",

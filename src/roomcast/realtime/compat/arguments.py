@@ -52,14 +52,14 @@ class Arguments:
     async_mode: str | None
     ping_interval: float | tuple[float, float]
     ping_timeout: float
-    max_http_buffer_size: int
+    max_http_buffer_size: float
     allow_upgrades: bool
     http_compression: bool
     compression_threshold: int
     cookie: str | Mapping[str, Any] | None
     cors_allowed_origins: Origins
     cors_credentials: bool
-    monitor_clients: bool
+    monitor_clients: bool | None
     transports: str | Collection[str] | None
     serializer: Any
 
@@ -71,12 +71,14 @@ class Arguments:
         """
         self._check()
         interval, grace = self.ping_interval if isinstance(self.ping_interval, tuple) else (self.ping_interval, 0)
+        size_bytes = int(self.max_http_buffer_size)  # often written as 1e8
         return ServerOptions(
             transports=self._transports(),
             ping_interval_s=interval,
             ping_timeout_s=self.ping_timeout + grace,
-            max_payload_bytes=self.max_http_buffer_size,
-            max_reassembly_bytes=_REASSEMBLY_FACTOR * self.max_http_buffer_size,
+            max_payload_bytes=size_bytes,
+            max_reassembly_bytes=_REASSEMBLY_FACTOR * size_bytes,
+            unfinished_limit_bytes=max(ServerOptions().unfinished_limit_bytes, _REASSEMBLY_FACTOR * size_bytes),
             namespaces=_names(self.namespaces),
             cors_credentials=self.cors_credentials,
             always_connect=self.always_connect,
@@ -92,7 +94,7 @@ class Arguments:
             )
         if self.serializer != "default":
             raise ValueError(f"serializer={self.serializer!r}: only 'default' (JSON and binary attachments) is there")
-        if not self.monitor_clients:
+        if self.monitor_clients is False:
             _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
 
     def _concurrency(self) -> int:

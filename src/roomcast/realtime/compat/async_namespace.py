@@ -27,6 +27,7 @@ class AsyncNamespace(NamespaceHandlers):
 
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
+        self._handlers: dict[str, Handler] = {}
         self.server: Any = None  # AsyncServer after the registration, which handlers need not check
 
     def is_asyncio_based(self) -> bool:
@@ -43,13 +44,17 @@ class AsyncNamespace(NamespaceHandlers):
             handler: Handler | None = lambda *args: self.trigger_event(event, *args)  # noqa: E731 - as an expression
         else:
             handler = getattr(self, f"on_{event}", None if event in RESERVED else _do_nothing)
-        if handler is None or event == "connect":
-            return handler
-        if event == "disconnect":
-            leaving: Handler = self.server.leaving(handler)
-            return leaving
-        writer = self.server.writer
-        return writer.answering(handler) if writer.custom else handler
+        return None if handler is None else self._wrapped(event, handler)
+
+    def _wrapped(self, event: str, handler: Handler) -> Handler:
+        if event not in RESERVED:  # clients choose these names, so that nothing is kept for them
+            answering: Handler = self.server.wrapped(event, handler)
+            return answering
+        # Kept, since `call_trimmed` remembers the signature of each function.
+        wrapped = self._handlers.get(event)
+        if wrapped is None:
+            wrapped = self._handlers[event] = self.server.wrapped(event, handler)
+        return wrapped
 
     async def trigger_event(self, event: str, *args: Any) -> Any:
         """Call the method for an event. Override it to dispatch by other rules."""
@@ -96,7 +101,7 @@ class AsyncNamespace(NamespaceHandlers):
         timeout: float | None = None,  # noqa: ASYNC109 - python-socketio's signature
         ignore_queue: bool = False,
     ) -> Any:
-        """`AsyncServer.call` in this namespace. ``timeout``: None for no limit, unlike there."""
+        """`AsyncServer.call` in this namespace; ``timeout`` None: no limit."""
         return await self.server.call(event, data, to, sid, namespace or self.namespace, timeout, ignore_queue)
 
     async def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:

@@ -32,8 +32,11 @@ from roomcast.realtime.server import Server
 from roomcast.realtime.transports.proxies import Receive, Scope, Send
 
 _DEFAULT = "/"
-# How long `AsyncServer.disconnect` waits for the handler: as `AsyncServer.call` for an acknowledgement.
-_DISCONNECT_LIMIT_S = 60.0
+# How long `AsyncServer.disconnect` waits for the handler, and a callback for a client of another server: the default of
+# `AsyncServer.call`.
+_WAIT_LIMIT_S = 60.0
+# ``timeout=None`` of `AsyncServer.call`, in place of a number that no timer takes.
+_NO_LIMIT_S = 86_400.0
 
 
 class _Reasons:
@@ -103,14 +106,14 @@ class AsyncServer:
         async_mode: str | None = None,
         ping_interval: float | tuple[float, float] = 25,
         ping_timeout: float = 20,
-        max_http_buffer_size: int = 1_000_000,
+        max_http_buffer_size: float = 1_000_000,
         allow_upgrades: bool = True,
         http_compression: bool = True,
         compression_threshold: int = 1024,
         cookie: str | Mapping[str, Any] | None = None,
         cors_allowed_origins: Origins = None,
         cors_credentials: bool = True,
-        monitor_clients: bool = True,
+        monitor_clients: bool | None = True,
         transports: str | Collection[str] | None = None,
         engineio_logger: bool | Any = False,
     ) -> None:
@@ -134,6 +137,10 @@ class AsyncServer:
         )
         options = arguments.options()
         self.logger = logger_of(logger, "socketio.server")
+        if client_manager is not None and not isinstance(client_manager, AsyncManager):
+            raise ValueError(
+                f"client_manager: {type(client_manager).__name__} has no counterpart: use AsyncRedisManager"
+            )
         self.manager = AsyncManager() if client_manager is None else client_manager
         self.manager.set_server(self)
         engineio_log = logger_of(engineio_logger, "engineio.server")
@@ -175,12 +182,7 @@ class AsyncServer:
 
         def register(function: Handler) -> Handler:
             self._handlers.setdefault(namespace or _DEFAULT, {})[event] = function
-            handler = function
-            if event == "disconnect":
-                handler = self.leaving(function)
-            elif self.writer.custom and event not in RESERVED:
-                handler = self.writer.answering(function)
-            self.native.on(event, handler, namespace)
+            self.native.on(event, self.wrapped(event, function), namespace)
             return function
 
         return register if handler is None else register(handler)
@@ -225,7 +227,7 @@ class AsyncServer:
             room: Another name for ``to``.
             skip_sid: Sids that are left out.
             namespace: ``/`` if None.
-            callback: Called with the acknowledgement of each recipient.
+            callback: Called with the acknowledgement of each recipient on this server.
             ignore_queue: Only to the clients of this server.
 
         Raises:
@@ -235,16 +237,10 @@ class AsyncServer:
         target = room if to is None else to
         rooms = None if target is None else [target] if _is_one(target) else list(target)
         if callback is not None:
-            await self.native.emit(
-                event,
-                tuple(self.writer.plain(args)),
-                rooms[0] if rooms is not None and len(rooms) == 1 else rooms,
-                skip_sid=skip_sid,
-                namespace=namespace,
-                callback=callback,
-            )
+            plain = tuple(self.writer.plain(args))
+            await self.native.emit(event, plain, rooms, skip_sid=skip_sid, namespace=namespace, callback=callback)
         elif ignore_queue or self.writer.custom:
-            self._broadcast(rooms, event, args, skip_sid, namespace, everywhere=not ignore_queue)
+            await self._broadcast(rooms, event, args, skip_sid, namespace, everywhere=not ignore_queue)
         else:
             await self.native.emit(event, args, rooms, skip_sid=skip_sid, namespace=namespace)
 
@@ -269,9 +265,12 @@ class AsyncServer:
         sid: str | None = None,
         namespace: str | None = None,
         timeout: float | None = 60,  # noqa: ASYNC109 - python-socketio's signature
-        ignore_queue: bool = False,  # noqa: ARG002 - a call is to a client of this server
+        ignore_queue: bool = False,  # noqa: ARG002 - the client is one of this server
     ) -> Any:
-        """Emit to one client and wait for its acknowledgement; see `Server.call`.
+        """Emit to one client of this server and wait for its acknowledgement.
+
+        Returns:
+            Its argument; None if it has none, a tuple if it has several.
 
         Raises:
             TimeoutError: no acknowledgement within ``timeout`` seconds, or the client is gone.
@@ -284,11 +283,10 @@ class AsyncServer:
         if not self.async_handlers:
             raise RuntimeError("Cannot use call() when async_handlers is False.")
         args = () if data is None else data if isinstance(data, tuple) else (data,)
-        limit_s = float("inf") if timeout is None else timeout
+        plain = tuple(self.writer.plain(args))
+        limit_s = _NO_LIMIT_S if timeout is None else timeout
         try:
-            return await self.native.call(
-                event, tuple(self.writer.plain(args)), target, namespace=namespace, timeout=limit_s
-            )
+            return await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
         except (AckTimeout, SocketGone) as error:
             raise TimeoutError(str(error)) from None
 
@@ -373,12 +371,20 @@ class AsyncServer:
         left = self._leaving[sid] = asyncio.get_running_loop().create_future()
         try:
             await self.native.disconnect(sid, namespace)
-            await asyncio.wait({left}, timeout=_DISCONNECT_LIMIT_S)
+            await asyncio.wait({left}, timeout=_WAIT_LIMIT_S)
         finally:
             del self._leaving[sid]
 
-    def leaving(self, handler: Handler) -> Handler:
-        """A ``disconnect`` handler whose end `disconnect` waits for."""
+    def wrapped(self, event: str, handler: Handler) -> Handler:
+        """The handler as the native server calls it.
+
+        `disconnect` waits for the end of a ``disconnect`` handler; the argument ``json`` writes what others return.
+        """
+        if event == "disconnect":
+            return self._announced(handler)
+        return self.writer.answering(handler) if self.writer.custom and event != "connect" else handler
+
+    def _announced(self, handler: Handler) -> Handler:
 
         @wraps(handler)
         def call(*args: Any) -> Any:
@@ -466,7 +472,7 @@ class AsyncServer:
         """Without effect, with a warning: there is no admin UI."""
         warnings.warn("instrument() has no effect: use an Observer for metrics and logs", stacklevel=2)
 
-    def _broadcast(
+    async def _broadcast(
         self,
         rooms: list[Any] | None,
         event: str,
@@ -480,6 +486,8 @@ class AsyncServer:
         selection = Selection(namespace or _DEFAULT, None if rooms is None else tuple(rooms), skip)
         command = Broadcast(selection, self.writer.event(event, args))
         engine = self.native.engine
+        if engine.has_backlogs:
+            await engine.make_room(selection)
         (engine.apply_everywhere if everywhere else engine.apply_command)(command)
 
 

@@ -12,14 +12,14 @@ from roomcast.realtime.core.observer import ObservedConnection, ObservedSocket, 
 from roomcast.realtime.core.reasons import Reason
 
 
-def logger_of(argument: bool | Any, name: str) -> Any:
+def logger_of(argument: Any, name: str) -> Any:
     """The logger of an argument: the given one, or the one with this name.
 
     Args:
-        argument: True: log INFO to stderr; False: errors only; else a logger.
+        argument: True: log INFO to stderr; False or None: errors only; else a logger.
         name: ``socketio.server`` or ``engineio.server``.
     """
-    if not isinstance(argument, bool):
+    if argument is not None and not isinstance(argument, bool):
         return argument
     logger = logging.getLogger(name)
     if logger.level == logging.NOTSET:  # not configured by the application

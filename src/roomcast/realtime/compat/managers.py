@@ -9,7 +9,8 @@ Layer: realtime.compat. Source: python-socketio 5.18, ``base_manager``, ``async_
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
@@ -18,7 +19,25 @@ from roomcast.realtime.core.cluster import Adapter
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.server import Server
 
+if TYPE_CHECKING:
+    from roomcast.redis_client import RedisOptions
+
 Room: TypeAlias = Any  # a string, or a number or another hashable value that applications use as one
+
+# Names in redis-py, and in `RedisOptions`.
+_REDIS_OPTIONS: Final = {
+    "username": "username",
+    "password": "password",
+    "db": "db",
+    "socket_connect_timeout": "connect_timeout_s",
+    "socket_timeout": "command_timeout_s",
+    "health_check_interval": "probe_interval_s",
+}
+
+
+_NOT_CALLED: Final = frozenset(
+    {"emit", "disconnect", "enter_room", "leave_room", "close_room", "can_disconnect", "pre_connect", "connect"}
+)
 
 
 class ManagedServer(Protocol):
@@ -76,7 +95,15 @@ class AsyncManager:
         self.adapter: Adapter = MemoryAdapter() if adapter is None else adapter
 
     def set_server(self, server: ManagedServer) -> None:
-        """Set the server whose clients these are."""
+        """Set the server whose clients these are.
+
+        Raises:
+            ValueError: a subclass overrides methods that the server does not call.
+        """
+        own = [cls for cls in type(self).__mro__ if not cls.__module__.startswith(__name__)]
+        overridden = sorted({name for cls in own for name in vars(cls).keys() & _NOT_CALLED})
+        if overridden:
+            raise ValueError(f"the server does not call {', '.join(overridden)} of {type(self).__name__}")
         self.server = server
 
     def initialize(self) -> None:
@@ -172,10 +199,11 @@ class AsyncRedisManager(AsyncManager):
         write_only: Whether to emit only, without a server.
         logger: Ignored by servers, which have one; a write-only manager logs nothing and raises the errors of Redis.
         json: For a write-only manager; a server has its own.
-        redis_options: Not supported: the options of `roomcast.redis_client.RedisOptions` are not redis-py's.
+        redis_options: ``username``, ``password``, ``db``, ``socket_connect_timeout``, ``socket_timeout`` and
+            ``health_check_interval`` of redis-py. For others there is `roomcast.redis_client.RedisOptions`.
 
     Raises:
-        ValueError: the URL is wrong, or there are ``redis_options``.
+        ValueError: the URL is wrong, or an option is not among these.
     """
 
     def __init__(
@@ -189,17 +217,8 @@ class AsyncRedisManager(AsyncManager):
     ) -> None:
         # Local: a server without Redis does not need redis-py.
         from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
-        from roomcast.redis_client.url import parse_url
 
-        if redis_options:
-            raise ValueError(
-                f"redis_options {sorted(redis_options)} are not supported: write credentials and TLS in the URL, or"
-                " pass AsyncManager(RedisAdapter(RedisOptions(...)))"
-            )
-        try:
-            options = parse_url(_native_url(url))
-        except ValueError as error:
-            raise ValueError(f"the URL of Redis {error}") from None
+        options = replace(redis_options_of(url), **_given(redis_options or {}))
         super().__init__(None if write_only else RedisAdapter(options, RedisAdapterOptions(key=channel)))
         self.channel = channel
         self.write_only = write_only
@@ -285,6 +304,30 @@ class AsyncRedisManager(AsyncManager):
         if self._commands is None:
             self._commands = Commands(self._options)
         return Emitter(self._commands, namespace=namespace or "/", key=self.channel)
+
+
+def redis_options_of(url: str) -> RedisOptions:
+    """How to connect to the Redis of a URL, in python-socketio's form.
+
+    Raises:
+        ValueError: the URL is wrong.
+    """
+    from roomcast.redis_client.url import parse_url
+
+    try:
+        return parse_url(_native_url(url))
+    except ValueError as error:
+        raise ValueError(f"the URL of Redis {error}") from None
+
+
+def _given(redis_options: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(redis_options.keys() - _REDIS_OPTIONS.keys())
+    if unknown:
+        raise ValueError(
+            f"redis_options {unknown} are not supported: write TLS as rediss:// in the URL, or pass"
+            " AsyncManager(RedisAdapter(RedisOptions(...)))"
+        )
+    return {_REDIS_OPTIONS[name]: value for name, value in redis_options.items() if value is not None}
 
 
 def _native_url(url: str) -> str:

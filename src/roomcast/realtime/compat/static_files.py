@@ -45,7 +45,11 @@ def find_static_file(path: str, files: StaticFiles) -> StaticFile | None:
     if (name + rest).endswith("/"):
         index, content_type = _parts(files.get("", _INDEX))
         target /= index
-    if not target.resolve().is_relative_to(root.resolve()) or not target.is_file():
+    try:
+        found = target.resolve().is_relative_to(root.resolve()) and target.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a null byte
+        found = False
+    if not found:
         return None
     return StaticFile(target, content_type or mimetypes.guess_type(target.name)[0] or "application/octet-stream")
 

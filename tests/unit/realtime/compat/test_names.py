@@ -7,6 +7,7 @@ import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ import socketio as peer
 
 from roomcast.realtime import ConnectionRefusedError as NativeRefusal
 from roomcast.realtime.compat import socketio as ours
+from roomcast.realtime.compat.static_files import find_static_file
 
 CLASSES = ["AsyncServer", "AsyncNamespace", "AsyncManager", "AsyncRedisManager", "ASGIApp"]
 
@@ -56,7 +58,7 @@ def test_the_server_takes_every_argument_of_the_peer() -> None:
         assert {name for name in theirs if theirs[name].kind is not inspect.Parameter.VAR_KEYWORD} <= mine
 
 
-@pytest.mark.parametrize("name", ["AsyncManager", "AsyncRedisManager", "ASGIApp"])
+@pytest.mark.parametrize("name", ["AsyncManager", "AsyncRedisManager", "RedisManager", "ASGIApp"])
 def test_each_constructor_takes_the_same_arguments(name: str) -> None:
     theirs = parameters(getattr(peer, name).__init__)
     assert parameters(getattr(ours, name).__init__)[: len(theirs)] == theirs
@@ -79,7 +81,7 @@ def test_a_refusal_has_the_same_arguments_and_a_text_as_its_message(args: tuple[
     assert refusal.data == json.loads(json.dumps(theirs)).get("data")
 
 
-@pytest.mark.parametrize("name", ["Server", "RedisManager", "KombuManager", "WSGIApp", "get_tornado_handler"])
+@pytest.mark.parametrize("name", ["Server", "KombuManager", "WSGIApp", "get_tornado_handler"])
 def test_a_name_without_counterpart_says_what_to_use(name: str) -> None:
     with pytest.raises(AttributeError, match="use A"):
         getattr(ours, name)
@@ -238,9 +240,14 @@ def test_a_redis_manager_takes_the_urls_of_the_peer(url: str) -> None:
 
 def test_a_redis_manager_refuses_what_it_cannot_honour() -> None:
     with pytest.raises(ValueError, match="redis_options"):
-        ours.AsyncRedisManager(redis_options={"socket_timeout": 5})
+        ours.AsyncRedisManager(redis_options={"ssl_ca_certs": "ca.pem"})
+    assert ours.AsyncRedisManager(redis_options={"socket_timeout": 5, "password": None, "db": 3}).adapter
     with pytest.raises(ValueError, match="URL of Redis"):
         ours.AsyncRedisManager("amqp://host")
+    with pytest.raises(ValueError, match="write_only=True"):
+        ours.RedisManager()
+    with pytest.raises(ValueError, match="AsyncRedisManager"):
+        ours.RedisManager("redis+sentinel://one:1/0/master", write_only=True)
     with pytest.raises(ValueError, match="write_only"):
         ours.AsyncServer(client_manager=ours.AsyncRedisManager(write_only=True))
 
@@ -261,3 +268,43 @@ def test_handlers_can_be_read_and_not_changed_past_the_server() -> None:
         server.handlers["/"]["say"] = None  # type: ignore[index]
     with pytest.raises(ValueError, match="Not a namespace instance"):
         server.register_namespace(object())  # type: ignore[arg-type]
+
+
+def test_a_manager_whose_methods_would_not_be_called_is_refused() -> None:
+    class Own(ours.AsyncManager):
+        async def emit(self, *args: Any, **options: Any) -> None:
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="does not call emit of Own"):
+        ours.AsyncServer(client_manager=Own())
+    with pytest.raises(ValueError, match="AsyncManager has no counterpart"):
+        ours.AsyncServer(client_manager=peer.AsyncManager())  # type: ignore[arg-type]
+
+
+def test_a_manager_is_initialized_once_and_may_have_methods_of_its_own() -> None:
+    class Own(ours.AsyncManager):
+        def initialize(self) -> None:
+            self.own = "initialized"
+
+    server = ours.AsyncServer(client_manager=Own())
+    assert server.manager.server is server
+
+
+@pytest.mark.parametrize("path", ["/static/\0", "/static/" + "x" * 5_000, "/static/../secret", "/other", "/static"])
+def test_a_path_that_is_no_file_of_its_directory_is_not_found(path: str, tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    assert find_static_file(path, {"/static": str(tmp_path / "public")}) is None
+
+
+def test_a_file_that_a_link_leads_out_to_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "public" / "link").symlink_to(tmp_path / "secret")
+    assert find_static_file("/static/link", {"/static": str(tmp_path / "public")}) is None
+
+
+def test_a_size_may_be_a_float_and_is_within_the_memory_of_unfinished_input() -> None:
+    options = ours.AsyncServer(max_http_buffer_size=1e8).native.options
+    assert options.max_payload_bytes == 100_000_000
+    assert options.unfinished_limit_bytes >= options.max_reassembly_bytes >= 100_000_000

@@ -13,7 +13,7 @@ python-socketio's, and define nothing: they can be imported under both names. Ma
 | module | what |
 |---|---|
 | ``async_server``, ``async_namespace``, ``asgi`` | ``AsyncServer``, ``AsyncNamespace``, ``ASGIApp`` |
-| ``async_manager``, ``async_redis_manager`` | the client managers |
+| ``async_manager``, ``async_redis_manager``, ``redis_manager`` | the client managers |
 | ``async_client``, ``async_simple_client`` | the clients of the installed python-socketio |
 | ``exceptions`` | the exceptions |
 """
@@ -26,6 +26,7 @@ from roomcast.realtime.compat.asgi import ASGIApp
 from roomcast.realtime.compat.async_namespace import AsyncNamespace
 from roomcast.realtime.compat.async_server import AsyncServer
 from roomcast.realtime.compat.managers import AsyncManager, AsyncRedisManager
+from roomcast.realtime.compat.redis_manager import RedisManager
 
 __all__ = [
     "ASGIApp",
@@ -33,6 +34,7 @@ __all__ = [
     "AsyncNamespace",
     "AsyncRedisManager",
     "AsyncServer",
+    "RedisManager",
     "exceptions",
     "install",
 ]
@@ -48,7 +50,6 @@ _WITHOUT_COUNTERPART = {
     "KafkaManager": "managers for other brokers: use AsyncRedisManager",
     "ZmqManager": "managers for other brokers: use AsyncRedisManager",
     "AsyncAioPikaManager": "managers for other brokers: use AsyncRedisManager",
-    "RedisManager": "the synchronous manager: use AsyncRedisManager(url, write_only=True)",
     "get_tornado_handler": "Tornado: use ASGIApp",
 }
 
