@@ -204,6 +204,11 @@ class ServerOptions:
         http_compression_threshold_bytes: Polling responses of this size are compressed if the client allows it, with
             Node's default; None: none is. Over TLS the length of a compressed response says something about its
             content: set None if responses can join a secret with text that an attacker has chosen (BREACH).
+        per_message_deflate_threshold_bytes: Websocket messages of this size, up to 128 KiB, are compressed for clients
+            that offer permessage-deflate, and compressed ones are accepted. Only under `serve`: other servers of ASGI
+            have options of their own. None: off, as in Node, since it costs processor time on both sides. Without
+            context takeover: connections hold no window, and a message is compressed once for all members of a room.
+        parser: ``msgpack``: all clients use ``socket.io-msgpack-parser``. Values are those of JSON, and ``bytes``.
     """
 
     path: str = "/socket.io/"
@@ -242,12 +247,16 @@ class ServerOptions:
     initial_headers: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     cookie: CookieOptions | None = None
     http_compression_threshold_bytes: int | None = 1024
+    per_message_deflate_threshold_bytes: int | None = None
+    parser: Literal["json", "msgpack"] = "json"
 
     def __post_init__(self) -> None:
         for name in ("transports", "cors_allowed_origins", "allowed_hosts", "namespaces"):
             _require_several(name, getattr(self, name))
         if not self.path.startswith("/"):
             raise ValueError(f"path {self.path!r} must start with '/'")
+        if self.parser not in {"json", "msgpack"}:
+            raise ValueError(f"the parser {self.parser!r}; there are 'json' and 'msgpack'")
         if not self.transports:
             raise ValueError("transports is empty: name at least one")
         for name in (

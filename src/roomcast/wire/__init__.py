@@ -11,6 +11,7 @@ May import: nothing of roomcast; the standard library only.
 | ``engineio_session`` | one Engine.IO session: handshake, heartbeat, polling, upgrade, close |
 | ``socketio`` | Socket.IO packets, text and binary |
 | ``socketio_session`` | one Socket.IO session: the namespaces and pending acks of a connection |
+| ``msgpack``, ``socketio_msgpack`` | msgpack with limits; Socket.IO packets in it |
 | ``websocket_frames`` | encoding of the data frames that a server sends |
 | ``websocket_handshake`` | the check of a WebSocket handshake, and its response |
 | ``strict_json`` | JSON parsing with limits, and JSON encoding |

@@ -27,6 +27,8 @@ class Limits:
         max_json_depth: Nesting of arrays and objects. Node has no limit; deep input crashed orjson (CVE-2024-27454).
         max_json_digits: Characters of a number literal. JavaScript's largest number has 309 digits, and the conversion
             of long literals takes quadratic time.
+        max_msgpack_items: Values in one packet of msgpack, nested ones and keys counted. JSON is parsed in C; this many
+            values take about 30 ms in Python.
         max_ack_id: Greatest acknowledgement id: JavaScript's ``Number.MAX_SAFE_INTEGER``.
         max_pending_acks: Events that await an acknowledgement from one connection. Node has no limit, so a client that
             never answers makes its table of pending acknowledgements grow without limit.
@@ -46,6 +48,7 @@ class Limits:
     max_event_name_length: int = 256
     max_json_depth: int = 128
     max_json_digits: int = 309
+    max_msgpack_items: int = 50_000
     max_ack_id: int = 2**53 - 1
     max_pending_acks: int = 10_000
     max_query_fields: int = 64

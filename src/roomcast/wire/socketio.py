@@ -257,7 +257,7 @@ class Decoder:
             )
             if packet.data is None:  # a payload may be absent, but no packet type allows null
                 raise RemoteError(Fault.BAD_PAYLOAD, "the payload is null")
-        self._check_payload(packet)
+        check_payload(packet, self._limits)
         if binary is None:
             return packet
         _check_placeholders(placeholders, int(count))
@@ -289,25 +289,31 @@ class Decoder:
         incomplete.packet.data = self._reader.read(incomplete.text, incomplete.start, hook)
         return incomplete.packet
 
-    def _check_payload(self, packet: Packet) -> None:
-        data = packet.data
-        match packet.type:
-            case PacketType.EVENT:
-                _check_event(data, self._limits)
-            case PacketType.ACK:
-                if not isinstance(data, list):  # "Acknowledgement"
-                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of ACK is not an array")
-                if packet.ack_id is None:
-                    raise RemoteError(Fault.BAD_ACK_ID, "ACK without id")
-            case PacketType.CONNECT:
-                if data is not None and not isinstance(data, dict):
-                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT is not an object")
-            case PacketType.CONNECT_ERROR:
-                if not isinstance(data, dict | str):
-                    raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT_ERROR is not an object or string")
-            case _:  # DISCONNECT; the binary types have become EVENT and ACK
-                if data is not None:
-                    raise RemoteError(Fault.BAD_PAYLOAD, "DISCONNECT has a payload")
+
+def check_payload(packet: Packet, limits: Limits) -> None:
+    """Check that the payload is one of the packet's type.
+
+    Raises:
+        RemoteError: it is not.
+    """
+    data = packet.data
+    match packet.type:
+        case PacketType.EVENT:
+            _check_event(data, limits)
+        case PacketType.ACK:
+            if not isinstance(data, list):  # "Acknowledgement"
+                raise RemoteError(Fault.BAD_PAYLOAD, "the payload of ACK is not an array")
+            if packet.ack_id is None:
+                raise RemoteError(Fault.BAD_ACK_ID, "ACK without id")
+        case PacketType.CONNECT:
+            if data is not None and not isinstance(data, dict):
+                raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT is not an object")
+        case PacketType.CONNECT_ERROR:
+            if not isinstance(data, dict | str):
+                raise RemoteError(Fault.BAD_PAYLOAD, "the payload of CONNECT_ERROR is not an object or string")
+        case _:  # DISCONNECT; the binary types have become EVENT and ACK
+            if data is not None:
+                raise RemoteError(Fault.BAD_PAYLOAD, "DISCONNECT has a payload")
 
 
 def decode_plain_event(data: str, reader: JsonReader) -> tuple[list[Any], int | None] | None:

@@ -205,16 +205,15 @@ class SocketSession:
             decoder = Decoder(self._reader.limits, self._check_header, self._is_wanted)
         packet = decoder.add(message)
         self._decoder = None if decoder.complete else decoder
-        if packet is None:
+        return None if packet is None else self._on_packet(packet)
+
+    def _on_packet(self, packet: Packet) -> SocketEvent | None:
+        if packet.type is not PacketType.EVENT:
+            return self._on_control_packet(packet)
+        if self._states.get(packet.namespace) is not NamespaceState.CONNECTED:
             return None
-        packet_type = packet.type
-        namespace = packet.namespace
-        if packet_type is PacketType.EVENT:
-            if self._states.get(namespace) is not NamespaceState.CONNECTED:
-                return None
-            args = packet.data
-            return EventReceived(namespace, _event_name(args.pop(0)), args, packet.ack_id)
-        return self._on_control_packet(packet)
+        args = packet.data
+        return EventReceived(packet.namespace, _event_name(args.pop(0)), args, packet.ack_id)
 
     def _on_control_packet(self, packet: Packet) -> SocketEvent | None:
         namespace = packet.namespace

@@ -53,7 +53,6 @@ from roomcast.wire.socketio_session import (
     EventReceived,
     NamespaceState,
     SocketEvent,
-    SocketSession,
 )
 from roomcast.wire.websocket_frames import packet_frame
 
@@ -126,7 +125,7 @@ class Connection:
         self.session = EngineSession(
             self.sid, handshake.transport, upgrades=host.upgrades, limits=host.limits, timeouts=host.timeouts
         )
-        self.packets = SocketSession(host.limits, host.dispatcher.handles)
+        self.packets = host.new_packets(host.limits, host.dispatcher.handles)
         self.sockets: dict[str, Socket] = {}
         self.transport = bind(self)
         self.write: Callable[[bytes], object] | None = self.transport.direct_write()
@@ -281,6 +280,10 @@ class Connection:
         except RemoteError as error:
             self.fail(error)
             return 0.0
+
+    def spend_time(self, took_s: float) -> None:
+        """Count the time that a transport took to decode what it has read: others waited for it."""
+        self._input.spend_time(took_s, self._host.now())
 
     def receive(self, data: str | bytes) -> None:
         """Process one websocket message."""

@@ -40,7 +40,7 @@ from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.ordered_recovery import OrderedRecovery
 from roomcast.realtime.core.origins import OriginPolicy
-from roomcast.realtime.core.ports import Transport
+from roomcast.realtime.core.ports import NewPackets, Transport
 from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.recovery import RecoverableHub, Recovery
@@ -54,6 +54,8 @@ from roomcast.realtime.fanout.pacing import Pacer
 from roomcast.realtime.options import RecoveryOptions, ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
+from roomcast.wire.socketio_msgpack import MsgpackSession
+from roomcast.wire.socketio_session import SocketSession
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Engine:
         unconnected: Connections that have not been accepted by a namespace yet.
         backlogs: The connections whose client has much left to read.
         admitting: Number of requests about which ``allow_request`` has not decided yet.
+        new_packets: See `ConnectionHost`.
         tasks: Tasks of the running handlers.
         turns: The connections whose input waits.
         origins: The rules for ``Origin`` and ``Host``.
@@ -128,6 +131,7 @@ class Engine:
         self.turns = ReadTurns()
         self.origins = OriginPolicy(options)
         self.accepting = True
+        self.new_packets: NewPackets = MsgpackSession if options.parser == "msgpack" else SocketSession
         self.limits = options.limits()
         self.timeouts = options.timeouts()
         websocket = TransportName.WEBSOCKET

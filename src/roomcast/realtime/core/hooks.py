@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,9 @@ class HookedDispatcher(Dispatcher):
 
     def connect(self, socket: Socket) -> Unfinished:
         """See `Dispatcher`."""
+        return copy_context().run(self._connect, socket)
+
+    def _connect(self, socket: Socket) -> Unfinished:
         self.listen(socket)
         steps = iter(self._hooks.connections(socket.namespace))
         try:
@@ -146,6 +150,9 @@ class HookedDispatcher(Dispatcher):
 
     def event(self, socket: Socket, event: str, args: list[Any], ack_id: int | None) -> Unfinished:
         """See `Dispatcher`."""
+        return copy_context().run(self._event, socket, event, args, ack_id)
+
+    def _event(self, socket: Socket, event: str, args: list[Any], ack_id: int | None) -> Unfinished:
         own = socket.listeners
         incoming = self._hooks.incoming(socket.namespace)
         if incoming:

@@ -9,16 +9,12 @@ import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from roomcast.realtime.fanout.message import OutgoingMessage
-from roomcast.wire.limits import Limits
-from roomcast.wire.socketio import Decoder, PacketType
+from roomcast.wire.socketio import PacketType
 
 logger = logging.getLogger(__name__)
-
-# Of what this server has encoded itself.
-_OWN: Final = Limits(max_attachments=1_000_000, max_reassembly_bytes=2**62, max_event_name_length=2**31)
 
 
 #: Called with event name and arguments; for a whole namespace, with the socket before them.
@@ -66,8 +62,5 @@ def event_of(message: OutgoingMessage) -> list[Any] | None:
     """Name and arguments of an outgoing event, as a client decodes them; None if it is another packet."""
     if message.text[:2] not in {b"42", b"45"}:
         return None
-    decoder = Decoder(_OWN)
-    packet = decoder.add(message.text[1:].decode())
-    for attachment in message.attachments:
-        packet = decoder.add(attachment)
-    return packet.data if packet is not None and packet.type is PacketType.EVENT else None
+    packet = message.packet()
+    return packet.data if packet.type is PacketType.EVENT else None

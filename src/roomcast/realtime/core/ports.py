@@ -24,6 +24,9 @@ from roomcast.realtime.fanout.message import Batch, OutgoingMessage
 from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.limits import Limits, Timeouts
+from roomcast.wire.socketio_session import SocketSession
+
+NewPackets = Callable[[Limits, Callable[[str, str], bool]], SocketSession]
 
 
 class ConnectionHost(Protocol):
@@ -37,6 +40,7 @@ class ConnectionHost(Protocol):
         observer: Receives metrics and log events.
         dispatcher: Calls the handlers.
         log: The fan-out log that orders all output.
+        new_packets: Creates the Socket.IO state of a connection.
         tasks: Running handlers.
         unconnected: Connections that have not been accepted by a namespace yet.
         recovery: The sessions that clients can return to; None: recovery is off.
@@ -50,6 +54,7 @@ class ConnectionHost(Protocol):
     observer: Observer
     dispatcher: Dispatcher
     log: FanoutLog[SocketConnection]
+    new_packets: NewPackets
     tasks: set[asyncio.Task[None]]
     unconnected: set[SocketConnection]
     recovery: Recovery | None

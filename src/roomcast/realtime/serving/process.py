@@ -39,8 +39,8 @@ from roomcast.realtime.serving.descriptors import ClientConnections, limit_engin
 from roomcast.realtime.serving.first_read import FirstRead, Protocols
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
 from roomcast.realtime.transports.application import Application, InternalApplication
+from roomcast.realtime.transports.encoded_websocket import websocket_protocol
 from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, ProxyHeaders, TrustedProxies
-from roomcast.realtime.transports.websocket import websocket_protocol
 
 logger = logging.getLogger(__name__)
 

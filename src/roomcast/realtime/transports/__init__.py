@@ -7,6 +7,7 @@ May import: core, fanout, options, errors, wire.
 | ``application`` | the ASGI application over ``polling`` and ``asgi_websocket`` |
 | ``polling`` | HTTP long-polling |
 | ``websocket`` | websocket on uvicorn's pluggable protocol class: the fast path |
+| ``encoded_websocket`` | the fast path with permessage-deflate or the msgpack parser |
 | ``asgi_websocket`` | websocket on any ASGI server |
 | ``admission`` | what the application decides about a request that opens a session |
 | ``compression`` | compression of polling responses |

@@ -185,8 +185,11 @@ class AsgiWebSocket:
             connection.overflow(self._queue_bytes + size_bytes)
             return
         before_bytes = self._queue_bytes
-        for message in batch.messages:
-            self._enqueue(message.text.decode())
+        packed = self._engine.options.parser == "msgpack"
+        for plain in batch.messages:
+            message = plain.packed if packed else plain
+            if message.text:
+                self._enqueue(message.text.decode())
             for attachment in message.attachments:
                 self._enqueue(attachment)
         connection.watch_backlog(before_bytes, self._queue_bytes)

@@ -158,6 +158,8 @@ class PollingTransport:
         poll, self._poll = self._poll, None
         self._connection.session.poll_answered()
         if poll is not None and not poll.done():
+            if self._connection.options.parser == "msgpack":
+                messages = [message.packed for message in messages]
             poll.set_result(_SEPARATOR.join([message.payload for message in messages]))
 
 

@@ -79,7 +79,7 @@ _MASKED_HEAD_BYTES: Final = 6  # without a length that follows
 class WebSocketProtocol(asyncio.Protocol):
     """One websocket, from its handshake to its close.
 
-    `websocket_protocol` creates the subclass of one server, with the class variables set.
+    `encoded_websocket.websocket_protocol` creates the subclass of one server, with the class variables set.
 
     Attributes:
         engine: The server.
@@ -588,12 +588,16 @@ class WebSocketProtocol(asyncio.Protocol):
             batch = batch.non_volatile
             if not batch.messages:
                 return
-            waiting_bytes += len(batch.frames)
+            waiting_bytes += len(self._encode(batch))
             if waiting_bytes > self.engine.options.outbox_limit_bytes:
                 connection.overflow(waiting_bytes)
                 return
-            connection.watch_backlog(waiting_bytes - len(batch.frames), waiting_bytes)
-        self._transport.write(batch.frames)
+            connection.watch_backlog(waiting_bytes - len(self._encode(batch)), waiting_bytes)
+        self._transport.write(self._encode(batch))
+
+    def _encode(self, batch: Batch) -> bytes:
+        """What is written for a batch."""
+        return batch.frames
 
     def take_queue(self) -> list[OutgoingMessage]:
         """See `Transport`; a websocket has no queue."""
@@ -670,8 +674,3 @@ def _payload_range(data: bytes, at: int, size: int) -> tuple[int, int]:
             return 0, 0
         length = int.from_bytes(data[at + 2 : start - 4], "big")
     return start, start + length
-
-
-def websocket_protocol(engine: Engine, proxies: AddressSource) -> type[WebSocketProtocol]:
-    """The protocol class of one server, for ``uvicorn.Config(ws=…)``."""
-    return type("BoundWebSocketProtocol", (WebSocketProtocol,), {"__slots__": (), "engine": engine, "proxies": proxies})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -227,6 +228,26 @@ async def test_an_outgoing_listener_receives_what_a_connect_handler_emits_once(p
     client = peer(server)
     await client.enter()
     assert seen == [("hello",)]
+
+
+async def test_a_context_variable_that_middleware_or_a_listener_sets_is_gone_afterwards(peer: Any, settle: Any) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    server = Server()
+    seen: list[str] = []
+
+    def set_it(subject: Any, *event: Any) -> None:
+        seen.append(variable.get())
+        variable.set("set")
+
+    server.use(set_it)
+    server.use_event(set_it)
+    server.on_any(set_it)
+    server.on("event", lambda sid: seen.append(variable.get()))
+    client = peer(server)
+    await client.enter()
+    client.say('42["event"]', '42["event"]')
+    await settle()
+    assert seen == ["unset", *["unset", "set", "set"] * 2]
 
 
 def test_a_listener_must_not_wait() -> None:

@@ -19,8 +19,8 @@ from roomcast.realtime.serving.application_websocket import application_websocke
 from roomcast.realtime.serving.descriptors import ClientConnections, DescriptorLimits
 from roomcast.realtime.serving.first_read import FirstRead, Protocols
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
+from roomcast.realtime.transports.encoded_websocket import websocket_protocol
 from roomcast.realtime.transports.proxies import TrustedProxies
-from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
 from unit.realtime.conftest import StreamTransport, settle
 

@@ -17,8 +17,8 @@ from websockets.utils import apply_mask
 from roomcast.realtime import Server, ServerOptions
 from roomcast.realtime.core.reading import LARGE_BYTES, TURN_PACKETS
 from roomcast.realtime.transports import websocket
+from roomcast.realtime.transports.encoded_websocket import websocket_protocol
 from roomcast.realtime.transports.proxies import TrustedProxies
-from roomcast.realtime.transports.websocket import websocket_protocol
 from support.virtual_time import run_in_virtual_time
 from unit.realtime.conftest import StreamTransport, settle
 
