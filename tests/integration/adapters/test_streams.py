@@ -20,8 +20,10 @@ from roomcast.realtime.adapters.redis.packing import unpack
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.programs import unavailable
+from support.recovery_client import official_client
 from support.redis_server import RedisServer
 from support.socketio_cluster import NODE, Cluster
+from support.tcp_proxy import TcpProxy
 from support.waiting import until
 
 pytestmark = pytest.mark.node
@@ -229,7 +231,7 @@ async def saved(cluster: StreamsCluster, pid: str) -> None:
 
 async def logged(server: Any, *events: str) -> None:
     """Wait until a server has read these events from the stream."""
-    texts = [f'["{event}"'.encode() for event in events]
+    texts = [f'["{event}'.encode() for event in events]
 
     def read() -> bool:
         entries = [entry.message.text for entry in server.engine.recovery.log.since((0, 0)) if entry.message]
@@ -465,3 +467,39 @@ async def test_a_session_is_stored_as_node_stores_it(recovering: StreamsCluster)
 def test_a_redis_cluster_is_refused() -> None:
     with pytest.raises(ValueError, match="use RedisAdapter"):
         RedisStreamsAdapter(RedisOptions(cluster=True))
+
+
+async def test_the_official_client_returns_to_another_server_after_each_cut(recovering: StreamsCluster) -> None:
+    async with (
+        TcpProxy(recovering.ports["a"]) as proxy,
+        official_client(proxy.port, "websocket") as client,
+    ):
+        assert await client.connected() is False
+        (sid,) = [socket.sid for socket in recovering.servers["a"].sockets()]
+        await recovering.servers["a"].enter_room(sid, "r")
+        for number in range(200):
+            await recovering.servers["ab"[number % 2]].emit("number", number, room="r" if number % 3 else sid)
+            # The second server may have read less so far: the events of one sender are in order, not those of two.
+            await logged(recovering.servers["b"], f'number",{number},"')
+            if number % 50 == 5:
+                proxy.target_port = recovering.ports["b" if proxy.target_port == recovering.ports["a"] else "a"]
+                assert await client.cut(proxy) is True
+        await client.received(199)
+        seen = await client.end()
+    assert [number for number, _ in seen["numbers"]] == list(range(200))
+    assert {connect["sid"] for connect in seen["connects"]} == {sid}
+    assert [connect["recovered"] for connect in seen["connects"]] == [False, True, True, True, True]
+
+
+async def test_a_client_of_a_server_that_stops_returns_to_another(recovering: StreamsCluster) -> None:
+    client = Returning(recovering)
+    await client.connect("a")
+    sid = client.sid
+    await recovering.servers["a"].emit("received")
+    await client.until("received")
+    await recovering.servers["a"].shutdown()
+    await client.websocket.wait_closed()
+    await recovering.servers["b"].emit("missed")
+    await logged(recovering.servers["b"], "missed")
+    assert await client.connect("b") == [["missed"]]
+    assert (client.recovered, client.sid) == (True, sid)
