@@ -113,16 +113,17 @@ async def test_an_upgraded_session_loses_nothing_and_refuses_further_http_reques
         await client.post(sid, "40")
         assert (await client.poll(sid)).startswith("40")
         poll = asyncio.create_task(client.poll(sid))
+        (connection,) = server.engine.connections.values()
+        await until(lambda: connection.transport._poll is not None)  # type: ignore[attr-defined]  # of polling
         websocket = await client.open_websocket(sid)
         await websocket.send_str("2probe")
         assert await websocket.receive_str() == "3probe"
+        assert await poll == "6"
         await server.emit("news", 1)
         await websocket.send_str("5")
         await server.emit("news", 2)
-        packets = (await poll).split("\x1e")
-        while '42["news",2]' not in packets:
-            packets.append(await websocket.receive_str())
-        assert [packet for packet in packets if packet != "6"] == ['42["news",1]', '42["news",2]']
+        assert await websocket.receive_str() == '42["news",1]'
+        assert await websocket.receive_str() == '42["news",2]'
         await websocket.send_str('420["echo",3]')
         assert await websocket.receive_str() == "430[3]"
         async with client.get(sid) as answer:
@@ -130,6 +131,35 @@ async def test_an_upgraded_session_loses_nothing_and_refuses_further_http_reques
             assert (await answer.json())["code"] == 3
         assert await client.post(sid, "40") == 400
         await websocket.close()
+
+
+async def test_a_request_directly_after_the_upgrade_is_refused(asgi_server: AsgiServer) -> None:
+    async with mounted(asgi_server, Server()) as client:
+        port = int(client.url.split(":")[2].split("/")[0])
+        path = b"/ws/socket.io/?EIO=4&transport="
+
+        async def get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, query: bytes) -> tuple[int, bytes]:
+            writer.write(b"GET %b%b HTTP/1.1\r\nhost: x\r\n\r\n" % (path, query))
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            return int(head.split()[1]), await reader.readexactly(length)
+
+        # One connection for all polls: a new one would give the server time.
+        polls = await asyncio.open_connection("127.0.0.1", port)
+        _, opened = await get(*polls, b"polling")
+        sid = json.loads(opened[1:])["sid"].encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET %bwebsocket&sid=%b HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n" % (path, sid)
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"\x81\x86\0\0\0\x002probe")
+        assert await reader.readexactly(8) == b"\x81\x063probe"
+        writer.write(b"\x81\x81\0\0\0\x005")
+        assert (await get(*polls, b"polling&sid=" + sid))[0] == 400
+        polls[1].close()
+        writer.close()
 
 
 async def test_invalid_requests_get_the_answers_of_the_protocol(asgi_server: AsgiServer) -> None:
