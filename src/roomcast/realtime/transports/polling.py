@@ -32,7 +32,8 @@ _SEPARATOR: Final = SEPARATOR.encode()
 _MAX_POLL_PACKETS: Final = 16
 # The websocket's packets take several iterations of the event loop through an ASGI server: a poll that was sent after
 # the UPGRADE packet must not overtake it, or the client would get a response that it does not expect.
-_UPGRADE_ITERATIONS: Final = 20
+# An ASGI server that reads on threads of its own, as granian does, needs some milliseconds.
+_UPGRADE_PAUSES_S: Final = (*[0.0] * 20, 0.005, 0.01)
 
 Header = tuple[bytes, bytes]
 
@@ -242,10 +243,10 @@ class Polling:
         await answer.write(HTTPStatus.OK, body, _TEXT)
 
     async def _get(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
-        for _ in range(_UPGRADE_ITERATIONS):
+        for pause_s in _UPGRADE_PAUSES_S:
             if not connection.session.upgrading:
                 break
-            await asyncio.sleep(0)
+            await asyncio.sleep(pause_s)
         try:
             effects = connection.session.poll_started(self._engine.now())
         except RequestRefused as refused:
