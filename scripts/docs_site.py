@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
+from docs_api import reference
 
+import roomcast.realtime
 from roomcast import __version__
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
@@ -305,6 +307,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "claims": _claims,
     "rest-routes": _rest_routes,
     "rest-models": _rest_models,
+    "realtime": lambda: reference(roomcast.realtime),
     "asyncapi-link": lambda: "[asyncapi.json](asyncapi.json)",
     "openapi-link": lambda: "[openapi.json](openapi.json)",
 }

@@ -18,6 +18,7 @@ from support.processes import Roomcast, clean_environment
 ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+REALTIME_TUTORIAL = ROOT / "docs" / "realtime-tutorial.md"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
@@ -70,6 +71,19 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path, redis_port: int, da
 
 
 @pytest.mark.timeout(120)
+def test_every_command_of_the_tutorial_of_the_server_works(tmp_path: Path, redis_port: int) -> None:
+    first, second = free_port(), free_port()
+    replacements = {"6379": str(redis_port), "3001": str(first), "3011": str(second)}
+    output = run(REALTIME_TUTORIAL, replacements, tmp_path, {})
+    assert output.splitlines() == [
+        "ok",
+        "hello",
+        "['said', {'from': 'ada', 'text': 'hello'}]",
+        "hello from the other server",
+    ]
+
+
+@pytest.mark.timeout(120)
 def test_the_commands_of_the_readme_for_several_processes_work(
     tmp_path: Path, redis_port: int, database_url: str
 ) -> None:
@@ -95,13 +109,13 @@ def test_the_commands_of_the_runbook_work(tmp_path: Path, redis_port: int) -> No
 
 
 def test_each_command_of_the_other_pages_has_a_reason_why_no_test_runs_it() -> None:
-    pages = [page for page in (ROOT / "docs").glob("*.md") if page not in {TUTORIAL, RUNBOOK}]
+    pages = [page for page in (ROOT / "docs").glob("*.md") if page not in {TUTORIAL, REALTIME_TUTORIAL, RUNBOOK}]
     commands = [(page.name, block) for page in pages for block in blocks(page) if block.language == "sh"]
     assert commands
     assert [(name, block.text) for name, block in commands if not block.reason_not_run] == []
 
 
-@pytest.mark.parametrize("document", [README, TUTORIAL, RUNBOOK], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [README, TUTORIAL, REALTIME_TUTORIAL, RUNBOOK], ids=lambda path: path.name)
 def test_commands_are_run_unless_a_reason_is_given(document: Path) -> None:
     reasons = [block.reason_not_run for block in blocks(document) if block.language == "sh"]
     omitted = [reason for reason in reasons if reason is not None]
