@@ -39,6 +39,12 @@ logger = logging.getLogger(__name__)
 MIN_VERSION: Final = 15
 #: Key of the advisory lock: "roomcast" in ASCII.
 _SCHEMA_LOCK: Final = int.from_bytes(b"roomcast", "big")
+_INDEXES_ONLY: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 #: Serialization failure, deadlock, and unique violation (two processes create the same chat). PostgreSQL has rolled
 #: back the transaction, and a retry sees what the other process committed.
 _RETRYABLE: Final = frozenset({"40001", "40P01", "23505"})
@@ -105,6 +111,8 @@ class PostgresBackend:
         """See `Backend`."""
         # A second process waits for the whole migration of the first one, however long it takes.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for name in _INDEXES_ONLY.keys() - {"plan_cache_mode"}:  # a migration may read whole tables
+            connection.execute(text(f"SET LOCAL {name} = on"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
@@ -159,9 +167,10 @@ class PostgresBackend:
             "idle_in_transaction_session_timeout": f"{round(options.statement_timeout_s * 500)}",
             "default_transaction_read_only": "off" if writes else "on",
             "synchronous_commit": "on" if options.synchronous == "FULL" else "off",
-            # A plan that was cached while a table was empty would always scan the whole table. Planning each execution
-            # costs less than it saves (docs/decisions/0005).
-            "plan_cache_mode": "force_custom_plan",
+            # A plan that was cached while a table was empty would always scan the whole table. So reads are planned at
+            # each execution, which costs less than it saves; every statement of a write finds its rows through an
+            # index, in any table, and one plan serves for good (docs/decisions/0005).
+            **(_INDEXES_ONLY if writes else {"plan_cache_mode": "force_custom_plan"}),
             # Most reads are of recent rows, which are in memory; the default is meant for rotating disks.
             "random_page_cost": "1.1",
             # Compiling a statement would take longer than running it.
