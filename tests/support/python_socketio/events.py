@@ -332,6 +332,19 @@ async def own_json_module(world: World) -> Any:
             packet.json = json  # python-socketio sets it for the process
 
 
+async def msgpack(world: World) -> Any:
+    sio = world.server(serializer="msgpack")
+
+    @sio.event
+    async def echo(sid: str, *args: Any) -> Any:
+        await sio.emit("back", args, to=sid)
+        return args
+
+    peer = await world.connect(serializer="msgpack")
+    values: list[Any] = [None, 1, "é", {"a": [1.5, None, True]}, b"\x00\xff", {"data": [b"1"]}, (1, "two")]
+    return world.seen([[await peer.ask("echo", value) for value in values], peer.got])
+
+
 async def unencodable_data(world: World) -> Any:
     sio = world.server()
     peer = await world.open()

@@ -33,8 +33,8 @@ class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
         answer: What it acknowledges events with.
     """
 
-    def __init__(self, name: str, http: aiohttp.ClientSession, namespaces: list[str]) -> None:
-        super().__init__(reconnection=False, http_session=http)
+    def __init__(self, name: str, http: aiohttp.ClientSession, namespaces: list[str], serializer: str) -> None:
+        super().__init__(reconnection=False, http_session=http, serializer=serializer)
         self.name = name
         self.got: list[Any] = []
         self.answer: Any = None
@@ -110,12 +110,13 @@ class World:
         headers: dict[str, str] | None = None,
         path: str = "socket.io",
         wait_s: float = LIMIT_S,
+        serializer: str = "default",
     ) -> Peer:
         """A client; it is connected unless it received ``connect_error`` or nothing within `LIMIT_S`."""
         if not self.base:
             await self.host()
         namespaces = namespaces or ["/"]
-        peer = Peer(next(self._names), self.http, namespaces)
+        peer = Peer(next(self._names), self.http, namespaces, serializer)
         self.peers.append(peer)
         with contextlib.suppress(socketio.exceptions.ConnectionError):
             await peer.connect(

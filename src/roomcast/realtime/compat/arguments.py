@@ -43,7 +43,7 @@ class Arguments:
         cors_credentials: Whether cross-origin polling may have cookies.
         monitor_clients: Whether inactive clients are disconnected.
         transports: Their names.
-        serializer: ``default``.
+        serializer: ``default``, or ``msgpack`` if all clients use that.
     """
 
     async_handlers: bool
@@ -82,6 +82,7 @@ class Arguments:
             namespaces=_names(self.namespaces),
             cors_credentials=self.cors_credentials,
             always_connect=self.always_connect,
+            parser="msgpack" if self.serializer == "msgpack" else "json",
             cookie=_cookie(self.cookie),
             http_compression_threshold_bytes=self.compression_threshold if self.http_compression else None,
             handler_concurrency=self._concurrency(),
@@ -92,8 +93,8 @@ class Arguments:
             raise ValueError(
                 f"async_mode={self.async_mode!r}: only 'asgi' is there; serve ASGIApp(server) with uvicorn"
             )
-        if self.serializer != "default":
-            raise ValueError(f"serializer={self.serializer!r}: only 'default' (JSON and binary attachments) is there")
+        if self.serializer not in {"default", "msgpack"}:
+            raise ValueError(f"serializer={self.serializer!r}: only 'default' and 'msgpack' are there")
         if self.monitor_clients is False:
             _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
 

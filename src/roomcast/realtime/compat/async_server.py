@@ -59,7 +59,7 @@ class AsyncServer:
         async_handlers: Whether the handlers of one client run at the same time.
         namespaces: Namespaces that are accepted besides those with handlers; ``*``: all.
         always_connect: Whether the CONNECT packet precedes the ``connect`` handler.
-        serializer: ``default``.
+        serializer: ``default``, or ``msgpack`` if all clients use that.
         async_mode: ``asgi``.
         ping_interval: Seconds between the last pong and the next ping; a pair adds its second value to the timeout.
         ping_timeout: Time limit for a pong, in seconds.

@@ -134,7 +134,7 @@ def test_the_clients_raise_our_exceptions() -> None:
 
 REFUSED = {
     "async_mode": "aiohttp",
-    "serializer": "msgpack",
+    "serializer": "pickle",
     "cookie": {"name": "io", "Expires": "never"},
     "transports": ["carrier-pigeon"],
     "ping_interval": 0,
