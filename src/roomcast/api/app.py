@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from roomcast import __version__
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
-from roomcast.api.direct import DirectSend
+from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.middleware import Checks, RequestChecks
@@ -213,7 +213,8 @@ def _application(
         app.include_router(router)
     # Gateways check the API every few seconds, without a trace.
     checks = Checks(options.allowed_hosts, services.tracer, begins_traces=public)
-    routes = DirectSend(app.serve, app.router, services) if public else app.serve
+    direct = direct_send if public else direct_admissions
+    routes = direct(app.serve, app.router, services)
     app.entry = _with_cors(RequestChecks(routes, RequestDurations(durations), checks), options.allowed_origins)
     return app
 

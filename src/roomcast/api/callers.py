@@ -50,9 +50,18 @@ async def _caller(request: Request, _described: Annotated[object, Security(_SCHE
     return authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
 
 
-async def _service(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+def require_service(caller: Caller) -> None:
+    """Check that a caller may use the routes for gateways.
+
+    Raises:
+        HTTPException: 403, it has no service token.
+    """
     if not caller.unrestricted:
         raise HTTPException(403, "this endpoint requires a service token")
+
+
+async def _service(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+    require_service(caller)
     return caller
 
 

@@ -1,25 +1,27 @@
-"""The way of a valid message, without the framework, whose work for a request costs more than all the rest.
+"""The way of a valid message, and of a gateway's questions, without the framework, whose work costs more than the rest.
 
-Any other request goes to the declared route (`routes.send_message`), which gives every error of a request and the
-OpenAPI document; a use case that fails is answered by the framework's handlers. So both have the same contract.
+Any other request goes to the declared route (`routes.send_message`, `internal_routes.admit`), which gives every error
+of a request and the OpenAPI document; a use case that fails is answered by the framework's handlers. So both have the
+same contract.
 
 Layer: api.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roomcast.api.callers import authenticate
+from roomcast.api.callers import authenticate, require_service
+from roomcast.api.internal_routes import ADMISSIONS_PATH, decide
 from roomcast.api.middleware import HEADERS
 from roomcast.api.routes import SEND_PATH, commit, current_trace
 from roomcast.api.services import ApiServices
-from roomcast.chat.model import Committed
+from roomcast.chat.model import Caller
 from roomcast.contract import rest
 
 # Key of the scope.
@@ -27,18 +29,22 @@ _FAILURE: Final = "roomcast.failure"
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _JSON: Final = (b"content-type", b"application/json")
 
+#: Takes the headers and the body of a POST. Returns status and JSON of the response; None: the body is not valid.
+Serve = Callable[[Mapping[bytes, bytes], bytes], Awaitable[tuple[int, bytes] | None]]
 
-class _FailedSend(BaseRoute):
-    """A route that raises what a direct send has raised, so that the framework's handlers answer it.
+
+class _Failed(BaseRoute):
+    """A route that raises what a direct route has raised, so that the framework's handlers answer it.
 
     Attributes:
         path: As of the declared route, for the durations of requests.
     """
 
-    path: Final = SEND_PATH
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     def matches(self, scope: Scope) -> tuple[Match, dict[str, Any]]:
-        """Match a failed direct send."""
+        """Match a failed direct request."""
         return (Match.FULL, {"route": self}) if _FAILURE in scope else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the signature of ASGI
@@ -46,19 +52,20 @@ class _FailedSend(BaseRoute):
         raise scope[_FAILURE]
 
 
-class DirectSend:
-    """Serves a valid message; other requests go to ``app``.
+class DirectRoute:
+    """Serves the valid POST requests to one path; other requests go to ``app``.
 
     Args:
         app: The framework.
         router: Its router, which gets a first route.
-        services: The use cases.
+        path: The path.
+        serve: Serves a body.
     """
 
-    def __init__(self, app: ASGIApp, router: Router, services: ApiServices) -> None:
+    def __init__(self, app: ASGIApp, router: Router, path: str, serve: Serve) -> None:
         self._app = app
-        self._services = services
-        self._route = _FailedSend()
+        self._serve = serve
+        self._route = _Failed(path)
         router.routes.insert(0, self._route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,41 +73,65 @@ class DirectSend:
         if (
             scope["type"] != "http"
             or scope["method"] != "POST"
-            or scope["path"].removeprefix(scope.get("root_path", "")) != SEND_PATH
+            or scope["path"].removeprefix(scope.get("root_path", "")) != self._route.path
         ):
             await self._app(scope, receive, send)
             return
         try:
-            outcome = await self._send_message(scope[HEADERS], receive)
-        except Exception as error:  # noqa: BLE001 - `_FailedSend` raises it again
+            body = await _body(receive)
+            if body is None:
+                return
+            outcome = await self._serve(scope[HEADERS], body)
+        except Exception as error:  # noqa: BLE001 - `_Failed` raises it again
             scope[_FAILURE] = error
             try:
                 await self._app(scope, receive, send)
             finally:
                 del scope[_FAILURE]  # its traceback refers to the scope: a cycle that would keep the body
             return
-        if isinstance(outcome, bytes):
-            await self._app(scope, _replay(outcome, receive), send)
-        elif outcome is not None:
-            scope["route"] = self._route
-            payload = outcome.event.payload
-            headers = [_NO_STORE, (b"content-length", b"%d" % len(payload)), _JSON]
-            await send({"type": "http.response.start", "status": 201 if outcome.created else 200, "headers": headers})
-            await send({"type": "http.response.body", "body": payload})
+        if outcome is None:
+            await self._app(scope, _replay(body, receive), send)
+            return
+        scope["route"] = self._route
+        status, payload = outcome
+        headers = [_NO_STORE, (b"content-length", b"%d" % len(payload)), _JSON]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": payload})
 
-    async def _send_message(self, headers: Mapping[bytes, bytes], receive: Receive) -> Committed | bytes | None:
-        """Validate, authenticate, send. Returns the body if it is not valid, None if the client has left."""
-        body = await _body(receive)
-        if body is None:
-            return None
+
+def direct_send(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
+    """The direct route of messages, in front of ``app``."""
+
+    async def serve(headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes] | None:
         try:
             command = rest.SendMessage.model_validate_json(body)
         except ValidationError:
-            return body
-        given = headers.get(b"authorization")
-        caller = authenticate(self._services.verifier, None if given is None else given.decode("latin-1"))
-        trace = current_trace(self._services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
-        return await commit(self._services.writer, caller, command, trace)
+            return None
+        caller = _authenticate(services, headers)
+        trace = current_trace(services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
+        committed = await commit(services.writer, caller, command, trace)
+        return 201 if committed.created else 200, committed.event.payload
+
+    return DirectRoute(app, router, SEND_PATH, serve)
+
+
+def direct_admissions(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
+    """The direct route of admissions, in front of ``app``."""
+
+    async def serve(headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes] | None:
+        try:
+            asked = rest.AdmissionRequests.model_validate_json(body)
+        except ValidationError:
+            return None
+        require_service(_authenticate(services, headers))
+        return 200, (await decide(services, asked)).model_dump_json().encode()
+
+    return DirectRoute(app, router, ADMISSIONS_PATH, serve)
+
+
+def _authenticate(services: ApiServices, headers: Mapping[bytes, bytes]) -> Caller:
+    given = headers.get(b"authorization")
+    return authenticate(services.verifier, None if given is None else given.decode("latin-1"))
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from roomcast.api.callers import ServiceCaller
 from roomcast.api.routes import as_json, services_of
+from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
 from roomcast.chat.model import ANYONE, Caller
@@ -25,15 +27,25 @@ logger = logging.getLogger(__name__)
 
 internal_router = APIRouter()
 
+ADMISSIONS_PATH: Final = "/api/internal/admissions"
 
-@internal_router.post("/api/internal/admissions", response_model=rest.AdmissionAnswers)
+
+@internal_router.post(ADMISSIONS_PATH, response_model=rest.AdmissionAnswers)
 async def admit(request: Request, _service: ServiceCaller, asked: rest.AdmissionRequests) -> Response:
     """Decide for a gateway which users may join which chats, and return the heads of those chats."""
-    services = services_of(request)
+    return as_json(await decide(services_of(request), asked))
+
+
+async def decide(services: ApiServices, asked: rest.AdmissionRequests) -> rest.AdmissionAnswers:
+    """One decision for each question.
+
+    Raises:
+        HTTPException: 422, a question lacks its user.
+    """
     if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
         raise HTTPException(422, "userId is required while authentication is on")
     answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
-    return as_json(rest.AdmissionAnswers(answers=answers))
+    return rest.AdmissionAnswers(answers=answers)
 
 
 async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:

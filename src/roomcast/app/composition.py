@@ -226,7 +226,7 @@ def _build_admission(process: Process, shared: SharedServices) -> ChatAdmission:
 
     issuer = None if settings.auth is None else TokenIssuer(settings.auth)
     client = ApiClient(ApiClientOptions(url=settings.api_url), issuer)
-    process.stack.push_async_callback(client.close)
+    process.stack.callback(client.close)
     admission = HttpAdmission(client)
     process.stack.push_async_callback(admission.close)
     # An outage of the API affects every gateway, and events reach joined clients without it.

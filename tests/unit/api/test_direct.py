@@ -13,11 +13,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from roomcast.api.app import create_api
+from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.model import NewChat
 from support.api_client import bearer, open_api
+from support.backend import START
 
 HELLO = {"chatId": "c", "role": "USER", "content": "hello"}
 
@@ -56,10 +58,6 @@ def bodies() -> Iterator[bytes]:
     yield b' {"chatId":"c","role":"USER","content":"space"} '
 
 
-async def unavailable(_new: object) -> None:
-    raise StoreUnavailable("disk full")
-
-
 def comparable(response: httpx.Response) -> tuple[int, dict[str, str], str]:
     """Status, headers and body, without what differs between two requests: ids, times, the epoch."""
     headers = {name: value for name, value in response.headers.items() if name != "x-request-id"}
@@ -75,7 +73,7 @@ async def test_every_request_is_answered_as_by_the_declared_route(
         def create(services: ApiServices, options: ApiOptions | None) -> FastAPI:
             with monkeypatch.context() as patch:
                 if not direct:
-                    patch.setattr("roomcast.api.app.DirectSend", lambda declared, *_: declared)
+                    patch.setattr("roomcast.api.app.direct_send", lambda declared, *_: declared)
                 nonlocal app
                 app = create_api(services, options)
                 return app
@@ -99,7 +97,7 @@ async def test_every_request_is_answered_as_by_the_declared_route(
                 patch.setattr(backend.relay, "offer", None)  # a bug
                 found.append(comparable(await client.post("/api/chat/messages", **good)))
             with monkeypatch.context() as patch:
-                patch.setattr(backend.store.chats, "append_message", unavailable)
+                patch.setattr(backend.store.chats, "append_message", failing(StoreUnavailable("disk full")))
                 found.append(comparable(await client.post("/api/chat/messages", **good)))
             counted = {key: sum(histogram.counts) for key, histogram in app.state.durations.items()}
             return [*found, counted]
@@ -107,3 +105,75 @@ async def test_every_request_is_answered_as_by_the_declared_route(
     direct = await answers("direct", direct=True)
     assert direct == await answers("declared", direct=False)
     assert {status for *_, status, _, _ in direct[:-1]} >= {200, 201, 400, 405, 413, 415, 422, 500, 503}
+
+
+ASK = {"chatId": "c", "userId": "ann"}
+ASKED = (
+    {"asks": []},
+    {"asks": [ASK]},
+    {"asks": [ASK, {"chatId": "c", "userId": "eve"}, {"chatId": "none", "userId": "ann"}]},
+    {"asks": [ASK | {"since": {"epoch": "gone", "seq": 3}}, ASK | {"since": None}]},
+    {"asks": [ASK | {"since": {"epoch": "gone", "seq": 3.0}}]},
+    {"asks": [ASK | {"since": {"epoch": "gone", "seq": -1}}]},
+    {"asks": [{"chatId": "c"}]},
+    {"asks": [{"chatId": "c", "userId": None}]},
+    {"asks": [{"chatId": "a b"}]},
+    {"asks": [{"chatId": 5}]},
+    {"asks": [ASK | {"extra": 1}]},
+    {"asks": [ASK] * 256},
+    {"asks": [ASK] * 257},
+    {"asks": None},
+    {"asks": {}},
+    {},
+    [],
+    None,
+)
+
+
+@pytest.mark.parametrize("auth", [False, True])
+async def test_every_question_of_a_gateway_is_answered_as_by_the_declared_route(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, auth: bool
+) -> None:
+    async def answers(folder: str, *, direct: bool) -> list[Any]:
+        def create(services: ApiServices, options: ApiOptions | None) -> FastAPI:
+            with monkeypatch.context() as patch:
+                if not direct:
+                    patch.setattr("roomcast.api.app.direct_admissions", lambda declared, *_: declared)
+                nonlocal app
+                app = create_internal_api(services, options)
+                return app
+
+        app = FastAPI()
+        path = "/api/internal/admissions"
+        async with open_api(tmp_path / folder, auth=auth, create=create) as (client, backend):
+            await backend.store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+            service = bearer("gateway", service=True)
+            tokens = [service, bearer("ann"), {"Authorization": "Bearer a.b.c"}, {}] if auth else [{}]
+            contents = [*(json.dumps(asked).encode() for asked in ASKED), b"", b"nonsense", b'{"asks":[]} more']
+            found: list[Any] = []
+            for content, token in itertools.product(contents, tokens):
+                headers = {"Content-Type": "application/json", **token}
+                found.append(comparable(await client.post(path, content=content, headers=headers)))
+            found += [comparable(await client.request(method, path)) for method in ("GET", "PUT", "OPTIONS", "HEAD")]
+            for failure in (StoreUnavailable("disk full"), RuntimeError("a bug")):
+                with monkeypatch.context() as patch:
+                    patch.setattr(backend.store.chats, "access", failing(failure))
+                    found.append(comparable(await client.post(path, json={"asks": [ASK]}, headers=tokens[0])))
+            with monkeypatch.context() as patch:
+                patch.setattr("roomcast.api.internal_routes._admit", None)  # a bug
+                found.append(comparable(await client.post(path, json={"asks": [ASK]}, headers=tokens[0])))
+            counted = {key: sum(histogram.counts) for key, histogram in app.state.durations.items()}
+            return [*found, counted]
+
+    direct = await answers("direct", direct=True)
+    assert direct == await answers("declared", direct=False)
+    assert {status for status, _, _ in direct[:-1]} >= {200, 400, 405, 422, 500} | ({401, 403} if auth else set())
+
+
+def failing(error: Exception) -> Any:
+    """A coroutine function that raises the error."""
+
+    async def fail(*_: object) -> None:
+        raise error
+
+    return fail

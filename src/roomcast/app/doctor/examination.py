@@ -142,7 +142,7 @@ async def _api(settings: Settings) -> Finding:
         return fault("api", str(error), "start the API, or correct API_URL: its internal address, port 3002")
     finally:
         await admission.close()
-        await client.close()
+        client.close()
     return ok("api", f"{settings.api_url} accepts this gateway")
 
 

@@ -106,9 +106,9 @@ class HttpAdmission:
     async def stop_turn(self, chat_id: str, turn_id: str, user_id: str | None) -> None:
         """See the port."""
         body = {"chatId": chat_id, "turnId": turn_id, "userId": user_id}
-        response = await self._api.post("/api/internal/stops", body)
+        _, answer = await self._api.post("/api/internal/stops", body)
         try:
-            refused = StopDecision.model_validate_json(response.content).refused
+            refused = StopDecision.model_validate_json(answer).refused
         except ValidationError as error:
             raise ApiUnavailable(f"the API's answer to a stop is invalid: {error.error_count()} errors") from None
         if refused is ErrorCode.TURN_NOT_FOUND:

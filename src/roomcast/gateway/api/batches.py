@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import httpx
 from pydantic import ValidationError
 
 from roomcast.contract.rest import MAX_ASKS, AdmissionAnswers, AdmissionDecision
@@ -151,10 +150,10 @@ class AdmissionBatches:
                     decision.set_result(answer)
 
     async def _request(self, questions: Sequence[dict[str, Any]]) -> Sequence[AdmissionDecision]:
-        response = await self._api.post("/api/internal/admissions", {"asks": questions})
-        if response.status_code != HTTPStatus.OK:
-            raise ApiUnavailable(f"the API answered {response.status_code} to admissions")
-        return _parse(response, len(questions))
+        status, answer = await self._api.post("/api/internal/admissions", {"asks": questions})
+        if status != HTTPStatus.OK:
+            raise ApiUnavailable(f"the API answered {status} to admissions")
+        return _parse(answer, len(questions))
 
 
 def _fail(batch: Iterable[_Question], reason: str) -> None:
@@ -163,9 +162,9 @@ def _fail(batch: Iterable[_Question], reason: str) -> None:
             decision.set_exception(ApiUnavailable(reason))
 
 
-def _parse(response: httpx.Response, count: int) -> Sequence[AdmissionDecision]:
+def _parse(answer: bytes, count: int) -> Sequence[AdmissionDecision]:
     try:
-        answers = AdmissionAnswers.model_validate_json(response.content).answers
+        answers = AdmissionAnswers.model_validate_json(answer).answers
     except ValidationError as error:
         raise ApiUnavailable(f"the API's answer to admissions is invalid: {error.error_count()} errors") from None
     if len(answers) != count:

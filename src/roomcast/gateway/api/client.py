@@ -6,16 +6,16 @@ Layer: gateway.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
-
-import httpx
+from typing import Any, Final, Protocol
 
 from roomcast.auth.tokens import TokenIssuer
+from roomcast.gateway.api.connections import Connections, NoAnswer
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
 
 logger = logging.getLogger(__name__)
@@ -60,13 +60,23 @@ class ApiClientOptions:
     token_ttl_s: float = 600.0
 
 
+class Http(Protocol):
+    """What the client needs from `connections.Connections`."""
+
+    async def post(self, path: str, headers: str, body: bytes) -> tuple[int, bytes]:
+        """See `Connections.post`."""
+
+    def close(self) -> None:
+        """See `Connections.close`."""
+
+
 class ApiClient:
     """Calls the API with a service token.
 
     Args:
         options: Address and limits.
         issuer: Issues service tokens; None: authentication is off.
-        transport: Replaces TCP, for tests.
+        http: Replaces the connections, for tests.
         clock: Monotonic seconds.
     """
 
@@ -75,38 +85,27 @@ class ApiClient:
         options: ApiClientOptions,
         issuer: TokenIssuer | None,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        http: Http | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._options = options
         self._issuer = issuer
         self._clock = clock
-        # Requests wait here and not in httpx, which scans all waiting requests whenever a connection becomes free: that
-        # takes quadratic time when many clients join at once.
         self._slots = asyncio.Semaphore(options.max_connections)
         self._token: str | None = None
         self._renew_at = 0.0
         self._refused: str | None = None
-        self._http = httpx.AsyncClient(
-            base_url=options.url,
-            timeout=httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
-            limits=httpx.Limits(
-                max_connections=options.max_connections, max_keepalive_connections=options.max_connections
-            ),
-            transport=transport,
-            # Ignore proxy variables: only `settings` reads the environment.
-            trust_env=False,
-        )
+        self._http = http or Connections(options.url, options.connect_timeout_s)
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._http.close()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+    async def post(self, path: str, body: Mapping[str, Any]) -> tuple[int, bytes]:
         """POST a JSON body.
 
         Returns:
-            A response with a status below 500 that is not about the gateway itself.
+            Status and body of a response with a status below 500 that is not about the gateway itself.
 
         Raises:
             ApiRefused: a setting is wrong; the text says what to change.
@@ -114,24 +113,25 @@ class ApiClient:
         """
         try:
             async with asyncio.timeout(self._options.timeout_s), self._slots:
-                response = await self._http.post(path, headers=self._headers(), json=body)
-        except (httpx.HTTPError, TimeoutError) as error:
+                content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+                status, answer = await self._http.post(path, self._authorization(), content)
+        except (NoAnswer, TimeoutError) as error:
             raise ApiUnavailable(f"{self._options.url} does not answer: {error!r}") from error
-        if (advice := _ADVICE.get(response.status_code)) is not None:
+        if (advice := _ADVICE.get(status)) is not None:
             if advice != self._refused:
                 logger.error("the API refuses this gateway: %s", advice)
             self._refused = advice
             raise ApiRefused(advice)
         self._refused = None
-        if response.status_code in _UNAVAILABLE or response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ApiUnavailable(f"{self._options.url} answered {response.status_code} to POST {path}")
-        return response
+        if status in _UNAVAILABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ApiUnavailable(f"{self._options.url} answered {status} to POST {path}")
+        return status, answer
 
-    def _headers(self) -> dict[str, str]:
+    def _authorization(self) -> str:
         if self._issuer is None:
-            return {}
+            return ""
         now = self._clock()
         if self._token is None or now >= self._renew_at:
             self._token = self._issuer.issue(SERVICE_NAME, ttl_s=self._options.token_ttl_s, service=True)
             self._renew_at = now + self._options.token_ttl_s / 2
-        return {"Authorization": f"Bearer {self._token}"}
+        return f"authorization: Bearer {self._token}\r\n"

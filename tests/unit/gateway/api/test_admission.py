@@ -10,6 +10,7 @@ from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
 from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head, UnknownTurn
+from support.api_http import HandledHttp
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
 GRANTED = httpx.Response(200, json={"answers": [{"admitted": {"epoch": "e1", "seq": 7, "reset": False}}]})
@@ -25,7 +26,7 @@ class Api:
         self.client = ApiClient(
             ApiClientOptions(url="http://api.test"),
             TokenIssuer(AUTH) if auth else None,
-            transport=httpx.MockTransport(self._handle),
+            http=HandledHttp(self._handle),
             clock=self._clock,
         )
         self.admission = HttpAdmission(self.client, GrantOptions(ttl_s=60, max_grants=2), clock=self._clock)

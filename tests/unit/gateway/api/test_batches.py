@@ -13,6 +13,7 @@ import pytest
 from roomcast.gateway.api.batches import AdmissionBatches, BatchOptions
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
 from roomcast.gateway.ports import ApiUnavailable
+from support.api_http import HandledHttp
 from support.virtual_time import run_in_virtual_time
 
 TAKES_S = 0.1
@@ -27,9 +28,8 @@ class Api:
         self.fault: httpx.Response | None = None
         self.bug: Exception | None = None
         self.takes_s = TAKES_S
-        client = ApiClient(
-            ApiClientOptions(url="http://api.test", timeout_s=60.0), None, transport=httpx.MockTransport(self._handle)
-        )
+        options_of_client = ApiClientOptions(url="http://api.test", timeout_s=60.0)
+        client = ApiClient(options_of_client, None, http=HandledHttp(self._handle))
         self.batches = AdmissionBatches(client, options)
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
