@@ -5,6 +5,7 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 | module | what |
 |---|---|
 | ``server``, ``namespace`` | the server for applications, with python-socketio's names; namespaces as classes |
+| ``admin`` | the namespace for the official admin UI |
 | ``hooks`` | middleware, catch-all listeners, dynamic namespaces |
 | ``options``, ``errors`` | what can be configured; exceptions |
 | ``core`` | sessions, namespaces, rooms and handlers, without transports |

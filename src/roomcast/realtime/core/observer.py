@@ -95,22 +95,32 @@ class Observer:
 
 
 class GuardedObserver:
-    """Forwards every call to an observer, and logs the exceptions that it raises."""
+    """Forwards every call to an observer, or to several, and logs the exceptions that they raise."""
 
     def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+        self._observers = [observer]
+
+    def also(self, observer: Observer) -> None:
+        """Forward to a further observer."""
+        observers = [*self._observers, observer]
+        self.__dict__.clear()  # the methods that look-ups have found
+        self._observers = observers
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._observer, name)
-        if getattr(method, "__func__", None) is getattr(Observer, name):
-            self.__dict__[name] = method  # does nothing
-            return method
+        if name.startswith("_"):
+            raise AttributeError(name)
+        methods = [getattr(observer, name) for observer in self._observers]
+        used = [method for method in methods if getattr(method, "__func__", None) is not getattr(Observer, name)]
+        if not used:
+            self.__dict__[name] = methods[0]  # does nothing
+            return methods[0]
 
         def guarded(*args: Any) -> None:
-            try:
-                method(*args)
-            except Exception:
-                logger.exception("observer failed in %s", name)
+            for method in used:
+                try:
+                    method(*args)
+                except Exception:
+                    logger.exception("observer failed in %s", name)
 
         # The next look-up finds it without __getattr__.
         self.__dict__[name] = guarded
