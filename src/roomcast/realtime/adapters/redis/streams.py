@@ -300,7 +300,7 @@ class RedisStreamsAdapter(RedisAdapter):
     def _take_message(self, namespace: str, _name: str, data: bytes) -> None:
         assert self._answers is not None  # noqa: S101 - start needs it
         message = ClusterMessage.decode(data)
-        if message is None or message.uid == self.uid or message.namespace != namespace:
+        if message is None or message.uid in {self.uid, self._applied_uid} or message.namespace != namespace:
             self.counters.ignored += 1
         elif message.type is MessageType.SESSION_CLAIM:
             self._release(message)
