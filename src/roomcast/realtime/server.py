@@ -261,7 +261,7 @@ class Server(ServerHooks, Broadcasting):
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
         selection = Selection(namespace or _DEFAULT, rooms, skip)
         broadcast = Broadcast(selection, EncodedEvent.from_args(event, *args), volatile)
-        if self._engine.has_backlogs and not volatile:
+        if self._engine.emits_wait and not volatile:
             await self._engine.make_room(selection)
         if callback is None:
             self._apply_everywhere(broadcast)

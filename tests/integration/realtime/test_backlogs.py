@@ -125,3 +125,27 @@ async def test_volatile_emits_do_not_wait(serving: Any, recording: Any) -> None:
             await server.emit("n", "x" * 60_000, volatile=True)
             await server.volatile.emit("n", "x" * 60_000)
         assert recording.of("peer_slow") == []
+
+
+async def test_a_loop_of_emits_leaves_turns_to_the_event_loop(serving: Any) -> None:
+    server = Server()
+    data = "z" * 65536
+    async with serving(server) as running, reader(running, "fast path") as read:
+        loop = asyncio.get_running_loop()
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns, handle
+            turns += 1
+            handle = loop.call_soon(turn)
+
+        handle = loop.call_soon(turn)
+        for number in range(12):
+            await server.emit("n", (number, data))
+        before = turns
+        assert before >= 2
+        for number in range(12, 24):
+            await server.local.emit("n", number, data)
+        assert turns - before >= 2
+        handle.cancel()
+        assert await numbers(read, 24) == list(range(24))

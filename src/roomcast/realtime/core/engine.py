@@ -411,12 +411,15 @@ class Engine:
         return self.adapter.alone
 
     @property
-    def has_backlogs(self) -> bool:
+    def emits_wait(self) -> bool:
         """See `operators.OperatorHost`."""
-        return bool(self.backlogs.watched)
+        return self.log.flushed_early or bool(self.backlogs.watched)
 
     async def make_room(self, selection: Selection) -> None:
         """See `operators.OperatorHost`."""
+        if self.log.flushed_early:
+            await asyncio.sleep(0)
+            self.log.flushed_early = False  # after the pause, so that the emits of other tasks keep their order
         hub = self._hubs.get(selection.namespace)
         if hub is not None:
             await self.backlogs.wait(lambda connection: hub.concerns(connection, selection.rooms, selection.skip))

@@ -51,11 +51,14 @@ class OperatorHost(Node, Protocol):
         """Whether there can be no other server."""
 
     @property
-    def has_backlogs(self) -> bool:
-        """Whether a client has much left to read."""
+    def emits_wait(self) -> bool:
+        """Whether an awaited emit has to call `make_room` first."""
 
     async def make_room(self, selection: Selection) -> None:
-        """Wait while a selected client that reads has half of ``outbox_limit_bytes`` left to read."""
+        """Wait while a selected client that reads has half of ``outbox_limit_bytes`` left to read.
+
+        Gives the event loop a turn first if `flush_limit_bytes` were emitted in this one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class BroadcastOperator:
             EncodeError: an argument cannot be encoded.
         """
         message = EncodedEvent.from_args(event, *args)
-        if self._host.has_backlogs and not self._volatile:
+        if self._host.emits_wait and not self._volatile:
             await self._host.make_room(self._selection)
         self._apply(Broadcast(self._selection, message, self._volatile))
 

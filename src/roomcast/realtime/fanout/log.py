@@ -133,6 +133,7 @@ class FanoutLog(Generic[OutletT]):
 
     Attributes:
         generation: Number of flushes so far: sets shared in an earlier generation are no longer used.
+        flushed_early: Set by a flush for ``limit_bytes``: the event loop should have a turn before further emits.
     """
 
     __slots__ = (
@@ -143,6 +144,7 @@ class FanoutLog(Generic[OutletT]):
         "_schedule",
         "_scheduled",
         "_size_bytes",
+        "flushed_early",
         "generation",
     )
 
@@ -154,6 +156,7 @@ class FanoutLog(Generic[OutletT]):
         self._groups: dict[object, _Group[OutletT]] = {}
         self._size_bytes = 0
         self._scheduled = False
+        self.flushed_early = False
         self.generation = 0
 
     def __len__(self) -> int:
@@ -196,6 +199,7 @@ class FanoutLog(Generic[OutletT]):
         self._may_drop.append(volatile)
         self._size_bytes += message.size_bytes
         if self._size_bytes > self._limit_bytes:
+            self.flushed_early = True
             self.flush()
         elif not self._scheduled:
             self._scheduled = True
