@@ -486,7 +486,7 @@ class AsyncServer:
         selection = Selection(namespace or _DEFAULT, None if rooms is None else tuple(rooms), skip)
         command = Broadcast(selection, self.writer.event(event, args))
         engine = self.native.engine
-        if engine.has_backlogs:
+        if engine.emits_wait:
             await engine.make_room(selection)
         (engine.apply_everywhere if everywhere else engine.apply_command)(command)
 
