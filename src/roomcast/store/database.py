@@ -266,7 +266,7 @@ class Database:
         """Connections that are ``used`` and ``idle``, and calls that are ``waiting`` for one."""
         pools = [cast("QueuePool", engine.pool) for engine in (self._writer, self._readers)]
         held = self._held is not None
-        used = sum(pool.checkedout() for pool in pools) - held
+        used = max(0, sum(pool.checkedout() for pool in pools) - held)
         idle = sum(pool.checkedin() for pool in pools) + held
         return {"used": used, "idle": idle, "waiting": max(0, self._running - used)}
 
