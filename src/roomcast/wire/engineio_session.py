@@ -188,6 +188,11 @@ class EngineSession:
         return self._state in _ATTACHED
 
     @property
+    def probed(self) -> bool:
+        """Whether the probe of a websocket was answered, and its UPGRADE packet has not arrived."""
+        return self._state is State.PROBED
+
+    @property
     def awaits_pong(self) -> bool:
         """Whether a ping was sent whose pong has not arrived."""
         return self._pong_deadline != math.inf

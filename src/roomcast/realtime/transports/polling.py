@@ -33,7 +33,7 @@ _MAX_POLL_PACKETS: Final = 16
 # The websocket's packets take several iterations of the event loop through an ASGI server: a poll that was sent after
 # the UPGRADE packet must not overtake it, or the client would get a response that it does not expect.
 # An ASGI server that reads on threads of its own, as granian does, needs some milliseconds.
-_UPGRADE_PAUSES_S: Final = (*[0.0] * 20, 0.005, 0.01)
+_UPGRADE_PAUSES_S: Final = (*[0.0] * 20, *[0.001] * 15)
 
 Header = tuple[bytes, bytes]
 
@@ -132,6 +132,11 @@ class PollingTransport:
         """Wait until reading is not paused."""
         while self._paused is not None:
             await self._paused.wait()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether messages wait for a poll."""
+        return bool(self._queue)
 
     def poll(self) -> asyncio.Future[bytes]:
         """The response body of the poll that the session has just accepted."""
@@ -244,7 +249,8 @@ class Polling:
 
     async def _get(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
         for pause_s in _UPGRADE_PAUSES_S:
-            if not connection.session.upgrading:
+            session = connection.session
+            if not (session.probed if pause_s else session.upgrading) or _polling(connection).waiting:
                 break
             await asyncio.sleep(pause_s)
         try:
