@@ -22,7 +22,7 @@ from roomcast.realtime.compat.exceptions import TimeoutError  # noqa: A004 - pyt
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
 from roomcast.realtime.compat.origins import CompatOrigins, Origins
-from roomcast.realtime.core.cluster import Broadcast, Selection
+from roomcast.realtime.core.cluster import Broadcast, Selection, room_names
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import RESERVED, Handler
@@ -483,9 +483,10 @@ class AsyncServer:
         everywhere: bool,
     ) -> None:
         skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
-        selection = Selection(namespace or _DEFAULT, None if rooms is None else tuple(rooms), skip)
-        command = Broadcast(selection, self.writer.event(event, args))
         engine = self.native.engine
+        names = None if rooms is None else room_names(rooms, alone=engine.alone)
+        selection = Selection(namespace or _DEFAULT, names, skip)
+        command = Broadcast(selection, self.writer.event(event, args))
         if engine.emits_wait:
             await engine.make_room(selection)
         (engine.apply_everywhere if everywhere else engine.apply_command)(command)

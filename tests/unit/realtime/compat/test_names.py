@@ -16,6 +16,7 @@ import pytest
 import socketio as peer
 
 from roomcast.realtime import ConnectionRefusedError as NativeRefusal
+from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.compat import socketio as ours
 from roomcast.realtime.compat.static_files import find_static_file
 
@@ -308,3 +309,16 @@ def test_a_size_may_be_a_float_and_is_within_the_memory_of_unfinished_input() ->
     options = ours.AsyncServer(max_http_buffer_size=1e8).native.options
     assert options.max_payload_bytes == 100_000_000
     assert options.unfinished_limit_bytes >= options.max_reassembly_bytes >= 100_000_000
+
+
+async def test_a_room_of_a_cluster_must_be_a_string_at_both_ends() -> None:
+    sio = ours.AsyncServer(client_manager=ours.AsyncManager(MemoryAdapter(MemoryBus())))
+    for use in (
+        sio.enter_room("sid", 5),
+        sio.leave_room("sid", 5),
+        sio.emit("x", room=5),
+        sio.emit("x", room=["a", 5]),
+    ):
+        with pytest.raises(TypeError, match="convert ids with str"):
+            await use
+    await ours.AsyncServer().emit("x", room=5)
