@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import warnings
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 from roomcast.realtime.compat.arguments import Arguments
 from roomcast.realtime.compat.async_namespace import AsyncNamespace
@@ -35,6 +34,8 @@ _DEFAULT = "/"
 # How long `AsyncServer.disconnect` waits for the handler, and a callback for a client of another server: the default of
 # `AsyncServer.call`.
 _WAIT_LIMIT_S = 60.0
+# That of the admin UI.
+_STATS_INTERVAL_S = 2
 # ``timeout=None`` of `AsyncServer.call`, in place of a number that no timer takes.
 _NO_LIMIT_S = 86_400.0
 
@@ -468,9 +469,43 @@ class AsyncServer:
         """
         raise NotImplementedError("attach() is for aiohttp, Sanic and Tornado: serve ASGIApp(server) with uvicorn")
 
-    def instrument(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - python-socketio's signature
-        """Without effect, with a warning: there is no admin UI."""
-        warnings.warn("instrument() has no effect: use an Observer for metrics and logs", stacklevel=2)
+    def instrument(
+        self,
+        auth: Any = None,
+        mode: Literal["development", "production"] = "development",
+        read_only: bool = False,
+        server_id: str | None = None,
+        namespace: str = "/admin",
+        server_stats_interval: float = 2,
+    ) -> None:
+        """Add the namespace for Socket.IO's admin UI; see `roomcast.realtime.admin`.
+
+        Args:
+            auth: ``{"username": …, "password": …}``.
+            mode: ``development`` also shows sockets, rooms and events.
+            read_only: Whether the UI can only read.
+            server_id: The name of this server in the UI.
+            namespace: The namespace.
+            server_stats_interval: 2 seconds.
+
+        Raises:
+            ValueError: an argument cannot be honoured.
+        """
+        from roomcast.realtime.admin import AdminOptions, hash_password, instrument
+
+        if not isinstance(auth, Mapping) or auth.keys() != {"username", "password"}:
+            raise ValueError("instrument: auth must be a dictionary of username and password; no other form is there")
+        if server_stats_interval != _STATS_INTERVAL_S:
+            raise ValueError("instrument: server_stats_interval cannot be changed")
+        options = AdminOptions(
+            username=auth["username"],
+            password_hash=hash_password(auth["password"]),
+            namespace=namespace,
+            mode=mode,
+            read_only=read_only,
+            server_id=server_id or "",
+        )
+        instrument(self.native, options)
 
     async def _broadcast(
         self,

@@ -41,7 +41,7 @@ SIGNATURES = [
     (cls, name)
     for cls in ("AsyncServer", "AsyncNamespace")
     for name in public_methods(getattr(peer, cls))
-    if name not in {"handle_request", "instrument", "event", "on"}
+    if name not in {"handle_request", "event", "on"}
 ]
 
 
@@ -251,6 +251,18 @@ def test_a_redis_manager_refuses_what_it_cannot_honour() -> None:
         ours.RedisManager("redis+sentinel://one:1/0/master", write_only=True)
     with pytest.raises(ValueError, match="write_only"):
         ours.AsyncServer(client_manager=ours.AsyncRedisManager(write_only=True))
+
+
+def test_the_admin_ui_is_added_for_a_user_and_a_password() -> None:
+    server = ours.AsyncServer()
+    server.instrument(auth={"username": "a", "password": "b"}, mode="production", namespace="/ui")
+    assert server.native.engine.registry.find("connect", "/ui") is not None
+
+
+@pytest.mark.parametrize("arguments", [{}, {"auth": False}, {"auth": []}, {"auth": {"user": "a"}}])
+def test_another_login_of_the_admin_ui_is_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="auth must be"):
+        ours.AsyncServer().instrument(**arguments)
 
 
 def test_handlers_can_be_read_and_not_changed_past_the_server() -> None:
