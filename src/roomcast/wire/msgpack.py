@@ -36,7 +36,7 @@ def pack(value: Any) -> bytes:
     """Encode a value: JSON types, or ``bytes`` at any depth.
 
     Raises:
-        EncodeError: it is of another type.
+        EncodeError: it is of another type, or a number is too large.
     """
     out: list[bytes] = []
     _write(value, out)
@@ -95,7 +95,10 @@ def _integer(value: int) -> bytes:
         for code, size in ((0xD0, 1), (0xD1, 2), (0xD2, 4), (0xD3, 8)):
             if value >= -(1 << 8 * size - 1):
                 return bytes((code,)) + value.to_bytes(size, "big", signed=True)
-    return b"\xcb" + _DOUBLE.pack(float(value))  # every JavaScript number is a double
+    try:
+        return b"\xcb" + _DOUBLE.pack(float(value))  # every JavaScript number is a double
+    except OverflowError:
+        raise EncodeError("an integer is larger than any number of JavaScript") from None
 
 
 # -- decoding ---------------------------------------------------------------------------------------------------------

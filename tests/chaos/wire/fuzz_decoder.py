@@ -17,9 +17,18 @@ import atheris
 import msgpack
 
 with atheris.instrument_imports(include=["roomcast"]):
-    from roomcast.realtime.adapters.redis import protocol
+    from roomcast.realtime.adapters.redis import protocol, stream_entries
+    from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage
     from roomcast.realtime.adapters.redis.errors import MalformedMessage
-    from roomcast.wire import engineio, engineio_http, socketio, socketio_session, strict_json, websocket_handshake
+    from roomcast.wire import (
+        engineio,
+        engineio_http,
+        socketio,
+        socketio_msgpack,
+        socketio_session,
+        strict_json,
+        websocket_handshake,
+    )
     from roomcast.wire.engineio_refusals import RequestRefused
     from roomcast.wire.errors import RemoteError
     from roomcast.wire.limits import DEFAULT_LIMITS
@@ -63,11 +72,27 @@ def plain_event(data: bytes) -> None:
     socketio.decode_plain_event(data.decode("utf-8", "replace"), strict_json.reader_for(DEFAULT_LIMITS))
 
 
+def cluster_message(data: bytes) -> None:
+    message = ClusterMessage.decode(data)
+    if message is not None:
+        message.content()
+
+
 def payload(data: bytes) -> None:
     list(engineio.decode_payload(data))
 
 
 #: The function, and examples of its input, from which the fuzzer derives others.
+#: The data of the sharded and the streams adapter.
+CLUSTER_MESSAGE = {
+    "uid": "you",
+    "nsp": "/",
+    "type": 3,
+    "data": {
+        "packet": {"type": 2, "data": ["x", b"1"], "nsp": "/"},
+        "opts": {"rooms": ["a"], "except": [], "flags": {}},
+    },
+}
 DECODERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
     "socketio-packets": (decoder, PACKETS),
     "socketio-session": (session, PACKETS),
@@ -78,6 +103,25 @@ DECODERS: dict[str, tuple[Callable[[bytes], object], list[bytes]]] = {
         [b"EIO=4&transport=polling&t=x&sid=abc%20", b"EIO=4&transport=websocket"],
     ),
     "websocket-head": (websocket_handshake.read_plain_head, [HEAD]),
+    "socketio-msgpack": (
+        lambda data: socketio_msgpack.decode_packet(data, DEFAULT_LIMITS),
+        [
+            msgpack.packb({"type": 0, "nsp": "/admin", "data": {"token": "t"}}),
+            msgpack.packb({"type": 2, "nsp": "/", "data": ["x", 1.5, b"1", [None, True], "y" * 40], "id": 3}),
+        ],
+    ),
+    "redis-cluster-message": (
+        cluster_message,
+        [
+            msgpack.packb(CLUSTER_MESSAGE),
+            b'{"uid":"a","nsp":"/","type":7,"data":{"requestId":"b","opts":{"rooms":[],"except":[]}}}',
+            b'{"uid":"a","nsp":"/","type":8,"data":{"requestId":"b","sockets":[{"id":"c","rooms":[],"data":{}}]}}',
+        ],
+    ),
+    "redis-stream-session": (
+        stream_entries.decode_session,
+        [stream_entries.encode_session({"sid": "a", "pid": "b", "rooms": ["c"], "data": {}})],
+    ),
     "redis-broadcast": (
         lambda data: protocol.decode_broadcast("/", "me", data),
         [

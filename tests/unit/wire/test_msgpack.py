@@ -62,6 +62,11 @@ def test_an_integer_beyond_64_bits_becomes_a_double_as_in_javascript() -> None:
     assert unpack(pack(2**64), DEFAULT_LIMITS) == float(2**64)
 
 
+def test_an_integer_beyond_any_number_of_javascript_cannot_be_encoded() -> None:
+    with pytest.raises(EncodeError, match="larger"):
+        pack({"x": 10**400})
+
+
 def test_a_value_that_is_not_json_cannot_be_encoded() -> None:
     with pytest.raises(EncodeError, match="set"):
         pack({"a": {1}})
