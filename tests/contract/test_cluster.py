@@ -6,14 +6,24 @@ Servers ``a`` and ``b`` are of this package; ``c`` is of this package, or of Nod
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
-from roomcast.realtime import BroadcastOperator, ClusterTimeout, Namespace, QueryLimitExceeded, ServerOptions
+from roomcast.realtime import (
+    BroadcastAckTimeout,
+    BroadcastOperator,
+    ClusterTimeout,
+    Namespace,
+    QueryLimitExceeded,
+    ServerOptions,
+    SocketGone,
+)
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
+from roomcast.wire.errors import EncodeError
 from support.redis_server import RedisServer, running
 from support.socketio_cluster import Client, Cluster, redis_adapter
 from support.waiting import until
@@ -229,3 +239,83 @@ async def test_answers_above_the_limit_end_the_query(cluster: Cluster) -> None:
     with pytest.raises(ClusterTimeout, match="query_limit_bytes") as caught:
         await server.fetch_sockets()
     assert len(caught.value.received) < len(clients)
+
+
+async def acknowledge(client: Client, *args: Any) -> list[Any]:
+    """Receive one event, and acknowledge it."""
+    packet = await client.packet()
+    await client.websocket.send(f"43{packet.ack_id}{json.dumps(args)}")
+    return list(packet.data)
+
+
+async def test_emit_with_ack_returns_the_acknowledgement_of_every_selected_client(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    sid = {name: client.sid for name, client in clients.items()}
+    await a.to([sid["a1"], sid["b1"], sid["c1"], sid["c2"]]).sockets_join("r")
+    asking = asyncio.create_task(a.to("r").except_(sid["c2"]).timeout(20).emit_with_ack("ask", {"n": 1}, b"\x00"))
+    asked = [await acknowledge(clients[name], [name], "second") for name in ("c1", "a1", "b1")]
+    assert asked == [["ask", {"n": 1}, b"\x00"]] * 3
+    assert sorted(await asking) == [["a1"], ["b1"], ["c1"]]
+    asking = asyncio.create_task(a.local.timeout(20).emit_with_ack("ask"))
+    for name in ("a1", "a2"):
+        await acknowledge(clients[name])
+    assert await asking == [None, None]
+    assert await a.to("empty").emit_with_ack("ask") == await a.to([]).emit_with_ack("ask") == []
+    assert await received(clients, a.everyone) == {}
+
+
+async def test_emit_with_ack_that_times_out_has_the_acknowledgements_that_arrived(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    asking = asyncio.create_task(a.timeout(0.5).emit_with_ack("ask"))
+    for name in ("a1", "b1", "c1"):
+        await acknowledge(clients[name], name)
+    with pytest.raises(BroadcastAckTimeout, match="3 acknowledgements of 'ask'") as caught:
+        await asking
+    assert (sorted(caught.value.received), caught.value.missing) == (["a1", "b1", "c1"], 3)
+    # An acknowledgement that is late has no effect.
+    for name in ("a2", "b2", "c2"):
+        await acknowledge(clients[name], "late")
+    assert await received(clients, a.everyone) == {}
+    for server in cluster.servers.values():
+        assert not any(socket.connection.packets._acks for socket in server.sockets())
+
+
+async def test_a_client_that_disconnects_before_it_acknowledges_is_not_waited_for(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    names = ("a1", "b1")  # a server of Node does not report it
+    asking = asyncio.create_task(a.to([clients[name].sid for name in names]).timeout(30).emit_with_ack("ask"))
+    await acknowledge(clients["a1"], "a1")
+    await clients["b1"].packet()
+    await clients["b1"].websocket.send("41")
+    with pytest.raises(BroadcastAckTimeout, match="disconnected") as caught:
+        await asking
+    assert (caught.value.received, caught.value.missing) == (["a1"], 1)
+
+
+async def test_a_fetched_socket_acknowledges_to_any_server(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    found = {socket.sid: socket for socket in await a.fetch_sockets()}
+    for name in ("a1", "b1", "c1"):
+        asking = asyncio.create_task(found[clients[name].sid].emit_with_ack("ask"))
+        await acknowledge(clients[name], {"from": name})
+        assert await asking == {"from": name}
+    await clients["b1"].websocket.send("41")
+    await until(lambda: len(cluster.servers["b"].sockets()) == 1)
+    with pytest.raises(SocketGone):
+        await found[clients["b1"].sid].emit_with_ack("ask")
+    assert await found[clients["b1"].sid].timeout(5).emit_with_ack("ask") == []
+
+
+async def test_an_event_that_cannot_be_encoded_is_sent_to_nobody(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    for emit in (a.everyone.emit, a.emit_with_ack):
+        with pytest.raises(EncodeError):
+            await emit("ask", object())
+        with pytest.raises(EncodeError):
+            await emit("connect")
+    assert await received(clients, a.everyone) == {}

@@ -31,6 +31,7 @@ from roomcast.realtime.errors import (
     AckTimeout,
     AddressInUse,
     AddressUnavailable,
+    BroadcastAckTimeout,
     ClusterTimeout,
     ConnectionRefusedError,  # noqa: A004 - python-socketio's name
     EventRefused,
@@ -71,6 +72,7 @@ __all__ = [
     "AckTimeout",
     "AddressInUse",
     "AddressUnavailable",
+    "BroadcastAckTimeout",
     "BroadcastOperator",
     "ClusterTimeout",
     "ConnectionRefusedError",

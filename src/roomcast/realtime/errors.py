@@ -5,6 +5,7 @@
     ├── RoomLimitExceeded        one socket in too many rooms
     ├── AckLimitExceeded         too many acknowledgements are pending on one connection
     ├── AckTimeout               a client did not acknowledge in time (also a TimeoutError)
+    │   └── BroadcastAckTimeout  not every recipient of a broadcast acknowledged it
     ├── ClusterTimeout           the other servers did not answer in time (also a TimeoutError)
     ├── QueryLimitExceeded       too many queries to the other servers wait for answers
     ├── ConnectionRefusedError   raised by a connect handler or middleware to reject a client
@@ -70,6 +71,20 @@ class AckLimitExceeded(RealtimeError):
 
 class AckTimeout(RealtimeError, TimeoutError):
     """A client did not acknowledge in time, or disconnected before."""
+
+
+class BroadcastAckTimeout(AckTimeout):
+    """Not every recipient of a broadcast acknowledged it.
+
+    Attributes:
+        received: The acknowledgements that arrived: the same values as without the error.
+        missing: How many others were asked to acknowledge, as far as their servers have said.
+    """
+
+    def __init__(self, event: str, problem: str, received: list[Any], missing: int) -> None:
+        super().__init__(f"{missing} acknowledgements of {event!r} are missing: {problem}")
+        self.received = received
+        self.missing = missing
 
 
 class ClusterTimeout(RealtimeError, TimeoutError):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.realtime.core.cluster import Command, FetchSockets, Gatherer, Node, Query
+from roomcast.realtime.core.cluster import BroadcastWithAck, Command, FetchSockets, Gatherer, Node, PendingAcks, Query
+from roomcast.realtime.core.gathering import GatheredAcks
 
 
 class MemoryBus:
@@ -15,7 +16,8 @@ class MemoryBus:
 
     def __init__(self) -> None:
         self.adapters: list[MemoryAdapter] = []
-        self.gatherers: list[tuple[MemoryAdapter, Gatherer]] = []
+        self.gatherers: dict[Gatherer, MemoryAdapter] = {}
+        self.acks: dict[Gatherer, list[PendingAcks]] = {}
 
     def others(self, one: MemoryAdapter) -> list[str]:
         """Names of the other adapters."""
@@ -23,7 +25,7 @@ class MemoryBus:
 
     def changed(self) -> None:
         """An adapter has left."""
-        for asking, gatherer in list(self.gatherers):
+        for gatherer, asking in list(self.gatherers.items()):
             gatherer.update(self.others(asking))
 
 
@@ -88,7 +90,7 @@ class MemoryAdapter:
         if self._bus is None or self not in self._bus.adapters:
             gatherer.expect(())
             return
-        self._bus.gatherers.append((self, gatherer))
+        self._bus.gatherers[gatherer] = self
         loop = asyncio.get_running_loop()
         for other in self._bus.adapters:
             if other is not self:
@@ -98,12 +100,20 @@ class MemoryAdapter:
     def forget(self, gatherer: Gatherer) -> None:
         """See `core.cluster.Adapter`."""
         if self._bus is not None:
-            self._bus.gatherers = [entry for entry in self._bus.gatherers if entry[1] is not gatherer]
+            self._bus.gatherers.pop(gatherer, None)
+            for acks in self._bus.acks.pop(gatherer, ()):
+                acks.stop()
 
     def answer_query(self, query: Query, gatherer: Gatherer) -> None:
         """Answer a query from the bus."""
         if self._node is None or self._bus is None or self not in self._bus.adapters:
             return
+        if gatherer not in self._bus.gatherers:
+            return  # it has timed out
         match query:
             case FetchSockets(sockets):
                 gatherer.answer(self.name, self._node.describe(sockets), 0)
+            case BroadcastWithAck(to, args):
+                acks = self._node.ask(to, args, GatheredAcks(gatherer, self.name))
+                self._bus.acks.setdefault(gatherer, []).append(acks)
+                gatherer.answer(self.name, (), 0, asked=acks.asked)

@@ -109,8 +109,36 @@ class FetchSockets:
 
     sockets: Selection
 
+    @property
+    def namespace(self) -> str:
+        """The namespace that it concerns."""
+        return self.sockets.namespace
 
-Query: TypeAlias = FetchSockets
+
+@dataclass(frozen=True, slots=True)
+class BroadcastWithAck:
+    """Emit to the selected sockets, each of which is to acknowledge.
+
+    Each server answers with the number of sockets that it has asked, then with the first argument of each
+    acknowledgement (None if it has none).
+
+    Attributes:
+        to: The recipients.
+        args: Event name and arguments.
+        timeout_s: How long the sender waits.
+    """
+
+    to: Selection
+    args: tuple[Any, ...]
+    timeout_s: float
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it concerns."""
+        return self.to.namespace
+
+
+Query: TypeAlias = FetchSockets | BroadcastWithAck
 
 
 @dataclass(frozen=True, slots=True)

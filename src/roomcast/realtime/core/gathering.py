@@ -10,16 +10,18 @@ Layer: realtime.core.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
-from roomcast.realtime.core.cluster import Adapter, Query
+from roomcast.realtime.core.cluster import Adapter, Gatherer, Query
 from roomcast.realtime.core.membership import Membership
 from roomcast.realtime.errors import QueryLimitExceeded
 
-# An estimate of what an acknowledgement takes in memory besides its value.
+# An estimate of what a value takes in memory besides its characters.
 _ITEM_BYTES: Final = 64
+#: The name of this server among those that answer.
+HERE: Final = ""
 
 
 class Gathering:
@@ -156,22 +158,63 @@ class Queries:
         self._limit_bytes = limit_bytes
         self._open = 0
 
-    @asynccontextmanager
-    async def send(self, query: Query) -> AsyncIterator[Gathering]:
-        """Send a query; its answers count until the end of the ``async with`` block.
+    @contextmanager
+    def open(self) -> Iterator[Gathering]:
+        """Collect the answers of a query that is not sent yet; they count until the end of the ``with`` block.
 
         Raises:
             QueryLimitExceeded: too many queries wait for answers.
-            EncodeError: an argument cannot be encoded.
         """
         if self._open >= self._limit:
             raise QueryLimitExceeded(self._limit)
         gathering = Gathering(self._limit_bytes)
         self._open += 1
         try:
-            await self._membership.join_unless_left()
-            self._adapter.request(query, gathering)
             yield gathering
         finally:
             self._open -= 1
             self._adapter.forget(gathering)
+
+    async def send(self, query: Query, gathering: Gathering) -> None:
+        """Send a query to the other servers.
+
+        Raises:
+            EncodeError: an argument cannot be encoded.
+        """
+        await self._membership.join_unless_left()
+        self._adapter.request(query, gathering)
+
+
+class GatheredAcks:
+    """`cluster.AckListener` that passes the acknowledgements of one server's sockets on.
+
+    Args:
+        gatherer: Receives them.
+        server: The name of that server.
+    """
+
+    __slots__ = ("_gatherer", "_server")
+
+    def __init__(self, gatherer: Gatherer, server: str) -> None:
+        self._gatherer = gatherer
+        self._server = server
+
+    def acknowledged(self, args: Sequence[Any]) -> None:
+        """See `cluster.AckListener`. As in Node, only the first argument counts."""
+        value = args[0] if args else None
+        self._gatherer.acknowledge(self._server, value, _size_bytes(value))
+
+    def disconnected(self) -> None:
+        """See `cluster.AckListener`."""
+        self._gatherer.withdraw(self._server, 1)
+
+
+def _size_bytes(value: Any) -> int:
+    """An estimate of the memory of a value that was decoded from a packet."""
+    if isinstance(value, str | bytes):
+        return len(value) + _ITEM_BYTES
+    if isinstance(value, list):
+        return _ITEM_BYTES + sum(map(_size_bytes, value))
+    if isinstance(value, dict):
+        return _ITEM_BYTES + sum(len(key) + _size_bytes(item) for key, item in value.items())
+    return _ITEM_BYTES

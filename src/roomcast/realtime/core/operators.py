@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from roomcast.realtime.core.cluster import (
     Broadcast,
+    BroadcastWithAck,
     Command,
     Disconnect,
     FetchSockets,
@@ -23,10 +24,12 @@ from roomcast.realtime.core.cluster import (
     SocketDescription,
     room_names,
 )
-from roomcast.realtime.core.gathering import Queries
+from roomcast.realtime.core.gathering import HERE, GatheredAcks, Queries
 from roomcast.realtime.core.membership import Membership
-from roomcast.realtime.errors import ClusterTimeout
+from roomcast.realtime.errors import BroadcastAckTimeout, ClusterTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.wire.errors import EncodeError
+from roomcast.wire.socketio import RESERVED_EVENTS
 
 #: How long the answers of clients and of other servers are waited for without `BroadcastOperator.timeout`; as in Node.
 DEFAULT_TIMEOUT_S: Final = 5.0
@@ -128,10 +131,45 @@ class BroadcastOperator:
         Raises:
             EncodeError: an argument cannot be encoded.
         """
-        message = EncodedEvent.from_args(event, *args)
+        message = _encode(event, args)
         if self._host.emits_wait and not self._volatile:
             await self._host.make_room(self._selection)
         self._apply(Broadcast(self._selection, message, self._volatile))
+
+    async def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
+        """Emit an event, and wait until every recipient has acknowledged it.
+
+        Args:
+            event: Its name.
+            *args: Its arguments; ``bytes`` anywhere in them are sent as binary attachments.
+
+        Returns:
+            The first argument of each acknowledgement, None if it has none, in order of arrival.
+
+        Raises:
+            BroadcastAckTimeout: clients did not acknowledge in time, or disconnected before, or a server did not
+                answer; its ``received`` has the acknowledgements that arrived.
+            EncodeError: an argument cannot be encoded.
+            QueryLimitExceeded: ``max_queries`` wait for answers.
+        """
+        _encode(event, args)  # nothing is sent if it cannot be encoded
+        selection = self._selection
+        with self._host.queries.open() as gathering:
+            acks = self._host.ask(selection, (event, *args), GatheredAcks(gathering, HERE))
+            try:
+                gathering.answer(HERE, (), 0, asked=acks.asked)
+                if self._local:
+                    gathering.expect(())
+                else:
+                    query = BroadcastWithAck(selection, (event, *args), self._timeout_s)
+                    await self._host.queries.send(query, gathering)
+                complete = await gathering.wait(self._timeout_s)
+            finally:
+                acks.stop()
+        if not complete or gathering.missing:
+            problem = gathering.problem or "clients disconnected before they acknowledged"
+            raise BroadcastAckTimeout(event, problem, gathering.values, gathering.missing)
+        return gathering.values
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
         """Describe the sockets.
@@ -146,8 +184,9 @@ class BroadcastOperator:
         selection = self._selection
         if self._local:
             return self._remote_sockets(self._host.describe(selection))
-        async with self._host.queries.send(FetchSockets(selection)) as gathering:
+        with self._host.queries.open() as gathering:
             here = self._host.describe(selection)
+            await self._host.queries.send(FetchSockets(selection), gathering)
             complete = await gathering.wait(self._timeout_s)
         found = self._remote_sockets({socket.sid: socket for socket in [*here, *gathering.values]}.values())
         if not complete:
@@ -156,7 +195,7 @@ class BroadcastOperator:
 
     def _remote_sockets(self, described: Iterable[SocketDescription]) -> list[RemoteSocket]:
         everyone = replace(self, _rooms=None, _skip=())
-        return [RemoteSocket(everyone.to(socket.sid), socket) for socket in described]
+        return [RemoteSocket(everyone.to(socket.sid), self._namespace, socket) for socket in described]
 
     async def sockets_join(self, rooms: Rooms) -> None:
         """Add the sockets to a room, or to several.
@@ -204,10 +243,11 @@ class RemoteSocket:
         data: A copy of the application's dictionary; of a socket of another server, what can be encoded as JSON.
     """
 
-    __slots__ = ("_operator", "data", "handshake", "rooms", "sid")
+    __slots__ = ("_namespace", "_operator", "data", "handshake", "rooms", "sid")
 
-    def __init__(self, operator: BroadcastOperator, described: SocketDescription) -> None:
+    def __init__(self, operator: BroadcastOperator, namespace: str, described: SocketDescription) -> None:
         self._operator = operator
+        self._namespace = namespace
         self.sid = described.sid
         self.handshake = described.handshake
         self.rooms = described.rooms
@@ -224,6 +264,21 @@ class RemoteSocket:
     async def emit(self, event: str, *args: Any) -> None:
         """See `BroadcastOperator.emit`."""
         await self._operator.emit(event, *args)
+
+    async def emit_with_ack(self, event: str, *args: Any) -> Any:
+        """Emit an event, and wait for the acknowledgement.
+
+        Returns:
+            Its first argument; None if it has none.
+
+        Raises:
+            BroadcastAckTimeout: see `BroadcastOperator.emit_with_ack`.
+            SocketGone: the socket has disconnected before.
+        """
+        values = await self._operator.emit_with_ack(event, *args)
+        if not values:
+            raise SocketGone(self.sid, self._namespace)
+        return values[0]
 
     async def join(self, rooms: Rooms) -> None:
         """Add it to a room, or to several."""
@@ -272,6 +327,10 @@ class Broadcasting(ABC):
         """See `BroadcastOperator.timeout`."""
         return self.everyone.timeout(seconds)
 
+    async def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
+        """`BroadcastOperator.emit_with_ack` to all sockets of the namespace."""
+        return await self.everyone.emit_with_ack(event, *args)
+
     async def fetch_sockets(self) -> list[RemoteSocket]:
         """`BroadcastOperator.fetch_sockets` for all sockets of the namespace."""
         return await self.everyone.fetch_sockets()
@@ -287,3 +346,9 @@ class Broadcasting(ABC):
     async def disconnect_sockets(self, *, close: bool = False) -> None:
         """`BroadcastOperator.disconnect_sockets` for all sockets of the namespace."""
         await self.everyone.disconnect_sockets(close=close)
+
+
+def _encode(event: str, args: tuple[Any, ...]) -> EncodedEvent:
+    if event in RESERVED_EVENTS:
+        raise EncodeError(f"{event!r} is a reserved event name")
+    return EncodedEvent.from_args(event, *args)

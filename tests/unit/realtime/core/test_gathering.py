@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 
 from roomcast.realtime import QueryLimitExceeded
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.core.cluster import FetchSockets, Gatherer, Query, Selection
-from roomcast.realtime.core.gathering import Gathering, Queries
+from roomcast.realtime.core.gathering import GatheredAcks, Gathering, Queries
 from roomcast.realtime.core.membership import Membership
 
 QUERY = FetchSockets(Selection("/", None))
@@ -144,13 +145,26 @@ async def test_every_query_is_forgotten_at_its_end_also_after_an_error() -> None
     queries = Queries(adapter, Membership(adapter), 1, 100)
 
     async def fails() -> None:
-        async with queries.send(QUERY):
+        with queries.open() as gathering:
+            await queries.send(QUERY, gathering)
             assert len(adapter.open) == 1
             with pytest.raises(QueryLimitExceeded, match="max_queries"):
-                await queries.send(QUERY).__aenter__()
+                queries.open().__enter__()
             raise KeyError
 
     for _ in range(2):
         with pytest.raises(KeyError):
             await fails()
         assert adapter.open == []
+
+
+@pytest.mark.parametrize("value", ["x" * 200, b"x" * 200, ["x"] * 3, {"a": {"b": "x" * 80}}, {"k" * 200: None}])
+async def test_acknowledgements_count_by_their_size(value: Any) -> None:
+    got = gathering("a", limit_bytes=250)
+    got.answer("a", (), 0, asked=2)
+    acks = GatheredAcks(got, "a")
+    acks.acknowledged([5, value])
+    assert not got.problem
+    acks.acknowledged([value])
+    assert "250 bytes" in got.problem
+    assert got.values == [5]

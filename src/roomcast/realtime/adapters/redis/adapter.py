@@ -177,9 +177,8 @@ class RedisAdapter:
             gatherer.expect(())
         elif not self.ready:
             gatherer.fail("the adapter is not connected to Redis")
-        elif query.sockets.namespace not in self._channels:
-            name = query.sockets.namespace
-            gatherer.fail(f"this server does not serve {name!r}: list it in ServerOptions.namespaces")
+        elif query.namespace not in self._channels:
+            gatherer.fail(f"this server does not serve {query.namespace!r}: list it in ServerOptions.namespaces")
         else:
             self._queries.start(query, gatherer)
 

@@ -85,7 +85,8 @@ class ClusterAnswers:
         if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
             self._counters.drop("busy", "acknowledged broadcast")
             return
-        pending = RemoteBroadcast(partial(self._send_ack, respond), partial(self._end, request_id))
+        # Node has no response for a client that has disconnected.
+        pending = RemoteBroadcast(partial(self._send_ack, respond), lambda: None, partial(self._end, request_id))
         try:
             pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:

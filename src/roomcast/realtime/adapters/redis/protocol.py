@@ -17,7 +17,17 @@ from typing import Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack, unpack
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Query, Selection
+from roomcast.realtime.core.cluster import (
+    Broadcast,
+    BroadcastWithAck,
+    Command,
+    Disconnect,
+    FetchSockets,
+    Join,
+    Leave,
+    Query,
+    Selection,
+)
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError, RemoteError
 from roomcast.wire.limits import DEFAULT_LIMITS
@@ -129,13 +139,17 @@ def encode_query(key: str, uid: str, request_id: str, query: Query) -> tuple[str
     Raises:
         EncodeError: an argument cannot be encoded.
     """
-    selection = query.sockets
+    channel = f"{key}-request#{query.namespace}#"
+    request: dict[str, Any] = {"uid": uid, "requestId": request_id}
+    selection = query.to if isinstance(query, BroadcastWithAck) else query.sockets
     if selection.rooms is not None and not selection.rooms:
         return None  # as in `encode_command`
-    request: dict[str, Any] = {"uid": uid, "requestId": request_id}
-    opts = {"rooms": distinct(selection.rooms or ()), "except": distinct(selection.skip)}
-    request |= {"type": RequestType.FETCH.value, "opts": opts}
-    return f"{key}-request#{selection.namespace}#", encode_json(request)
+    opts: dict[str, Any] = {"rooms": distinct(selection.rooms or ()), "except": distinct(selection.skip)}
+    if isinstance(query, FetchSockets):
+        return channel, encode_json(request | {"type": RequestType.FETCH.value, "opts": opts})
+    packet = {"type": PacketType.EVENT.value, "data": list(query.args), "nsp": query.namespace}
+    opts["flags"] = {"timeout": int(query.timeout_s * 1_000)}
+    return channel, pack(request | {"type": RequestType.BROADCAST.value, "packet": packet, "opts": opts})
 
 
 def _encode_broadcast(uid: str | None, command: Broadcast, rooms: list[str], skip: list[str]) -> bytes:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import encode_query, server_pattern, servers_of
+from roomcast.realtime.adapters.redis.protocol import RequestType, encode_query, server_pattern, servers_of
 from roomcast.realtime.adapters.redis.responses import Response, new_request_id
-from roomcast.realtime.core.cluster import Gatherer, Query
+from roomcast.realtime.core.cluster import BroadcastWithAck, Gatherer, Query
 from roomcast.redis_client import RedisUnavailable
 
 #: Part of a response that contains the request's id, in this package's and in Node's servers.
@@ -29,6 +29,7 @@ _HEAD_BYTES: Final = 256
 class _Pending:
     namespace: str
     gatherer: Gatherer
+    with_acks: bool
 
 
 class QuerySender:
@@ -72,7 +73,9 @@ class QuerySender:
         elif not self._send(*encoded):
             gatherer.fail(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
         else:
-            pending = self._pending[request_id] = _Pending(query.sockets.namespace, gatherer)
+            pending = self._pending[request_id] = _Pending(
+                query.namespace, gatherer, isinstance(query, BroadcastWithAck)
+            )
             self._new.add(pending)
             self._wake.set()
             if self._task is None:
@@ -113,7 +116,16 @@ class QuerySender:
         pending = None if response is None else self._pending.get(response.request_id)
         if pending is None or response is None:
             return False
-        pending.gatherer.answer(response.server, response.sockets, len(data), last=not response.more)
+        gatherer, server = pending.gatherer, response.server
+        if pending.with_acks:
+            if response.kind is RequestType.CLIENT_COUNT:
+                gatherer.answer(server, (), len(data), asked=response.count)
+            elif response.kind is RequestType.ACK:
+                gatherer.acknowledge(server, response.fields.get("packet"), len(data))
+            elif response.gone:
+                gatherer.withdraw(server, 1)
+        else:
+            gatherer.answer(server, response.sockets, len(data), last=not response.more)
         return True
 
     async def _watch(self) -> None:

@@ -42,8 +42,11 @@ class RemoteBroadcast:
         timer: Timer of its timeout.
     """
 
-    def __init__(self, respond: Callable[[Sequence[Any]], None], end: Callable[[], None]) -> None:
+    def __init__(
+        self, respond: Callable[[Sequence[Any]], None], withdraw: Callable[[], None], end: Callable[[], None]
+    ) -> None:
         self._respond = respond
+        self._withdraw = withdraw
         self._end = end
         self.acks: PendingAcks | None = None
         self.missing = 0
@@ -52,10 +55,14 @@ class RemoteBroadcast:
     def acknowledged(self, args: Sequence[Any]) -> None:
         """See `AckListener`."""
         self._respond(args)
-        self.disconnected()
+        self._settle()
 
     def disconnected(self) -> None:
         """See `AckListener`."""
+        self._withdraw()
+        self._settle()
+
+    def _settle(self) -> None:
         self.missing -= 1
         if self.missing == 0:
             self._end()
@@ -145,15 +152,18 @@ class RequestHandler:
         if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
             self._counters.drop("busy", "acknowledged broadcast")
             return
-        pending = RemoteBroadcast(partial(self._send_ack, responder, send), partial(self._end, request_id))
+        pending = RemoteBroadcast(
+            partial(self._send_ack, responder, send),
+            partial(self._withdraw, responder, send),
+            partial(self._end, request_id),
+        )
         try:
             pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:
             self._counters.drop("malformed", str(error))
             return
         asked = pending.missing = pending.acks.asked
-        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": request_id, "clientCount": asked}
-        send(encode_json(count))
+        send(responder.encode_count(asked))
         if asked:
             timeout_s = min(max(query.timeout_s, 0.0), self._options.max_ack_timeout_s)
             pending.timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
@@ -164,6 +174,11 @@ class RequestHandler:
             send(responder.encode_ack(args))
         except EncodeError as error:
             self._counters.drop("unpackable", str(error))
+
+    def _withdraw(self, responder: Responder, send: Callable[[bytes], object]) -> None:
+        gone = responder.encode_gone()
+        if gone is not None:
+            send(gone)
 
     def _end(self, request_id: str) -> None:
         pending = self._pending.pop(request_id)

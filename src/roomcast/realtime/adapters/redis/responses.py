@@ -27,6 +27,7 @@ from roomcast.wire.engineio_http import TransportName
 #: Type of the response with ``gone``. Node ignores it.
 _GONE: Final = 10
 _REQUEST_ID_BYTES: Final = 9
+_RESPONSE_TYPES: Final = frozenset({RequestType.CLIENT_COUNT.value, RequestType.ACK.value})
 _TRANSPORTS: Final = {member.value: member for member in TransportName}
 
 
@@ -84,6 +85,11 @@ class Responder:
         tail = encode_json(self._name | ({"more": True} if more else {}))
         return b"%b%b]%b" % (head, b",".join(sockets), b"," + tail[1:] if len(tail) > len(b"{}") else b"}")
 
+    def encode_count(self, asked: int) -> bytes:
+        """The number of clients that were asked to acknowledge."""
+        count = {"type": RequestType.CLIENT_COUNT.value, "requestId": self.request_id, "clientCount": asked}
+        return encode_json(count | self._name)
+
     def encode_ack(self, args: Sequence[Any]) -> bytes:
         """A client's acknowledgement; as in Node, only its first argument is sent.
 
@@ -135,6 +141,29 @@ class Response:
     def more(self) -> bool:
         """Whether another part of the answer follows."""
         return self.server is not None and self.fields.get("more") is True
+
+    @property
+    def kind(self) -> RequestType | None:
+        """The type of a response to a broadcast; None if it has another type, or none."""
+        kind = self.fields.get("type")
+        return RequestType(kind) if type(kind) is int and kind in _RESPONSE_TYPES else None
+
+    @property
+    def count(self) -> int:
+        """How many clients were asked to acknowledge.
+
+        Raises:
+            MalformedMessage: it is not such a response.
+        """
+        count = self.fields.get("clientCount")
+        if type(count) is not int or count < 0:
+            raise MalformedMessage("clientCount must be a number of clients")
+        return count
+
+    @property
+    def gone(self) -> bool:
+        """Whether a client has disconnected before it acknowledged."""
+        return self.fields.get("type") == _GONE
 
     @property
     def sockets(self) -> list[SocketDescription]:
