@@ -9,9 +9,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from roomcast.realtime import (
     BroadcastAckTimeout,
@@ -28,6 +30,8 @@ from support.redis_server import RedisServer, running
 from support.socketio_cluster import Client, Cluster, redis_adapter
 from support.waiting import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
@@ -35,8 +39,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture(params=["memory", "redis", pytest.param("node", marks=pytest.mark.node)])
-async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+@pytest_asyncio.fixture(
+    params=["memory", "redis", pytest.param("node", marks=pytest.mark.node)], scope="module", loop_scope="module"
+)
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         if request.param == "memory":
             bus = MemoryBus()
@@ -51,6 +57,19 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         await made.add("a")
         await made.add("b")
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def cluster(servers: Cluster) -> AsyncIterator[Cluster]:
+    """The servers, without clients of other tests."""
+    async with AsyncExitStack() as stack:
+        yield servers.borrowed(stack)
+
+    async def left() -> bool:
+        a = servers.servers["a"]
+        return not await a.fetch_sockets() and not await a.of("/x").fetch_sockets()
+
+    await until(left)
 
 
 async def clients_of(cluster: Cluster, namespace: str = "/") -> dict[str, Client]:
@@ -319,3 +338,104 @@ async def test_an_event_that_cannot_be_encoded_is_sent_to_nobody(cluster: Cluste
         with pytest.raises(EncodeError):
             await emit("connect")
     assert await received(clients, a.everyone) == {}
+
+
+class Notes:
+    """What the handlers of each server have received."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._here: dict[str, list[Any]] = {name: [] for name in cluster.servers}
+        for name, server in cluster.servers.items():
+            server.on_server_side_emit("note", partial(self._note, name))
+            server.on_server_side_emit("who", partial(self._who, name))
+
+            @server.of("/x").on_server_side_emit("who")
+            def who(name: str = name) -> str:
+                return f"{name} /x"
+
+    def _note(self, name: str, *args: Any) -> None:
+        self._here[name].append(list(args))
+
+    async def _who(self, name: str) -> Any:
+        await asyncio.sleep(0)
+        return {"name": name}
+
+    def others(self, name: str, suffix: str = "") -> list[Any]:
+        """The answers that a server gets to ``who``."""
+        ours = [f"{other}{suffix}" if suffix else {"name": other} for other in self._here if other != name]
+        return [*ours, *(f"node{suffix}" for _ in self._cluster.nodes)]
+
+    async def take(self) -> dict[str, list[Any]]:
+        found = {name: list(notes) for name, notes in self._here.items()}
+        for name, node in self._cluster.nodes.items():
+            found[name] = await node("notes")
+        return found
+
+
+def in_any_order(values: list[Any]) -> list[Any]:
+    return sorted(values, key=str)
+
+
+async def test_server_side_emit_reaches_every_other_server_once_and_in_order(cluster: Cluster) -> None:
+    notes = Notes(cluster)
+    a, b = cluster.servers["a"], cluster.servers["b"]
+    for number in range(20):
+        await a.server_side_emit("note", number, {"deep": [None, "ü"]})
+    await a.server_side_emit("unknown")
+    assert in_any_order(await a.server_side_emit_with_ack("who")) == in_any_order(notes.others("a"))
+    sent = [[number, {"deep": [None, "ü"]}] for number in range(20)]
+    assert await notes.take() == {"a": [], "b": sent, "c": sent}
+    assert in_any_order(await b.server_side_emit_with_ack("who")) == in_any_order(notes.others("b"))
+
+
+async def test_events_between_servers_belong_to_a_namespace(cluster: Cluster) -> None:
+    notes = Notes(cluster)
+    answers = await cluster.servers["a"].of("/x").server_side_emit_with_ack("who")
+    assert in_any_order(answers) == in_any_order(notes.others("a", " /x"))
+
+
+async def test_a_handler_of_an_event_between_servers_that_fails_or_is_missing_answers_none(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = cluster.servers["a"], cluster.servers["b"]
+
+    @b.on_server_side_emit("sum")
+    def total(*numbers: int) -> int:
+        return sum(numbers)
+
+    if cluster.nodes:  # a server of Node without a listener does not answer
+        with pytest.raises(ClusterTimeout) as caught:
+            await a.server_side_emit_with_ack("sum", 1, 2, timeout_s=0.3)
+        assert caught.value.received == [3]
+        return
+    assert in_any_order(await a.server_side_emit_with_ack("sum", 1, 2)) == [3, None]
+    assert await a.server_side_emit_with_ack("sum", "text") == [None, None]
+    assert "'sum' of another server failed" in caplog.text
+
+
+async def test_an_event_between_servers_that_cannot_be_encoded_is_not_sent(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    for emit in (a.server_side_emit, a.server_side_emit_with_ack):
+        for args in (("note", b"bytes"), ("note", object()), ("connection",), ("new_namespace",)):
+            with pytest.raises(EncodeError):
+                await emit(*args)
+
+
+async def test_more_handlers_of_events_between_servers_than_allowed_do_not_run(cluster: Cluster) -> None:
+    server = await cluster.add("d", server_options=ServerOptions(max_queries=1))
+    go, began = asyncio.Event(), asyncio.Event()
+    runs = []
+
+    @server.on_server_side_emit("wait")
+    async def wait(number: int) -> None:
+        runs.append(number)
+        began.set()
+        await go.wait()
+
+    for number in range(3):
+        await cluster.servers["a"].server_side_emit("wait", number)
+    await began.wait()
+    await cluster.servers["a"].fetch_sockets()  # all of them have arrived
+    go.set()
+    assert runs == [0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from roomcast.realtime.core.cluster import AckListener, Command, PendingAcks, Selection, SocketDescription
+from roomcast.realtime.core.cluster import AckListener, Command, PendingAcks, Selection, ServerEvent, SocketDescription
 
 
 class RecordingNode:
@@ -41,6 +41,12 @@ class RecordingNode:
     def describe(self, selection: Selection) -> Sequence[SocketDescription]:
         """See `core.cluster.Node`."""
         return ()
+
+    def receive(self, event: ServerEvent, answer: Callable[[Any], None] | None) -> None:
+        """See `core.cluster.Node`."""
+        self.commands.append(event)
+        if answer is not None:
+            answer(None)
 
     def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
         """See `core.cluster.Node`."""

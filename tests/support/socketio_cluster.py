@@ -8,9 +8,10 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -159,6 +160,13 @@ class Cluster:
         self.nodes: dict[str, NodeServer] = {}
         self._new_adapter = new_adapter
         self._stack = stack
+
+    def borrowed(self, stack: AsyncExitStack) -> Self:
+        """The same servers; ``stack`` closes what else is opened."""
+        borrowed = copy(self)
+        borrowed.ports, borrowed.servers = dict(self.ports), dict(self.servers)
+        borrowed._stack = stack
+        return borrowed
 
     async def add_node(self, name: str, redis_port: int, *kind: str) -> NodeServer:
         node = await self._stack.enter_async_context(node_peer(redis_port, *kind))

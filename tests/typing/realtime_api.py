@@ -16,6 +16,8 @@ from roomcast.realtime import (
     EncodedEvent,
     Handshake,
     Namespace,
+    NamespaceOperator,
+    RemoteSocket,
     ServeOptions,
     Server,
     ServerOptions,
@@ -45,13 +47,33 @@ async def values(server: Server, socket: Socket) -> None:
 
 
 async def operators(server: Server, socket: Socket) -> None:
-    everyone = server.of("/admin")
-    assert_type(everyone, BroadcastOperator)
+    assert_type(server.of("/admin"), NamespaceOperator)
+    assert_type(server.of("/admin").everyone, BroadcastOperator)
+    assert_type(server.of("/admin").except_("room").timeout(2), BroadcastOperator)
     assert_type(server.to("room"), BroadcastOperator)
     assert_type(server.to(["one", "two"]).except_("three").local.volatile, BroadcastOperator)
     assert_type(socket.broadcast, BroadcastOperator)
     assert_type(await server.to("room").emit("news", 1, b"two"), None)
+    assert_type(await server.to("room").emit_with_ack("news", 1), list[Any])
+    assert_type(await server.to("room").fetch_sockets(), list[RemoteSocket])
     await server.to("room").emit(1)  # type: ignore[arg-type]  # the name is a str
+
+
+async def remote_sockets(socket: RemoteSocket) -> None:
+    assert_type(socket.sid, str)
+    assert_type(socket.rooms, frozenset[str])
+    assert_type(socket.handshake, Handshake)
+    assert_type(socket.data, dict[str, Any])
+    assert_type(await socket.emit_with_ack("question"), Any)
+
+
+async def events_between_servers(server: Server) -> None:
+    @server.on_server_side_emit("reload")
+    async def reload(what: str) -> int:
+        return len(what)
+
+    assert_type(await reload("texts"), int)
+    assert_type(await server.server_side_emit_with_ack("reload", "texts", timeout_s=2), list[Any])
 
 
 async def handlers_keep_their_types(server: Server) -> None:

@@ -19,6 +19,7 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 
 from typing import TYPE_CHECKING, Any
 
+from roomcast.realtime.core.broadcasting import NamespaceOperator
 from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import IncomingEvent
 from roomcast.realtime.core.observer import Observer
@@ -83,6 +84,7 @@ __all__ = [
     "Handshake",
     "IncomingEvent",
     "Namespace",
+    "NamespaceOperator",
     "Observer",
     "QueryLimitExceeded",
     "RealtimeError",

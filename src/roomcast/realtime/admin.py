@@ -197,7 +197,7 @@ class _Admin(Observer):
     # -- commands of the UI -------------------------------------------------------------------------------------------
 
     def _selected(self, namespace: str, room: str | None) -> BroadcastOperator:
-        selected = self._server.of(namespace)
+        selected = self._server.of(namespace).everyone
         return selected.to(room) if room else selected
 
     async def _emit(self, sid: str, namespace: str, room: str | None, event: str, *args: Any) -> None:  # noqa: ARG002 - as above

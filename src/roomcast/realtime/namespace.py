@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
+from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost
 from roomcast.realtime.core.registry import NO_ACK, Handler, NamespaceHandlers, call_trimmed
 from roomcast.realtime.server import Server
 
@@ -42,10 +42,8 @@ class Namespace(NamespaceHandlers, Broadcasting):
         """See `NamespaceHandlers`."""
         self._server = server
 
-    @property
-    def everyone(self) -> BroadcastOperator:
-        """All sockets of the namespace, on every server of the cluster."""
-        return self.server.of(self.namespace)
+    def _scope(self) -> tuple[NamespaceHost, str]:
+        return self.server.engine, self.namespace
 
     def find_handler(self, event: str) -> Handler | None:
         """See `NamespaceHandlers`. An overridden `trigger_event` handles every event."""

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
+from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost, NamespaceOperator
 from roomcast.realtime.core.cluster import (
     Adapter,
     Broadcast,
@@ -26,7 +27,6 @@ from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.nodes import Directory, SessionForwarder
 from roomcast.realtime.core.observer import GuardedObserver, Observer
-from roomcast.realtime.core.operators import Broadcasting, BroadcastOperator
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
@@ -118,14 +118,15 @@ class Server(ServerHooks, Broadcasting):
         """The ASGI application: Engine.IO on its path, ``fallback`` (or 404) elsewhere."""
         return Application(self._engine, fallback)
 
-    @property
-    def everyone(self) -> BroadcastOperator:
-        """All sockets of the namespace ``/``, on every server of the cluster."""
-        return self._engine.everyone(_DEFAULT)
+    def of(self, namespace: str) -> NamespaceOperator:
+        """A namespace: its sockets on every server of the cluster, and its events between servers.
 
-    def of(self, namespace: str) -> BroadcastOperator:
-        """All sockets of a namespace, on every server of the cluster."""
-        return self._engine.everyone(namespace)
+        Without it, the operators of the server concern the namespace ``/``.
+        """
+        return NamespaceOperator(self._engine, namespace)
+
+    def _scope(self) -> tuple[NamespaceHost, str]:
+        return self._engine, _DEFAULT
 
     # -- handlers -----------------------------------------------------------------------------------------------------
 

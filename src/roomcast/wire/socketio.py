@@ -83,6 +83,17 @@ def encode_event(namespace: str, args: Sequence[Any], ack_id: int | None = None)
     return _encode_args("2", "5", namespace, args, ack_id)
 
 
+def encode_event_once(namespace: str, args: Sequence[Any]) -> Callable[[int], list[str | bytes]]:
+    """Encode an event that several clients acknowledge: a function from the id to the result of `encode_event`.
+
+    Raises:
+        EncodeError: an argument cannot be sent.
+    """
+    text, attachments = write(args)
+    head = _header(f"5{len(attachments)}-" if attachments else "2", namespace, None)
+    return lambda ack_id: [f"{head}{ack_id}{text}", *attachments]
+
+
 def encode_ack(namespace: str, args: Sequence[Any], ack_id: int) -> list[str | bytes]:
     """Encode ACK or BINARY_ACK; the arguments are as in ``encode_event``, without an event name."""
     return _encode_args("3", "6", namespace, args, ack_id)

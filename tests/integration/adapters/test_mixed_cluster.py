@@ -13,6 +13,7 @@ import redis.asyncio
 
 from roomcast.realtime import ServerOptions
 from roomcast.realtime.adapters.redis import Emitter
+from roomcast.wire.errors import EncodeError
 from support.waiting import until
 
 settled = partial(until, limit_s=5)
@@ -183,9 +184,32 @@ async def test_node_gets_responses_from_every_server_without_a_timeout(cluster: 
     assert set(await cluster.node("rooms")) == {on_node.sid, on_a.sid, on_b.sid, "r"}
     assert set(await cluster.node("sids", rooms=[], servers=3)) == fetched.keys()
     assert await cluster.node("sids", rooms=["r"], servers=3) == [on_a.sid]
-    # This package's servers have no listeners; they respond without data, so that Node does not time out.
+    # A server of this package without a handler responds without data, so that Node does not time out.
     assert await cluster.node("serverSideEmit", args=["who"]) == [None, None]
     assert await cluster.node("rooms", nsp="/x") == []
+
+
+async def test_events_of_node_and_of_emitters_reach_the_handlers_of_every_server(cluster: Any) -> None:
+    notes: list[Any] = []
+    answers = {"a": {"name": "ü"}, "b": object()}
+    for name, server in cluster.servers.items():
+        server.on_server_side_emit("note", lambda *args: notes.append(args))
+        server.on_server_side_emit("who", lambda *args, name=name: answers[name])
+    await cluster.node("note", **{"from": "node"}, args=[1, {"a": [None]}])
+    await cluster.node("note", **{"from": "emitter"}, args=[2])
+    async with redis.asyncio.Redis(port=cluster.redis.port) as publisher:
+        await Emitter(publisher).server_side_emit("note", 3)
+        with pytest.raises(EncodeError):
+            await Emitter(publisher).server_side_emit("connection")
+    await settled(lambda: len(notes) == 6)
+    assert sorted(notes, key=str) == [(1, {"a": [None]})] * 2 + [(2,)] * 2 + [(3,)] * 2
+    # An answer that is not JSON is None.
+    assert sorted(await cluster.node("serverSideEmit", args=["who", 5]), key=str) == [None, {"name": "ü"}]
+
+    async def noted_by_node() -> bool:
+        return await cluster.node("notes") == [[2], [3]]
+
+    await until(noted_by_node)
 
 
 async def test_the_clients_of_every_server_acknowledge_a_broadcast_of_node(cluster: Any) -> None:

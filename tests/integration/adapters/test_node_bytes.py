@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgpack
 import pytest
 import redis.asyncio
 
@@ -111,6 +113,38 @@ async def test_requests_are_the_same_bytes_on_the_same_channel(cluster: Any, sub
     theirs = without_uid(*await subscriber.next())
     await a.disconnect("sid")
     assert without_uid(*await subscriber.next()) == theirs
+
+
+async def next_query(subscriber: RawSubscriber) -> tuple[bytes, Any]:
+    """The next request: the channel, and the content in its order, without ids."""
+    while True:
+        channel, data = await subscriber.next()
+        if b"-request#" in channel:
+            content = json.loads(data) if data.startswith(b"{") else msgpack.unpackb(data)
+            ids = dict.fromkeys(content.keys() & {"uid", "requestId"}, "")
+            return channel, json.dumps(content | ids, default=repr)
+
+
+async def test_queries_have_the_same_fields_in_the_same_order(cluster: Any, subscriber: RawSubscriber) -> None:
+    a = cluster.servers["a"]
+    target = {"rooms": ["r", "s"], "except": ["x"]}
+    await cluster.node("fetch", **target)
+    theirs = await next_query(subscriber)
+    await a.to(["r", "s"]).except_("x").fetch_sockets()
+    assert await next_query(subscriber) == theirs
+    await cluster.node("serverSideEmit", args=["who"])
+    theirs = await next_query(subscriber)
+    await a.server_side_emit_with_ack("who")
+    assert await next_query(subscriber) == theirs
+    for args in PAYLOADS:
+        await cluster.node("emitWithAck", **target, args=args, timeout=1_500)
+        theirs = await next_query(subscriber)
+        await a.to(["r", "s"]).except_("x").timeout(1.5).emit_with_ack(*args)
+        assert await next_query(subscriber) == theirs
+    await cluster.node("note", **{"from": "node"}, args=[1, {"a": None}])
+    event = await next_query(subscriber)
+    await a.server_side_emit("note", 1, {"a": None})
+    assert await next_query(subscriber) == event
 
 
 async def test_values_that_node_packs_are_decoded_as_from_json(cluster: Any) -> None:

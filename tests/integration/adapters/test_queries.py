@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
+import msgpack
 import pytest
 import redis.asyncio
 
-from roomcast.realtime import ClusterTimeout, Server
+from roomcast.realtime import BroadcastAckTimeout, ClusterTimeout, Server
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.redis_server import RedisServer
@@ -58,7 +59,8 @@ class Impostor:
             while True:
                 message = await self.pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
                 if message is not None and message["channel"] == b"socket.io-request#/#":
-                    return dict(json.loads(message["data"]))
+                    data = message["data"]
+                    return dict(json.loads(data) if data.startswith(b"{") else msgpack.unpackb(data))
 
     async def respond(self, data: Any) -> None:
         text = data if isinstance(data, bytes) else json.dumps(data)
@@ -103,7 +105,8 @@ async def test_malformed_late_and_foreign_responses_change_nothing(pair: Cluster
     a = pair.servers["a"]
     async with redis.asyncio.Redis(port=redis_server.port) as client, Impostor(client) as server:
         asking = asyncio.create_task(a.timeout(30).fetch_sockets())
-        request_id = (await server.request())["requestId"]
+        request = await server.request()
+        request_id, uid = request["requestId"], request["uid"]
         good = {"id": "s1", "handshake": {}, "rooms": ["s1", "r", 5], "data": "text"}
         for wrong in (
             b"{",
@@ -120,7 +123,9 @@ async def test_malformed_late_and_foreign_responses_change_nothing(pair: Cluster
         ):
             await server.respond(wrong)
         assert not asking.done()
-        await server.respond({"requestId": request_id, "sockets": [good, good]})
+        response = {"requestId": request_id, "sockets": [good, good]}
+        # Where Node responds with the option `publishOnSpecificResponseChannel`.
+        await client.publish(f"socket.io-response#/#{uid}#", json.dumps(response))
         found = {socket.sid: socket for socket in await asking}
         assert found.keys() == {on_b.sid, "s1"}
         assert (found["s1"].rooms, found["s1"].data, found["s1"].handshake.headers) == ({"r"}, {}, {})
@@ -153,8 +158,8 @@ async def test_a_namespace_that_this_server_does_not_serve_is_named(pair: Cluste
         await pair.servers["a"].of("/other").fetch_sockets()
 
 
-async def test_large_answers_arrive_in_parts(redis_server: RedisServer) -> None:
-    options = RedisAdapterOptions(max_message_bytes=20_000)
+async def test_answers_larger_than_the_queue_arrive_in_parts(redis_server: RedisServer) -> None:
+    options = RedisAdapterOptions(max_message_bytes=20_000, queue_limit_bytes=20_000)
     async with AsyncExitStack() as stack:
         made = Cluster(lambda: adapter(redis_server.port, options), stack)
         a, b = await made.add("a"), await made.add("b")
@@ -164,6 +169,19 @@ async def test_large_answers_arrive_in_parts(redis_server: RedisServer) -> None:
         found = await a.fetch_sockets()
         assert {socket.sid for socket in found} == {client.sid for client in clients}
         assert all(socket.data == {"text": "x" * 4_000} for socket in found)
+
+
+async def test_an_answer_with_a_lost_part_is_not_complete(pair: Cluster, redis_server: Any) -> None:
+    async with redis.asyncio.Redis(port=redis_server.port) as client, Impostor(client) as server:
+        asking = asyncio.create_task(pair.servers["a"].timeout(0.3).fetch_sockets())
+        request_id = (await server.request())["requestId"]
+        for part, more in ((0, True), (2, False)):
+            socket = {"id": f"s{part}", "handshake": {}, "rooms": []}
+            response = {"requestId": request_id, "sockets": [socket], "uid": "fake01", "part": part, "more": more}
+            await server.respond(response)
+        with pytest.raises(ClusterTimeout) as caught:
+            await asking
+    assert [socket.sid for socket in caught.value.received] == ["s0"]
 
 
 async def test_in_a_redis_cluster_servers_on_every_node_are_asked(tmp_path: Path) -> None:
@@ -181,3 +199,34 @@ async def test_in_a_redis_cluster_servers_on_every_node_are_asked(tmp_path: Path
             for server in servers:
                 found = await server.fetch_sockets()
                 assert {socket.sid for socket in found} == {client.sid for client in clients}
+
+
+async def test_acknowledgements_of_a_server_that_dies_are_not_waited_for(pair: Cluster, redis_server: Any) -> None:
+    on_b = await pair.client("b")
+    async with redis.asyncio.Redis(port=redis_server.port) as client:
+        async with Impostor(client) as server:
+            asking = asyncio.create_task(pair.servers["a"].timeout(30).emit_with_ack("ask"))
+            request_id = (await server.request())["requestId"]
+            await server.respond({"type": 8, "requestId": request_id, "clientCount": 3})
+            await server.respond(msgpack.packb({"type": 9, "requestId": request_id, "packet": "theirs"}))
+            packet = await on_b.packet()
+            await on_b.websocket.send(f'43{packet.ack_id}["b"]')
+        with pytest.raises(BroadcastAckTimeout) as caught:
+            await asking
+    assert (sorted(caught.value.received), caught.value.missing) == (["b", "theirs"], 2)
+
+
+async def test_no_server_can_send_more_acknowledgements_than_clients(pair: Cluster, redis_server: Any) -> None:
+    async with redis.asyncio.Redis(port=redis_server.port) as client, Impostor(client) as server:
+        asking = asyncio.create_task(pair.servers["a"].timeout(30).emit_with_ack("ask"))
+        request_id = (await server.request())["requestId"]
+        ack = msgpack.packb({"type": 9, "requestId": request_id, "packet": 1})
+        await server.respond(ack)
+        for count in (-1, 1.5, "1", None):
+            await server.respond({"type": 8, "requestId": request_id, "clientCount": count})
+        await server.respond({"type": 99, "requestId": request_id})
+        assert not asking.done()
+        await server.respond({"type": 8, "requestId": request_id, "clientCount": 1})
+        await server.respond(ack)
+        await server.respond(ack)
+        assert await asking == [1]

@@ -170,6 +170,23 @@ async def test_commands_of_every_sender_apply_on_every_server(sharded: ShardedCl
     assert (await on_node.packet()).type == 1
 
 
+async def test_events_between_servers_reach_every_other_one_once(sharded: ShardedCluster) -> None:
+    notes: list[Any] = []
+    for name, server in sharded.servers.items():
+        server.on_server_side_emit("note", lambda *args, name=name: notes.append((name, *args)))
+        server.on_server_side_emit("who", lambda name=name: name)
+    await sharded.servers["a"].server_side_emit("note", 1)
+    await sharded.node("note", **{"from": "node"}, args=[2])
+    assert sorted(await sharded.node("serverSideEmit", args=["who"])) == ["a", "b"]
+    await until(lambda: len(notes) == 3)
+    assert sorted(notes) == [("a", 2), ("b", 1), ("b", 2)]
+
+    async def noted_by_node() -> bool:
+        return bool(await sharded.node("notes") == [[1]])
+
+    await until(noted_by_node)
+
+
 async def test_node_gets_answers_from_every_server(sharded: ShardedCluster) -> None:
     clients = {name: await sharded.client(name) for name in ("node", "a", "b")}
     assert await sharded.node("servers") == 3

@@ -149,6 +149,23 @@ async def test_every_sender_reaches_every_selected_client_exactly_once(streams: 
             ], (sender, name)
 
 
+async def test_events_between_servers_reach_every_other_one_once(streams: StreamsCluster) -> None:
+    notes: list[Any] = []
+    for name, server in streams.servers.items():
+        server.on_server_side_emit("note", lambda *args, name=name: notes.append((name, *args)))
+        server.on_server_side_emit("who", lambda name=name: name)
+    await streams.servers["a"].server_side_emit("note", 1)
+    await streams.node("note", **{"from": "node"}, args=[2])
+    assert sorted(await streams.node("serverSideEmit", args=["who"])) == ["a", "b"]
+    await until(lambda: len(notes) == 3)
+    assert sorted(notes) == [("a", 2), ("b", 1), ("b", 2)]
+
+    async def noted_by_node() -> bool:
+        return bool(await streams.node("notes") == [[1]])
+
+    await until(noted_by_node)
+
+
 async def test_node_gets_answers_from_every_server(streams: StreamsCluster) -> None:
     clients = {name: await streams.client(name) for name in ("node", "a", "b")}
     assert await streams.node("servers") == 3

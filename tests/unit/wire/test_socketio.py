@@ -20,6 +20,7 @@ from roomcast.wire.socketio import (
     encode_disconnect,
     encode_event,
     encode_event_json,
+    encode_event_once,
 )
 
 EVENT, ACK = PacketType.EVENT, PacketType.ACK
@@ -321,7 +322,10 @@ def test_the_header_is_checked_before_json_is_parsed() -> None:
 
 @given(namespaces, names, st.lists(values, max_size=4), ack_ids)
 def test_an_event_round_trips(namespace: str, name: str, args: list[Any], ack_id: int | None) -> None:
-    messages = [strip(message) for message in encode_event(namespace, [name, *args], ack_id)]
+    encoded = encode_event(namespace, [name, *args], ack_id)
+    if ack_id is not None:
+        assert encode_event_once(namespace, [name, *args])(ack_id) == encoded
+    messages = [strip(message) for message in encoded]
     assert read(*messages, limits=Limits(max_attachments=1000)) == Packet(EVENT, namespace, [name, *args], ack_id)
 
 

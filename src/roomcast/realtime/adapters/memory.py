@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.realtime.core.cluster import BroadcastWithAck, Command, FetchSockets, Gatherer, Node, PendingAcks, Query
+from roomcast.realtime.core.cluster import (
+    BroadcastWithAck,
+    Command,
+    FetchSockets,
+    Gatherer,
+    Node,
+    PendingAcks,
+    Query,
+    ServerEvent,
+)
 from roomcast.realtime.core.gathering import GatheredAcks
 
 
@@ -113,6 +122,8 @@ class MemoryAdapter:
         match query:
             case FetchSockets(sockets):
                 gatherer.answer(self.name, self._node.describe(sockets), 0)
+            case ServerEvent():
+                self._node.receive(query, lambda value: gatherer.answer(self.name, [value], 0))
             case BroadcastWithAck(to, args):
                 acks = self._node.ask(to, args, GatheredAcks(gatherer, self.name))
                 self._bus.acks.setdefault(gatherer, []).append(acks)

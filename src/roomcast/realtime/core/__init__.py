@@ -22,6 +22,7 @@ May import: fanout, options, errors, wire.
 | ``origins`` | the rules for ``Origin`` and ``Host`` |
 | ``cluster``, ``nodes`` | the ports to the other servers: commands, and the directory of session owners |
 | ``operators`` | selected sockets of the cluster, and what can be done with them |
+| ``broadcasting``, ``server_events`` | a namespace of the cluster; events between servers |
 | ``gathering`` | the answers of the other servers to a query |
 | ``acks`` | an event that several sockets acknowledge |
 | ``membership`` | start and end of the adapter, also in a mounted application, which gets no lifespan |

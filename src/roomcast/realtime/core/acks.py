@@ -14,7 +14,7 @@ from typing import Any
 from roomcast.realtime.core.cluster import AckListener
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import AckLimitExceeded, SocketGone
-from roomcast.wire.errors import EncodeError
+from roomcast.wire.socketio import encode_event_once
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ class BroadcastAcks:
     A socket with ``max_pending_acks`` pending acknowledgements is not asked.
 
     Args:
+        namespace: The namespace of the sockets.
         sockets: The recipients.
         args: Event name and arguments.
         listener: Is called in later loop turns.
@@ -35,24 +36,18 @@ class BroadcastAcks:
 
     __slots__ = ("_listener", "_pending", "asked")
 
-    def __init__(self, sockets: Iterable[Socket], args: Sequence[Any], listener: AckListener) -> None:
+    def __init__(self, namespace: str, sockets: Iterable[Socket], args: Sequence[Any], listener: AckListener) -> None:
         self._listener: AckListener | None = listener
         self._pending: list[tuple[Socket, int]] = []
-        event, *rest = args
+        encode = encode_event_once(namespace, args)
         loop = asyncio.get_running_loop()
         for socket in sockets:
             answer: asyncio.Future[list[Any]] = loop.create_future()
             answer.add_done_callback(self._settle)
             try:
-                ack_id = socket.emit(event, *rest, callback=answer)
+                self._pending.append((socket, socket.ask(encode, answer)))
             except (AckLimitExceeded, SocketGone) as error:
                 logger.info("acknowledged broadcast not sent to %r: %s", socket, error)
-                continue
-            except EncodeError:
-                self.stop()
-                raise
-            if ack_id is not None:
-                self._pending.append((socket, ack_id))
         self.asked = len(self._pending)
 
     def _settle(self, answer: asyncio.Future[list[Any]]) -> None:

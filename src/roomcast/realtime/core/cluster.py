@@ -5,7 +5,7 @@ Layer: realtime.core. Source: socket.io-adapter's ``ClusterAdapter``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -100,7 +100,24 @@ class Disconnect:
     close: bool = False
 
 
-Command: TypeAlias = Broadcast | Join | Leave | Disconnect
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """An event for the other servers themselves, not for sockets.
+
+    As a query it asks each of them for the value that its handler returns.
+
+    Attributes:
+        namespace: Its namespace.
+        args: Event name and arguments.
+    """
+
+    namespace: str
+    args: tuple[Any, ...]
+
+
+#: A command for sockets.
+SocketCommand: TypeAlias = Broadcast | Join | Leave | Disconnect
+Command: TypeAlias = SocketCommand | ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +155,7 @@ class BroadcastWithAck:
         return self.to.namespace
 
 
-Query: TypeAlias = FetchSockets | BroadcastWithAck
+Query: TypeAlias = FetchSockets | BroadcastWithAck | ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +252,14 @@ class Node(Protocol):
 
     def describe(self, selection: Selection) -> Sequence[SocketDescription]:
         """The selected connected sockets of this server, each once."""
+
+    def receive(self, event: ServerEvent, answer: Callable[[Any], None] | None) -> None:
+        """Call the handler of an event of another server. Does not wait or raise.
+
+        Args:
+            event: The event.
+            answer: Called with what the handler returns, now or later, at most once; None: no answer is wanted.
+        """
 
     def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
         """Emit an event to the selected sockets of this server, each of which is to acknowledge it.

@@ -24,6 +24,7 @@ from roomcast.realtime.core.cluster import (
     PendingAcks,
     RoomWatcher,
     Selection,
+    ServerEvent,
     SocketDescription,
 )
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
@@ -45,6 +46,7 @@ from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.recovery import RecoverableHub, Recovery
 from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
+from roomcast.realtime.core.server_events import ServerEventHandler, ServerEvents
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.core.unfinished import UnfinishedInput
@@ -86,6 +88,7 @@ class Engine:
         registry: The registered handlers.
         dynamic: The namespaces whose names follow a rule.
         queries: Queries to the other servers.
+        server_events: The handlers for events of the other servers.
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
         unconnected: Connections that have not been accepted by a namespace yet.
@@ -128,6 +131,7 @@ class Engine:
         self.unconnected: set[SocketConnection] = set()
         self.admitting = 0
         self.tasks: set[asyncio.Task[None]] = set()
+        self.server_events = ServerEvents(self.tasks, options.max_queries)
         self.turns = ReadTurns()
         self.origins = OriginPolicy(options)
         self.accepting = True
@@ -324,6 +328,9 @@ class Engine:
                 message = command.message.message(hub.namespace)
                 hub.broadcast(command.to.rooms, message, command.to.skip, volatile=command.volatile)
             return
+        if isinstance(command, ServerEvent):
+            self.server_events.receive(command, None)
+            return
         if self.recovery is not None:
             self.recovery.record_command(command)
         for socket in self.recipients(command.sockets):
@@ -367,7 +374,8 @@ class Engine:
 
     def namespaces(self) -> Collection[str]:
         """See `cluster.Node`."""
-        named = {DEFAULT_NAMESPACE, *self.options.namespaces, *self.registry.namespaces()}
+        handled = self.registry.namespaces() | self.server_events.namespaces()
+        named = {DEFAULT_NAMESPACE, *self.options.namespaces, *handled}
         return (named - {CATCH_ALL}) | self._hubs.keys()
 
     def occupied(self, namespace: str, room: str | None) -> bool:
@@ -396,9 +404,18 @@ class Engine:
             for socket in self.members(selection)
         ]
 
+    def on_server_event(self, namespace: str, event: str, handler: ServerEventHandler) -> None:
+        """See `broadcasting.NamespaceHost`."""
+        self.server_events.add(namespace, event, handler)
+        self.adapter.serve(namespace)
+
+    def receive(self, event: ServerEvent, answer: Callable[[Any], None] | None) -> None:
+        """See `cluster.Node`."""
+        self.server_events.receive(event, answer)
+
     def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
         """See `cluster.Node`."""
-        return BroadcastAcks(self.members(selection), args, listener)
+        return BroadcastAcks(selection.namespace, self.members(selection), args, listener)
 
     def recipients(self, selection: Selection) -> Sequence[Socket]:
         """The selected sockets of this server that are connected or inside their ``connect`` handler, each once."""

@@ -43,6 +43,8 @@ class Gathering:
         self._expected: frozenset[str] | None = None
         self._answered: set[str] = set()
         self._unnamed = 0
+        # Of the last update.
+        self._current: frozenset[str] | None = None
         self._lost: frozenset[str] = frozenset()
         self._settled = False
         # Acknowledgements that are still to come, by server; None: the servers that are not named.
@@ -61,7 +63,8 @@ class Gathering:
         """See `cluster.Gatherer`."""
         if self._expected is None:
             return
-        lost = self._expected.difference(servers)
+        self._current = frozenset(servers)
+        lost = self._expected - self._current
         self._settled = lost == self._lost
         self._lost = lost
         self._check()
@@ -72,7 +75,7 @@ class Gathering:
         """See `cluster.Gatherer`."""
         if self._done.is_set() or server in self._answered or not self._count(size_bytes):
             return
-        if server is None and self._expected is not None and self._unnamed >= len(self._expected):
+        if server is None and self._expected is not None and self._unnamed >= len(self._expected - self._answered):
             return  # more answers than servers
         self.values.extend(values)
         self._due[server] = self._due.get(server, 0) + asked
@@ -135,10 +138,12 @@ class Gathering:
         if self._unnamed < (len(present) if certain else len(silent)):
             return
         for server, count in self._due.items():
-            lost = server in self._lost if server is not None else certain and not present
-            if count and not lost:
+            if count and not (self._left(server) if server is not None else certain and not present):
                 return
         self._done.set()
+
+    def _left(self, server: str) -> bool:
+        return server != HERE and self._current is not None and server not in self._current
 
 
 class Queries:

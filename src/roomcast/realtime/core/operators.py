@@ -5,7 +5,6 @@ Layer: realtime.core. Source: socket.io 4.8's ``BroadcastOperator``.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -131,7 +130,8 @@ class BroadcastOperator:
         Raises:
             EncodeError: an argument cannot be encoded.
         """
-        message = _encode(event, args)
+        _check_name(event)
+        message = EncodedEvent.from_args(event, *args)
         if self._host.emits_wait and not self._volatile:
             await self._host.make_room(self._selection)
         self._apply(Broadcast(self._selection, message, self._volatile))
@@ -152,7 +152,7 @@ class BroadcastOperator:
             EncodeError: an argument cannot be encoded.
             QueryLimitExceeded: ``max_queries`` wait for answers.
         """
-        _encode(event, args)  # nothing is sent if it cannot be encoded
+        _check_name(event)
         selection = self._selection
         with self._host.queries.open() as gathering:
             acks = self._host.ask(selection, (event, *args), GatheredAcks(gathering, HERE))
@@ -293,62 +293,6 @@ class RemoteSocket:
         await self._operator.disconnect_sockets(close=close)
 
 
-class Broadcasting(ABC):
-    """The operators of a namespace, as methods of the object that stands for it: a server, a `Namespace`."""
-
-    @property
-    @abstractmethod
-    def everyone(self) -> BroadcastOperator:
-        """All sockets of the namespace, on every server of the cluster."""
-
-    def to(self, rooms: Rooms) -> BroadcastOperator:
-        """See `BroadcastOperator.to`."""
-        return self.everyone.to(rooms)
-
-    def in_(self, rooms: Rooms) -> BroadcastOperator:
-        """See `BroadcastOperator.to`."""
-        return self.everyone.to(rooms)
-
-    def except_(self, rooms: Rooms) -> BroadcastOperator:
-        """See `BroadcastOperator.except_`."""
-        return self.everyone.except_(rooms)
-
-    @property
-    def local(self) -> BroadcastOperator:
-        """See `BroadcastOperator.local`."""
-        return self.everyone.local
-
-    @property
-    def volatile(self) -> BroadcastOperator:
-        """See `BroadcastOperator.volatile`."""
-        return self.everyone.volatile
-
-    def timeout(self, seconds: float) -> BroadcastOperator:
-        """See `BroadcastOperator.timeout`."""
-        return self.everyone.timeout(seconds)
-
-    async def emit_with_ack(self, event: str, *args: Any) -> list[Any]:
-        """`BroadcastOperator.emit_with_ack` to all sockets of the namespace."""
-        return await self.everyone.emit_with_ack(event, *args)
-
-    async def fetch_sockets(self) -> list[RemoteSocket]:
-        """`BroadcastOperator.fetch_sockets` for all sockets of the namespace."""
-        return await self.everyone.fetch_sockets()
-
-    async def sockets_join(self, rooms: Rooms) -> None:
-        """`BroadcastOperator.sockets_join` for all sockets of the namespace."""
-        await self.everyone.sockets_join(rooms)
-
-    async def sockets_leave(self, rooms: Rooms) -> None:
-        """`BroadcastOperator.sockets_leave` for all sockets of the namespace."""
-        await self.everyone.sockets_leave(rooms)
-
-    async def disconnect_sockets(self, *, close: bool = False) -> None:
-        """`BroadcastOperator.disconnect_sockets` for all sockets of the namespace."""
-        await self.everyone.disconnect_sockets(close=close)
-
-
-def _encode(event: str, args: tuple[Any, ...]) -> EncodedEvent:
+def _check_name(event: str) -> None:
     if event in RESERVED_EVENTS:
         raise EncodeError(f"{event!r} is a reserved event name")
-    return EncodedEvent.from_args(event, *args)

@@ -27,6 +27,7 @@ from roomcast.realtime.core.cluster import (
     Offset,
     OrderedAdapter,
     Selection,
+    ServerEvent,
 )
 from roomcast.realtime.core.event_log import Entry, RecordedMessage, RoomHistory
 from roomcast.realtime.core.reasons import Reason
@@ -109,7 +110,9 @@ class OrderedRecovery(Recovery):
             self._host.apply_command(command)
 
     def _entry(self, command: Command, offset: Offset, time: float) -> Entry | None:
-        """The entry for the log; None for a volatile event."""
+        """The entry for the log; None for a volatile event, and for one that is not for clients."""
+        if isinstance(command, ServerEvent):
+            return None
         if not isinstance(command, Broadcast):
             return Entry(offset, time, command.sockets, None, command)
         if command.volatile:

@@ -337,6 +337,15 @@ class Socket:
         if callback is None:
             self.write(OutgoingMessage.of(encode_event(self.namespace, [event, *args])))
             return None
+        return self.ask(lambda ack_id: encode_event(self.namespace, [event, *args], ack_id), callback)
+
+    def ask(self, encode: Callable[[int], list[str | bytes]], callback: AckCallback | asyncio.Future[list[Any]]) -> int:
+        """Emit an event that the client is to acknowledge; see `emit`.
+
+        Args:
+            encode: Encodes the event with the acknowledgement's id.
+            callback: As for `emit`.
+        """
         packets = self.connection.packets
         try:
             ack_id = packets.expect_ack(self.namespace, callback)
@@ -345,7 +354,7 @@ class Socket:
         except LocalError:
             raise AckLimitExceeded(self.connection.options.max_pending_acks) from None
         try:
-            self.write(OutgoingMessage.of(encode_event(self.namespace, [event, *args], ack_id)))
+            self.write(OutgoingMessage.of(encode(ack_id)))
         except LocalError:
             packets.forget_ack(self.namespace, ack_id)
             raise

@@ -29,6 +29,9 @@ io.adapter(await adapters[kind]());
 io.of("/x");
 io.on("connection", (socket) => socket.on("join", (room, done) => { socket.join(room); done(); }));
 io.on("who", (done) => done("node"));
+io.of("/x").on("who", (done) => done("node /x"));
+const notes = [];
+io.on("note", (...args) => void notes.push(args));
 const emitter = new Emitter(emitterClient);
 
 const revive = (_, value) =>
@@ -70,6 +73,8 @@ const ops = {
     listener.disconnect();
     return answers.flatMap((answer) => answer.sockets);
   },
+  notes: () => notes,
+  note: (c) => void (c.from === "emitter" ? emitter : io).serverSideEmit("note", ...c.args),
   serverSideEmit: (c) => promised((done) => io.serverSideEmit(...c.args, done)),
   emitWithAck: (c) => broadcasting(c, io).timeout(c.timeout).emitWithAck(...c.args),
   servers: () => io.of("/").adapter.serverCount(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from roomcast.realtime.adapters.redis import RedisAdapterCounters, RedisAdapterOptions
@@ -46,3 +48,21 @@ def test_contradictory_bounds_are_rejected() -> None:
         RedisAdapterOptions(max_message_bytes=2, queue_limit_bytes=1)
     with pytest.raises(ValueError, match="key"):
         RedisAdapterOptions(key="")
+
+
+@pytest.mark.parametrize("end", ["take", "clear"])
+async def test_a_sender_of_much_waits_while_more_than_half_of_the_limit_is_in_use(end: str) -> None:
+    queue, _ = new_queue()
+    queue.put(b"a" * 15, 0.0)
+    await queue.room()
+    queue.put(b"b", 0.0)
+    waiting = [asyncio.create_task(queue.room()) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    assert not waiting[1].done()
+    if end == "take":
+        queue.take(0.0)
+    else:
+        queue.clear()
+    await waiting[1]

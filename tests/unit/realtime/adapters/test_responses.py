@@ -47,7 +47,8 @@ def test_the_parts_of_an_answer_hold_every_socket_and_the_last_one_says_so(count
     sockets = [json.dumps({"id": number}).encode() for number in range(count)]
     parts = [json.loads(part) for part in OURS.encode_sockets(sockets, 20)]
     assert [socket["id"] for part in parts for socket in part["sockets"]] == list(range(count))
-    assert [part.get("more", False) for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert [part["part"] for part in parts] == list(range(len(parts)))
     assert all(part["uid"] == "me" for part in parts)
     (whole,) = NODE.encode_sockets(sockets, 20)
     assert json.loads(whole) == {"requestId": "abcdef", "sockets": [{"id": number} for number in range(count)]}

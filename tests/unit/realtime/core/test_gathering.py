@@ -8,7 +8,7 @@ import pytest
 from roomcast.realtime import QueryLimitExceeded
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.core.cluster import FetchSockets, Gatherer, Query, Selection
-from roomcast.realtime.core.gathering import GatheredAcks, Gathering, Queries
+from roomcast.realtime.core.gathering import HERE, GatheredAcks, Gathering, Queries
 from roomcast.realtime.core.membership import Membership
 
 QUERY = FetchSockets(Selection("/", None))
@@ -85,10 +85,11 @@ async def test_the_departure_of_a_node_server_counts_at_the_next_update() -> Non
 
 
 async def test_more_unnamed_answers_than_servers_are_dropped() -> None:
-    got = gathering("a", "n")
+    got = gathering("a", "b", "n")
+    got.answer("a", ["a"], 1)
     for number in range(5):
         got.answer(None, [number], 1)
-    assert got.values == [0, 1]
+    assert got.values == ["a", 0, 1]
 
 
 async def test_acknowledgements_are_waited_for_until_as_many_as_were_asked_have_come() -> None:
@@ -115,6 +116,19 @@ async def test_the_acknowledgements_of_a_server_that_leaves_are_missing_and_not_
         got.update(["b"])
     assert await complete(got)
     assert (got.values, got.missing) == ([1], 4)
+
+
+async def test_a_server_that_joined_after_the_query_and_leaves_is_not_waited_for() -> None:
+    got = gathering("a")
+    got.answer("new", (), 1, asked=1)
+    got.answer(HERE, (), 0, asked=1)
+    got.answer("a", (), 1)
+    got.update(["a", "new"])
+    got.update(["a"])
+    assert not got._done.is_set()
+    got.acknowledge(HERE, 1, 1)
+    assert await complete(got)
+    assert (got.values, got.missing) == ([1], 1)
 
 
 async def test_answers_above_the_limit_end_the_query_and_are_dropped() -> None:

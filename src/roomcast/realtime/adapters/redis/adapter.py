@@ -105,7 +105,7 @@ class RedisAdapter:
     def bind(self, node: Node) -> None:
         """See `core.cluster.Adapter`."""
         self._node = node
-        self._requests = RequestHandler(node, self._send, self._options, self.counters)
+        self._requests = RequestHandler(node, self._send, self._options, self.counters, self._queue.room)
 
     async def start(self) -> None:
         """See `core.cluster.Adapter`. Returns without a connection after the time limit of two connection attempts."""

@@ -16,7 +16,7 @@ from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
 from roomcast.realtime.adapters.redis.requests import RemoteBroadcast
 from roomcast.realtime.adapters.redis.responses import describe
-from roomcast.realtime.core.cluster import Node, SocketDescription
+from roomcast.realtime.core.cluster import Node, ServerEvent, SocketDescription
 from roomcast.wire.errors import EncodeError
 
 
@@ -48,6 +48,8 @@ class ClusterAnswers:
 
     def answer(self, namespace: str, query: ClusterQuery) -> None:
         """Execute one query."""
+        if isinstance(query, ServerSideEmit) and query.request_id is None:
+            self._node.receive(ServerEvent(namespace, query.args), None)
         if query.uid is None or query.request_id is None:
             return
         respond = partial(self._respond, namespace, query.uid, query.request_id)
@@ -56,8 +58,7 @@ class ClusterAnswers:
                 sockets = list(map(self._describe, self._node.describe(selection)))
                 respond(MessageType.FETCH_SOCKETS_RESPONSE, sockets=sockets)
             case ServerSideEmit():
-                # This server has no listeners for such events; respond at once, so that the sender does not time out.
-                respond(MessageType.SERVER_SIDE_EMIT_RESPONSE)
+                self._node.receive(ServerEvent(namespace, query.args), partial(self._send_event_answer, respond))
             case AcknowledgedBroadcast():
                 self._broadcast_with_ack(query, respond)
 
@@ -98,6 +99,9 @@ class ClusterAnswers:
             timeout_s = min(max(query.timeout_s, 0.0), self._options.max_ack_timeout_s)
             pending.timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
             self._pending[request_id] = pending
+
+    def _send_event_answer(self, respond: Callable[..., None], value: Any) -> None:
+        respond(MessageType.SERVER_SIDE_EMIT_RESPONSE, **({} if value is None else {"packet": value}))
 
     def _send_ack(self, respond: Callable[..., None], args: Sequence[Any]) -> None:
         # As in Node, only the first argument is sent.

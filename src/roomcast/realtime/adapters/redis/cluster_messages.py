@@ -32,7 +32,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     read_object,
     read_query,
 )
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection, ServerEvent
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import PacketType
 from roomcast.wire.strict_json import write
@@ -183,6 +183,8 @@ def message_of(uid: str, command: Command) -> ClusterMessage | None:
     Raises:
         EncodeError: the event is not a JSON array.
     """
+    if isinstance(command, ServerEvent):
+        return ClusterMessage(MessageType.SERVER_SIDE_EMIT, {"packet": list(command.args)}, uid, command.namespace)
     selection = command.to if isinstance(command, Broadcast) else command.sockets
     if selection.rooms is not None and not selection.rooms:
         return None  # on the wire an empty list of rooms means all sockets

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from roomcast.realtime.adapters.redis.protocol import encode_command
 from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.server_events import server_event
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, RESERVED_EVENTS
@@ -83,6 +84,14 @@ class Emitter:
     async def disconnect(self, *, to: Rooms, skip: Rooms = (), close: bool = False) -> None:
         """Disconnect the selected sockets from the namespace; with ``close`` also end their connections."""
         await self._send(Disconnect(self._select(to, skip), close))
+
+    async def server_side_emit(self, event: str, *args: Any) -> None:
+        """Emit an event to the servers, not to clients: to handlers of `Server.on_server_side_emit`.
+
+        Raises:
+            EncodeError: the name is reserved, or an argument is not JSON.
+        """
+        await self._send(server_event(self._namespace, event, args))
 
     def _select(self, to: Rooms, skip: Rooms) -> Selection:
         return Selection(self._namespace, None if to is None else _tuple(to), _tuple(skip or ()))

@@ -27,6 +27,7 @@ from roomcast.realtime.core.cluster import (
     Leave,
     Query,
     Selection,
+    ServerEvent,
 )
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError, RemoteError
@@ -111,6 +112,9 @@ def encode_command(key: str, uid: str | None, command: Command) -> tuple[str, by
     Raises:
         EncodeError: an argument cannot be encoded.
     """
+    if isinstance(command, ServerEvent):
+        event = {"uid": EMITTER_UID if uid is None else uid, "type": RequestType.SERVER_SIDE_EMIT.value}
+        return f"{key}-request#{command.namespace}#", encode_json(event | {"data": list(command.args)})
     selection = command.to if isinstance(command, Broadcast) else command.sockets
     if selection.rooms is not None and not selection.rooms:
         return None  # on the wire an empty list of rooms means all sockets
@@ -141,6 +145,9 @@ def encode_query(key: str, uid: str, request_id: str, query: Query) -> tuple[str
     """
     channel = f"{key}-request#{query.namespace}#"
     request: dict[str, Any] = {"uid": uid, "requestId": request_id}
+    if isinstance(query, ServerEvent):
+        event = {"type": RequestType.SERVER_SIDE_EMIT.value, "data": list(query.args)}
+        return channel, encode_json(request | event)
     selection = query.to if isinstance(query, BroadcastWithAck) else query.sockets
     if selection.rooms is not None and not selection.rooms:
         return None  # as in `encode_command`
@@ -253,7 +260,7 @@ class RemoteCommand:
     """A join, leave or disconnect; the sender is an emitter if ``uid`` is None."""
 
     uid: str | None
-    command: Command
+    command: Join | Leave | Disconnect
 
 
 RemoteQuery: TypeAlias = SocketsQuery | RoomsQuery | FetchQuery | ServerSideEmit | AcknowledgedBroadcast

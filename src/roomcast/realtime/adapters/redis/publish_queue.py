@@ -5,6 +5,7 @@ Layer: realtime.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Final
 
@@ -29,6 +30,7 @@ class PublishQueue:
         self._options = options
         self._counters = counters
         self._waiting: deque[tuple[float, bytes]] = deque()
+        self._for_room: list[asyncio.Future[None]] = []
         self.size_bytes = 0
 
     def put(self, command: bytes, now: float) -> None:
@@ -55,12 +57,28 @@ class PublishQueue:
                 continue
             taken.append(command)
             size += len(command)
+        if self._for_room:
+            self._wake()
         return taken
+
+    async def room(self) -> None:
+        """Wait until at most half of ``queue_limit_bytes`` is in use."""
+        while self.size_bytes > self._options.queue_limit_bytes // 2:
+            taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._for_room.append(taken)
+            await taken
+
+    def _wake(self) -> None:
+        waiting, self._for_room = self._for_room, []
+        for taken in waiting:
+            if not taken.done():
+                taken.set_result(None)
 
     def clear(self) -> None:
         """Drop all messages without counting them."""
         self._waiting.clear()
         self.size_bytes = 0
+        self._wake()
 
     def _pop(self) -> tuple[float, bytes]:
         since, command = self._waiting.popleft()

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RequestType, encode_query, server_pattern, servers_of
 from roomcast.realtime.adapters.redis.responses import Response, new_request_id
-from roomcast.realtime.core.cluster import BroadcastWithAck, Gatherer, Query
+from roomcast.realtime.core.cluster import BroadcastWithAck, FetchSockets, Gatherer, Query, ServerEvent
 from roomcast.redis_client import RedisUnavailable
 
 #: Part of a response that contains the request's id, in this package's and in Node's servers.
@@ -27,9 +27,36 @@ _HEAD_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
-    namespace: str
+    query: Query
     gatherer: Gatherer
-    with_acks: bool
+    #: The next part of an answer, by server.
+    parts: dict[str, int] = field(default_factory=dict)
+
+    def take(self, response: Response, size_bytes: int) -> bool:
+        """Pass a response on; False if it does not belong to the query.
+
+        Raises:
+            MalformedMessage: it is not a response to such a query.
+        """
+        gatherer, server = self.gatherer, response.server
+        match self.query:
+            case FetchSockets():
+                sockets = response.sockets
+                if server is not None:
+                    if response.part != self.parts.get(server, 0):
+                        return False  # a part is lost, so the answer cannot become complete
+                    self.parts[server] = response.part + 1
+                gatherer.answer(server, sockets, size_bytes, last=not response.more)
+            case ServerEvent():
+                gatherer.answer(server, [response.fields.get("data")], size_bytes)
+            case BroadcastWithAck():
+                if response.kind is RequestType.CLIENT_COUNT:
+                    gatherer.answer(server, (), size_bytes, asked=response.count)
+                elif response.kind is RequestType.ACK:
+                    gatherer.acknowledge(server, response.fields.get("packet"), size_bytes)
+                elif response.gone:
+                    gatherer.withdraw(server, 1)
+        return True
 
 
 class QuerySender:
@@ -73,9 +100,7 @@ class QuerySender:
         elif not self._send(*encoded):
             gatherer.fail(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
         else:
-            pending = self._pending[request_id] = _Pending(
-                query.namespace, gatherer, isinstance(query, BroadcastWithAck)
-            )
+            pending = self._pending[request_id] = _Pending(query, gatherer)
             self._new.add(pending)
             self._wake.set()
             if self._task is None:
@@ -116,17 +141,7 @@ class QuerySender:
         pending = None if response is None else self._pending.get(response.request_id)
         if pending is None or response is None:
             return False
-        gatherer, server = pending.gatherer, response.server
-        if pending.with_acks:
-            if response.kind is RequestType.CLIENT_COUNT:
-                gatherer.answer(server, (), len(data), asked=response.count)
-            elif response.kind is RequestType.ACK:
-                gatherer.acknowledge(server, response.fields.get("packet"), len(data))
-            elif response.gone:
-                gatherer.withdraw(server, 1)
-        else:
-            gatherer.answer(server, response.sockets, len(data), last=not response.more)
-        return True
+        return pending.take(response, len(data))
 
     async def _watch(self) -> None:
         """List the servers directly after each query, and at intervals while responses are missing."""
@@ -134,7 +149,7 @@ class QuerySender:
             while self._pending:
                 self._wake.clear()
                 new, self._new = self._new, set()
-                for namespace in {pending.namespace for pending in new or self._pending.values()}:
+                for namespace in {pending.query.namespace for pending in self._pending.values()}:
                     await self._update(namespace, new)
                 if not self._new:
                     with contextlib.suppress(TimeoutError):
@@ -149,10 +164,10 @@ class QuerySender:
             channels = await self._list_channels(server_pattern(key, namespace))
         except RedisUnavailable as error:
             for pending in new:
-                if pending.namespace == namespace:
+                if pending.query.namespace == namespace:
                     pending.gatherer.fail(f"the servers cannot be listed: {error}")
             return
         servers = servers_of(key, namespace, channels) - {self._uid}
         for pending in list(self._pending.values()):
-            if pending.namespace == namespace and pending not in self._new:
+            if pending.query.namespace == namespace and pending not in self._new:
                 (pending.gatherer.expect if pending in new else pending.gatherer.update)(servers)

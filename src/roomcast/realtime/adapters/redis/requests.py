@@ -9,9 +9,10 @@ Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onrequest``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -22,15 +23,17 @@ from roomcast.realtime.adapters.redis.protocol import (
     RemoteCommand,
     RemoteQuery,
     Request,
-    RequestType,
     RoomsQuery,
     ServerSideEmit,
     SocketsQuery,
-    encode_json,
 )
 from roomcast.realtime.adapters.redis.responses import Responder, encode_socket
-from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, SocketDescription
+from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, ServerEvent, SocketDescription
 from roomcast.wire.errors import EncodeError
+
+#: Encoding a part takes a few milliseconds.
+_PART_BYTES: Final = 262_144
+_MAX_LONG_ANSWERS: Final = 16
 
 
 class RemoteBroadcast:
@@ -76,6 +79,7 @@ class RequestHandler:
         send: Called with the channel and the bytes of each response.
         options: Limits of acknowledged broadcasts.
         counters: Counts requests, responses and dropped messages.
+        room: Waits until the queue of responses has room.
     """
 
     def __init__(
@@ -84,12 +88,15 @@ class RequestHandler:
         send: Callable[[str, bytes], object],
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self._node = node
         self._send = send
         self._options = options
         self._counters = counters
         self._pending: dict[str, RemoteBroadcast] = {}
+        self._room = room
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, channels: NamespaceChannels, uid: str, request: Request) -> None:
         """Execute one request.
@@ -106,6 +113,8 @@ class RequestHandler:
         self._counters.received += 1
         if isinstance(request, RemoteCommand):
             self._node.apply_command(request.command)
+        elif isinstance(request, ServerSideEmit) and request.request_id is None:
+            self._node.receive(ServerEvent(channels.namespace, request.args), None)
         elif request.request_id is not None:
             # The requester's own channel is not used: adapters before version 8 do not subscribe to it.
             send = partial(self._send, channels.responses)
@@ -121,19 +130,43 @@ class RequestHandler:
             case RoomsQuery():
                 send(responder.encode(rooms=list(self._node.rooms(namespace))))
             case FetchQuery(_, _, selection):
-                sockets = list(map(self._encode_socket, self._node.describe(selection)))
-                for part in responder.encode_sockets(sockets, self._options.max_message_bytes // 2):
-                    send(part)
+                sockets = map(self._encode_socket, self._node.describe(selection))
+                limit_bytes = min(self._options.max_message_bytes // 2, _PART_BYTES)
+                self._send_parts(responder.encode_sockets(sockets, limit_bytes), send)
             case ServerSideEmit():
-                # This server has no listeners for such events; respond at once, so that the sender does not time out.
-                send(encode_json({"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": responder.request_id}))
+                answer = partial(self._send_event_answer, responder, send)
+                self._node.receive(ServerEvent(namespace, query.args), answer)
             case AcknowledgedBroadcast():
                 self._broadcast_with_ack(query, responder, send)
 
     def stop(self) -> None:
-        """Drop every pending acknowledged broadcast."""
+        """Drop every pending acknowledged broadcast and answer."""
+        for task in self._tasks:
+            task.cancel()
         for request_id in list(self._pending):
             self._end(request_id)
+
+    def _send_parts(self, parts: Iterator[bytes], send: Callable[[bytes], object]) -> None:
+        send(next(parts))
+        second = next(parts, None)
+        if second is None:
+            return
+        if len(self._tasks) >= _MAX_LONG_ANSWERS:
+            self._counters.drop("busy", "answer in parts")
+            return
+        task = asyncio.get_running_loop().create_task(self._send_rest(second, parts, send))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_rest(self, part: bytes | None, parts: Iterator[bytes], send: Callable[[bytes], object]) -> None:
+        """Send the parts at the pace of the connection: without a part that the queue drops, the answer is lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.max_ack_timeout_s):
+                while part is not None:
+                    await self._room()
+                    send(part)
+                    await asyncio.sleep(0)  # other work of the loop
+                    part = next(parts, None)
 
     def _encode_socket(self, socket: SocketDescription) -> bytes:
         try:
@@ -142,6 +175,13 @@ class RequestHandler:
             # The application may put any object into the socket's data: it must not make the response fail.
             self._counters.drop("unpackable", str(error))
             return encode_socket(socket, with_data=False)
+
+    def _send_event_answer(self, responder: Responder, send: Callable[[bytes], object], value: Any) -> None:
+        try:
+            send(responder.encode_event_answer(value))
+        except EncodeError as error:
+            self._counters.drop("unpackable", str(error))
+            send(responder.encode_event_answer(None))
 
     # -- acknowledged broadcasts
 

@@ -2,8 +2,9 @@
 
 A response of Node does not name its server. This package's servers recognize a request of each other by its id, which
 begins with the uid of the requester and a hyphen, and then add what Node lacks: ``uid``, the server that responds;
-``more``, if another part of the answer follows, so that no message is too large; type 10, ``gone``, for clients that
-disconnected before they acknowledged. Requests and responses between this package and Node are as between Node servers.
+``part``, the number of a part of the answer, and ``more``, if another one follows, so that no message is large; type
+10, ``gone``, for a client that disconnected before it acknowledged. Requests and responses between this package and
+Node are as between Node servers.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -62,33 +63,47 @@ class Responder:
         """
         return encode_json({"requestId": self.request_id, **fields, **self._name})
 
-    def encode_sockets(self, sockets: Sequence[bytes], limit_bytes: int) -> Iterator[bytes]:
+    def encode_sockets(self, sockets: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
         """The response to a fetch.
 
         Args:
-            sockets: From `encode_socket`.
+            sockets: From `encode_socket`; taken one by one.
             limit_bytes: Size of a part; for Node there is one part of any size.
         """
         limit_bytes = limit_bytes if self.uid is not None else sys.maxsize
         part: list[bytes] = []
-        size = 0
+        size = number = 0
         for socket in sockets:
             if part and size + len(socket) > limit_bytes:
-                yield self._encode_part(part, more=True)
+                yield self._encode_part(part, number, more=True)
                 part, size = [], 0
+                number += 1
             part.append(socket)
             size += len(socket) + 1
-        yield self._encode_part(part, more=False)
+        yield self._encode_part(part, number, more=False)
 
-    def _encode_part(self, sockets: Sequence[bytes], *, more: bool) -> bytes:
+    def _encode_part(self, sockets: Sequence[bytes], number: int, *, more: bool) -> bytes:
         head = encode_json({"requestId": self.request_id, "sockets": []}).removesuffix(b"]}")
-        tail = encode_json(self._name | ({"more": True} if more else {}))
-        return b"%b%b]%b" % (head, b",".join(sockets), b"," + tail[1:] if len(tail) > len(b"{}") else b"}")
+        if self.uid is None:
+            return b"%b%b]}" % (head, b",".join(sockets))
+        tail = encode_json({"uid": self.uid, "part": number, "more": more})
+        return b"%b%b],%b" % (head, b",".join(sockets), tail[1:])
 
     def encode_count(self, asked: int) -> bytes:
         """The number of clients that were asked to acknowledge."""
         count = {"type": RequestType.CLIENT_COUNT.value, "requestId": self.request_id, "clientCount": asked}
         return encode_json(count | self._name)
+
+    def encode_event_answer(self, value: Any) -> bytes:
+        """The answer to an event between servers; without ``data`` if it is None.
+
+        Raises:
+            EncodeError: the value is not JSON.
+        """
+        answer: dict[str, Any] = {"type": RequestType.SERVER_SIDE_EMIT.value, "requestId": self.request_id}
+        if value is not None:
+            answer["data"] = value
+        return encode_json(answer | self._name)
 
     def encode_ack(self, args: Sequence[Any]) -> bytes:
         """A client's acknowledgement; as in Node, only its first argument is sent.
@@ -136,6 +151,12 @@ class Response:
         fields = read_object(data)
         request_id = optional_text(fields, "requestId")
         return None if request_id is None else cls(request_id, optional_text(fields, "uid"), fields)
+
+    @property
+    def part(self) -> int:
+        """The number of this part of the answer, from 0."""
+        part = self.fields.get("part")
+        return part if self.server is not None and type(part) is int else 0
 
     @property
     def more(self) -> bool:

@@ -26,7 +26,16 @@ from roomcast.realtime.adapters.redis.packing import pack
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
 from roomcast.realtime.adapters.redis.stream_entries import decode_entry, decode_session, encode_entry, encode_session
 from roomcast.realtime.adapters.redis.stream_reader import StreamReader
-from roomcast.realtime.core.cluster import Broadcast, Command, Gatherer, Node, Offset, OrderedNode, Query
+from roomcast.realtime.core.cluster import (
+    Broadcast,
+    Command,
+    Gatherer,
+    Node,
+    Offset,
+    OrderedNode,
+    Query,
+    ServerEvent,
+)
 from roomcast.redis_client import RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -125,7 +134,8 @@ class RedisStreamsAdapter(RedisAdapter):
 
     def publish(self, command: Command) -> None:
         """See `core.cluster.Adapter`."""
-        self._add_entry(self._applied_uid, command)
+        # An event between servers is no entry of the stream.
+        self._add_entry(self.uid if isinstance(command, ServerEvent) else self._applied_uid, command)
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
         """See `core.cluster.Adapter`. Queries are answered, and not sent."""
