@@ -55,12 +55,14 @@ class StreamsCluster(Cluster):
     def node(self) -> Any:
         return self.nodes["node"]
 
-    async def fill(self, options: ServerOptions | None, *node: str) -> None:
-        if not (NODE / "node_modules/@socket.io/redis-streams-adapter").exists():
-            unavailable("Node's streams adapter is not installed: make .make/node-peers")
-        await self.add_node("node", self.redis.port, "streams", *node)
+    async def fill(self, options: ServerOptions | None) -> None:
         await self.add("a", server_options=options)
         await self.add("b", server_options=options)
+
+    async def fill_with_node(self, *options: str) -> None:
+        if not (NODE / "node_modules/@socket.io/redis-streams-adapter").exists():
+            unavailable("Node's streams adapter is not installed: make .make/node-peers")
+        await self.add_node("node", self.redis.port, "streams", *options)
 
 
 @pytest.fixture
@@ -68,6 +70,7 @@ async def streams(redis_server: RedisServer) -> AsyncIterator[StreamsCluster]:
     async with AsyncExitStack() as stack:
         redis_server.command("FLUSHALL")
         made = StreamsCluster(redis_server, stack)
+        await made.fill_with_node()
         await made.fill(None)
         yield made
 
@@ -77,8 +80,15 @@ async def recovering(redis_server: RedisServer) -> AsyncIterator[StreamsCluster]
     async with AsyncExitStack() as stack:
         redis_server.command("FLUSHALL")
         made = StreamsCluster(redis_server, stack)
-        await made.fill(RECOVERING, "recovery")
+        await made.fill(RECOVERING)
         yield made
+
+
+@pytest.fixture
+async def with_node(recovering: StreamsCluster) -> StreamsCluster:
+    """The same with a server of Node."""
+    await recovering.fill_with_node("recovery")
+    return recovering
 
 
 async def test_entries_have_the_same_fields_and_bytes(streams: StreamsCluster) -> None:
@@ -258,8 +268,9 @@ async def logged(server: Any, *events: str) -> None:
 
 
 async def test_a_client_returns_to_another_server_with_its_rooms_and_what_it_missed(
-    recovering: StreamsCluster,
+    with_node: StreamsCluster,
 ) -> None:
+    recovering = with_node
     a, b = recovering.servers["a"], recovering.servers["b"]
     client = Returning(recovering)
     await client.connect("a")
@@ -401,7 +412,8 @@ async def test_commands_for_a_client_that_is_away_take_effect_at_any_server(reco
     assert not client.recovered
 
 
-async def test_sessions_move_between_node_and_this_package(recovering: StreamsCluster) -> None:
+async def test_sessions_move_between_node_and_this_package(with_node: StreamsCluster) -> None:
+    recovering = with_node
     a = recovering.servers["a"]
     for there, here in (("node", "a"), ("a", "node")):
         client = Returning(recovering)

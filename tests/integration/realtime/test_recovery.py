@@ -28,7 +28,7 @@ def room_server() -> Server:
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_after_each_cut_the_client_has_every_event_once_and_in_order(serving: Any, transport: str) -> None:
     server = room_server()
-    numbers = 300
+    numbers = 160
     async with (
         serving(server) as running,
         TcpProxy(running.port) as proxy,
