@@ -1,7 +1,8 @@
 """Questions about memberships, heads and cursors, answered in batches: one statement for all that wait.
 
-A question does not wait for others: it is asked at once unless a read is in progress. Those that arrive meanwhile share
-the next read, so each answer is from a snapshot that began after its question.
+A question does not wait for others: it is asked after a few iterations of the event loop, unless a read is in progress.
+Those that arrive meanwhile share the next read, so each answer is from a snapshot that began after its question. An
+idle loop passes these iterations in a fraction of the time of a read; in a busy one, each brings more questions.
 
 Layer: store.
 """
@@ -18,6 +19,8 @@ from roomcast.chat.errors import StoreUnavailable
 from roomcast.store.database import Database
 from roomcast.store.statements import AccessKey, AccessRow
 
+#: Iterations of the event loop before each read.
+_ITERATIONS: Final = 3
 #: Questions of one statement.
 _MAX_KEYS: Final = 1_000
 
@@ -49,7 +52,10 @@ class AccessReads:
 
     async def _read_waiting(self) -> None:
         try:
-            while keys := list(islice(self._waiting, _MAX_KEYS)):
+            while self._waiting:
+                for _ in range(_ITERATIONS):
+                    await asyncio.sleep(0)
+                keys = list(islice(self._waiting, _MAX_KEYS))
                 callers = [self._waiting.pop(key) for key in keys]
                 try:
                     rows = await self._read(keys)
