@@ -282,7 +282,7 @@ class _Admin(Observer):
             message = EncodedEvent.from_args(event, *json.loads(json.dumps(args, default=repr)))
         command = Broadcast(Selection(self._options.namespace, None), message, volatile=event != "server_stats")
         self._engine.apply_command(command)
-        self._engine.adapter.publish(command)
+        self._engine.membership.publish(command)
 
     def _tick(self) -> None:
         self._timer = None
