@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -54,6 +55,18 @@ async def test_servers_of_a_cluster_act_on_each_others_clients(two: Two) -> None
     sid = b.get_sid()
     await two.one.sio.disconnect(sid)
     await until(lambda: two.ended == [(sid, "server disconnect")])
+
+
+async def test_a_client_of_another_server_acknowledges(two: Two) -> None:
+    await two.one.open()
+    b = await two.two.open()
+    b.answer = {"data": [1]}
+    assert await two.one.sio.call("question", 1, to=b.get_sid(), timeout=5) == {"data": [1]}
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    await two.one.sio.emit("question", 2, to=b.get_sid(), callback=answers.put_nowait)
+    assert await asyncio.wait_for(answers.get(), 5) == {"data": [1]}
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        await two.one.sio.call("question", to="nobody", timeout=0.2)
 
 
 async def test_a_write_only_manager_emits_to_all_servers(two: Two) -> None:

@@ -228,7 +228,8 @@ class AsyncServer:
             room: Another name for ``to``.
             skip_sid: Sids that are left out.
             namespace: ``/`` if None.
-            callback: Called with the acknowledgement of each recipient on this server.
+            callback: Called with the acknowledgement of each recipient on this server, or of the client with the sid
+                ``to`` on another one.
             ignore_queue: Only to the clients of this server.
 
         Raises:
@@ -239,11 +240,33 @@ class AsyncServer:
         rooms = None if target is None else [target] if _is_one(target) else list(target)
         if callback is not None:
             plain = tuple(self.writer.plain(args))
+            if self._is_elsewhere(target, namespace):
+                self.start_background_task(self._call_back, event, plain, target, namespace, callback)
+                return
             await self.native.emit(event, plain, rooms, skip_sid=skip_sid, namespace=namespace, callback=callback)
         elif ignore_queue or self.writer.custom:
             await self._broadcast(rooms, event, args, skip_sid, namespace, everywhere=not ignore_queue)
         else:
             await self.native.emit(event, args, rooms, skip_sid=skip_sid, namespace=namespace)
+
+    def _is_elsewhere(self, target: Any, namespace: str | None) -> bool:
+        """Whether this may be the sid of a client of another server: no room and no client here has the name."""
+        engine = self.native.engine
+        if engine.adapter.alone or not isinstance(target, str):
+            return False
+        return not engine.occupied(namespace or _DEFAULT, target)
+
+    async def _call_back(
+        self, event: str, args: tuple[Any, ...], sid: str, namespace: str | None, callback: AckCallback
+    ) -> None:
+        try:
+            answer = await self._call_elsewhere(event, args, sid, namespace, _WAIT_LIMIT_S)
+        except (AckTimeout, SocketGone) as error:
+            self.logger.info("no acknowledgement for a callback: %s", error)
+            return
+        result = callback(answer)
+        if inspect.isawaitable(result):
+            await result
 
     async def send(
         self,
@@ -266,12 +289,12 @@ class AsyncServer:
         sid: str | None = None,
         namespace: str | None = None,
         timeout: float | None = 60,  # noqa: ASYNC109 - python-socketio's signature
-        ignore_queue: bool = False,  # noqa: ARG002 - the client is one of this server
+        ignore_queue: bool = False,  # noqa: ARG002 - the client is looked for on this server first
     ) -> Any:
-        """Emit to one client of this server and wait for its acknowledgement.
+        """Emit to one client, on whichever server it is connected, and wait for its acknowledgement.
 
         Returns:
-            Its argument; None if it has none, a tuple if it has several.
+            Its argument; None if it has none, a tuple if it has several. Of a client of another server the first.
 
         Raises:
             TimeoutError: no acknowledgement within ``timeout`` seconds, or the client is gone.
@@ -287,9 +310,20 @@ class AsyncServer:
         plain = tuple(self.writer.plain(args))
         limit_s = _NO_LIMIT_S if timeout is None else timeout
         try:
-            return await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
+            if self.native.engine.adapter.alone or self.find(target, namespace) is not None:
+                return await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
+            return await self._call_elsewhere(event, plain, target, namespace, limit_s)
         except (AckTimeout, SocketGone) as error:
             raise TimeoutError(str(error)) from None
+
+    async def _call_elsewhere(
+        self, event: str, args: tuple[Any, ...], sid: str, namespace: str | None, limit_s: float
+    ) -> Any:
+        """The acknowledgement of a client of another server: its first argument, all that Node's protocol carries."""
+        answers = await self.native.of(namespace or _DEFAULT).to(sid).timeout(limit_s).emit_with_ack(event, *args)
+        if not answers:
+            raise SocketGone(sid, namespace or _DEFAULT)
+        return answers[0]
 
     # -- rooms and sessions -------------------------------------------------------------------------------------------
 
