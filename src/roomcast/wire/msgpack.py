@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ _MIN_INT: Final = -(2**63)
 _MAX_UINT: Final = 2**64 - 1
 _DOUBLE: Final = struct.Struct(">d")
 _FLOAT: Final = struct.Struct(">f")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - in UTC, which the text names; isoformat() would write +00:00
 # notepack.io's extension type for values of JavaScript. Which one it is depends on the length.
 _JAVASCRIPT: Final = 0
 _UNDEFINED_BYTES: Final = 1
@@ -222,6 +222,7 @@ class _Reader:
         if size == _UNDEFINED_BYTES:
             return None
         if size == _DATE_BYTES:
+            self._items -= 3  # it takes the time of four values
             return _date(int.from_bytes(data, "big", signed=True))
         raise RemoteError(Fault.BAD_PAYLOAD, f"an extension of {size} bytes")
 
@@ -236,4 +237,4 @@ def _date(milliseconds: int) -> str | None:
         date = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError:
         return None
-    return f"{date:%Y-%m-%dT%H:%M:%S}.{date.microsecond // 1000:03}Z"
+    return date.isoformat(timespec="milliseconds") + "Z"

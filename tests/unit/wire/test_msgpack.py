@@ -131,6 +131,17 @@ def test_hostile_input_is_refused_soon(data: bytes, fault: Fault) -> None:
     assert time.thread_time() - began < 0.5  # about 0.03
 
 
+@pytest.mark.parametrize(
+    "item", [b"\xc0", b"\x90", b"\x80", b"\xd7\x00" + bytes(8), b"\xcb" + bytes(8), b"\xc7\x01\x00a"]
+)
+def test_the_largest_packet_is_decoded_in_less_than_a_tenth_of_a_second(item: bytes) -> None:
+    values = 4 if item.startswith(b"\xd7") else 1  # a date counts as four
+    count = DEFAULT_LIMITS.max_msgpack_items // values - 1
+    began = time.thread_time()
+    assert len(unpack(b"\xdd" + count.to_bytes(4, "big") + item * count, DEFAULT_LIMITS)) == count
+    assert time.thread_time() - began < 0.3  # 0.01 to 0.07 on an idle machine
+
+
 def test_the_limits_of_depth_and_number_are_inclusive() -> None:
     limits = replace(DEFAULT_LIMITS, max_json_depth=3, max_msgpack_items=4)
     assert unpack(b"\x91\x91\x91\xc0", limits) == [[[None]]]
