@@ -19,7 +19,7 @@ from roomcast.eventlog.redis.codec import encode_record
 from roomcast.eventlog.redis.keys import chat_keys
 from roomcast.eventlog.redis.options import RedisLogOptions
 from roomcast.realtime.adapters.redis.protocol import encode_command
-from roomcast.realtime.core.cluster import Broadcast, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Selection
 from roomcast.realtime.fanout.message import EncodedEvent
 
 EPOCH = "bench"

@@ -19,12 +19,12 @@ COMPILED = (
     "wire/[!_]*.py",
     "realtime/core/connection.py",
     "realtime/core/dispatch.py",
-    "realtime/core/event_log.py",
+    "realtime/core/recovery/event_log.py",
     "realtime/core/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
     "realtime/core/inbox.py",
-    "realtime/core/ordered_recovery.py",  # extends a class of recovery.py
-    "realtime/core/recovery.py",
+    "realtime/core/recovery/ordered.py",  # extends a class of recovery.py
+    "realtime/core/recovery/sessions.py",
     "realtime/core/socket.py",
     "realtime/fanout/[!_]*.py",
 )

@@ -1,4 +1,4 @@
-"""The contract of `core.cluster.Adapter`, over every implementation."""
+"""The contract of `cluster.commands.Adapter`, over every implementation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.adapters.redis import RedisAdapter
-from roomcast.realtime.core.cluster import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.cluster.commands import Adapter, Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
 from roomcast.realtime.adapters.redis import RedisAdapter
-from roomcast.realtime.core.cluster import Adapter
+from roomcast.realtime.cluster.commands import Adapter
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.programs import unavailable

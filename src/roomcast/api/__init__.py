@@ -1,6 +1,6 @@
 """The API service (port 3000): REST over the use cases of `roomcast.chat`, and the chat page.
 
-May import: auth, chat, contract, observability, realtime.core.origins, realtime.options, histogram.
+May import: auth, chat, contract, observability, realtime.requests.origins, realtime.options, histogram.
 
 | module | what |
 |---|---|

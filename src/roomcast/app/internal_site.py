@@ -15,7 +15,7 @@ from roomcast.app.addresses import LOOPBACK_HOST, WILDCARDS, address_facing, out
 from roomcast.app.config import InternalAddress
 from roomcast.observability.http import PlainApp, Route
 from roomcast.realtime import Site
-from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.cluster.nodes import NodeAddress
 from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
 from roomcast.realtime.transports.application import Application, InternalApplication
 from roomcast.realtime.transports.proxies import ASGIApp

@@ -25,8 +25,8 @@ from roomcast.gateway.presence.typing import TypingNotices
 from roomcast.observability.http import Route
 from roomcast.presence.memory import MemoryPresenceBoard, SingleNode
 from roomcast.realtime import Observer, Server, ServerOptions
-from roomcast.realtime.core.cluster import Adapter
-from roomcast.realtime.core.nodes import Directory
+from roomcast.realtime.cluster.commands import Adapter
+from roomcast.realtime.cluster.nodes import Directory
 from roomcast.realtime.transports.application import Application
 from roomcast.realtime.transports.proxies import ASGIApp
 

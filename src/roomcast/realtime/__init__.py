@@ -9,6 +9,8 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 | ``hooks`` | middleware, catch-all listeners, dynamic namespaces |
 | ``options``, ``errors`` | what can be configured; exceptions |
 | ``core`` | sessions, namespaces, rooms and handlers, without transports |
+| ``cluster`` | the other servers: ports, and what can be done with sockets on any of them |
+| ``requests``, ``limits`` | requests before there is a session; deadlines and limits of all clients |
 | ``fanout`` | each emit encoded and framed once, one ordered write per connection and loop tick |
 | ``transports`` | HTTP long-polling and websocket |
 | ``serving`` | the process: ports, request limits, signals, the drain |
@@ -19,11 +21,10 @@ Usable without the rest of Roomcast. May import: wire, redis_client, backoff.
 
 from typing import TYPE_CHECKING, Any
 
+from roomcast.realtime.cluster.operators import BroadcastOperator, RemoteSocket
 from roomcast.realtime.core.broadcasting import NamespaceOperator
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import IncomingEvent
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.operators import BroadcastOperator, RemoteSocket
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NO_ACK
 from roomcast.realtime.core.socket import Ack, Socket
@@ -47,6 +48,7 @@ from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.hooks import DynamicNamespace
 from roomcast.realtime.namespace import Namespace
 from roomcast.realtime.options import ANY_ORIGIN, CookieOptions, RecoveryOptions, ServeOptions, ServerOptions
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.realtime.server import Server
 
 if TYPE_CHECKING:

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from roomcast.realtime.core.cluster import Broadcast, Selection
-from roomcast.realtime.core.handshake import Handshake
+from roomcast.realtime.cluster.commands import Broadcast, Selection
+from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.observer import ObservedConnection, ObservedSocket, Observer
-from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - python-socketio's name
 from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.realtime.server import Server
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.errors import EncodeError

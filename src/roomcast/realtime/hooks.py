@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from roomcast.realtime.core.cluster import Broadcast, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Selection
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.hooks import ConnectionMiddleware, EventMiddleware
 from roomcast.realtime.core.listeners import AnyListener, checked

@@ -71,7 +71,7 @@ def is_base_path(path: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryOptions:
-    """Limits of connection state recovery (`core.recovery`).
+    """Limits of connection state recovery (`core.recovery.sessions`).
 
     Attributes:
         window_s: How long a lost session can be recovered. Node: 120 s.

@@ -11,8 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar, overload
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost, NamespaceOperator
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     Adapter,
     Broadcast,
     Command,
@@ -23,9 +22,10 @@ from roomcast.realtime.core.cluster import (
     Selection,
     room_names,
 )
+from roomcast.realtime.cluster.nodes import Directory, SessionForwarder
+from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost, NamespaceOperator
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import Environ
-from roomcast.realtime.core.nodes import Directory, SessionForwarder
 from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Socket

@@ -14,7 +14,7 @@ from roomcast.chat.activity import AnnouncementLost
 from roomcast.contract.events import ChatActivity
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.realtime.adapters.redis import RedisAdapter
-from roomcast.realtime.core.cluster import Broadcast
+from roomcast.realtime.cluster.commands import Broadcast
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.ports import free_port
 from support.recording_node import RecordingNode

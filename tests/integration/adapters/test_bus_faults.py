@@ -18,7 +18,7 @@ import pytest
 
 from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisAdapterOptions
-from roomcast.realtime.core.cluster import Broadcast, Command, Leave, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Command, Leave, Selection
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roomcast.realtime.adapters.redis import RedisAdapter
-from roomcast.realtime.core.cluster import Command, Leave, Selection
+from roomcast.realtime.cluster.commands import Command, Leave, Selection
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer, running

@@ -14,8 +14,8 @@ import pytest
 from roomcast.app.redis_services import RedisServices
 from roomcast.eventlog.redis import RedisEventLog
 from roomcast.realtime.adapters.redis import RedisAdapter
-from roomcast.realtime.core.cluster import Leave, Selection
-from roomcast.realtime.core.nodes import NodeAddress
+from roomcast.realtime.cluster.commands import Leave, Selection
+from roomcast.realtime.cluster.nodes import NodeAddress
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.log_watch import Sink, publish, publish_until_received
 from support.ports import free_port

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import Server
-from roomcast.realtime.core.nodes import NodeAddress
-from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.cluster.nodes import NodeAddress
 from roomcast.realtime.forwarding.connection_pool import NodeConnectionPool, NodeUnreachable
+from roomcast.realtime.requests.request import EngineRequest
 
 WAIT, QUICK, CLOSE, ZIPPED, MUCH, JUNK = b"/wait", b"/quick", b"/close", b"/zipped", b"/much", b"/junk"
 PACKED = gzip.compress(b"packed")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.realtime.core.nodes import DirectoryUnavailable, NodeAddress
+from roomcast.realtime.cluster.nodes import DirectoryUnavailable, NodeAddress
 from roomcast.realtime.forwarding.redis_directory import DirectoryOptions, RedisDirectory
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions
 from support.redis_server import RedisServer

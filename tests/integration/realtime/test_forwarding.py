@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions, Site, serve
-from roomcast.realtime.core.nodes import DirectoryUnavailable, NodeAddress, new_node_id
+from roomcast.realtime.cluster.nodes import DirectoryUnavailable, NodeAddress, new_node_id
 from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
 from roomcast.realtime.transports.application import InternalApplication
 from support.stopwatch import Stopwatch

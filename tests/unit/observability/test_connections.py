@@ -7,7 +7,7 @@ import pytest
 
 from roomcast.observability.connections import ConnectionLog
 from roomcast.realtime import Reason
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 

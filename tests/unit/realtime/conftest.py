@@ -11,8 +11,8 @@ import pytest
 
 from roomcast.realtime import Reason, Server
 from roomcast.realtime.core.connection import Connection
-from roomcast.realtime.core.handshake import Handshake, Headers
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 from support.recording_observer import RecordingObserver
 

@@ -2,7 +2,7 @@
 
 Each translates the same chunks of a turn, so that all clients see the same text.
 
-May import: api, auth, chat, contract, observability, realtime.core.origins, realtime.options.
+May import: api, auth, chat, contract, observability, realtime.requests.origins, realtime.options.
 
 | module | what |
 |---|---|

@@ -30,8 +30,8 @@ from roomcast.api.services import ApiServices
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
 from roomcast.observability.logs import LIMITED
-from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.requests.origins import OriginPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from roomcast.app.errors import AppError
 from roomcast.app.responders import build_responders
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
-from roomcast.realtime.core.origins import OriginPolicy
+from roomcast.realtime.requests.origins import OriginPolicy
 from roomcast.realtime.serving.descriptors import most_open_files
 from roomcast.settings import Settings, SettingsError, misspelt, read_settings
 

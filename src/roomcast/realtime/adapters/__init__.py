@@ -1,6 +1,6 @@
-"""Adapters carry commands to the other servers of a cluster: implementations of `core.cluster.Adapter`.
+"""Adapters carry commands to the other servers of a cluster: implementations of `cluster.commands.Adapter`.
 
-May import: core, fanout, options, errors, wire, redis_client, backoff.
+May import: core, cluster, fanout, requests, options, errors, wire, redis_client, backoff.
 
 | module | what |
 |---|---|

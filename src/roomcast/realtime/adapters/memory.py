@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     BroadcastWithAck,
     Command,
     FetchSockets,
@@ -17,7 +17,7 @@ from roomcast.realtime.core.cluster import (
     Query,
     ServerEvent,
 )
-from roomcast.realtime.core.gathering import GatheredAcks
+from roomcast.realtime.cluster.gathering import GatheredAcks
 
 
 class MemoryBus:
@@ -39,7 +39,7 @@ class MemoryBus:
 
 
 class MemoryAdapter:
-    """`core.cluster.Adapter` in memory.
+    """`cluster.commands.Adapter` in memory.
 
     Args:
         bus: The bus that the servers share; None: there are no other servers.
@@ -55,32 +55,32 @@ class MemoryAdapter:
 
     @property
     def alone(self) -> bool:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         return self._bus is None
 
     def bind(self, node: Node) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         self._node = node
 
     async def start(self) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._bus is not None and self not in self._bus.adapters:
             self._bus.adapters.append(self)
 
     async def stop(self) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._bus is not None and self in self._bus.adapters:
             self._bus.adapters.remove(self)
             self._bus.changed()
 
     def serve(self, namespace: str) -> None:
-        """See `core.cluster.Adapter`: the bus carries all namespaces."""
+        """See `cluster.commands.Adapter`: the bus carries all namespaces."""
 
     def unserve(self, namespace: str) -> None:
-        """See `core.cluster.Adapter`: the bus carries all namespaces."""
+        """See `cluster.commands.Adapter`: the bus carries all namespaces."""
 
     def publish(self, command: Command) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._bus is None or self not in self._bus.adapters:
             return
         loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class MemoryAdapter:
             self._node.apply_command(command)
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._bus is None or self not in self._bus.adapters:
             gatherer.expect(())
             return
@@ -107,7 +107,7 @@ class MemoryAdapter:
         gatherer.expect(self._bus.others(self))
 
     def forget(self, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._bus is not None:
             self._bus.gatherers.pop(gatherer, None)
             for acks in self._bus.acks.pop(gatherer, ()):

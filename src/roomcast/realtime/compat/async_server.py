@@ -13,6 +13,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NoReturn
 
+from roomcast.realtime.cluster.commands import Broadcast, Selection, room_names
 from roomcast.realtime.compat.arguments import Arguments
 from roomcast.realtime.compat.async_namespace import AsyncNamespace
 from roomcast.realtime.compat.engineio_view import EngineIOView
@@ -21,7 +22,6 @@ from roomcast.realtime.compat.exceptions import TimeoutError  # noqa: A004 - pyt
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
 from roomcast.realtime.compat.origins import CompatOrigins, Origins
-from roomcast.realtime.core.cluster import Broadcast, Selection, room_names
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import RESERVED, Handler

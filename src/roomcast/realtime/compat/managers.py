@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
+from roomcast.realtime.cluster.commands import Adapter
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.rooms import RoomViews
-from roomcast.realtime.core.cluster import Adapter
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.server import Server
 

@@ -9,8 +9,8 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
-from roomcast.realtime.core.origins import Header, OriginPolicy
 from roomcast.realtime.options import ANY_ORIGIN, ServerOptions
+from roomcast.realtime.requests.origins import Header, OriginPolicy
 
 OriginCheck: TypeAlias = Callable[..., Any]
 #: None: the own origin; ``*`` or one origin; several; a function that decides; ``[]``: no checks, and no CORS headers.

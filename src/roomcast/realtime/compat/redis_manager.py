@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import Room, redis_options_of
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
 
 _DEFAULT = "/"
 

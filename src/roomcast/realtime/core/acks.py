@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from roomcast.realtime.core.cluster import AckListener
+from roomcast.realtime.cluster.commands import AckListener
 from roomcast.realtime.core.socket import Socket
 from roomcast.realtime.errors import AckLimitExceeded, SocketGone
 from roomcast.wire.socketio import encode_event_once

@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
-from roomcast.realtime.core.cluster import Rooms
-from roomcast.realtime.core.operators import DEFAULT_TIMEOUT_S, BroadcastOperator, OperatorHost, RemoteSocket
+from roomcast.realtime.cluster.commands import Rooms
+from roomcast.realtime.cluster.operators import DEFAULT_TIMEOUT_S, BroadcastOperator, OperatorHost, RemoteSocket
 from roomcast.realtime.core.server_events import ServerEventHandler, server_event
 from roomcast.realtime.errors import ClusterTimeout
 

@@ -17,19 +17,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.dispatch import REJECTED, Unfinished
 from roomcast.realtime.core.environ import Environ
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.inbox import Inbox
-from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
-from roomcast.realtime.core.reading import LARGE_BYTES
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Phase, Socket, SocketConnection
-from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import CLOSE, PING, Batch, OutgoingMessage
+from roomcast.realtime.limits.reading import LARGE_BYTES
+from roomcast.realtime.limits.timers import Deadline
 from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.wire.engineio_effects import (
     CloseCandidate,
     Closed,

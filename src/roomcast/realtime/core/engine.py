@@ -10,9 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
-from roomcast.realtime.core.acks import BroadcastAcks
-from roomcast.realtime.core.backlogs import Backlogs
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     AckListener,
     Adapter,
     Broadcast,
@@ -27,33 +25,35 @@ from roomcast.realtime.core.cluster import (
     ServerEvent,
     SocketDescription,
 )
+from roomcast.realtime.cluster.gathering import Queries
+from roomcast.realtime.cluster.membership import Membership
+from roomcast.realtime.cluster.nodes import NODE_ID_CHARS, SessionForwarder
+from roomcast.realtime.cluster.operators import BroadcastOperator
+from roomcast.realtime.core.acks import BroadcastAcks
+from roomcast.realtime.core.backlogs import Backlogs
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.dynamic import DynamicNamespaces
-from roomcast.realtime.core.gathering import Queries
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.hooks import HookedDispatcher, Hooks
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.listeners import AnyListener
-from roomcast.realtime.core.membership import Membership
-from roomcast.realtime.core.nodes import NODE_ID_CHARS, SessionForwarder
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.operators import BroadcastOperator
-from roomcast.realtime.core.ordered_recovery import OrderedRecovery
-from roomcast.realtime.core.origins import OriginPolicy
 from roomcast.realtime.core.ports import NewPackets, Transport
-from roomcast.realtime.core.reading import ReadTurns
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.recovery import RecoverableHub, Recovery
+from roomcast.realtime.core.recovery.ordered import OrderedRecovery
+from roomcast.realtime.core.recovery.sessions import RecoverableHub, Recovery
 from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
 from roomcast.realtime.core.server_events import ServerEventHandler, ServerEvents
 from roomcast.realtime.core.socket import Socket, SocketConnection
-from roomcast.realtime.core.timers import TimerWheel
-from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.errors import RoomLimitExceeded
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.pacing import Pacer
+from roomcast.realtime.limits.reading import ReadTurns
+from roomcast.realtime.limits.timers import TimerWheel
+from roomcast.realtime.limits.unfinished import UnfinishedInput
 from roomcast.realtime.options import RecoveryOptions, ServerOptions
+from roomcast.realtime.requests.handshake import Handshake
+from roomcast.realtime.requests.origins import OriginPolicy
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
 from roomcast.wire.socketio_msgpack import MsgpackSession

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.options import DEFAULT_PORTS
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.wire.engineio_http import TransportName
 
 _SCOPE: Final = "asgi.scope"

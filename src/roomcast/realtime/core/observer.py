@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.wire.engineio_http import TransportName
 
 logger = logging.getLogger(__name__)

@@ -9,18 +9,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
+from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.backlogs import Backlogs
 from roomcast.realtime.core.dispatch import Dispatcher
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.recovery import Recovery
+from roomcast.realtime.core.recovery.sessions import Recovery
 from roomcast.realtime.core.socket import SocketConnection
-from roomcast.realtime.core.timers import TimerWheel
-from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.limits.timers import TimerWheel
+from roomcast.realtime.limits.unfinished import UnfinishedInput
 from roomcast.realtime.options import ServerOptions
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.limits import Limits, Timeouts

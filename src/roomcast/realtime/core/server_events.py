@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any, Final
 
-from roomcast.realtime.core.cluster import ServerEvent
+from roomcast.realtime.cluster.commands import ServerEvent
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.strict_json import write
 

@@ -11,16 +11,16 @@ from dataclasses import replace
 from enum import Enum, unique
 from typing import Any, Protocol
 
-from roomcast.realtime.core.cluster import Rooms
+from roomcast.realtime.cluster.commands import Rooms
+from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.environ import Environ
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.core.listeners import AnyListener, Listeners, checked, event_of, notify
-from roomcast.realtime.core.operators import BroadcastOperator
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
 from roomcast.realtime.fanout.log import FanoutLog, Outlet
 from roomcast.realtime.fanout.message import EncodedEvent, OutgoingMessage
 from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.requests.handshake import Handshake
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.errors import IllegalTransition, LocalError
 from roomcast.wire.socketio import encode_ack, encode_event

@@ -1,6 +1,6 @@
 """Requests for sessions of other nodes, so that polling needs no sticky sessions.
 
-May import: core, options, errors, wire, redis_client, backoff.
+May import: core, cluster, requests, options, errors, wire, redis_client, backoff.
 
 | module | what |
 |---|---|

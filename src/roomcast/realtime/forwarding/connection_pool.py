@@ -15,7 +15,7 @@ from typing import Final
 
 import httpcore
 
-from roomcast.realtime.core.nodes import Header, NodeAddress
+from roomcast.realtime.cluster.nodes import Header, NodeAddress
 
 #: Time limit for connecting to a node.
 CONNECT_LIMIT_S: Final = 1.5

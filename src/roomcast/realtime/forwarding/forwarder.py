@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
-from roomcast.realtime.core.nodes import (
+from roomcast.realtime.cluster.nodes import (
     Directory,
     DirectoryUnavailable,
     ForwardedAnswer,
@@ -28,10 +28,10 @@ from roomcast.realtime.core.nodes import (
     NotForwarded,
 )
 from roomcast.realtime.core.observer import Observer
-from roomcast.realtime.core.request import ClientView, EngineRequest
 from roomcast.realtime.forwarding.connection_pool import CONNECT_LIMIT_S, NodeConnectionPool, NodeUnreachable
 from roomcast.realtime.forwarding.pipe import Pipe
 from roomcast.realtime.options import ServerOptions
+from roomcast.realtime.requests.request import ClientView, EngineRequest
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from roomcast.backoff import jittered
-from roomcast.realtime.core.nodes import NODE_ID_CHARS, DirectoryUnavailable, NodeAddress, new_node_id
+from roomcast.realtime.cluster.nodes import NODE_ID_CHARS, DirectoryUnavailable, NodeAddress, new_node_id
 from roomcast.redis_client import Commands, Outcome, RedisUnavailable, Script, load_script
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class _KnownNode:
 
 
 class RedisDirectory:
-    """`core.nodes.Directory` in Redis: call `announce` with this node's address, then `run`, and `leave` at the end.
+    """`cluster.nodes.Directory` in Redis: call `announce` with this node's address, then `run`, and `leave` at the end.
 
     Args:
         commands: Connections to Redis; the caller closes them.
@@ -107,15 +107,15 @@ class RedisDirectory:
         self.renewal = Outcome("node directory", "the known gateways are kept")
         self.counters: Counter[str] = Counter()
 
-    # -- core.nodes.Directory -----------------------------------------------------------------------------------------
+    # -- cluster.nodes.Directory --------------------------------------------------------------------------------------
 
     @property
     def node_id(self) -> str:
-        """See `core.nodes.Directory`."""
+        """See `cluster.nodes.Directory`."""
         return self._id
 
     async def look_up(self, node_id: str) -> NodeAddress | None:
-        """See `core.nodes.Directory`."""
+        """See `cluster.nodes.Directory`."""
         other = self._others.get(node_id)
         if other is not None:
             return other.address

@@ -1,6 +1,6 @@
 """The process around the applications: sockets to listen on, request limits, signals, the drain.
 
-May import: transports, core, options, errors, backoff.
+May import: transports, core, requests, limits, options, errors, backoff.
 
 | module | what |
 |---|---|

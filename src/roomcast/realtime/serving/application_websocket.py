@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from roomcast.realtime.core.timers import Deadline, TimerWheel
+from roomcast.realtime.limits.timers import Deadline, TimerWheel
 
 
 class ApplicationWebSocket(WebSocketsSansIOProtocol):

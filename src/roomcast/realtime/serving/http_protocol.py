@@ -20,10 +20,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
-from roomcast.realtime.core.reading import TURN_S, ReadTurns, clock
-from roomcast.realtime.core.request import RETRY_AFTER_S
-from roomcast.realtime.core.timers import Deadline, TimerWheel
+from roomcast.realtime.limits.reading import TURN_S, ReadTurns, clock
+from roomcast.realtime.limits.timers import Deadline, TimerWheel
 from roomcast.realtime.options import CUT_AT_DRAIN, ServeOptions
+from roomcast.realtime.requests.request import RETRY_AFTER_S
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections
 from roomcast.realtime.transports.proxies import TrustedProxies, address_of

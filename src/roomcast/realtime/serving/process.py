@@ -31,8 +31,8 @@ from uvicorn.server import ServerState
 from roomcast.backoff import jittered
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.timers import TimerWheel
 from roomcast.realtime.errors import AddressInUse, AddressUnavailable, StartupFailed
+from roomcast.realtime.limits.timers import TimerWheel
 from roomcast.realtime.options import ServeOptions
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections, limit_engines

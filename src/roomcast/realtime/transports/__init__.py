@@ -1,6 +1,6 @@
 """The transports: HTTP long-polling and websocket, with the checks that they share.
 
-May import: core, fanout, options, errors, wire.
+May import: core, cluster, fanout, requests, limits, options, errors, wire.
 
 | module | what |
 |---|---|

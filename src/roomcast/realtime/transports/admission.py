@@ -13,8 +13,8 @@ from collections.abc import Awaitable
 from typing import Any, Final
 
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - python-socketio's name
+from roomcast.realtime.requests.request import EngineRequest, ServerFull
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import kept_scope
-from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.requests.request import EngineRequest
 from roomcast.realtime.transports.asgi_websocket import serve_websocket
 from roomcast.realtime.transports.polling import Polling
 from roomcast.realtime.transports.proxies import AddressSource, ASGIApp, Receive, Scope, Send

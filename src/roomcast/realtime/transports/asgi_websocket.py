@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Self
 
+from roomcast.realtime.cluster.nodes import SessionOnOtherNode
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
-from roomcast.realtime.core.reading import TaskTurn, clock
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import EngineRequest, ServerFull
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.limits.reading import TaskTurn, clock
+from roomcast.realtime.requests.request import EngineRequest, ServerFull
 from roomcast.realtime.transports.admission import admit, initial_headers
 from roomcast.realtime.transports.proxies import Receive, Send
 from roomcast.realtime.transports.session_lookup import find_session

@@ -19,8 +19,8 @@ from websockets.headers import build_extension, parse_extension
 from websockets.protocol import Protocol
 
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.request import EngineRequest
 from roomcast.realtime.fanout.message import Batch
+from roomcast.realtime.requests.request import EngineRequest
 from roomcast.realtime.transports.admission import initial_headers
 from roomcast.realtime.transports.proxies import AddressSource
 from roomcast.realtime.transports.websocket import WebSocketProtocol

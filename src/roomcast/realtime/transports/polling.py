@@ -10,14 +10,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, Self
 
+from roomcast.realtime.cluster.nodes import ForwardedAnswer, NotForwarded, SessionOnOtherNode
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.nodes import ForwardedAnswer, NotForwarded, SessionOnOtherNode
-from roomcast.realtime.core.reading import TaskTurn, clock
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
-from roomcast.realtime.core.unfinished import UnfinishedInput
 from roomcast.realtime.fanout.message import NOOP, Batch, OutgoingMessage
+from roomcast.realtime.limits.reading import TaskTurn, clock
+from roomcast.realtime.limits.unfinished import UnfinishedInput
+from roomcast.realtime.requests.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.transports.admission import admit, initial_headers
 from roomcast.realtime.transports.compression import compress, encoding_for
 from roomcast.realtime.transports.proxies import Receive, Send

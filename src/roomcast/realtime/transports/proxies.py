@@ -19,8 +19,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.request import ClientView, Header
 from roomcast.realtime.options import ANY_ORIGIN, is_base_path
+from roomcast.realtime.requests.request import ClientView, Header
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -5,10 +5,10 @@ Layer: realtime.transports.
 
 from __future__ import annotations
 
+from roomcast.realtime.cluster.nodes import SessionOnOtherNode
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.nodes import SessionOnOtherNode
-from roomcast.realtime.core.request import EngineRequest, ServerFull
+from roomcast.realtime.requests.request import EngineRequest, ServerFull
 from roomcast.wire.engineio_http import check_request, parse_query
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 

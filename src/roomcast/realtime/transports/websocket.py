@@ -2,7 +2,7 @@
 
 After the handshake, small data frames, nearly all of the traffic, are parsed here. Every other frame (control frame,
 fragment, large or invalid) goes to the frame parser of ``websockets``, one by one, so that reading can stop after each
-frame (`core.reading`). Output is the asyncio transport's ``write`` of a buffer that all members of a room share.
+frame (`limits.reading`). Output is the asyncio transport's ``write`` of a buffer that all members of a room share.
 
 Layer: realtime.transports. Source: RFC 6455. `serving.http_protocol` creates this class at an upgrade, and calls
 `WebSocketProtocol.open` with the parsed request head.
@@ -23,15 +23,15 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
+from roomcast.realtime.cluster.nodes import SessionOnOtherNode
 from roomcast.realtime.core.connection import Connection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.nodes import SessionOnOtherNode
 from roomcast.realtime.core.ports import Transport
-from roomcast.realtime.core.reading import LARGE_BYTES, TURN_BYTES, TURN_PACKETS, TURN_S, clock
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.request import RETRY_AFTER_S, EngineRequest, ServerFull
-from roomcast.realtime.core.timers import Deadline
 from roomcast.realtime.fanout.message import Batch, OutgoingMessage
+from roomcast.realtime.limits.reading import LARGE_BYTES, TURN_BYTES, TURN_PACKETS, TURN_S, clock
+from roomcast.realtime.limits.timers import Deadline
+from roomcast.realtime.requests.request import RETRY_AFTER_S, EngineRequest, ServerFull
 from roomcast.realtime.transports.admission import admit, initial_headers
 from roomcast.realtime.transports.proxies import AddressSource, address_of
 from roomcast.realtime.transports.session_lookup import engine_path, find_session

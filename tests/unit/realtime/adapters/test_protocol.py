@@ -25,7 +25,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     room_of,
     servers_of,
 )
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.wire.errors import EncodeError
 
 EVENT = EncodedEvent.from_args("e", {"b": b"1"})

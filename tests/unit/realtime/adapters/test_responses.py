@@ -8,8 +8,8 @@ import pytest
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.responses import Responder, Response, encode_socket, new_request_id
-from roomcast.realtime.core.cluster import SocketDescription
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.cluster.commands import SocketDescription
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 NODE = Responder.to("abcdef", "node01", "me")

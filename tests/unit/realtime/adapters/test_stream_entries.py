@@ -19,11 +19,11 @@ from roomcast.realtime.adapters.redis.stream_entries import (
     format_id,
     parse_id,
 )
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
-from roomcast.realtime.core.event_log import RoomHistory
-from roomcast.realtime.core.ordered_recovery import decode_session as session_of
-from roomcast.realtime.core.ordered_recovery import encode_session as fields_of
-from roomcast.realtime.core.recovery import SavedSession
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.core.recovery.event_log import RoomHistory
+from roomcast.realtime.core.recovery.ordered import decode_session as session_of
+from roomcast.realtime.core.recovery.ordered import encode_session as fields_of
+from roomcast.realtime.core.recovery.sessions import SavedSession
 from roomcast.realtime.fanout.message import EncodedEvent
 
 NAMES = st.lists(st.text(max_size=5), max_size=3, unique=True).map(tuple)

@@ -17,9 +17,9 @@ from roomcast.realtime import (
     ServerOptions,
     SocketGone,
 )
-from roomcast.realtime.core.cluster import Disconnect, Selection
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.cluster.commands import Disconnect, Selection
 from roomcast.realtime.core.registry import Handler
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.realtime.transports.polling import PollingTransport
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import RequestRefused

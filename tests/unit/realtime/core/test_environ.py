@@ -7,7 +7,7 @@ import pytest
 
 from roomcast.realtime import Server
 from roomcast.realtime.core.environ import Environ, environ_of, kept_scope
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 

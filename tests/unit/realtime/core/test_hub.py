@@ -7,7 +7,7 @@ import pytest
 
 from roomcast.realtime import EncodedEvent, Server, SocketGone
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
-from roomcast.realtime.core.cluster import Selection
+from roomcast.realtime.cluster.commands import Selection
 
 
 async def test_a_selection_takes_each_socket_once_and_leaves_out_the_skipped_ones(peer: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from roomcast.realtime import EncodedEvent, Reason, RecoveryOptions, Server, ServerOptions, SocketGone
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.core.cluster import Disconnect, Join, Leave, Selection
+from roomcast.realtime.cluster.commands import Disconnect, Join, Leave, Selection
 from support.virtual_time import run_in_virtual_time
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.realtime.core.nodes import NodeAddress
-from roomcast.realtime.core.request import ClientView, EngineRequest
+from roomcast.realtime.cluster.nodes import NodeAddress
 from roomcast.realtime.forwarding.forwarder import _HOP_BY_HOP, NodeAuthenticator, _forwarded_headers
+from roomcast.realtime.requests.request import ClientView, EngineRequest
 from roomcast.wire.engineio_refusals import RequestRefused
 
 NODE = NodeAddress("10.0.0.2", 9000, "the secret")

@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from roomcast.realtime import ServeOptions, Server, ServerOptions
-from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.limits.timers import TimerWheel
 from roomcast.realtime.serving import http_protocol
 from roomcast.realtime.serving.application_websocket import application_websocket
 from roomcast.realtime.serving.descriptors import ClientConnections, DescriptorLimits

@@ -7,7 +7,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from roomcast.realtime import ServeOptions
-from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.limits.timers import TimerWheel
 from roomcast.realtime.serving.http_protocol import bounded_http_protocol
 from support.virtual_time import run_in_virtual_time
 from unit.realtime.conftest import StreamTransport, settle

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import Server
-from roomcast.realtime.core.reading import TURN_PACKETS
+from roomcast.realtime.limits.reading import TURN_PACKETS
 from support.virtual_time import run_in_virtual_time
 
 PACKETS = 10 * TURN_PACKETS

@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.utils import apply_mask
 
 from roomcast.realtime import Server, ServerOptions
-from roomcast.realtime.core.reading import LARGE_BYTES, TURN_PACKETS
+from roomcast.realtime.limits.reading import LARGE_BYTES, TURN_PACKETS
 from roomcast.realtime.transports import websocket
 from roomcast.realtime.transports.encoded_websocket import websocket_protocol
 from roomcast.realtime.transports.proxies import TrustedProxies

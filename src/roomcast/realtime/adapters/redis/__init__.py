@@ -3,11 +3,11 @@
 Those are ``@socket.io/redis-adapter`` 8, classic and sharded, ``@socket.io/redis-streams-adapter`` 0.3, and the emitter
 ``@socket.io/redis-emitter`` 5.
 
-Layer: realtime. May import: core, fanout, errors, wire, redis_client, backoff; msgpack.
+Layer: realtime. May import: core, cluster, fanout, requests, errors, wire, redis_client, backoff; msgpack.
 
 | module | what |
 |---|---|
-| ``adapter`` | `RedisAdapter`, which implements `core.cluster.Adapter` over classic pub/sub |
+| ``adapter`` | `RedisAdapter`, which implements `cluster.commands.Adapter` over classic pub/sub |
 | ``sharded`` | `ShardedRedisAdapter`, over the sharded pub/sub of Redis 7 |
 | ``streams`` | `RedisStreamsAdapter`, over a stream: recovery of sessions by any server |
 | ``stream_reader``, ``stream_entries`` | reading without gaps; the entries and sessions, byte for byte |

@@ -28,7 +28,7 @@ from roomcast.realtime.adapters.redis.protocol import (
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.realtime.adapters.redis.queries import QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler
-from roomcast.realtime.core.cluster import Command, Gatherer, Node, Query
+from roomcast.realtime.cluster.commands import Command, Gatherer, Node, Query
 from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -43,7 +43,7 @@ Taker: TypeAlias = Callable[[str, bytes], None]
 
 
 class RedisAdapter:
-    """`core.cluster.Adapter` over Redis pub/sub.
+    """`cluster.commands.Adapter` over Redis pub/sub.
 
     While Redis is unreachable, commands wait in a queue that `RedisAdapterOptions` limits in bytes and seconds.
     Commands that were in flight when the connection broke are lost, and so are messages that other servers published
@@ -82,11 +82,11 @@ class RedisAdapter:
         self._ready = asyncio.Event()
         self._outcome = Outcome("adapter", "connecting again, without the other servers until then")
 
-    # -- core.cluster.Adapter -----------------------------------------------------------------------------------------
+    # -- cluster.commands.Adapter --------------------------------------------------------------------------------------
 
     @property
     def alone(self) -> bool:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         return False
 
     @property
@@ -103,12 +103,12 @@ class RedisAdapter:
         return asyncio.get_running_loop().time() - self._pair.proven_at <= limit_s
 
     def bind(self, node: Node) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         self._node = node
         self._requests = RequestHandler(node, self._send, self._options, self.counters, self._queue.room)
 
     async def start(self) -> None:
-        """See `core.cluster.Adapter`. Returns without a connection after the time limit of two connection attempts."""
+        """See `Adapter`. Returns without a connection after the time limit of two connection attempts."""
         if self._node is None:
             raise RuntimeError("the adapter has no server: pass it to Server(adapter=...) before it starts")
         if self._task is None:
@@ -122,7 +122,7 @@ class RedisAdapter:
             logger.warning("no connection to Redis yet, starting without the other servers")
 
     async def stop(self) -> None:
-        """See `core.cluster.Adapter`. If the adapter is connected, waiting commands are written first."""
+        """See `cluster.commands.Adapter`. If the adapter is connected, waiting commands are written first."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -141,14 +141,14 @@ class RedisAdapter:
             self._requests.stop()
 
     def serve(self, namespace: str) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._task is not None and namespace not in self._channels:
             channels = self._add(namespace)
             if self._pair is not None:
                 self._pair.subscribe([channels])
 
     def unserve(self, namespace: str) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._node is None or namespace == DEFAULT_NAMESPACE or namespace in self._node.namespaces():
             return
         channels = self._channels.pop(namespace, None)
@@ -160,7 +160,7 @@ class RedisAdapter:
                 self._pair.unsubscribe([channels])
 
     def publish(self, command: Command) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._task is None:
             return
         try:
@@ -172,7 +172,7 @@ class RedisAdapter:
             self._send(*encoded)
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`. Fails at once while Redis is unreachable."""
+        """See `cluster.commands.Adapter`. Fails at once while Redis is unreachable."""
         if self._task is None:
             gatherer.expect(())
         elif not self.ready:
@@ -183,7 +183,7 @@ class RedisAdapter:
             self._queries.start(query, gatherer)
 
     def forget(self, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         self._queries.forget(gatherer)
 
     # -- out ----------------------------------------------------------------------------------------------------------

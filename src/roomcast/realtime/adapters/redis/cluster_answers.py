@@ -16,7 +16,7 @@ from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
 from roomcast.realtime.adapters.redis.requests import RemoteBroadcast
 from roomcast.realtime.adapters.redis.responses import describe
-from roomcast.realtime.core.cluster import Node, ServerEvent, SocketDescription
+from roomcast.realtime.cluster.commands import Node, ServerEvent, SocketDescription
 from roomcast.wire.errors import EncodeError
 
 

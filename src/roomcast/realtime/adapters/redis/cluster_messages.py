@@ -32,7 +32,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     read_object,
     read_query,
 )
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection, ServerEvent
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection, ServerEvent
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import PacketType
 from roomcast.wire.strict_json import write

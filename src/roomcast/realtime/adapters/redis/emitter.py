@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Collection
 from typing import Any, Protocol
 
 from roomcast.realtime.adapters.redis.protocol import encode_command
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.core.server_events import server_event
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack, unpack
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     Broadcast,
     BroadcastWithAck,
     Command,

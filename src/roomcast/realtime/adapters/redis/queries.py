@@ -18,7 +18,7 @@ from typing import Final
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RequestType, encode_query, server_pattern, servers_of
 from roomcast.realtime.adapters.redis.responses import Response, new_request_id
-from roomcast.realtime.core.cluster import BroadcastWithAck, FetchSockets, Gatherer, Query, ServerEvent
+from roomcast.realtime.cluster.commands import BroadcastWithAck, FetchSockets, Gatherer, Query, ServerEvent
 from roomcast.redis_client import RedisUnavailable
 
 #: Part of a response that contains the request's id, in this package's and in Node's servers.

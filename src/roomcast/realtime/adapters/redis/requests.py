@@ -28,7 +28,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     SocketsQuery,
 )
 from roomcast.realtime.adapters.redis.responses import Responder, encode_socket
-from roomcast.realtime.core.cluster import Node, PendingAcks, Selection, ServerEvent, SocketDescription
+from roomcast.realtime.cluster.commands import Node, PendingAcks, Selection, ServerEvent, SocketDescription
 from roomcast.wire.errors import EncodeError
 
 #: Encoding a part takes a few milliseconds.
@@ -37,7 +37,7 @@ _MAX_LONG_ANSWERS: Final = 16
 
 
 class RemoteBroadcast:
-    """An acknowledged broadcast of another server: `core.cluster.AckListener` that sends each acknowledgement there.
+    """An acknowledged broadcast of another server: `AckListener` that sends each acknowledgement there.
 
     Attributes:
         acks: The acknowledgements of this server's sockets.

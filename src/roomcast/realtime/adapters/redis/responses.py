@@ -21,8 +21,8 @@ from typing import Any, Final
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack
 from roomcast.realtime.adapters.redis.protocol import RequestType, encode_json, optional_text, read_list, read_object
-from roomcast.realtime.core.cluster import SocketDescription
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.cluster.commands import SocketDescription
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 #: Type of the response with ``gone``. Node ignores it.

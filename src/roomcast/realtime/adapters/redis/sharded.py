@@ -19,7 +19,7 @@ from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, me
 from roomcast.realtime.adapters.redis.connection_pair import Channels
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
-from roomcast.realtime.core.cluster import Broadcast, Command, Gatherer, Node, Query
+from roomcast.realtime.cluster.commands import Broadcast, Command, Gatherer, Node, Query
 from roomcast.redis_client import RedisOptions
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -69,7 +69,7 @@ class _RoomChannel:
 
 
 class ShardedRedisAdapter(RedisAdapter):
-    """`core.cluster.Adapter` over sharded pub/sub, beside servers with Node's ``createShardedAdapter``.
+    """`cluster.commands.Adapter` over sharded pub/sub, beside servers with Node's ``createShardedAdapter``.
 
     As with Node's adapter, a broadcast that follows the first join of a room may be published before the subscription
     of that room's channel has taken effect.
@@ -95,19 +95,19 @@ class ShardedRedisAdapter(RedisAdapter):
         self._opened: dict[str, ShardChannels] = {}
 
     def bind(self, node: Node) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         super().bind(node)
         self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
 
     async def stop(self) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         await super().stop()
         self._opened.clear()
         if self._answers is not None:
             self._answers.stop()
 
     def publish(self, command: Command) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._task is None:
             return
         try:
@@ -118,7 +118,7 @@ class ShardedRedisAdapter(RedisAdapter):
             self.counters.drop("unpackable", str(error))
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`. Queries are answered, and not sent."""
+        """See `cluster.commands.Adapter`. Queries are answered, and not sent."""
         del query
         gatherer.fail("ShardedRedisAdapter sends no queries: use RedisAdapter")
 
@@ -140,7 +140,7 @@ class ShardedRedisAdapter(RedisAdapter):
     # -- rooms --------------------------------------------------------------------------------------------------------
 
     def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
-        """See `core.cluster.RoomWatcher`."""
+        """See `cluster.commands.RoomWatcher`."""
         channels = self._opened.get(namespace)
         if channels is None or occupied == (room in channels.rooms) or not _has_channel(room):
             return

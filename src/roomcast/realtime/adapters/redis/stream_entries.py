@@ -17,7 +17,7 @@ from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack, unpack
 from roomcast.realtime.adapters.redis.protocol import read_object
-from roomcast.realtime.core.cluster import Offset
+from roomcast.realtime.cluster.commands import Offset
 from roomcast.wire.strict_json import write
 
 

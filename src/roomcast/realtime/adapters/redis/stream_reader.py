@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisStreamOptions
 from roomcast.realtime.adapters.redis.stream_entries import format_id, parse_id
-from roomcast.realtime.core.cluster import Offset
+from roomcast.realtime.cluster.commands import Offset
 from roomcast.redis_client import RedisAddress, RedisConnection, RedisOptions, RedisUnavailable, wait_for
 
 _CLIENT_NAME: Final = "roomcast-stream"

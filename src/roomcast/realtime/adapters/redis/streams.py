@@ -26,7 +26,7 @@ from roomcast.realtime.adapters.redis.packing import pack
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
 from roomcast.realtime.adapters.redis.stream_entries import decode_entry, decode_session, encode_entry, encode_session
 from roomcast.realtime.adapters.redis.stream_reader import StreamReader
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     Broadcast,
     Command,
     Gatherer,
@@ -62,7 +62,7 @@ class _StreamChannels:
 
 
 class RedisStreamsAdapter(RedisAdapter):
-    """`core.cluster.Adapter` and `OrderedAdapter` over a stream, beside ``@socket.io/redis-streams-adapter``.
+    """`cluster.commands.Adapter` and `OrderedAdapter` over a stream, beside ``@socket.io/redis-streams-adapter``.
 
     With the server's option ``recovery``, sessions are in Redis, and a client can return to any server.
 
@@ -98,15 +98,15 @@ class RedisStreamsAdapter(RedisAdapter):
     def _new_reader(self) -> StreamReader:
         return StreamReader(self._redis, self._stream, self, self.counters, lambda: self._history_s)
 
-    # -- core.cluster.Adapter -----------------------------------------------------------------------------------------
+    # -- cluster.commands.Adapter --------------------------------------------------------------------------------------
 
     def bind(self, node: Node) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         super().bind(node)
         self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
 
     async def start(self) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         if self._reading is None and self._node is not None:
             self._reading = asyncio.create_task(self._follow(), name="redis-stream")
         await super().start()
@@ -118,7 +118,7 @@ class RedisStreamsAdapter(RedisAdapter):
                 logger.warning("the stream cannot be read yet, starting without the other servers")
 
     async def stop(self) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         task, self._reading = self._reading, None
         if task is not None:
             task.cancel()
@@ -133,33 +133,33 @@ class RedisStreamsAdapter(RedisAdapter):
             self.bind(self._node)
 
     def publish(self, command: Command) -> None:
-        """See `core.cluster.Adapter`."""
+        """See `cluster.commands.Adapter`."""
         # An event between servers is no entry of the stream.
         self._add_entry(self.uid if isinstance(command, ServerEvent) else self._applied_uid, command)
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `core.cluster.Adapter`. Queries are answered, and not sent."""
+        """See `cluster.commands.Adapter`. Queries are answered, and not sent."""
         del query
         gatherer.fail("RedisStreamsAdapter sends no queries: use RedisAdapter")
 
-    # -- core.cluster.OrderedAdapter ----------------------------------------------------------------------------------
+    # -- commands.OrderedAdapter -------------------------------------------------------------------------------------
 
     def order(self, node: OrderedNode, history_s: float) -> None:
-        """See `core.cluster.OrderedAdapter`."""
+        """See `cluster.commands.OrderedAdapter`."""
         self._ordered = node
         self._history_s = history_s
 
     def publish_in_order(self, command: Command) -> None:
-        """See `core.cluster.OrderedAdapter`."""
+        """See `cluster.commands.OrderedAdapter`."""
         self._add_entry(self.uid, command)
 
     def save_session(self, pid: str, session: dict[str, Any], ttl_s: float) -> None:
-        """See `core.cluster.OrderedAdapter`."""
+        """See `cluster.commands.OrderedAdapter`."""
         stored = encode_session(session)
         self._enqueue(pack_command(("SET", self._session_key(pid), stored, "PX", str(int(ttl_s * 1_000)))))
 
     async def take_session(self, namespace: str, pid: str) -> dict[str, Any] | None:
-        """See `core.cluster.OrderedAdapter`."""
+        """See `cluster.commands.OrderedAdapter`."""
         try:
             session = await self._take_stored(pid)
             if session is None and pid not in self._claims:

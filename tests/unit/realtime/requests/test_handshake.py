@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 

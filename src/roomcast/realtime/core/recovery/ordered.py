@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     Broadcast,
     Command,
     Disconnect,
@@ -29,9 +29,9 @@ from roomcast.realtime.core.cluster import (
     Selection,
     ServerEvent,
 )
-from roomcast.realtime.core.event_log import Entry, RecordedMessage, RoomHistory
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.recovery import RecoverableSocket, Recovery, RecoveryHost, SavedSession
+from roomcast.realtime.core.recovery.event_log import Entry, RecordedMessage, RoomHistory
+from roomcast.realtime.core.recovery.sessions import RecoverableSocket, Recovery, RecoveryHost, SavedSession
 from roomcast.realtime.core.socket import Phase
 from roomcast.realtime.fanout.message import EncodedEvent, OutgoingMessage
 from roomcast.realtime.options import RecoveryOptions

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.request import EngineRequest
+from roomcast.realtime.requests.request import EngineRequest
 
 #: 48 bits, as 8 characters: unique among the running nodes. Not a secret.
 _NODE_ID_BYTES: Final = 6

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from roomcast.realtime.core.handshake import Handshake, Headers
+from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError, RequestRefused
 

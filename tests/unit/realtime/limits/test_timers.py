@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.limits.timers import TimerWheel
 
 
 class Clock:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
-from roomcast.realtime.core.handshake import Handshake
 from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.realtime.requests.handshake import Handshake
 
 #: A place in the order of all commands: milliseconds and a counter, as in the ids of a Redis stream.
 Offset: TypeAlias = tuple[int, int]

@@ -7,9 +7,9 @@ import pytest
 
 from roomcast.realtime import QueryLimitExceeded
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.core.cluster import FetchSockets, Gatherer, Query, Selection
-from roomcast.realtime.core.gathering import HERE, GatheredAcks, Gathering, Queries
-from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.cluster.commands import FetchSockets, Gatherer, Query, Selection
+from roomcast.realtime.cluster.gathering import HERE, GatheredAcks, Gathering, Queries
+from roomcast.realtime.cluster.membership import Membership
 
 QUERY = FetchSockets(Selection("/", None))
 

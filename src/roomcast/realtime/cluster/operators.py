@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.cluster import (
+from roomcast.realtime.cluster.commands import (
     Broadcast,
     BroadcastWithAck,
     Command,
@@ -23,8 +23,8 @@ from roomcast.realtime.core.cluster import (
     SocketDescription,
     room_names,
 )
-from roomcast.realtime.core.gathering import HERE, GatheredAcks, Queries
-from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.cluster.gathering import HERE, GatheredAcks, Queries
+from roomcast.realtime.cluster.membership import Membership
 from roomcast.realtime.errors import BroadcastAckTimeout, ClusterTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError

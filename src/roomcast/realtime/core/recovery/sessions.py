@@ -26,9 +26,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from roomcast.realtime.core.cluster import Broadcast, Command, Disconnect, Join, Leave, Offset, Selection
+from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Offset, Selection
+from roomcast.realtime.cluster.membership import Membership
 from roomcast.realtime.core.dispatch import Dispatcher, Unfinished
-from roomcast.realtime.core.event_log import (
+from roomcast.realtime.core.hub import Hub
+from roomcast.realtime.core.reasons import Reason
+from roomcast.realtime.core.recovery.event_log import (
     Entry,
     EventLog,
     RecordedMessage,
@@ -36,13 +39,10 @@ from roomcast.realtime.core.event_log import (
     parse_offset,
     with_offset,
 )
-from roomcast.realtime.core.hub import Hub
-from roomcast.realtime.core.membership import Membership
-from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import AckCallback, Phase, Socket, SocketConnection, SocketHub
-from roomcast.realtime.core.timers import Deadline, TimerWheel
 from roomcast.realtime.fanout.log import FanoutLog
 from roomcast.realtime.fanout.message import EncodedEvent, OutgoingMessage
+from roomcast.realtime.limits.timers import Deadline, TimerWheel
 from roomcast.realtime.options import RecoveryOptions, ServerOptions
 
 # Ends of a connection that the client did not want, and that are no violation of the protocol.

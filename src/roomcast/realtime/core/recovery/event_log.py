@@ -17,7 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from roomcast.realtime.core.cluster import Disconnect, Join, Leave, Offset, Selection
+from roomcast.realtime.cluster.commands import Disconnect, Join, Leave, Offset, Selection
 from roomcast.realtime.fanout.message import OutgoingMessage
 
 _OFFSET: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from roomcast.realtime import ServerOptions
-from roomcast.realtime.core.origins import OriginPolicy
+from roomcast.realtime.requests.origins import OriginPolicy
 
 OWN = ("https://chat.example", "http://localhost:3000")
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from roomcast.realtime.core.cluster import Adapter, Gatherer, Query
-from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.cluster.commands import Adapter, Gatherer, Query
+from roomcast.realtime.cluster.membership import Membership
 from roomcast.realtime.errors import QueryLimitExceeded
 
 # An estimate of what a value takes in memory besides its characters.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from roomcast.realtime.core.timers import TimerWheel
+from roomcast.realtime.limits.timers import TimerWheel
 from roomcast.wire.errors import Fault, RemoteError
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from roomcast.realtime.core.reading import TURN_PACKETS, TURNS_S, ReadTurns, TaskTurn, clock
+from roomcast.realtime.limits.reading import TURN_PACKETS, TURNS_S, ReadTurns, TaskTurn, clock
 from support.virtual_time import run_in_virtual_time
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from roomcast.realtime.core.timers import TimerWheel
-from roomcast.realtime.core.unfinished import UnfinishedInput
+from roomcast.realtime.limits.timers import TimerWheel
+from roomcast.realtime.limits.unfinished import UnfinishedInput
 from roomcast.wire.errors import RemoteError
 from support.virtual_time import run_in_virtual_time
 

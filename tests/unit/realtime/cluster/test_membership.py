@@ -10,8 +10,8 @@ import pytest
 
 import roomcast.realtime
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.core.cluster import Command, Leave, Selection
-from roomcast.realtime.core.membership import Membership
+from roomcast.realtime.cluster.commands import Command, Leave, Selection
+from roomcast.realtime.cluster.membership import Membership
 
 
 class SlowAdapter(MemoryAdapter):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from roomcast.realtime.core.cluster import Adapter, Command
+from roomcast.realtime.cluster.commands import Adapter, Command
 
 logger = logging.getLogger(__name__)
 
