@@ -23,7 +23,7 @@ COMPILED = (
     "realtime/core/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
     "realtime/core/inbox.py",
-    "realtime/core/recovery/ordered.py",  # extends a class of recovery.py
+    "realtime/core/recovery/ordered.py",  # extends a class of sessions.py
     "realtime/core/recovery/sessions.py",
     "realtime/core/socket.py",
     "realtime/fanout/[!_]*.py",

@@ -331,9 +331,9 @@ class EngineSession:
             RequestRefused: carry out its ``effects``, then answer with the error.
         """
         try:
-            for packet in decode_payload(body, self._limits):
-                if self._state not in _READING:  # the session closed after the packet before this one
-                    return
+            packets = decode_payload(body, self._limits)
+            # What follows a packet that closes the session is not read.
+            while self._state in _READING and (packet := next(packets, None)) is not None:
                 yield self._on_packet(packet, now, polling=True)
         except RemoteError as error:
             effects = self._end(CloseReason.PARSE_ERROR, error)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roomcast.wire.engineio import decode_payload
@@ -154,6 +154,7 @@ def as_body(data: str | bytes) -> bytes:
 
 @FUZZ
 @given(st.sampled_from(TransportName), STEPS)
+@example(TransportName.POLLING, [("post_started", "", 0.0), ("post_received", "1\x1e", 0.0)])
 def test_random_calls_end_a_session_at_most_once_and_only_raise_remote_errors(
     transport: TransportName, steps: list[tuple[str, str | bytes, float]]
 ) -> None:
