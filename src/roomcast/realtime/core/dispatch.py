@@ -93,14 +93,17 @@ class Dispatcher:
             socket.connection.reject(socket, message, data)
 
     def _refuse(self, socket: Socket, error: Exception) -> None:
+        self._reject(socket, *self._refusal(socket, error))
+
+    def _refusal(self, socket: Socket, error: Exception) -> tuple[str, Any]:
+        """Message and data for a client whose handler or middleware has raised."""
         if isinstance(error, ConnectionRefusedError):
-            self._reject(socket, error.message, error.data)
-        elif isinstance(error, BuiltinConnectionRefusedError):
-            self._reject(socket, "Connection refused by server")
-        else:
-            self._report_failure(socket, "connect", error)
-            # Details of an exception may be confidential: they go to the log only.
-            self._reject(socket, "Internal server error")
+            return error.message, error.data
+        if isinstance(error, BuiltinConnectionRefusedError):
+            return "Connection refused by server", None
+        self._report_failure(socket, "connect", error)
+        # Details of an exception may be confidential: they go to the log only.
+        return "Internal server error", None
 
     def event(self, socket: Socket, event: str, args: list[Any], ack_id: int | None) -> Unfinished:
         """Call the handler of an event, and acknowledge the event with its return value."""

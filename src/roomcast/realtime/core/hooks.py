@@ -14,7 +14,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from roomcast.realtime.core.dispatch import Dispatcher, Unfinished
+from roomcast.realtime.core.dispatch import REJECTED, Dispatcher, Unfinished
 from roomcast.realtime.core.listeners import AnyListener, Listeners, notify
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
@@ -115,10 +115,10 @@ class HookedDispatcher(Dispatcher):
                 if inspect.isawaitable(result):
                     return self._continue_connect(socket, result, steps)
                 if result is False:
-                    self._decide(socket, False)
+                    socket.connection.reject(socket, REJECTED)
                     return None
-        except Exception as error:  # noqa: BLE001 - middleware may raise anything; _refuse logs it
-            self._refuse(socket, error)
+        except Exception as error:  # noqa: BLE001 - middleware may raise anything; _refusal logs it
+            socket.connection.reject(socket, *self._refusal(socket, error))
             return None
         return super().connect(socket)
 
@@ -131,10 +131,10 @@ class HookedDispatcher(Dispatcher):
             socket.connection.reject(socket, "Server shutting down")
             raise
         except Exception as error:  # noqa: BLE001 - see connect
-            self._refuse(socket, error)
+            socket.connection.reject(socket, *self._refusal(socket, error))
             return
         if not accepted or socket.phase is Phase.GONE:  # the connection may have closed
-            self._decide(socket, False)
+            socket.connection.reject(socket, REJECTED)
             return
         rest = super().connect(socket)
         if rest is not None:

@@ -14,6 +14,7 @@ from roomcast.realtime import (
     EventRefused,
     IncomingEvent,
     Server,
+    ServerOptions,
     Socket,
 )
 from roomcast.realtime.core.dispatch import Dispatcher
@@ -49,6 +50,7 @@ async def test_middleware_for_connections_runs_for_all_namespaces_then_dynamic_t
     assert order == ["any", "dynamic", "named", "named, later", "handler"]
 
 
+@pytest.mark.parametrize("always_connect", [False, True], ids=["", "always_connect"])
 @pytest.mark.parametrize("later", [False, True], ids=["plain", "coroutine"])
 @pytest.mark.parametrize(
     ("outcome", "answer"),
@@ -59,9 +61,9 @@ async def test_middleware_for_connections_runs_for_all_namespaces_then_dynamic_t
     ],
 )
 async def test_middleware_rejects_a_client_and_no_handler_is_called(
-    peer: Any, settle: Any, outcome: Any, answer: str, later: bool
+    peer: Any, settle: Any, outcome: Any, answer: str, later: bool, always_connect: bool
 ) -> None:
-    server = Server()
+    server = Server(ServerOptions(always_connect=always_connect))
     called: list[str] = []
 
     def decide() -> Any:
@@ -84,8 +86,11 @@ async def test_middleware_rejects_a_client_and_no_handler_is_called(
     assert server.engine.used_hub("/") is None
 
 
-async def test_a_client_that_closes_while_middleware_waits_is_forgotten(peer: Any, settle: Any) -> None:
-    server = Server()
+@pytest.mark.parametrize("always_connect", [False, True])
+async def test_a_client_that_closes_while_middleware_waits_is_forgotten(
+    peer: Any, settle: Any, always_connect: bool
+) -> None:
+    server = Server(ServerOptions(always_connect=always_connect))
     called: list[str] = []
     decided = asyncio.get_running_loop().create_future()
 
