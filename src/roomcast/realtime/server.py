@@ -28,7 +28,7 @@ from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
-from roomcast.realtime.core.socket import AckCallback, Socket
+from roomcast.realtime.core.socket import AckCallback, Phase, Socket
 from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.hooks import ServerHooks
@@ -364,7 +364,7 @@ class Server(ServerHooks, Broadcasting):
     async def leave_room(self, sid: str, room: Hashable, namespace: str | None = None) -> None:
         """Remove a client from a room, on whichever server it is connected. Harmless if it is not a member, or gone."""
         rooms = self._names(room)
-        socket = self._local_socket(sid, namespace)
+        socket = self._present_socket(sid, namespace)
         if socket is None:
             self._apply_everywhere(Leave(Selection(namespace or _DEFAULT, (sid,)), rooms))
         else:
@@ -412,7 +412,7 @@ class Server(ServerHooks, Broadcasting):
 
     async def disconnect(self, sid: str, namespace: str | None = None) -> None:
         """Disconnect a client from a namespace, on whichever server it is connected. Harmless if it is gone."""
-        socket = self._local_socket(sid, namespace)
+        socket = self._present_socket(sid, namespace)
         if socket is None:
             self._apply_everywhere(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
         else:
@@ -422,7 +422,13 @@ class Server(ServerHooks, Broadcasting):
         """The socket; None if it may be on another server, or away and recovered later."""
         engine = self._engine
         known = engine.adapter.alone and engine.recovery is None
-        return self.socket(sid, namespace) if known else self._local_socket(sid, namespace)
+        return self.socket(sid, namespace) if known else self._present_socket(sid, namespace)
+
+    def _present_socket(self, sid: str, namespace: str | None) -> Socket | None:
+        """The socket; with recovery, None also while its ``disconnect`` handler runs: its client may return."""
+        socket = self._local_socket(sid, namespace)
+        away = socket is not None and socket.phase is Phase.GONE and self._engine.recovery is not None
+        return None if away else socket
 
     def _local_socket(self, sid: str, namespace: str | None) -> Socket | None:
         hub = self._engine.used_hub(namespace or _DEFAULT)

@@ -372,6 +372,32 @@ async def test_commands_for_a_socket_that_is_away_take_effect_at_its_return(retu
     assert client.sid != sid
 
 
+async def test_commands_during_the_disconnect_handler_take_effect_at_the_return(returning: Any, settle: Any) -> None:
+    server = make()
+    cleaned_up = asyncio.Event()
+
+    @server.event
+    async def disconnect(sid: str, reason: str) -> None:
+        await cleaned_up.wait()
+
+    client, banned = returning(server), returning(server)
+    for one in (client, banned):
+        await one.connect()
+        await server.enter_room(one.sid, "r")
+        await one.cut()
+    await server.leave_room(client.sid, "r")
+    await server.enter_room(client.sid, "s")
+    await server.disconnect(banned.sid)
+    cleaned_up.set()
+    await settle()
+    await server.emit("left", room="r")
+    await server.emit("entered", room="s")
+    assert names(await client.connect()) == ["entered"]
+    assert client.recovered
+    await banned.connect()
+    assert not banned.recovered
+
+
 async def test_commands_during_the_connect_handler_of_a_recovered_socket_take_effect(
     returning: Any, settle: Any
 ) -> None:
