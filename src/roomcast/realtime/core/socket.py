@@ -407,14 +407,17 @@ class Socket:
         self.connection.kick(self)
 
     def write(self, message: OutgoingMessage, *, volatile: bool = False) -> None:
-        """Send a message, or hold it until the CONNECT packet; does nothing if the client has disconnected."""
+        """Send a message, or hold it until the CONNECT packet; does nothing if the client has disconnected.
+
+        Messages that are held are a write backlog: volatile ones are dropped.
+        """
         if self.listeners is not None:
             event = event_of(message)
             if event is not None:
                 self.notify_outgoing(event)
         if self.phase is Phase.CONNECTED:
             self.connection.log.unicast(self.connection, message, volatile=volatile)
-        elif self.phase is Phase.CONNECTING:
+        elif self.phase is Phase.CONNECTING and not (volatile and self._held):
             self._held_bytes += message.size_bytes
             if self._held and self._held_bytes > self.connection.options.outbox_limit_bytes:
                 self.connection.overflow(self._held_bytes)

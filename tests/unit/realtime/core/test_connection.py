@@ -363,6 +363,26 @@ async def test_a_slow_client_is_closed_after_the_flush_and_reported(peer: Any, s
     assert len(server.sockets("r")) == 1
 
 
+async def test_volatile_broadcasts_do_not_close_a_client_whose_connect_handler_runs(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(outbox_limit_bytes=1_000))
+    decided = asyncio.Event()
+
+    @server.event
+    async def connect(sid: str, environ: Any) -> None:
+        await decided.wait()
+
+    client = peer(server)
+    client.say("40")
+    for number in range(5):
+        server.broadcast(None, EncodedEvent.from_args("n", number, "x" * 400), volatile=True)
+    server.broadcast(None, EncodedEvent.from_args("kept"))
+    decided.set()
+    await settle()
+    assert not client.transport.aborted
+    assert client.transport.texts[0].startswith("40")
+    assert client.transport.texts[-1] == '42["kept"]'
+
+
 async def test_emits_before_a_close_are_written_before_it(peer: Any) -> None:
     server = Server()
     client = peer(server)
