@@ -114,7 +114,7 @@ class HookedDispatcher(Dispatcher):
                 result = middleware(socket)
                 if inspect.isawaitable(result):
                     return self._continue_connect(socket, result, steps)
-                if result is False:
+                if result is False or socket.kicked:
                     socket.connection.reject(socket, REJECTED)
                     return None
         except Exception as error:  # noqa: BLE001 - middleware may raise anything; _refusal logs it
@@ -133,7 +133,7 @@ class HookedDispatcher(Dispatcher):
         except Exception as error:  # noqa: BLE001 - see connect
             socket.connection.reject(socket, *self._refusal(socket, error))
             return
-        if not accepted or socket.phase is Phase.GONE:  # the connection may have closed
+        if not accepted or socket.kicked or socket.phase is Phase.GONE:  # the connection may have closed
             socket.connection.reject(socket, REJECTED)
             return
         rest = super().connect(socket)
@@ -171,7 +171,7 @@ class HookedDispatcher(Dispatcher):
                 result = step(passing)
                 if inspect.isawaitable(result):
                     return self._continue_event(passing, result, steps, ack_id)
-                if result is False:
+                if result is False or socket.kicked:
                     return None
         except Exception as error:  # noqa: BLE001 - middleware may raise anything
             self._stop(socket, event, error, ack_id)

@@ -402,7 +402,7 @@ class Socket:
     def disconnect(self) -> None:
         """Disconnect the client from the namespace, after everything that was emitted to it. Harmless if it is gone.
 
-        In its ``connect`` handler: the client is refused when the handler ends, and nothing is sent to it.
+        In its ``connect`` handler or middleware: the client is refused when that ends, and nothing is sent to it.
         """
         self.connection.kick(self)
 

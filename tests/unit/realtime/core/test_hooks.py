@@ -148,6 +148,36 @@ async def test_middleware_for_events_passes_changes_or_refuses_them(
     assert [event for _, event, _ in recording.of("handler_failed")] == ["failing"]
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["plain", "coroutine"])
+async def test_a_client_that_middleware_disconnects_reaches_no_handler(peer: Any, settle: Any, later: bool) -> None:
+    server = Server(ServerOptions(always_connect=True))
+    called: list[str] = []
+
+    def middleware(subject: Socket | IncomingEvent) -> None:
+        socket = subject if isinstance(subject, Socket) else subject.socket
+        if isinstance(subject, IncomingEvent) or "banned" in socket.auth:
+            socket.disconnect()
+
+    async def middleware_later(subject: Socket | IncomingEvent) -> None:
+        await asyncio.sleep(0)
+        middleware(subject)
+
+    server.use(middleware_later if later else middleware)
+    server.use_event(middleware_later if later else middleware)
+    server.on("connect", lambda sid, environ, auth: called.append(f"connect {auth}"))
+    server.on("event", lambda sid: called.append("event"))
+    banned = peer(server)
+    banned.say('40{"banned":true}')
+    await settle()
+    assert banned.transport.texts == ['44{"message":"Connection rejected by server"}']
+    client = peer(server)
+    await client.enter()
+    client.say('421["event"]')
+    await settle()
+    assert client.transport.texts == ["41"]
+    assert called == ["connect None"]
+
+
 async def test_an_event_whose_client_disconnects_while_middleware_waits_is_dropped(peer: Any, settle: Any) -> None:
     server = Server()
     order: list[str] = []
