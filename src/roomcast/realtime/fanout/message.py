@@ -9,6 +9,7 @@ Layer: realtime.fanout. Source: Engine.IO v4, "Packet encoding"; RFC 6455 §5.1.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -18,6 +19,8 @@ from roomcast.wire.limits import Limits
 from roomcast.wire.socketio import DEFAULT_NAMESPACE, Decoder, Packet, encode_event, encode_event_json
 from roomcast.wire.socketio_msgpack import encode_packet
 from roomcast.wire.websocket_frames import binary_frame, compressed_frame, text_frame
+
+logger = logging.getLogger(__name__)
 
 #: Before the arguments of an event of the default namespace.
 _HEAD: Final = encode_event_json(DEFAULT_NAMESPACE, b"")
@@ -124,14 +127,22 @@ class OutgoingMessage:
 
     @property
     def packed(self) -> OutgoingMessage:
-        """This message for clients with the msgpack parser; itself if it is no Socket.IO packet. Computed once."""
+        """This message for clients with the msgpack parser; itself if it is no Socket.IO packet. Computed once.
+
+        `NOOP` if msgpack cannot hold it, which is logged: it may share a write with messages of others.
+        """
         if not self.text.startswith(b"4"):
             return self
         try:
             return self._packed
         except AttributeError:
+            pass
+        try:
             self._packed = OutgoingMessage(b"", (encode_packet(self.packet()),))
-            return self._packed
+        except Exception:
+            logger.exception("a message cannot be encoded as msgpack: it is not sent")
+            self._packed = NOOP
+        return self._packed
 
     def __repr__(self) -> str:
         """The first characters of the text."""

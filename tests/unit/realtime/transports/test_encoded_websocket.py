@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.realtime import EncodedEvent
-from roomcast.realtime.fanout.message import PING
+from roomcast.realtime.fanout.message import NOOP, PING
 from roomcast.realtime.transports.encoded_websocket import negotiate
 from roomcast.wire.limits import DEFAULT_LIMITS
 from roomcast.wire.msgpack import unpack
@@ -56,3 +56,20 @@ def test_a_message_is_converted_to_msgpack_once_and_other_packets_are_not() -> N
     assert packed.frames == binary_frame(packed.attachments[0])
     assert packed.payload.startswith(b"b")
     assert PING.packed is PING
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        EncodedEvent.from_args("e", 10**400),
+        EncodedEvent.from_json(b'["e",' + b"[" * 2_000 + b"]" * 2_000 + b"]"),
+        EncodedEvent.from_json(b'["e",not JSON]'),
+    ],
+    ids=["a number", "nested too deep", "not JSON"],
+)
+def test_a_message_that_msgpack_cannot_hold_is_replaced_so_that_the_others_of_its_write_are_sent(
+    event: EncodedEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = event.message("/")
+    assert message.packed is message.packed is NOOP
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
