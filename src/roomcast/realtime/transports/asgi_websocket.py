@@ -179,6 +179,8 @@ class AsgiWebSocket:
             return
         if self._queue:
             batch = batch.non_volatile
+            if not batch.messages:
+                return
         size_bytes = sum(message.size_bytes for message in batch.messages)
         alone = not self._queue and len(batch.messages) == 1
         if not alone and self._queue_bytes + size_bytes > self._engine.options.outbox_limit_bytes:

@@ -76,6 +76,8 @@ class PollingTransport:
             return
         if self._queue:
             batch = batch.non_volatile
+            if not batch.messages:
+                return
         size_bytes = sum(message.size_bytes for message in batch.messages)
         alone = not self._queue and len(batch.messages) == 1
         if not alone and self._queue_bytes + size_bytes > connection.options.outbox_limit_bytes:

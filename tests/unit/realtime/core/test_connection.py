@@ -20,6 +20,7 @@ from roomcast.realtime import (
 from roomcast.realtime.cluster.commands import Disconnect, Selection
 from roomcast.realtime.core.registry import Handler
 from roomcast.realtime.requests.handshake import Handshake, Headers
+from roomcast.realtime.transports.asgi_websocket import AsgiWebSocket
 from roomcast.realtime.transports.polling import PollingTransport
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import RequestRefused
@@ -381,6 +382,34 @@ async def test_volatile_broadcasts_do_not_close_a_client_whose_connect_handler_r
     assert not client.transport.aborted
     assert client.transport.texts[0].startswith("40")
     assert client.transport.texts[-1] == '42["kept"]'
+
+
+@pytest.mark.parametrize("polling", [True, False], ids=["polling", "plain ASGI"])
+async def test_a_volatile_event_behind_a_large_message_does_not_close_the_connection(
+    polling: bool, settle: Any
+) -> None:
+    server = Server(ServerOptions(outbox_limit_bytes=1_000))
+    transport: PollingTransport | AsgiWebSocket = PollingTransport() if polling else AsgiWebSocket(server.engine)
+    connection = server.engine.open(POLLING, transport.bind)
+    reads = asyncio.Event()
+    reads.set()
+    never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    running: asyncio.Future[None] | None = None
+    if isinstance(transport, AsgiWebSocket):
+        running = asyncio.ensure_future(transport.run(lambda: never, lambda _: reads.wait()))
+    connection.receive("40")
+    await settle()
+    transport.take_queue()
+    reads.clear()
+    assert transport.backlog_bytes == 0
+    server.broadcast(None, EncodedEvent.from_args("large", "x" * 2_000))
+    await settle()
+    assert transport.backlog_bytes > 2_000
+    server.broadcast(None, EncodedEvent.from_args("position", 1), volatile=True)
+    await settle()
+    assert not connection.overflowed
+    if running is not None:
+        running.cancel()
 
 
 async def test_emits_before_a_close_are_written_before_it(peer: Any) -> None:
