@@ -62,7 +62,11 @@ def hash_password(password: str) -> str:
 
 
 def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY)
+    return hashlib.scrypt(_bytes(password), salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # text of a client may hold half of a surrogate pair
 
 
 def _base64(data: bytes) -> str:
@@ -179,7 +183,7 @@ class _Admin(Observer):
                 matches = await asyncio.to_thread(self._secret.matches, password)
         finally:
             self._attempts -= 1
-        return hmac.compare_digest(username.encode(), self._options.username.encode()) and matches
+        return hmac.compare_digest(_bytes(username), _bytes(self._options.username)) and matches
 
     async def _connect(self, sid: str, environ: Any) -> None:  # noqa: ARG002 - a handler's signature
         options = self._options

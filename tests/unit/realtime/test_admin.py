@@ -47,6 +47,8 @@ async def test_only_the_right_credentials_or_a_session_are_accepted(peer: Any) -
     for auth in (
         {"username": "admin", "password": "wrong"},
         {"username": "x", "password": "secret"},
+        {"username": "admin", "password": "\ud800"},
+        {"username": "\ud800", "password": "secret"},
         {"sessionId": ""},
     ):
         assert "invalid credentials" in await log_in(peer(server), **auth)
