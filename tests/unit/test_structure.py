@@ -96,6 +96,15 @@ def test_a_packages_table_lists_each_of_its_modules_once(package: str) -> None:
     assert set(listed.values()) == {1}, f"{package}/__init__.py lists a module twice: {listed.most_common(1)}"
 
 
+def test_the_layer_in_a_docstring_contains_the_module() -> None:
+    wrong = {}
+    for module in FILES.keys() - {f"{ROOT}.__main__"}:
+        found = re.search(r"^Layer: ([a-z_]+(?:\.[a-z_]+)*)", docstring(module), re.MULTILINE)
+        if found is not None and f"{ROOT}.{found[1]}" in FILES and not is_in(module, f"{ROOT}.{found[1]}"):
+            wrong[module] = found[1]
+    assert not wrong
+
+
 def find_module(name: str, package: str) -> str | None:
     """What a name means in the ``May import:`` line of a package."""
     parents = package.split(".")[:-1]

@@ -1,6 +1,6 @@
 """The port to the other servers of a cluster: commands for selected sockets, and the adapter that carries them.
 
-Layer: realtime.core. Source: socket.io-adapter's ``ClusterAdapter``.
+Layer: realtime.cluster. Source: socket.io-adapter's ``ClusterAdapter``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A server that has left the cluster is not waited for. The adapter knows the name
 not contain it. So it is unknown whether a server of Node that leaves has answered; its answer may still be on its way.
 Its departure counts at the next `Gathering.update`.
 
-Layer: realtime.core.
+Layer: realtime.cluster.
 """
 
 from __future__ import annotations

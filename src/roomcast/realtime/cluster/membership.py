@@ -2,7 +2,7 @@
 
 A mounted ASGI application gets no lifespan, so the start and the end of the process are not announced to it.
 
-Layer: realtime.core. Source: ASGI 3, "Lifespan"; Starlette's ``Mount``, which passes requests and websockets only.
+Layer: realtime.cluster. Source: ASGI 3, "Lifespan"; Starlette's ``Mount``, which passes requests and websockets only.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A session id ends with the id of the node that created it. The id does not contain an address: addresses come from the
 directory, which only nodes write.
 
-Layer: realtime.core.
+Layer: realtime.cluster.
 """
 
 from __future__ import annotations

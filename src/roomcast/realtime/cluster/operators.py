@@ -1,6 +1,6 @@
 """Operators: which sockets of the cluster an emit, a join or a disconnect concerns, and how it is sent.
 
-Layer: realtime.core. Source: socket.io 4.8's ``BroadcastOperator``.
+Layer: realtime.cluster. Source: socket.io 4.8's ``BroadcastOperator``.
 """
 
 from __future__ import annotations

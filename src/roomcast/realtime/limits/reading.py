@@ -4,7 +4,7 @@ A connection processes input for one turn: at most `TURN_PACKETS` packets or `TU
 behind the other connections, and the transport reads no more until then. All waiting connections together get
 `TURNS_S` of one loop iteration, so that a hundred such clients delay the others no longer than one does.
 
-Layer: realtime.core.
+Layer: realtime.limits.
 """
 
 from __future__ import annotations

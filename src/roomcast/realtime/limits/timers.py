@@ -3,7 +3,7 @@
 Deadlines are rounded up to a common resolution and kept in buckets; the loop holds one timer, for the earliest bucket.
 Ten thousand connections cost ten thousand set entries instead of heap entries and timer handles.
 
-Layer: realtime.core.
+Layer: realtime.limits.
 """
 
 from __future__ import annotations

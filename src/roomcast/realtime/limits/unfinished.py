@@ -3,7 +3,7 @@
 All connections of a server share one budget. Beyond it, the input that was begun first is given up, since it belongs
 to a client that sends slowly or not at all. Input that is not finished in time is given up too.
 
-Layer: realtime.core.
+Layer: realtime.limits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The parts of a session's opening request that the server keeps.
 
-Layer: realtime.core.
+Layer: realtime.requests.
 """
 
 from __future__ import annotations

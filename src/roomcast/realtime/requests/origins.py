@@ -3,7 +3,7 @@
 Browsers let any page open a websocket to any host, with cookies, and leave the check to the server (cross-site
 websocket hijacking). Every handshake is checked before it is answered.
 
-Layer: realtime.core. Source: RFC 6454; Fetch, "CORS protocol".
+Layer: realtime.requests. Source: RFC 6454; Fetch, "CORS protocol".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A request to the Engine.IO path, in the form that all transports share, and what proxies have changed in it.
 
-Layer: realtime.core.
+Layer: realtime.requests.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ offset of the last event that it received, and gets the later ones that were for
 An entry may be removed for two reasons. When it is older than ``retention_s``, every client whose session can still be
 recovered has received it: recovery goes on. When the log is full, a client may have missed it: `covers` is False.
 
-Layer: realtime.core. Source: socket.io-adapter 2.5, ``SessionAwareAdapter``, for the contract.
+Layer: realtime.core.recovery. Source: socket.io-adapter 2.5, ``SessionAwareAdapter``, for the contract.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ The price: an emit reaches the clients of its own server only when the adapter h
 acknowledgement of the event whose handler has emitted it, and not while the adapter is disconnected. Volatile events
 and those of ``local`` operators are sent at once; they are not repeated.
 
-Layer: realtime.core. Source: socket.io-adapter 2.5, ``ClusterAdapter``; there a server delivers its own events before
-those of others that have lower offsets, so that a client can lose events or receive them twice.
+Layer: realtime.core.recovery. Source: socket.io-adapter 2.5, ``ClusterAdapter``; there a server delivers its own events
+before those of others that have lower offsets, so that a client can lose events or receive them twice.
 """
 
 from __future__ import annotations

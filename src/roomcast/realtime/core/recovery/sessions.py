@@ -15,7 +15,7 @@ Unlike in Node,
 - sessions and events are limited in number and size, and a replay is limited like any write backlog;
 - volatile events have an offset, too, if the client would take their last argument for one.
 
-Layer: realtime.core. Source: socket.io 4.8 ``lib/namespace.ts``, ``lib/socket.ts``; socket.io-client 4.8.
+Layer: realtime.core.recovery. Source: socket.io 4.8 ``lib/namespace.ts``, ``lib/socket.ts``; socket.io-client 4.8.
 """
 
 from __future__ import annotations
