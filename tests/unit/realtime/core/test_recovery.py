@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ import pytest
 from roomcast.realtime import EncodedEvent, Reason, RecoveryOptions, Server, ServerOptions, SocketGone
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.cluster.commands import Disconnect, Join, Leave, Selection
+from roomcast.realtime.transports.polling import PollingTransport
+from roomcast.wire.engineio_http import TransportName
 from support.virtual_time import run_in_virtual_time
+from unit.realtime.conftest import HANDSHAKE
 
 
 def make(observer: Any = None, **options: Any) -> Server:
@@ -614,6 +618,23 @@ async def test_a_replay_beyond_the_outbox_limit_is_not_sent(returning: Any) -> N
         await server.emit("large", "x" * 1_000)
     await client.connect()
     assert not client.recovered
+
+
+async def test_a_replay_and_the_connect_packet_fit_into_the_outbox_limit(returning: Any, settle: Any) -> None:
+    server = Server(ServerOptions(recovery=RecoveryOptions(), outbox_limit_bytes=10_000))
+    client = returning(server)
+    await client.connect()
+    await client.cut()
+    for _ in range(10):
+        await server.emit("large", "x" * 967)  # 999 bytes with its offset
+    transport = PollingTransport()
+    connection = server.engine.open(replace(HANDSHAKE, transport=TransportName.POLLING), transport.bind)
+    await settle()
+    transport.take_queue()
+    connection.receive("40" + json.dumps({"pid": client.pid}))
+    await settle(30)
+    assert server.connections == 1, "a client that returns for ever"
+    assert transport.take_queue()[-1].text.startswith(b"40")
 
 
 async def test_more_left_rooms_than_are_remembered_cost_the_session_only_if_their_events_matter(

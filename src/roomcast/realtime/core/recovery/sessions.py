@@ -12,7 +12,7 @@ Unlike in Node,
 - a client that has not received an event yet is recovered, and one whose last event was long ago;
 - a session is recovered once: the client that returns takes it, also from a connection whose end is not noticed yet;
 - events are for the rooms in which the socket was when they were emitted;
-- sessions and events are limited in number and size, and a replay is limited like any write backlog;
+- sessions and events are limited in number and size, and a replay to half of a write backlog: what follows must fit;
 - volatile events have an offset, too, if the client would take their last argument for one.
 
 Layer: realtime.core.recovery. Source: socket.io 4.8 ``lib/namespace.ts``, ``lib/socket.ts``; socket.io-client 4.8.
@@ -444,7 +444,7 @@ class RecoverableSocket(Socket):
         return True
 
     def _missed(self, history: RoomHistory, since: Offset) -> list[OutgoingMessage] | None:
-        """The events that a client missed; None if they are not known, or more than a write backlog may be."""
+        """The events that a client missed; None if they are not known, or more than half of a write backlog may be."""
         log = self._recovery.log
         if not log.covers(since) or since < history.unknown:
             return None
@@ -456,7 +456,7 @@ class RecoverableSocket(Socket):
             and history.selected(entry.to, entry.offset)
         ]
         size_bytes = sum(message.size_bytes for message in missed)
-        return missed if size_bytes <= self.connection.options.outbox_limit_bytes else None
+        return missed if size_bytes <= self.connection.options.outbox_limit_bytes // 2 else None
 
     def send_missed(self) -> bool:
         """See `Socket`."""
