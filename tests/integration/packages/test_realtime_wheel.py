@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import socketio
+from packaging.requirements import Requirement
 
 from support.packages import ROOT, install, run
 from support.processes import clean_environment
@@ -36,15 +37,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "environment"
 
 
-def requirements(name: str, extra: str = "") -> set[str]:
-    """The distributions that one needs, with an extra, except those for other platforms."""
-    found: set[str] = set()
-    for line in distribution(name).requires or ():
-        marker = line.partition(";")[2]
-        needed = f'extra == "{extra}"' in marker.replace("'", '"') if "extra ==" in marker else "python" not in marker
-        if needed:
-            found.add(re.split(r"[^\w.-]", line)[0])
-    return found
+def requirements(name: str) -> set[str]:
+    """The distributions that one needs here, without extras."""
+    needed = map(Requirement, distribution(name).requires or ())
+    return {one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})}
 
 
 def with_extra(environment: Path, folder: Path, extra: str, program: str) -> list[str | Path]:
