@@ -44,11 +44,12 @@ class StreamsCluster(Cluster):
         super().__init__(self._adapter, stack)
         self.redis = redis
         self.adapters: list[RedisStreamsAdapter] = []
+        self.stream = RedisStreamOptions(block_s=0.2)
 
     def _adapter(self) -> RedisStreamsAdapter:
         address = RedisAddress("127.0.0.1", self.redis.port)
         options = RedisOptions(addresses=(address,), probe_interval_s=0.2, retry_max_s=0.1)
-        self.adapters.append(RedisStreamsAdapter(options, stream=RedisStreamOptions(block_s=0.2)))
+        self.adapters.append(RedisStreamsAdapter(options, stream=self.stream))
         return self.adapters[-1]
 
     @property
@@ -452,6 +453,54 @@ async def test_a_restart_of_redis_loses_no_recovery_and_a_new_stream_is_noticed(
     assert await client.until("waits") == []
     await b.emit("later")
     assert await client.until("later") == []
+
+
+async def test_what_a_server_finds_in_the_stream_at_its_start_never_happens_again(recovering: StreamsCluster) -> None:
+    a = recovering.servers["a"]
+    for number in range(24):
+        await a.emit("old", [number, "x" * 100_000])
+    await a.everyone.disconnect_sockets()
+    await a.emit("last")
+    await logged(a, "last")
+    # The history takes more than one reply may, so reading it fails at first.
+    recovering.stream = RedisStreamOptions(block_s=0.2, read_limit_bytes=1_000_000)
+    late = await recovering.add("late", server_options=RECOVERING)
+    client = Returning(recovering)
+    await client.connect("late")
+    await logged(late, "old", "last")
+    await a.emit("fence")
+    assert await client.until("fence") == []
+    await client.cut()
+    await saved(recovering, client.pid)
+    await a.emit("missed")
+    await logged(late, "missed")
+    assert await client.connect("late") == [["missed"]]
+
+
+async def test_clients_that_missed_trimmed_events_return_to_new_sessions(
+    recovering: StreamsCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = recovering.servers["a"], recovering.servers["b"]
+    away, present = Returning(recovering), Returning(recovering)
+    for client in (away, present):
+        await client.connect("a")
+    await a.emit("before")
+    await asyncio.gather(away.until("before"), present.until("before"))
+    await away.cut()
+    await saved(recovering, away.pid)
+    # 1,000 entries at once, of which 100 remain.
+    add = """for n = 1, 1000 do redis.call('XADD', KEYS[1], 'MAXLEN', '100', '*', 'uid', 'u', 'nsp', '/', 'type', '3',
+        'data', '{"packet":{"type":2,"data":["number",' .. n .. ']},"opts":{"rooms":[],"except":[],"flags":{}}}') end"""
+    recovering.redis.command("EVAL", add, "1", "socket.io")
+    await present.websocket.wait_closed()
+    await logged(b, 'number",1000')
+    for client, name in ((away, "b"), (present, "a")):
+        assert await client.connect(name) == []
+        assert not client.recovered
+    assert [adapter.counters.dropped["gap"] for adapter in recovering.adapters] == [1, 1]
+    assert "cluster message dropped" in caplog.text
+    await a.emit("after")
+    assert await present.until("after") == await away.until("after") == []
 
 
 async def test_malformed_entries_and_sessions_are_counted_and_do_no_harm(recovering: StreamsCluster) -> None:

@@ -288,8 +288,14 @@ class OrderedNode(Protocol):
     No method waits or raises.
     """
 
-    def begin(self, offset: Offset) -> None:
-        """Every command after this offset will be reported; some before it may have been missed."""
+    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+        """Every command after an offset will be reported; some before it may have been missed.
+
+        Args:
+            offset: The offset.
+            last: Offset of the last command that is reported to `remember`.
+            lost: Commands after the last one that was reported were missed for certain.
+        """
 
     def remember(self, command: Command, offset: Offset, age_s: float) -> None:
         """A command that was published before this server was in the cluster: it is not applied."""

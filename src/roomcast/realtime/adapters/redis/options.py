@@ -48,11 +48,12 @@ class RedisStreamOptions:
 
     Attributes:
         stream: Its key; ``streamName``.
-        max_len: Approximate number of its entries; ``maxLen``. Older ones are lost for clients that return.
+        max_len: Approximate number of its entries; ``maxLen``. Older ones are lost for clients that return, and for a
+            server that has not read them. The same on all servers: a lower one elsewhere can hide such a loss.
         read_count: Entries of one read; ``readCount``.
         block_s: How long a read waits for entries; ``blockTimeInMs``.
         session_key_prefix: Before the ``pid``, in the keys of sessions; ``sessionKeyPrefix``.
-        read_limit_bytes: Largest reply to a read. A larger one is read entry by entry.
+        read_limit_bytes: Largest reply to a read. A larger one is read in parts.
     """
 
     stream: str = "socket.io"

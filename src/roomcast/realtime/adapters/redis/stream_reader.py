@@ -17,15 +17,26 @@ from roomcast.realtime.cluster.commands import Offset
 from roomcast.redis_client import RedisAddress, RedisConnection, RedisOptions, RedisUnavailable, wait_for
 
 _CLIENT_NAME: Final = "roomcast-stream"
-_PAGE: Final = 500
 _FIRST: Final[Offset] = (0, 0)
+# Causes of a gap.
+_OTHER_STREAM: Final = "the stream is another one"
+_OVERSIZE: Final = "an entry is too large"
+_TRIMMED: Final = "the stream was trimmed"
 
 
 class EntryTaker(Protocol):
     """Receives the entries of a stream in order. No method raises."""
 
-    def begin(self, offset: Offset) -> None:
-        """Every entry after this offset will be passed to `take`; some before it may be lost."""
+    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+        """Every entry after an offset will be passed to `take`; some before it may be lost.
+
+        Called at the start, and again after a gap.
+
+        Args:
+            offset: The offset.
+            last: Offset of the last entry that is passed with its age.
+            lost: Entries after the last one that was passed are certainly lost.
+        """
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
         """An entry; ``age_s``: how old it was when the reader started, None if it is younger."""
@@ -34,12 +45,17 @@ class EntryTaker(Protocol):
 class StreamReader:
     """The place in the stream, for the life of the adapter.
 
+    Entries that were in the stream at the start are history, whenever they are read.
+
     Args:
         redis: Credentials and time limits.
         options: The stream.
         taker: Receives the entries.
-        counters: Counts lost entries.
+        counters: Counts gaps.
         history_s: Age of the entries that are read at the start; 0: none.
+
+    Attributes:
+        began: Set when the history has been read.
     """
 
     def __init__(
@@ -55,8 +71,15 @@ class StreamReader:
         self._taker = taker
         self._counters = counters
         self._history_s = history_s
+        #: Of the last entry that was read; None before the start.
         self._cursor: Offset | None = None
+        #: No entry after the cursor has been removed as long as the stream begins here, or before.
+        self._base = _FIRST
+        # Of the last entry of the history, and when it ended.
+        self._history_end = _FIRST
+        self._started_ms = 0
         self._count = options.read_count
+        self._oversize = False
         self.began = asyncio.Event()
 
     async def follow(self, address: RedisAddress, current: Callable[[], bool]) -> None:
@@ -69,12 +92,12 @@ class StreamReader:
         try:
             await connection.open(self._redis, _CLIENT_NAME)
             await self._find_place(connection)
-            self.began.set()
             while current():
                 await self._read(connection)
         except RedisUnavailable:
             if connection.lost.done() and connection.lost.result() == "oversize":
-                self._skip_oversize()
+                self._oversize = self._count == 1
+                self._count = max(1, self._count // 8)
             raise
         finally:
             connection.abort()
@@ -83,11 +106,26 @@ class StreamReader:
         first, last = await self._edges(connection)
         cursor = self._cursor
         if cursor is None:
-            await self._read_history(connection, first, last)
-        elif last < cursor or first > cursor:
-            # The stream is another one, or has been trimmed beyond the place.
-            self._counters.drop("gap", f"{format_id(cursor)} to {format_id(first)}")
-            self._begin(last if last < cursor else _before(first))
+            self._started_ms, self._history_end = _now_ms(), last
+            start = self._history_start(first, last)
+            self._begin(start, first, start, lost=False)
+        elif self._oversize:
+            # The id of the entry is not known, so what is in the stream now is lost.
+            self._skip(_OVERSIZE, max(cursor, last), first, max(cursor, last))
+        elif last < cursor:
+            self._history_end = min(self._history_end, last)
+            self._skip(_OTHER_STREAM, last, first, max((_now_ms(), 0), (cursor[0] + 1, 0)))
+        elif (cause := await self._gap_before(connection, first)) is not None:
+            self._skip(cause, _before(first), first, _before(first))
+        self._oversize = False
+
+    def _history_start(self, first: Offset, last: Offset) -> Offset:
+        history_s = self._history_s()
+        oldest = self._started_ms - int(history_s * 1_000), 0
+        if not history_s or last < oldest:
+            return last
+        # Removed entries may have been younger.
+        return max(oldest, _before(first))
 
     async def _edges(self, connection: RedisConnection) -> tuple[Offset, Offset]:
         """Offsets of the first and the last entry; both are the lowest if the stream is empty."""
@@ -95,52 +133,49 @@ class StreamReader:
         last = await self._ask(connection, "XREVRANGE", self._options.stream, "+", "-", "COUNT", "1")
         return parse_id(first[0][0]) if first else _FIRST, parse_id(last[0][0]) if last else _FIRST
 
-    async def _read_history(self, connection: RedisConnection, first: Offset, last: Offset) -> None:
-        history_s = self._history_s()
-        now_ms = int(time.time() * 1_000)
-        oldest_ms = now_ms - int(history_s * 1_000)
-        if not history_s or last[0] < oldest_ms:
-            self._begin(last)
-            return
-        if first[0] < oldest_ms:
-            self._begin((oldest_ms, 0))
-        elif await self._is_complete(connection):
-            self._begin(_FIRST)
-        else:
-            self._begin(_before(first))  # removed entries may have been younger than that
-        while self._cursor is not None and self._cursor < last:
-            start = f"({format_id(self._cursor)}"
-            command = ("XRANGE", self._options.stream, start, format_id(last), "COUNT", str(_PAGE))
-            entries = await self._ask(connection, *command)
-            for entry_id, fields in entries:
-                self._take(parse_id(entry_id), fields, max(0.0, (now_ms - parse_id(entry_id)[0]) / 1_000))
-            if not entries:
-                break
+    async def _gap_before(self, connection: RedisConnection, first: Offset) -> str | None:
+        """The cause if entries after the cursor may have been removed.
 
-    async def _is_complete(self, connection: RedisConnection) -> bool:
-        """Whether no entry was ever removed; False before Redis 7, which does not know."""
+        Args:
+            connection: The connection.
+            first: Offset of the first entry, now or since the entries after the cursor were read.
+        """
+        if first <= self._base:
+            return None
         reply = await self._ask(connection, "XINFO", "STREAM", self._options.stream)
         info = dict(zip(reply[::2], reply[1::2], strict=False))
-        return bool(info.get(b"entries-added", -1) == info.get(b"length"))
+        # Whether no entry was ever removed; Redis knows since 7.0.
+        complete = info.get(b"entries-added", -1) == info.get(b"length")
+        if complete and self._base == _FIRST:
+            return None  # the stream was empty
+        return _OTHER_STREAM if complete else _TRIMMED
 
     async def _read(self, connection: RedisConnection) -> None:
         options = self._options
-        block = ("BLOCK", str(int(options.block_s * 1_000)), "COUNT", str(self._count))
-        place = format_id(self._cursor or _FIRST)
-        reply = await self._ask(connection, "XREAD", *block, "STREAMS", options.stream, place)
-        if reply is None:
-            return
-        entries = reply[0][1]
-        for entry_id, fields in entries:
-            self._take(parse_id(entry_id), fields, None)
-        if len(entries) >= self._count:
-            # Behind: entries may be removed before they are read.
+        cursor = self._cursor or _FIRST
+        wait = ("BLOCK", str(int(options.block_s * 1_000))) if self.began.is_set() else ()
+        count = self._count
+        place = ("STREAMS", options.stream, format_id(cursor))
+        reply = await self._ask(connection, "XREAD", *wait, "COUNT", str(count), *place)
+        entries = [(parse_id(entry_id), fields) for entry_id, fields in reply[0][1]] if reply else []
+        if len(entries) >= min(count, options.max_len):
+            # Behind: entries may have been removed before they were read.
             first, _ = await self._edges(connection)
-            if self._cursor is not None and first > self._cursor:
-                self._counters.drop("gap", format_id(first))
-                self._begin(_before(first))
-        else:
-            self._count = options.read_count
+            cause = await self._gap_before(connection, first)
+            if cause is not None:
+                self._skip(cause, cursor, first, _before(entries[0][0]))
+        for offset, fields in entries:
+            self._cursor = self._base = offset
+            self._taker.take(offset, fields, self._age_s(offset))
+        if len(entries) < count or entries[-1][0] >= self._history_end:
+            self.began.set()
+        if count < options.read_count and 4 * _size_bytes(entries) <= options.read_limit_bytes:
+            self._count = min(2 * count, options.read_count)
+
+    def _age_s(self, offset: Offset) -> float | None:
+        if offset > self._history_end:
+            return None
+        return max(0.0, (self._started_ms - offset[0]) / 1_000)
 
     async def _ask(self, connection: RedisConnection, *command: str) -> Any:
         limit_s = self._options.block_s + self._redis.command_timeout_s
@@ -149,22 +184,23 @@ class StreamReader:
         except TimeoutError as error:
             raise RedisUnavailable("no answer to a read of the stream") from error
 
-    def _take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
-        self._cursor = offset
-        self._taker.take(offset, fields, age_s)
+    def _skip(self, cause: str, cursor: Offset, first: Offset, complete: Offset) -> None:
+        """Go on after the cursor. From ``complete`` on no entry is missing."""
+        self._counters.drop("gap", f"{cause}: after {format_id(self._cursor or _FIRST)}")
+        self._begin(cursor, first, complete, lost=cause != _OTHER_STREAM)
 
-    def _begin(self, offset: Offset) -> None:
-        self._cursor = offset
-        self._taker.begin(offset)
+    def _begin(self, cursor: Offset, first: Offset, complete: Offset, *, lost: bool) -> None:
+        self._cursor = cursor
+        self._base = max(cursor, first)
+        self._taker.begin(complete, max(complete, self._history_end), lost=lost)
 
-    def _skip_oversize(self) -> None:
-        if self._count > 1:
-            self._count = 1
-        else:
-            # One entry is too large: what is in the stream now is lost.
-            self._counters.drop("gap", "an entry is too large")
-            self._cursor = None
-            self._count = self._options.read_count
+
+def _now_ms() -> int:
+    return int(time.time() * 1_000)
+
+
+def _size_bytes(entries: Sequence[tuple[Offset, Sequence[bytes]]]) -> int:
+    return sum(len(value) for _, fields in entries for value in fields)
 
 
 def _before(offset: Offset) -> Offset:

@@ -160,6 +160,8 @@ class RedisStreamsAdapter(RedisAdapter):
 
     async def take_session(self, namespace: str, pid: str) -> dict[str, Any] | None:
         """See `cluster.commands.OrderedAdapter`."""
+        if not self._reader.began.is_set():
+            return None  # what the client has missed is not known yet
         try:
             session = await self._take_stored(pid)
             if session is None and pid not in self._claims:
@@ -248,10 +250,10 @@ class RedisStreamsAdapter(RedisAdapter):
         """Read on the server of these connections, until they are replaced."""
         await self._reader.follow(pair.address, lambda: self._pair is pair)
 
-    def begin(self, offset: Offset) -> None:
+    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
         """See `stream_reader.EntryTaker`."""
         if self._ordered is not None:
-            self._ordered.begin(offset)
+            self._ordered.begin(offset, last, lost=lost)
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
         """See `stream_reader.EntryTaker`."""

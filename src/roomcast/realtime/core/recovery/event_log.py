@@ -169,11 +169,17 @@ class EventLog:
         """The number of entries."""
         return len(self._entries)
 
-    def begin(self, offset: Offset) -> None:
-        """Start anew after this offset: what was before it is not known to be complete."""
+    def begin(self, offset: Offset, position: Offset) -> None:
+        """Start anew.
+
+        Args:
+            offset: What was before is not known to be complete.
+            position: See `position`; at or after the offset.
+        """
         self._entries.clear()
         self.size_bytes = 0
-        self.position = self._evicted = offset
+        self._evicted = offset
+        self.position = position
 
     def append(self, entry: Entry) -> None:
         """Add an entry, whose offset is higher than all before it."""

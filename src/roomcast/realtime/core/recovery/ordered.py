@@ -87,15 +87,21 @@ class OrderedRecovery(Recovery):
 
     # -- in: `cluster.OrderedNode` ------------------------------------------------------------------------------------
 
-    def begin(self, offset: Offset) -> None:
-        """See `cluster.OrderedNode`."""
-        self.log.begin(offset)
+    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+        """See `cluster.OrderedNode`. Clients that have missed events are disconnected, and return to new sessions."""
+        self.log.begin(offset, last)
+        for socket in list(self._live.values()) if lost else ():
+            if socket.phase is not Phase.GONE:
+                socket.connection.abort(Reason.TRANSPORT_CLOSE)
 
     def remember(self, command: Command, offset: Offset, age_s: float) -> None:
         """See `cluster.OrderedNode`."""
         entry = self._entry(command, offset, self._host.wheel.now() - age_s)
         if entry is not None:
+            last = self.log.position
             self._append(entry)
+            # A new socket is younger than all of these commands.
+            self.log.position = max(last, offset)
 
     def apply_in_order(self, command: Command, offset: Offset, *, own: bool) -> None:
         """See `cluster.OrderedNode`."""
