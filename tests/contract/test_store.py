@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.commands import MarkPublished, MemberAction, NewChat, NewMemberChange
 from roomcast.chat.errors import AdditionLimitReached, ChatExists, ChatNotFound, NotAMember, StoreUnavailable
-from roomcast.chat.model import ChatPosition, MemberAction, NewChat, NewMemberChange, StoredMember
+from roomcast.chat.model import ChatPosition, StoredMember
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType, LastMessage
@@ -35,7 +36,7 @@ def change(user_id: str, action: MemberAction, *, member: str | None = None) -> 
 
 
 async def test_a_message_is_an_event_a_message_and_an_outbox_mark(store: ChatStore) -> None:
-    committed = await store.append_message(new_message(content="héllo", client_msg_id="x"))
+    committed = await store.commit(new_message(content="héllo", client_msg_id="x"))
     assert committed.created
     event = committed.event
     assert (event.chat_id, event.seq, event.epoch, event.type) == ("c", 1, store.epoch, EventType.MESSAGE_CREATED)
@@ -64,27 +65,27 @@ async def test_a_message_is_an_event_a_message_and_an_outbox_mark(store: ChatSto
 
 
 async def test_a_rejected_write_leaves_no_gap_in_the_seqs(store: ChatStore) -> None:
-    await store.append_message(new_message())
+    await store.commit(new_message())
     with pytest.raises(NotAMember):
-        await store.append_message(new_message(member="nobody"))
-    assert (await store.append_message(new_message())).event.seq == 2
+        await store.commit(new_message(member="nobody"))
+    assert (await store.commit(new_message())).event.seq == 2
 
 
 async def test_a_repeat_returns_the_first_result_and_writes_nothing(store: ChatStore) -> None:
-    first = await store.append_message(new_message(content="one", client_msg_id="x"))
-    repeat = await store.append_message(new_message(content="two", client_msg_id="x"))
+    first = await store.commit(new_message(content="one", client_msg_id="x"))
+    repeat = await store.commit(new_message(content="two", client_msg_id="x"))
     assert not repeat.created
     assert repeat.event == first.event
     assert (await store.events_after("c", 0, 10))[1] == 1
 
 
 async def test_the_same_key_in_another_chat_is_another_message(store: ChatStore) -> None:
-    await store.append_message(new_message("c", client_msg_id="x"))
-    assert (await store.append_message(new_message("d", client_msg_id="x"))).created
+    await store.commit(new_message("c", client_msg_id="x"))
+    assert (await store.commit(new_message("d", client_msg_id="x"))).created
 
 
 async def test_repeats_in_one_batch_are_one_message(store: ChatStore, caplog: pytest.LogCaptureFixture) -> None:
-    outcomes = await asyncio.gather(*(store.append_message(new_message(client_msg_id="x")) for _ in range(20)))
+    outcomes = await asyncio.gather(*(store.commit(new_message(client_msg_id="x")) for _ in range(20)))
     assert caplog.text == ""  # the batch was not committed one by one
     assert sum(outcome.created for outcome in outcomes) == 1
     assert len({outcome.event.payload for outcome in outcomes}) == 1
@@ -92,9 +93,9 @@ async def test_repeats_in_one_batch_are_one_message(store: ChatStore, caplog: py
 
 @pytest.mark.parametrize("size", [1, 63, 64, 200])
 async def test_every_row_of_a_batch_is_stored_whatever_its_size(store: ChatStore, size: int) -> None:
-    first = asyncio.create_task(store.append_message(new_message("first")))  # the others wait for its commit
+    first = asyncio.create_task(store.commit(new_message("first")))  # the others wait for its commit
     sent = [new_message(content=f"{number} ü", client_msg_id=f"key-{number}") for number in range(size)]
-    outcomes = await asyncio.gather(*map(store.append_message, sent))
+    outcomes = await asyncio.gather(*map(store.commit, sent))
     await first
     assert [outcome.event.seq for outcome in outcomes] == list(range(1, size + 1))
     events, head = await store.events_after("c", 0, size + 1)
@@ -106,9 +107,9 @@ async def test_every_row_of_a_batch_is_stored_whatever_its_size(store: ChatStore
 
 async def test_a_rejected_message_does_not_affect_the_others_of_its_batch(store: ChatStore) -> None:
     outcomes = await asyncio.gather(
-        store.append_message(new_message()),
-        store.append_message(new_message("unknown", creates=None)),
-        store.append_message(new_message()),
+        store.commit(new_message()),
+        store.commit(new_message("unknown", creates=None)),
+        store.commit(new_message()),
         return_exceptions=True,
     )
     assert isinstance(outcomes[1], ChatNotFound)
@@ -119,11 +120,11 @@ async def test_a_message_that_violates_a_constraint_does_not_affect_the_others_o
     store: ChatStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     # A message of another chat has this id already, which the batch does not load.
-    await store.append_message(new_message("d", id="taken"))
+    await store.commit(new_message("d", id="taken"))
     outcomes = await asyncio.gather(
-        store.append_message(new_message()),
-        store.append_message(new_message(id="taken")),
-        store.append_message(new_message()),
+        store.commit(new_message()),
+        store.commit(new_message(id="taken")),
+        store.commit(new_message()),
         return_exceptions=True,
     )
     assert isinstance(outcomes[1], Exception)
@@ -132,24 +133,24 @@ async def test_a_message_that_violates_a_constraint_does_not_affect_the_others_o
 
 
 async def test_a_cancelled_send_is_committed_with_the_others(store: ChatStore) -> None:
-    cancelled = asyncio.create_task(store.append_message(new_message(client_msg_id="x")))
-    kept = asyncio.create_task(store.append_message(new_message()))
+    cancelled = asyncio.create_task(store.commit(new_message(client_msg_id="x")))
+    kept = asyncio.create_task(store.commit(new_message()))
     await asyncio.sleep(0)
     cancelled.cancel()
     assert (await kept).event.seq == 2
-    assert not (await store.append_message(new_message(client_msg_id="x"))).created
+    assert not (await store.commit(new_message(client_msg_id="x"))).created
 
 
 async def test_an_unknown_chat_is_an_error_unless_the_message_creates_it(store: ChatStore) -> None:
     with pytest.raises(ChatNotFound):
-        await store.append_message(new_message(creates=None))
+        await store.commit(new_message(creates=None))
     assert await store.chat("c") is None
-    await store.append_message(new_message())
-    assert (await store.append_message(new_message(creates=None))).event.seq == 2
+    await store.commit(new_message())
+    assert (await store.commit(new_message(creates=None))).event.seq == 2
 
 
 async def test_a_chat_is_created_with_its_members_as_its_first_events(store: ChatStore) -> None:
-    chat, events = await store.create_chat(NewChat("c", "Title", None, START, "ann", ("bob", "ann")))
+    chat, events = await store.commit(NewChat("c", "Title", None, START, "ann", ("bob", "ann")))
     assert (chat.title, chat.last_seq, chat.created_at) == ("Title", 2, START)
     assert [(event.seq, event.type, json.loads(event.payload)["userId"]) for event in events] == [
         (1, EventType.MEMBER_ADDED, "ann"),
@@ -161,22 +162,22 @@ async def test_a_chat_is_created_with_its_members_as_its_first_events(store: Cha
 
 async def test_a_chat_id_is_used_once(store: ChatStore) -> None:
     new = NewChat("c", None, None, START)
-    outcomes = await asyncio.gather(*(store.create_chat(new) for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(store.commit(new) for _ in range(3)), return_exceptions=True)
     assert sum(isinstance(outcome, ChatExists) for outcome in outcomes) == 2
 
 
 async def test_membership_is_checked_at_the_commit(store: ChatStore) -> None:
-    await store.create_chat(NewChat("c", None, None, START, "ann"))
-    assert (await store.append_message(new_message(member="ann", client_msg_id="x"))).created
+    await store.commit(NewChat("c", None, None, START, "ann"))
+    assert (await store.commit(new_message(member="ann", client_msg_id="x"))).created
     with pytest.raises(NotAMember):
-        await store.append_message(new_message(member="eve"))
+        await store.commit(new_message(member="eve"))
     with pytest.raises(NotAMember):
-        await store.append_message(new_message(member="eve", client_msg_id="x"))
+        await store.commit(new_message(member="eve", client_msg_id="x"))
     with pytest.raises(NotAMember):
-        await store.change_member(change("eve", MemberAction.ADD, member="eve"))
+        await store.commit(change("eve", MemberAction.ADD, member="eve"))
     removal, send = await asyncio.gather(
-        store.change_member(change("ann", MemberAction.REMOVE, member="ann")),
-        store.append_message(new_message(member="ann")),
+        store.commit(change("ann", MemberAction.REMOVE, member="ann")),
+        store.commit(new_message(member="ann")),
         return_exceptions=True,
     )
     assert not isinstance(removal, BaseException)
@@ -184,8 +185,8 @@ async def test_membership_is_checked_at_the_commit(store: ChatStore) -> None:
 
 
 async def test_a_member_change_takes_a_seq_unless_it_changes_nothing(store: ChatStore) -> None:
-    await store.append_message(new_message())
-    added = await store.change_member(change("bob", MemberAction.ADD))
+    await store.commit(new_message())
+    added = await store.commit(change("bob", MemberAction.ADD))
     assert added is not None
     assert json.loads(added.event.payload) == {
         "chatId": "c",
@@ -195,31 +196,31 @@ async def test_a_member_change_takes_a_seq_unless_it_changes_nothing(store: Chat
         "actorId": None,
         "time": "2026-01-02T03:04:05.678Z",
     }
-    assert await store.change_member(change("bob", MemberAction.ADD)) is None
-    removed = await store.change_member(change("bob", MemberAction.REMOVE))
+    assert await store.commit(change("bob", MemberAction.ADD)) is None
+    removed = await store.commit(change("bob", MemberAction.REMOVE))
     assert removed is not None
     assert (removed.event.seq, removed.event.type) == (3, EventType.MEMBER_REMOVED)
-    assert await store.change_member(change("bob", MemberAction.REMOVE)) is None
+    assert await store.commit(change("bob", MemberAction.REMOVE)) is None
     assert await store.members("c", 10) == []
 
 
 async def test_a_member_change_in_an_unknown_chat_is_rejected(store: ChatStore) -> None:
     with pytest.raises(ChatNotFound):
-        await store.change_member(change("bob", MemberAction.ADD))
+        await store.commit(change("bob", MemberAction.ADD))
 
 
 async def test_the_last_of_several_changes_of_one_member_in_a_batch_wins(store: ChatStore) -> None:
-    await store.append_message(new_message())
+    await store.commit(new_message())
     actions = [MemberAction.ADD, MemberAction.REMOVE, MemberAction.ADD]
-    outcomes = await asyncio.gather(*(store.change_member(change("bob", action)) for action in actions))
+    outcomes = await asyncio.gather(*(store.commit(change("bob", action)) for action in actions))
     assert [outcome.event.seq for outcome in outcomes if outcome] == [2, 3, 4]
     assert [member.user_id for member in await store.members("c", 10)] == ["bob"]
 
 
 async def test_chats_are_listed_by_latest_activity_in_pages(store: ChatStore) -> None:
     for number in range(5):
-        await store.append_message(new_message(f"c{number}", created_at=START + timedelta(seconds=number)))
-    await store.append_message(new_message("c1", created_at=START + timedelta(seconds=9)))
+        await store.commit(new_message(f"c{number}", created_at=START + timedelta(seconds=number)))
+    await store.commit(new_message("c1", created_at=START + timedelta(seconds=9)))
     first = await store.chats(2, None, None)
     assert [chat.id for chat in first] == ["c1", "c4"]
     position = ChatPosition(round(first[-1].last_activity_at.timestamp() * 1000), first[-1].id)
@@ -228,42 +229,42 @@ async def test_chats_are_listed_by_latest_activity_in_pages(store: ChatStore) ->
 
 async def test_chats_with_the_same_activity_are_ordered_by_id(store: ChatStore) -> None:
     for chat_id in "abc":
-        await store.append_message(new_message(chat_id))
+        await store.commit(new_message(chat_id))
     position = ChatPosition(round(START.timestamp() * 1000), "b")
     assert [chat.id for chat in await store.chats(9, position, None)] == ["a"]
 
 
 async def test_chats_can_be_limited_to_those_of_a_member(store: ChatStore) -> None:
-    await store.create_chat(NewChat("a", None, None, START, "ann"))
-    await store.create_chat(NewChat("b", None, None, START, "bob", ("ann",)))
-    await store.create_chat(NewChat("x", None, None, START, "eve"))
+    await store.commit(NewChat("a", None, None, START, "ann"))
+    await store.commit(NewChat("b", None, None, START, "bob", ("ann",)))
+    await store.commit(NewChat("x", None, None, START, "eve"))
     assert {chat.id for chat in await store.chats(9, None, "ann")} == {"a", "b"}
 
 
 async def test_a_listed_chat_has_its_newest_message_whatever_happened_after_it(store: ChatStore) -> None:
-    await store.create_chat(NewChat("c", None, None, START, "ann"))
+    await store.commit(NewChat("c", None, None, START, "ann"))
     empty = await store.chat("c")
     assert empty is not None
     assert empty.last_message is None
-    await store.append_message(new_message(created_at=START + timedelta(seconds=1)))
+    await store.commit(new_message(created_at=START + timedelta(seconds=1)))
     later = START + timedelta(seconds=2)
-    await store.append_message(new_message(created_at=later, user_id="bob"))
-    await store.change_member(change("eve", MemberAction.ADD))
+    await store.commit(new_message(created_at=later, user_id="bob"))
+    await store.commit(change("eve", MemberAction.ADD))
     chat = await store.chat("c")
     assert chat is not None
     assert (chat.last_seq, await store.chats(9, None, "ann")) == (4, [chat])
     assert chat.last_message == LastMessage(epoch=store.epoch, seq=3, user_id="bob", time=later)
     # The author of an AI's message is no user.
     last = START + timedelta(seconds=3)
-    await store.append_message(new_message(created_at=last, role="AI", user_id="bot"))
+    await store.commit(new_message(created_at=last, role="AI", user_id="bot"))
     chat = await store.chat("c")
     assert chat is not None
     assert chat.last_message == LastMessage(epoch=store.epoch, seq=5, user_id=None, time=last)
 
 
 async def test_last_activity_never_decreases(store: ChatStore) -> None:
-    await store.append_message(new_message())
-    await store.append_message(new_message(created_at=START - timedelta(hours=1)))
+    await store.commit(new_message())
+    await store.commit(new_message(created_at=START - timedelta(hours=1)))
     chat = await store.chat("c")
     assert chat is not None
     assert chat.last_activity_at == START + timedelta(milliseconds=1)
@@ -273,11 +274,11 @@ async def test_chats_are_listed_by_the_order_of_their_commits_after_the_clock_wa
     def before(minutes: int) -> datetime:
         return START - timedelta(minutes=minutes)
 
-    await store.append_message(new_message("a"))
-    await store.append_message(new_message("b", created_at=before(60)))
-    await store.create_chat(NewChat("d", None, None, before(59), "ann"))
-    await store.create_chat(NewChat("e", None, None, before(58)))
-    event = (await store.append_message(new_message("a", created_at=before(57)))).event
+    await store.commit(new_message("a"))
+    await store.commit(new_message("b", created_at=before(60)))
+    await store.commit(NewChat("d", None, None, before(59), "ann"))
+    await store.commit(NewChat("e", None, None, before(58)))
+    event = (await store.commit(new_message("a", created_at=before(57)))).event
     chats = await store.chats(9, None, None)
     assert [chat.id for chat in chats] == ["a", "e", "d", "b"]
     # Clients compare the times of announcements, which are those of the events.
@@ -289,9 +290,9 @@ async def test_chats_are_listed_by_the_order_of_their_commits_after_the_clock_wa
 
 
 async def test_one_activity_of_a_clock_that_was_days_ahead_changes_the_time_of_its_chat_only(store: ChatStore) -> None:
-    await store.create_chat(NewChat("ahead", None, None, START + timedelta(days=36_500)))
-    await store.append_message(new_message("a"))
-    await store.append_message(new_message("b", created_at=START + timedelta(seconds=1)))
+    await store.commit(NewChat("ahead", None, None, START + timedelta(days=36_500)))
+    await store.commit(new_message("a"))
+    await store.commit(new_message("b", created_at=START + timedelta(seconds=1)))
     ahead, *others = await store.chats(9, None, None)
     assert ahead.id == "ahead"
     assert [(chat.id, chat.last_activity_at - START) for chat in others] == [
@@ -302,7 +303,7 @@ async def test_one_activity_of_a_clock_that_was_days_ahead_changes_the_time_of_i
 
 async def test_events_are_read_in_pages_with_the_head(store: ChatStore) -> None:
     for _ in range(5):
-        await store.append_message(new_message())
+        await store.commit(new_message())
     events, head = await store.events_after("c", 1, 2)
     assert ([event.seq for event in events], head) == ([2, 3], 5)
     assert await store.events_after("c", 5, 2) == ([], 5)
@@ -326,36 +327,36 @@ async def test_messages_are_read_in_both_directions(
     store: ChatStore, before: int | None, after: int | None, limit: int, seqs: list[int]
 ) -> None:
     for _ in range(5):
-        await store.append_message(new_message())
+        await store.commit(new_message())
     messages, head = await store.messages("c", before=before, after=after, limit=limit)
     assert ([message.seq for message in messages], head) == (seqs, 5)
 
 
 async def test_messages_leave_out_other_events_but_the_head_counts_them(store: ChatStore) -> None:
-    await store.append_message(new_message())
-    await store.change_member(change("bob", MemberAction.ADD))
+    await store.commit(new_message())
+    await store.commit(change("bob", MemberAction.ADD))
     messages, head = await store.messages("c", before=None, after=None, limit=9)
     assert ([message.seq for message in messages], head) == ([1], 2)
 
 
 async def test_outbox_marks_are_deleted_up_to_a_seq(store: ChatStore) -> None:
     for _ in range(3):
-        await store.append_message(new_message("c"))
-    await store.append_message(new_message("d"))
+        await store.commit(new_message("c"))
+    await store.commit(new_message("d"))
     assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d", "e")] == [1, 1, None]
     assert await store.unpublished(10) == ["c", "d"]
     assert [await store.unpublished(1, after) for after in ("", "c", "d")] == [["c"], ["d"], []]
-    await store.mark_published({"c": 2, "d": 1})
+    await store.commit(MarkPublished({"c": 2, "d": 1}))
     assert await store.unpublished(10) == ["c"]
     assert [await store.first_unpublished(chat_id) for chat_id in ("c", "d")] == [3, None]
-    await store.mark_published({"c": 3})
+    await store.commit(MarkPublished({"c": 3}))
     assert await store.unpublished(10) == []
 
 
 async def test_standing_returns_existence_head_membership_and_cursor_validity(store: ChatStore) -> None:
     absent = await store.access("c", "ann", None)
     assert (absent.exists, absent.last_seq, absent.is_member, absent.cursor_valid) == (False, 0, False, True)
-    await store.create_chat(NewChat("c", None, None, START, "ann"))
+    await store.commit(NewChat("c", None, None, START, "ann"))
     ann = await store.access("c", "ann", Cursor(epoch=store.epoch, seq=1))
     assert (ann.exists, ann.last_seq, ann.is_member, ann.cursor_valid) == (True, 1, True, True)
     assert not (await store.access("c", "eve", None)).is_member
@@ -364,9 +365,7 @@ async def test_standing_returns_existence_head_membership_and_cursor_validity(st
 
 async def test_questions_that_share_a_read_receive_the_answers_that_each_would_receive_alone(store: ChatStore) -> None:
     for number in range(3):
-        await store.create_chat(
-            NewChat(f"c{number}", None, None, START, "ann", ("bob", "eve")[:number], AdditionLimits())
-        )
+        await store.commit(NewChat(f"c{number}", None, None, START, "ann", ("bob", "eve")[:number], AdditionLimits()))
     cursors = [None, *(Cursor(epoch=epoch, seq=seq) for epoch in (store.epoch, "other") for seq in range(5))]
     chats, users = ("c0", "c1", "c2", "absent", 'quote"'), (None, "ann", "bob", "eve", 'quote"')
     questions = list(product(chats, users, cursors))
@@ -378,7 +377,7 @@ async def test_questions_that_share_a_read_receive_the_answers_that_each_would_r
 async def test_a_question_that_waits_for_a_read_sees_the_commits_before_it(store: ChatStore) -> None:
     waiting = []
     for seq in range(1, 30):
-        await store.append_message(new_message())
+        await store.commit(new_message())
         waiting.append((seq, asyncio.create_task(store.access("c", None, None))))
         await asyncio.sleep(0)
     for seq, answer in waiting:
@@ -386,7 +385,7 @@ async def test_a_question_that_waits_for_a_read_sees_the_commits_before_it(store
 
 
 async def test_a_cancelled_question_leaves_the_others_their_answers(store: ChatStore) -> None:
-    await store.append_message(new_message())
+    await store.commit(new_message())
     tasks = [asyncio.create_task(store.access("c", None, None)) for _ in range(20)]
     await asyncio.sleep(0)
     later = [asyncio.create_task(store.access("c", "ann", None)) for _ in range(20)]
@@ -405,7 +404,7 @@ async def test_a_cursor_holds_in_a_known_epoch_up_to_the_head(
     store: ChatStore, cursor_epoch: str, seq: int, holds: bool
 ) -> None:
     for _ in range(2):
-        await store.append_message(new_message())
+        await store.commit(new_message())
     epoch = store.epoch if cursor_epoch == "current" else "unknown"
     assert (await store.access("c", None, Cursor(epoch=epoch, seq=seq))).cursor_valid is holds
 
@@ -416,7 +415,7 @@ LIMITS = AdditionLimits(same_user=2, all_users=4, period_s=100)
 async def create(
     store: ChatStore, chat_id: str, *members: str, after_s: float = 0, creator: str | None = "eve"
 ) -> None:
-    await store.create_chat(NewChat(chat_id, None, None, START + timedelta(seconds=after_s), creator, members, LIMITS))
+    await store.commit(NewChat(chat_id, None, None, START + timedelta(seconds=after_s), creator, members, LIMITS))
 
 
 async def test_a_user_adds_the_same_user_a_limited_number_of_times(store: ChatStore) -> None:
@@ -448,7 +447,7 @@ async def test_a_user_adds_others_a_limited_number_of_times(store: ChatStore) ->
 
 async def test_a_member_that_is_added_again_counts_again(store: ChatStore) -> None:
     async def turn(action: MemberAction, actor: str | None = "eve") -> bool:
-        return await store.change_member(NewMemberChange("c", "bob", action, actor, START, limits=LIMITS)) is not None
+        return await store.commit(NewMemberChange("c", "bob", action, actor, START, limits=LIMITS)) is not None
 
     await create(store, "c")
     for _ in range(2):
@@ -477,9 +476,9 @@ async def test_a_restart_does_not_reset_the_limits_of_additions(database_options
 
 
 async def test_a_user_message_in_a_chat_with_a_responder_queues_a_turn(store: ChatStore) -> None:
-    assert (await store.append_message(new_message(default_responder="demo"))).turn_queued
-    assert not (await store.append_message(new_message(role="AI", default_responder="demo"))).turn_queued
-    assert not (await store.append_message(new_message("d"))).turn_queued
+    assert (await store.commit(new_message(default_responder="demo"))).turn_queued
+    assert not (await store.commit(new_message(role="AI", default_responder="demo"))).turn_queued
+    assert not (await store.commit(new_message("d"))).turn_queued
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -505,7 +504,7 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
         async def sender(mine: list[tuple[str, str | None]]) -> list[tuple[str, str | None, int, bool]]:
             outcomes = []
             for chat_id, key in mine:
-                committed = await store.append_message(new_message(chat_id, client_msg_id=key))
+                committed = await store.commit(new_message(chat_id, client_msg_id=key))
                 outcomes.append((chat_id, key, committed.event.seq, committed.created))
                 if data.draw(st.booleans()):
                     await asyncio.sleep(0)
@@ -526,10 +525,10 @@ async def test_concurrent_senders_get_one_total_order_and_each_key_once(
 
 async def test_a_closed_store_rejects_writes_and_has_lost_none(database_options: DatabaseOptions) -> None:
     async with open_store(database_options) as opened:
-        waiting = [asyncio.create_task(opened.chats.append_message(new_message())) for _ in range(50)]
+        waiting = [asyncio.create_task(opened.chats.commit(new_message())) for _ in range(50)]
         await asyncio.sleep(0)
     assert [(await task).event.seq for task in waiting] == list(range(1, 51))
     with pytest.raises(StoreUnavailable):
-        await opened.chats.append_message(new_message())
+        await opened.chats.commit(new_message())
     async with open_store(database_options) as opened:
         assert (await opened.chats.events_after("c", 0, 100))[1] == 50

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roomcast.chat.commands import EndTurn, NewChat, NewVersion, StartTurn, StopTurn
 from roomcast.chat.errors import AnswerActive, TurnLost
-from roomcast.chat.model import ChatAi, Ending, NewChat, NewVersion, StopTurn, Turn
+from roomcast.chat.model import ChatAi, Ending, Turn
 from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.store.opening import Store, open_store
-from roomcast.store.turn_rules import ACTIVE
+from roomcast.store.rules.turns import ACTIVE
 from support.backend import START, new_message
 from support.databases import KINDS, fresh_options
 
@@ -59,7 +60,7 @@ class Room:
     async def _send(self, number: int, replaces: str | None = None) -> None:
         sender = f"user-{number % 5}"
         message = new_message(user_id=sender, default_responder="demo", replaces=replaces)
-        committed = await self.store.chats.append_message(message)
+        committed = await self.store.chats.commit(message)
         self.accepted.append(message.id)
         self.turns.append(json.loads(committed.event.payload)["turn"]["id"])
 
@@ -70,12 +71,12 @@ class Room:
     async def _regenerate(self, number: int) -> None:
         if self.turns:
             turn_id = self.turns[number % len(self.turns)]
-            turn, _ = await self.store.turns.add_version(NewVersion("c", turn_id, START, default_responder="demo"))
+            turn, _ = await self.store.turns.commit(NewVersion("c", turn_id, START, default_responder="demo"))
             self.turns.append(turn.id)
 
     async def _stop(self, number: int) -> None:
         if self.turns:
-            await self.store.turns.stop_turn(StopTurn("c", self.turns[number % len(self.turns)], START))
+            await self.store.turns.commit(StopTurn("c", self.turns[number % len(self.turns)], START))
 
     async def _next(self) -> Turn | None:
         self.seconds += 1
@@ -90,7 +91,7 @@ class Room:
     async def _start(self, number: int) -> None:
         turn = self.claims[number % 2]
         if turn is not None:
-            await self.store.turns.start_turn(turn.claim, START)
+            await self.store.turns.commit(StartTurn(turn.claim, START))
 
     async def _end(self, number: int) -> None:
         turn, self.claims[number % 2] = self.claims[number % 2], None
@@ -108,8 +109,8 @@ class Room:
             await self._finish(self.zombies[number % len(self.zombies)], number)
 
     async def _finish(self, turn: Turn, number: int) -> None:
-        await self.store.turns.start_turn(turn.claim, START)
-        await self.store.turns.end_turn(turn.claim, ENDINGS[number % 3], START)
+        await self.store.turns.commit(StartTurn(turn.claim, START))
+        await self.store.turns.commit(EndTurn(turn.claim, ENDINGS[number % 3], START))
 
 
 class History:
@@ -164,7 +165,7 @@ async def test_one_turn_is_active_and_each_message_has_the_outcome_of_its_policy
     rounds: list[list[tuple[str, int]]],
 ) -> None:
     async with open_store(fresh_options(kind, request, tmp_path_factory.mktemp("store"))) as store:
-        await store.chats.create_chat(NewChat("c", None, ChatAi(when_active=policy), START))
+        await store.chats.commit(NewChat("c", None, ChatAi(when_active=policy), START))
         room = Room(store)
         for actions in rounds:
             waiting: list[Awaitable[None]] = [room.act(*action) for action in actions]

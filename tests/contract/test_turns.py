@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from roomcast.chat.commands import CallTool, ChangeAi, EndTurn, NewChat, NewMessage, NewVersion, StartTurn, StopTurn
 from roomcast.chat.errors import (
     AnswerActive,
     ChatNotFound,
@@ -20,21 +21,7 @@ from roomcast.chat.errors import (
     TurnLost,
     TurnNotFound,
 )
-from roomcast.chat.model import (
-    ChangeAi,
-    ChatAi,
-    Checkpoint,
-    Committed,
-    Ending,
-    NewChat,
-    NewMessage,
-    NewVersion,
-    StopTurn,
-    StoredEvent,
-    StoredMessage,
-    Turn,
-    TurnClaim,
-)
+from roomcast.chat.model import ChatAi, Checkpoint, Committed, Ending, StoredEvent, StoredMessage, Turn, TurnClaim
 from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -59,7 +46,7 @@ def question(chat_id: str = "c", **changes: object) -> NewMessage:
 
 
 async def ask(store: Store, content: str = "hello", **changes: object) -> Committed:
-    return await store.chats.append_message(question(content=content, **changes))
+    return await store.chats.commit(question(content=content, **changes))
 
 
 async def claim(store: Store, after_s: float = 0) -> Turn | None:
@@ -76,14 +63,14 @@ async def claim_one(store: Store, after_s: float = 0) -> Turn:
 async def begin(store: Store, after_s: float = 0) -> Turn:
     """Claims and starts the next turn."""
     turn = await claim_one(store, after_s)
-    await store.turns.start_turn(turn.claim, START)
+    await store.turns.commit(StartTurn(turn.claim, START))
     return turn
 
 
 async def answer(store: Store, ending: Ending = DONE) -> Turn:
     """Answers the next turn."""
     turn = await begin(store)
-    await store.turns.end_turn(turn.claim, ending, START)
+    await store.turns.commit(EndTurn(turn.claim, ending, START))
     return turn
 
 
@@ -109,7 +96,7 @@ def body(event: StoredEvent) -> Any:
 
 async def policy(store: Store, **changes: Any) -> None:
     """Creates the chat "c" with these settings."""
-    await store.chats.create_chat(NewChat("c", None, ChatAi(**changes), START))
+    await store.chats.commit(NewChat("c", None, ChatAi(**changes), START))
 
 
 async def test_an_empty_queue_has_nothing_to_claim(store: Store) -> None:
@@ -189,11 +176,11 @@ async def test_a_start_gives_the_answer_its_place_for_ever(store: Store) -> None
     await ask(store, "first")
     turn = await claim_one(store)
     await ask(store, "while the worker prepares")
-    started = await store.turns.start_turn(turn.claim, START)
+    started = await store.turns.commit(StartTurn(turn.claim, START))
     await ask(store, "while it is answered")
     assert started.created
     assert (body(started.event)["place"], body(started.event)["turn"]["status"]) == (3, "streaming")
-    await store.turns.end_turn(turn.claim, DONE, START)
+    await store.turns.commit(EndTurn(turn.claim, DONE, START))
     found = await page(store)
     assert [message.place for message in found] == [1, 2, 3, 4]
     assert (found[2].id, found[2].content, found[2].seq) == (turn.claim.turn_id, "because", 5)
@@ -202,10 +189,13 @@ async def test_a_start_gives_the_answer_its_place_for_ever(store: Store) -> None
 async def test_a_second_start_writes_nothing_and_returns_the_first(store: Store) -> None:
     await ask(store)
     turn = await claim_one(store)
-    first = await store.turns.start_turn(turn.claim, START)
+    first = await store.turns.commit(StartTurn(turn.claim, START))
     again = await claim_one(store, 99)
     assert (again.started, again.place) == (True, 2)
-    for started in (await store.turns.start_turn(again.claim, START), await store.turns.start_turn(again.claim, START)):
+    for started in (
+        await store.turns.commit(StartTurn(again.claim, START)),
+        await store.turns.commit(StartTurn(again.claim, START)),
+    ):
         assert (started.event, started.created) == (first.event, False)
 
 
@@ -218,7 +208,7 @@ async def test_an_answer_is_in_the_list_from_its_start_with_its_live_state(store
     assert asked.turn == growing.turn
     assert growing.turn is not None
     assert (growing.turn.status, growing.turn.generation, growing.turn.last) == (TurnStatus.STREAMING, 1, 4)
-    await store.turns.end_turn(turn.claim, DONE, START)
+    await store.turns.commit(EndTurn(turn.claim, DONE, START))
     asked, ended = await page(store)
     assert (ended.content, ended.parts, ended.turn) == (DONE.content, DONE.parts, asked.turn)
     assert ended == await store.chats.message("c", turn.claim.turn_id)
@@ -256,11 +246,11 @@ async def test_an_end_without_a_text_is_a_status_event_and_leaves_an_empty_answe
 async def test_a_turn_that_ends_before_its_start_has_no_answer_unless_it_has_a_text(store: Store) -> None:
     await ask(store)
     turn = await claim_one(store)
-    await store.turns.end_turn(turn.claim, FAILED, START)
+    await store.turns.commit(EndTurn(turn.claim, FAILED, START))
     assert [message.content for message in await page(store)] == ["hello"]
     await ask(store)
     turn = await claim_one(store)
-    committed = await store.turns.end_turn(turn.claim, DONE, START)
+    committed = await store.turns.commit(EndTurn(turn.claim, DONE, START))
     assert [event.type for event in committed.events] == ["turn-changed", "message-created"]
     assert [message.content for message in await page(store)] == ["hello", "hello", "because"]
 
@@ -268,8 +258,8 @@ async def test_a_turn_that_ends_before_its_start_has_no_answer_unless_it_has_a_t
 async def test_a_repeat_of_an_end_returns_the_first_result(store: Store) -> None:
     await ask(store)
     turn = await begin(store)
-    outcomes = await asyncio.gather(*(store.turns.end_turn(turn.claim, DONE, START) for _ in range(3)))
-    late = await store.turns.end_turn(turn.claim, FAILED, START)
+    outcomes = await asyncio.gather(*(store.turns.commit(EndTurn(turn.claim, DONE, START)) for _ in range(3)))
+    late = await store.turns.commit(EndTurn(turn.claim, FAILED, START))
     assert [outcome.created for outcome in (*outcomes, late)] == [True, False, False, False]
     assert {outcome.event.seq for outcome in (*outcomes, late)} == {3}
     assert late.event == outcomes[0].event
@@ -279,9 +269,9 @@ async def test_a_tool_call_is_an_event(store: Store) -> None:
     await ask(store)
     turn = await claim_one(store)
     with pytest.raises(TurnLost):
-        await store.turns.call_tool(turn.claim, "call-1", "weather", START)
-    await store.turns.start_turn(turn.claim, START)
-    committed = await store.turns.call_tool(turn.claim, "call-1", "weather", START)
+        await store.turns.commit(CallTool(turn.claim, "call-1", "weather", START))
+    await store.turns.commit(StartTurn(turn.claim, START))
+    committed = await store.turns.commit(CallTool(turn.claim, "call-1", "weather", START))
     called = body(committed.event)
     assert (committed.event.type, called["turnId"]) == ("tool-called", turn.claim.turn_id)
     assert (called["toolCallId"], called["toolName"], called["seq"]) == ("call-1", "weather", 3)
@@ -292,18 +282,18 @@ async def test_a_worker_whose_turn_was_claimed_again_writes_nothing(store: Store
     stale = await begin(store)
     current = await claim_one(store, 99)
     for write in (
-        store.turns.start_turn(stale.claim, START),
-        store.turns.call_tool(stale.claim, "call", "tool", START),
+        store.turns.commit(StartTurn(stale.claim, START)),
+        store.turns.commit(CallTool(stale.claim, "call", "tool", START)),
         store.turns.save_checkpoint(stale.claim, Checkpoint(9, PARTS), "stale"),
         store.turns.release_turn(stale.claim),
-        store.turns.end_turn(stale.claim, FAILED, START),
+        store.turns.commit(EndTurn(stale.claim, FAILED, START)),
     ):
         with pytest.raises(TurnLost):
             await write
     assert (await store.turns.renew([stale.claim], LEASE_END)).lost == {stale.claim.turn_id}
-    assert (await store.turns.end_turn(current.claim, DONE, START)).event.seq == 3
+    assert (await store.turns.commit(EndTurn(current.claim, DONE, START))).event.seq == 3
     with pytest.raises(TurnLost):
-        await store.turns.end_turn(stale.claim, FAILED, START)
+        await store.turns.commit(EndTurn(stale.claim, FAILED, START))
     with pytest.raises(TurnLost):
         await store.turns.save_checkpoint(current.claim, Checkpoint(9, PARTS), "after the end")
     assert [message.content for message in await page(store)] == ["hello", "because"]
@@ -318,8 +308,8 @@ async def test_renewing_extends_all_leases_and_tells_what_is_lost_or_stopping(st
     current = await store.turns.claim_turn(LEASE_END + timedelta(seconds=1), LEASE_END + timedelta(seconds=40))
     assert current is not None
     assert current.chat_id == lost.chat_id
-    await store.turns.stop_turn(StopTurn("b", stopped.claim.turn_id, START))
-    await store.turns.end_turn(ended.claim, DONE, START)
+    await store.turns.commit(StopTurn("b", stopped.claim.turn_id, START))
+    await store.turns.commit(EndTurn(ended.claim, DONE, START))
     renewal = await store.turns.renew([turn.claim for turn in turns], LEASE_END + timedelta(seconds=5))
     assert renewal.lost == {lost.claim.turn_id, ended.claim.turn_id}
     assert renewal.stopping == {stopped.claim.turn_id}
@@ -344,7 +334,7 @@ async def test_turns_of_one_chat_are_claimed_one_at_a_time_and_do_not_block_othe
     first, other = await claim_one(store), await claim_one(store)
     assert (first.message.content, other.message.content) == ("first", "other")
     assert await claim(store) is None
-    await store.turns.end_turn(first.claim, DONE, START)
+    await store.turns.commit(EndTurn(first.claim, DONE, START))
     assert (await claim_one(store)).message.content == "second"
 
 
@@ -365,8 +355,8 @@ async def test_the_active_turn_is_the_streaming_one_or_the_next_in_the_queue(sto
         active = await store.turns.active_turn("c")
         assert active is not None
         assert active.id == first.claim.turn_id
-        await store.turns.start_turn(first.claim, START)
-    await store.turns.end_turn(first.claim, DONE, START)
+        await store.turns.commit(StartTurn(first.claim, START))
+    await store.turns.commit(EndTurn(first.claim, DONE, START))
     active = await store.turns.active_turn("c")
     assert active is not None
     assert (active.id, active.status) != (first.claim.turn_id, TurnStatus.COMPLETE)
@@ -392,20 +382,20 @@ async def test_a_stop_ends_a_queued_turn_at_once_also_if_it_is_claimed(store: St
         asked = await ask(store)
         turn_id = body(asked.event)["turn"]["id"]
         turn = await claim(store) if claimed else None
-        stopped, committed = await store.turns.stop_turn(StopTurn("c", turn_id, START))
+        stopped, committed = await store.turns.commit(StopTurn("c", turn_id, START))
         assert (stopped.status, stopped.reason) == BY_USER == await state(store, turn_id)
         assert committed is not None
         assert body(committed.event)["turn"]["reason"] == "by-user"
         if turn is not None:
             with pytest.raises(TurnLost):
-                await store.turns.start_turn(turn.claim, START)
+                await store.turns.commit(StartTurn(turn.claim, START))
         assert await claim(store, 99) is None
 
 
 async def test_a_stop_of_a_streaming_turn_is_a_mark_that_outlives_the_worker(store: Store) -> None:
     await ask(store)
     turn = await begin(store)
-    stopped, committed = await store.turns.stop_turn(StopTurn("c", turn.claim.turn_id, START))
+    stopped, committed = await store.turns.commit(StopTurn("c", turn.claim.turn_id, START))
     assert (stopped.status, committed) == (TurnStatus.STREAMING, None)
     assert (await store.turns.renew([turn.claim], LEASE_END)).stopping == {turn.claim.turn_id}
     assert (await claim_one(store, 99)).stopping
@@ -414,13 +404,13 @@ async def test_a_stop_of_a_streaming_turn_is_a_mark_that_outlives_the_worker(sto
 async def test_a_stop_of_an_ended_turn_changes_nothing(store: Store) -> None:
     await ask(store)
     turn = await answer(store)
-    stopped, committed = await store.turns.stop_turn(StopTurn("c", turn.claim.turn_id, START))
+    stopped, committed = await store.turns.commit(StopTurn("c", turn.claim.turn_id, START))
     assert (stopped.status, committed) == (TurnStatus.COMPLETE, None)
     assert await state(store, turn.claim.turn_id) == (TurnStatus.COMPLETE, None)
 
 
 async def test_only_members_stop_and_regenerate_and_only_turns_of_the_chat(store: Store) -> None:
-    await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+    await store.chats.commit(NewChat("c", None, None, START, "ann"))
     await ask(store)
     turn = await answer(store)
     await ask(store, chat_id="d")
@@ -432,9 +422,9 @@ async def test_only_members_stop_and_regenerate_and_only_turns_of_the_chat(store
         ("c", "unknown", "ann", TurnNotFound),
     ):
         with pytest.raises(error):
-            await store.turns.stop_turn(StopTurn(chat_id, turn_id, START, member))
+            await store.turns.commit(StopTurn(chat_id, turn_id, START, member))
         with pytest.raises(error):
-            await store.turns.add_version(NewVersion(chat_id, turn_id, START, member))
+            await store.turns.commit(NewVersion(chat_id, turn_id, START, member))
 
 
 # --- policies
@@ -443,7 +433,7 @@ async def test_only_members_stop_and_regenerate_and_only_turns_of_the_chat(store
 async def test_a_chat_that_never_answers_or_is_not_mentioned_queues_nothing(store: Store) -> None:
     await policy(store, answers="never")
     assert not (await ask(store, "@ai hello")).turn_queued
-    await store.chats.change_ai(ChangeAi("c", ChatAi(answers="mention")))
+    await store.chats.commit(ChangeAi("c", ChatAi(answers="mention")))
     assert not (await ask(store, "hello")).turn_queued
     assert (await ask(store, "hello @ai")).turn_queued
     assert (await ask(store, "@demo hello")).turn_queued
@@ -467,7 +457,7 @@ async def test_latest_ends_the_waiting_turns_in_the_transaction_of_the_message(s
     )
     assert await state(store, body(waits.event)["turn"]["id"]) == REPLACED
     assert (await state(store, streaming.claim.turn_id))[0] is TurnStatus.STREAMING
-    await store.turns.end_turn(streaming.claim, DONE, START)
+    await store.turns.commit(EndTurn(streaming.claim, DONE, START))
     assert (await answer(store)).message.content == "newest"
 
 
@@ -500,10 +490,10 @@ async def test_reject_within_one_transaction_accepts_one_question(store: Store) 
 
 
 async def test_settings_change_for_the_next_message_also_in_one_transaction(store: Store) -> None:
-    await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+    await store.chats.commit(NewChat("c", None, None, START, "ann"))
     waits = await ask(store, "waits")
     change = ChangeAi("c", ChatAi(when_active="latest"), "ann")
-    _, newest = await asyncio.gather(store.chats.change_ai(change), ask(store, "newest"))
+    _, newest = await asyncio.gather(store.chats.commit(change), ask(store, "newest"))
     assert len(newest.before) == 1
     assert await state(store, body(waits.event)["turn"]["id"]) == REPLACED
     chat = await store.chats.chat("c")
@@ -511,7 +501,7 @@ async def test_settings_change_for_the_next_message_also_in_one_transaction(stor
     assert (chat.ai, chat.last_seq) == (change.ai, 4)
     for chat_id, member, error in (("c", "eve", NotAMember), ("d", None, ChatNotFound)):
         with pytest.raises(error):
-            await store.chats.change_ai(ChangeAi(chat_id, ChatAi(), member))
+            await store.chats.commit(ChangeAi(chat_id, ChatAi(), member))
 
 
 # --- versions
@@ -521,15 +511,15 @@ async def test_a_new_version_takes_the_place_of_the_answer_and_the_earlier_one_s
     await ask(store, "why?")
     first = await answer(store)
     await ask(store, "later", default_responder=None)
-    queued, committed = await store.turns.add_version(NewVersion("c", first.claim.turn_id, START))
+    queued, committed = await store.turns.commit(NewVersion("c", first.claim.turn_id, START))
     status = body(committed.event)
     assert (status["place"], status["version"], status["turn"]["id"]) == (2, 2, queued.id)
     assert [message.content for message in await page(store)] == ["why?", "because", "later"]
     assert (await page(store))[0].turn == queued
     turn = await claim_one(store)
     assert (turn.claim.turn_id, turn.message.content, turn.place) == (queued.id, "why?", 2)
-    await store.turns.start_turn(turn.claim, START)
-    await store.turns.end_turn(turn.claim, Ending(TurnStatus.COMPLETE, content="or else"), START)
+    await store.turns.commit(StartTurn(turn.claim, START))
+    await store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.COMPLETE, content="or else"), START))
     assert [(message.place, message.content) for message in await page(store)] == [
         (1, "why?"),
         (2, "or else"),
@@ -546,19 +536,19 @@ async def test_only_one_new_version_at_a_time_and_none_of_an_unfinished_turn(sto
     await ask(store)
     turn = await begin(store)
     with pytest.raises(AnswerActive):
-        await store.turns.add_version(NewVersion("c", turn.claim.turn_id, START))
-    await store.turns.end_turn(turn.claim, DONE, START)
+        await store.turns.commit(NewVersion("c", turn.claim.turn_id, START))
+    await store.turns.commit(EndTurn(turn.claim, DONE, START))
     new = NewVersion("c", turn.claim.turn_id, START)
-    outcomes = await asyncio.gather(*(store.turns.add_version(new) for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(store.turns.commit(new) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [tuple, AnswerActive, AnswerActive]
 
 
 async def test_versions_have_no_gap_after_a_new_version_was_stopped_before_its_start(store: Store) -> None:
     await ask(store)
     turn = await answer(store)
-    stopped, _ = await store.turns.add_version(NewVersion("c", turn.claim.turn_id, START))
-    await store.turns.stop_turn(StopTurn("c", stopped.id, START))
-    again, _ = await store.turns.add_version(NewVersion("c", stopped.id, START))
+    stopped, _ = await store.turns.commit(NewVersion("c", turn.claim.turn_id, START))
+    await store.turns.commit(StopTurn("c", stopped.id, START))
+    again, _ = await store.turns.commit(NewVersion("c", stopped.id, START))
     await answer(store)
     versions = await store.chats.versions("c", again.id, 10)
     assert [(version.id, version.version) for version in versions] == [(turn.claim.turn_id, 1), (again.id, 2)]
@@ -567,8 +557,8 @@ async def test_versions_have_no_gap_after_a_new_version_was_stopped_before_its_s
 async def test_a_turn_without_an_answer_is_answered_at_a_new_place(store: Store) -> None:
     asked = await ask(store)
     turn_id = body(asked.event)["turn"]["id"]
-    await store.turns.stop_turn(StopTurn("c", turn_id, START))
-    await store.turns.add_version(NewVersion("c", turn_id, START))
+    await store.turns.commit(StopTurn("c", turn_id, START))
+    await store.turns.commit(NewVersion("c", turn_id, START))
     await answer(store)
     assert [(message.place, message.version) for message in await page(store)] == [(1, 1), (4, 1)]
 
@@ -577,29 +567,29 @@ async def test_a_turn_without_an_answer_is_answered_at_a_new_place(store: Store)
 async def test_a_new_version_follows_the_policy(store: Store, when_active: Any, refused: bool) -> None:
     await ask(store, "one")
     turn = await answer(store)
-    await store.chats.change_ai(ChangeAi("c", ChatAi(when_active=when_active)))
+    await store.chats.commit(ChangeAi("c", ChatAi(when_active=when_active)))
     await ask(store, "two")
     await begin(store)
     new = NewVersion("c", turn.claim.turn_id, START)
     if refused:
         with pytest.raises(AnswerActive):
-            await store.turns.add_version(new)
+            await store.turns.commit(new)
         return
     await ask(store, "three")
-    _, committed = await store.turns.add_version(new)
+    _, committed = await store.turns.commit(new)
     assert len(committed.before) == (1 if when_active == "latest" else 0)
 
 
 async def test_an_edit_is_a_new_version_with_a_new_answer(store: Store) -> None:
-    await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+    await store.chats.commit(NewChat("c", None, None, START, "ann"))
     asked = await ask(store, "wyh?")
     await answer(store)
     await ask(store, "later", default_responder=None)
     edit = question(content="why?", replaces=body(asked.event)["id"], member="ann", client_msg_id="k")
-    edited = await store.chats.append_message(edit)
+    edited = await store.chats.commit(edit)
     message = body(edited.event)
     assert (message["place"], message["version"], message["userId"], message["seq"]) == (2, 2, "ann", 6)
-    assert not (await store.chats.append_message(edit)).created
+    assert not (await store.chats.commit(edit)).created
     turn = await answer(store)
     assert (turn.message.content, turn.place) == ("why?", 3)
     assert [(message.place, message.version, message.content) for message in await page(store)] == [
@@ -627,7 +617,7 @@ async def test_an_edit_ends_the_turn_of_the_earlier_version(store: Store) -> Non
     assert (await store.turns.renew([streaming.claim], LEASE_END)).stopping == {streaming.claim.turn_id}
     assert await claim(store) is None
     stopped = Ending(*BY_USER, content="half")
-    await store.turns.end_turn(streaming.claim, stopped, START)
+    await store.turns.commit(EndTurn(streaming.claim, stopped, START))
     await answer(store)
     assert [(message.version, message.content) for message in await page(store)] == [(3, "three"), (2, "because")]
 
@@ -638,15 +628,15 @@ async def test_regenerating_an_answer_to_an_earlier_version_answers_the_last_one
     await ask(store, "two", replaces=body(asked.event)["id"])
     second = await begin(store)
     with pytest.raises(AnswerActive):
-        await store.turns.add_version(NewVersion("c", first.claim.turn_id, START))
-    await store.turns.end_turn(second.claim, DONE, START)
-    await store.turns.add_version(NewVersion("c", first.claim.turn_id, START))
+        await store.turns.commit(NewVersion("c", first.claim.turn_id, START))
+    await store.turns.commit(EndTurn(second.claim, DONE, START))
+    await store.turns.commit(NewVersion("c", first.claim.turn_id, START))
     assert (await answer(store)).message.content == "two"
     assert [message.version for message in await page(store)] == [2, 3]
 
 
 async def test_only_the_author_edits_a_message_and_only_one_of_a_user_in_the_chat(store: Store) -> None:
-    await store.chats.create_chat(NewChat("c", None, None, START, "ann", ("bob",)))
+    await store.chats.commit(NewChat("c", None, None, START, "ann", ("bob",)))
     mine = body((await ask(store)).event)["id"]
     turn = await answer(store)
     await ask(store, chat_id="d")
@@ -692,9 +682,7 @@ async def test_on_sqlite_active_turns_can_be_claimed_at_once_after_a_restart(tmp
 
 async def test_settings_that_change_while_the_chat_is_created_are_kept(store: Store) -> None:
     never = ChatAi(answers="never")
-    await asyncio.gather(
-        store.chats.create_chat(NewChat("c", None, None, START)), store.chats.change_ai(ChangeAi("c", never))
-    )
+    await asyncio.gather(store.chats.commit(NewChat("c", None, None, START)), store.chats.commit(ChangeAi("c", never)))
     chat = await store.chats.chat("c")
     assert chat is not None
     assert chat.ai == never

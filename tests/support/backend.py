@@ -6,16 +6,19 @@ import asyncio
 import functools
 import itertools
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from roomcast.chat.admission import Admissions
-from roomcast.chat.model import NewChat, NewMessage
-from roomcast.chat.ports import EventLog, Tracer
+from roomcast.chat.commands import Command, NewChat, NewMessage
+from roomcast.chat.ports import EventLog, Tracer, Writes
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.turns import Turns
@@ -115,3 +118,18 @@ def new_message(chat_id: str = "c", content: str = "hello", **changes: object) -
         "creates": NewChat(chat_id, None, None, START),
     }
     return NewMessage(**(values | changes))  # type: ignore[arg-type] # the keys are the fields
+
+
+def replace_commit(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Writes,
+    kind: type[Command[Any]],
+    commit: Callable[[Command[Any]], Awaitable[Any]],
+) -> None:
+    """Let ``commit`` handle the commands of one kind."""
+    real = store.commit
+
+    async def choose(command: Command[Any]) -> Any:
+        return await (commit if isinstance(command, kind) else real)(command)
+
+    monkeypatch.setattr(store, "commit", choose)

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
+from roomcast.chat.commands import NewChat, NewMessage
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.ids import new_id
-from roomcast.chat.model import NewChat, NewMessage, StoredEvent
+from roomcast.chat.model import StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
@@ -60,7 +61,7 @@ async def send_until_acknowledged(store: ChatStore, key: str, tally: Tally, chat
     while True:
         started = time.perf_counter()
         try:
-            committed = await store.append_message(message(key, chat_id))
+            committed = await store.commit(message(key, chat_id))
         except StoreUnavailable:
             tally.failed += 1
             await asyncio.sleep(0.02)

@@ -22,7 +22,7 @@ from roomcast.api.middleware import HEADERS
 from roomcast.api.routes import SEND_PATH, commit, current_trace
 from roomcast.api.services import ApiServices
 from roomcast.chat.model import Caller
-from roomcast.contract import rest
+from roomcast.contract import internal, rest
 
 # Key of the scope.
 _FAILURE: Final = "roomcast.failure"
@@ -120,7 +120,7 @@ def direct_admissions(app: ASGIApp, router: Router, services: ApiServices) -> AS
 
     async def serve(headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes] | None:
         try:
-            asked = rest.AdmissionRequests.model_validate_json(body)
+            asked = internal.AdmissionRequests.model_validate_json(body)
         except ValidationError:
             return None
         require_service(_authenticate(services, headers))

@@ -19,7 +19,7 @@ from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
 from roomcast.chat.model import ANYONE, Caller
-from roomcast.contract import rest
+from roomcast.contract import internal
 from roomcast.contract.errors import ErrorCode
 from roomcast.observability.log_context import add_to_log_context
 
@@ -30,13 +30,13 @@ internal_router = APIRouter()
 ADMISSIONS_PATH: Final = "/api/internal/admissions"
 
 
-@internal_router.post(ADMISSIONS_PATH, response_model=rest.AdmissionAnswers)
-async def admit(request: Request, _service: ServiceCaller, asked: rest.AdmissionRequests) -> Response:
+@internal_router.post(ADMISSIONS_PATH, response_model=internal.AdmissionAnswers)
+async def admit(request: Request, _service: ServiceCaller, asked: internal.AdmissionRequests) -> Response:
     """Decide for a gateway which users may join which chats, and return the heads of those chats."""
     return as_json(await decide(services_of(request), asked))
 
 
-async def decide(services: ApiServices, asked: rest.AdmissionRequests) -> rest.AdmissionAnswers:
+async def decide(services: ApiServices, asked: internal.AdmissionRequests) -> internal.AdmissionAnswers:
     """One decision for each question.
 
     Raises:
@@ -45,29 +45,29 @@ async def decide(services: ApiServices, asked: rest.AdmissionRequests) -> rest.A
     if services.verifier is not None and any(ask.user_id is None for ask in asked.asks):
         raise HTTPException(422, "userId is required while authentication is on")
     answers = await asyncio.gather(*(_admit(services.admissions, ask) for ask in asked.asks))
-    return rest.AdmissionAnswers(answers=answers)
+    return internal.AdmissionAnswers(answers=answers)
 
 
-async def _admit(admissions: Admissions, ask: rest.AdmissionRequest) -> rest.AdmissionDecision:
+async def _admit(admissions: Admissions, ask: internal.AdmissionRequest) -> internal.AdmissionDecision:
     try:
         admitted = await admissions.admit(ask.chat_id, ask.user_id, ask.since)
     except ChatNotFound:
-        return rest.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
+        return internal.AdmissionDecision(refused=ErrorCode.CHAT_NOT_FOUND)
     except NotAMember:
-        return rest.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
+        return internal.AdmissionDecision(refused=ErrorCode.FORBIDDEN)
     except StoreUnavailable:
         # Only this decision of the batch is unavailable.
-        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
+        return internal.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
     except Exception:
         # A bug in one decision must not fail the whole batch, nor each retry of the batch.
         logger.exception("admission failed", extra={"chat_id": ask.chat_id})
-        return rest.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
-    answer = rest.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
-    return rest.AdmissionDecision(admitted=answer)
+        return internal.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
+    answer = internal.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
+    return internal.AdmissionDecision(admitted=answer)
 
 
-@internal_router.post("/api/internal/stops", response_model=rest.StopDecision)
-async def stop_turn(request: Request, _service: ServiceCaller, asked: rest.StopRequest) -> Response:
+@internal_router.post("/api/internal/stops", response_model=internal.StopDecision)
+async def stop_turn(request: Request, _service: ServiceCaller, asked: internal.StopRequest) -> Response:
     """Stop a turn for a user of a gateway."""
     services = services_of(request)
     if services.verifier is not None and asked.user_id is None:
@@ -81,11 +81,11 @@ async def stop_turn(request: Request, _service: ServiceCaller, asked: rest.StopR
         refused = ErrorCode.CHAT_NOT_FOUND
     except TurnNotFound:
         refused = ErrorCode.TURN_NOT_FOUND
-    return as_json(rest.StopDecision(refused=refused))
+    return as_json(internal.StopDecision(refused=refused))
 
 
 @internal_router.post("/api/internal/nudges", status_code=204)
-async def request_publish(request: Request, _service: ServiceCaller, asked: rest.PublishRequest) -> Response:
+async def request_publish(request: Request, _service: ServiceCaller, asked: internal.PublishRequest) -> Response:
     """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
     add_to_log_context(chat_id=asked.chat_id)
     await services_of(request).admissions.request_publish(asked.chat_id)

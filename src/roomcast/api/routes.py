@@ -23,8 +23,9 @@ from roomcast import __version__
 from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
+from roomcast.chat.commands import MemberAction
 from roomcast.chat.encoding import encode_message
-from roomcast.chat.model import Caller, ChatPosition, Committed, MemberAction, StoredChat
+from roomcast.chat.model import Caller, ChatPosition, Committed, StoredChat
 from roomcast.chat.ports import Tracer
 from roomcast.chat.writing import ChatWriter
 from roomcast.contract import rest

@@ -23,12 +23,11 @@ from typing import Final, Protocol
 from roomcast.chat.audience import MemberCache, MemberLookup, RecentAuthors
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent
-from roomcast.contract.events import ChatActivity, EventType, LastMessage
+from roomcast.contract.events import STORED_EVENTS, ChatActivity, EventType, LastMessage
 
 logger = logging.getLogger(__name__)
 
-#: Additions are announced because the chat is new to the added member.
-_ANNOUNCED_TYPES: Final = frozenset({EventType.MESSAGE_CREATED, EventType.MEMBER_ADDED})
+_ANNOUNCED_TYPES: Final = frozenset(kind for kind, event in STORED_EVENTS.items() if event.announced)
 
 
 @dataclass(frozen=True, slots=True)

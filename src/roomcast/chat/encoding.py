@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
-from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
+from roomcast.chat.model import StoredEvent, StoredMessage
 from roomcast.chat.ports.log import LogEntry
 from roomcast.contract import events as contract
-from roomcast.contract.events import EVENT_NAMES, EventType
+from roomcast.contract.events import STORED_EVENTS, EventType
 
 
 def encode_message(message: StoredMessage) -> bytes:
@@ -34,47 +35,25 @@ def encode_message(message: StoredMessage) -> bytes:
     )
 
 
-def encode_member_change(
-    chat_id: str, epoch: str, seq: int, user_id: str, actor_id: str | None, created_at: datetime
-) -> bytes:
-    """The ``member-added`` or ``member-removed`` object as UTF-8 JSON."""
-    return contract.MemberChange.encode(
-        chat_id=chat_id, epoch=epoch, seq=seq, user_id=user_id, actor_id=actor_id, time=created_at
-    )
+def encode_event(event_type: EventType, chat_id: str, epoch: str, seq: int, time: datetime, **fields: Any) -> bytes:
+    """The payload of an event but ``new-msg`` as UTF-8 JSON.
 
-
-def encode_status(chat_id: str, epoch: str, seq: int, turn: StoredTurn, at: datetime) -> bytes:
-    """The ``ai-status`` object as UTF-8 JSON."""
-    return contract.AiStatus.encode(
-        chat_id=chat_id,
-        epoch=epoch,
-        seq=seq,
-        time=at,
-        place=turn.place,
-        version=turn.version,
-        turn=turn.to_contract(),
-    )
-
-
-def encode_tool_call(
-    chat_id: str, epoch: str, seq: int, turn_id: str, tool_call_id: str, tool_name: str, at: datetime
-) -> bytes:
-    """The ``ai-tool`` object as UTF-8 JSON."""
-    return contract.AiTool.encode(
-        chat_id=chat_id,
-        epoch=epoch,
-        seq=seq,
-        time=at,
-        turn_id=turn_id,
-        tool_call_id=tool_call_id,
-        tool_name=tool_name,
-    )
+    Args:
+        event_type: Names the payload in `STORED_EVENTS`.
+        chat_id: See `contract.events.Stored`, also for the next three.
+        epoch: The current epoch.
+        seq: The event's seq.
+        time: The event's time by the clock.
+        **fields: All other fields of the payload, in their order.
+    """
+    payload = STORED_EVENTS[event_type].payload
+    return payload.encode(chat_id=chat_id, epoch=epoch, seq=seq, time=time, **fields)
 
 
 def event_name(event_type: EventType | str) -> str:
     """The Socket.IO event name of an event type. A type that this version does not know is returned unchanged."""
     try:
-        return EVENT_NAMES[EventType(event_type)]
+        return STORED_EVENTS[EventType(event_type)].name
     except ValueError:
         return event_type
 

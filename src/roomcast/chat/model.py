@@ -1,4 +1,4 @@
-"""The values of the domain: callers, chats, messages, events, members, turns, and the commands that change them.
+"""The values of the domain: callers, chats, messages, events, members and turns. What changes them: `commands`.
 
 Layer: chat.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Literal
 
-from roomcast.chat.additions import AdditionLimits
 from roomcast.contract import events as contract
 from roomcast.contract.events import EventType, LastMessage, Role, TurnReason, TurnStatus
 
@@ -173,24 +171,6 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class NewChat:
-    """A chat to create, with its first members.
-
-    Attributes:
-        ai: How it answers; None: the defaults.
-        limits: Limits of the creator's additions; None: no limits. Not used without a creator.
-    """
-
-    id: str
-    title: str | None
-    ai: ChatAi | None
-    created_at: datetime
-    creator_id: str | None = None
-    members: tuple[str, ...] = ()
-    limits: AdditionLimits | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class TurnClaim:
     """The right to write a turn. A later claim of the turn, with a higher generation, makes this one void."""
 
@@ -235,136 +215,6 @@ class Ending:
     last: int = -1
     input_tokens: int | None = None
     output_tokens: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to write.
-
-    Attributes:
-        client_msg_id: Idempotency key. A second write with the same key in the same chat writes nothing and returns
-            the first result.
-        member: The user that must be a member of the chat at the commit; None skips the check.
-        creates: The chat to create if ``chat_id`` does not exist; None makes an unknown chat an error.
-        default_responder: Answers the message if its chat names no responder; None: such a chat does not answer.
-        replaces: Id of the USER message of which this is a new version, with the same author; None: a new place.
-            ``member`` must be its author. Its unfinished turn ends.
-        trace: W3C ``traceparent`` of the request.
-    """
-
-    id: str
-    chat_id: str
-    role: Role
-    content: str
-    user_id: str | None
-    client_msg_id: str | None
-    created_at: datetime
-    member: str | None = None
-    creates: NewChat | None = None
-    default_responder: str | None = None
-    replaces: str | None = None
-    trace: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewVersion:
-    """A new answer to the question of an earlier turn.
-
-    Attributes:
-        turn_id: The earlier turn, or another one that answered the same message.
-        member: As in `NewMessage`.
-        default_responder: As in `NewMessage`.
-        trace: W3C ``traceparent`` of the request.
-    """
-
-    chat_id: str
-    turn_id: str
-    created_at: datetime
-    member: str | None = None
-    default_responder: str | None = None
-    trace: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StartTurn:
-    """A claimed turn starts: its answer gets its place in the chat."""
-
-    claim: TurnClaim
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class CallTool:
-    """The answer of a claimed turn calls a tool."""
-
-    claim: TurnClaim
-    tool_call_id: str
-    tool_name: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class EndTurn:
-    """A claimed turn ends."""
-
-    claim: TurnClaim
-    ending: Ending
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StopTurn:
-    """A turn to stop.
-
-    Attributes:
-        member: As in `NewMessage`.
-    """
-
-    chat_id: str
-    turn_id: str
-    at: datetime
-    member: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeAi:
-    """New settings of a chat.
-
-    Attributes:
-        member: As in `NewMessage`.
-    """
-
-    chat_id: str
-    ai: ChatAi
-    member: str | None = None
-
-
-class MemberAction(StrEnum):
-    """A change of a membership."""
-
-    ADD = "add"
-    REMOVE = "remove"
-
-
-@dataclass(frozen=True, slots=True)
-class NewMemberChange:
-    """A member to add or remove.
-
-    Attributes:
-        actor_id: The user that makes the change; None for a service, and while authentication is off.
-        member: The user that must be a member of the chat at the commit; None skips the check.
-        limits: Limits of the actor's additions; None: no limits. Not used without an actor.
-        trace: W3C ``traceparent`` of the request.
-    """
-
-    chat_id: str
-    user_id: str
-    action: MemberAction
-    actor_id: str | None
-    created_at: datetime
-    member: str | None = None
-    limits: AdditionLimits | None = None
-    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,7 @@ from typing import Final
 
 from roomcast.chat.errors import ChatNotFound, MessageNotFound
 from roomcast.chat.event_blocks import EventBlocks
-from roomcast.chat.model import (
-    Caller,
-    ChatAccess,
-    ChatPosition,
-    StoredChat,
-    StoredMember,
-    StoredMessage,
-)
+from roomcast.chat.model import Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 

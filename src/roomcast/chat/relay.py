@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from roomcast.backoff import Backoff, should_log
+from roomcast.chat.commands import MarkPublished
 from roomcast.chat.encoding import log_entry
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ChatPosition, StoredEvent
@@ -432,7 +433,7 @@ class Relay:
         self._marks_waiting.clear()
         published, self._published = self._published, {}
         if published:
-            await self._store.mark_published(published)
+            await self._store.commit(MarkPublished(published))
 
     async def _sweep_forever(self) -> None:
         backoff = Backoff(self._options.retry_min_s, self._options.retry_max_s)

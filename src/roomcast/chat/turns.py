@@ -11,17 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
 
+from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
 from roomcast.chat.errors import ChatNotFound, NotAMember
-from roomcast.chat.model import (
-    Caller,
-    Checkpoint,
-    Committed,
-    Ending,
-    NewVersion,
-    StopTurn,
-    StoredTurn,
-    Turn,
-)
+from roomcast.chat.model import Caller, Checkpoint, Committed, Ending, StoredTurn, Turn
 from roomcast.chat.ports import Clock, LogUnavailable, SystemClock, TurnStore, encode_stop
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 
@@ -74,7 +66,7 @@ class Turns:
         """
         if turn.started:
             return turn
-        committed = await self._commit(self._store.start_turn(turn.claim, self._clock.now()))
+        committed = await self._commit(self._store.commit(StartTurn(turn.claim, self._clock.now())))
         status = json.loads(committed.event.payload)
         return replace(turn, started=True, place=status["place"], version=status["version"])
 
@@ -85,7 +77,7 @@ class Turns:
             TurnLost: the claim is void; nothing was written.
             StoreUnavailable: the event may or may not have been written; a repeat may write a second one.
         """
-        await self._commit(self._store.call_tool(turn.claim, tool_call_id, tool_name, self._clock.now()))
+        await self._commit(self._store.commit(CallTool(turn.claim, tool_call_id, tool_name, self._clock.now())))
 
     async def checkpoint(self, turn: Turn, checkpoint: Checkpoint, content: str) -> None:
         """Store the answer so far.
@@ -103,7 +95,7 @@ class Turns:
             TurnLost: the claim is void; nothing was written.
             StoreUnavailable: the end may or may not have been written; repeat it.
         """
-        await self._commit(self._store.end_turn(turn.claim, ending, self._clock.now()))
+        await self._commit(self._store.commit(EndTurn(turn.claim, ending, self._clock.now())))
         # The chat's next turn can be claimed now.
         self._publishing.wake_worker()
 
@@ -118,7 +110,7 @@ class Turns:
         member = caller.restricted_user_id
         stop = StopTurn(chat_id, turn_id, self._clock.now(), member)
         try:
-            turn, committed = await self._publishing.commit(self._store.stop_turn(stop))
+            turn, committed = await self._publishing.commit(self._store.commit(stop))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         if committed is not None:
@@ -148,7 +140,7 @@ class Turns:
         member = caller.restricted_user_id
         new = NewVersion(chat_id, turn_id, self._clock.now(), member=member, default_responder=self._default_responder)
         try:
-            turn, committed = await self._publishing.commit(self._store.add_version(new))
+            turn, committed = await self._publishing.commit(self._store.commit(new))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         self._publishing.publish(committed.events, member)

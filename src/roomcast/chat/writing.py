@@ -12,19 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
-from roomcast.chat.model import (
-    Caller,
-    ChangeAi,
-    ChatAi,
-    Committed,
-    MemberAction,
-    NewChat,
-    NewMemberChange,
-    NewMessage,
-    StoredChat,
-)
+from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
@@ -148,7 +139,7 @@ class ChatWriter:
         """
         change = ChangeAi(chat_id, self._to_chat_ai(settings), caller.restricted_user_id)
         try:
-            await self._store.change_ai(change)
+            await self._store.commit(change)
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         chat = await self._store.chat(chat_id)
@@ -176,7 +167,7 @@ class ChatWriter:
             members=tuple(command.members),
             limits=self._options.additions,
         )
-        chat, events = await self._publishing.commit(self._store.create_chat(new))
+        chat, events = await self._publishing.commit(self._store.commit(new))
         if events:
             self._publishing.publish(events, caller.restricted_user_id)
         return chat
@@ -202,7 +193,7 @@ class ChatWriter:
             trace=trace,
         )
         try:
-            committed = await self._publishing.commit(self._store.change_member(change))
+            committed = await self._publishing.commit(self._store.commit(change))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         if committed is None:
@@ -213,7 +204,7 @@ class ChatWriter:
     async def _append(self, new: NewMessage) -> Committed:
         key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
-            committed = await self._publishing.commit(self._store.append_message(new))
+            committed = await self._publishing.commit(self._store.commit(new))
         except NotAMember:
             raise ChatNotFound(new.chat_id) from None
         except StoreBusy:

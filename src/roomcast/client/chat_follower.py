@@ -21,7 +21,7 @@ from roomcast.client.errors import Refused, Unreachable
 from roomcast.client.gateway import GatewayConnection, open_gateway
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.events import CHAT_ACTIVITY, EVENT_NAMES, PRESENCE, RESYNC, TYPING, EventType
+from roomcast.contract.events import CHAT_ACTIVITY, PRESENCE, RESYNC, STORED_EVENTS, TYPING, EventType
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.contract.text import MAX_SEQ
 from roomcast.wire.socketio import PacketType
@@ -32,7 +32,7 @@ _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 10.0
 #: Events of the chat that are not stored; `chat-activity` has the seq of another event.
 _NOT_STORED: Final = frozenset({TYPING, PRESENCE, CHAT_ACTIVITY, RESYNC})
-_REMOVED: Final = EVENT_NAMES[EventType.MEMBER_REMOVED]
+_REMOVED: Final = STORED_EVENTS[EventType.MEMBER_REMOVED].name
 _JOIN_ACK: Final = 1
 
 #: Chooses the seq to begin after, from the seq of the chat's last event.

@@ -9,7 +9,7 @@ May import: nothing of roomcast; pydantic.
 | ``cursor`` | a client's position in a chat |
 | ``events`` | events that the gateway emits, event types |
 | ``gateway`` | events that a Socket.IO client sends, their acks |
-| ``rest`` | request and response bodies of the REST API |
+| ``rest``, ``internal`` | request and response bodies of the REST API; of the API for gateways |
 | ``errors`` | error codes, problem details, failed acks |
 | ``schema`` | prints the JSON Schema of the public payloads |
 """

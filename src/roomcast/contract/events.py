@@ -6,7 +6,7 @@ Layer: contract.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints
 
@@ -28,14 +28,6 @@ class EventType(StrEnum):
     TOOL_CALLED = "tool-called"
 
 
-#: The Socket.IO event that carries each type. ``new-msg`` is the guide's name.
-EVENT_NAMES: Final[dict[EventType, str]] = {
-    EventType.MESSAGE_CREATED: "new-msg",
-    EventType.MEMBER_ADDED: "member-added",
-    EventType.MEMBER_REMOVED: "member-removed",
-    EventType.TURN_CHANGED: "ai-status",
-    EventType.TOOL_CALLED: "ai-tool",
-}
 #: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
 AI_END: Final = "ai-end"
 #: Chunks of an answer: not stored in the events table, without a seq, numbered within the turn.
@@ -148,7 +140,20 @@ class AiEnd(Output):
     turn: Turn
 
 
-class AiStatus(Output):
+class Stored(Output):
+    """The first fields of the payload of each stored event but ``new-msg``.
+
+    Attributes:
+        epoch: The epoch in which the event was written.
+    """
+
+    chat_id: ChatId
+    epoch: Epoch
+    seq: Seq
+    time: Timestamp
+
+
+class AiStatus(Stored):
     """``ai-status``: a turn was queued as a new version, has started, or has ended without a text.
 
     Attributes:
@@ -156,22 +161,14 @@ class AiStatus(Output):
         version: The version of the answer at its place.
     """
 
-    chat_id: ChatId
-    epoch: Epoch
-    seq: Seq
-    time: Timestamp
     place: Seq | None
     version: int
     turn: Turn
 
 
-class AiTool(Output):
+class AiTool(Stored):
     """``ai-tool``: the answer called a tool. Input and result are in the chunks and in the parts of the message."""
 
-    chat_id: ChatId
-    epoch: Epoch
-    seq: Seq
-    time: Timestamp
     turn_id: str
     tool_call_id: str
     tool_name: str
@@ -196,7 +193,7 @@ class AiChunk(Output):
     chunks: list[dict[str, Any]]
 
 
-class MemberChange(Output):
+class MemberChange(Stored):
     """``member-added`` and ``member-removed``: from this seq on, a user is, or is no longer, a member.
 
     Attributes:
@@ -204,12 +201,8 @@ class MemberChange(Output):
         actor_id: The user that made the change; null for a service, and while authentication is off.
     """
 
-    chat_id: ChatId
-    epoch: Epoch
-    seq: Seq
     user_id: UserId
     actor_id: UserId | None
-    time: Timestamp
 
 
 class Resync(Output):
@@ -284,3 +277,36 @@ class ChatActivity(Output):
     user_id: UserId | None
     time: Timestamp
     last_message: LastMessage | None
+
+
+class StoredEventKind(NamedTuple):
+    """What the server knows of a type of stored event.
+
+    Attributes:
+        name: The Socket.IO event that carries it.
+        payload: The argument of that event.
+        announced: Whether `ChatActivity` announces it to the users of the chat.
+    """
+
+    name: str
+    payload: type[Output]
+    announced: bool = False
+
+
+#: Every type of stored event. ``new-msg`` is the guide's name. Members that are added see a chat that is new to them.
+STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
+    EventType.MESSAGE_CREATED: StoredEventKind("new-msg", Message, announced=True),
+    EventType.MEMBER_ADDED: StoredEventKind("member-added", MemberChange, announced=True),
+    EventType.MEMBER_REMOVED: StoredEventKind("member-removed", MemberChange),
+    EventType.TURN_CHANGED: StoredEventKind("ai-status", AiStatus),
+    EventType.TOOL_CALLED: StoredEventKind("ai-tool", AiTool),
+}
+#: Every other event that the gateway emits: not stored, and without a seq of its own.
+EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {
+    RESYNC: Resync,
+    TYPING: Typing,
+    PRESENCE: Presence,
+    CHAT_ACTIVITY: ChatActivity,
+    AI_CHUNK: AiChunk,
+    AI_END: AiEnd,
+}

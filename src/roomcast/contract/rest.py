@@ -1,4 +1,4 @@
-"""Request and response bodies of the REST API.
+"""Request and response bodies of the public REST API. Each is part of the published schema.
 
 Layer: contract.
 """
@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from roomcast.contract.cursor import Cursor
-from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import LastMessage, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import (
@@ -25,13 +23,10 @@ from roomcast.contract.text import (
     Seq,
     SystemPrompt,
     Timestamp,
-    TurnId,
     UserId,
 )
 
 MAX_MEMBERS_AT_CREATION = 256
-#: Maximum number of admissions in one request of a gateway.
-MAX_ASKS = 64
 
 
 class SendMessage(Input):
@@ -203,24 +198,6 @@ class MessageVersions(Output):
     versions: list[Message]
 
 
-class StopRequest(Input):
-    """The body of ``POST /api/internal/stops``: a user of a gateway stops a turn; see ``ai-stop``."""
-
-    chat_id: ChatId
-    turn_id: TurnId
-    user_id: UserId | None = None
-
-
-class StopDecision(Output):
-    """The response of ``POST /api/internal/stops``.
-
-    Attributes:
-        refused: ``chat-not-found`` (also if the user is no member) or ``turn-not-found``; null if the stop is stored.
-    """
-
-    refused: ErrorCode | None = None
-
-
 class MemberPage(Output):
     """The response of ``GET /api/chats/{id}/members``: ascending by user id."""
 
@@ -254,61 +231,3 @@ class Health(Output):
 
     status: Literal["healthy"] = "healthy"
     service: str
-
-
-class AdmissionRequest(Input):
-    """The question whether a user may follow a chat.
-
-    Attributes:
-        user_id: The user that joins; null while authentication is off.
-        since: The client's cursor, if it has one.
-    """
-
-    chat_id: ChatId
-    user_id: UserId | None = None
-    since: Cursor | None = None
-
-
-class AdmissionRequests(Input):
-    """The body of ``POST /api/internal/admissions``: the admissions that a gateway requests; none, to check the API."""
-
-    asks: Annotated[list[AdmissionRequest], Field(max_length=MAX_ASKS)]
-
-
-class AdmissionAnswer(Output):
-    """The state of a chat that the user may follow.
-
-    Attributes:
-        epoch: The current epoch.
-        seq: Seq of the chat's last event.
-        reset: Whether the client's cursor does not belong to the chat's current history.
-    """
-
-    epoch: Epoch
-    seq: Seq
-    reset: bool
-
-
-class AdmissionDecision(Output):
-    """The decision on one admission.
-
-    Attributes:
-        admitted: The state of the chat; null if the user is refused.
-        refused: ``forbidden``, ``chat-not-found``, or ``unavailable`` if the database did not answer; null if the user
-            is admitted.
-    """
-
-    admitted: AdmissionAnswer | None = None
-    refused: ErrorCode | None = None
-
-
-class AdmissionAnswers(Output):
-    """The response of ``POST /api/internal/admissions``: one decision per request, in the same order."""
-
-    answers: list[AdmissionDecision]
-
-
-class PublishRequest(Input):
-    """The body of ``POST /api/internal/nudges``: bring the chat's log up to date."""
-
-    chat_id: ChatId

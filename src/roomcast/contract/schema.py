@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from roomcast.contract import errors, events, gateway, rest
@@ -19,20 +21,21 @@ from roomcast.contract.model import Input, Output, Payload
 from roomcast.contract.text import NewUserId
 
 
-class ServerToClientEvents(Output):
-    """Name and single argument of each event that the gateway emits."""
+def _events(name: str, doc: str, payloads: Mapping[str, type[BaseModel]]) -> type[BaseModel]:
+    """A model with one field per event."""
+    fields: dict[str, Any] = {
+        event.replace("-", "_"): (payload, Field(alias=event)) for event, payload in payloads.items()
+    }
+    return create_model(name, __base__=Output, __doc__=doc, **fields)
 
-    new_msg: events.Message = Field(alias="new-msg")
-    member_added: events.MemberChange = Field(alias="member-added")
-    member_removed: events.MemberChange = Field(alias="member-removed")
-    resync: events.Resync
-    typing: events.Typing
-    presence: events.Presence
-    chat_activity: events.ChatActivity = Field(alias="chat-activity")
-    ai_status: events.AiStatus = Field(alias="ai-status")
-    ai_tool: events.AiTool = Field(alias="ai-tool")
-    ai_chunk: events.AiChunk = Field(alias="ai-chunk")
-    ai_end: events.AiEnd = Field(alias="ai-end")
+
+_STORED: Final = {kind.name: kind.payload for kind in events.STORED_EVENTS.values()}
+StoredEvents: Final = _events("StoredEvents", "Name and single argument of each event that has a seq.", _STORED)
+ServerToClientEvents: Final = _events(
+    "ServerToClientEvents",
+    "Name and single argument of each event that the gateway emits.",
+    {**_STORED, **events.EPHEMERAL_EVENTS},
+)
 
 
 class ClientToServerEvents(Payload):
@@ -57,24 +60,23 @@ class Acks(Output):
     ai_stop: gateway.StopAnswerAck | errors.AckFailure = Field(alias="ai-stop")
 
 
+def _models(module: ModuleType) -> list[type[BaseModel]]:
+    """The models that a module defines."""
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+    ]
+
+
 #: The root models. The schema also contains the models that they refer to.
 PUBLIC_MODELS: Final[tuple[type[BaseModel], ...]] = (
+    StoredEvents,
     ServerToClientEvents,
     ClientToServerEvents,
     Acks,
     errors.Problem,
-    rest.SendMessage,
-    rest.CreateChat,
-    rest.AiSettings,
-    rest.EditMessage,
-    rest.MessageVersions,
-    rest.Chat,
-    rest.ChatPage,
-    rest.EventPage,
-    rest.MessagePage,
-    rest.MemberPage,
-    rest.Config,
-    rest.Health,
+    *_models(rest),
 )
 
 

@@ -11,14 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, func, literal, select, true, tuple_
 
-from roomcast.chat.model import (
-    ChatAccess,
-    ChatPosition,
-    StoredChat,
-    StoredEvent,
-    StoredMember,
-    StoredMessage,
-)
+from roomcast.chat.model import ChatAccess, ChatPosition, StoredChat, StoredEvent, StoredMember, StoredMessage
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
 from roomcast.store.access import AccessReads

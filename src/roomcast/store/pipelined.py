@@ -11,9 +11,8 @@ Layer: store. Source: PostgreSQL 15, libpq "Pipeline Mode", "The Locking Clause"
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Final, LiteralString, cast
@@ -21,23 +20,19 @@ from typing import Any, Final, LiteralString, cast
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import namedtuple_row
-from sqlalchemy import Column, Connection, String, Table, Text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.store import tables
+from roomcast.store.keyed_rows import by_key, postgres_delete, postgres_insert, postgres_select, postgres_upsert, split
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import to_chat, to_event, to_ms
+from roomcast.store.rules.exchange import Changes, LoadedRows, Needs, Row
 from roomcast.store.statements import (
     AccessKey,
     AccessRow,
-    Changes,
-    LoadedRows,
-    RowKeys,
-    added_members,
-    addition_rows,
     load_turns,
-    write_turns,
+    write_changed,
 )
 
 _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
@@ -64,21 +59,11 @@ _SENT: Final = """
         WHERE chat_id = asked.chat_id AND seq = m.seq LIMIT 1
     ) AS e
 """
-_MEMBERS: Final = """
-    SELECT m.chat_id, m.user_id
-    FROM unnest(%s::text[], %s::text[]) AS asked (chat_id, user_id)
-    JOIN members m ON m.chat_id = asked.chat_id AND m.user_id = asked.user_id
-"""
-# A user that adds others has no row of its own to lock. The statement after this one sees the commits of the previous
+# A user has no row to lock. The statement after this one sees the commits of the previous
 # holder of the lock.
-_LOCK_ACTORS: Final = (
-    "SELECT pg_advisory_xact_lock(hashtextextended(actor, 0)) FROM unnest(%s::text[]) AS asked (actor)"
+_LOCK_USERS: Final = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(user_id, 0)) FROM unnest(%s::text[]) AS asked (user_id)"
 )
-_ADDITIONS: Final = """
-    SELECT a.actor_id, a.user_id, a.full_at
-    FROM unnest(%s::text[], %s::text[]) AS asked (actor_id, user_id)
-    JOIN additions a ON a.actor_id = asked.actor_id AND a.user_id = asked.user_id
-"""
 _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
         (SELECT last_seq FROM chats WHERE id = asked.chat_id),
@@ -92,10 +77,6 @@ _UPDATE_CHATS: Final = """
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS grown (id, last_seq, last_activity_at)
     WHERE chats.id = grown.id
 """
-_DELETE_MEMBERS: Final = """
-    DELETE FROM members USING unnest(%s::text[], %s::text[]) AS gone (chat_id, user_id)
-    WHERE members.chat_id = gone.chat_id AND members.user_id = gone.user_id
-"""
 _DELETE_MARKS: Final = """
     DELETE FROM outbox USING unnest(%s::text[], %s::bigint[]) AS done (chat_id, seq)
     WHERE outbox.chat_id = done.chat_id AND outbox.seq <= done.seq
@@ -103,8 +84,6 @@ _DELETE_MARKS: Final = """
 # After a failed statement, psycopg logs a warning for each statement that the server skips. The failure itself is
 # raised as an error anyway.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
-
-_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 class PipelinedStatements:
@@ -115,7 +94,7 @@ class PipelinedStatements:
         with _wrap_errors(connection, retryable=True):
             return [AccessRow(*row) for row in _send(_driver_connection(connection), _ACCESS, *_columns(keys))]
 
-    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
+    def load(self, connection: Connection, needs: Needs, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
         with _wrap_errors(connection, retryable=True):
             raw = _driver_connection(connection)
@@ -127,28 +106,28 @@ class PipelinedStatements:
                 if begin:
                     raw.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 epochs = _send(raw, _EPOCHS)
-                chats = _send(raw, _CHATS, keys.chat_ids)
+                chats = _send(raw, _CHATS, sorted(needs.chats))
                 newest = _send(raw, _NEWEST_ACTIVITY)
-                sent = _send(raw, _SENT, *_columns(keys.message_keys)) if keys.message_keys else None
-                members = _send(raw, _MEMBERS, *_columns(keys.memberships)) if keys.memberships else None
-                additions = None
-                if keys.additions:
-                    _send(raw, _LOCK_ACTORS, sorted({actor for actor, _ in keys.additions}))
-                    additions = _send(raw, _ADDITIONS, *_columns(keys.additions))
+                sent = _send(raw, _SENT, *_columns(sorted(needs.sent))) if needs.sent else None
+                if needs.locks:
+                    _send(raw, _LOCK_USERS, sorted(needs.locks))
+                keyed = {
+                    table: raw.execute(postgres_select(table).encode(), _columns(sorted(keys)))
+                    for table, keys in needs.rows.items()
+                }
             lineage.update_from_write({row.id: row.epoch for row in epochs})
             found = {row.id: to_chat(row) for row in chats}
         return LoadedRows(
             chats=found,
             sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent or ()},
-            members={(row.chat_id, row.user_id) for row in members or ()},
-            additions={(row.actor_id, row.user_id): row.full_at for row in additions or ()},
+            rows={table: by_key(table, cursor.fetchall()) for table, cursor in keyed.items()},
             newest_activity_ms=next(newest).at or 0,
-            **load_turns(connection, keys.turns, found, lineage),
+            **load_turns(connection, needs.turns, found, lineage),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:
         """See `Statements`."""
-        write_turns(connection, changes)
+        write_changed(connection, changes)
         # If the connection is lost during the commit, the outcome is unknown, so there is no retry.
         with _wrap_errors(connection, retryable=not last):
             raw = _driver_connection(connection)
@@ -166,39 +145,26 @@ def _write_statements(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence
     if rows := inserts.pop(tables.chats, None):
         yield _insert(tables.chats, rows)
     parts = [_insert(table, rows) for table, rows in inserts.items()]
-    if changes.updated_chats:
-        heads = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.updated_chats]
+    if changes.grown_chats:
+        heads = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.grown_chats]
         parts.append((_UPDATE_CHATS, _columns(heads)))
     if parts:
         *others, last = (statement for statement, _ in parts)
         named = ", ".join(f"part_{number} AS ({statement})" for number, statement in enumerate(others))
         yield f"WITH {named} {last}" if named else last, list(chain.from_iterable(columns for _, columns in parts))
-    if changes.memberships:
-        yield _DELETE_MEMBERS, _columns(list(changes.memberships))
-        if added := added_members(changes):
-            yield _insert(tables.members, added)
-    if changes.additions:
-        insert, columns = _insert(tables.additions, addition_rows(changes))
-        yield insert + " ON CONFLICT (actor_id, user_id) DO UPDATE SET full_at = excluded.full_at", columns
+    for table, keyed in changes.rows.items():
+        gone, put = split(table, keyed)
+        if gone:
+            yield postgres_delete(table), _columns(gone)
+        if put:
+            yield postgres_upsert(table), _columns(put)
     if changes.published:
         yield _DELETE_MARKS, _columns(changes.published)
 
 
-def _insert(table: Table, rows: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Sequence[Any]]]:
+def _insert(table: Table, rows: Sequence[Row]) -> tuple[str, Sequence[Sequence[Any]]]:
     names = list(rows[0])
-    return _insert_text(table, tuple(names)), [[row[name] for row in rows] for name in names]
-
-
-@functools.cache
-def _insert_text(table: Table, names: tuple[str, ...]) -> str:
-    arrays = ", ".join(f"%s::{_array_type(table.c[name])}" for name in names)
-    return f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - names from the table
-
-
-def _array_type(column: Column[Any]) -> str:
-    # A cast to varchar(n) would truncate a text that is too long; without it, the INSERT fails.
-    text = type(column.type) in {String, Text}
-    return f"{'text' if text else column.type.compile(_DIALECT)}[]"
+    return postgres_insert(table, tuple(names)), [[row[name] for row in rows] for name in names]
 
 
 def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -26,9 +26,9 @@ from roomcast.store.errors import CHOOSE_DIRECTORY, DatabaseUnreadable
 from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.lineage import begin_epoch
 from roomcast.store.options import READERS, DatabaseOptions
+from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.statements import PlainStatements, Statements, driver_connection
 from roomcast.store.tables import turns
-from roomcast.store.turn_rules import ACTIVE
 
 logger = logging.getLogger(__name__)
 

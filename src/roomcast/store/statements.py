@@ -10,8 +10,6 @@ import json
 import sqlite3
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypedDict, cast
 
@@ -21,6 +19,7 @@ from sqlalchemy import (
     Connection,
     String,
     Table,
+    Update,
     bindparam,
     delete,
     func,
@@ -31,14 +30,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-from roomcast.chat.model import ChatAi, StoredChat, StoredEvent
+from roomcast.chat.model import StoredChat, StoredEvent
+from roomcast.store.keyed_rows import by_key, split, sqlite_delete, sqlite_select, sqlite_upsert
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import AnyRow, encode_ai, from_ms, to_chat, to_event, to_ms, to_turn
-from roomcast.store.tables import additions, chats, events, members, messages, outbox, turns
-from roomcast.store.turn_rules import ACTIVE, Question, TurnRow
+from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_ms, to_turn
+from roomcast.store.rules.exchange import Changes, LoadedRows, Needs, Row, TurnKeys
+from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
+from roomcast.store.tables import chats, events, messages, outbox, turns
 
-#: A chat and a user, a chat and a ``client_msg_id``, or two users.
-Pair = tuple[str, str]
 #: A chat, a user or None, and the seq of a cursor.
 AccessKey = tuple[str, str | None, int]
 
@@ -59,101 +58,18 @@ class AccessRow(NamedTuple):
     event_epoch_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TurnKeys:
-    """The keys of the turns that a batch must read.
-
-    Attributes:
-        ids: Turns.
-        regenerated: Turns whose messages are answered again.
-        replaced: Messages that get a new version.
-        asked: Chats in which a message may ask for an answer.
-        changing: Chats whose settings change.
-    """
-
-    ids: set[str] = field(default_factory=set)
-    regenerated: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)
-    changing: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class RowKeys:
-    """The keys of the rows that a batch must read. Each list is sorted."""
-
-    chat_ids: Sequence[str]
-    message_keys: Sequence[Pair]
-    memberships: Sequence[Pair]
-    additions: Sequence[Pair]
-    turns: TurnKeys
-
-    def __bool__(self) -> bool:
-        return bool(self.chat_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedRows:
-    """The rows that exist for the keys of a batch.
-
-    Attributes:
-        chats: Chats by id.
-        sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
-        members: Existing memberships, as pairs of chat and user.
-        turns: See `turn_rules.TurnRules`.
-        questions: See `turn_rules.TurnRules`.
-        additions: States of the allowances for additions, by actor and added user.
-        newest_activity_ms: The latest activity in any chat, in Unix milliseconds; 0 if there is no chat.
-    """
-
-    chats: dict[str, StoredChat] = field(default_factory=dict)
-    sent: dict[Pair, StoredEvent] = field(default_factory=dict)
-    members: set[Pair] = field(default_factory=set)
-    turns: Mapping[str, TurnRow] = field(default_factory=dict)
-    questions: Mapping[str, Question] = field(default_factory=dict)
-    additions: dict[Pair, int] = field(default_factory=dict)
-    newest_activity_ms: int = 0
-
-
-class Changes(NamedTuple):
-    """The changes that a batch writes.
-
-    Attributes:
-        updated_chats: Chats with a new head.
-        inserts: New rows by table; all rows of a table have the same columns.
-        memberships: By chat and user, the time at which the user is added; None removes the user.
-        published: Pairs of chat id and the seq up to which outbox marks are deleted.
-        additions: New states of the allowances for additions, by actor and added user.
-        changed_turns: Turns with a new state.
-        changed_messages: New values of columns of stored messages, by id.
-        ai: New settings by chat.
-    """
-
-    updated_chats: Sequence[StoredChat]
-    inserts: Mapping[Table, Sequence[Mapping[str, Any]]]
-    memberships: Mapping[Pair, datetime | None]
-    published: Sequence[tuple[str, int]]
-    additions: Mapping[Pair, int]
-    changed_turns: Sequence[TurnRow]
-    changed_messages: Mapping[str, Mapping[str, Any]]
-    ai: Mapping[str, ChatAi]
-
-    def __bool__(self) -> bool:
-        return any(self)
-
-
 class Statements(Protocol):
     """Reads and writes the rows of a batch inside the connection's transaction."""
 
     def access(self, connection: Connection, keys: Sequence[AccessKey]) -> list[AccessRow]:
         """Read what decides on accesses to chats, in one statement. One row for each key, in their order."""
 
-    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
-        """Lock chats, turns and actors, in an order that is the same in every process, and read all rows of ``keys``.
+    def load(self, connection: Connection, needs: Needs, lineage: Lineage) -> LoadedRows:
+        """Lock chats, turns and users, in an order that is the same in every process, and read all rows of ``needs``.
 
         Args:
             connection: Inside a transaction.
-            keys: Not empty.
+            needs: At least one chat.
             lineage: Is updated if the implementation reads the epochs too.
         """
 
@@ -194,9 +110,6 @@ _UPDATE_CHAT: Final = _compiled(
 )
 _NEWEST: Final = select(func.max(chats.alias("others").c.last_activity_at).label("newest"))
 _NEWEST_ACTIVITY: Final = _compiled(_NEWEST)
-_DELETE_MEMBER: Final = _compiled(
-    delete(members).where(members.c.chat_id == bindparam("chat"), members.c.user_id == bindparam("user"))
-)
 _DELETE_MARKS: Final = _compiled(
     delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("seq"))
 )
@@ -214,16 +127,6 @@ _SENT: Final = _compiled(
     .join(messages, (messages.c.chat_id == _FIRST) & (messages.c.client_msg_id == _SECOND))
     .join(events, (events.c.chat_id == messages.c.chat_id) & (events.c.seq == messages.c.seq))
 )
-_MEMBERS: Final = _compiled(
-    select(members.c.chat_id, members.c.user_id)
-    .select_from(_PAIRS)
-    .join(members, (members.c.chat_id == _FIRST) & (members.c.user_id == _SECOND))
-)
-_ADDITIONS: Final = _compiled(
-    select(additions)
-    .select_from(_PAIRS)
-    .join(additions, (additions.c.actor_id == _FIRST) & (additions.c.user_id == _SECOND))
-)
 _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
         (SELECT last_seq FROM chats WHERE id = json_extract(asked.value, '$[0]')),
@@ -233,12 +136,6 @@ _ACCESS: Final = """
             WHERE chat_id = json_extract(asked.value, '$[0]') AND seq = json_extract(asked.value, '$[2]'))
     FROM json_each(:keys) AS asked ORDER BY asked.key
 """
-_INSERT_ADDITION: Final = sqlite.insert(additions)
-_CHARGE_ADDITION: Final = _compiled(
-    _INSERT_ADDITION.on_conflict_do_update(
-        index_elements=additions.primary_key, set_={"full_at": _INSERT_ADDITION.excluded.full_at}
-    )
-)
 _answer = messages.alias("answer")
 _TURNS: Final = (
     select(
@@ -258,7 +155,7 @@ _TURNS: Final = (
 )
 _CHANGE_TURN: Final = update(turns).where(turns.c.id == bindparam("turn"))
 _CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("message"))
-_CHANGE_AI: Final = update(chats).where(chats.c.id == bindparam("chat"))
+_CHANGE_CHAT: Final = update(chats).where(chats.c.id == bindparam("chat"))
 _any_version = messages.alias("any_version")
 _VERSIONS: Final = (
     select(
@@ -278,60 +175,42 @@ class PlainStatements:
         with driver_connection(connection) as raw:
             return [AccessRow(*row) for row in raw.execute(_ACCESS, {"keys": json.dumps(keys)})]
 
-    def load(self, connection: Connection, keys: RowKeys, lineage: Lineage) -> LoadedRows:
+    def load(self, connection: Connection, needs: Needs, lineage: Lineage) -> LoadedRows:
         """See `Statements`."""
         with driver_connection(connection) as raw:
-            rows = _select(raw, _CHATS, ids=keys.chat_ids)
+            rows = _select(raw, _CHATS, ids=sorted(needs.chats))
             found = {row.id: to_chat(row) for row in rows}
-            known = [key for key in keys.message_keys if key[0] in found]
+            known = sorted(key for key in needs.sent if key[0] in found)
             sent = _select(raw, _SENT, pairs=known) if known else ()
-            members = _select(raw, _MEMBERS, pairs=keys.memberships) if keys.memberships else ()
-            additions = _select(raw, _ADDITIONS, pairs=keys.additions) if keys.additions else ()
+            keyed = {
+                table: by_key(table, raw.execute(sqlite_select(table), (json.dumps(sorted(keys)),)).fetchall())
+                for table, keys in needs.rows.items()
+            }
             (newest, *_) = rows or _select(raw, _NEWEST_ACTIVITY)
         return LoadedRows(
             chats=found,
             sent={(row.chat_id, row.client_msg_id): to_event(row, lineage.epochs) for row in sent},
-            members={(row.chat_id, row.user_id) for row in members},
-            additions={(row.actor_id, row.user_id): row.full_at for row in additions},
+            rows=keyed,
             newest_activity_ms=newest.newest or 0,
-            **load_turns(connection, keys.turns, found, lineage),
+            **load_turns(connection, needs.turns, found, lineage),
         )
 
     def write(self, connection: Connection, changes: Changes, *, last: bool) -> None:  # noqa: ARG002 - part of the port
         """See `Statements`. Never commits."""
         heads = [
-            {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)}
-            for chat in changes.updated_chats
+            {"chat": chat.id, "seq": chat.last_seq, "at": to_ms(chat.last_activity_at)} for chat in changes.grown_chats
         ]
         with driver_connection(connection) as raw:
             raw.executemany(_UPDATE_CHAT, heads)
             for table, rows in changes.inserts.items():
                 _insert_rows(raw, table, rows)
-            if changes.memberships:
-                raw.executemany(_DELETE_MEMBER, [{"chat": chat, "user": user} for chat, user in changes.memberships])
-            if added := added_members(changes):
-                _insert_rows(raw, members, added)
-            if changes.additions:
-                raw.executemany(_CHARGE_ADDITION, addition_rows(changes))
+            for table, keyed in changes.rows.items():
+                gone, put = split(table, keyed)
+                raw.executemany(sqlite_delete(table), gone)
+                raw.executemany(sqlite_upsert(table), put)
             if changes.published:
                 raw.executemany(_DELETE_MARKS, [{"chat": chat, "seq": seq} for chat, seq in changes.published])
-        write_turns(connection, changes)
-
-
-def added_members(changes: Changes) -> list[dict[str, Any]]:
-    """The rows to insert into ``members``."""
-    return [
-        {"chat_id": chat, "user_id": user, "added_at": to_ms(at)}
-        for (chat, user), at in changes.memberships.items()
-        if at is not None
-    ]
-
-
-def addition_rows(changes: Changes) -> list[dict[str, Any]]:
-    """The rows to insert or replace in ``additions``."""
-    return [
-        {"actor_id": actor, "user_id": user, "full_at": full_at} for (actor, user), full_at in changes.additions.items()
-    ]
+        write_changed(connection, changes)
 
 
 class driver_connection:  # noqa: N801 - a context manager; `contextlib.contextmanager` would take three times as long
@@ -427,14 +306,17 @@ def _to_turn_row(row: AnyRow, lineage: Lineage) -> TurnRow:
     )
 
 
-def write_turns(connection: Connection, changes: Changes) -> None:
-    """Write the new states of turns, of their answers, and of settings. Runs no statement for plain messages."""
+def write_changed(connection: Connection, changes: Changes) -> None:
+    """Write the new states of turns, messages and chats. Runs no statement for plain messages."""
     if changes.changed_turns:
         connection.execute(_CHANGE_TURN, [{"turn": row.turn.id, **row.state()} for row in changes.changed_turns])
+    _write_columns(connection, _CHANGE_MESSAGE, "message", changes.changed_messages)
+    _write_columns(connection, _CHANGE_CHAT, "chat", changes.changed_chats)
+
+
+def _write_columns(connection: Connection, change: Update, name: str, rows: Mapping[str, Row]) -> None:
     same_columns: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for message_id, columns in changes.changed_messages.items():
-        same_columns.setdefault(tuple(columns), []).append({"message": message_id, **columns})
-    for rows in same_columns.values():
-        connection.execute(_CHANGE_MESSAGE, rows)
-    if changes.ai:
-        connection.execute(_CHANGE_AI, [{"chat": chat, "ai": encode_ai(ai)} for chat, ai in changes.ai.items()])
+    for key, columns in rows.items():
+        same_columns.setdefault(tuple(columns), []).append({name: key, **columns})
+    for parameters in same_columns.values():
+        connection.execute(change, parameters)

@@ -8,36 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, String, and_, bindparam, case, cast, exists, func, or_, select, update
 
+from roomcast.chat.commands import Command
 from roomcast.chat.errors import TurnLost
-from roomcast.chat.model import (
-    CallTool,
-    Checkpoint,
-    Committed,
-    Ending,
-    EndTurn,
-    NewVersion,
-    Renewal,
-    StartTurn,
-    StopTurn,
-    StoredMessage,
-    StoredTurn,
-    Turn,
-    TurnClaim,
-)
+from roomcast.chat.model import Checkpoint, Renewal, StoredMessage, StoredTurn, Turn, TurnClaim
 from roomcast.contract.events import TurnStatus
 from roomcast.store.batch import CustomWrite
 from roomcast.store.chats import LAST_VERSIONS, MESSAGES
 from roomcast.store.database import Database
-from roomcast.store.recording import encode_parts
 from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
+from roomcast.store.rules.recording import encode_parts
+from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.tables import chats, events, messages, turns
-from roomcast.store.turn_rules import ACTIVE
 from roomcast.store.writer import Writer
 
+_R = TypeVar("_R")
 _earlier = turns.alias("earlier")
 _NEXT_OF_ITS_CHAT: Final = and_(
     turns.c.status.in_(ACTIVE),
@@ -103,7 +91,7 @@ class SqlTurnStore:
         # The worker survives a crash of a database server. If the crash undid the claim, another worker would receive
         # the same generation. With an embedded database, a power failure that undoes the claim also ends the worker.
         write = CustomWrite(claim, durable=self._database.shared)
-        claimed: tuple[AnyRow, AnyRow, AnyRow, AnyRow | None, str | None] | None = await self._writer.submit(write)
+        claimed = await self._writer.commit(write)
         if claimed is None:
             return None
         found, chat, question, answer, trace = claimed
@@ -126,30 +114,9 @@ class SqlTurnStore:
             trace=trace,
         )
 
-    async def start_turn(self, claim: TurnClaim, at: datetime) -> Committed:
+    async def commit(self, command: Command[_R]) -> _R:
         """See the port."""
-        committed: Committed = await self._writer.submit(StartTurn(claim, at))
-        return committed
-
-    async def call_tool(self, claim: TurnClaim, tool_call_id: str, tool_name: str, at: datetime) -> Committed:
-        """See the port."""
-        committed: Committed = await self._writer.submit(CallTool(claim, tool_call_id, tool_name, at))
-        return committed
-
-    async def end_turn(self, claim: TurnClaim, ending: Ending, at: datetime) -> Committed:
-        """See the port."""
-        committed: Committed = await self._writer.submit(EndTurn(claim, ending, at))
-        return committed
-
-    async def stop_turn(self, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
-        """See the port."""
-        stopped: tuple[StoredTurn, Committed | None] = await self._writer.submit(stop)
-        return stopped
-
-    async def add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
-        """See the port."""
-        added: tuple[StoredTurn, Committed] = await self._writer.submit(new)
-        return added
+        return await self._writer.commit(command)
 
     async def save_checkpoint(self, claim: TurnClaim, checkpoint: Checkpoint, content: str) -> None:
         """See the port."""
@@ -159,7 +126,7 @@ class SqlTurnStore:
             values = {"content": content, "parts": encode_parts(checkpoint.parts)}
             connection.execute(update(messages).where(messages.c.id == claim.turn_id).values(values))
 
-        await self._writer.submit(CustomWrite(save, durable=False))
+        await self._writer.commit(CustomWrite(save, durable=False))
 
     async def release_turn(self, claim: TurnClaim) -> None:
         """See the port."""
@@ -167,7 +134,7 @@ class SqlTurnStore:
         def release(connection: Connection) -> None:
             self._update_claimed(connection, claim, lease_until=0, attempts=turns.c.attempts - 1)
 
-        await self._writer.submit(CustomWrite(release))
+        await self._writer.commit(CustomWrite(release))
 
     async def renew(self, claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
         """See the port."""
@@ -183,7 +150,7 @@ class SqlTurnStore:
             .values(lease_until=to_ms(lease_until))
             .returning(turns.c.id, turns.c.stopping)
         )
-        renewed: Sequence[AnyRow] = await self._writer.submit(
+        renewed = await self._writer.commit(
             CustomWrite(lambda connection: connection.execute(statement).all(), durable=False)
         )
         kept = {row.id for row in renewed}

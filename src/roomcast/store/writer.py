@@ -12,21 +12,23 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from roomcast.chat.commands import Command
 from roomcast.chat.errors import StoreBusy, StoreUnavailable
-from roomcast.chat.model import ChangeAi, Committed, NewChat, NewMemberChange, NewMessage, StoredChat, StoredEvent
 from roomcast.chat.ports import Tracer
 from roomcast.histogram import Histogram
-from roomcast.store.batch import Command, MarkPublished, is_durable, run_batch
+from roomcast.store.batch import run_batch
 from roomcast.store.database import Database
 
 logger = logging.getLogger(__name__)
+
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class WriterOptions:
 
 @dataclass(slots=True)
 class _Submitted:
-    command: Command
+    command: Command[Any]
     outcome: asyncio.Future[Any]
     submitted_at: float
 
@@ -72,10 +74,8 @@ class Writer:
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
 
-    async def submit(self, command: Command) -> Any:
-        """Run one command and return its result after the commit has reached the disk (but see `batch.is_durable`).
-
-        Cancelling the caller does not cancel the command.
+    async def commit(self, command: Command[_R]) -> _R:
+        """See `chat.ports.Writes`. A command that need not be durable may be undone by a power failure.
 
         Raises:
             ChatError: the command was rejected.
@@ -86,7 +86,7 @@ class Writer:
             raise StoreBusy("the database is closed")
         if len(self._waiting) >= self._options.max_waiting:
             raise StoreBusy(f"{len(self._waiting)} writes are waiting already")
-        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[_R] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Submitted(command, outcome, time.perf_counter()))
         if self._task is None:
             # The task serves many requests: log lines of one of them have its ids.
@@ -104,29 +104,6 @@ class Writer:
                 "roomcast.command": type(command).__name__,
             }
             self._tracer.record("commit", "client", facts, parent=parent, began_ns=began_ns)
-
-    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
-        """See `chat.ports.ChatStore`."""
-        created: tuple[StoredChat, tuple[StoredEvent, ...]] = await self.submit(new)
-        return created
-
-    async def append_message(self, new: NewMessage) -> Committed:
-        """See `chat.ports.ChatStore`."""
-        committed: Committed = await self.submit(new)
-        return committed
-
-    async def change_member(self, change: NewMemberChange) -> Committed | None:
-        """See `chat.ports.ChatStore`."""
-        committed: Committed | None = await self.submit(change)
-        return committed
-
-    async def change_ai(self, change: ChangeAi) -> None:
-        """See `chat.ports.ChatStore`."""
-        await self.submit(change)
-
-    async def mark_published(self, up_to: Mapping[str, int]) -> None:
-        """See `chat.ports.ChatStore`."""
-        await self.submit(MarkPublished(up_to))
 
     async def close(self) -> None:
         """Commit the waiting commands and accept no more."""
@@ -166,7 +143,7 @@ class Writer:
             outcomes = [error]
         now = time.perf_counter()
         for submitted, outcome in zip(batch, outcomes, strict=True):
-            if is_durable(submitted.command):
+            if submitted.command.durable:
                 self.commit_s.observe(now - submitted.submitted_at)
             if submitted.outcome.done():  # its caller was cancelled
                 continue
@@ -175,8 +152,8 @@ class Writer:
             else:
                 submitted.outcome.set_result(outcome)
 
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run(self, commands: Sequence[Command[Any]]) -> list[Any]:
         def run(connection: Connection) -> list[Any]:
             return run_batch(connection, commands, self._database.statements, self._database.lineage)
 
-        return await self._database.write(run, durable=any(is_durable(command) for command in commands))
+        return await self._database.write(run, durable=any(command.durable for command in commands))

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from roomcast.chat.commands import MemberAction
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import ANYONE, Caller, MemberAction, StoredEvent
+from roomcast.chat.model import ANYONE, Caller, StoredEvent
 from roomcast.chat.ports import ChatStore, LogEntry
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.writing import ChatOptions, ChatWriter
@@ -156,5 +157,5 @@ async def test_without_redis_a_process_publishes_what_another_one_committed(post
             await send(server.api_url, "c", "one")
             assert (await ann.next_message())["seq"] == 1
             # Committed, but not published, as if its process had ended.
-            await other.chats.append_message(new_message(content="two"))
+            await other.chats.commit(new_message(content="two"))
             assert (await ann.next_message(LIMIT_S))["content"] == "two"

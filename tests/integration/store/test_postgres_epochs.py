@@ -37,7 +37,7 @@ class Replica:
 
     async def send(self, chat_id: str) -> Head:
         """Write and publish a message; returns the head."""
-        event = (await self.store.append_message(new_message(chat_id))).event
+        event = (await self.store.commit(new_message(chat_id))).event
         assert await self.relay.publish_now(chat_id)
         return Head(event.epoch, event.seq)
 
@@ -85,7 +85,7 @@ async def test_no_log_of_an_old_epoch_contains_an_event_of_a_new_one(options: Da
         old = (await stale.send("c")).epoch
         await migrate(options, new_epoch=True)
         # Committed by the other replica and not published yet.
-        new = (await fresh.store.append_message(new_message())).event.epoch
+        new = (await fresh.store.commit(new_message())).event.epoch
         assert await stale.relay.publish_now("c")
         assert await log.head("c") == Head(new, 2)
         # The cursor of a client that received another event 2, which the restore lost.
@@ -102,7 +102,7 @@ async def test_an_absent_log_is_seeded_in_the_newest_epoch(options: DatabaseOpti
             return await super().seed(chat_id, head, entries)
 
     async with replicas(options, RecordingLog()) as (stale, fresh):
-        await stale.store.append_message(new_message("quiet"))
+        await stale.store.commit(new_message("quiet"))
         await migrate(options, new_epoch=True)
         head, _ = await stale.join(chat_id)
         assert seeded == [head.epoch]
@@ -126,7 +126,7 @@ async def test_an_epoch_that_begins_during_a_seed_is_the_epoch_of_the_log_in_the
 
     log = DelayedSeedLog()
     async with replicas(options, log) as (slow, fresh):
-        await slow.store.append_message(new_message())
+        await slow.store.commit(new_message())
         assert await slow.relay.publish_now("c")
         assert await log.head("c") == Head(fresh.store.epoch, 1)
         assert log.delayed
@@ -140,9 +140,9 @@ async def test_a_replica_that_is_only_read_names_the_new_epoch(
     options: DatabaseOptions, what: str, chat_id: str
 ) -> None:
     async with open_store(options) as store, open_store(options) as other:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         await migrate(options, new_epoch=True)
-        await other.chats.append_message(new_message("d"))
+        await other.chats.commit(new_message("d"))
         reader = ChatReader(store.chats)
         match what:
             case "access":
@@ -163,7 +163,7 @@ async def test_the_epochs_of_a_second_and_older_backup_replace_those_of_the_firs
 ) -> None:
     name = options.url.rpartition("/")[2]
     async with open_store(options) as store:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         await migrate(options, new_epoch=True)
         await store.chats.access("c", None, None)
         lost = store.chats.epoch

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 
+from roomcast.chat.commands import MarkPublished
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.store.migrating import HEAD
 from roomcast.store.opening import open_store
@@ -46,7 +47,7 @@ async def test_a_killed_server_loses_no_acknowledged_message_and_is_reconnected(
         await asyncio.sleep(0.5)
         await asyncio.to_thread(own_postgres.kill)
         with pytest.raises(StoreUnavailable, match="did not answer"):
-            await first.chats.append_message(message("while it is down"))
+            await first.chats.commit(message("while it is down"))
         with pytest.raises(StoreUnavailable, match="did not answer"):
             await first.chats.chat("busy")
         await asyncio.to_thread(own_postgres.start)
@@ -58,14 +59,14 @@ async def test_a_killed_server_loses_no_acknowledged_message_and_is_reconnected(
 async def test_dead_idle_connections_are_replaced_without_an_error(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
     async with open_store(options) as store:
-        await asyncio.gather(*(store.chats.append_message(message(f"a{number}")) for number in range(5)))
+        await asyncio.gather(*(store.chats.commit(message(f"a{number}")) for number in range(5)))
         await asyncio.gather(*(store.chats.chat("busy") for _ in range(5)))
         await asyncio.to_thread(own_postgres.kill)
         await asyncio.to_thread(own_postgres.start)
         # A transaction that begins on a dead connection is retried on a new one.
         chats = await asyncio.gather(*(store.chats.chat("busy") for _ in range(5)))
         assert all(chat is not None and chat.last_seq == 5 for chat in chats)
-        assert (await store.chats.append_message(message("b"))).event.seq == 6
+        assert (await store.chats.commit(message("b"))).event.seq == 6
 
 
 async def test_a_killed_server_forgets_no_claim_so_two_workers_never_hold_one_generation(
@@ -76,7 +77,7 @@ async def test_a_killed_server_forgets_no_claim_so_two_workers_never_hold_one_ge
     own_postgres.execute("SELECT pg_reload_conf()")
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()))
     async with open_store(options) as store:
-        await store.chats.append_message(new_message(default_responder="demo"))
+        await store.chats.commit(new_message(default_responder="demo"))
         first = await store.turns.claim_turn(START, START)
         await asyncio.to_thread(own_postgres.kill)
         await asyncio.to_thread(own_postgres.start)
@@ -94,7 +95,7 @@ async def test_calls_to_a_hanging_server_time_out_and_succeed_after_it_resumes(o
         connect_timeout_s=2,
     )
     async with open_store(options) as store:
-        await store.chats.append_message(message("before"))
+        await store.chats.commit(message("before"))
         await store.chats.chat("busy")
         await asyncio.to_thread(own_postgres.pause)
         started = time.perf_counter()
@@ -107,7 +108,7 @@ async def test_calls_to_a_hanging_server_time_out_and_succeed_after_it_resumes(o
         with pytest.raises(StoreUnavailable, match="in time"):
             await store.chats.chat("busy")
         with pytest.raises(StoreUnavailable, match="in time"):
-            await store.chats.append_message(message("while it hangs"))
+            await store.chats.commit(message("while it hangs"))
         assert time.perf_counter() - started < 2
         await asyncio.to_thread(own_postgres.resume)
         await asyncio.gather(*sends)
@@ -117,7 +118,7 @@ async def test_calls_to_a_hanging_server_time_out_and_succeed_after_it_resumes(o
 async def test_a_process_that_stops_in_mid_transaction_does_not_block_the_others(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.url(own_postgres.create_database()), statement_timeout_s=0.5)
     async with open_store(options) as store, open_store(options) as stopped:
-        await store.chats.append_message(message("first"))
+        await store.chats.commit(message("first"))
         locked = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -163,7 +164,7 @@ async def test_replicas_that_write_the_same_chats_in_any_order_never_deadlock(po
                 store = chance.choice([first, second])
                 await send_until_acknowledged(store.chats, f"{number}-{count}", tallies[chat_id], chat_id)
                 if chance.random() < 0.3:
-                    await store.chats.mark_published(dict.fromkeys(chance.sample(list(tallies), 6), count))
+                    await store.chats.commit(MarkPublished(dict.fromkeys(chance.sample(list(tallies), 6), count)))
 
         await asyncio.gather(*(sender(number) for number in range(30)))
         for chat_id, tally in tallies.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.commands import NewChat
 from roomcast.chat.errors import AdditionLimitReached
-from roomcast.chat.model import NewChat
 from roomcast.store.opening import open_store
 from support.backend import START
 from support.databases import fresh_postgres
@@ -21,7 +21,7 @@ async def test_replicas_share_the_limits_of_additions(postgres: PostgresServer) 
         for actor in "abcd":  # the first additions of a user, which have no row to lock
             outcomes = await asyncio.gather(
                 *(
-                    store.chats.create_chat(NewChat(f"{actor}{n}", None, None, START, actor, ("bob",), LIMITS))
+                    store.chats.commit(NewChat(f"{actor}{n}", None, None, START, actor, ("bob",), LIMITS))
                     for n, store in enumerate((one, two, three) * 6)
                 ),
                 return_exceptions=True,

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
+from roomcast.chat.commands import NewChat
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.model import NewChat
 from support.api_client import bearer, open_api
 from support.backend import START
 
@@ -97,7 +97,7 @@ async def test_every_request_is_answered_as_by_the_declared_route(
                 patch.setattr(backend.relay, "offer", None)  # a bug
                 found.append(comparable(await client.post("/api/chat/messages", **good)))
             with monkeypatch.context() as patch:
-                patch.setattr(backend.store.chats, "append_message", failing(StoreUnavailable("disk full")))
+                patch.setattr(backend.store.chats, "commit", failing(StoreUnavailable("disk full")))
                 found.append(comparable(await client.post("/api/chat/messages", **good)))
             counted = {key: sum(histogram.counts) for key, histogram in app.state.durations.items()}
             return [*found, counted]
@@ -146,7 +146,7 @@ async def test_every_question_of_a_gateway_is_answered_as_by_the_declared_route(
         app = FastAPI()
         path = "/api/internal/admissions"
         async with open_api(tmp_path / folder, auth=auth, create=create) as (client, backend):
-            await backend.store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+            await backend.store.chats.commit(NewChat("c", None, None, START, "ann"))
             service = bearer("gateway", service=True)
             tokens = [service, bearer("ann"), {"Authorization": "Bearer a.b.c"}, {}] if auth else [{}]
             contents = [*(json.dumps(asked).encode() for asked in ASKED), b"", b"nonsense", b'{"asks":[]} more']

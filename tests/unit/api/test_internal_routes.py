@@ -10,7 +10,8 @@ import pytest
 
 from roomcast.api.app import create_internal_api
 from roomcast.api.options import ApiOptions
-from roomcast.chat.model import Caller, NewChat
+from roomcast.chat.commands import NewChat
+from roomcast.chat.model import Caller
 from roomcast.contract.rest import SendMessage
 from support.api_client import bearer, open_api, problem
 from support.backend import START, Backend, new_message
@@ -55,7 +56,7 @@ async def test_another_host_is_rejected_if_hosts_are_configured(tmp_path: Path) 
 
 async def test_admissions_are_decided_in_batches(guarded: tuple[httpx.AsyncClient, Backend]) -> None:
     client, backend = guarded
-    await backend.store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+    await backend.store.chats.commit(NewChat("c", None, None, START, "ann"))
     epoch = backend.reader.epoch
 
     async def admit(*asks: dict[str, Any], headers: dict[str, str] = SERVICE) -> httpx.Response:
@@ -87,7 +88,7 @@ async def test_one_failed_admission_leaves_the_others_of_its_batch_intact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_api(tmp_path, create=create_internal_api) as (client, backend):
-        await backend.store.chats.append_message(new_message())
+        await backend.store.chats.commit(new_message())
         admit = backend.admissions.admit
 
         async def fail_for_one(chat_id: str, *args: Any) -> Any:
@@ -105,7 +106,7 @@ async def test_one_failed_admission_leaves_the_others_of_its_batch_intact(
 
 async def test_a_gateway_can_request_a_publish(tmp_path: Path) -> None:
     async with open_api(tmp_path, create=create_internal_api) as (client, backend):
-        await backend.store.chats.append_message(new_message())
+        await backend.store.chats.commit(new_message())
         response = await client.post("/api/internal/nudges", json={"chatId": "c"})
         assert response.status_code == 204
         head = await backend.log.head("c")
@@ -115,7 +116,7 @@ async def test_a_gateway_can_request_a_publish(tmp_path: Path) -> None:
 
 async def test_a_gateway_stops_turns_for_its_users(tmp_path: Path) -> None:
     async with open_api(tmp_path, auth=True, responder="demo", create=create_internal_api) as (client, backend):
-        await backend.store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+        await backend.store.chats.commit(NewChat("c", None, None, START, "ann"))
         sent = await backend.writer.send(Caller("ann"), SendMessage(chatId="c", role="USER", content="why?"))
         turn_id = json.loads(sent.event.payload)["turn"]["id"]
 

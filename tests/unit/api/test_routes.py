@@ -349,7 +349,7 @@ async def test_an_unavailable_database_is_503_with_retry_after(
         async def full(*_args: object) -> None:
             raise StoreUnavailable("disk full at /secret/path")
 
-        monkeypatch.setattr(backend.store.chats, "append_message", full)
+        monkeypatch.setattr(backend.store.chats, "commit", full)
         response = await send(other)
         assert (problem(response)["code"], response.headers["retry-after"]) == ("unavailable", "1")
         assert "secret" not in response.text
@@ -361,7 +361,7 @@ async def test_a_bug_is_500_without_details(tmp_path: Path, monkeypatch: pytest.
         async def broken(*_args: object) -> None:
             raise RuntimeError("secret detail")
 
-        monkeypatch.setattr(backend.store.chats, "append_message", broken)
+        monkeypatch.setattr(backend.store.chats, "commit", broken)
         response = await send(client)
         assert problem(response)["code"] == "internal"
         assert "secret" not in response.text

@@ -1,22 +1,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.chat.encoding import (
-    encode_member_change,
+    encode_event,
     encode_message,
-    encode_status,
-    encode_tool_call,
     event_args,
     event_item,
     event_name,
 )
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.contract import events as contract
-from roomcast.contract.events import EventType, TurnReason, TurnStatus
+from roomcast.contract.events import STORED_EVENTS, EventType, TurnReason, TurnStatus
 from support.backend import START
 
 
@@ -62,15 +62,21 @@ def test_a_message_is_encoded_as_its_validated_payload(message: StoredMessage) -
     assert encode_message(message).decode() == validated.model_dump_json()
 
 
-def test_each_event_has_all_fields_of_its_payload_in_their_order() -> None:
-    turn = StoredTurn("t", "m")
-    for payload, encoded in (
-        (contract.MemberChange, encode_member_change("c", "e", 1, "u", None, START)),
-        (contract.AiStatus, encode_status("c", "e", 1, turn, START)),
-        (contract.AiTool, encode_tool_call("c", "e", 1, "t", "call-1", "weather", START)),
-    ):
-        assert list(json.loads(encoded)) == [field.alias for field in payload.model_fields.values()]
-        assert payload.model_validate_json(encoded).model_dump_json() == encoded.decode()
+#: The fields of each event but ``new-msg`` besides those of `contract.Stored`.
+FIELDS: dict[EventType, dict[str, Any]] = {
+    EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None},
+    EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v"},
+    EventType.TURN_CHANGED: {"place": 7, "version": 3, "turn": StoredTurn("t", "m").to_contract()},
+    EventType.TOOL_CALLED: {"turn_id": "t", "tool_call_id": "call-1", "tool_name": "weather"},
+}
+
+
+@pytest.mark.parametrize("event_type", [kind for kind in EventType if kind is not EventType.MESSAGE_CREATED])
+def test_an_event_has_all_fields_of_its_payload_in_their_order(event_type: EventType) -> None:
+    payload = STORED_EVENTS[event_type].payload
+    encoded = encode_event(event_type, "c", "e", 1, START, **FIELDS[event_type])
+    assert list(json.loads(encoded)) == [field.alias for field in payload.model_fields.values()]
+    assert payload.model_validate_json(encoded).model_dump_json() == encoded.decode()
 
 
 def test_an_unknown_event_type_is_its_own_event_name() -> None:
@@ -81,7 +87,11 @@ def test_an_unknown_event_type_is_its_own_event_name() -> None:
 
 def test_the_events_of_turns_follow_the_contract() -> None:
     turn = StoredTurn("t", "m", TurnStatus.FAILED, TurnReason.TIMEOUT, generation=2, last=4, place=7, version=3)
-    status = json.loads(encode_status("c", "e", 9, turn, START))
+    status = json.loads(
+        encode_event(
+            EventType.TURN_CHANGED, "c", "e", 9, START, place=turn.place, version=turn.version, turn=turn.to_contract()
+        )
+    )
     assert contract.AiStatus.model_validate(status).turn == turn.to_contract()
     assert (status["seq"], status["place"], status["version"]) == (9, 7, 3)
     assert (status["turn"]["messageId"], status["turn"]["status"], status["turn"]["reason"]) == (
@@ -89,8 +99,6 @@ def test_the_events_of_turns_follow_the_contract() -> None:
         "failed",
         "timeout",
     )
-    called = json.loads(encode_tool_call("c", "e", 9, "t", "call-1", "weather", START))
-    assert contract.AiTool.model_validate(called).tool_call_id == "call-1"
 
 
 def test_a_message_carries_its_place_its_turn_and_its_parts() -> None:

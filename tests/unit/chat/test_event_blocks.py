@@ -27,7 +27,7 @@ EVENTS = 3 * BLOCK_EVENTS + 10
 
 async def send(chats: ChatStore, count: int, *, size: int = 10) -> None:
     texts = ((f"{number} " * size)[:size] for number in range(count))
-    await asyncio.gather(*(chats.append_message(new_message(content=text)) for text in texts))
+    await asyncio.gather(*(chats.commit(new_message(content=text)) for text in texts))
 
 
 def seqs(read: EventsRead) -> list[int]:
@@ -104,7 +104,7 @@ async def test_a_request_does_not_share_a_read_that_began_before_the_event_that_
     monkeypatch.setattr(chats, "events_after", read_then_wait)
     earlier = asyncio.create_task(blocks.block("c", EVENTS - 1, EVENTS))
     await taken.wait()
-    await chats.append_message(new_message())
+    await chats.commit(new_message())
     later = [asyncio.create_task(blocks.block("c", EVENTS, EVENTS + 1)) for _ in range(3)]
     await asyncio.sleep(0)
     gate.set()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.chat.commands import EndTurn, NewChat
 from roomcast.chat.errors import ChatNotFound, MessageNotFound
-from roomcast.chat.model import ANYONE, Caller, Ending, NewChat
+from roomcast.chat.model import ANYONE, Caller, Ending
 from roomcast.chat.reading import MAX_PAGE_BYTES, ChatReader
 from roomcast.contract.events import TurnStatus
 from roomcast.store.opening import open_store
@@ -15,9 +16,9 @@ from support.backend import START, fresh_database, new_message
 
 async def test_members_read_the_versions_of_a_message(tmp_path: Path) -> None:
     async with open_store(fresh_database(tmp_path)) as store:
-        await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
-        first = json.loads((await store.chats.append_message(new_message(content="one"))).event.payload)["id"]
-        await store.chats.append_message(new_message(content="two", replaces=first))
+        await store.chats.commit(NewChat("c", None, None, START, "ann"))
+        first = json.loads((await store.chats.commit(new_message(content="one"))).event.payload)["id"]
+        await store.chats.commit(new_message(content="two", replaces=first))
         reader = ChatReader(store.chats)
         for caller in (Caller("ann"), ANYONE):
             versions = await reader.versions(caller, "c", first)
@@ -32,10 +33,10 @@ async def test_a_page_is_bounded_by_the_parts_of_its_answers(tmp_path: Path) -> 
     async with open_store(fresh_database(tmp_path)) as store:
         parts = ({"type": "data-x", "data": "x" * (MAX_PAGE_BYTES // 3)},)
         for _ in range(5):
-            await store.chats.append_message(new_message(default_responder="demo"))
+            await store.chats.commit(new_message(default_responder="demo"))
             turn = await store.turns.claim_turn(START, START)
             assert turn is not None
-            await store.turns.end_turn(turn.claim, Ending(TurnStatus.COMPLETE, parts=parts), START)
+            await store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.COMPLETE, parts=parts), START))
         read = await ChatReader(store.chats).messages(ANYONE, "c", before=None, after=None, limit=100)
     assert [message.role for message in read.messages] == ["USER", "AI", "USER", "AI"]
     assert read.has_more

@@ -169,7 +169,7 @@ async def test_events_that_a_log_of_this_process_fails_to_append_are_appended_by
 
 async def test_a_stop_publishes_the_events_that_were_just_committed(tmp_path: Path) -> None:
     async with open_backend(tmp_path, relay_options=FAST) as backend:
-        stored = [await backend.store.chats.append_message(new_message()) for _ in range(2)]
+        stored = [await backend.store.chats.commit(new_message()) for _ in range(2)]
         for committed in stored:
             backend.relay.offer(committed.events)
         await backend.relay.stop()
@@ -191,7 +191,7 @@ async def test_events_left_by_an_earlier_process_are_published_at_the_start(tmp_
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         await backend.relay.stop()
         for chat_id in ("c", "d"):
-            await backend.store.chats.append_message(new_message(chat_id))
+            await backend.store.chats.commit(new_message(chat_id))
     async with open_backend(tmp_path, relay_options=FAST) as backend:
         await all_marks_are_gone(backend)
         assert await backend.log.head("c") == await backend.log.head("d") == Head(backend.reader.epoch, 1)
@@ -203,7 +203,7 @@ async def test_events_of_a_process_that_died_before_it_published_are_published_b
     async with open_backend(tmp_path, relay_options=RelayOptions(mark_delay_s=0, sweep_every_s=0.01)) as backend:
         await send(backend)
         await all_marks_are_gone(backend)
-        await backend.store.chats.append_message(new_message())  # as another process would
+        await backend.store.chats.commit(new_message())  # as another process would
 
         async def is_published() -> bool:
             return await backend.log.head("c") == Head(backend.reader.epoch, 2)
@@ -294,7 +294,7 @@ async def test_a_log_that_is_behind_catches_up_in_batches(tmp_path: Path) -> Non
         await all_marks_are_gone(backend)
         # Another process commits these and dies before it publishes them.
         for _ in range(7):
-            await backend.store.chats.append_message(new_message())
+            await backend.store.chats.commit(new_message())
         assert await backend.relay.publish_now("c")
         assert log.appends[1:] == [[2, 3, 4], [5, 6, 7], [8]]
         await all_marks_are_gone(backend)
@@ -345,7 +345,7 @@ async def test_events_with_a_hole_between_them_are_read_from_the_table(
     log = FaultyLog()
     async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
         backend.relay._sweep_wanted.clear()  # the first sweep would read the table as well
-        first, _, third = [(await backend.store.chats.append_message(new_message())).event for _ in range(3)]
+        first, _, third = [(await backend.store.chats.commit(new_message())).event for _ in range(3)]
         backend.relay.offer((first,))
         backend.relay.offer((third,))
         await all_marks_are_gone(backend)
@@ -368,7 +368,7 @@ async def test_a_chat_is_left_to_a_sweep_after_too_many_gaps(tmp_path: Path, mon
 
         await send(backend)
         await all_marks_are_gone(backend)
-        await backend.store.chats.append_message(new_message())
+        await backend.store.chats.commit(new_message())
         monkeypatch.setattr(log, "append", answer_with_a_gap)
         assert not await backend.relay.publish_now("c")
         assert gaps == options.max_gaps + 1
@@ -453,7 +453,7 @@ async def test_a_sweep_is_a_single_pass_even_while_the_chats_are_written_to(
             nonlocal queries
             queries += 1
             for number in range(5):
-                await chats.append_message(new_message(f"c{number}"))
+                await chats.commit(new_message(f"c{number}"))
             return await query(limit, after) if queries < 20 else []
 
         monkeypatch.setattr(chats, "unpublished", query_while_others_write)

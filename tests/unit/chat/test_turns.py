@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.chat.commands import EndTurn, NewChat
 from roomcast.chat.errors import ChatNotFound, StoreUnavailable, TurnLost, TurnNotFound
-from roomcast.chat.model import ANYONE, Caller, Checkpoint, Committed, Ending, NewChat, StoredEvent, Turn
+from roomcast.chat.model import ANYONE, Caller, Checkpoint, Committed, Ending, StoredEvent, Turn
 from roomcast.chat.ports import LogUnavailable, encode_stop
 from roomcast.chat.turns import Turns
 from roomcast.contract.events import TurnReason, TurnStatus
@@ -65,8 +66,8 @@ async def running(directory: Path) -> AsyncIterator[tuple[Store, Turns, Recorder
             default_responder="demo",
             clock=FixedClock(),
         )
-        await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
-        await store.chats.append_message(new_message(default_responder="demo"))
+        await store.chats.commit(NewChat("c", None, None, START, "ann"))
+        await store.chats.commit(new_message(default_responder="demo"))
         yield store, turns, recorder
 
 
@@ -96,13 +97,13 @@ async def test_an_end_of_unknown_outcome_is_repeated_and_published(
 ) -> None:
     async with running(tmp_path) as (store, turns, recorder):
         turn = await turns.start(await claim(store))
-        end_turn = store.turns.end_turn
+        commit = store.turns.commit
 
-        async def lose_the_answer(*args: object) -> Committed:
-            await end_turn(*args)  # type: ignore[arg-type] # the real arguments
+        async def lose_the_answer(end: EndTurn) -> Committed:
+            await commit(end)
             raise StoreUnavailable("the connection is lost")
 
-        monkeypatch.setattr(store.turns, "end_turn", lose_the_answer)
+        monkeypatch.setattr(store.turns, "commit", lose_the_answer)
         with pytest.raises(StoreUnavailable):
             await turns.end(turn, DONE)
         monkeypatch.undo()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.chat.commands import MemberAction
 from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAllowed, StoreBusy, StoreUnavailable
-from roomcast.chat.model import ANYONE, Caller, ChatAi, Committed, MemberAction, StoredEvent
+from roomcast.chat.model import ANYONE, Caller, ChatAi, Committed, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
@@ -154,7 +155,7 @@ async def test_writes_of_unknown_outcome_are_remembered_up_to_a_bound(tmp_path: 
     async with open_store(options) as store:
         writer = ChatWriter(store.chats, publisher, options=ChatOptions(max_uncertain=2))
         for number in range(3):
-            await store.chats.append_message(new_message(client_msg_id=f"k{number}"))
+            await store.chats.commit(new_message(client_msg_id=f"k{number}"))
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         for number in range(3):

@@ -30,7 +30,7 @@ async def cursor_after(directory: Path, sends: int) -> Cursor:
     """Opens the store, sends, closes it; returns the cursor of a client that has received everything."""
     async with open_store(database_options(directory)) as store:
         for _ in range(sends):
-            seq = (await store.chats.append_message(new_message())).event.seq
+            seq = (await store.chats.commit(new_message())).event.seq
         return Cursor(epoch=store.chats.epoch, seq=seq)
 
 
@@ -103,18 +103,18 @@ def _replace_by_a_copy(data: Path) -> None:
 async def test_a_write_to_a_deleted_or_replaced_file_is_not_acknowledged(tmp_path: Path, loss) -> None:
     data = tmp_path / "data"
     async with open_store(database_options(data)) as store:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         loss(data)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="deleted or replaced while it was open: stop roomcast"):
-                await store.chats.append_message(new_message())
+                await store.chats.commit(new_message())
 
 
 async def send_many(directory: Path) -> None:
     """Fills most pages of the database file. Its write-ahead log is empty afterwards."""
     async with open_store(database_options(directory)) as store:
         for _ in range(50):
-            await store.chats.append_message(new_message(content="x" * 3_000))
+            await store.chats.commit(new_message(content="x" * 3_000))
 
 
 def _overwrite(data: Path) -> None:
@@ -134,12 +134,12 @@ async def test_no_send_to_a_damaged_file_is_acknowledged_and_one_line_says_what_
 ) -> None:
     await send_many(tmp_path)
     async with open_store(database_options(tmp_path)) as store:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         assert store.failure is None
         damage(tmp_path)
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="restore a backup"):
-                await store.chats.append_message(new_message())
+                await store.chats.commit(new_message())
         assert store.failure is not None
     assert [record.getMessage() for record in caplog.records] == [f"no write is accepted: {store.failure}"]
 
@@ -169,10 +169,10 @@ def fail_syncs():
 
 async def main():
     async with open_store(DatabaseOptions(url=sqlite_url(pathlib.Path(sys.argv[1], "a.db")))) as store:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         fail_syncs()
         try:
-            await store.chats.append_message(new_message())
+            await store.chats.commit(new_message())
         except StoreUnavailable:
             print(store.failure)
 
@@ -252,10 +252,10 @@ async def test_a_database_that_another_program_locks_is_unavailable_not_broken(t
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
-            await store.chats.append_message(new_message())
+            await store.chats.commit(new_message())
         other.execute("ROLLBACK")
         other.close()
-        assert (await store.chats.append_message(new_message())).event.seq == 1
+        assert (await store.chats.commit(new_message())).event.seq == 1
 
 
 async def test_a_full_disk_rejects_a_write_and_loses_nothing(tmp_path: Path) -> None:
@@ -274,14 +274,14 @@ async def test_a_full_disk_rejects_a_write_and_loses_nothing(tmp_path: Path) -> 
 
         async def fill() -> None:
             while True:
-                committed = await store.chats.append_message(new_message(content="x" * 5_000))
+                committed = await store.chats.commit(new_message(content="x" * 5_000))
                 acknowledged.append(committed.event.seq)
 
         with pytest.raises(StoreUnavailable, match="full"):
             await fill()
         assert acknowledged
         await limit_pages(100)
-        acknowledged.append((await store.chats.append_message(new_message())).event.seq)
+        acknowledged.append((await store.chats.commit(new_message())).event.seq)
         events, head = await store.chats.events_after("c", 0, 100)
         assert acknowledged == [event.seq for event in events] == list(range(1, head + 1))
 
@@ -298,14 +298,14 @@ async def test_a_read_that_meets_damage_ends_the_writes(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="damaged"):
             await store.chats.events_after("c", 0, 100)
         with pytest.raises(StoreBusy, match="restore a backup"):
-            await store.chats.append_message(new_message())
+            await store.chats.commit(new_message())
 
 
 async def test_a_linked_database_is_used_by_one_process_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "roomcast.db").symlink_to(tmp_path / "roomcast.db")
     async with open_store(database_options(tmp_path / "linked")) as store:
-        assert (await store.chats.append_message(new_message())).event.seq == 1
+        assert (await store.chats.commit(new_message())).event.seq == 1
         with pytest.raises(DataInUse):
             await migrate(database_options(tmp_path))
 
@@ -335,7 +335,7 @@ asyncio.run(main())
 async def test_only_the_owner_can_read_the_data(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with open_store(database_options(data)) as store:
-        await store.chats.append_message(new_message())
+        await store.chats.commit(new_message())
         assert {stat.S_IMODE(file.stat().st_mode) for file in data.iterdir()} == {0o600}
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
 

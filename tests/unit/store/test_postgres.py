@@ -30,6 +30,7 @@ from sqlalchemy import (
     select,
 )
 
+from roomcast.chat.commands import EndTurn, StartTurn
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Ending
 from roomcast.contract.cursor import Cursor
@@ -76,7 +77,7 @@ async def test_a_writing_connection_that_became_read_only_is_replaced(options: D
     async with open_store(options) as store:
         database = store.chats._database
         await database.write(lambda connection: connection.exec_driver_sql("SET default_transaction_read_only = on"))
-        assert (await store.chats.append_message(new_message())).event.seq == 1
+        assert (await store.chats.commit(new_message())).event.seq == 1
 
 
 async def test_without_a_pooler_frequent_statements_are_prepared(options: DatabaseOptions) -> None:
@@ -99,7 +100,7 @@ async def test_a_column_that_a_newer_version_adds_does_not_break_an_older_one(
 
         async def use_everything() -> None:
             for _ in range(8):  # psycopg prepares a statement after five executions
-                await store.chats.append_message(new_message(client_msg_id="k"))
+                await store.chats.commit(new_message(client_msg_id="k"))
                 await store.chats.events_after("c", 0, 9)
                 await store.chats.messages("c", before=None, after=None, limit=9)
                 await store.chats.chat("c")
@@ -134,9 +135,9 @@ async def test_every_process_writes_and_reads_in_a_new_epoch_without_a_restart(o
     async with open_store(options) as first, open_store(options) as second:
         old = first.chats.epoch
         for _ in range(2):
-            await first.chats.append_message(new_message())
+            await first.chats.commit(new_message())
         await migrate(options, new_epoch=True)
-        event = (await first.chats.append_message(new_message())).event
+        event = (await first.chats.commit(new_message())).event
         new = event.epoch
         assert new != old
         events, _ = await second.chats.events_after("c", 0, 9)
@@ -175,7 +176,7 @@ async def test_a_column_of_any_type_can_be_written(options: DatabaseOptions) -> 
 
     def write(connection: Connection) -> list[dict[str, Any]]:
         table.create(connection)
-        database.statements.write(connection, Changes((), {table: rows}, {}, (), {}, (), {}, {}), last=False)
+        database.statements.write(connection, Changes(inserts={table: rows}), last=False)
         found = [dict(row._mapping) for row in connection.execute(select(table).order_by(table.c.id))]
         table.drop(connection)
         return found
@@ -213,7 +214,7 @@ async def test_the_environment_does_not_choose_the_encoding_of_texts(
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
     async with open_store(options) as store:
-        assert (await store.chats.append_message(new_message(content="資料"))).event.seq == 1
+        assert (await store.chats.commit(new_message(content="資料"))).event.seq == 1
 
 
 async def test_an_unreachable_server_is_reported_on_one_line_without_the_password() -> None:
@@ -272,7 +273,7 @@ async def test_every_form_of_libpq_is_accepted(postgres: PostgresServer, options
             quoted=quote(str(postgres.directory), safe=""),
         )
         async with open_store(DatabaseOptions(url=url)) as store:
-            assert (await store.chats.append_message(new_message())).event.seq == 1
+            assert (await store.chats.commit(new_message())).event.seq == 1
 
 
 async def test_the_second_host_of_the_url_takes_over(postgres: PostgresServer, options: DatabaseOptions) -> None:
@@ -280,9 +281,9 @@ async def test_the_second_host_of_the_url_takes_over(postgres: PostgresServer, o
     async with TcpProxy(postgres.port) as first, TcpProxy(postgres.port) as second:
         url = f"postgresql://roomcast@127.0.0.1:{first.port},127.0.0.1:{second.port}/{name}"
         async with open_store(DatabaseOptions(url=url)) as store:
-            await store.chats.append_message(new_message())
+            await store.chats.commit(new_message())
             first.close()
-            assert (await store.chats.append_message(new_message())).event.seq == 2
+            assert (await store.chats.commit(new_message())).event.seq == 2
             assert (await store.chats.events_after("c", 0, 9))[1] == 2
 
 
@@ -319,9 +320,9 @@ def test_display_url_keeps_what_is_no_password() -> None:
 async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseOptions) -> None:
     async with open_store(options) as store:
         outcomes = await asyncio.gather(
-            store.chats.append_message(new_message()),
-            store.chats.append_message(new_message(content="a\x00b")),
-            store.chats.append_message(new_message()),
+            store.chats.commit(new_message()),
+            store.chats.commit(new_message(content="a\x00b")),
+            store.chats.commit(new_message()),
             return_exceptions=True,
         )
         assert isinstance(outcomes[1], Exception)
@@ -331,7 +332,7 @@ async def test_u_0000_is_rejected_and_the_other_sends_succeed(options: DatabaseO
 async def test_workers_of_two_processes_claim_each_turn_once(options: DatabaseOptions) -> None:
     async with open_store(options) as first, open_store(options) as second:
         for number in range(10):
-            await first.chats.append_message(new_message(f"c{number}", default_responder="demo"))
+            await first.chats.commit(new_message(f"c{number}", default_responder="demo"))
         claims = [store.turns.claim_turn(START, START) for _ in range(10) for store in (first, second)]
         turns = [turn.claim.turn_id for turn in await asyncio.gather(*claims) if turn is not None]
         assert len(turns) == len(set(turns)) == 10
@@ -345,13 +346,13 @@ async def test_workers_of_two_processes_never_stream_two_turns_of_a_chat_at_once
             while len(answered) < 12:
                 turn = await store.turns.claim_turn(START, START + timedelta(seconds=30))
                 if turn is not None:
-                    await store.turns.start_turn(turn.claim, START)
-                    await store.turns.end_turn(turn.claim, Ending(TurnStatus.COMPLETE, content="x"), START)
+                    await store.turns.commit(StartTurn(turn.claim, START))
+                    await store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.COMPLETE, content="x"), START))
                     answered.append(turn.message.content)
 
         async def send(store: Store, name: str) -> None:
             for number in range(6):
-                await store.chats.append_message(new_message(content=f"{name}{number}", default_responder="demo"))
+                await store.chats.commit(new_message(content=f"{name}{number}", default_responder="demo"))
 
         await asyncio.gather(work(first), work(second), send(first, "a"), send(second, "b"))
         found, _ = await first.chats.events_after("c", 0, 100)
@@ -365,7 +366,7 @@ async def test_workers_of_two_processes_never_stream_two_turns_of_a_chat_at_once
 async def test_a_cancelled_read_leaves_no_result_for_the_next_one(options: DatabaseOptions) -> None:
     async with open_store(options) as store:
         for number in range(8):
-            await store.chats.append_message(new_message(f"c{number}", content=f"only in {number}"))
+            await store.chats.commit(new_message(f"c{number}", content=f"only in {number}"))
 
         async def read(number: int) -> None:
             messages, _ = await store.chats.messages(f"c{number}", before=None, after=None, limit=9)

@@ -14,18 +14,19 @@ import pytest
 from sqlalchemy import create_engine, event
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.model import (
+from roomcast.chat.commands import (
+    CallTool,
     ChangeAi,
-    ChatAi,
-    ChatPosition,
-    Checkpoint,
-    Ending,
+    EndTurn,
+    MarkPublished,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewVersion,
+    StartTurn,
     StopTurn,
 )
+from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import TurnStatus
 from roomcast.store.opening import Store, open_store
@@ -49,18 +50,18 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
     async with open_store(options) as store:
         listen(store)
         chats, turns = store.chats, store.turns
-        await chats.create_chat(NewChat("c", None, None, START, "ann", ("bob",), AdditionLimits()))
+        await chats.commit(NewChat("c", None, None, START, "ann", ("bob",), AdditionLimits()))
         for key in ("k", "k", "l"):
-            await chats.append_message(new_message(client_msg_id=key, member="ann", default_responder="demo"))
+            await chats.commit(new_message(client_msg_id=key, member="ann", default_responder="demo"))
         for size in (2, 200):  # they share transactions
             messages = [
                 new_message(client_msg_id=f"{size}-{number}", member="ann", default_responder="demo")
                 for number in range(size)
             ]
-            await asyncio.gather(*map(chats.append_message, messages))
-        await chats.change_member(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
-        await chats.change_member(NewMemberChange("c", "bob", MemberAction.ADD, "ann", START, limits=AdditionLimits()))
-        await chats.mark_published({"c": 1})
+            await asyncio.gather(*map(chats.commit, messages))
+        await chats.commit(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
+        await chats.commit(NewMemberChange("c", "bob", MemberAction.ADD, "ann", START, limits=AdditionLimits()))
+        await chats.commit(MarkPublished({"c": 1}))
         await chats.chat("c")
         for before in (None, ChatPosition(0, "c")):
             for member in (None, "ann"):
@@ -77,22 +78,22 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         assert turn is not None
         claim, turn_id = turn.claim, turn.claim.turn_id
         await turns.release_turn(claim)
-        await turns.start_turn(claim, START)
-        await turns.call_tool(claim, "call", "tool", START)
+        await turns.commit(StartTurn(claim, START))
+        await turns.commit(CallTool(claim, "call", "tool", START))
         await turns.save_checkpoint(claim, Checkpoint(1, ({"type": "text", "text": "half"},)), "half")
         await turns.renew([claim], START)
         await turns.next_lease_end()
         await turns.context("c", 9, 9)
-        await turns.stop_turn(StopTurn("c", turn_id, START, "ann"))
-        await turns.end_turn(claim, Ending(TurnStatus.COMPLETE, content="all"), START)
-        await turns.add_version(NewVersion("c", turn_id, START, "ann"))
+        await turns.commit(StopTurn("c", turn_id, START, "ann"))
+        await turns.commit(EndTurn(claim, Ending(TurnStatus.COMPLETE, content="all"), START))
+        await turns.commit(NewVersion("c", turn_id, START, "ann"))
         await turns.turn("c", turn_id)
         await turns.active_turn("c")
         await chats.message("c", turn_id)
         await chats.versions("c", turn_id, 10)
-        await chats.change_ai(ChangeAi("c", ChatAi(when_active="latest"), "ann"))
+        await chats.commit(ChangeAi("c", ChatAi(when_active="latest"), "ann"))
         question = turn.message.id
-        await chats.append_message(new_message(replaces=question, member="ann", default_responder="demo"))
+        await chats.commit(new_message(replaces=question, member="ann", default_responder="demo"))
         assert await turns.claim_turn(START, START) is not None
 
 
@@ -131,8 +132,8 @@ async def test_a_page_of_chats_costs_no_look_up_of_messages_for_the_other_chats(
 
     async with open_store(fresh_database(tmp_path)) as store:
         await asyncio.gather(
-            *(store.chats.create_chat(NewChat(f"c{number}", None, None, START, "ann")) for number in range(100)),
-            *(store.chats.append_message(new_message(f"c{number}")) for number in range(100)),
+            *(store.chats.commit(NewChat(f"c{number}", None, None, START, "ann")) for number in range(100)),
+            *(store.chats.commit(new_message(f"c{number}")) for number in range(100)),
         )
         event.listen(store.chats._database._readers, "before_cursor_execute", record)
         for limit in (1, 100):
@@ -228,11 +229,11 @@ async def test_a_send_reads_no_more_rows_in_a_long_chat_before_postgresql_has_st
     name = postgres.create_database()
     read = "SELECT sum(idx_tup_read)::int FROM pg_stat_user_indexes"
     async with open_store(DatabaseOptions(url=postgres.url(name))) as store:
-        await store.chats.create_chat(NewChat("c", None, None, START, "ann"))
+        await store.chats.commit(NewChat("c", None, None, START, "ann"))
         for turn in range(2):  # the first one fills the chat
             messages = [new_message("c", client_msg_id=f"{turn}-{number}") for number in range(200)]
             for batch in (messages[:180], *([message] for message in messages[180:])):
-                await asyncio.gather(*map(store.chats.append_message, batch))
+                await asyncio.gather(*map(store.chats.commit, batch))
     # The server counts what a connection read once it has closed.
     ((rows,),) = postgres.execute(read, name)
     assert rows < 400 * 10

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from roomcast.chat.commands import CallTool, Command, EndTurn, StartTurn
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ANYONE, StoredMessage, Turn
 from roomcast.chat.ports import CutOff, LogUnavailable, Reference, ResponderFailure, Usage, encode_stop
@@ -18,7 +20,7 @@ from roomcast.chat.turns import Turns
 from roomcast.contract.events import TurnReason
 from roomcast.contract.text import MAX_CONTENT_CHARS
 from roomcast.worker.options import WorkerOptions
-from support.backend import Backend, open_backend
+from support.backend import Backend, open_backend, replace_commit
 from support.scripted import ResumableScript, ScriptedResponder, ScriptedStreams, Step
 from support.waiting import until
 from support.worker import FAST, LateClock, answer, ask, ended, outcome, running_worker
@@ -245,11 +247,11 @@ async def test_a_stop_while_a_call_of_a_tool_is_announced_leaves_the_same_parts_
 ) -> None:
     announcing = asyncio.Event()
 
-    async def announce(*_args: object) -> None:
+    async def announce(_command: object) -> None:
         announcing.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(backend.store.turns, "call_tool", announce)
+    replace_commit(monkeypatch, backend.store.turns, CallTool, announce)
     call = {"type": "tool-input-available", "toolCallId": "x", "toolName": "look_up", "input": {}}
     async with running_worker(backend, ScriptedResponder(call, UNTIL_CUT), streams=streams):
         turn_id = await ask(backend)
@@ -457,11 +459,11 @@ async def test_a_turn_ends_in_the_database_while_the_engine_is_away(backend: Bac
     assert (message.content, outcome(message)) == ("text", ("complete", None))
 
 
-@pytest.mark.parametrize("method", ["start_turn", "save_checkpoint", "end_turn", "renew", "context"])
+@pytest.mark.parametrize("method", [StartTurn, "save_checkpoint", EndTurn, "renew", "context"])
 async def test_an_unavailable_database_only_delays_the_answer(
-    backend: Backend, streams: ScriptedStreams, monkeypatch: pytest.MonkeyPatch, method: str
+    backend: Backend, streams: ScriptedStreams, monkeypatch: pytest.MonkeyPatch, method: str | type[Command[Any]]
 ) -> None:
-    real = getattr(backend.store.turns, method)
+    real = getattr(backend.store.turns, method if isinstance(method, str) else "commit")
     failures = iter([StoreUnavailable("away"), StoreUnavailable("still away")])
 
     async def failing(*args: object) -> object:
@@ -469,7 +471,10 @@ async def test_an_unavailable_database_only_delays_the_answer(
             raise error
         return await real(*args)
 
-    monkeypatch.setattr(backend.store.turns, method, failing)
+    if isinstance(method, str):
+        monkeypatch.setattr(backend.store.turns, method, failing)
+    else:
+        replace_commit(monkeypatch, backend.store.turns, method, failing)
     message = await run_one(backend, ScriptedResponder("text", 0.2), streams)
     assert (message.content, outcome(message)) == ("text", ("complete", None))
     assert next(failures, None) is None

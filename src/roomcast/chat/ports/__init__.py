@@ -45,7 +45,7 @@ from roomcast.chat.ports.responder import (
     ResumableResponder,
     Usage,
 )
-from roomcast.chat.ports.store import ChatStore, TurnStore
+from roomcast.chat.ports.store import ChatStore, TurnStore, Writes
 from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
@@ -101,6 +101,7 @@ __all__ = [
     "TurnStore",
     "TurnStreams",
     "Usage",
+    "Writes",
     "decode_frame",
     "decode_stop",
     "encode_frame",

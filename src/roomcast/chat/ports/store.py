@@ -5,23 +5,16 @@ Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from roomcast.chat.commands import Command
 from roomcast.chat.model import (
-    ChangeAi,
     ChatAccess,
     ChatPosition,
     Checkpoint,
-    Committed,
-    Ending,
-    NewChat,
-    NewMemberChange,
-    NewMessage,
-    NewVersion,
     Renewal,
-    StopTurn,
     StoredChat,
     StoredEvent,
     StoredMember,
@@ -32,56 +25,34 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.cursor import Cursor
 
+_R = TypeVar("_R")
 
-class ChatStore(Protocol):
-    """Chats, their events, and the projections of the events.
 
-    Every write is one transaction: it takes the chat's next seq and writes the event, its projection and its outbox
-    mark. It returns after the commit has reached the disk. The seqs of a chat have no gaps and grow in commit order.
-    Every method may raise `StoreUnavailable`.
-    """
+class Writes(Protocol):
+    """Every change of the database."""
+
+    async def commit(self, command: Command[_R]) -> _R:
+        """Check and write a command in one transaction, and return its result once the commit has reached the disk.
+
+        A command that stores an event takes the chat's next seq, and writes the event, its projection and its outbox
+        mark. The seqs of a chat have no gaps and grow in commit order. Cancelling the caller does not cancel the
+        command.
+
+        Raises:
+            ChatError: as the command says; nothing was written.
+            StoreBusy: nothing was written.
+            StoreUnavailable: the command may or may not have been written.
+        """
+
+
+class ChatStore(Writes, Protocol):
+    """Chats, their events, and the projections of the events. Every method may raise `StoreUnavailable`."""
 
     @property
     def epoch(self) -> str:
         """The current epoch, at least as new as the last write and the last read of events or chats.
 
         After `access`, `events_after`, `recent_events`, `messages` and `chats` it is the epoch of their snapshot.
-        """
-
-    async def create_chat(self, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
-        """Create a chat. Its first events add the creator and the members.
-
-        Raises:
-            ChatExists: the id is taken.
-            AdditionLimitReached: the creator added users too often.
-        """
-
-    async def append_message(self, new: NewMessage) -> Committed:
-        """Write a message, or return the existing one with its ``client_msg_id``.
-
-        Raises:
-            ChatNotFound: the chat does not exist and ``creates`` is None.
-            NotAMember: ``member`` is not a member of the chat.
-            AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
-            MessageNotFound: the chat has no message ``replaces``.
-            NotAllowed: ``replaces`` is not a USER message of ``member``.
-        """
-
-    async def change_ai(self, change: ChangeAi) -> None:
-        """Change how a chat answers, from the next message on.
-
-        Raises:
-            ChatNotFound: the chat does not exist.
-            NotAMember: ``member`` is not a member of the chat.
-        """
-
-    async def change_member(self, change: NewMemberChange) -> Committed | None:
-        """Add or remove a member. None: the change has no effect, and nothing was written.
-
-        Raises:
-            ChatNotFound: the chat does not exist.
-            NotAMember: ``member`` is not a member of the chat.
-            AdditionLimitReached: the actor added users too often.
         """
 
     async def chat(self, chat_id: str) -> StoredChat | None:
@@ -136,11 +107,8 @@ class ChatStore(Protocol):
     async def first_unpublished(self, chat_id: str) -> int | None:
         """The smallest seq with an outbox mark; None if the chat has no mark."""
 
-    async def mark_published(self, up_to: Mapping[str, int]) -> None:
-        """Remove the outbox marks of each chat up to the given seq, in one transaction."""
 
-
-class TurnStore(Protocol):
+class TurnStore(Writes, Protocol):
     """The AI turns of all chats: one row per turn, which is its state and its place in the queue.
 
     A message queues its turn in its own transaction. A turn that is claimed has a lease and a generation; every write
@@ -155,34 +123,8 @@ class TurnStore(Protocol):
         ``now`` is from before a clock was set back, and has ended too. Returns None if no turn can be claimed.
         """
 
-    async def start_turn(self, claim: TurnClaim, at: datetime) -> Committed:
-        """Start a turn: its answer is a message from now on, and its place is the seq of the event.
-
-        The answer to a message that was answered before has the place of that answer, and the next version. If the turn
-        has started before, under any claim, nothing is written and the earlier start is returned.
-
-        Raises:
-            TurnLost: the claim is void.
-        """
-
-    async def call_tool(self, claim: TurnClaim, tool_call_id: str, tool_name: str, at: datetime) -> Committed:
-        """Record that the answer calls a tool. A repeat writes a second event.
-
-        Raises:
-            TurnLost: the claim is void, or the turn has not started.
-        """
-
     async def save_checkpoint(self, claim: TurnClaim, checkpoint: Checkpoint, content: str) -> None:
         """Write the answer so far, without an event. A power failure may undo it.
-
-        Raises:
-            TurnLost: the claim is void.
-        """
-
-    async def end_turn(self, claim: TurnClaim, ending: Ending, at: datetime) -> Committed:
-        """End a turn with one event: the whole message, or only the status if the answer has neither text nor parts.
-
-        A repeat with the same claim returns the first result.
 
         Raises:
             TurnLost: the claim is void.
@@ -197,27 +139,6 @@ class TurnStore(Protocol):
 
     async def renew(self, claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
         """Set the end of the leases of claimed turns, in one statement."""
-
-    async def stop_turn(self, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
-        """Stop a turn, and return it as it is now, with the event of its end if this call ended it.
-
-        A queued turn ends, also if it is claimed. A streaming one is marked: see `Renewal`. An ended one stays.
-
-        Raises:
-            ChatNotFound: the chat does not exist.
-            NotAMember: ``member`` is not a member of the chat.
-            TurnNotFound: the chat has no such turn.
-        """
-
-    async def add_version(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
-        """Queue a turn that answers the message of an earlier turn again.
-
-        Raises:
-            ChatNotFound: the chat does not exist.
-            NotAMember: ``member`` is not a member of the chat.
-            TurnNotFound: the chat has no such turn.
-            AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
-        """
 
     async def waiting(self, now: datetime) -> tuple[int, datetime | None]:
         """How many turns are queued, and since when the oldest one waits that a worker could claim now.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.rest import StopDecision
+from roomcast.contract.internal import StopDecision
 from roomcast.gateway.api.batches import AdmissionBatches
 from roomcast.gateway.api.client import ApiClient
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head, UnknownTurn

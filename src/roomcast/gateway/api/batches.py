@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from roomcast.contract.rest import MAX_ASKS, AdmissionAnswers, AdmissionDecision
+from roomcast.contract.internal import MAX_ASKS, AdmissionAnswers, AdmissionDecision
 from roomcast.gateway.api.client import ApiClient
 from roomcast.gateway.ports import ApiUnavailable
 
@@ -71,7 +71,7 @@ class AdmissionBatches:
         """Request the API's decision on one join.
 
         Args:
-            question: A `contract.rest.AdmissionRequest`, as JSON.
+            question: A `contract.internal.AdmissionRequest`, as JSON.
 
         Raises:
             ApiUnavailable: the API did not answer in time, or too many questions wait.

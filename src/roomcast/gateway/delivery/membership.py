@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import Final
 
 from roomcast.backoff import jittered, should_log
-from roomcast.contract.events import EVENT_NAMES, EventType
+from roomcast.contract.events import STORED_EVENTS, EventType
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission
 
 logger = logging.getLogger(__name__)
 
 #: The first bytes of a removal event; other events are not decoded.
-_REMOVAL: Final = f'["{EVENT_NAMES[EventType.MEMBER_REMOVED]}",'.encode()
+_REMOVAL: Final = f'["{STORED_EVENTS[EventType.MEMBER_REMOVED].name}",'.encode()
 
 Kick = Callable[[], None]
 

@@ -3,7 +3,7 @@
 The commands of a chat take effect one after the other, since a batch locks the chat. A turn starts only after a claim,
 and a claim skips each turn with an earlier unfinished one in its chat. So at most one turn of a chat is streaming.
 
-Layer: store. Source: docs/decisions/0010.
+Layer: store.rules. Source: docs/decisions/0010.
 """
 
 from __future__ import annotations
@@ -13,28 +13,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from roomcast.chat.encoding import encode_message, encode_status, encode_tool_call
+from roomcast.chat.commands import CallTool, EndTurn, NewMessage, NewVersion, StartTurn, StopTurn
+from roomcast.chat.encoding import encode_message
 from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TurnLost, TurnNotFound
 from roomcast.chat.ids import new_id
 from roomcast.chat.mentions import mentions
-from roomcast.chat.model import (
-    CallTool,
-    ChatAi,
-    Committed,
-    Ending,
-    EndTurn,
-    NewMessage,
-    NewVersion,
-    StartTurn,
-    StopTurn,
-    StoredEvent,
-    StoredMessage,
-    StoredTurn,
-    TurnClaim,
-)
+from roomcast.chat.model import ChatAi, Committed, Ending, StoredEvent, StoredMessage, StoredTurn, TurnClaim
 from roomcast.contract.events import EventType, TurnReason, TurnStatus
-from roomcast.store.recording import Recorder
 from roomcast.store.rows import to_ms
+from roomcast.store.rules.recording import Recorder
 
 #: The states in which a turn is not finished.
 ACTIVE: Final = (TurnStatus.QUEUED, TurnStatus.STREAMING)
@@ -272,14 +259,16 @@ class TurnRules:
         row = self._claimed(command.claim)
         if row.turn.status is not TurnStatus.STREAMING:
             raise TurnLost(command.claim.turn_id, command.claim.generation)
-        seq, epoch = self._recorder.next_seq(row.chat_id), self._recorder.epoch
-        payload = encode_tool_call(
-            row.chat_id, epoch, seq, row.turn.id, command.tool_call_id, command.tool_name, command.at
+        event = self._recorder.add(
+            row.chat_id,
+            EventType.TOOL_CALLED,
+            command.at,
+            row.event.trace,
+            turn_id=row.turn.id,
+            tool_call_id=command.tool_call_id,
+            tool_name=command.tool_name,
         )
-        return Committed(
-            self._recorder.add_event(row.chat_id, EventType.TOOL_CALLED, payload, command.at, row.event.trace),
-            created=True,
-        )
+        return Committed(event, created=True)
 
     def end(self, command: EndTurn) -> Committed:
         """End a claimed turn, or return the end that it had under the same claim.
@@ -364,9 +353,15 @@ class TurnRules:
         return event
 
     def _add_status(self, chat_id: str, turn: StoredTurn, at: datetime, trace: str | None = None) -> StoredEvent:
-        recorder = self._recorder
-        payload = encode_status(chat_id, recorder.epoch, recorder.next_seq(chat_id), turn, at)
-        return recorder.add_event(chat_id, EventType.TURN_CHANGED, payload, at, trace)
+        return self._recorder.add(
+            chat_id,
+            EventType.TURN_CHANGED,
+            at,
+            trace,
+            place=turn.place,
+            version=turn.version,
+            turn=turn.to_contract(),
+        )
 
     def _change(self, row: TurnRow) -> None:
         self._rows[row.turn.id] = row

@@ -1,6 +1,6 @@
 """Collects the rows that the commands of a batch add: chats, events, messages.
 
-Layer: store.
+Layer: store.rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from sqlalchemy import Table
 
-from roomcast.chat.model import ChatAi, NewChat, StoredChat, StoredEvent, StoredMessage
+from roomcast.chat.commands import NewChat
+from roomcast.chat.encoding import encode_event
+from roomcast.chat.model import ChatAi, StoredChat, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import encode_ai, from_ms, to_ms
@@ -27,22 +29,24 @@ class Recorder:
 
     Args:
         loaded: The chats that exist, by id.
-        newest_activity_ms: As in `statements.LoadedRows`.
+        newest_activity_ms: As in `exchange.LoadedRows`.
         lineage: The epochs of the database.
 
     Attributes:
         chats: The chats as they are after the commands so far, by id.
-        updated_chats: Those with a new head.
+        grown_chats: Those with a new head.
         epoch: The current epoch.
         changed_messages: New values of columns of stored messages, by id.
+        changed_chats: New values of columns of stored chats, by id.
     """
 
     def __init__(self, loaded: dict[str, StoredChat], newest_activity_ms: int, lineage: Lineage) -> None:
         self.chats = loaded
-        self.updated_chats: dict[str, StoredChat] = {}
+        self.grown_chats: dict[str, StoredChat] = {}
         self.epoch: Final = lineage.current
         self._epoch_id: Final = lineage.current_id
         self.changed_messages: dict[str, dict[str, Any]] = {}
+        self.changed_chats: dict[str, dict[str, Any]] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
         # In the order of the foreign keys.
@@ -55,7 +59,7 @@ class Recorder:
         for row in self._inserts[chats]:
             chat = self.chats[row["id"]]
             row.update(ai=encode_ai(chat.ai), last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
-            self.updated_chats.pop(chat.id, None)
+            self.grown_chats.pop(chat.id, None)
         return {table: rows for table, rows in self._inserts.items() if rows}
 
     def add_chat(self, new: NewChat) -> StoredChat:
@@ -66,20 +70,40 @@ class Recorder:
         self._inserts[chats].append({"id": chat.id, "title": chat.title, "created_at": to_ms(chat.created_at)})
         return chat
 
+    def change_chat(self, chat: StoredChat, **columns: Any) -> None:
+        """Write a new state of a chat: the columns that differ."""
+        self.chats[chat.id] = chat
+        self.changed_chats.setdefault(chat.id, {}).update(columns)
+
     def next_seq(self, chat_id: str) -> int:
         """The seq of the chat's next event."""
         return self.chats[chat_id].last_seq + 1
 
+    def add(
+        self, chat_id: str, event_type: EventType, at: datetime, trace: str | None = None, **fields: Any
+    ) -> StoredEvent:
+        """Add an event with the next seq of its chat, and its outbox mark.
+
+        Args:
+            chat_id: A chat of the batch.
+            event_type: Its type, whose payload is in `contract.events.STORED_EVENTS`.
+            at: Its time.
+            trace: W3C ``traceparent`` of the request that caused it.
+            **fields: The fields of the payload besides ``chat_id``, ``epoch``, ``seq`` and ``time``.
+        """
+        payload = encode_event(event_type, chat_id, self.epoch, self.next_seq(chat_id), at, **fields)
+        return self.add_event(chat_id, event_type, payload, at, trace)
+
     def add_event(
         self, chat_id: str, event_type: EventType, payload: bytes, at: datetime, trace: str | None = None
     ) -> StoredEvent:
-        """Add an event with the next seq of its chat, and its outbox mark."""
+        """Like `add`, with an encoded payload."""
         chat = self.chats[chat_id]
         seq = chat.last_seq + 1
         at = max(self._in_order(at), chat.last_activity_at)
         # `dataclasses.replace` takes three times as long.
         updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq)
-        self.chats[chat.id] = self.updated_chats[chat.id] = updated
+        self.chats[chat.id] = self.grown_chats[chat.id] = updated
         self._inserts[events].append(
             {
                 "chat_id": chat.id,

@@ -1,0 +1,241 @@
+"""The commands that a store commits: each is one change, checked and written in one transaction.
+
+`ports.Writes.commit` takes a command and returns its result, whose type the command names. The rule of each command is
+in `roomcast.store.rules`.
+
+Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Generic, TypeVar
+
+from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.model import ChatAi, Committed, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
+from roomcast.contract.events import Role
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Command(Generic[R_co]):
+    """A change of the database with a result of type ``R_co``.
+
+    Attributes:
+        durable: Whether the result must survive a power failure.
+    """
+
+    __slots__ = ()
+    durable: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class NewChat(Command[tuple[StoredChat, tuple[StoredEvent, ...]]]):
+    """A chat to create, with its first members. Its first events add the creator and the members.
+
+    Attributes:
+        ai: How it answers; None: the defaults.
+        limits: Limits of the creator's additions; None: no limits. Not used without a creator.
+
+    Raises:
+        ChatExists: the id is taken.
+        AdditionLimitReached: the creator added users too often.
+    """
+
+    id: str
+    title: str | None
+    ai: ChatAi | None
+    created_at: datetime
+    creator_id: str | None = None
+    members: tuple[str, ...] = ()
+    limits: AdditionLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage(Command[Committed]):
+    """A message to write.
+
+    Attributes:
+        client_msg_id: Idempotency key. A second write with the same key in the same chat writes nothing and returns
+            the first result.
+        member: The user that must be a member of the chat at the commit; None skips the check.
+        creates: The chat to create if ``chat_id`` does not exist; None makes an unknown chat an error.
+        default_responder: Answers the message if its chat names no responder; None: such a chat does not answer.
+        replaces: Id of the USER message of which this is a new version, with the same author; None: a new place.
+            ``member`` must be its author. Its unfinished turn ends.
+        trace: W3C ``traceparent`` of the request.
+
+    Raises:
+        ChatNotFound: the chat does not exist and ``creates`` is None.
+        NotAMember: ``member`` is not a member of the chat.
+        AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
+        MessageNotFound: the chat has no message ``replaces``.
+        NotAllowed: ``replaces`` is not a USER message of ``member``.
+    """
+
+    id: str
+    chat_id: str
+    role: Role
+    content: str
+    user_id: str | None
+    client_msg_id: str | None
+    created_at: datetime
+    member: str | None = None
+    creates: NewChat | None = None
+    default_responder: str | None = None
+    replaces: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion(Command[tuple[StoredTurn, Committed]]):
+    """A new answer to the question of an earlier turn.
+
+    Attributes:
+        turn_id: The earlier turn, or another one that answered the same message.
+        member: As in `NewMessage`.
+        default_responder: As in `NewMessage`.
+        trace: W3C ``traceparent`` of the request.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        TurnNotFound: the chat has no such turn.
+        AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
+    """
+
+    chat_id: str
+    turn_id: str
+    created_at: datetime
+    member: str | None = None
+    default_responder: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn(Command[Committed]):
+    """A claimed turn starts: its answer is a message from now on, and its place is the seq of the event.
+
+    The answer to a message that was answered before has the place of that answer, and the next version. If the turn has
+    started before, under any claim, nothing is written and the earlier start is returned.
+
+    Raises:
+        TurnLost: the claim is void.
+    """
+
+    claim: TurnClaim
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool(Command[Committed]):
+    """The answer of a claimed turn calls a tool. A repeat writes a second event.
+
+    Raises:
+        TurnLost: the claim is void, or the turn has not started.
+    """
+
+    claim: TurnClaim
+    tool_call_id: str
+    tool_name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn(Command[Committed]):
+    """A claimed turn ends, with one event: the whole message, or only the status if it has neither text nor parts.
+
+    A repeat with the same claim returns the first result.
+
+    Raises:
+        TurnLost: the claim is void.
+    """
+
+    claim: TurnClaim
+    ending: Ending
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StopTurn(Command[tuple[StoredTurn, Committed | None]]):
+    """A turn to stop. Returns it as it is now, with the event of its end if this command ended it.
+
+    A queued turn ends, also if it is claimed. A streaming one is marked: see `model.Renewal`. An ended one stays.
+
+    Attributes:
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        TurnNotFound: the chat has no such turn.
+    """
+
+    chat_id: str
+    turn_id: str
+    at: datetime
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAi(Command[None]):
+    """How a chat answers, from the next message on.
+
+    Attributes:
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+    """
+
+    chat_id: str
+    ai: ChatAi
+    member: str | None = None
+
+
+class MemberAction(StrEnum):
+    """A change of a membership."""
+
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class NewMemberChange(Command[Committed | None]):
+    """A member to add or remove. Returns None if the change has no effect; nothing is written then.
+
+    Attributes:
+        actor_id: The user that makes the change; None for a service, and while authentication is off.
+        member: The user that must be a member of the chat at the commit; None skips the check.
+        limits: Limits of the actor's additions; None: no limits. Not used without an actor.
+        trace: W3C ``traceparent`` of the request.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        AdditionLimitReached: the actor added users too often.
+    """
+
+    chat_id: str
+    user_id: str
+    action: MemberAction
+    actor_id: str | None
+    created_at: datetime
+    member: str | None = None
+    limits: AdditionLimits | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPublished(Command[None]):
+    """Deletes the outbox marks of each chat up to the given seq.
+
+    A mark that reappears after a power failure only costs one more read of the log.
+    """
+
+    durable: ClassVar[bool] = False
+    up_to: Mapping[str, int]

@@ -1,0 +1,94 @@
+"""Request and response bodies of the API for gateways, on the internal address.
+
+Layer: contract.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from roomcast.contract.cursor import Cursor
+from roomcast.contract.errors import ErrorCode
+from roomcast.contract.model import Input, Output
+from roomcast.contract.text import ChatId, Epoch, Seq, TurnId, UserId
+
+#: Maximum number of admissions in one request of a gateway.
+MAX_ASKS = 64
+
+
+class StopRequest(Input):
+    """The body of ``POST /api/internal/stops``: a user of a gateway stops a turn; see ``ai-stop``."""
+
+    chat_id: ChatId
+    turn_id: TurnId
+    user_id: UserId | None = None
+
+
+class StopDecision(Output):
+    """The response of ``POST /api/internal/stops``.
+
+    Attributes:
+        refused: ``chat-not-found`` (also if the user is no member) or ``turn-not-found``; null if the stop is stored.
+    """
+
+    refused: ErrorCode | None = None
+
+
+class AdmissionRequest(Input):
+    """The question whether a user may follow a chat.
+
+    Attributes:
+        user_id: The user that joins; null while authentication is off.
+        since: The client's cursor, if it has one.
+    """
+
+    chat_id: ChatId
+    user_id: UserId | None = None
+    since: Cursor | None = None
+
+
+class AdmissionRequests(Input):
+    """The body of ``POST /api/internal/admissions``: the admissions that a gateway requests; none, to check the API."""
+
+    asks: Annotated[list[AdmissionRequest], Field(max_length=MAX_ASKS)]
+
+
+class AdmissionAnswer(Output):
+    """The state of a chat that the user may follow.
+
+    Attributes:
+        epoch: The current epoch.
+        seq: Seq of the chat's last event.
+        reset: Whether the client's cursor does not belong to the chat's current history.
+    """
+
+    epoch: Epoch
+    seq: Seq
+    reset: bool
+
+
+class AdmissionDecision(Output):
+    """The decision on one admission.
+
+    Attributes:
+        admitted: The state of the chat; null if the user is refused.
+        refused: ``forbidden``, ``chat-not-found``, or ``unavailable`` if the database did not answer; null if the user
+            is admitted.
+    """
+
+    admitted: AdmissionAnswer | None = None
+    refused: ErrorCode | None = None
+
+
+class AdmissionAnswers(Output):
+    """The response of ``POST /api/internal/admissions``: one decision per request, in the same order."""
+
+    answers: list[AdmissionDecision]
+
+
+class PublishRequest(Input):
+    """The body of ``POST /api/internal/nudges``: bring the chat's log up to date."""
+
+    chat_id: ChatId

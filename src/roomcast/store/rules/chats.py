@@ -1,0 +1,59 @@
+"""The rules for chats: a chat is created once, and members change how it answers.
+
+Layer: store.rules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from roomcast.chat.commands import ChangeAi, MarkPublished, MemberAction, NewChat
+from roomcast.chat.errors import ChatExists
+from roomcast.chat.model import StoredChat, StoredEvent
+from roomcast.store.rows import encode_ai
+from roomcast.store.rules import members
+from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.work import Work
+
+
+def needs_new(needs: Needs, new: NewChat) -> None:
+    """The rows for `create`."""
+    needs.chat(new.id)
+    members.needs_additions(needs, new.creator_id, new.members)
+
+
+def create(work: Work, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
+    """Create a chat. Its first events add the creator and the members."""
+    recorder = work.recorder
+    if new.id in recorder.chats:
+        raise ChatExists(new.id)
+    members.charge(work, new.creator_id, new.members, new.limits, new.created_at)
+    recorder.add_chat(new)
+    creator = () if new.creator_id is None else (new.creator_id,)
+    added = tuple(
+        members.record(work, new.id, user_id, MemberAction.ADD, new.creator_id, new.created_at)
+        for user_id in dict.fromkeys((*creator, *new.members))
+    )
+    return recorder.chats[new.id], added
+
+
+def needs_ai(needs: Needs, change: ChangeAi) -> None:
+    """The rows for `change_ai`."""
+    needs.chat(change.chat_id, change.member)
+    needs.turns.changing.add(change.chat_id)
+
+
+def change_ai(work: Work, change: ChangeAi) -> None:
+    """Change how a chat answers."""
+    chat = work.chat(change.chat_id, change.member)
+    work.recorder.change_chat(replace(chat, ai=change.ai), ai=encode_ai(change.ai))
+
+
+def needs_nothing(needs: Needs, command: MarkPublished) -> None:
+    """Marks are deleted without being read."""
+
+
+def mark_published(work: Work, command: MarkPublished) -> None:
+    """Delete outbox marks."""
+    for chat_id, seq in command.up_to.items():
+        work.published[chat_id] = max(seq, work.published.get(chat_id, 0))

@@ -1,0 +1,73 @@
+"""The rule for messages: a message is written once, at a place of its own or as a new version at that of another.
+
+Layer: store.rules. Source: docs/design.md, "Events and seq".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from roomcast.chat.commands import NewMessage
+from roomcast.chat.encoding import encode_message
+from roomcast.chat.errors import ChatNotFound
+from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
+from roomcast.contract.events import EventType
+from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.work import Work
+
+
+def needs(needs: Needs, new: NewMessage) -> None:
+    """The rows for `append`."""
+    needs.chat(new.chat_id, new.member)
+    if new.client_msg_id is not None:
+        needs.sent.add((new.chat_id, new.client_msg_id))
+    if new.role == "USER":
+        needs.turns.asked.add(new.chat_id)
+        if new.replaces is not None:
+            needs.turns.replaced.add(new.replaces)
+
+
+def append(work: Work, new: NewMessage) -> Committed:
+    """Write a message, or return the stored one; and queue its turn if it asks for an answer."""
+    recorder, turns = work.recorder, work.turns
+    if new.client_msg_id is not None and (known := work.sent.get((new.chat_id, new.client_msg_id))):
+        work.check_member(new.chat_id, new.member)
+        return Committed(known, created=False)
+    chat = recorder.chats.get(new.chat_id)
+    if chat is None and new.creates is None:
+        raise ChatNotFound(new.chat_id)
+    work.check_member(new.chat_id, new.member)
+    ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
+    earlier = None if new.replaces is None else turns.replaced(new, new.replaces)
+    responder = turns.responder(ai, new)
+    if chat is None and new.creates is not None:
+        chat = recorder.add_chat(new.creates)
+    before: Sequence[StoredEvent] = ()
+    if responder is not None or earlier is not None:
+        before = turns.make_room(new, earlier, asks=responder is not None)
+
+    seq = recorder.next_seq(new.chat_id)
+    turn = None if responder is None else turns.next_turn(new.id, earlier)
+    message = StoredMessage(
+        id=new.id,
+        chat_id=new.chat_id,
+        epoch=recorder.epoch,
+        seq=seq,
+        role=new.role,
+        content=new.content,
+        user_id=new.user_id if earlier is None else earlier.user_id,
+        client_msg_id=new.client_msg_id,
+        created_at=new.created_at,
+        place=seq if earlier is None else earlier.place,
+        version=1 if earlier is None else earlier.version + 1,
+        turn=turn,
+    )
+    event = recorder.add_event(
+        new.chat_id, EventType.MESSAGE_CREATED, encode_message(message), new.created_at, new.trace
+    )
+    recorder.add_message(message)
+    if new.client_msg_id is not None:
+        work.sent[new.chat_id, new.client_msg_id] = event
+    if responder is not None or earlier is not None:
+        turns.ask(message, responder, event)
+    return Committed(event, created=True, turn_queued=responder is not None, before=tuple(before))

@@ -1,0 +1,38 @@
+"""The rule of each command.
+
+Layer: store.rules. A command without a rule fails tests/unit/store/rules/test_registry.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from roomcast.chat.commands import (
+    CallTool,
+    ChangeAi,
+    Command,
+    EndTurn,
+    MarkPublished,
+    NewChat,
+    NewMemberChange,
+    NewMessage,
+    NewVersion,
+    StartTurn,
+    StopTurn,
+)
+from roomcast.store.rules import chats, members, messages, turn_commands
+from roomcast.store.rules.work import Rule
+
+RULES: Final[Mapping[type[Command[Any]], Rule]] = {
+    NewMessage: Rule(messages.needs, messages.append),
+    NewChat: Rule(chats.needs_new, chats.create),
+    ChangeAi: Rule(chats.needs_ai, chats.change_ai),
+    MarkPublished: Rule(chats.needs_nothing, chats.mark_published),
+    NewMemberChange: Rule(members.needs, members.change),
+    NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
+    StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
+    StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),
+    CallTool: Rule(turn_commands.needs_claim, lambda work, command: work.turns.call_tool(command)),
+    EndTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.end(command)),
+}

@@ -1,0 +1,42 @@
+"""The commands of AI turns: which rows they need, and which method of `turns.TurnRules` applies them.
+
+Layer: store.rules.
+"""
+
+from __future__ import annotations
+
+from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
+from roomcast.chat.model import Committed, StoredTurn
+from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.work import Work
+
+
+def needs_version(needs: Needs, new: NewVersion) -> None:
+    """The rows for `add_version`."""
+    needs.chat(new.chat_id, new.member)
+    needs.turns.asked.add(new.chat_id)
+    needs.turns.regenerated.add(new.turn_id)
+
+
+def add_version(work: Work, new: NewVersion) -> tuple[StoredTurn, Committed]:
+    """Queue a new answer."""
+    work.chat(new.chat_id, new.member)
+    return work.turns.regenerate(new)
+
+
+def needs_stop(needs: Needs, stop: StopTurn) -> None:
+    """The rows for `stop`."""
+    needs.chat(stop.chat_id, stop.member)
+    needs.turns.ids.add(stop.turn_id)
+
+
+def stop(work: Work, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
+    """Stop a turn."""
+    work.chat(stop.chat_id, stop.member)
+    return work.turns.stop(stop)
+
+
+def needs_claim(needs: Needs, command: StartTurn | CallTool | EndTurn) -> None:
+    """The rows for the commands of a worker."""
+    needs.chat(command.claim.chat_id)
+    needs.turns.ids.add(command.claim.turn_id)

@@ -1,0 +1,115 @@
+"""What rules work with: the rows that a batch has loaded, and the changes that its commands have made so far.
+
+Layer: store.rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table
+
+from roomcast.chat.errors import ChatNotFound, NotAMember
+from roomcast.chat.model import StoredChat
+from roomcast.store.lineage import Lineage
+from roomcast.store.rules.exchange import Changes, Key, LoadedRows, Needs, Row
+from roomcast.store.rules.recording import Recorder
+from roomcast.store.rules.turns import TurnRules
+from roomcast.store.tables import members, turns
+
+
+class Work:
+    """The rows of a batch as they are after the commands so far.
+
+    Args:
+        loaded: The rows that the rules need.
+        lineage: The epochs of the database.
+
+    Attributes:
+        recorder: Adds chats, events and messages.
+        turns: The AI turns.
+        sent: As in `LoadedRows`.
+        published: The seq up to which outbox marks are deleted, by chat.
+    """
+
+    def __init__(self, loaded: LoadedRows, lineage: Lineage) -> None:
+        self.recorder = Recorder(loaded.chats, loaded.newest_activity_ms, lineage)
+        self.turns = TurnRules(self.recorder, loaded.turns, loaded.questions)
+        self.sent = loaded.sent
+        self.published: dict[str, int] = {}
+        self._loaded = loaded.rows
+        self._changed: dict[Table, dict[Key, Row | None]] = {}
+
+    def chat(self, chat_id: str, member: str | None) -> StoredChat:
+        """A chat that exists.
+
+        Args:
+            chat_id: Its id.
+            member: The user that must be a member; None skips the check.
+
+        Raises:
+            ChatNotFound: it does not exist.
+            NotAMember: ``member`` is no member.
+        """
+        chat = self.recorder.chats.get(chat_id)
+        if chat is None:
+            raise ChatNotFound(chat_id)
+        self.check_member(chat_id, member)
+        return chat
+
+    def check_member(self, chat_id: str, user_id: str | None) -> None:
+        """Check that a user is a member of a chat; None skips the check.
+
+        Raises:
+            NotAMember: the user is no member.
+        """
+        if user_id is not None and self.row(members, chat_id, user_id) is None:
+            raise NotAMember(chat_id, user_id)
+
+    def row(self, table: Table, *key: str | int) -> Row | None:
+        """A row that the rule needs, or that an earlier command has put; None if it does not exist."""
+        changed = self._changed.get(table)
+        if changed is not None and key in changed:
+            return changed[key]
+        found = self._loaded.get(table)
+        return None if found is None else found.get(key)
+
+    def put(self, table: Table, *key: str | int, **columns: Any) -> None:
+        """Insert or replace a row. ``columns`` are all columns outside the primary key."""
+        names = zip((column.name for column in table.primary_key), key, strict=True)
+        self._changed.setdefault(table, {})[key] = {**dict(names), **columns}
+
+    def delete(self, table: Table, *key: str | int) -> None:
+        """Delete a row; it need not exist."""
+        self._changed.setdefault(table, {})[key] = None
+
+    def changes(self) -> Changes:
+        """All recorded changes."""
+        recorder = self.recorder
+        inserts = dict(recorder.inserts())
+        if queued := self.turns.queued:
+            # After the messages, which they refer to.
+            inserts[turns] = [row.insert() for row in queued.values()]
+        return Changes(
+            grown_chats=list(recorder.grown_chats.values()),
+            inserts=inserts,
+            rows=self._changed,
+            published=sorted(self.published.items()),
+            changed_turns=list(self.turns.changed.values()),
+            changed_messages=recorder.changed_messages,
+            changed_chats=recorder.changed_chats,
+        )
+
+
+class Rule(NamedTuple):
+    """The rule of one kind of command.
+
+    Attributes:
+        needs: Names the rows that ``apply`` reads.
+        apply: Checks the command, records its changes and returns its result. It raises `ChatError` before it records
+            anything if the command is rejected.
+    """
+
+    needs: Callable[[Needs, Any], None]
+    apply: Callable[[Work, Any], Any]
