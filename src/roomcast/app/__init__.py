@@ -4,7 +4,7 @@ May import: everything but cli.
 
 | module | what |
 |---|---|
-| ``composition`` | `run_up`, `run_api`, `run_gateway`: build and serve the services of a command; start reading here |
+| ``composition`` | `run_process`: builds and serves the services of a command; start reading here |
 | ``config`` | settings and command line, checked and combined into a `ProcessConfig` |
 | ``process`` | the parts of every process, and the services that processes share |
 | ``backend`` | store, relay, worker, use cases and API; migrations |

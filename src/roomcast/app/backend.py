@@ -41,7 +41,7 @@ from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, UnknownTurn
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, UnknownTurn
 from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.database import sqlite_url
@@ -62,45 +62,34 @@ _REFUSED: Final = re.compile(r"authentication failed|does not exist|permission d
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The running backend.
+    """The running services with the database.
 
     Attributes:
-        api: The REST API and the chat page.
-        internal_api: The API for gateways in other processes.
+        activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
         admissions: The use case that admits users to chats.
         turns: The use cases of AI turns.
-        activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
+        api: The REST API and the chat page; None: the process serves none.
+        internal_api: The API for gateways in other processes; None as well.
     """
 
-    api: ASGIApp
-    internal_api: ASGIApp
+    activity: ActivityNotifier
     admissions: Admissions
     turns: Turns
-    activity: ActivityNotifier
+    api: ASGIApp | None = None
+    internal_api: ASGIApp | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """What every process with the database runs.
-
-    Attributes:
-        store: The database.
-        relay: Publishes its events.
-        activity: See `Backend`.
-        turns: The use cases of AI turns.
-        wake_workers: Called when a turn may be claimed; does not block.
-    """
-
-    store: Store
-    relay: Relay
-    activity: ActivityNotifier
-    turns: Turns
-    wake_workers: Callable[[], None]
+    def local_admission(self) -> ChatAdmission:
+        """The admission of a gateway in this process."""
+        return LocalAdmission(self.admissions, self.turns)
 
 
 @asynccontextmanager
-async def running_core(process: Process, shared: SharedServices, *, worker: bool) -> AsyncIterator[Core]:
-    """Start store and relay and, if ``worker``, a worker. On exit every accepted write is committed."""
+async def running_backend(process: Process, shared: SharedServices) -> AsyncIterator[Backend]:
+    """Start store, relay, use cases and worker. On exit every accepted write is committed.
+
+    A process with an API runs a worker unless it is turned off; a process without one is a worker.
+    """
+    worker = process.config.settings.worker or process.config.api_port is None
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     # First: a responder that cannot be loaded ends the process, and nothing is running yet.
     responders = build_responders(settings)
@@ -155,7 +144,7 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield Core(store, relay, activity, turns, wake)
+            yield _build_backend(process, shared, store, relay, activity, turns, wake)
         finally:
             if worker:
                 await running.stop()
@@ -164,35 +153,41 @@ async def running_core(process: Process, shared: SharedServices, *, worker: bool
             await relay.stop()
 
 
-@asynccontextmanager
-async def running_backend(process: Process, shared: SharedServices) -> AsyncIterator[Backend]:
-    """Start store, relay, API and, unless it is turned off, a worker. On exit every accepted write is committed."""
+def _build_backend(
+    process: Process,
+    shared: SharedServices,
+    store: Store,
+    relay: Relay,
+    activity: ActivityNotifier,
+    turns: Turns,
+    wake_workers: Callable[[], None],
+) -> Backend:
+    """Build the use cases and, if the process has a port for it, the API."""
     settings = process.config.settings
-    async with running_core(process, shared, worker=settings.worker) as core:
-        store, activity = core.store, core.activity
-        writer = ChatWriter(
-            store.chats,
-            core.relay,
-            listener=activity,
-            wake_worker=core.wake_workers,
-            options=ChatOptions(responders=settings.responders, additions=settings.additions),
-        )
-        admissions = Admissions(store.chats, core.relay)
-        verifier = None if settings.auth is None else TokenVerifier(settings.auth)
-        services = ApiServices(
-            writer,
-            ChatReader(store.chats),
-            admissions,
-            core.turns,
-            TurnFollower(shared.log, shared.streams, store.chats, store.turns),
-            verifier,
-            default_responder=next(iter(settings.responders), None),
-            tracer=process.tracer,
-        )
-        api = create_api(services, process.config.api)
-        internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
-        process.metrics.add(lambda: http_families(api.state.durations))
-        yield Backend(api, internal_api, admissions, core.turns, activity)
+    admissions = Admissions(store.chats, relay)
+    if process.config.api_port is None:
+        return Backend(activity, admissions, turns)
+    writer = ChatWriter(
+        store.chats,
+        relay,
+        listener=activity,
+        wake_worker=wake_workers,
+        options=ChatOptions(responders=settings.responders, additions=settings.additions),
+    )
+    services = ApiServices(
+        writer,
+        ChatReader(store.chats),
+        admissions,
+        turns,
+        TurnFollower(shared.log, shared.streams, store.chats, store.turns),
+        None if settings.auth is None else TokenVerifier(settings.auth),
+        default_responder=next(iter(settings.responders), None),
+        tracer=process.tracer,
+    )
+    api = create_api(services, process.config.api)
+    internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
+    process.metrics.add(lambda: http_families(api.state.durations))
+    return Backend(activity, admissions, turns, api, internal_api)
 
 
 def _internal_options(process: Process) -> ApiOptions:

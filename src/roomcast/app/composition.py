@@ -1,6 +1,6 @@
-"""The composition of each command: `roomcast up`, `api`, `worker` and `gateway`. Start reading here.
+"""The composition of every command: `roomcast up`, `api`, `worker` and `gateway`. Start reading here.
 
-Each function builds its services, dependencies first, serves until a signal, and closes the services in reverse order.
+`run_process` builds its services, dependencies first, serves until a signal, and closes the services in reverse order.
 Modules that only some processes need are imported inside the functions: a gateway alone imports no database driver and
 no web framework.
 
@@ -30,9 +30,11 @@ from roomcast.observability.http import PlainApp
 from roomcast.observability.logs import log_loop_error
 from roomcast.observability.readiness import Problem
 from roomcast.realtime import ServeError, loop_factory
+from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from roomcast.app.backend import Backend
     from roomcast.gateway.api.admission import HttpAdmission
 
 logger = logging.getLogger(__name__)
@@ -73,11 +75,11 @@ def _exit_soon() -> None:
     timer.start()
 
 
-async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
-    """Serve API, worker and gateway in one process.
+async def run_process(config: ProcessConfig, on_ready: OnReady) -> None:
+    """Serve what the configuration has: API, worker, gateway, or several of them. The only path of every start.
 
     Args:
-        config: See `roomcast.app.config.up_config`.
+        config: See `roomcast.app.config`.
         on_ready: Called once every address accepts connections.
 
     Raises:
@@ -85,69 +87,61 @@ async def run_up(config: ProcessConfig, on_ready: OnReady) -> None:
         ServeError: an address cannot be used.
         TaskFailed: a background task ended without being stopped.
     """
-    from roomcast.app.backend import LocalAdmission, running_backend
-
     async with running_process(config, on_ready) as process:
         shared = await connect_shared(process)
-        backend = await process.stack.enter_async_context(running_backend(process, shared))
+        _warn_of_limits(config, shared)
+        backend = None
+        if config.database is not None:
+            from roomcast.app.backend import running_backend
+
+            backend = await process.stack.enter_async_context(running_backend(process, shared))
+        gateway = None
+        if config.gateway_port is not None:
+            admission = _build_admission(process, shared) if backend is None else backend.local_admission()
+            gateway = build_gateway(process, shared, admission)
+        if backend is not None:
+            if gateway is not None:
+                backend.activity.announce_through(RoomAnnouncer(gateway.server))
+            elif shared.redis is not None:
+                backend.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
+        await process.serve(_sites(process, shared, backend, gateway))
+
+
+def _sites(
+    process: Process, shared: SharedServices, backend: Backend | None, gateway: Gateway | None
+) -> list[tuple[ASGIApp, int | None]]:
+    """The applications of a process and their ports. With one port, the gateway serves the API too."""
+    config = process.config
+    api = None
+    if backend is not None and backend.api is not None and backend.internal_api is not None:
         process.serve_gateways(backend.internal_api)
-        gateway = build_gateway(process, shared, LocalAdmission(backend.admissions, backend.turns))
-        backend.activity.announce_through(RoomAnnouncer(gateway.server))
         api = PlainApp(process.routes, backend.api)
+    sites: list[tuple[ASGIApp, int | None]] = []
+    if api is not None and not config.one_port:
+        sites.append((api, config.api_port))
+    if gateway is not None:
         application = gateway.asgi(api if config.one_port else None, process.routes)
         process.accept_forwarded(application, shared)
-        if config.one_port:
-            await process.serve([(application, config.api_port)])
-        else:
-            await process.serve([(api, config.api_port), (application, config.gateway_port)])
+        sites.append((application, config.gateway_port))
+    return sites
 
 
-async def run_api(config: ProcessConfig, on_ready: OnReady) -> None:
-    """Serve API and worker; arguments and errors as for `run_up`."""
-    from roomcast.app.backend import running_backend
-
-    async with running_process(config, on_ready) as process:
-        shared = await connect_shared(process)
-        backend = await process.stack.enter_async_context(running_backend(process, shared))
-        process.serve_gateways(backend.internal_api)
-        if shared.redis is not None:
-            backend.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
-        await process.serve([(PlainApp(process.routes, backend.api), config.api_port)])
-
-
-async def run_worker(config: ProcessConfig, on_ready: OnReady) -> None:
-    """Run one worker; arguments and errors as for `run_up`."""
-    from roomcast.app.backend import running_core
-
-    async with running_process(config, on_ready) as process:
-        shared = await connect_shared(process)
-        core = await process.stack.enter_async_context(running_core(process, shared, worker=True))
-        if shared.redis is None:
-            logger.warning(
-                "without Redis no client sees an answer while it grows, and other processes learn of it late:"
-                " set REDIS_HOST or REDIS_URL"
-            )
-        else:
-            core.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
-        await process.serve([])
-
-
-async def run_gateway(config: ProcessConfig, on_ready: OnReady) -> None:
-    """Serve one gateway; arguments and errors as for `run_up`."""
-    async with running_process(config, on_ready) as process:
-        shared = await connect_shared(process)
-        if shared.redis is None:
-            # The text before the colon is the guide's.
-            logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
-        if config.settings.api_url is None:
-            logger.warning(
-                "API_URL is not set: every client may join every chat, and only events that are still in the log are"
-                " replayed; set it to the internal address of an API, which knows the members and the history"
-            )
-        gateway = build_gateway(process, shared, _build_admission(process, shared))
-        application = gateway.asgi(routes=process.routes)
-        process.accept_forwarded(application, shared)
-        await process.serve([(application, config.gateway_port)])
+def _warn_of_limits(config: ProcessConfig, shared: SharedServices) -> None:
+    """Log what a process cannot do in its configuration."""
+    with_api, with_gateway = config.api_port is not None, config.gateway_port is not None
+    if shared.redis is None and with_gateway and not with_api:
+        # The text before the colon is the guide's.
+        logger.warning("Redis not configured - single instance mode: chat events need REDIS_HOST or REDIS_URL")
+    if config.settings.api_url is None and with_gateway and not with_api:
+        logger.warning(
+            "API_URL is not set: every client may join every chat, and only events that are still in the log are"
+            " replayed; set it to the internal address of an API, which knows the members and the history"
+        )
+    if shared.redis is None and not with_gateway and not with_api:
+        logger.warning(
+            "without Redis no client sees an answer while it grows, and other processes learn of it late:"
+            " set REDIS_HOST or REDIS_URL"
+        )
 
 
 def run_gateway_workers(config: ProcessConfig, on_ready: OnReady) -> None:
@@ -164,7 +158,7 @@ def run_gateway_workers(config: ProcessConfig, on_ready: OnReady) -> None:
         WorkerOptions(count=config.workers, stop_limit_s=stop_limit_s),
         config.listen.bind,
         config.gateway_port or 0,
-        lambda number, ready: run_gateway(config.for_worker(number), ready),
+        lambda number, ready: run_process(config.for_worker(number), ready),
         run,
         on_ready,
     ).run()

@@ -126,7 +126,7 @@ def up(
     """Start the API, the chat page, the gateway and the worker in one process."""
     with errors_reported():
         settings = configure(responder)
-        from roomcast.app.composition import run, run_up
+        from roomcast.app.composition import run, run_process
         from roomcast.app.config import up_config
 
         config = up_config(
@@ -139,7 +139,7 @@ def up(
             data=data,
             insecure=insecure,
         )
-        run(run_up(config, lambda: _report_ready(config)))
+        run(run_process(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -154,11 +154,11 @@ def api(
     """Start the API, the chat page and the worker (unless ROOMCAST_WORKER=off), without a gateway."""
     with errors_reported():
         settings = configure(responder)
-        from roomcast.app.composition import run, run_api
+        from roomcast.app.composition import run, run_process
         from roomcast.app.config import api_config
 
         config = api_config(settings, host=host, api_port=api_port, base_path=base_path, data=data, insecure=insecure)
-        run(run_api(config, lambda: _report_ready(config)))
+        run(run_process(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -166,11 +166,11 @@ def worker(responder: Responder = None) -> None:
     """Start a worker alone, which answers AI turns. Any number of workers share the queue in PostgreSQL."""
     with errors_reported():
         settings = configure(responder)
-        from roomcast.app.composition import run, run_worker
+        from roomcast.app.composition import run, run_process
         from roomcast.app.config import worker_config
 
         config = worker_config(settings)
-        run(run_worker(config, lambda: _report_ready(config)))
+        run(run_process(config, lambda: _report_ready(config)))
 
 
 @app.command()
@@ -194,14 +194,14 @@ def gateway(
     """Start the gateway alone. It receives chat events over Redis; joins are authorised by the API, at API_URL."""
     with errors_reported():
         settings = configure()
-        from roomcast.app.composition import run, run_gateway, run_gateway_workers
+        from roomcast.app.composition import run, run_gateway_workers, run_process
         from roomcast.app.config import gateway_config
 
         config = gateway_config(settings, host=host, port=port, base_path=base_path, insecure=insecure, workers=workers)
         if config.workers > 1:
             run_gateway_workers(config, lambda: _report_ready(config))
         else:
-            run(run_gateway(config, lambda: _report_ready(config)))
+            run(run_process(config, lambda: _report_ready(config)))
 
 
 @app.command()
