@@ -12,11 +12,11 @@ May import: chat, contract, histogram.
 | ``access`` | the reads of memberships, heads and cursors, in batches |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |
-| ``batch`` | the rules of the domain, applied to the commands of a batch |
-| ``recording`` | collects the chats, events and messages that a batch adds |
-| ``turn_rules`` | the rules for AI turns in a batch |
+| ``batch`` | runs the commands of one transaction |
+| ``rules`` | the rules of the domain: one for each command |
 | ``statements`` | the port through which a batch reads and writes its rows; its SQLite implementation |
 | ``pipelined`` | the PostgreSQL implementation of that port, with two round trips per batch |
+| ``keyed_rows`` | the statements for rows of any table by primary key |
 | ``database`` | threads, connections, timeouts, retries, translation of errors |
 | ``threads`` | threads for calls that block, with outcomes for the event loop |
 | ``backend`` | the port for the differences between SQLite and PostgreSQL |

@@ -2,7 +2,7 @@
 
 Each port has a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.errors, contract.
+May import: chat.model, chat.commands, chat.errors, contract.
 
 | module | what |
 |---|---|

@@ -7,7 +7,7 @@
  */
 import type { RoomcastError } from './errors.ts';
 import type { SequencedEvent } from './feed-machine.ts';
-import type { AiStatus, Message, MessagePage, Turn } from './generated/contract.ts';
+import type { AiStatus, Message, MessagePage, StoredEvents, Turn } from './generated/contract.ts';
 import { type ChatEntry, reviveMessage } from './types.ts';
 
 /** Maximum number of confirmed entries. Older pages that the user loads raise it. */
@@ -135,20 +135,43 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   };
 }
 
-/** Applies events in order. */
+/** The entries of a log while events are applied to it. */
+interface Draft {
+  readonly confirmed: ChatEntry[];
+  readonly hasOlder: boolean;
+  turns: readonly Turn[];
+}
+
+/** What each stored event changes. A type that is missing here is an error of the compiler. */
+const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: StoredEvents[Name]) => void } = {
+  'new-msg': (draft, message) => {
+    put(draft.confirmed, toEntry(message), draft.hasOlder);
+    applyTurn(draft, message.turn);
+  },
+  'ai-status': (draft, status) => {
+    const message = startedAnswer(status);
+    if (message) put(draft.confirmed, toEntry(message), draft.hasOlder);
+    applyTurn(draft, status.turn);
+  },
+  'ai-tool': () => undefined,
+  'member-added': () => undefined,
+  'member-removed': () => undefined,
+};
+
+/** Applies events in order. Events of newer servers are ignored. */
 function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
-  const confirmed = [...log.confirmed];
-  let { turns } = log;
+  const draft: Draft = { confirmed: [...log.confirmed], hasOlder: log.hasOlder, turns: log.turns };
   for (const { event, data } of events) {
-    if (event !== 'new-msg' && event !== 'ai-status') continue;
-    const message = event === 'new-msg' ? (data as unknown as Message) : startedAnswer(data as unknown as AiStatus);
-    if (message) put(confirmed, toEntry(message), log.hasOlder);
-    const turn = (data['turn'] ?? null) as Turn | null;
-    if (turn) setTurn(confirmed, turn);
-    turns = withTurn(turns, turn);
+    if (Object.hasOwn(APPLY, event)) APPLY[event as keyof StoredEvents](draft, data as never);
   }
+  const { confirmed, turns } = draft;
   const excess = Math.max(0, confirmed.length - log.limit);
   return { ...log, confirmed: confirmed.slice(excess), turns, hasOlder: log.hasOlder || excess > 0 };
+}
+
+function applyTurn(draft: Draft, turn: Turn | null): void {
+  if (turn) setTurn(draft.confirmed, turn);
+  draft.turns = withTurn(draft.turns, turn);
 }
 
 /** The empty answer of a turn that has started; null if the status is another one. */

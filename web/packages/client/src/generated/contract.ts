@@ -93,6 +93,7 @@ export interface Contract {
   SetTyping: SetTyping;
   StopAnswer: StopAnswer;
   StopAnswerAck: StopAnswerAck;
+  StoredEvents: StoredEvents;
   Turn: Turn;
   TurnReason: TurnReason;
   TurnStatus: TurnStatus;
@@ -526,9 +527,9 @@ export interface MemberChange {
   chatId: string;
   epoch: string;
   seq: number;
+  time: string;
   userId: string;
   actorId: string | null;
-  time: string;
 }
 /**
  * The response of ``GET /api/chats/{id}/members``: ascending by user id.
@@ -671,12 +672,12 @@ export interface ServerToClientEvents {
   'new-msg': Message;
   'member-added': MemberChange;
   'member-removed': MemberChange;
+  'ai-status': AiStatus;
+  'ai-tool': AiTool;
   resync: Resync;
   typing: Typing;
   presence: Presence;
   'chat-activity': ChatActivity;
-  'ai-status': AiStatus;
-  'ai-tool': AiTool;
   'ai-chunk': AiChunk;
   'ai-end': AiEnd;
 }
@@ -690,4 +691,14 @@ export interface Typing {
   chatId: string;
   userId: string;
   typing: boolean;
+}
+/**
+ * Name and single argument of each event that has a seq.
+ */
+export interface StoredEvents {
+  'new-msg': Message;
+  'member-added': MemberChange;
+  'member-removed': MemberChange;
+  'ai-status': AiStatus;
+  'ai-tool': AiTool;
 }
