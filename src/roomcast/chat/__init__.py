@@ -5,6 +5,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | module | what |
 |---|---|
 | ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
+| ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |
