@@ -24,12 +24,13 @@ from roomcast.realtime.cluster.commands import (
 )
 from roomcast.realtime.cluster.nodes import Directory, SessionForwarder
 from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost, NamespaceOperator
+from roomcast.realtime.core.callbacks import emit_with_callback
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.observer import GuardedObserver, Observer
 from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Phase, Socket
-from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
+from roomcast.realtime.errors import AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.realtime.hooks import ServerHooks
 from roomcast.realtime.options import ServerOptions
@@ -247,8 +248,7 @@ class Server(ServerHooks, Broadcasting):
             room: Another name for ``to``.
             skip_sid: Socket ids that are left out.
             namespace: ``/`` if None.
-            callback: Called with the acknowledgement of each recipient on this server; the recipients on others
-                receive the event without a request for one.
+            callback: Called with the acknowledgement of each recipient; see `core.callbacks`.
             volatile: The event may be dropped for a client with a write backlog.
 
         Raises:
@@ -267,21 +267,10 @@ class Server(ServerHooks, Broadcasting):
         if callback is None:
             self._apply_everywhere(broadcast)
         else:
-            self._engine.membership.publish(broadcast)
-            self._emit_to_each(selection, event, args, callback)
+            emit_with_callback(self._engine, broadcast, (event, *args), callback)
 
     def _names(self, rooms: Rooms) -> tuple[str, ...]:
         return room_names(rooms, alone=self._engine.adapter.alone)
-
-    def _emit_to_each(self, selection: Selection, event: str, args: tuple[Any, ...], callback: AckCallback) -> None:
-        full: AckLimitExceeded | None = None
-        for socket in self._engine.recipients(selection):
-            try:
-                socket.emit(event, *args, callback=callback)
-            except AckLimitExceeded as error:
-                full = error
-        if full is not None:
-            raise full
 
     def _apply_everywhere(self, command: Command) -> None:
         self._engine.apply_everywhere(command)

@@ -13,6 +13,7 @@ from roomcast.realtime.compat import socketio
 from roomcast.redis_client import RedisUnavailable
 from support.python_socketio.world import World, world_of
 from support.redis_server import RedisServer
+from support.tcp_proxy import TcpProxy
 from support.waiting import until
 
 
@@ -67,6 +68,62 @@ async def test_a_client_of_another_server_acknowledges(two: Two) -> None:
     assert await asyncio.wait_for(answers.get(), 5) == {"data": [1]}
     with pytest.raises(socketio.exceptions.TimeoutError):
         await two.one.sio.call("question", to="nobody", timeout=0.2)
+
+
+async def test_events_with_a_callback_keep_their_order_and_beyond_the_limit_of_queries_arrive_without_it(
+    two: Two,
+) -> None:
+    b = await two.two.open()
+    sio, sid, called = two.one.sio, b.get_sid(), list[Any]()
+    sent = [["asked", n] if n % 2 else ["plain", n] for n in range(1_500)]
+    for event, n in sent:
+        await sio.emit(event, n, to=sid, callback=called.append if event == "asked" else None)
+    await until(lambda: len(events(b)) >= len(sent))
+    assert events(b) == sent
+    limit = sio.native.options.max_queries // 2
+    await until(lambda: len(called) >= limit)
+    assert await sio.call("question", to=sid, timeout=5) is None, "other queries remain possible"
+    assert len(called) == limit
+
+
+async def test_an_event_with_a_callback_waits_for_redis_as_others_do(two: Two, redis: RedisServer) -> None:
+    b = await two.two.open()
+    b.answer = "got it"
+    async with TcpProxy(redis.port) as proxy, world_of(socketio) as world:
+        sio = world.server(client_manager=socketio.AsyncRedisManager(f"redis://127.0.0.1:{proxy.port}"))
+        assert await sio.call("question", to=b.get_sid(), timeout=5) == "got it"
+        proxy.stall()
+        proxy.cut()
+        await until(lambda: not sio.manager.adapter.ready)
+        answers: asyncio.Queue[Any] = asyncio.Queue()
+        await sio.emit("one", to=b.get_sid(), callback=answers.put_nowait)
+        await sio.emit("two", to=b.get_sid())
+        proxy.resume()
+        assert await asyncio.wait_for(answers.get(), 5) == "got it"
+        await until(lambda: len(events(b)) >= 3)
+        assert events(b) == [["question"], ["one"], ["two"]]
+        await until(lambda: not sio.native.engine.queries.called_back, limit_s=5)
+
+
+async def test_a_callback_is_called_for_each_selected_client_of_every_server(two: Two) -> None:
+    a, b, skipped = await two.one.open(), await two.two.open(), await two.two.open()
+    for peer, answer in ((a, "a"), (b, "b"), (skipped, "c")):
+        peer.answer = answer
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def answered(value: Any) -> None:
+        await answers.put(value)
+
+    sio = two.one.sio
+    await sio.emit("vote", skip_sid=skipped.get_sid(), callback=answered)
+    assert {await asyncio.wait_for(answers.get(), 5) for _ in range(2)} == {"a", "b"}
+    await sio.emit("here", callback=answered, ignore_queue=True)
+    await sio.emit("last", callback=answered, to=b.get_sid(), ignore_queue=True)
+    assert await asyncio.wait_for(answers.get(), 5) == "a"
+    await sio.emit("end")
+    await until(lambda: events(b)[-1:] == events(a)[-1:] == [["end"]])
+    assert [events(peer) for peer in (a, b, skipped)] == [[["vote"], ["here"], ["end"]], [["vote"], ["end"]], [["end"]]]
+    assert answers.empty()
 
 
 async def test_a_write_only_manager_emits_to_all_servers(two: Two) -> None:

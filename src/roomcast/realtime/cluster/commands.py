@@ -143,11 +143,13 @@ class BroadcastWithAck:
         to: The recipients.
         args: Event name and arguments.
         timeout_s: How long the sender waits.
+        queued: Whether it waits for a connection like a command, and does not fail without one.
     """
 
     to: Selection
     args: tuple[Any, ...]
     timeout_s: float
+    queued: bool = False
 
     @property
     def namespace(self) -> str:
@@ -377,7 +379,8 @@ class Adapter(Protocol):
     def request(self, query: Query, gatherer: Gatherer) -> None:
         """Send a query to the other nodes, after the commands that were published before; without waiting.
 
-        The answers go to ``gatherer`` until `forget`. An adapter that is not started has no other nodes.
+        The answers go to ``gatherer`` until `forget`. An adapter that is not started has no other nodes. A query that
+        `Gatherer.fail` is called for before this returns was not sent.
 
         Raises:
             EncodeError: an argument of the query cannot be encoded.

@@ -10,18 +10,24 @@ Layer: realtime.cluster.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from roomcast.realtime.cluster.commands import Adapter, Gatherer, Query
+from roomcast.realtime.cluster.commands import Adapter, Broadcast, BroadcastWithAck, Command, Gatherer, Query
 from roomcast.realtime.cluster.membership import Membership
 from roomcast.realtime.errors import QueryLimitExceeded
+from roomcast.wire.errors import EncodeError
+
+logger = logging.getLogger(__name__)
 
 # An estimate of what a value takes in memory besides its characters.
 _ITEM_BYTES: Final = 64
 #: The name of this server among those that answer.
 HERE: Final = ""
+#: How long acknowledgements of other servers are passed on to a callback.
+CALLBACK_LIMIT_S: Final = 60.0
 
 
 class Gathering:
@@ -89,7 +95,7 @@ class Gathering:
         """See `cluster.Gatherer`."""
         if not self._done.is_set() and self._due.get(server, 0) > 0 and self._count(size_bytes + _ITEM_BYTES):
             self._due[server] -= 1
-            self.values.append(value)
+            self._receive(value)
             self._check()
 
     def withdraw(self, server: str | None, count: int) -> None:
@@ -104,7 +110,7 @@ class Gathering:
         """See `cluster.Gatherer`."""
         if not self._done.is_set():
             self.problem = problem
-            self._done.set()
+            self._end()
 
     # -- for the operators --------------------------------------------------------------------------------------------
 
@@ -140,10 +146,63 @@ class Gathering:
         for server, count in self._due.items():
             if count and not (self._left(server) if server is not None else certain and not present):
                 return
+        self._end()
+
+    def _receive(self, value: Any) -> None:
+        self.values.append(value)
+
+    def _end(self) -> None:
         self._done.set()
 
     def _left(self, server: str) -> bool:
         return server != HERE and self._current is not None and server not in self._current
+
+
+class CalledGathering(Gathering):
+    """Passes each acknowledgement on when it arrives, and keeps none.
+
+    A failure after the query was sent does not end it: the acknowledgements may still arrive.
+
+    Args:
+        receive: Called with each acknowledgement.
+        ended: Called once, when no more acknowledgements are waited for.
+        limit_s: How long they are waited for.
+    """
+
+    def __init__(
+        self, receive: Callable[[Any], None], ended: Callable[[CalledGathering], None], limit_s: float
+    ) -> None:
+        super().__init__(0)
+        self._pass_on = receive
+        self._ended = ended
+        self._timer = asyncio.get_running_loop().call_later(limit_s, self.end)
+
+    def update(self, servers: Collection[str]) -> None:
+        """See `cluster.Gatherer`. If the servers could not be listed when the query was sent, these count."""
+        if self._expected is None:
+            self.expect(servers)
+        super().update(servers)
+
+    def fail(self, problem: str) -> None:
+        """See `cluster.Gatherer`."""
+        self.problem = problem
+
+    def end(self) -> None:
+        """Wait no longer. Harmless if repeated."""
+        if not self._done.is_set():
+            self._end()
+
+    def _count(self, size_bytes: int) -> bool:
+        del size_bytes  # nothing is kept
+        return True
+
+    def _receive(self, value: Any) -> None:
+        self._pass_on(value)
+
+    def _end(self) -> None:
+        super()._end()
+        self._timer.cancel()
+        self._ended(self)
 
 
 class Queries:
@@ -162,6 +221,57 @@ class Queries:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._open = 0
+        self._called: set[CalledGathering] = set()
+        self._unasked = 0
+
+    @property
+    def called_back(self) -> int:
+        """Number of events whose acknowledgements a callback waits for."""
+        return len(self._called)
+
+    def call_back(self, command: Broadcast, args: tuple[Any, ...], receive: Callable[[Any], None]) -> None:
+        """Emit an event on the other servers, in the order of `Membership.publish`, and pass on its acknowledgements.
+
+        They may fill half of the limit, so that other queries remain possible. Beyond that, and if the adapter cannot
+        ask, the event is sent as it is, and no acknowledgement arrives.
+
+        Args:
+            command: The event.
+            args: Its name and arguments.
+            receive: Called with each acknowledgement that arrives within `CALLBACK_LIMIT_S`.
+        """
+        if 2 * self.called_back >= self._limit:
+            self._send_plain(command, f"{self.called_back} events wait for acknowledgements (half of max_queries)")
+            return
+        gathering = CalledGathering(receive, self._forget, CALLBACK_LIMIT_S)
+        self._called.add(gathering)
+        query = BroadcastWithAck(command.to, args, CALLBACK_LIMIT_S, queued=True)
+
+        def send(event: Command) -> None:
+            try:
+                self._adapter.request(query, gathering)
+            except EncodeError as error:
+                gathering.fail(str(error))
+            if gathering.problem:
+                gathering.end()
+                self._send_plain(event, gathering.problem)
+
+        self._membership.publish_by(send, command)
+
+    def _send_plain(self, command: Command, problem: str) -> None:
+        self._unasked += 1
+        if self._unasked & (self._unasked - 1) == 0:  # the 1st, 2nd, 4th, …: a flood cannot fill the logs
+            logger.warning("%d callbacks are not called for clients of other servers: %s", self._unasked, problem)
+        self._membership.publish(command)
+
+    def _forget(self, gathering: CalledGathering) -> None:
+        self._called.discard(gathering)
+        self._adapter.forget(gathering)
+
+    def stop(self) -> None:
+        """Call no function of `call_back` any more."""
+        for gathering in list(self._called):
+            gathering.end()
 
     @contextmanager
     def open(self) -> Iterator[Gathering]:

@@ -22,6 +22,7 @@ from roomcast.realtime.compat.exceptions import TimeoutError  # noqa: A004 - pyt
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
 from roomcast.realtime.compat.origins import CompatOrigins, Origins
+from roomcast.realtime.core.callbacks import emit_with_callback
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import RESERVED, Handler
@@ -31,8 +32,7 @@ from roomcast.realtime.server import Server
 from roomcast.realtime.transports.proxies import Receive, Scope, Send
 
 _DEFAULT = "/"
-# How long `AsyncServer.disconnect` waits for the handler, and a callback for a client of another server: the default of
-# `AsyncServer.call`.
+# How long `AsyncServer.disconnect` waits for the handler: the default of `AsyncServer.call`.
 _WAIT_LIMIT_S = 60.0
 # That of the admin UI.
 _STATS_INTERVAL_S = 2
@@ -228,8 +228,7 @@ class AsyncServer:
             room: Another name for ``to``.
             skip_sid: Sids that are left out.
             namespace: ``/`` if None.
-            callback: Called with the acknowledgement of each recipient on this server, or of the client with the sid
-                ``to`` on another one.
+            callback: Called with the acknowledgement of each recipient, on whichever server; see `core.callbacks`.
             ignore_queue: Only to the clients of this server.
 
         Raises:
@@ -238,35 +237,22 @@ class AsyncServer:
         args = () if data is None else data if isinstance(data, tuple) else (data,)
         target = room if to is None else to
         rooms = None if target is None else [target] if _is_one(target) else list(target)
-        if callback is not None:
-            plain = tuple(self.writer.plain(args))
-            if self._is_elsewhere(target, namespace):
-                self.start_background_task(self._call_back, event, plain, target, namespace, callback)
-                return
-            await self.native.emit(event, plain, rooms, skip_sid=skip_sid, namespace=namespace, callback=callback)
-        elif ignore_queue or self.writer.custom:
-            await self._broadcast(rooms, event, args, skip_sid, namespace, everywhere=not ignore_queue)
-        else:
+        if callback is None and not ignore_queue and not self.writer.custom:
             await self.native.emit(event, args, rooms, skip_sid=skip_sid, namespace=namespace)
-
-    def _is_elsewhere(self, target: Any, namespace: str | None) -> bool:
-        """Whether this may be the sid of a client of another server: no room and no client here has the name."""
-        engine = self.native.engine
-        if engine.adapter.alone or not isinstance(target, str):
-            return False
-        return not engine.occupied(namespace or _DEFAULT, target)
-
-    async def _call_back(
-        self, event: str, args: tuple[Any, ...], sid: str, namespace: str | None, callback: AckCallback
-    ) -> None:
-        try:
-            answer = await self._call_elsewhere(event, args, sid, namespace, _WAIT_LIMIT_S)
-        except (AckTimeout, SocketGone) as error:
-            self.logger.info("no acknowledgement for a callback: %s", error)
             return
-        result = callback(answer)
-        if inspect.isawaitable(result):
-            await result
+        skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
+        engine = self.native.engine
+        names = None if rooms is None else room_names(rooms, alone=engine.alone)
+        command = Broadcast(Selection(namespace or _DEFAULT, names, skip), self.writer.event(event, args))
+        if engine.emits_wait:
+            await engine.make_room(command.to)
+        if callback is not None:
+            values = (event, *self.writer.plain(args))
+            emit_with_callback(engine, command, values, callback, everywhere=not ignore_queue)
+        elif ignore_queue:
+            engine.apply_command(command)
+        else:
+            engine.apply_everywhere(command)
 
     async def send(
         self,
@@ -540,25 +526,6 @@ class AsyncServer:
             server_id=server_id or "",
         )
         instrument(self.native, options)
-
-    async def _broadcast(
-        self,
-        rooms: list[Any] | None,
-        event: str,
-        args: tuple[Any, ...],
-        skip_sid: str | Collection[str] | None,
-        namespace: str | None,
-        *,
-        everywhere: bool,
-    ) -> None:
-        skip = (skip_sid,) if isinstance(skip_sid, str) else tuple(skip_sid or ())
-        engine = self.native.engine
-        names = None if rooms is None else room_names(rooms, alone=engine.alone)
-        selection = Selection(namespace or _DEFAULT, names, skip)
-        command = Broadcast(selection, self.writer.event(event, args))
-        if engine.emits_wait:
-            await engine.make_room(selection)
-        (engine.apply_everywhere if everywhere else engine.apply_command)(command)
 
 
 def _is_one(room: Any) -> bool:

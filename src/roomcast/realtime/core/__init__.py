@@ -15,6 +15,6 @@ May import: cluster, fanout, requests, limits, options, errors, wire.
 | ``inbox`` | order and limits of the calls |
 | ``environ`` | the handshake for applications, under the names of PEP 3333 |
 | ``broadcasting``, ``server_events`` | a namespace of the cluster; events between servers |
-| ``acks`` | an event that several sockets acknowledge |
+| ``acks``, ``callbacks`` | an event that several sockets acknowledge; with a callback |
 | ``observer``, ``reasons`` | the port for metrics and logs; why a connection or socket ended |
 """

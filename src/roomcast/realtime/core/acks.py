@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class BroadcastAcks:
     """`cluster.PendingAcks` of an event that is emitted at the construction.
 
-    A socket with ``max_pending_acks`` pending acknowledgements is not asked.
+    A socket with ``max_pending_acks`` pending acknowledgements receives the event and is not asked.
 
     Args:
         namespace: The namespace of the sockets.
@@ -46,7 +46,10 @@ class BroadcastAcks:
             answer.add_done_callback(self._settle)
             try:
                 self._pending.append((socket, socket.ask(encode, answer)))
-            except (AckLimitExceeded, SocketGone) as error:
+            except AckLimitExceeded as error:
+                logger.info("%r is not asked to acknowledge a broadcast: %s", socket, error)
+                socket.emit(*args)
+            except SocketGone as error:
                 logger.info("acknowledged broadcast not sent to %r: %s", socket, error)
         self.asked = len(self._pending)
 

@@ -415,7 +415,7 @@ class Engine:
 
     def ask(self, selection: Selection, args: Sequence[Any], listener: AckListener) -> PendingAcks:
         """See `cluster.Node`."""
-        return BroadcastAcks(selection.namespace, self.members(selection), args, listener)
+        return BroadcastAcks(selection.namespace, self.recipients(selection), args, listener)
 
     def recipients(self, selection: Selection) -> Sequence[Socket]:
         """The selected sockets of this server that are connected or inside their ``connect`` handler, each once."""
@@ -466,6 +466,7 @@ class Engine:
         if self.recovery is not None:
             self.recovery.clear()
         self.backlogs.stop()
+        self.queries.stop()
         if self._wheel is not None:
             self._wheel.stop()
             self._wheel = self._unfinished = None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from itertools import permutations
 from typing import Any
 
@@ -7,9 +8,12 @@ import pytest
 
 from roomcast.realtime import QueryLimitExceeded
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.cluster.commands import FetchSockets, Gatherer, Query, Selection
-from roomcast.realtime.cluster.gathering import HERE, GatheredAcks, Gathering, Queries
+from roomcast.realtime.cluster.commands import Broadcast, Command, FetchSockets, Gatherer, Query, Selection
+from roomcast.realtime.cluster.gathering import CALLBACK_LIMIT_S, HERE, GatheredAcks, Gathering, Queries
 from roomcast.realtime.cluster.membership import Membership
+from roomcast.realtime.fanout.message import EncodedEvent
+from roomcast.wire.errors import EncodeError
+from support.virtual_time import run_in_virtual_time
 
 QUERY = FetchSockets(Selection("/", None))
 
@@ -170,6 +174,64 @@ async def test_every_query_is_forgotten_at_its_end_also_after_an_error() -> None
         with pytest.raises(KeyError):
             await fails()
         assert adapter.open == []
+
+
+class RefusingAdapter(MemoryAdapter):
+    def __init__(self, error: Exception | None) -> None:
+        super().__init__()
+        self.error = error
+        self.published: list[Command] = []
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        if self.error is not None:
+            raise self.error
+        gatherer.fail("no connection")
+
+    def publish(self, command: Command) -> None:
+        self.published.append(command)
+
+
+EVENT = Broadcast(Selection("/", None), EncodedEvent.from_args("e"))
+
+
+@pytest.mark.parametrize("error", [None, EncodeError("too large")])
+async def test_an_event_whose_query_cannot_be_sent_is_sent_without_its_callback(
+    error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    adapter = RefusingAdapter(error)
+    queries = Queries(adapter, Membership(adapter), 2, 100)
+    for _ in range(3):
+        queries.call_back(EVENT, ("e",), print)
+    assert (adapter.published, queries.called_back) == ([EVENT] * 3, 0)
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [1, 2]
+
+
+def test_a_callback_is_called_for_each_acknowledgement_until_all_have_come_or_the_time_is_over() -> None:
+    async def run() -> None:
+        adapter, got = RecordingAdapter(), list[Any]()
+        queries = Queries(adapter, Membership(adapter), 6, 100)
+        for _ in range(3):
+            queries.call_back(EVENT, ("e",), got.append)
+        complete, lost, silent = adapter.open
+        for gatherer in (complete, lost):
+            gatherer.answer("a", (), 0, asked=1)
+        complete.acknowledge("a", "x" * 1_000, 1_000)
+        complete.update(["a"])
+        assert (got, adapter.open) == (["x" * 1_000], [lost, silent])
+        lost.fail("the connection was lost")
+        lost.acknowledge("a", 2, 1)
+        lost.update(["a"])
+        assert (got[1:], adapter.open) == ([2], [silent])
+        await asyncio.sleep(CALLBACK_LIMIT_S)
+        assert adapter.open == []
+        silent.answer("a", (), 0, asked=1)
+        silent.acknowledge("a", 3, 1)
+        assert got[1:] == [2]
+        queries.call_back(EVENT, ("e",), got.append)
+        queries.stop()
+        assert (adapter.open, queries.called_back) == ([], 0)
+
+    run_in_virtual_time(run())
 
 
 @pytest.mark.parametrize("value", ["x" * 200, b"x" * 200, ["x"] * 3, {"a": {"b": "x" * 80}}, {"k" * 200: None}])

@@ -18,6 +18,7 @@ from roomcast.realtime import (
     SocketGone,
 )
 from roomcast.realtime.cluster.commands import Disconnect, Selection
+from roomcast.realtime.cluster.gathering import HERE, GatheredAcks, Gathering
 from roomcast.realtime.core.registry import Handler
 from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.realtime.transports.asgi_websocket import AsgiWebSocket
@@ -175,6 +176,17 @@ async def test_the_callback_of_a_broadcast_is_called_for_each_recipient(peer: An
     assert [len(client.transport.texts) for client in clients] == [2, 1, 1]
     clients[2].say("430[2]")
     assert answers == [0, 2]
+
+
+async def test_a_client_that_cannot_be_asked_to_acknowledge_receives_the_broadcast(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(max_pending_acks=1))
+    client = peer(server)
+    await client.enter()
+    listener = GatheredAcks(Gathering(1_000), HERE)
+    acks = [server.engine.ask(Selection("/", None), ("vote", n), listener) for n in range(2)]
+    await settle()
+    assert client.transport.texts == ['420["vote",0]', '42["vote",1]']
+    assert [asked.asked for asked in acks] == [1, 0]
 
 
 async def test_emits_of_a_rejecting_connect_handler_are_never_sent(peer: Any, settle: Any, recording: Any) -> None:

@@ -28,7 +28,7 @@ from roomcast.realtime.adapters.redis.protocol import (
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.realtime.adapters.redis.queries import QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler
-from roomcast.realtime.cluster.commands import Command, Gatherer, Node, Query
+from roomcast.realtime.cluster.commands import BroadcastWithAck, Command, Gatherer, Node, Query
 from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import DEFAULT_NAMESPACE
@@ -172,10 +172,10 @@ class RedisAdapter:
             self._send(*encoded)
 
     def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `cluster.commands.Adapter`. Fails at once while Redis is unreachable."""
+        """See `cluster.commands.Adapter`. Fails at once while Redis is unreachable, unless it may be ``queued``."""
         if self._task is None:
             gatherer.expect(())
-        elif not self.ready:
+        elif not self.ready and not (isinstance(query, BroadcastWithAck) and query.queued):
             gatherer.fail("the adapter is not connected to Redis")
         elif query.namespace not in self._channels:
             gatherer.fail(f"this server does not serve {query.namespace!r}: list it in ServerOptions.namespaces")
@@ -213,7 +213,7 @@ class RedisAdapter:
     async def _list_channels(self, pattern: str) -> frozenset[str]:
         # The queries of this loop turn are written before.
         self._flush()
-        if self._commands is None:
+        if self._commands is None or not self.ready:
             raise RedisUnavailable("not connected")
         return await self._commands.channels(pattern)
 

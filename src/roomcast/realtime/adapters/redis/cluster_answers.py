@@ -16,7 +16,8 @@ from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
 from roomcast.realtime.adapters.redis.requests import RemoteBroadcast
 from roomcast.realtime.adapters.redis.responses import describe
-from roomcast.realtime.cluster.commands import Node, ServerEvent, SocketDescription
+from roomcast.realtime.cluster.commands import Broadcast, Node, ServerEvent, SocketDescription
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 
 
@@ -83,12 +84,17 @@ class ClusterAnswers:
 
     def _broadcast_with_ack(self, query: AcknowledgedBroadcast, respond: Callable[..., None]) -> None:
         request_id = query.request_id
-        if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
-            self._counters.drop("busy", "acknowledged broadcast")
+        if request_id in self._pending:
+            self._counters.drop("busy", "a repeated request")
             return
         # Node has no response for a client that has disconnected.
         pending = RemoteBroadcast(partial(self._send_ack, respond), lambda: None, partial(self._end, request_id))
         try:
+            if len(self._pending) >= self._options.max_ack_requests:
+                # Without an answer: the sender learns at its timeout that acknowledgements are missing.
+                self._counters.drop("busy", "acknowledgements of a broadcast")
+                self._node.apply_command(Broadcast(query.to, EncodedEvent.from_args(*query.args)))
+                return
             pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:
             self._counters.drop("malformed", str(error))

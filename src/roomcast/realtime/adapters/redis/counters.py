@@ -26,8 +26,8 @@ class RedisAdapterCounters:
         answered: Responses to requests from other servers.
         dropped: Messages that were not sent or not understood, by reason: ``malformed``, ``unknown-request``,
             ``oversize`` (to be sent by this server), ``queue-full``, ``stale``, ``refused`` (by Redis), ``unpackable``,
-            ``gap`` (entries of a stream were lost before they were read), ``busy`` (too many pending acknowledged
-            broadcasts).
+            ``gap`` (entries of a stream were lost before they were read), ``busy`` (too many acknowledged broadcasts
+            are pending: delivered, but the acknowledgements are not passed on).
         connects: How often both connections were opened and subscribed.
         losses: How often the connections were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``moved`` (the
             server is no longer the master), ``oversize`` (a received message), ``protocol``, ``refused``.

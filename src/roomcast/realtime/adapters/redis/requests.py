@@ -28,7 +28,8 @@ from roomcast.realtime.adapters.redis.protocol import (
     SocketsQuery,
 )
 from roomcast.realtime.adapters.redis.responses import Responder, encode_socket
-from roomcast.realtime.cluster.commands import Node, PendingAcks, Selection, ServerEvent, SocketDescription
+from roomcast.realtime.cluster.commands import Broadcast, Node, PendingAcks, Selection, ServerEvent, SocketDescription
+from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 
 #: Encoding a part takes a few milliseconds.
@@ -189,8 +190,8 @@ class RequestHandler:
         self, query: AcknowledgedBroadcast, responder: Responder, send: Callable[[bytes], object]
     ) -> None:
         request_id = query.request_id
-        if request_id in self._pending or len(self._pending) >= self._options.max_ack_requests:
-            self._counters.drop("busy", "acknowledged broadcast")
+        if request_id in self._pending:
+            self._counters.drop("busy", "a repeated request")
             return
         pending = RemoteBroadcast(
             partial(self._send_ack, responder, send),
@@ -198,6 +199,11 @@ class RequestHandler:
             partial(self._end, request_id),
         )
         try:
+            if len(self._pending) >= self._options.max_ack_requests:
+                # Without an answer: the sender learns at its timeout that acknowledgements are missing.
+                self._counters.drop("busy", "acknowledgements of a broadcast")
+                self._node.apply_command(Broadcast(query.to, EncodedEvent.from_args(*query.args)))
+                return
             pending.acks = self._node.ask(query.to, query.args, pending)
         except EncodeError as error:
             self._counters.drop("malformed", str(error))
