@@ -12,16 +12,33 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, get_args
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, get_args
 
 from roomcast.auth.tokens import AuthOptions, WeakSecret
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
-from roomcast.realtime.options import ANY_ORIGIN, is_base_path, serialize_origin
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
+from roomcast.setting_values import (
+    LINE_END,
+    SettingsError,
+    check_base_path,
+    check_host,
+    check_text,
+    read_choice,
+    read_content,
+    read_count,
+    read_host,
+    read_hosts,
+    read_number,
+    read_origins,
+    read_port,
+    read_proxies,
+    read_seconds,
+    read_token,
+    read_url,
+    split_items,
+)
 
 if TYPE_CHECKING:
     from roomcast.redis_client import RedisOptions
@@ -35,12 +52,9 @@ DEFAULT_ORIGINS: Final = ("http://localhost:3000",)
 DEFAULT_DATA_DIR: Final = Path("data")
 #: Fits into the context of every current model, with room for the answer.
 DEFAULT_TOKEN_BUDGET: Final = 16_000
-MAX_PORT: Final = 65_535
 #: They mostly wait for their providers. A model on this machine may need a lower number.
 DEFAULT_WORKER_TURNS: Final = 256
 MAX_WORKER_TURNS: Final = 10_000
-#: Longer than the termination grace period of any platform.
-MAX_WAIT_S: Final = 3_600.0
 
 #: The settings that may be secrets. ``NAME_FILE`` names a file with the value of ``NAME``, as Docker and Kubernetes
 #: mount secrets.
@@ -104,12 +118,8 @@ VARIABLES: Final = (
     "ROOMCAST_ADD_LIMIT_ALL_USERS",
     "ROOMCAST_URL",
 )
-#: More than any key or URL has.
-_MAX_FILE_BYTES: Final = 65_536
 MAX_GATEWAY_PROCESSES: Final = 64
 
-#: First segments of the paths of page, API and gateway.
-_OWN_PATHS: Final = frozenset({"api", "assets", "c", "health", "live", "ready", "metrics", "socket.io"})
 _PREFIX: Final = "ROOMCAST_"
 #: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
 _SHARED_PREFIXES: Final = ("REDIS_", "OPENAI_", "DATABASE_", "ALLOWED_", "TRUSTED_", "GATEWAY_")
@@ -124,14 +134,6 @@ _SERVICE_LINK: Final = re.compile(
 RESPONDERS: Final = ("demo", "openai", "agui", "http")
 _OWN_RESPONDER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
 _MAX_RESPONDER_CHARS: Final = 64
-_Choice = TypeVar("_Choice", bound=str)
-
-
-class SettingsError(Exception):
-    """The configuration is invalid; the text is one line that names the variable or option to change."""
-
-    def __init__(self, variable: str, problem: str) -> None:
-        super().__init__(f"{variable} {problem}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,38 +239,38 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
     environ = _with_files(environ)
     responders = _responders(environ, responder)
     return Settings(
-        host=_host(environ, "ROOMCAST_HOST"),
+        host=read_host(environ, "ROOMCAST_HOST"),
         base_path=check_base_path("ROOMCAST_BASE_PATH", environ.get("ROOMCAST_BASE_PATH", "").strip()) or None,
-        insecure=_choice(environ, "ROOMCAST_INSECURE", ("on", "off"), "off") == "on",
-        one_port=_choice(environ, "ROOMCAST_ONE_PORT", ("on", "off"), "off") == "on",
-        gateway_processes=_number(environ, "ROOMCAST_GATEWAY_PROCESSES", 1, MAX_GATEWAY_PROCESSES),
-        gateway_port=_port(environ, "PORT"),
-        api_port=_port(environ, "API_PORT"),
-        allowed_origins=_origins(environ, "ALLOWED_ORIGINS"),
-        allowed_hosts=_hosts(environ, "ALLOWED_HOSTS"),
-        trusted_proxies=_proxies(environ, "TRUSTED_PROXIES"),
-        api_url=_url(environ, "API_URL"),
-        gateway_url=_url(environ, "GATEWAY_URL"),
+        insecure=read_choice(environ, "ROOMCAST_INSECURE", ("on", "off"), "off") == "on",
+        one_port=read_choice(environ, "ROOMCAST_ONE_PORT", ("on", "off"), "off") == "on",
+        gateway_processes=read_number(environ, "ROOMCAST_GATEWAY_PROCESSES", 1, MAX_GATEWAY_PROCESSES),
+        gateway_port=read_port(environ, "PORT"),
+        api_port=read_port(environ, "API_PORT"),
+        allowed_origins=read_origins(environ, "ALLOWED_ORIGINS"),
+        allowed_hosts=read_hosts(environ, "ALLOWED_HOSTS"),
+        trusted_proxies=read_proxies(environ, "TRUSTED_PROXIES"),
+        api_url=read_url(environ, "API_URL"),
+        gateway_url=read_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
         database=_database(environ),
         redis=_redis(environ),
-        internal_host=_host(environ, "ROOMCAST_INTERNAL_HOST"),
-        internal_port=_port(environ, "ROOMCAST_INTERNAL_PORT"),
-        unready_s=_seconds(environ, "ROOMCAST_UNREADY_S") or 0.0,
-        drain_s=_seconds(environ, "ROOMCAST_DRAIN_S"),
-        guide_ingress=_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
+        internal_host=read_host(environ, "ROOMCAST_INTERNAL_HOST"),
+        internal_port=read_port(environ, "ROOMCAST_INTERNAL_PORT"),
+        unready_s=read_seconds(environ, "ROOMCAST_UNREADY_S") or 0.0,
+        drain_s=read_seconds(environ, "ROOMCAST_DRAIN_S"),
+        guide_ingress=read_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
         responders=responders,
         openai=_openai(environ) if "openai" in responders else None,
         agui=_endpoint(environ, "ROOMCAST_AGUI_URL", "ROOMCAST_AGUI_TOKEN") if "agui" in responders else None,
         http=_endpoint(environ, "ROOMCAST_HTTP_URL", "ROOMCAST_HTTP_TOKEN") if "http" in responders else None,
         system_prompt=environ.get("ROOMCAST_SYSTEM_PROMPT", "").strip() or None,
-        token_budget=_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
-        worker=_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
-        worker_turns=_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
+        token_budget=read_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
+        worker=read_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
+        worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
-        url=_url(environ, "ROOMCAST_URL"),
-        token=_token(environ, "ROOMCAST_TOKEN"),
+        url=read_url(environ, "ROOMCAST_URL"),
+        token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
         tracing=_tracing(environ),
     )
@@ -281,8 +283,8 @@ def read_log_options(environ: Mapping[str, str]) -> LogOptions:
         SettingsError: one of them is invalid.
     """
     return LogOptions(
-        level=_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
-        format=_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
+        level=read_choice(environ, "LOG_LEVEL", get_args(LogLevel), "info"),
+        format=read_choice(environ, "LOG_FORMAT", get_args(LogFormat), "console"),
     )
 
 
@@ -318,93 +320,15 @@ def _with_files(environ: Mapping[str, str]) -> Mapping[str, str]:
             continue
         if environ.get(name, "").strip():
             raise SettingsError(f"{name}_FILE", f"and {name} are both set: set one of them")
-        contents[name] = _content(f"{name}_FILE", path.strip())
+        contents[name] = read_content(f"{name}_FILE", path.strip())
     return {**environ, **contents}
-
-
-def _content(name: str, path: str) -> str:
-    if not path:
-        # Not as if it were unset: an empty path must not turn authentication off.
-        raise SettingsError(name, "is empty; set the path of a file, or unset it")
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SettingsError(name, f"names {path}, which cannot be read: {error.strerror}") from None
-    if len(content) > _MAX_FILE_BYTES:
-        raise SettingsError(name, f"names {path}, which has more than {_MAX_FILE_BYTES} bytes and is no secret")
-    try:
-        value = content.decode().rstrip(_LINE_END)
-    except UnicodeDecodeError:
-        raise SettingsError(name, f"names {path}, which is not valid UTF-8") from None
-    if not value.strip():
-        raise SettingsError(name, f"names {path}, which is empty")
-    if "\0" in value:
-        raise SettingsError(name, f"names {path}, which contains a zero byte")
-    return value
-
-
-def check_text(name: str, value: str) -> str:
-    """Return the value if it is valid UTF-8: Python decodes other bytes of the environment to surrogates.
-
-    Raises:
-        SettingsError: it is not.
-    """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise SettingsError(name, "is not valid UTF-8") from None
-    return value
-
-
-def check_host(name: str, host: str) -> str:
-    """Return the host if a resolver accepts it as a name or address.
-
-    Raises:
-        SettingsError: an empty label, as in ``a..b``, or a label that is too long.
-    """
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        raise SettingsError(name, "contains an invalid host name") from None
-    return host
-
-
-def check_port(name: str, port: int) -> int:
-    """Return the port if it is a valid TCP port. 0 is not: it means "any free port".
-
-    Raises:
-        SettingsError: the number is out of range.
-    """
-    if not 1 <= port <= MAX_PORT:
-        raise SettingsError(name, f"is {port}; expected a port from 1 to {MAX_PORT}")
-    return port
-
-
-def check_base_path(name: str, path: str) -> str:
-    """Return the path if it is empty, or if a proxy can serve page, API and gateway below it.
-
-    Raises:
-        SettingsError: it has another form, or begins like a path of Roomcast, which must be accepted without it.
-    """
-    if path and not is_base_path(path):
-        problem = f"is {path!r}; expected a path such as /chat: letters, digits, -, ., _ and ~, without a / at its end"
-        raise SettingsError(name, problem)
-    first = path.split("/")[1:2]
-    if first and first[0] in _OWN_PATHS:
-        raise SettingsError(name, f"is {path!r}, but /{first[0]} is a path of Roomcast itself: choose another one")
-    return path
-
-
-# A file or a Kubernetes secret often ends with a newline, which is not part of its value.
-_LINE_END: Final = "\r\n"
 
 
 def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
     # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
     url = environ.get("REDIS_URL", "").strip()
     options = _redis_url(url) if url else _redis_host(environ)
-    password = environ.get("REDIS_SENTINEL_PASSWORD", "").rstrip(_LINE_END)
+    password = environ.get("REDIS_SENTINEL_PASSWORD", "").rstrip(LINE_END)
     username = environ.get("REDIS_SENTINEL_USERNAME", "").strip()
     if username and not password:
         raise SettingsError("REDIS_SENTINEL_USERNAME", "is set without REDIS_SENTINEL_PASSWORD: set both")
@@ -435,122 +359,18 @@ def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
     from roomcast.redis_client import RedisAddress, RedisOptions
     from roomcast.redis_client.url import DEFAULT_PORT
 
-    port = _port(environ, "REDIS_PORT") or DEFAULT_PORT
+    port = read_port(environ, "REDIS_PORT") or DEFAULT_PORT
     return RedisOptions(
-        addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD", "").rstrip(_LINE_END) or None
+        addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD", "").rstrip(LINE_END) or None
     )
-
-
-def _port(environ: Mapping[str, str], name: str) -> int | None:
-    value = environ.get(name, "").strip()
-    if not value:
-        return None
-    if value.startswith("tcp://"):
-        raise SettingsError(
-            name, f"is {value!r}, set by Kubernetes for a service: set enableServiceLinks: false in the pod"
-        )
-    if not (value.isascii() and value.isdigit()):
-        raise SettingsError(name, f"is {value!r}; expected a port from 1 to {MAX_PORT}")
-    return check_port(name, int(value[:10]))
-
-
-def _seconds(environ: Mapping[str, str], name: str) -> float | None:
-    value = environ.get(name, "").strip()
-    if not value:
-        return None
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value) or float(value) > MAX_WAIT_S:
-        raise SettingsError(name, f"is {value!r}; expected a number of seconds from 0 to {MAX_WAIT_S:.0f}")
-    return float(value)
 
 
 def _additions(environ: Mapping[str, str]) -> AdditionLimits:
     defaults = AdditionLimits()
     return AdditionLimits(
-        same_user=_count(environ, "ROOMCAST_ADD_LIMIT_SAME_USER", defaults.same_user),
-        all_users=_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users, LEAST_ADDITIONS),
+        same_user=read_count(environ, "ROOMCAST_ADD_LIMIT_SAME_USER", defaults.same_user),
+        all_users=read_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users, LEAST_ADDITIONS),
     )
-
-
-def _count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
-    value = environ.get(name, "").strip()
-    if not re.fullmatch(r"[0-9]{0,6}", value) or 0 < int(value or default) < least:
-        raise SettingsError(name, f"is {value!r}; expected a number from {least} to 999999, or 0 for no limit")
-    return int(value or default)
-
-
-def _number(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
-    value = environ.get(name, "").strip() or str(default)
-    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= most:
-        raise SettingsError(name, f"is {value!r}; expected a number from 1 to {most}")
-    return int(value)
-
-
-def _host(environ: Mapping[str, str], name: str) -> str | None:
-    value = environ.get(name, "").strip()
-    if value and not re.fullmatch(r"[A-Za-z0-9._:-]+", value):
-        raise SettingsError(name, f"is {value!r}; expected one host name or address")
-    return check_host(name, value) or None
-
-
-def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
-    value = environ.get(name)
-    if value is None:
-        return None
-    try:
-        origins = [item if item == ANY_ORIGIN else serialize_origin(item) for item in _items(value)]
-    except ValueError as error:
-        raise SettingsError(name, f"contains {error}") from None
-    return tuple(dict.fromkeys(origins))
-
-
-def _hosts(environ: Mapping[str, str], name: str) -> tuple[str, ...] | None:
-    hosts = tuple(item.lower() for item in _items(environ.get(name, "")))
-    for host in hosts:
-        if not re.fullmatch(r"\[[0-9a-f:.]+\]|[a-z0-9._-]+", host):
-            raise SettingsError(
-                name, f"contains {host!r}; expected host names or addresses without a port, IPv6 in brackets"
-            )
-    return hosts or None
-
-
-def _proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    proxies = _items(environ.get(name, ""))
-    for proxy in proxies:
-        if proxy == ANY_ORIGIN:
-            continue
-        try:
-            ip_network(proxy)
-        except ValueError:
-            problem = f"contains {proxy!r}; expected addresses, networks such as 10.0.0.0/8, or *"
-            raise SettingsError(name, problem) from None
-    return proxies
-
-
-def _url(environ: Mapping[str, str], name: str) -> str | None:
-    value = environ.get(name, "").strip()
-    return check_url(name, value) if value else None
-
-
-def check_url(name: str, value: str) -> str:
-    """Return a base URL, which may have a path, without slashes at its end.
-
-    Raises:
-        SettingsError: it is no such URL.
-    """
-    try:
-        parts = urlsplit(value)
-        # `urlsplit` silently removes line breaks, so `value` itself is checked.
-        usable = value.isprintable() and parts.scheme in {"http", "https"} and bool(parts.hostname)
-        usable = usable and (parts.port or 1) <= MAX_PORT
-    except ValueError:
-        usable = False
-        parts = None
-    if parts is not None and (parts.username or parts.password):
-        raise SettingsError(name, "contains a user name or password, which would appear in logs and pages: remove it")
-    if not usable or (parts is not None and (parts.query or parts.fragment)):
-        raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
-    check_host(name, urlsplit(value).hostname or "")
-    return value.rstrip("/")
 
 
 #: The SDK would record all traces for any other name.
@@ -565,14 +385,16 @@ _SAMPLERS: Final = (
 
 
 def _tracing(environ: Mapping[str, str]) -> bool:
-    urls = (_url(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"), _url(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-    exporter = _choice(environ, "OTEL_TRACES_EXPORTER", ("otlp", "none"), "otlp")
-    disabled = _choice(environ, "OTEL_SDK_DISABLED", ("true", "false"), "false") == "true"
+    urls = (read_url(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"), read_url(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
+    exporter = read_choice(environ, "OTEL_TRACES_EXPORTER", ("otlp", "none"), "otlp")
+    disabled = read_choice(environ, "OTEL_SDK_DISABLED", ("true", "false"), "false") == "true"
     if disabled or exporter == "none" or not any(urls):
         return False
-    _choice(environ, "OTEL_TRACES_SAMPLER", _SAMPLERS, _SAMPLERS[0])
+    read_choice(environ, "OTEL_TRACES_SAMPLER", _SAMPLERS, _SAMPLERS[0])
     own = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-    _choice(environ, own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",), "http/protobuf")
+    read_choice(
+        environ, own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",), "http/protobuf"
+    )
     return True
 
 
@@ -604,7 +426,7 @@ def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
     secret = environ.get("ROOMCAST_SECRET")
     if secret is None:
         return None
-    secret = secret.rstrip(_LINE_END)
+    secret = secret.rstrip(LINE_END)
     if not secret.strip():
         # An empty secret is a deployment error, and must not turn authentication off.
         raise SettingsError("ROOMCAST_SECRET", "is empty; set 32 bytes or more, or unset it")
@@ -618,7 +440,7 @@ def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
 def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...]:
     name = "ROOMCAST_RESPONDER" if given is None else "--responder"
     value = environ.get(name, "") if given is None else given
-    names = _items(value) or ("demo",)
+    names = split_items(value) or ("demo",)
     if names == ("none",):
         return ()
     for responder in names:
@@ -631,8 +453,8 @@ def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...
 
 
 def _openai(environ: Mapping[str, str]) -> OpenAiOptions:
-    url = _url(environ, "OPENAI_BASE_URL")
-    key = _token(environ, "OPENAI_API_KEY")
+    url = read_url(environ, "OPENAI_BASE_URL")
+    key = read_token(environ, "OPENAI_API_KEY")
     model = environ.get("OPENAI_MODEL", "").strip()
     if not model:
         raise SettingsError("OPENAI_MODEL", "is not set; set the name of the model that the responder openai uses")
@@ -640,45 +462,12 @@ def _openai(environ: Mapping[str, str]) -> OpenAiOptions:
         raise SettingsError("OPENAI_API_KEY", "is not set; set it, or OPENAI_BASE_URL for a server that needs no key")
     # Few compatible servers have the Responses API.
     default: OpenAiApi = "responses" if url is None else "chat"
-    api = _choice(environ, "ROOMCAST_OPENAI_API", get_args(OpenAiApi), default)
+    api = read_choice(environ, "ROOMCAST_OPENAI_API", get_args(OpenAiApi), default)
     return OpenAiOptions(model=model, base_url=url or OPENAI_URL, api_key=key, api=api)
 
 
 def _endpoint(environ: Mapping[str, str], url_name: str, token_name: str) -> EndpointOptions:
-    url = _url(environ, url_name)
+    url = read_url(environ, url_name)
     if url is None:
         raise SettingsError(url_name, "is not set; set the URL that this responder of ROOMCAST_RESPONDER calls")
-    return EndpointOptions(url=url, token=_token(environ, token_name))
-
-
-def read_token_file(name: str, path: str) -> str:
-    """The token in a file.
-
-    Args:
-        name: The option that names the file.
-        path: The path of the file.
-
-    Raises:
-        SettingsError: it cannot be read, or its content is no token.
-    """
-    return _token({name: _content(name, path)}, name) or ""
-
-
-def _token(environ: Mapping[str, str], name: str) -> str | None:
-    value = environ.get(name, "").strip()
-    if not re.fullmatch(r"[!-~]*", value):
-        # An error of the HTTP client would repeat the value.
-        raise SettingsError(name, "contains a space or a character that is not ASCII, which no header can have")
-    return value or None
-
-
-def _choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, ...], default: _Choice) -> _Choice:
-    value = environ.get(name, "").strip().lower() or default
-    for choice in choices:
-        if choice == value:
-            return choice
-    raise SettingsError(name, f"is {value!r}; expected one of: {', '.join(choices)}")
-
-
-def _items(value: str) -> tuple[str, ...]:
-    return tuple(item for part in value.split(",") if (item := part.strip()))
+    return EndpointOptions(url=url, token=read_token(environ, token_name))

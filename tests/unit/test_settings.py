@@ -9,7 +9,8 @@ from roomcast import settings as settings_module
 from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
-from roomcast.settings import SECRETS, VARIABLES, Settings, SettingsError, misspelt, read_settings
+from roomcast.setting_values import SettingsError
+from roomcast.settings import SECRETS, VARIABLES, Settings, misspelt, read_settings
 
 SECRET = "a secret of more than thirty-two bytes"
 

@@ -21,18 +21,13 @@ from roomcast.app.addresses import (
 )
 from roomcast.gateway.service import GatewayOptions
 from roomcast.realtime.options import ServeOptions, ServerOptions
+from roomcast.setting_values import MAX_PORT, SettingsError, check_base_path, check_host, check_port, check_text
 from roomcast.settings import (
     DEFAULT_API_INTERNAL_PORT,
     DEFAULT_API_PORT,
     DEFAULT_GATEWAY_PORT,
     DEFAULT_ORIGINS,
-    MAX_PORT,
     Settings,
-    SettingsError,
-    check_base_path,
-    check_host,
-    check_port,
-    check_text,
 )
 
 DATABASE_NAME: Final = "roomcast.db"

@@ -130,7 +130,7 @@ def tail(
         settings = configure()
         from roomcast.client.api import Api
         from roomcast.client.chat_follower import ChatFollower
-        from roomcast.settings import SettingsError
+        from roomcast.setting_values import SettingsError
 
         _check_chat(chat)
         address, token = _address(settings, url), _token_source(settings, user, token_file)
@@ -186,7 +186,7 @@ def publish(
     with errors_reported():
         settings = configure()
         from roomcast.contract.rest import SendMessage
-        from roomcast.settings import check_text
+        from roomcast.setting_values import check_text
 
         _check_chat(chat)
         address = _address(settings, url)
@@ -246,7 +246,7 @@ def _check_chat(chat: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
     from roomcast.contract.text import MAX_ID_CHARS, ChatId
-    from roomcast.settings import SettingsError
+    from roomcast.setting_values import SettingsError
 
     try:
         TypeAdapter(ChatId).validate_python(chat)
@@ -256,7 +256,8 @@ def _check_chat(chat: str) -> None:
 
 
 def _address(settings: Settings, url: str | None) -> str:
-    from roomcast.settings import DEFAULT_API_PORT, check_url
+    from roomcast.setting_values import check_url
+    from roomcast.settings import DEFAULT_API_PORT
 
     if url is not None:
         return check_url("--url", url)
@@ -270,7 +271,7 @@ def _makes_tokens(settings: Settings, token_file: str | None) -> bool:
 
 def _token_source(settings: Settings, user: str | None, token_file: str | None) -> TokenSource:
     from roomcast.auth.tokens import TokenIssuer
-    from roomcast.settings import SettingsError, read_token_file
+    from roomcast.setting_values import SettingsError, read_token_file
 
     if token_file is not None:
         # Read again for each connection, since tokens are replaced.
@@ -289,7 +290,7 @@ def _token_source(settings: Settings, user: str | None, token_file: str | None) 
 
 
 def _parse_since(value: str) -> int | datetime:
-    from roomcast.settings import SettingsError
+    from roomcast.setting_values import SettingsError
 
     try:
         if re.fullmatch(r"[0-9]{1,16}", value):
@@ -304,7 +305,7 @@ def _parse_since(value: str) -> int | datetime:
 
 
 def _read_input() -> str:
-    from roomcast.settings import SettingsError
+    from roomcast.setting_values import SettingsError
 
     if sys.stdin.isatty():
         report("reading the message from the terminal; end it with Ctrl-D")
@@ -319,7 +320,7 @@ def _read_input() -> str:
 
 async def _gateway(api: Api, given: str | None) -> str:
     from roomcast.client.address import gateway_base
-    from roomcast.settings import check_url
+    from roomcast.setting_values import check_url
 
     return gateway_base(api.url, (await api.config()).gateway) if given is None else check_url("--gateway-url", given)
 

@@ -287,7 +287,7 @@ def token(
     with errors_reported():
         settings = configure()
         from roomcast.auth.tokens import TokenIssuer
-        from roomcast.settings import SettingsError
+        from roomcast.setting_values import SettingsError
 
         if settings.auth is None:
             raise SettingsError("ROOMCAST_SECRET", "is not set; set the secret that the API and the gateway use")
@@ -371,7 +371,8 @@ def _wants_json() -> bool:
     if "LOG_FORMAT" not in os.environ:
         return False  # without the imports, which `--help` does not need
     from roomcast.observability.logs import configure_logging, log_uncaught_errors
-    from roomcast.settings import SettingsError, read_log_options
+    from roomcast.setting_values import SettingsError
+    from roomcast.settings import read_log_options
 
     try:
         options = read_log_options(os.environ)

@@ -36,7 +36,7 @@ def configure(responder: str | None = None) -> Settings:
 def errors_reported() -> Iterator[None]:
     """Turn an expected error into one printed line and an exit code."""
     from roomcast.app.errors import AppError
-    from roomcast.settings import SettingsError
+    from roomcast.setting_values import SettingsError
 
     try:
         yield

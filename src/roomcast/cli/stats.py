@@ -68,7 +68,7 @@ def stats(
     """
     with errors_reported():
         settings = configure()
-        from roomcast.settings import check_url
+        from roomcast.setting_values import check_url
 
         given = [check_url("--url", each) for each in url or ()]
         # Lines of the log would move the figures, which say the same.

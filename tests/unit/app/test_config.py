@@ -8,7 +8,8 @@ import pytest
 from roomcast.app.config import InternalAddress, api_config, gateway_config, up_config, worker_config
 from roomcast.auth.tokens import AuthOptions
 from roomcast.redis_client import RedisAddress, RedisOptions
-from roomcast.settings import Settings, SettingsError
+from roomcast.setting_values import SettingsError
+from roomcast.settings import Settings
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
 REDIS = RedisOptions(addresses=(RedisAddress("127.0.0.1", 6379),))

@@ -1,6 +1,6 @@
 """`roomcast doctor`: checks what a process would use, and names what to change.
 
-May import: app, settings, auth, gateway, realtime, redis_client, store.
+May import: app, settings, setting_values, auth, gateway, realtime, redis_client, store.
 
 | module | what |
 |---|---|

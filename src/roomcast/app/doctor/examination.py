@@ -22,7 +22,8 @@ from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
 from roomcast.realtime.requests.origins import OriginPolicy
 from roomcast.realtime.serving.descriptors import most_open_files
-from roomcast.settings import Settings, SettingsError, misspelt, read_settings
+from roomcast.setting_values import SettingsError
+from roomcast.settings import Settings, misspelt, read_settings
 
 #: A gateway with fewer descriptors serves fewer than a thousand clients.
 _FEW_FILES: Final = 1_200
