@@ -20,7 +20,8 @@ import roomcast.realtime
 from roomcast import __version__
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
-from roomcast.auth.tokens import ALGORITHM, AUDIENCE, ISSUER, SERVICE_SCOPE
+from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER
+from roomcast.auth.tokens import SERVICE_SCOPE
 from roomcast.cli.commands import app as commands
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.schema import build_schema

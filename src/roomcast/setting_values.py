@@ -209,8 +209,8 @@ def read_url(environ: Mapping[str, str], name: str) -> str | None:
     return check_url(name, value) if value else None
 
 
-def check_url(name: str, value: str) -> str:
-    """Return a base URL, which may have a path, without slashes at its end.
+def check_url(name: str, value: str, *, query: bool = False) -> str:
+    """Return a base URL, which may have a path and, with ``query``, a query, without slashes at its end.
 
     Raises:
         SettingsError: it is no such URL.
@@ -225,7 +225,7 @@ def check_url(name: str, value: str) -> str:
         parts = None
     if parts is not None and (parts.username or parts.password):
         raise SettingsError(name, "contains a user name or password, which would appear in logs and pages: remove it")
-    if not usable or (parts is not None and (parts.query or parts.fragment)):
+    if not usable or (parts is not None and ((parts.query and not query) or parts.fragment)):
         raise SettingsError(name, f"is {value!r}; expected http(s)://host[:port][/path]")
     check_host(name, urlsplit(value).hostname or "")
     return value.rstrip("/")

@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from roomcast.auth.tokens import AuthOptions, WeakSecret
+from roomcast.auth.errors import InvalidOptions, WeakSecret
+from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
@@ -25,6 +26,7 @@ from roomcast.setting_values import (
     check_base_path,
     check_host,
     check_text,
+    check_url,
     read_choice,
     read_content,
     read_count,
@@ -60,6 +62,8 @@ MAX_WORKER_TURNS: Final = 10_000
 #: mount secrets.
 SECRETS: Final = (
     "ROOMCAST_SECRET",
+    "ROOMCAST_JWT_SECRET",
+    "ROOMCAST_JWT_PUBLIC_KEY",
     "DATABASE_URL",
     "REDIS_URL",
     "REDIS_PASSWORD",
@@ -95,6 +99,13 @@ VARIABLES: Final = (
     "OTEL_TRACES_EXPORTER",
     "OTEL_SDK_DISABLED",
     "OTEL_TRACES_SAMPLER",
+    "ROOMCAST_JWT_ISSUER",
+    "ROOMCAST_JWT_AUDIENCE",
+    "ROOMCAST_JWT_ALGORITHMS",
+    "ROOMCAST_JWT_JWKS_URL",
+    "ROOMCAST_JWT_USER_CLAIM",
+    "ROOMCAST_JWT_NAME_CLAIM",
+    "ROOMCAST_TOKEN_LEEWAY_S",
     "ROOMCAST_HOST",
     "ROOMCAST_BASE_PATH",
     "ROOMCAST_INSECURE",
@@ -167,7 +178,8 @@ class Settings:
         drain_s: ``ROOMCAST_DRAIN_S``: time limit in seconds for closing connections.
         guide_ingress: ``ROOMCAST_INGRESS``: whether gateways accept the guide's ``PUBLISH chat:events``. Turn it off
             where the guide's Node servers share the Redis: they broadcast these events themselves.
-        auth: ``ROOMCAST_SECRET``; None: authentication is off.
+        auth: ``ROOMCAST_SECRET``, ``ROOMCAST_TOKEN_LEEWAY_S``, and the tokens of an identity provider:
+            ``ROOMCAST_JWT_…``; None: authentication is off.
         responders: ``ROOMCAST_RESPONDER``: names of the responders that chats may use; the first answers in chats that
             name none. Empty: no message is answered.
         openai: ``OPENAI_MODEL``, ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``ROOMCAST_OPENAI_API``; None unless the
@@ -425,16 +437,59 @@ def _database(environ: Mapping[str, str]) -> Path | str | None:
 def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
     secret = environ.get("ROOMCAST_SECRET")
     if secret is None:
+        if name := next((name for name in _PROVIDER if environ.get(name, "").strip()), None):
+            raise SettingsError(name, "is set without ROOMCAST_SECRET, which turns authentication on: set both")
         return None
     secret = secret.rstrip(LINE_END)
     if not secret.strip():
         # An empty secret is a deployment error, and must not turn authentication off.
         raise SettingsError("ROOMCAST_SECRET", "is empty; set 32 bytes or more, or unset it")
     try:
-        return AuthOptions(secret)
+        leeway_s = read_seconds(environ, "ROOMCAST_TOKEN_LEEWAY_S")
+        return AuthOptions(secret, DEFAULT_LEEWAY_S if leeway_s is None else leeway_s, _provider(environ))
     except WeakSecret as error:
         problem = f"is too weak: {error}; create one with `openssl rand -hex 32`"
         raise SettingsError("ROOMCAST_SECRET", problem) from None
+
+
+#: The variable of each field of `ProviderOptions`.
+_PROVIDER_FIELDS: Final = {
+    "issuer": "ROOMCAST_JWT_ISSUER",
+    "audiences": "ROOMCAST_JWT_AUDIENCE",
+    "algorithms": "ROOMCAST_JWT_ALGORITHMS",
+    "secret": "ROOMCAST_JWT_SECRET",
+    "public_keys": "ROOMCAST_JWT_PUBLIC_KEY",
+    "jwks_url": "ROOMCAST_JWT_JWKS_URL",
+    "user_claim": "ROOMCAST_JWT_USER_CLAIM",
+    "name_claim": "ROOMCAST_JWT_NAME_CLAIM",
+}
+_PROVIDER: Final = tuple(_PROVIDER_FIELDS.values())
+
+
+def _provider(environ: Mapping[str, str]) -> ProviderOptions | None:
+    values = {name: environ.get(name, "").strip() for name in _PROVIDER}
+    if not any(values.values()):
+        return None
+    if url := values["ROOMCAST_JWT_JWKS_URL"]:
+        check_url("ROOMCAST_JWT_JWKS_URL", url, query=True)
+    from roomcast.auth.keys import fixed_keys  # loads `cryptography`
+
+    try:
+        options = ProviderOptions(
+            issuer=values["ROOMCAST_JWT_ISSUER"],
+            audiences=split_items(values["ROOMCAST_JWT_AUDIENCE"]),
+            algorithms=split_items(values["ROOMCAST_JWT_ALGORITHMS"]),
+            secret=environ.get("ROOMCAST_JWT_SECRET", "").rstrip(LINE_END) or None,
+            public_keys=values["ROOMCAST_JWT_PUBLIC_KEY"] or None,
+            jwks_url=values["ROOMCAST_JWT_JWKS_URL"] or None,
+            user_claim=values["ROOMCAST_JWT_USER_CLAIM"] or "sub",
+            name_claim=values["ROOMCAST_JWT_NAME_CLAIM"] or "name",
+        )
+        if options.jwks_url is None:
+            fixed_keys(options)
+    except InvalidOptions as error:
+        raise SettingsError(_PROVIDER_FIELDS[error.option], error.problem) from None
+    return options
 
 
 def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...]:

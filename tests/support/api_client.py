@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
 from roomcast.eventlog.memory_streams import MemoryTurnStreams

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import yaml
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast, clean_environment
 from support.programs import find_program

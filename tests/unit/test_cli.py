@@ -9,7 +9,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from roomcast import __version__
-from roomcast.auth.tokens import AuthOptions, TokenVerifier
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenVerifier
 from roomcast.cli import commands
 from roomcast.settings import VARIABLES
 from support.processes import run_roomcast

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from roomcast import settings as settings_module
+from roomcast.auth.options import AuthOptions, ProviderOptions
 from roomcast.chat.additions import AdditionLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from roomcast.setting_values import SettingsError
 from roomcast.settings import SECRETS, VARIABLES, Settings, misspelt, read_settings
+from support.key_server import pem
 
 SECRET = "a secret of more than thirty-two bytes"
 
@@ -553,7 +555,7 @@ def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> Non
         (tmp_path / name).write_text(f"{value}\r\n")
         files[f"{name}_FILE"] = str(tmp_path / name)
     assert read_settings(plain | files) == read_settings(plain | values)
-    assert set(values) | {"REDIS_PASSWORD"} == set(SECRETS)
+    assert set(values) | {"REDIS_PASSWORD", "ROOMCAST_JWT_SECRET", "ROOMCAST_JWT_PUBLIC_KEY"} == set(SECRETS)
 
 
 def test_the_password_of_the_guides_redis_is_read_from_a_file(tmp_path) -> None:
@@ -685,3 +687,62 @@ def test_traces_are_sent_if_a_collector_is_named_and_they_are_not_turned_off(env
 def test_a_setting_of_traces_that_is_not_supported_is_named(name, value) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is '{value}'"):
         read_settings({**COLLECTOR, name: value})
+
+
+PROVIDER = {
+    "ROOMCAST_SECRET": SECRET,
+    "ROOMCAST_JWT_ISSUER": "https://id.example/",
+    "ROOMCAST_JWT_AUDIENCE": "chat, chat-mobile",
+    "ROOMCAST_JWT_JWKS_URL": "https://id.example/keys?p=x",
+}
+
+
+def test_a_provider_is_read_from_the_environment_and_is_off_by_default(tmp_path) -> None:
+    assert read_settings({"ROOMCAST_SECRET": SECRET}).auth == AuthOptions(SECRET)
+    more = {
+        "ROOMCAST_JWT_ALGORITHMS": "RS256,ES256",
+        "ROOMCAST_JWT_USER_CLAIM": "email",
+        "ROOMCAST_TOKEN_LEEWAY_S": "0",
+    }
+    auth = read_settings({**PROVIDER, **more}).auth
+    assert auth is not None
+    assert auth.leeway_s == 0
+    assert auth.provider == ProviderOptions(
+        issuer="https://id.example/",
+        audiences=("chat", "chat-mobile"),
+        algorithms=("RS256", "ES256"),
+        jwks_url="https://id.example/keys?p=x",
+        user_claim="email",
+    )
+    (tmp_path / "pem").write_text(pem("ES256-a"))
+    file = {**PROVIDER, "ROOMCAST_JWT_JWKS_URL": "", "ROOMCAST_JWT_PUBLIC_KEY_FILE": str(tmp_path / "pem")}
+    found = read_settings(file).auth
+    assert found is not None
+    assert found.provider is not None
+    assert found.provider.public_keys == pem("ES256-a").strip()
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"ROOMCAST_SECRET": None}, "ROOMCAST_JWT_ISSUER"),
+        ({"ROOMCAST_JWT_ISSUER": ""}, "ROOMCAST_JWT_ISSUER"),
+        ({"ROOMCAST_JWT_ISSUER": "roomcast"}, "ROOMCAST_JWT_ISSUER"),
+        ({"ROOMCAST_JWT_AUDIENCE": " , "}, "ROOMCAST_JWT_AUDIENCE"),
+        ({"ROOMCAST_JWT_JWKS_URL": ""}, "ROOMCAST_JWT_JWKS_URL"),
+        ({"ROOMCAST_JWT_JWKS_URL": "http://id.example/keys"}, "ROOMCAST_JWT_JWKS_URL"),
+        ({"ROOMCAST_JWT_JWKS_URL": "https://user:password@id.example/keys"}, "ROOMCAST_JWT_JWKS_URL"),
+        ({"ROOMCAST_JWT_ALGORITHMS": "RS256,none"}, "ROOMCAST_JWT_ALGORITHMS"),
+        ({"ROOMCAST_JWT_ALGORITHMS": "HS256"}, "ROOMCAST_JWT_ALGORITHMS"),
+        ({"ROOMCAST_JWT_SECRET": SECRET}, "ROOMCAST_JWT_JWKS_URL"),
+        ({"ROOMCAST_JWT_JWKS_URL": "", "ROOMCAST_JWT_SECRET": "short"}, "ROOMCAST_JWT_SECRET"),
+        ({"ROOMCAST_JWT_JWKS_URL": "", "ROOMCAST_JWT_PUBLIC_KEY": "no key"}, "ROOMCAST_JWT_PUBLIC_KEY"),
+        ({"ROOMCAST_TOKEN_LEEWAY_S": "-1"}, "ROOMCAST_TOKEN_LEEWAY_S"),
+    ],
+)
+def test_a_provider_whose_tokens_could_be_forged_is_refused(changes, name) -> None:
+    environ = {key: value for key, value in {**PROVIDER, **changes}.items() if value is not None}
+    with pytest.raises(SettingsError, match=f"^{name} ") as refused:
+        read_settings(environ)
+    assert "\n" not in str(refused.value)
+    assert "password@" not in str(refused.value)

@@ -11,14 +11,15 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from roomcast.auth.tokens import TokenRejected, TokenVerifier
+from roomcast.auth.errors import KeysUnavailable, TokenRejected
+from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.observability.log_context import add_to_log_context
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
-def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
+async def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
     """Authenticate an Authorization header. Further log lines of the request have the user's id.
 
     Args:
@@ -26,7 +27,8 @@ def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> C
         authorization: The value of the header; None: the header is absent.
 
     Raises:
-        HTTPException: 401, the header is missing or its token is invalid.
+        HTTPException: 401, the header is missing or its token is invalid; 503, the keys of the identity provider cannot
+            be loaded.
     """
     if verifier is None:
         return ANYONE
@@ -34,9 +36,11 @@ def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> C
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "send an access token in the header: Authorization: Bearer …", _CHALLENGE)
     try:
-        identity = verifier.verify(token.strip())
+        identity = await verifier.authenticate(token.strip())
     except TokenRejected as error:
         raise HTTPException(401, str(error), _CHALLENGE) from None
+    except KeysUnavailable as error:
+        raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
     add_to_log_context(user_id=identity.user_id)
     return Caller(None if identity.service else identity.user_id, service=identity.service)
 
@@ -47,7 +51,7 @@ _SCHEME: Final = HTTPBearer(auto_error=False, description="An access token. Not 
 
 async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
     add_to_log_context(chat_id=request.path_params.get("chat_id"))
-    return authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
+    return await authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
 
 
 def require_service(caller: Caller) -> None:

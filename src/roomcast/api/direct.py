@@ -107,7 +107,7 @@ def direct_send(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
             command = rest.SendMessage.model_validate_json(body)
         except ValidationError:
             return None
-        caller = _authenticate(services, headers)
+        caller = await _authenticate(services, headers)
         trace = current_trace(services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
         committed = await commit(services.writer, caller, command, trace)
         return 201 if committed.created else 200, committed.event.payload
@@ -123,15 +123,15 @@ def direct_admissions(app: ASGIApp, router: Router, services: ApiServices) -> AS
             asked = internal.AdmissionRequests.model_validate_json(body)
         except ValidationError:
             return None
-        require_service(_authenticate(services, headers))
+        require_service(await _authenticate(services, headers))
         return 200, (await decide(services, asked)).model_dump_json().encode()
 
     return DirectRoute(app, router, ADMISSIONS_PATH, serve)
 
 
-def _authenticate(services: ApiServices, headers: Mapping[bytes, bytes]) -> Caller:
+async def _authenticate(services: ApiServices, headers: Mapping[bytes, bytes]) -> Caller:
     given = headers.get(b"authorization")
-    return authenticate(services.verifier, None if given is None else given.decode("latin-1"))
+    return await authenticate(services.verifier, None if given is None else given.decode("latin-1"))
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -1,59 +1,54 @@
 """Access tokens: signed JSON Web Tokens with a user id and an expiry.
 
-The algorithm is fixed and never read from the token. Issuer, audience, subject and expiry are required. Tokens whose
-header selects a key or an extension (``kid``, ``crit``, …) are rejected.
+The algorithms are fixed and never read from the token. Issuer, audience, subject and expiry are required. The issuer
+selects the rules: own tokens (``roomcast``) are signed with the secret of the installation, those of a provider with
+its keys. Headers that bring a key or an extension (``jku``, ``jwk``, ``crit``, …) are rejected.
 
-Layer: auth. Source: RFC 7519, RFC 8725 (best current practices).
+Layer: auth. Source: RFC 7519, RFC 8725 (best current practices), RFC 9068 §4 (types of tokens).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from pydantic import TypeAdapter, ValidationError
 
+from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenExpired, TokenRejected
+from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER, MAX_KID_CHARS, AuthOptions, ProviderOptions
 from roomcast.contract.text import NewUserId
 
-ALGORITHM: Final = "HS256"
-ISSUER: Final = "roomcast"
-AUDIENCE: Final = "roomcast"
+if TYPE_CHECKING:
+    from roomcast.auth.keys import Keys
+
 #: Scope of a service token, whose bearer is another back end that may write for any user and as AI.
 SERVICE_SCOPE: Final = "service"
-#: RFC 7518 §3.2: an HS256 key must be at least as long as the hash.
-MIN_SECRET_BYTES: Final = 32
 #: Well above the length of issued tokens. Longer tokens are rejected without being parsed.
 MAX_TOKEN_CHARS: Final = 4_096
+#: The same for tokens of a provider, which may have many claims.
+MAX_PROVIDER_TOKEN_CHARS: Final = 8_192
 #: Valid tokens that a verifier remembers, without the result of the checks of time.
 MAX_CACHED_TOKENS: Final = 1_024
 
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthOptions:
-    """Options for signing and verifying tokens.
-
-    Attributes:
-        secret: The signing key, shared by all services of one installation; excluded from the ``repr``.
-        leeway_s: Seconds by which the clocks of machines may differ: a token is accepted this long after its ``exp``,
-            and this long before its ``nbf`` and ``iat``.
-
-    Raises:
-        WeakSecret: the secret is shorter than `MIN_SECRET_BYTES`.
-    """
-
-    secret: str = field(repr=False)
-    leeway_s: float = 5.0
-
-    def __post_init__(self) -> None:
-        if len(self.secret.encode()) < MIN_SECRET_BYTES:
-            raise WeakSecret(len(self.secret.encode()))
+#: Headers that name a key or change the meaning of the token.
+_REFUSED_HEADERS: Final = frozenset({"crit", "jku", "x5u", "jwk"})
+#: Types of access tokens and ID tokens. A token for another purpose, such as a logout, has a type of its own.
+_TYPES: Final = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+#: `TokenVerifier.verify` checks the times against its clock.
+_CHECKS: Final[Any] = {
+    "require": ["iss", "aud", "exp"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +59,13 @@ class Identity:
         user_id: The user, or the name of the service.
         service: Whether the bearer is a back end that may write for any user and as AI.
         expires_at: Unix seconds at which the token expires.
+        name: The name to show for the user; None: the token has none.
     """
 
     user_id: str
     service: bool
     expires_at: float
-
-
-class AuthError(Exception):
-    """Base of this package."""
-
-
-class WeakSecret(AuthError):
-    """The signing secret is too short."""
-
-    def __init__(self, size_bytes: int) -> None:
-        super().__init__(f"the secret has {size_bytes} bytes; use at least {MIN_SECRET_BYTES} random bytes")
-        self.size_bytes = size_bytes
-
-
-class TokenRejected(AuthError):
-    """The token is not valid. The text gives the reason without quoting the token, so it may be shown to the bearer."""
-
-
-class TokenExpired(TokenRejected):
-    """The token has expired."""
-
-    def __init__(self) -> None:
-        super().__init__("the token has expired; get a new one")
+    name: str | None = None
 
 
 class TokenIssuer:
@@ -127,11 +101,20 @@ class TokenIssuer:
         return jwt.encode(claims, self._options.secret, algorithm=ALGORITHM)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What `TokenVerifier` keeps of a token: its content, and its times, which it checks each time."""
+
+    identity: Identity
+    times: Mapping[str, float]
+    provided: bool
+
+
 class TokenVerifier:
-    """Verifies tokens.
+    """Verifies tokens. Its methods run in one event loop.
 
     Args:
-        options: The signing secret and the leeway.
+        options: The secret, the provider and the leeway.
         clock: Returns the current time in Unix seconds.
     """
 
@@ -141,59 +124,154 @@ class TokenVerifier:
         # A client sends the same token again and again, and the signature is most of the cost of a check. Errors are
         # not cached.
         self._read = lru_cache(MAX_CACHED_TOKENS)(self._read_token)
+        self._keys: Keys | None = None
+        self._max_chars = MAX_TOKEN_CHARS
+        if (provider := options.provider) is not None:
+            # A token whose key was withdrawn must not stay valid in the cache.
+            self._keys = _keys_of(provider, self._read.cache_clear)
+            self._max_chars = MAX_PROVIDER_TOKEN_CHARS
+
+    async def authenticate(self, token: object) -> Identity:
+        """The same as `verify`, and loads the provider's keys if the token's key is not among them.
+
+        Raises:
+            KeysUnavailable: they cannot be loaded.
+            TokenExpired: the token has expired.
+            TokenRejected: the token is not a valid token of this installation.
+        """
+        try:
+            return self.verify(token)
+        except KeyNotLoaded:
+            if self._keys is None:
+                raise
+        fresh = False
+        while not fresh:
+            try:
+                # A load that has begun before may have missed the newest key.
+                fresh = await self._keys.load()
+            except KeysUnavailable:
+                # The kept keys count now, whatever their age.
+                try:
+                    return self.verify(token)
+                except KeyNotLoaded:
+                    raise KeysUnavailable from None
+            try:
+                return self.verify(token)
+            except KeyNotLoaded:
+                if fresh:
+                    raise
+        raise KeyNotLoaded  # unreachable: the loop ends with a fresh load
 
     def verify(self, token: object) -> Identity:
-        """The identity of the token's bearer.
+        """The identity of the token's bearer. Does not wait.
 
         Raises:
             TokenExpired: the token has expired.
+            KeyNotLoaded: the provider's keys have to be loaded first: see `authenticate`.
             TokenRejected: the token is not a valid token of this installation.
         """
         if not isinstance(token, str) or not token:
             raise TokenRejected("a token is required: send auth {token} on the socket, Authorization: Bearer over HTTP")
-        if len(token) > MAX_TOKEN_CHARS:
-            raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
-        user_id, claims = self._read(token)
+        if len(token) > self._max_chars:
+            raise TokenRejected(f"the token is longer than {self._max_chars} characters; get a new one")
+        read = self._read(token)
+        if read.provided and self._keys is not None:
+            self._keys.check_age()
         now, leeway_s = self._clock(), self._options.leeway_s
         for name in ("nbf", "iat"):
-            if name in claims and _time(claims, name) > now + leeway_s:
+            if name in read.times and read.times[name] > now + leeway_s:
                 raise TokenRejected(f"the token's {name} is in the future; check the clock of its issuer")
-        expires_at = _time(claims, "exp")
-        if now >= expires_at + leeway_s:
+        if now >= read.identity.expires_at + leeway_s:
             raise TokenExpired
-        return Identity(user_id, claims.get("scope") == SERVICE_SCOPE, expires_at)
+        return read.identity
 
-    def _read_token(self, token: str) -> tuple[str, Mapping[str, Any]]:
-        """The user id and the claims of a token of this installation. Its times are not checked.
+    def _read_token(self, token: str) -> _Read:
+        """The content of a token of this installation. Its times are not checked.
 
         Raises:
             TokenRejected: the token is not valid.
         """
         try:
-            unknown = {"kid", "crit", "jku", "x5u", "jwk"} & jwt.get_unverified_header(token).keys()
-            if unknown:
+            header = jwt.get_unverified_header(token)
+            if refused := _REFUSED_HEADERS & header.keys():
                 raise TokenRejected(
-                    f"the token's header has {', '.join(sorted(unknown))}, which is not supported; get a new token"
+                    f"the token's header has {', '.join(sorted(refused))}, which is not supported; get a new token"
                 )
-            claims = jwt.decode(
-                token,
-                self._options.secret,
-                algorithms=[ALGORITHM],
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                # `verify` checks the times against `clock`.
-                options={
-                    "require": ["iss", "aud", "sub", "exp"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
-            return _USER_ID.validate_python(claims["sub"]), claims
+            if self._options.provider is not None and _issuer_of(token) == self._options.provider.issuer:
+                return self._read_provided(token, header, self._options.provider)
+            if "kid" in header:
+                raise TokenRejected("the token's header has kid, which is not supported; get a new token")
+            if len(token) > MAX_TOKEN_CHARS:
+                raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
+            claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
+            service = claims.get("scope") == SERVICE_SCOPE
+            return _Read(_identity(claims, "sub", None, service=service), _times(claims), provided=False)
         except jwt.InvalidTokenError as error:
             raise TokenRejected(f"the token is not valid for this server: {error}; get a new one") from None
-        except (ValidationError, UnicodeError):
-            raise TokenRejected("the token's subject is not a valid user id; get a new token") from None
+        except (UnicodeError, RecursionError):
+            raise TokenRejected("the token cannot be decoded; get a new token") from None
+
+    def _read_provided(self, token: str, header: Mapping[str, Any], provider: ProviderOptions) -> _Read:
+        algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+        if not isinstance(algorithm, str) or algorithm not in provider.allowed:
+            raise TokenRejected("the token's algorithm is not allowed; get a new token")
+        if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= MAX_KID_CHARS):
+            raise TokenRejected("the token's kid is not the id of a key; get a new token")
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise TokenRejected("the token's typ is not that of an access token; get a new token")
+        if self._keys is None:
+            raise KeyNotLoaded
+        failure: jwt.InvalidTokenError = jwt.InvalidSignatureError("no key fits its algorithm")
+        for key in self._keys.find(kid, algorithm):
+            try:
+                claims = _decode(token, key.material, [algorithm], provider.issuer, provider.audiences)
+            except jwt.InvalidTokenError as error:
+                failure = error
+                continue
+            identity = _identity(claims, provider.user_claim, provider.name_claim, service=False)
+            return _Read(identity, _times(claims), provided=True)
+        raise failure
+
+
+def _keys_of(provider: ProviderOptions, on_change: Callable[[], None]) -> Keys:
+    # Imported here: without a provider nothing else of `cryptography` and httpx is loaded.
+    from roomcast.auth.key_set import KeySet
+    from roomcast.auth.keys import fixed_keys
+
+    if provider.jwks_url is None:
+        return fixed_keys(provider)
+    return KeySet(provider.jwks_url, provider.allowed, on_change)
+
+
+def _decode(
+    token: str, key: Any, algorithms: Sequence[str], issuer: str, audiences: Sequence[str]
+) -> Mapping[str, Any]:
+    return jwt.decode(token, key, algorithms=algorithms, issuer=issuer, audience=audiences, options=_CHECKS)
+
+
+def _issuer_of(token: str) -> object:
+    """The issuer that a token claims. Only selects the rules, which compare it again."""
+    return jwt.decode(token, options={"verify_signature": False}).get("iss")
+
+
+def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None, *, service: bool) -> Identity:
+    if user_claim not in claims:
+        raise TokenRejected(f"the token has no {user_claim}, which is the user id; get a new token")
+    try:
+        user_id = _USER_ID.validate_python(claims[user_claim], strict=True)
+    except ValidationError:
+        raise TokenRejected(f"the token's {user_claim} is not a valid user id; get a new token") from None
+    name = None
+    if name_claim is not None:
+        try:
+            name = _USER_ID.validate_python(claims.get(name_claim), strict=True)
+        except ValidationError:
+            name = None  # a name that cannot be shown is no reason to refuse the user
+    return Identity(user_id, service, _time(claims, "exp"), name)
+
+
+def _times(claims: Mapping[str, Any]) -> Mapping[str, float]:
+    return {name: _time(claims, name) for name in ("nbf", "iat") if name in claims}
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

@@ -18,7 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from roomcast.auth.tokens import Identity, TokenRejected, TokenVerifier
+from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
+from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.contract.errors import AckError, AckFailure, ErrorCode
 from roomcast.contract.gateway import (
     PONG,
@@ -112,14 +113,31 @@ class Handlers:
 
     # --- lifecycle
 
-    def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> None:
+    def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> Awaitable[None] | None:
         """Accept a client; with authentication, only if its token is valid."""
         if self._verifier is None:
-            return
+            return None
+        token = auth.get("token") if isinstance(auth, dict) else None
         try:
-            identity = self._verifier.verify(auth.get("token") if isinstance(auth, dict) else None)
+            identity = self._verifier.verify(token)
+        except KeyNotLoaded:
+            return self._connect_later(self._verifier, sid, token)
         except TokenRejected as error:
-            raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value}) from None
+            raise _unauthorized(error) from None
+        self._log_in(sid, identity)
+        return None
+
+    async def _connect_later(self, verifier: TokenVerifier, sid: str, token: object) -> None:
+        """Accept or refuse a client after the keys of the identity provider are loaded."""
+        try:
+            identity = await verifier.authenticate(token)
+        except TokenRejected as error:
+            raise _unauthorized(error) from None
+        except KeysUnavailable as error:
+            raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAVAILABLE.value}) from None
+        self._log_in(sid, identity)  # if the client has left meanwhile, `disconnect` is called next
+
+    def _log_in(self, sid: str, identity: Identity) -> None:
         login = self._logins[sid] = _Login(identity)
         self._presence.identify(sid, identity.user_id)
         self._schedule_expiry(sid, login)
@@ -282,6 +300,10 @@ class Handlers:
                 logger.exception("the handler of an event failed")
                 return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
         return ack.model_dump()
+
+
+def _unauthorized(error: TokenRejected) -> errors.ConnectionRefusedError:
+    return errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAUTHORIZED.value})
 
 
 def _first(args: tuple[Any, ...]) -> Any:

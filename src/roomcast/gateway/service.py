@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from roomcast.auth.tokens import AuthOptions, TokenVerifier
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, Tracer, TurnStreams
 from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions

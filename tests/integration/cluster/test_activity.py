@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support.clients import ChatClient, send
 from support.ports import free_port
 from support.processes import Roomcast

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from roomcast.app.redis_services import RedisServices
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from roomcast.chat.answer import Answer
 from roomcast.chat.chunks import encode_chunks
 from roomcast.chat.encoding import encode_message, event_args

@@ -13,7 +13,8 @@ import httpx
 import pytest
 import socketio
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support import postgres_server
 from support.clients import ChatClient
 from support.postgres_server import PostgresServer

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support.clients import send
 from support.commands import Command, invoke
 from support.processes import ROOMCAST, Roomcast, clean_environment

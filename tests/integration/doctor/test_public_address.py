@@ -12,7 +12,8 @@ import pytest
 
 from roomcast.app.doctor.findings import Finding
 from roomcast.app.doctor.proxy import check_public_url
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support.load_balancers import load_balancer
 from support.ports import free_port
 from support.processes import Roomcast

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import socketio
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
 from support.clients import ChatClient, get, http_session, send
 from support.processes import Roomcast, run_roomcast
 from support.redis_server import RedisServer, environment

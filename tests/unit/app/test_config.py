@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roomcast.app.config import InternalAddress, api_config, gateway_config, up_config, worker_config
-from roomcast.auth.tokens import AuthOptions
+from roomcast.auth.options import AuthOptions
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.setting_values import SettingsError
 from roomcast.settings import Settings

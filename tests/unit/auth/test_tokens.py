@@ -11,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.auth.tokens import (
-    ALGORITHM,
-    AuthOptions,
-    Identity,
-    TokenExpired,
-    TokenIssuer,
-    TokenRejected,
-    TokenVerifier,
-    WeakSecret,
-)
+from roomcast.auth.errors import TokenExpired, TokenRejected, WeakSecret
+from roomcast.auth.options import ALGORITHM, AuthOptions
+from roomcast.auth.tokens import Identity, TokenIssuer, TokenVerifier
 
 SECRET = "a secret of thirty-two bytes or more"
 NOW = 1_800_000_000.0

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import Identity, TokenIssuer, TokenVerifier
 from roomcast.gateway.handlers import Handlers
 from roomcast.observability.log_context import log_facts
 from roomcast.realtime import SocketGone, errors
@@ -167,3 +169,47 @@ def test_log_lines_of_a_handler_have_the_ids_of_socket_user_and_chat(caplog) -> 
 
     run_in_virtual_time(main())
     assert "the handler of an event failed" in caplog.text
+
+
+class WaitingVerifier:
+    """A verifier whose provider's keys are being loaded."""
+
+    def __init__(self, outcome: Identity | Exception) -> None:
+        self.loaded = asyncio.Event()
+        self._outcome = outcome
+
+    def verify(self, _token: object) -> Identity:
+        raise KeyNotLoaded
+
+    async def authenticate(self, _token: object) -> Identity:
+        await self.loaded.wait()
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Identity("ada", service=False, expires_at=1e12), None),
+        (TokenRejected("no"), "unauthorized"),
+        (KeysUnavailable(), "unavailable"),
+    ],
+)
+async def test_a_client_waits_for_the_keys_of_its_provider(outcome: Identity | Exception, code: str | None) -> None:
+    world, verifier = World(), WaitingVerifier(outcome)
+    world.handlers._verifier = verifier  # type: ignore[assignment]  # a stub with the methods that are used
+    world.server.sockets["s1"] = Socket("s1")
+    connecting = world.handlers.connect("s1", {}, {"token": "t"})
+    assert connecting is not None
+    assert world.handlers.user_of("s1") is None
+    verifier.loaded.set()
+    if code is None:
+        await connecting
+        assert world.handlers.user_of("s1") == "ada"
+        world.handlers.disconnect("s1", "gone")
+        assert world.handlers.user_of("s1") is None
+        return
+    with pytest.raises(errors.ConnectionRefusedError) as refused:
+        await connecting
+    assert refused.value.data == {"code": code}

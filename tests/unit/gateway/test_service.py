@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.auth.tokens import AuthOptions
+from roomcast.auth.options import AuthOptions
 from roomcast.chat.ports import TurnFrame, encode_frame, encode_stop
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams

@@ -43,7 +43,8 @@ class RunAgentInput(Payload):
 @router.post("/api/ai/agui")
 async def run_agent(request: Request, body: RunAgentInput) -> Response:
     """Follow a turn."""
-    chat = Conversation(services_of(request), request.headers.get("authorization"), body.thread_id, trace_of(request))
+    authorization = request.headers.get("authorization")
+    chat = await Conversation.begin(services_of(request), authorization, body.thread_id, trace_of(request))
     turn_id = await _turn_of(chat, body.messages)
     known = None if turn_id is None else read_known(body.messages, turn_id, chat.epoch)
     run = Run(body.thread_id, body.run_id, turn_id, chat.epoch, known)

@@ -91,20 +91,21 @@ async def stream_turn(chat: Conversation, turn_id: str | None) -> AsyncGenerator
 @router.post("/api/ai/chat")
 async def ask(request: Request, body: ChatRequest) -> Response:
     """Send a message and stream its answer."""
-    chat = _conversation(request, body.id)
+    chat = await _conversation(request, body.id)
     return _stream(request, chat, await turn_of(chat, body))
 
 
 @router.get("/api/ai/chat/{chat_id}/stream")
 async def resume(request: Request, chat_id: ChatId) -> Response:
     """Stream the active answer of a chat from its beginning."""
-    chat = _conversation(request, chat_id)
+    chat = await _conversation(request, chat_id)
     turn = await chat.active()
     return Response(status_code=204) if turn is None else _stream(request, chat, turn.id)
 
 
-def _conversation(request: Request, chat_id: str) -> Conversation:
-    return Conversation(services_of(request), request.headers.get("authorization"), chat_id, trace_of(request))
+async def _conversation(request: Request, chat_id: str) -> Conversation:
+    authorization = request.headers.get("authorization")
+    return await Conversation.begin(services_of(request), authorization, chat_id, trace_of(request))
 
 
 def _stream(request: Request, chat: Conversation, turn_id: str | None) -> Response:

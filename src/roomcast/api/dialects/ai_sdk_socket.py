@@ -191,7 +191,7 @@ class _Socket:
     async def _begin(self, frame: _Send | _Resume) -> None:
         authorization = next((value for name, value in frame.headers.items() if name.lower() == "authorization"), None)
         try:
-            request = _Request(Conversation(self._services, authorization, frame.id))
+            request = _Request(await Conversation.begin(self._services, authorization, frame.id))
         except HTTPException as error:
             await self._send("error", frame.request_id, errorText=error_text(error))
             return

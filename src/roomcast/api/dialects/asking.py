@@ -20,7 +20,7 @@ from roomcast.api.callers import authenticate
 from roomcast.api.dialects.sending import with_pauses
 from roomcast.api.services import ApiServices
 from roomcast.chat.errors import MessageNotFound, TurnNotFound
-from roomcast.chat.model import Committed, StoredMessage, StoredTurn
+from roomcast.chat.model import Caller, Committed, StoredMessage, StoredTurn
 from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import EditMessage, SendMessage
@@ -59,22 +59,32 @@ class Conversation:
     Args:
         services: The use cases.
         authorization: The value of the Authorization header, or of its substitute; None: absent.
+        caller: Its caller.
         chat_id: The chat.
         trace: W3C ``traceparent`` of the request.
-
-    Raises:
-        HTTPException: 401, the token is missing or invalid.
     """
 
     def __init__(
-        self, services: ApiServices, authorization: str | None, chat_id: str, trace: str | None = None
+        self, services: ApiServices, authorization: str | None, caller: Caller, chat_id: str, trace: str | None
     ) -> None:
         self._services = services
         self._authorization = authorization
-        self._caller = authenticate(services.verifier, authorization)
+        self._caller = caller
         add_to_log_context(chat_id=chat_id)
         self.chat_id = chat_id
         self._trace = trace
+
+    @classmethod
+    async def begin(
+        cls, services: ApiServices, authorization: str | None, chat_id: str, trace: str | None = None
+    ) -> Conversation:
+        """Authenticate the caller of a request; arguments as for the class.
+
+        Raises:
+            HTTPException: see `authenticate`.
+        """
+        caller = await authenticate(services.verifier, authorization)
+        return cls(services, authorization, caller, chat_id, trace)
 
     @property
     def epoch(self) -> str:
@@ -164,7 +174,7 @@ class Conversation:
         """
 
         async def check() -> None:
-            authenticate(self._services.verifier, self._authorization)
+            await authenticate(self._services.verifier, self._authorization)
             await self._services.reader.chat(self._caller, self.chat_id)
 
         return with_pauses(self._services.follower.follow(self.chat_id, turn_id), check)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from roomcast.auth.tokens import AuthOptions, TokenIssuer, TokenVerifier
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head, UnknownTurn
