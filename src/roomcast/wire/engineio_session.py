@@ -43,6 +43,11 @@ PROBE_REPLY: Final = PacketType.PONG.value + PROBE
 # If a ping is late by at most this share of the ping timeout, the deadline of its pong is not extended.
 _TIMER_SLACK: Final = 0.1
 
+# How long a poll stays pending during an upgrade before a NOOP packet ends it: the client upgrades once it is answered.
+# Node waits up to 0.1 s. Without the wait nearly each upgrade would take a NOOP packet and another poll, since the
+# probe arrives together with the first events, whose answers end the poll as well.
+_RELEASE_POLL_S: Final = 0.05
+
 
 @unique
 class State(Enum):
@@ -53,7 +58,7 @@ class State(Enum):
     OPENING = "opening"
     OPEN = "open"
     UPGRADING = "upgrading"  # a candidate websocket has connected but has not sent its probe
-    PROBED = "probed"  # the probe was answered; polls are answered at once until the UPGRADE packet arrives
+    PROBED = "probed"  # the probe was answered; polls are answered soon until the UPGRADE packet arrives
     CLOSING = "closing"  # closed by the server over polling; the next poll fetches the queue and the CLOSE packet
     CLOSED = "closed"
 
@@ -115,9 +120,11 @@ class EngineSession:
         "_closing_deadline",
         "_limits",
         "_next_ping",
+        "_poll_during_upgrade",
         "_poll_pending",
         "_pong_deadline",
         "_post_pending",
+        "_release_deadline",
         "_state",
         "_timeouts",
         "_upgrade_deadline",
@@ -154,7 +161,9 @@ class EngineSession:
         self._pong_deadline = math.inf
         self._upgrade_deadline = math.inf
         self._closing_deadline = math.inf
+        self._release_deadline = math.inf
         self._poll_pending = False
+        self._poll_during_upgrade = False  # the pending poll began then
         self._post_pending = False
 
     @property
@@ -183,16 +192,6 @@ class EngineSession:
     # -- time ---------------------------------------------------------------------------------------------------------
 
     @property
-    def upgrading(self) -> bool:
-        """Whether a websocket asks to take over the session."""
-        return self._state in _ATTACHED
-
-    @property
-    def probed(self) -> bool:
-        """Whether the probe of a websocket was answered, and its UPGRADE packet has not arrived."""
-        return self._state is State.PROBED
-
-    @property
     def awaits_pong(self) -> bool:
         """Whether a ping was sent whose pong has not arrived."""
         return self._pong_deadline != math.inf
@@ -202,10 +201,12 @@ class EngineSession:
 
         The deadline may change with each input. If a timer fires too early, set it again.
         """
-        return min(self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline)
+        return min(
+            self._next_ping, self._pong_deadline, self._upgrade_deadline, self._closing_deadline, self._release_deadline
+        )
 
     def check_deadlines(self, now: float, *, input_waits: bool = False) -> Sequence[Effect]:
-        """Apply the deadlines that have passed: ping, ping timeout, upgrade timeout, close timeout.
+        """Apply the deadlines that have passed: ping, ping timeout, upgrade timeout, poll release, close timeout.
 
         Args:
             now: Monotonic seconds.
@@ -223,6 +224,9 @@ class EngineSession:
         effects: list[Effect] = []
         if self._upgrade_deadline <= now:
             effects.append(self._abandon_upgrade())
+        if self._release_deadline <= now:
+            self._release_deadline = math.inf
+            effects += self._release_poll()
         if self._next_ping <= now:
             timeout_s = self._timeouts.ping_timeout_s
             # "Heartbeat": the client expects interval plus timeout, so a coarse timer must not extend the deadline. If
@@ -273,6 +277,8 @@ class EngineSession:
         """A GET request arrived.
 
         If no effects are returned, the poll is pending: answer it when a packet is queued, then call ``poll_answered``.
+        A poll that begins during an upgrade, and is still pending at its end, was probably sent after the UPGRADE
+        packet: refuse it, since polls that follow the UPGRADE packet are refused.
 
         Raises:
             RequestRefused: carry out its ``effects``, which may concern the earlier poll, then answer with the error.
@@ -282,10 +288,11 @@ class EngineSession:
             # "Receiving data": on a second active GET request, answer 400 and close the session.
             raise RequestRefused(HttpError.BAD_REQUEST, "a second poll", effects=self._end(CloseReason.TRANSPORT_ERROR))
         self._poll_pending = True
+        self._poll_during_upgrade = self._state in _ATTACHED
         if self._state is State.CLOSING:
             return self._end(CloseReason.FORCED_CLOSE)
         if self._state is State.PROBED:
-            return self._release_poll()
+            self._release_deadline = now + _RELEASE_POLL_S
         return _NOTHING
 
     def poll_answered(self) -> None:
@@ -377,15 +384,19 @@ class EngineSession:
             return _NOTHING
         if data == PacketType.PING + PROBE:
             self._move(Trigger.PROBE)
-            # "Upgrade": send a NOOP to the pending poll, and answer the probe.
-            return [SendOnCandidate(PROBE_REPLY), *self._release_poll()]
+            # "Upgrade": answer the probe, and send a NOOP to the pending poll.
+            if self._poll_pending:
+                self._release_deadline = now + _RELEASE_POLL_S
+            return (SendOnCandidate(PROBE_REPLY),)
         if isinstance(data, str) and data.startswith(PacketType.UPGRADE):
             self._move(Trigger.UPGRADE)
-            self._upgrade_deadline = math.inf
+            self._upgrade_deadline = self._release_deadline = math.inf
             self.transport = TransportName.WEBSOCKET
             if self._pong_deadline != math.inf:
                 # The ping may have been sent over the old transport, so the time for its pong starts again.
                 self._pong_deadline = now + self._timeouts.ping_timeout_s
+            if self._poll_during_upgrade:
+                self._poll_pending = False
             return [*self._release_poll(), Upgraded()]
         return (self._abandon_upgrade(),)
 
@@ -460,7 +471,8 @@ class EngineSession:
 
     def _abandon_upgrade(self) -> Effect:
         self._move(Trigger.ABANDON)
-        self._upgrade_deadline = math.inf
+        self._upgrade_deadline = self._release_deadline = math.inf
+        self._poll_during_upgrade = False
         return CloseCandidate()
 
     def _end(self, reason: CloseReason, error: RemoteError | None = None) -> Sequence[Effect]:
@@ -474,5 +486,6 @@ class EngineSession:
             effects.append(ClosePoll())
         effects.append(Closed(reason, error))
         self._move(Trigger.END)
-        self._next_ping = self._pong_deadline = self._upgrade_deadline = self._closing_deadline = math.inf
+        self._next_ping = self._pong_deadline = self._upgrade_deadline = math.inf
+        self._closing_deadline = self._release_deadline = math.inf
         return effects

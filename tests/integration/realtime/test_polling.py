@@ -194,7 +194,7 @@ async def test_an_upgrade_neither_loses_nor_repeats_nor_reorders_messages(until:
             assert await websocket.recv() == "3probe"
             take((await running.poll(sid)).body.decode().split("\x1e"))
             emit(2)
-            assert (await running.poll(sid)).body  # released at once while the upgrade is under way
+            assert (await running.poll(sid)).body  # released soon while the upgrade is under way
             take(["42" + json.dumps(["n", n]) for n in (5, 6)])
             emit(2)
             await websocket.send("5")

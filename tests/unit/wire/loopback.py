@@ -210,6 +210,8 @@ class Loopback:
                     link.answer_poll(CLOSE_PACKET)
                 case Upgraded():
                     link.websocket, link.candidate = link.candidate, None
+                    if link.poll is not None:
+                        link.poll.status, link.poll = 400, None
                     link.flush()
                 case CloseCandidate():
                     assert link.candidate is not None

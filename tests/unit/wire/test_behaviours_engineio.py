@@ -170,6 +170,7 @@ class TestUpgrade:
         websocket.send("2probe")
         assert websocket.take() == ["3probe"]
         polled = echo.get(session)
+        echo.advance(0.05)
         assert (polled.status, polled.text) == (200, "6")
         websocket.send("5")
         websocket.send("4hello")
@@ -181,7 +182,19 @@ class TestUpgrade:
         websocket = echo.websocket(websocket_of(session))
         assert polled.status == 0
         websocket.send("2probe")
+        assert polled.status == 0
+        echo.advance(0.05)
         assert (polled.status, polled.text) == (200, "6")
+
+    def test_a_poll_that_overtakes_the_upgrade_packet_is_refused(self, echo: Loopback) -> None:
+        session = polling_session(echo)
+        websocket = echo.websocket(websocket_of(session))
+        websocket.send("2probe")
+        polled = echo.get(session)
+        websocket.send("5")
+        assert polled.status == 400
+        websocket.send("4hello")
+        assert websocket.take() == ["3probe", "4hello"]
 
     def test_requests_on_the_sid_are_refused_after_the_upgrade(self, server: Loopback) -> None:
         session = polling_session(server)

@@ -488,18 +488,55 @@ def upgraded() -> EngineSession:
     return session
 
 
-def test_the_probe_is_answered_and_the_pending_poll_released() -> None:
+def test_the_probe_is_answered_at_once_and_the_pending_poll_after_a_moment() -> None:
     session = polling()
     session.poll_started(0.0)
     session.candidate_attached(1.0)
-    assert list(session.receive_candidate("2probe", 1.0)) == [SendOnCandidate("3probe"), ReleasePoll()]
+    assert list(session.receive_candidate("2probe", 1.0)) == [SendOnCandidate("3probe")]
+    assert session.next_deadline() == 1.05
+    assert list(session.check_deadlines(1.04)) == []
+    assert list(session.check_deadlines(1.05)) == [ReleasePoll()]
     assert session.transport is POLLING
+    assert session.next_deadline() == 11.0
 
 
-def test_a_poll_after_the_probe_is_released_at_once() -> None:
+def test_a_poll_that_was_answered_with_events_needs_no_noop_for_the_upgrade() -> None:
+    session = polling()
+    session.poll_started(0.0)
+    session.candidate_attached(1.0)
+    session.receive_candidate("2probe", 1.0)
+    session.poll_answered()
+    assert list(session.check_deadlines(1.05)) == []
+    assert list(session.receive_candidate("5", 1.2)) == [Upgraded()]
+
+
+def test_without_a_pending_poll_the_probe_sets_no_timer() -> None:
+    assert in_state(State.PROBED).next_deadline() == 10.0
+
+
+def test_a_poll_after_the_probe_is_released_after_a_moment() -> None:
     session = in_state(State.PROBED)
-    assert list(session.poll_started(1.0)) == [ReleasePoll()]
-    assert list(session.poll_started(2.0)) == [ReleasePoll()]
+    for now in (1.0, 2.0):
+        assert list(session.poll_started(now)) == []
+        assert list(session.check_deadlines(now + 0.05)) == [ReleasePoll()]
+
+
+@pytest.mark.parametrize("state", [State.UPGRADING, State.PROBED])
+def test_a_poll_of_an_upgrade_is_left_to_be_refused_at_its_end(state: State) -> None:
+    session = in_state(state)
+    assert list(session.poll_started(1.0)) == []
+    assert list(session.receive_candidate("5", 1.0)) == [Upgraded()]
+    assert list(session.poll_aborted()) == []
+    assert session.next_deadline() == 25.0
+
+
+def test_a_poll_of_an_abandoned_upgrade_is_answered_at_the_end_of_the_next_one() -> None:
+    session = in_state(State.PROBED)
+    session.poll_started(1.0)
+    session.candidate_lost()
+    assert session.next_deadline() == 25.0
+    session.candidate_attached(2.0)
+    assert list(session.receive_candidate("5", 2.0)) == [ReleasePoll(), Upgraded()]
 
 
 def test_a_second_probe_is_answered_too() -> None:

@@ -317,6 +317,7 @@ class Connection:
     def receive_candidate(self, data: str | bytes) -> None:
         """Process one message of the candidate."""
         self.apply(self.session.receive_candidate(data, self._host.now()))
+        self.watch_deadline()
 
     def candidate_lost(self) -> None:
         """The candidate closed or failed."""
@@ -361,8 +362,9 @@ class Connection:
         # Output of this tick joins the old queue, and the queue then moves to the new transport in order.
         self._host.log.flush()
         waiting = self.transport.take_queue()
-        # A POST that waits for handlers belongs to the old transport; the new one is paused below.
-        self.transport.resume_reading()
+        # A poll that is left is refused (`EngineSession.poll_started`). A POST that waits for handlers goes on; the new
+        # transport is paused below.
+        self.transport.abort()
         self.transport = self._candidate.take_over()
         self._candidate = None
         if waiting:
@@ -570,6 +572,10 @@ class Connection:
             self._host.log.unicast(self, PING)
         else:
             self._host.log.unicast(self, OutgoingMessage.of([packet]))
+
+    def watch_deadline(self) -> None:
+        """A poll or a packet of the candidate may have brought the session's next deadline forward."""
+        self._arm(self._host.now())
 
     def _arm(self, now: float) -> None:
         due = self.session.next_deadline()

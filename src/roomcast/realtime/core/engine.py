@@ -64,7 +64,7 @@ logger = logging.getLogger(__name__)
 # Resolution of the timers, and so the longest delay of one: a twentieth of the shortest interval, within these limits.
 _RESOLUTION_SHARE: Final = 20
 _RESOLUTION_MIN_S: Final = 0.005
-_RESOLUTION_MAX_S: Final = 0.25
+_RESOLUTION_MAX_S: Final = 0.05
 
 # The part of ``max_connections`` that sessions without a namespace may take: anyone can open them.
 _UNCONNECTED_PART: Final = 4

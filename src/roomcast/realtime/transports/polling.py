@@ -30,10 +30,6 @@ from roomcast.wire.errors import RemoteError
 _SEPARATOR: Final = SEPARATOR.encode()
 # python-engineio's client rejects larger payloads (``Payload.max_decode_packets``); the next poll returns the rest.
 _MAX_POLL_PACKETS: Final = 16
-# The websocket's packets take several iterations of the event loop through an ASGI server: a poll that was sent after
-# the UPGRADE packet must not overtake it, or the client would get a response that it does not expect.
-# An ASGI server that reads on threads of its own, as granian does, needs some milliseconds.
-_UPGRADE_PAUSES_S: Final = (*[0.0] * 20, *[0.001] * 15)
 
 Header = tuple[bytes, bytes]
 
@@ -98,7 +94,7 @@ class PollingTransport:
         """See `Transport`."""
         if last is not None:
             self._queue.append(last)
-        elif not self._queue:
+        elif self._poll is not None and not self._queue:
             self._queue.append(NOOP)
         if self._poll is not None:
             # No poll follows a close packet.
@@ -134,11 +130,6 @@ class PollingTransport:
         """Wait until reading is not paused."""
         while self._paused is not None:
             await self._paused.wait()
-
-    @property
-    def waiting(self) -> bool:
-        """Whether messages wait for a poll."""
-        return bool(self._queue)
 
     def poll(self) -> asyncio.Future[bytes]:
         """The response body of the poll that the session has just accepted."""
@@ -250,11 +241,6 @@ class Polling:
         await answer.write(HTTPStatus.OK, body, _TEXT)
 
     async def _get(self, connection: Connection, request: EngineRequest, receive: Receive, answer: _Answer) -> None:
-        for pause_s in _UPGRADE_PAUSES_S:
-            session = connection.session
-            if not (session.probed if pause_s else session.upgrading) or _polling(connection).waiting:
-                break
-            await asyncio.sleep(pause_s)
         try:
             effects = connection.session.poll_started(self._engine.now())
         except RequestRefused as refused:
@@ -264,6 +250,7 @@ class Polling:
         poll = transport.poll()
         connection.apply(effects)
         if not poll.done():
+            connection.watch_deadline()
             await self._wait(connection, transport, poll, receive)
         if not poll.cancelled():
             await self._write_payload(poll.result(), request, answer)
