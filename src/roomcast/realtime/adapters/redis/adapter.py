@@ -9,12 +9,13 @@ import asyncio
 import logging
 import secrets
 import string
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
+from itertools import chain
 from typing import ClassVar, Final, TypeAlias
 
 from roomcast.backoff import Backoff, jittered
-from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair
+from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -145,7 +146,7 @@ class RedisAdapter:
         if self._task is not None and namespace not in self._channels:
             channels = self._add(namespace)
             if self._pair is not None:
-                self._pair.subscribe([channels])
+                self._pair.subscribe(channels.subscriptions())
 
     def unserve(self, namespace: str) -> None:
         """See `cluster.commands.Adapter`."""
@@ -153,11 +154,11 @@ class RedisAdapter:
             return
         channels = self._channels.pop(namespace, None)
         if channels is not None:
-            for _, names in channels.subscriptions():
-                for name in names:
-                    self._routes.pop(_encoded(name), None)
+            subscriptions = channels.subscriptions()
+            for name in chain.from_iterable(subscriptions.values()):
+                self._routes.pop(_encoded(name), None)
             if self._pair is not None:
-                self._pair.unsubscribe([channels])
+                self._pair.unsubscribe(subscriptions)
 
     def publish(self, command: Command) -> None:
         """See `cluster.commands.Adapter`."""
@@ -319,11 +320,13 @@ class RedisAdapter:
         Raises:
             RedisUnavailable: the connections could not be opened, or were lost before the first successful probe.
         """
-        subscribed = dict(self._channels)
-        pair = await self._open_pair(commands, list(subscribed.values()))
-        # Namespaces may have been added and removed while the pair was opened.
-        pair.subscribe([channels for name, channels in self._channels.items() if name not in subscribed])
-        pair.unsubscribe([channels for name, channels in subscribed.items() if name not in self._channels])
+        subscribed = self._wanted()
+        pair = await self._open_pair(commands, subscribed)
+        # Namespaces and rooms may have come and gone while the pair was opened. No other code runs between this
+        # comparison and the assignment to `_pair`, from which on each change is sent as it happens.
+        wanted = self._wanted()
+        pair.subscribe(_difference(wanted, subscribed))
+        pair.unsubscribe(_difference(subscribed, wanted))
         self._pair = pair
         self._ready.set()
         self._flush()
@@ -356,13 +359,20 @@ class RedisAdapter:
         if not probed:
             raise lost
 
-    async def _open_pair(self, commands: Commands, channels: Sequence[Channels]) -> ConnectionPair:
+    def _wanted(self) -> Subscriptions:
+        wanted: dict[str, set[str]] = {}
+        for channels in self._channels.values():
+            for verb, names in channels.subscriptions().items():
+                wanted.setdefault(verb, set()).update(names)
+        return wanted
+
+    async def _open_pair(self, commands: Commands, first: Subscriptions) -> ConnectionPair:
         addresses: Collection[RedisAddress] = self._redis.addresses
         if self._redis.sentinel_master is not None:
             addresses = (await commands.topology()).masters
         causes = []
         for address in addresses:
-            pair = ConnectionPair(address, self._options, self.counters, channels, self._take, self._flush)
+            pair = ConnectionPair(address, self._options, self.counters, first, self._take, self._flush)
             try:
                 await pair.open(self._redis)
             except RedisUnavailable as error:
@@ -370,6 +380,10 @@ class RedisAdapter:
             else:
                 return pair
         raise RedisUnavailable("; ".join(causes))
+
+
+def _difference(one: Subscriptions, other: Subscriptions) -> Subscriptions:
+    return {verb: set(names).difference(other.get(verb, ())) for verb, names in one.items()}
 
 
 def _encoded(name: str) -> bytes:

@@ -9,8 +9,8 @@ Layer: realtime. Source: Redis documentation, "Pub/Sub".
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final, Protocol, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias, cast
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -36,11 +36,15 @@ _FRAMING_BYTES: Final = 65_536
 _TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 
+#: The commands that subscribe, each with its channels or patterns.
+Subscriptions: TypeAlias = Mapping[str, Collection[str]]
+
+
 class Channels(Protocol):
     """The channels of one namespace."""
 
-    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
-        """The commands that subscribe to them, each with its channels or patterns."""
+    def subscriptions(self) -> Subscriptions:
+        """The subscriptions that are wanted now."""
 
 
 class _Connection(RedisConnection):
@@ -107,7 +111,7 @@ class _Publisher(_Connection):
 
 
 class _Subscriber(_Connection):
-    """Subscribes to the channels of namespaces."""
+    """Subscribes to channels."""
 
     def __init__(
         self,
@@ -115,21 +119,21 @@ class _Subscriber(_Connection):
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
         on_message: Callable[[list[bytes]], None],
-        channels: Sequence[Channels],
+        first: Subscriptions,
     ) -> None:
         super().__init__(address, options, counters)
         self._on_message = on_message
-        self._first_channels = channels
+        self._first = first
 
     async def greet(self) -> None:
         """See `RedisConnection`: return when every subscription is confirmed."""
-        for verb, names in _subscriptions(self._first_channels):
+        for verb, names in _commands(self._first):
             await self.ask_subscription(verb, *names)
 
-    def change(self, channels: Sequence[Channels], prefix: str = "") -> None:
+    def change(self, subscriptions: Subscriptions, prefix: str = "") -> None:
         """Subscribe, or with the prefix ``UN`` unsubscribe, without waiting for the confirmation."""
         if self.alive:
-            for verb, names in _subscriptions(channels, prefix):
+            for verb, names in _commands(subscriptions, prefix):
                 encoded = [name.encode(errors="surrogatepass") for name in names]
                 self.send([pack_command((verb, *encoded))], [SentCommand(verb.lower().encode(), encoded)])
 
@@ -138,14 +142,10 @@ class _Subscriber(_Connection):
         self._on_message(message)
 
 
-def _subscriptions(channels: Sequence[Channels], prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    wanted: dict[str, list[str]] = {}
-    for entry in channels:
-        for verb, names in entry.subscriptions():
-            wanted.setdefault(verb.replace("SUBSCRIBE", f"{prefix}SUBSCRIBE"), []).extend(names)
-    for verb, names in wanted.items():
+def _commands(subscriptions: Subscriptions, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+    for verb, names in subscriptions.items():
         for batch in channel_batches(names):
-            yield verb, batch
+            yield verb.replace("SUBSCRIBE", f"{prefix}SUBSCRIBE"), batch
 
 
 class ConnectionPair:
@@ -155,7 +155,7 @@ class ConnectionPair:
         address: The server.
         options: Size limit of messages.
         counters: Counts connections and published or dropped messages, and holds the lag.
-        channels: Channels of the namespaces that `open` subscribes to.
+        first: What `open` subscribes to.
         on_message: Called with each message; see `RedisConnection.message_received`.
         on_writable: Called when the write buffer has drained.
 
@@ -168,7 +168,7 @@ class ConnectionPair:
         address: RedisAddress,
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
-        channels: Sequence[Channels],
+        first: Subscriptions,
         on_message: Callable[[list[bytes]], None],
         on_writable: Callable[[], None],
     ) -> None:
@@ -176,7 +176,7 @@ class ConnectionPair:
         self.proven_at = 0.0
         self._counters = counters
         self._publisher = _Publisher(address, options, counters, on_writable)
-        self._subscriber = _Subscriber(address, options, counters, on_message, channels)
+        self._subscriber = _Subscriber(address, options, counters, on_message, first)
         self._echo: Echo | None = None
 
     @property
@@ -206,13 +206,13 @@ class ConnectionPair:
             self._publisher.publish(commands)
             self._counters.published += len(commands)
 
-    def subscribe(self, channels: Sequence[Channels]) -> None:
-        """Subscribe to more namespaces, without waiting for the confirmation."""
-        self._subscriber.change(channels)
+    def subscribe(self, subscriptions: Subscriptions) -> None:
+        """Subscribe to more, without waiting for the confirmation."""
+        self._subscriber.change(subscriptions)
 
-    def unsubscribe(self, channels: Sequence[Channels]) -> None:
-        """Unsubscribe from namespaces."""
-        self._subscriber.change(channels, "UN")
+    def unsubscribe(self, subscriptions: Subscriptions) -> None:
+        """End subscriptions; those that do not exist have no effect."""
+        self._subscriber.change(subscriptions, "UN")
 
     async def wait_lost(self, timeout_s: float) -> str | None:
         """Return the cause if one of the connections ends within the timeout, else None."""

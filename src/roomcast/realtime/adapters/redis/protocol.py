@@ -93,9 +93,9 @@ class NamespaceChannels:
         pattern = _GLOB.sub(r"\\\1", broadcasts) + "*"
         return cls(namespace, broadcasts, pattern, f"{key}-request#{namespace}#", responses, f"{responses}{uid}#")
 
-    def subscriptions(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def subscriptions(self) -> Mapping[str, Collection[str]]:
         """See `connection_pair.Channels`."""
-        return ("PSUBSCRIBE", (self.pattern,)), ("SUBSCRIBE", (self.requests, self.responses, self.own_responses))
+        return {"PSUBSCRIBE": (self.pattern,), "SUBSCRIBE": (self.requests, self.responses, self.own_responses)}
 
 
 # -- out --------------------------------------------------------------------------------------------------------------

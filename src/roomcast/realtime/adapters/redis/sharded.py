@@ -8,7 +8,6 @@ Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``lib/sharded-adapter.ts`
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Final
@@ -16,7 +15,7 @@ from typing import ClassVar, Final
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
 from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
 from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, message_of, new_uid
-from roomcast.realtime.adapters.redis.connection_pair import Channels
+from roomcast.realtime.adapters.redis.connection_pair import Channels, Subscriptions
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
 from roomcast.realtime.cluster.commands import Broadcast, Command, Gatherer, Node, Query
@@ -48,24 +47,13 @@ class ShardChannels:
     own: str
     rooms: set[str] = field(default_factory=set)
 
-    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+    def subscriptions(self) -> Subscriptions:
         """See `connection_pair.Channels`."""
-        return (("SSUBSCRIBE", [self.shared, self.own, *map(self.room, self.rooms)]),)
+        return {"SSUBSCRIBE": [self.shared, self.own, *map(self.room, self.rooms)]}
 
     def room(self, room: str) -> str:
         """The channel of a room."""
         return f"{self.shared}{room}#"
-
-
-@dataclass(frozen=True, slots=True)
-class _RoomChannel:
-    """The channel of one room."""
-
-    name: str
-
-    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
-        """See `connection_pair.Channels`."""
-        return (("SSUBSCRIBE", (self.name,)),)
 
 
 class ShardedRedisAdapter(RedisAdapter):
@@ -92,7 +80,6 @@ class ShardedRedisAdapter(RedisAdapter):
         self.uid = new_uid()
         self._mark = self.uid.encode()
         self._answers: ClusterAnswers | None = None
-        self._opened: dict[str, ShardChannels] = {}
 
     def bind(self, node: Node) -> None:
         """See `cluster.commands.Adapter`."""
@@ -102,7 +89,6 @@ class ShardedRedisAdapter(RedisAdapter):
     async def stop(self) -> None:
         """See `cluster.commands.Adapter`."""
         await super().stop()
-        self._opened.clear()
         if self._answers is not None:
             self._answers.stop()
 
@@ -141,8 +127,8 @@ class ShardedRedisAdapter(RedisAdapter):
 
     def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
         """See `cluster.commands.RoomWatcher`."""
-        channels = self._opened.get(namespace)
-        if channels is None or occupied == (room in channels.rooms) or not _has_channel(room):
+        channels = self._channels.get(namespace)
+        if not isinstance(channels, ShardChannels) or occupied == (room in channels.rooms) or not _has_channel(room):
             return
         name = channels.room(room)
         if occupied:
@@ -152,13 +138,13 @@ class ShardedRedisAdapter(RedisAdapter):
             channels.rooms.discard(room)
             self._routes.pop(name.encode(errors="surrogatepass"), None)
         if self._pair is not None:
-            (self._pair.subscribe if occupied else self._pair.unsubscribe)([_RoomChannel(name)])
+            (self._pair.subscribe if occupied else self._pair.unsubscribe)({"SSUBSCRIBE": (name,)})
 
     # -- for `RedisAdapter` -------------------------------------------------------------------------------------------
 
     def _open(self, namespace: str) -> tuple[Channels, dict[str, Taker]]:
         shared = f"{self._options.key}#{namespace}#"
-        channels = self._opened[namespace] = ShardChannels(shared, f"{shared}{self.uid}#")
+        channels = ShardChannels(shared, f"{shared}{self.uid}#")
         if self._node is not None:
             channels.rooms.update(filter(_has_channel, self._node.rooms(namespace)))
         take = partial(self._take_message, namespace)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -19,7 +19,7 @@ from roomcast.backoff import Backoff
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
 from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
 from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, MessageType, message_of, new_uid
-from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair
+from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
 from roomcast.realtime.adapters.redis.packing import pack
@@ -56,9 +56,9 @@ class _StreamChannels:
     shared: str
     own: str
 
-    def subscriptions(self) -> Collection[tuple[str, Collection[str]]]:
+    def subscriptions(self) -> Subscriptions:
         """See `connection_pair.Channels`."""
-        return (("SUBSCRIBE", (self.shared, self.own)),)
+        return {"SUBSCRIBE": (self.shared, self.own)}
 
 
 class RedisStreamsAdapter(RedisAdapter):
