@@ -377,6 +377,27 @@ async def test_a_client_takes_its_session_from_a_server_that_still_has_its_conne
     await until(lambda: not recovering.servers["a"].sockets())
 
 
+async def test_a_server_that_has_read_less_than_the_client_received_recovers_it_when_it_has_caught_up(
+    recovering: StreamsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Returning(recovering)
+    await client.connect("a")
+    held: list[Any] = []
+    monkeypatch.setattr(recovering.adapters[1], "take", lambda *entry: held.append(entry))
+    await recovering.servers["a"].emit("received")
+    await client.until("received")
+    await client.cut()
+    await saved(recovering, client.pid)
+    await until(lambda: bool(held))
+    monkeypatch.undo()
+    returning = asyncio.create_task(client.connect("b"))
+    await until(lambda: recovering.redis.command("EXISTS", f"sio:session:{client.pid}") == b":0")
+    for entry in held:
+        recovering.adapters[1].take(*entry)
+    assert await returning == []
+    assert client.recovered
+
+
 async def test_a_server_that_starts_later_recovers_what_was_before(recovering: StreamsCluster) -> None:
     client = Returning(recovering)
     await client.connect("a")

@@ -14,6 +14,7 @@ before those of others that have lower offsets, so that a client can lose events
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 # What Node's servers do not write, and ignore.
 _EXTRA: Final = "roomcast"
 _NOWHERE: Final[Offset] = (0, 0)
+# How long a returning client waits until this server has read what the server of its former connection had read.
+_BEHIND_LIMIT_S: Final = 2.0
 
 
 class OrderedRecovery(Recovery):
@@ -52,6 +55,7 @@ class OrderedRecovery(Recovery):
     ) -> None:
         super().__init__(options, host, new_id)
         self._adapter = adapter
+        self._moved = asyncio.Event()
         adapter.order(self, self.retention_s)
 
     def _start(self) -> Offset:
@@ -108,6 +112,7 @@ class OrderedRecovery(Recovery):
         entry = self._entry(command, offset, self._host.wheel.now())
         if entry is not None:
             self._append(entry)
+            self._moved.set()
         if entry is not None and entry.message is not None:
             hub = self._host.used_hub(entry.to.namespace)
             if hub is not None:
@@ -143,12 +148,26 @@ class OrderedRecovery(Recovery):
         except EncodeError as error:
             logger.warning("session of %r is not kept: its data cannot be encoded: %s", saved.sid, error)
 
-    async def _take(self, socket: RecoverableSocket, pid: str) -> SavedSession | None:
-        here = await super()._take(socket, pid)
+    async def _take(self, socket: RecoverableSocket, pid: str, received: Offset | None) -> SavedSession | None:
+        here = await super()._take(socket, pid, received)
         if here is not None:
             return here
         fields = await self._adapter.take_session(socket.namespace, pid)
-        return None if fields is None else decode_session(fields, socket.namespace, pid)
+        saved = None if fields is None else decode_session(fields, socket.namespace, pid)
+        if saved is None or not await self._reach(max(saved.ended, received or _NOWHERE)):
+            return None
+        return saved
+
+    async def _reach(self, offset: Offset) -> bool:
+        """Wait until this server has read the command at this offset; False: it is too far behind."""
+        try:
+            async with asyncio.timeout(_BEHIND_LIMIT_S):
+                while self.log.position < offset:
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 def encode_session(saved: SavedSession) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class Recovery:
         return self._recover(socket, pid, received)
 
     async def _recover(self, socket: RecoverableSocket, pid: str, received: Offset | None) -> None:
-        saved = await self._take(socket, pid)
+        saved = await self._take(socket, pid, received)
         if socket.phase is not Phase.CONNECTING:
             # The connection closed meanwhile. No handler has run.
             if saved is not None:
@@ -231,8 +231,15 @@ class Recovery:
         if unfinished is not None:
             await unfinished
 
-    async def _take(self, socket: RecoverableSocket, pid: str) -> SavedSession | None:
-        """Remove and return a session; ends the connection that has it, if there is one."""
+    async def _take(self, socket: RecoverableSocket, pid: str, received: Offset | None) -> SavedSession | None:
+        """Remove and return a session; ends the connection that has it, if there is one.
+
+        Args:
+            socket: The socket of the client that returns.
+            pid: The session.
+            received: Offset of the last event that the client received; None: it received none.
+        """
+        del received
         key = socket.namespace, pid
         owner = self._live.get(key)
         if owner is not None:
