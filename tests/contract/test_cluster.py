@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis.asyncio
 
 from roomcast.realtime import (
     BroadcastAckTimeout,
@@ -25,10 +26,13 @@ from roomcast.realtime import (
     SocketGone,
 )
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
+from roomcast.realtime.adapters.redis import RedisAdapter, RedisStreamsAdapter, ShardedRedisAdapter
 from roomcast.wire.errors import EncodeError
 from support.redis_server import RedisServer, running
-from support.socketio_cluster import Client, Cluster, redis_adapter
+from support.socketio_cluster import Client, Cluster, redis_options
 from support.waiting import until
+
+ADAPTERS = {"classic": RedisAdapter, "sharded": ShardedRedisAdapter, "streams": RedisStreamsAdapter}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,19 +43,26 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest_asyncio.fixture(
-    params=["memory", "redis", pytest.param("node", marks=pytest.mark.node)], scope="module", loop_scope="module"
-)
+def kinds() -> Iterator[Any]:
+    """Adapters, each with whether ``c`` is of Node."""
+    yield pytest.param(("memory", False), id="memory")
+    for kind in ADAPTERS:
+        yield pytest.param((kind, False), id=kind)
+        yield pytest.param((kind, True), id=f"{kind}-node", marks=pytest.mark.node)
+
+
+@pytest_asyncio.fixture(params=list(kinds()), scope="module", loop_scope="module")
 async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    kind, with_node = request.param
     async with AsyncExitStack() as stack:
-        if request.param == "memory":
+        if kind == "memory":
             bus = MemoryBus()
             made = Cluster(lambda: MemoryAdapter(bus), stack)
         else:
             port = request.getfixturevalue("redis_server").port
-            made = Cluster(lambda: redis_adapter(port), stack)
-        if request.param == "node":
-            await made.add_node("c", port)
+            made = Cluster(lambda: ADAPTERS[kind](redis_options(port)), stack)
+        if with_node:
+            await made.add_node("c", port, kind)
         else:
             await made.add("c")
         await made.add("a")
@@ -72,9 +83,28 @@ async def cluster(servers: Cluster) -> AsyncIterator[Cluster]:
     await until(left)
 
 
+async def has(find: Any, count: int) -> bool:
+    return len(await find()) == count
+
+
 async def clients_of(cluster: Cluster, namespace: str = "/") -> dict[str, Client]:
     """Two clients of each server, by names such as ``a1``."""
     return {f"{name}{n}": await cluster.client(name, namespace) for name in "abc" for n in (1, 2)}
+
+
+async def subscribed(cluster: Cluster, namespace: str = "/", **servers: int) -> None:
+    """Wait until so many servers receive what is emitted to these rooms: sharded, a room is a channel."""
+    adapter = cluster.servers["a"].engine.adapter
+    if isinstance(adapter, ShardedRedisAdapter):
+        async with redis.asyncio.Redis(port=adapter._redis.addresses[0].port) as client:
+
+            async def all_of_them() -> bool:
+                found = await client.execute_command(
+                    "PUBSUB", "SHARDNUMSUB", *(f"socket.io#{namespace}#{room}#" for room in servers)
+                )
+                return bool(found[1::2] == list(servers.values()))
+
+            await until(all_of_them)
 
 
 async def received(clients: dict[str, Client], fence: BroadcastOperator) -> dict[str, list[str]]:
@@ -96,6 +126,7 @@ async def test_an_operator_reaches_the_selected_sockets_of_every_server_once(clu
     await a.to(sid["a2"]).to(sid["c2"]).sockets_join("s")
     await a.to("s").except_("r").in_(sid["b2"]).sockets_join("t")
     await a.to("s").except_([sid["a1"], sid["a2"], sid["b1"]]).sockets_leave(["s", "unknown"])
+    await subscribed(cluster, r=3, s=2, t=3)
     for event, target in {
         "all": a.everyone,
         "r": a.to("r"),
@@ -140,6 +171,7 @@ async def test_local_joins_leaves_and_disconnects_stay_on_the_server(cluster: Cl
     await a.to("r").emit("r")
     assert (await received(clients, a.everyone))["r"] == ["a1", "a2"]
     await b.local.sockets_leave("s")
+    await subscribed(cluster, r=1, s=2)
     await a.to("s").emit("s")
     assert (await received(clients, a.everyone))["s"] == ["a1", "a2", "c1", "c2"]
     await a.local.disconnect_sockets()
@@ -172,6 +204,7 @@ async def test_operators_of_a_namespace_concern_no_other(cluster: Cluster) -> No
     handlers = Namespace("/x")
     a.register_namespace(handlers)
     await handlers.sockets_join("r")
+    await subscribed(cluster, "/x", r=3)
     await a.of("/x").to("r").emit("from the server")
     await handlers.to("r").emit("from the class")
     assert await received(other, handlers.everyone) == {
@@ -223,6 +256,7 @@ async def test_a_fetched_socket_can_be_used_wherever_it_is_connected(cluster: Cl
         await socket.join(["r", "s"])
         await socket.leave("s")
         await socket.emit("to one", name)
+    await subscribed(cluster, r=3, s=0)
     await a.to("r").emit("r")
     await a.to("s").emit("s")
     assert await received(clients, a.everyone) == {"to one": ["a1", "b1", "c1"], "r": ["a1", "b1", "c1"]}
@@ -272,6 +306,8 @@ async def test_emit_with_ack_returns_the_acknowledgement_of_every_selected_clien
     clients = await clients_of(cluster)
     sid = {name: client.sid for name, client in clients.items()}
     await a.to([sid["a1"], sid["b1"], sid["c1"], sid["c2"]]).sockets_join("r")
+    # Node's streams adapter may read a query before the join that was published before it.
+    await until(partial(has, a.to("r").fetch_sockets, 4))
     asking = asyncio.create_task(a.to("r").except_(sid["c2"]).timeout(20).emit_with_ack("ask", {"n": 1}, b"\x00"))
     asked = [await acknowledge(clients[name], [name], "second") for name in ("c1", "a1", "b1")]
     assert asked == [["ask", {"n": 1}, b"\x00"]] * 3

@@ -209,5 +209,9 @@ async def _serving(server: Server) -> AsyncIterator[int]:
         await task
 
 
+def redis_options(port: int) -> RedisOptions:
+    return RedisOptions(addresses=(RedisAddress("127.0.0.1", port),))
+
+
 def redis_adapter(port: int) -> RedisAdapter:
-    return RedisAdapter(RedisOptions(addresses=(RedisAddress("127.0.0.1", port),)))
+    return RedisAdapter(redis_options(port))

@@ -229,17 +229,28 @@ class Commands:
         Raises:
             RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
         """
+        return await self._names("CHANNELS", pattern)
+
+    async def shard_channels(self, pattern: str) -> frozenset[str]:
+        """The same of shard channels. Redis 7.0 or later.
+
+        Raises:
+            RedisUnavailable: the command failed, or took longer than ``command_timeout_s``.
+        """
+        return await self._names("SHARDCHANNELS", pattern)
+
+    async def _names(self, kind: str, pattern: str) -> frozenset[str]:
         with self._measured("channels"):
-            names = await self._within_limit(self._channels(pattern))
+            names = await self._within_limit(self._channels(kind, pattern))
         return frozenset(name.decode(errors="ignore") if isinstance(name, bytes) else str(name) for name in names)
 
-    async def _channels(self, pattern: str) -> set[Any]:
+    async def _channels(self, kind: str, pattern: str) -> set[Any]:
         if self._cluster is None:
-            return set(await self._execute(("PUBSUB", "CHANNELS", pattern)))
+            return set(await self._execute(("PUBSUB", kind, pattern)))
         async with self._slots:
             await self._cluster.initialize()
             asked = [
-                self._cluster.execute_command("PUBSUB CHANNELS", pattern, target_nodes=node)
+                self._cluster.execute_command(f"PUBSUB {kind}", pattern, target_nodes=node)
                 for node in self._cluster.get_nodes()
             ]
             answers = await asyncio.gather(*asked, return_exceptions=True)

@@ -204,8 +204,8 @@ class RedisConnection(asyncio.Protocol):
     def message_received(self, message: list[bytes]) -> None:
         """Handle a message: ``[kind, channel, data]``, or ``[b"pmessage", pattern, channel, data]`` with a pattern."""
 
-    def command_done(self, sent: SentCommand) -> None:
-        """Handle the completion of a command whose reply is not awaited."""
+    def command_done(self, sent: SentCommand, reply: Any) -> None:
+        """Handle the last reply to a command whose reply is not awaited."""
 
     def command_refused(self, sent: SentCommand, reason: str) -> None:
         """Handle the error reply to a command whose reply is not awaited."""
@@ -276,7 +276,7 @@ class RedisConnection(asyncio.Protocol):
             if refused:
                 self.command_refused(sent, str(reply))
             else:
-                self.command_done(sent)
+                self.command_done(sent, reply)
         elif not sent.reply.done():
             if refused:
                 sent.reply.set_exception(RedisUnavailable.of_reply(str(reply)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,8 @@ class Recording(RedisConnection):
     def message_received(self, message: list[bytes]) -> None:
         self.events.append(("message", *message))
 
-    def command_done(self, sent: SentCommand) -> None:
+    def command_done(self, sent: SentCommand, reply: Any) -> None:
+        del reply
         self.events.append(("done", sent.verb))
 
     def command_refused(self, sent: SentCommand, reason: str) -> None:

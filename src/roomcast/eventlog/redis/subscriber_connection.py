@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from roomcast.redis_client import (
     CHANNELS_PER_COMMAND,
@@ -145,8 +145,9 @@ class SubscriberConnection(RedisConnection):
         """See `RedisConnection`."""
         self._handler.handle_message(message[1], message[2])
 
-    def command_done(self, sent: SentCommand) -> None:
+    def command_done(self, sent: SentCommand, reply: Any) -> None:
         """See `RedisConnection`."""
+        del reply
         if isinstance(sent, _SentChannels) and sent.subscribes:
             self._handler.handle_confirmed(self, sent.wanted)
 

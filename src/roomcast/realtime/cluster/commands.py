@@ -206,7 +206,10 @@ class Gatherer(Protocol):
     """
 
     def expect(self, servers: Collection[str]) -> None:
-        """The query has reached these servers."""
+        """The query has reached these servers; or some of them, if one has joined the cluster meanwhile."""
+
+    def reached(self, count: int) -> None:
+        """At most so many servers have received the query, so that others in `expect` are not waited for."""
 
     def update(self, servers: Collection[str]) -> None:
         """These servers are in the cluster now, a while after `expect`. One that is not is no longer waited for."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -49,6 +50,7 @@ class Gathering:
         self._expected: frozenset[str] | None = None
         self._answered: set[str] = set()
         self._unnamed = 0
+        self._reached = sys.maxsize
         # Of the last update.
         self._current: frozenset[str] | None = None
         self._lost: frozenset[str] = frozenset()
@@ -63,6 +65,11 @@ class Gathering:
     def expect(self, servers: Collection[str]) -> None:
         """See `cluster.Gatherer`."""
         self._expected = frozenset(servers)
+        self._check()
+
+    def reached(self, count: int) -> None:
+        """See `cluster.Gatherer`."""
+        self._reached = count
         self._check()
 
     def update(self, servers: Collection[str]) -> None:
@@ -141,7 +148,8 @@ class Gathering:
         present = silent - self._lost
         # Whether the unnamed answers are those of the servers that are present, not of those that have left.
         certain = self._settled or not self._unnamed
-        if self._unnamed < (len(present) if certain else len(silent)):
+        answers = self._unnamed + len(self._answered - {HERE})
+        if self._unnamed < (len(present) if certain else len(silent)) and answers < self._reached:
             return
         for server, count in self._due.items():
             if count and not (self._left(server) if server is not None else certain and not present):

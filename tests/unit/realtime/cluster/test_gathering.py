@@ -52,6 +52,21 @@ async def test_answers_are_complete_when_every_server_has_answered_in_any_order(
     assert sorted(got.values) == ["a", "b", "node"]
 
 
+@pytest.mark.parametrize("order", list(permutations(["expect", "reached", "a", "node"])))
+async def test_no_more_answers_are_waited_for_than_servers_were_reached(order: tuple[str, ...]) -> None:
+    got = Gathering(1_000)
+    got.answer(HERE, [], 0)
+    for number, step in enumerate(order):
+        if step == "expect":
+            got.expect(["a", "n", "joined", "a room"])
+        elif step == "reached":
+            got.reached(2)
+        else:
+            got.answer(None if step == "node" else step, [step], 1)
+        assert got._done.is_set() == (number == 3)
+    assert await complete(got)
+
+
 async def test_the_parts_of_an_answer_count_once_and_a_repeated_answer_does_not() -> None:
     got = gathering("a", "b")
     got.answer("a", [1], 1, last=False)

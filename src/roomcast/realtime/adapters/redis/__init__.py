@@ -11,6 +11,7 @@ Layer: realtime. May import: core, cluster, fanout, requests, errors, wire, redi
 | ``sharded`` | `ShardedRedisAdapter`, over the sharded pub/sub of Redis 7 |
 | ``streams`` | `RedisStreamsAdapter`, over a stream: recovery of sessions by any server |
 | ``stream_reader``, ``stream_entries`` | reading without gaps; the entries and sessions, byte for byte |
+| ``cluster_adapter`` | `ClusterAdapter`: what those two have in common |
 | ``cluster_messages``, ``cluster_answers`` | the messages of Node's newer adapters; answers to their queries |
 | ``emitter`` | `Emitter`, for processes without clients |
 | ``protocol`` | channels and messages, byte for byte; sans-I/O |

@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Collection
 from functools import partial
 from itertools import chain
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from roomcast.backoff import Backoff, jittered
 from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
@@ -27,7 +27,7 @@ from roomcast.realtime.adapters.redis.protocol import (
     room_of,
 )
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
-from roomcast.realtime.adapters.redis.queries import QuerySender
+from roomcast.realtime.adapters.redis.queries import ClassicProtocol, QueryProtocol, QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler
 from roomcast.realtime.cluster.commands import BroadcastWithAck, Command, Gatherer, Node, Query
 from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
@@ -76,12 +76,18 @@ class RedisAdapter:
         self._routes: dict[bytes, Taker] = {}
         self._queue = PublishQueue(self._options, self.counters)
         self._flushing = False
-        self._queries = QuerySender(self.uid, self._send, self._list_channels, self._options)
+        self._queries = self._new_queries()
         self._commands: Commands | None = None
         self._pair: ConnectionPair | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._outcome = Outcome("adapter", "connecting again, without the other servers until then")
+
+    def _new_queries(self) -> QuerySender:
+        return QuerySender(self.uid, self._protocol(), self._send_query, self._list_channels, self._options)
+
+    def _protocol(self) -> QueryProtocol:
+        return ClassicProtocol(self._options.key, self.uid)
 
     # -- cluster.commands.Adapter --------------------------------------------------------------------------------------
 
@@ -189,18 +195,28 @@ class RedisAdapter:
 
     # -- out ----------------------------------------------------------------------------------------------------------
 
-    def _send(self, channel: str, data: bytes) -> bool:
+    def _send(self, channel: str, data: bytes, reply: asyncio.Future[Any] | None = None) -> bool:
         if self._task is None:
             return False
         if len(data) > self._options.max_message_bytes:
             self.counters.drop("oversize", f"{len(data)} bytes")
             return False
-        self._enqueue(pack_command((self._publish_verb, channel, data)))
+        self._enqueue(pack_command((self._publish_verb, channel, data)), reply)
         return True
 
-    def _enqueue(self, command: bytes) -> None:
+    def _send_query(self, channel: str, data: bytes, gatherer: Gatherer) -> bool:
+        # In a Redis Cluster, servers on other nodes are not counted.
+        if self._redis.cluster and self._publish_verb == "PUBLISH":
+            return self._send(channel, data)
+        # A subscription that is not confirmed yet may come after the query.
+        receives_own = self._pair is not None and self._pair.settled
+        reply = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(partial(_report_reached, gatherer, int(receives_own)))
+        return self._send(channel, data, reply)
+
+    def _enqueue(self, command: bytes, reply: asyncio.Future[Any] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self._queue.put(command, loop.time())
+        self._queue.put(command, loop.time(), reply)
         if not self._flushing:
             # Flush at the end of this loop turn, so that the messages of one turn share a system call.
             self._flushing = True
@@ -211,12 +227,16 @@ class RedisAdapter:
         if self._pair is not None:
             self._pair.flush(self._queue)
 
+    def _take_reply(self, reply: Any) -> None:
+        """Handle the reply to a command of the queue."""
+
     async def _list_channels(self, pattern: str) -> frozenset[str]:
         # The queries of this loop turn are written before.
         self._flush()
         if self._commands is None or not self.ready:
             raise RedisUnavailable("not connected")
-        return await self._commands.channels(pattern)
+        sharded = self._publish_verb == "SPUBLISH"
+        return await (self._commands.shard_channels if sharded else self._commands.channels)(pattern)
 
     # -- in -----------------------------------------------------------------------------------------------------------
 
@@ -372,7 +392,8 @@ class RedisAdapter:
             addresses = (await commands.topology()).masters
         causes = []
         for address in addresses:
-            pair = ConnectionPair(address, self._options, self.counters, first, self._take, self._flush)
+            hooks = (self._take, self._flush, self._take_reply)
+            pair = ConnectionPair(address, self._options, self.counters, first, *hooks)
             try:
                 await pair.open(self._redis)
             except RedisUnavailable as error:
@@ -384,6 +405,16 @@ class RedisAdapter:
 
 def _difference(one: Subscriptions, other: Subscriptions) -> Subscriptions:
     return {verb: set(names).difference(other.get(verb, ())) for verb, names in one.items()}
+
+
+def _report_reached(gatherer: Gatherer, own: int, reply: asyncio.Future[int]) -> None:
+    """Handle the reply to the PUBLISH of a query: the number of its subscribers, this server included."""
+    if not reply.cancelled():
+        error = reply.exception()
+        if error is None:
+            gatherer.reached(reply.result() - own)
+        else:
+            gatherer.fail(f"the query was not sent: {error}")
 
 
 def _encoded(name: str) -> bytes:

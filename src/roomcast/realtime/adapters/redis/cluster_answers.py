@@ -6,7 +6,8 @@ Layer: realtime. Source: socket.io-adapter 2.5, ``ClusterAdapter.onMessage``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,9 @@ from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, Cl
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
-from roomcast.realtime.adapters.redis.requests import RemoteBroadcast
-from roomcast.realtime.adapters.redis.responses import describe
-from roomcast.realtime.cluster.commands import Broadcast, Node, ServerEvent, SocketDescription
+from roomcast.realtime.adapters.redis.requests import LongAnswers, RemoteBroadcast, part_bytes
+from roomcast.realtime.adapters.redis.responses import describe, is_ours, parts_of
+from roomcast.realtime.cluster.commands import Broadcast, Node, Selection, ServerEvent, SocketDescription
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
 
@@ -24,21 +25,26 @@ from roomcast.wire.errors import EncodeError
 class ClusterAnswers:
     """Executes queries and sends the answers.
 
+    Servers of this package get what Node lacks: an answer of many sockets comes in parts (``part`` and ``more``), and
+    a client that disconnects before it acknowledges is reported.
+
     Args:
         node: This server.
         uid: Its uid.
-        send: Called with the uid of the requester and each answer.
+        send: Called with the uid of the requester and each answer; returns False if it cannot be encoded.
         options: Limits of acknowledged broadcasts.
         counters: Counts answers and dropped queries.
+        room: Waits until the queue of answers has room.
     """
 
     def __init__(
         self,
         node: Node,
         uid: str,
-        send: Callable[[str, ClusterMessage], None],
+        send: Callable[[str, ClusterMessage], bool],
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self._node = node
         self._uid = uid
@@ -46,6 +52,7 @@ class ClusterAnswers:
         self._options = options
         self._counters = counters
         self._pending: dict[str, RemoteBroadcast] = {}
+        self._long_answers = LongAnswers(options, counters, room)
 
     def answer(self, namespace: str, query: ClusterQuery) -> None:
         """Execute one query."""
@@ -54,41 +61,52 @@ class ClusterAnswers:
         if query.uid is None or query.request_id is None:
             return
         respond = partial(self._respond, namespace, query.uid, query.request_id)
+        ours = is_ours(query.request_id, query.uid)
         match query:
             case FetchQuery(_, _, selection):
-                sockets = list(map(self._describe, self._node.describe(selection)))
-                respond(MessageType.FETCH_SOCKETS_RESPONSE, sockets=sockets)
+                send = partial(self._send_sockets, respond)
+                self._long_answers.send(self._described(selection, ours=ours), send)
             case ServerSideEmit():
                 self._node.receive(ServerEvent(namespace, query.args), partial(self._send_event_answer, respond))
             case AcknowledgedBroadcast():
-                self._broadcast_with_ack(query, respond)
+                self._broadcast_with_ack(query, respond, ours=ours)
 
     def stop(self) -> None:
-        """Drop every pending acknowledged broadcast."""
+        """Drop every pending acknowledged broadcast and answer."""
+        self._long_answers.stop()
         for request_id in list(self._pending):
             self._end(request_id)
 
-    def _respond(self, namespace: str, requester: str, request_id: str, kind: MessageType, **fields: Any) -> None:
+    def _respond(self, namespace: str, requester: str, request_id: str, kind: MessageType, **fields: Any) -> bool:
         self._counters.answered += 1
-        self._send(requester, ClusterMessage(kind, {"requestId": request_id, **fields}, self._uid, namespace))
+        return self._send(requester, ClusterMessage(kind, {"requestId": request_id, **fields}, self._uid, namespace))
 
-    def _describe(self, socket: SocketDescription) -> dict[str, Any]:
+    def _described(self, selection: Selection, *, ours: bool) -> Iterator[dict[str, Any]]:
+        """The fields of the answer to a fetch; for Node there is one part of any size."""
+        described = map(self._describe, self._node.describe(selection))
+        for sockets, number, more in parts_of(described, part_bytes(self._options) if ours else sys.maxsize):
+            yield {"sockets": sockets, "part": number, "more": more} if ours else {"sockets": sockets}
+
+    def _send_sockets(self, respond: Callable[..., bool], fields: dict[str, Any]) -> None:
+        respond(MessageType.FETCH_SOCKETS_RESPONSE, **fields)
+
+    def _describe(self, socket: SocketDescription) -> tuple[dict[str, Any], int]:
         described = describe(socket)
         try:
-            encode_json(described)
+            return described, len(encode_json(described))
         except EncodeError as error:
             # The application may put any object into the socket's data: it must not make the answer fail.
             self._counters.drop("unpackable", str(error))
-            return described | {"data": {}}
-        return described
+            described["data"] = {}
+            return described, len(encode_json(described))
 
-    def _broadcast_with_ack(self, query: AcknowledgedBroadcast, respond: Callable[..., None]) -> None:
+    def _broadcast_with_ack(self, query: AcknowledgedBroadcast, respond: Callable[..., bool], *, ours: bool) -> None:
         request_id = query.request_id
         if request_id in self._pending:
             self._counters.drop("busy", "a repeated request")
             return
-        # Node has no response for a client that has disconnected.
-        pending = RemoteBroadcast(partial(self._send_ack, respond), lambda: None, partial(self._end, request_id))
+        withdraw = partial(respond, MessageType.BROADCAST_GONE) if ours else _ignore
+        pending = RemoteBroadcast(partial(self._send_ack, respond), withdraw, partial(self._end, request_id))
         try:
             if len(self._pending) >= self._options.max_ack_requests:
                 # Without an answer: the sender learns at its timeout that acknowledgements are missing.
@@ -106,10 +124,11 @@ class ClusterAnswers:
             pending.timer = asyncio.get_running_loop().call_later(timeout_s, self._end, request_id)
             self._pending[request_id] = pending
 
-    def _send_event_answer(self, respond: Callable[..., None], value: Any) -> None:
-        respond(MessageType.SERVER_SIDE_EMIT_RESPONSE, **({} if value is None else {"packet": value}))
+    def _send_event_answer(self, respond: Callable[..., bool], value: Any) -> None:
+        if value is None or not respond(MessageType.SERVER_SIDE_EMIT_RESPONSE, packet=value):
+            respond(MessageType.SERVER_SIDE_EMIT_RESPONSE)
 
-    def _send_ack(self, respond: Callable[..., None], args: Sequence[Any]) -> None:
+    def _send_ack(self, respond: Callable[..., bool], args: Sequence[Any]) -> None:
         # As in Node, only the first argument is sent.
         respond(MessageType.BROADCAST_ACK, **({"packet": args[0]} if args else {}))
 
@@ -119,3 +138,8 @@ class ClusterAnswers:
             pending.timer.cancel()
         if pending.acks is not None:
             pending.acks.stop()
+
+
+def _ignore() -> bool:
+    """Node has no response for a client that has disconnected."""
+    return True

@@ -8,8 +8,9 @@ Layer: realtime. Source: socket.io-adapter 2.5, ``lib/cluster-adapter.ts``.
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack
 from roomcast.realtime.adapters.redis.protocol import (
+    GLOB,
     AcknowledgedBroadcast,
     FetchQuery,
     RemoteCommand,
@@ -32,7 +34,20 @@ from roomcast.realtime.adapters.redis.protocol import (
     read_object,
     read_query,
 )
-from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection, ServerEvent
+from roomcast.realtime.adapters.redis.responses import GONE, Response
+from roomcast.realtime.cluster.commands import (
+    Broadcast,
+    BroadcastWithAck,
+    Command,
+    Disconnect,
+    FetchSockets,
+    Join,
+    Leave,
+    Offset,
+    Query,
+    Selection,
+    ServerEvent,
+)
 from roomcast.wire.errors import EncodeError
 from roomcast.wire.socketio import PacketType
 from roomcast.wire.strict_json import write
@@ -61,6 +76,8 @@ class MessageType(IntEnum):
     # of the server that has its former connection.
     SESSION_CLAIM = 100
     SESSION_HELD = 101
+    # A client has disconnected before it acknowledged.
+    BROADCAST_GONE = 102
 
 
 _TYPES: Final = {member.value: member for member in MessageType}
@@ -69,14 +86,15 @@ _COMMANDS: Final = {
     MessageType.SOCKETS_LEAVE: RequestType.LEAVE,
     MessageType.DISCONNECT_SOCKETS: RequestType.DISCONNECT,
 }
-_RESPONSES: Final = frozenset(
-    {
-        MessageType.FETCH_SOCKETS_RESPONSE,
-        MessageType.SERVER_SIDE_EMIT_RESPONSE,
-        MessageType.BROADCAST_CLIENT_COUNT,
-        MessageType.BROADCAST_ACK,
-    }
-)
+# Responses, with their types in the classic protocol.
+_RESPONSES: Final = {
+    MessageType.FETCH_SOCKETS_RESPONSE: RequestType.FETCH.value,
+    MessageType.SERVER_SIDE_EMIT_RESPONSE: RequestType.SERVER_SIDE_EMIT.value,
+    MessageType.BROADCAST_CLIENT_COUNT: RequestType.CLIENT_COUNT.value,
+    MessageType.BROADCAST_ACK: RequestType.ACK.value,
+    MessageType.BROADCAST_GONE: GONE,
+}
+_UID: Final = re.compile(f"[0-9a-f]{{{2 * _UID_BYTES}}}")
 
 #: What another server asks for, and expects answers to.
 ClusterQuery: TypeAlias = SocketsQuery | RoomsQuery | FetchQuery | ServerSideEmit | AcknowledgedBroadcast
@@ -142,6 +160,18 @@ class ClusterMessage:
         """Whether it answers a query."""
         return self.type in _RESPONSES
 
+    def response(self) -> Response | None:
+        """The same response in the classic protocol, with the name of its server; None if it names no query.
+
+        Raises:
+            MalformedMessage: the id of the query is not text.
+        """
+        request_id = self.request_id
+        fields = {**self.data, "type": _RESPONSES[self.type]}
+        if self.type is MessageType.SERVER_SIDE_EMIT_RESPONSE:
+            fields["data"] = self.data.get("packet")
+        return None if request_id is None else Response(request_id, self.uid, fields)
+
     @property
     def request_id(self) -> str | None:
         """Id of the query that it is, or answers.
@@ -150,6 +180,20 @@ class ClusterMessage:
             MalformedMessage: it is not text.
         """
         return optional_text(dict(self.data), "requestId")
+
+    @property
+    def after(self) -> Offset | None:
+        """See `query_message`.
+
+        Raises:
+            MalformedMessage: it is not an offset.
+        """
+        after = self.data.get("after")
+        if after is None:
+            return None
+        if not isinstance(after, list) or [type(part) for part in after] != [int, int]:
+            raise MalformedMessage("after must be an offset")
+        return after[0], after[1]
 
     def content(self) -> Broadcast | RemoteCommand | ClusterQuery | None:
         """What it asks for; None if it is a response or a heartbeat.
@@ -201,6 +245,54 @@ def message_of(uid: str, command: Command) -> ClusterMessage | None:
             return ClusterMessage(MessageType.SOCKETS_LEAVE, data, uid, namespace)
         case Disconnect(_, close):
             return ClusterMessage(MessageType.DISCONNECT_SOCKETS, {"opts": opts, "close": close}, uid, namespace)
+
+
+def query_message(uid: str, request_id: str, query: Query, after: Offset | None = None) -> ClusterMessage | None:
+    """The message for a query of the server with this uid; None if it selects no socket.
+
+    Args:
+        uid: The uid.
+        request_id: Id of the query.
+        query: The query.
+        after: Offset of the entry of a stream that servers read before they answer. Node ignores it.
+    """
+    if isinstance(query, ServerEvent):
+        data: dict[str, Any] = {"requestId": request_id, "packet": list(query.args)}
+        return ClusterMessage(MessageType.SERVER_SIDE_EMIT, data, uid, query.namespace)
+    selection = query.to if isinstance(query, BroadcastWithAck) else query.sockets
+    if selection.rooms is not None and not selection.rooms:
+        return None  # as in `message_of`
+    opts = _opts(selection)
+    extra = {} if after is None else {"after": list(after)}
+    if isinstance(query, FetchSockets):
+        data = {"opts": opts, "requestId": request_id, **extra}
+        return ClusterMessage(MessageType.FETCH_SOCKETS, data, uid, query.namespace)
+    opts["flags"] = {"timeout": int(query.timeout_s * 1_000)}
+    packet = {"type": PacketType.EVENT.value, "data": list(query.args)}
+    data = {"packet": packet, "requestId": request_id, "opts": opts, **extra}
+    return ClusterMessage(MessageType.BROADCAST, data, uid, query.namespace)
+
+
+def shared_channel(key: str, namespace: str) -> str:
+    """The channel of a namespace."""
+    return f"{key}#{namespace}#"
+
+
+def own_channel(key: str, namespace: str, uid: str) -> str:
+    """The channel for the answers to one server."""
+    return f"{shared_channel(key, namespace)}{uid}#"
+
+
+def own_channels(key: str, namespace: str) -> str:
+    """A pattern for the channels of `own_channel`, and rooms with such names."""
+    return GLOB.sub(r"\\\1", shared_channel(key, namespace)) + "?" * 2 * _UID_BYTES + "#"
+
+
+def servers_of(key: str, namespace: str, channels: Collection[str]) -> frozenset[str]:
+    """Uids of the servers with these channels, and rooms with such names."""
+    head = shared_channel(key, namespace)
+    names = (name[len(head) : -1] for name in channels if name.startswith(head))
+    return frozenset(filter(_UID.fullmatch, names))
 
 
 def _opts(selection: Selection) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
+from roomcast.realtime.adapters.redis.publish_queue import PublishQueue, WaitingCommand
 from roomcast.redis_client import (
     Echo,
     RedisAddress,
@@ -72,19 +72,21 @@ class _Publisher(_Connection):
         options: RedisAdapterOptions,
         counters: RedisAdapterCounters,
         on_writable: Callable[[], None],
+        on_reply: Callable[[Any], None],
     ) -> None:
         super().__init__(address, options, counters)
         self.paused = False
         self._on_writable = on_writable
+        self._on_reply = on_reply
 
     async def greet(self) -> None:
         """See `RedisConnection`: check that the server accepts commands."""
         await self.ping()
 
-    def publish(self, commands: Sequence[bytes]) -> None:
+    def publish(self, commands: Sequence[WaitingCommand]) -> None:
         """Send commands without waiting for their replies."""
         if self.alive:
-            self.send(commands, [SentCommand() for _ in commands])
+            self.send([command for command, _ in commands], [SentCommand(reply=reply) for _, reply in commands])
 
     def check_master(self, key: str) -> None:
         """Send a write that changes nothing: a replica refuses it, which ends the connection.
@@ -94,6 +96,11 @@ class _Publisher(_Connection):
         if self.alive:
             self._write = SentCommand()
             self.send([pack_command(("DEL", key))], [self._write])
+
+    def command_done(self, sent: SentCommand, reply: Any) -> None:
+        """See `RedisConnection`."""
+        del sent
+        self._on_reply(reply)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -137,6 +144,11 @@ class _Subscriber(_Connection):
                 encoded = [name.encode(errors="surrogatepass") for name in names]
                 self.send([pack_command((verb, *encoded))], [SentCommand(verb.lower().encode(), encoded)])
 
+    @property
+    def settled(self) -> bool:
+        """See `ConnectionPair`."""
+        return not self._sent
+
     def message_received(self, message: list[bytes]) -> None:
         """See `RedisConnection`."""
         self._on_message(message)
@@ -158,6 +170,7 @@ class ConnectionPair:
         first: What `open` subscribes to.
         on_message: Called with each message; see `RedisConnection.message_received`.
         on_writable: Called when the write buffer has drained.
+        on_reply: Called with the reply to each command that was published without a future.
 
     Attributes:
         proven_at: Loop time of the latest successful probe.
@@ -171,11 +184,12 @@ class ConnectionPair:
         first: Subscriptions,
         on_message: Callable[[list[bytes]], None],
         on_writable: Callable[[], None],
+        on_reply: Callable[[Any], None],
     ) -> None:
         self.address = address
         self.proven_at = 0.0
         self._counters = counters
-        self._publisher = _Publisher(address, options, counters, on_writable)
+        self._publisher = _Publisher(address, options, counters, on_writable, on_reply)
         self._subscriber = _Subscriber(address, options, counters, on_message, first)
         self._echo: Echo | None = None
 
@@ -183,6 +197,11 @@ class ConnectionPair:
     def alive(self) -> bool:
         """Whether both connections are open."""
         return self._publisher.alive and self._subscriber.alive
+
+    @property
+    def settled(self) -> bool:
+        """Whether every subscription is confirmed."""
+        return self._subscriber.settled
 
     async def open(self, redis: RedisOptions) -> None:
         """Open both connections; every subscription is confirmed when this returns.
@@ -232,7 +251,7 @@ class ConnectionPair:
         echo = self._echo = Echo()
         began = loop.time()
         self._publisher.check_master(channel)
-        self._publisher.publish([pack_command((verb, channel, echo.nonce))])
+        self._publisher.publish([(pack_command((verb, channel, echo.nonce)), None)])
         ends: set[asyncio.Future[None] | asyncio.Future[str]] = {
             echo.received,
             self._publisher.lost,

@@ -38,7 +38,7 @@ from roomcast.wire.strict_json import reader_for, write
 #: The uid in broadcasts from an emitter.
 EMITTER_UID: Final = "emitter"
 
-_GLOB: Final = re.compile(r"([*?\[\]\\])")
+GLOB: Final = re.compile(r"([*?\[\]\\])")
 _JSON_START: Final = b"{"
 _PACKET_TYPES: Final = frozenset({PacketType.EVENT, PacketType.BINARY_EVENT})
 _BROADCAST_PARTS: Final = 3
@@ -90,7 +90,7 @@ class NamespaceChannels:
         broadcasts = f"{key}#{namespace}#"
         responses = f"{key}-response#{namespace}#"
         # Clients may choose namespace names: escape the characters that are special in a pattern.
-        pattern = _GLOB.sub(r"\\\1", broadcasts) + "*"
+        pattern = GLOB.sub(r"\\\1", broadcasts) + "*"
         return cls(namespace, broadcasts, pattern, f"{key}-request#{namespace}#", responses, f"{responses}{uid}#")
 
     def subscriptions(self) -> Mapping[str, Collection[str]]:
@@ -269,7 +269,7 @@ Request: TypeAlias = RemoteCommand | RemoteQuery
 
 def server_pattern(key: str, namespace: str) -> str:
     """A pattern for `servers_of`: the channels of requests and responses of a namespace, and some others."""
-    return _GLOB.sub(r"\\\1", f"{key}-re") + "*" + _GLOB.sub(r"\\\1", f"#{namespace}#") + "*"
+    return GLOB.sub(r"\\\1", f"{key}-re") + "*" + GLOB.sub(r"\\\1", f"#{namespace}#") + "*"
 
 
 def servers_of(key: str, namespace: str, channels: Collection[str]) -> frozenset[str]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 
 _WRITE_BYTES: Final = 65_536
+
+#: A command, encoded as RESP, and the future of its reply, if that is of interest.
+WaitingCommand: TypeAlias = tuple[bytes, asyncio.Future[Any] | None]
 
 
 class PublishQueue:
@@ -29,26 +32,27 @@ class PublishQueue:
     def __init__(self, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
         self._options = options
         self._counters = counters
-        self._waiting: deque[tuple[float, bytes]] = deque()
+        self._waiting: deque[tuple[float, WaitingCommand]] = deque()
         self._for_room: list[asyncio.Future[None]] = []
         self.size_bytes = 0
 
-    def put(self, command: bytes, now: float) -> None:
+    def put(self, command: bytes, now: float, reply: asyncio.Future[Any] | None = None) -> None:
         """Add a PUBLISH command.
 
         Args:
             command: The command, encoded as RESP.
             now: Monotonic seconds.
+            reply: Receives the reply; stays pending if the command is dropped.
         """
-        self._waiting.append((now, command))
+        self._waiting.append((now, (command, reply)))
         self.size_bytes += len(command)
         while self.size_bytes > self._options.queue_limit_bytes and len(self._waiting) > 1:
             self._pop()
             self._counters.drop("queue-full")
 
-    def take(self, now: float) -> list[bytes]:
+    def take(self, now: float) -> list[WaitingCommand]:
         """Remove and return the commands for the next write; the list is empty if no command waits."""
-        taken: list[bytes] = []
+        taken: list[WaitingCommand] = []
         size = 0
         while self._waiting and size < _WRITE_BYTES:
             since, command = self._pop()
@@ -56,7 +60,7 @@ class PublishQueue:
                 self._counters.drop("stale")
                 continue
             taken.append(command)
-            size += len(command)
+            size += len(command[0])
         if self._for_room:
             self._wake()
         return taken
@@ -80,7 +84,7 @@ class PublishQueue:
         self.size_bytes = 0
         self._wake()
 
-    def _pop(self) -> tuple[float, bytes]:
+    def _pop(self) -> tuple[float, WaitingCommand]:
         since, command = self._waiting.popleft()
-        self.size_bytes -= len(command)
+        self.size_bytes -= len(command[0])
         return since, command

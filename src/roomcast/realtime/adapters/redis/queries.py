@@ -1,28 +1,105 @@
 """Sends this server's queries to the other servers, and passes their responses on.
 
-Node's adapter waits for as many responses as the request channel has subscribers, so that a monitor, or a server that
+Node's adapters wait for as many responses as the request channel has subscribers, so that a monitor, or a server that
 dies meanwhile, makes the query time out. Here the servers are listed by their own channels, again and again while
-responses are missing.
+responses are missing. A server that joins before the first listing, but after the query, is not waited for: it is not
+among the subscribers that Redis has counted.
 
-Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onresponse``.
+Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``onresponse``; socket.io-adapter 2.5, ``ClusterAdapter``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
+from roomcast.realtime.adapters.redis import cluster_messages
+from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, query_message
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RequestType, encode_query, server_pattern, servers_of
 from roomcast.realtime.adapters.redis.responses import Response, new_request_id
-from roomcast.realtime.cluster.commands import BroadcastWithAck, FetchSockets, Gatherer, Query, ServerEvent
+from roomcast.realtime.cluster.commands import BroadcastWithAck, FetchSockets, Gatherer, Offset, Query, ServerEvent
 from roomcast.redis_client import RedisUnavailable
 
 #: Part of a response that contains the request's id, in this package's and in Node's servers.
 _HEAD_BYTES: Final = 256
+
+
+class QueryProtocol(Protocol):
+    """The form of queries, and the channels that name the servers."""
+
+    def encode(self, request_id: str, query: Query) -> tuple[str, bytes] | None:
+        """The channel and the bytes of a query; None if it selects no socket.
+
+        Raises:
+            EncodeError: an argument cannot be encoded.
+        """
+
+    def pattern(self, namespace: str) -> str:
+        """A pattern for the channels of the servers."""
+
+    def servers(self, namespace: str, channels: Collection[str]) -> frozenset[str]:
+        """Uids of the servers with these channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassicProtocol:
+    """`QueryProtocol` of the classic adapter.
+
+    Attributes:
+        key: Prefix of every channel name.
+        uid: Uid of this server.
+    """
+
+    key: str
+    uid: str
+
+    def encode(self, request_id: str, query: Query) -> tuple[str, bytes] | None:
+        """See `QueryProtocol`."""
+        return encode_query(self.key, self.uid, request_id, query)
+
+    def pattern(self, namespace: str) -> str:
+        """See `QueryProtocol`."""
+        return server_pattern(self.key, namespace)
+
+    def servers(self, namespace: str, channels: Collection[str]) -> frozenset[str]:
+        """See `QueryProtocol`."""
+        return servers_of(self.key, namespace, channels)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterProtocol:
+    """`QueryProtocol` of the adapters that exchange `ClusterMessage`.
+
+    Attributes:
+        key: Prefix of every channel name.
+        uid: Uid of this server.
+        encode_message: Encodes a message.
+        after: Offset of the entry of a stream that servers read before they answer; None: any.
+    """
+
+    key: str
+    uid: str
+    encode_message: Callable[[ClusterMessage], bytes]
+    after: Callable[[], Offset | None] = lambda: None
+
+    def encode(self, request_id: str, query: Query) -> tuple[str, bytes] | None:
+        """See `QueryProtocol`."""
+        message = query_message(self.uid, request_id, query, self.after())
+        if message is None:
+            return None
+        return cluster_messages.shared_channel(self.key, query.namespace), self.encode_message(message)
+
+    def pattern(self, namespace: str) -> str:
+        """See `QueryProtocol`."""
+        return cluster_messages.own_channels(self.key, namespace)
+
+    def servers(self, namespace: str, channels: Collection[str]) -> frozenset[str]:
+        """See `QueryProtocol`."""
+        return cluster_messages.servers_of(self.key, namespace, channels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,20 +141,24 @@ class QuerySender:
 
     Args:
         uid: Uid of this server.
-        send: Called with the channel and the bytes of each request; returns False if it is not sent.
+        protocol: The form of queries.
+        send: Called with the channel and the bytes of each request, and what receives its answers; returns False if it
+            is not sent.
         list_channels: Lists the subscribed channels that match a pattern; raises `RedisUnavailable`.
-        options: Channel prefix, and the interval at which servers are listed.
+        options: The interval at which servers are listed.
     """
 
     def __init__(
         self,
         uid: str,
-        send: Callable[[str, bytes], bool],
+        protocol: QueryProtocol,
+        send: Callable[[str, bytes, Gatherer], bool],
         list_channels: Callable[[str], Awaitable[frozenset[str]]],
         options: RedisAdapterOptions,
     ) -> None:
         self._uid = uid
         self._mark = uid.encode()
+        self._protocol = protocol
         self._send = send
         self._list_channels = list_channels
         self._options = options
@@ -94,10 +175,10 @@ class QuerySender:
             EncodeError: an argument cannot be encoded.
         """
         request_id = new_request_id(self._uid)
-        encoded = encode_query(self._options.key, self._uid, request_id, query)
+        encoded = self._protocol.encode(request_id, query)
         if encoded is None:
             gatherer.expect(())
-        elif not self._send(*encoded):
+        elif not self._send(*encoded, gatherer):
             gatherer.fail(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
         else:
             pending = self._pending[request_id] = _Pending(query, gatherer)
@@ -123,6 +204,7 @@ class QuerySender:
         """End every query, and list no servers any more."""
         self.fail("the adapter has stopped")
         self._pending.clear()
+        self._new.clear()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -137,11 +219,14 @@ class QuerySender:
         # Every server receives the responses to all of them: do not decode those of the others.
         if not self._pending or self._mark not in data[:_HEAD_BYTES]:
             return False
-        response = Response.decode(data)
+        return self.take(Response.decode(data), len(data))
+
+    def take(self, response: Response | None, size_bytes: int) -> bool:
+        """Handle a decoded response; see `receive`."""
         pending = None if response is None else self._pending.get(response.request_id)
         if pending is None or response is None:
             return False
-        return pending.take(response, len(data))
+        return pending.take(response, size_bytes)
 
     async def _watch(self) -> None:
         """List the servers directly after each query, and at intervals while responses are missing."""
@@ -159,15 +244,14 @@ class QuerySender:
             self._task = None
 
     async def _update(self, namespace: str, new: set[_Pending]) -> None:
-        key = self._options.key
         try:
-            channels = await self._list_channels(server_pattern(key, namespace))
+            channels = await self._list_channels(self._protocol.pattern(namespace))
         except RedisUnavailable as error:
             for pending in new:
                 if pending.query.namespace == namespace:
                     pending.gatherer.fail(f"the servers cannot be listed: {error}")
             return
-        servers = servers_of(key, namespace, channels) - {self._uid}
+        servers = self._protocol.servers(namespace, channels) - {self._uid}
         for pending in list(self._pending.values()):
             if pending.query.namespace == namespace and pending not in self._new:
                 (pending.gatherer.expect if pending in new else pending.gatherer.update)(servers)

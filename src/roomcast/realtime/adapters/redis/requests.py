@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -36,6 +36,58 @@ from roomcast.wire.errors import EncodeError
 _PART_BYTES: Final = 262_144
 _MAX_LONG_ANSWERS: Final = 16
 
+_T = TypeVar("_T")
+
+
+def part_bytes(options: RedisAdapterOptions) -> int:
+    """Size limit of the parts of an answer."""
+    return min(options.max_message_bytes // 2, _PART_BYTES)
+
+
+class LongAnswers:
+    """Answers in several parts, sent at the pace of the connection: without a part that the queue drops, one is lost.
+
+    Args:
+        options: Time limit of an answer.
+        counters: Counts answers that are not sent.
+        room: Waits until the queue has room.
+    """
+
+    def __init__(
+        self, options: RedisAdapterOptions, counters: RedisAdapterCounters, room: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._options = options
+        self._counters = counters
+        self._room = room
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def send(self, parts: Iterator[_T], send: Callable[[_T], object]) -> None:
+        """Send the first part now, and the others later."""
+        send(next(parts))
+        second = next(parts, None)
+        if second is None:
+            return
+        if len(self._tasks) >= _MAX_LONG_ANSWERS:
+            self._counters.drop("busy", "answer in parts")
+            return
+        task = asyncio.get_running_loop().create_task(self._send_rest(second, parts, send))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_rest(self, part: _T | None, parts: Iterator[_T], send: Callable[[_T], object]) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.max_ack_timeout_s):
+                while part is not None:
+                    await self._room()
+                    send(part)
+                    await asyncio.sleep(0)  # other work of the loop
+                    part = next(parts, None)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        for task in self._tasks:
+            task.cancel()
+
 
 class RemoteBroadcast:
     """An acknowledged broadcast of another server: `AckListener` that sends each acknowledgement there.
@@ -47,7 +99,7 @@ class RemoteBroadcast:
     """
 
     def __init__(
-        self, respond: Callable[[Sequence[Any]], None], withdraw: Callable[[], None], end: Callable[[], None]
+        self, respond: Callable[[Sequence[Any]], None], withdraw: Callable[[], object], end: Callable[[], None]
     ) -> None:
         self._respond = respond
         self._withdraw = withdraw
@@ -96,8 +148,7 @@ class RequestHandler:
         self._options = options
         self._counters = counters
         self._pending: dict[str, RemoteBroadcast] = {}
-        self._room = room
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._long_answers = LongAnswers(options, counters, room)
 
     def handle(self, channels: NamespaceChannels, uid: str, request: Request) -> None:
         """Execute one request.
@@ -132,8 +183,7 @@ class RequestHandler:
                 send(responder.encode(rooms=list(self._node.rooms(namespace))))
             case FetchQuery(_, _, selection):
                 sockets = map(self._encode_socket, self._node.describe(selection))
-                limit_bytes = min(self._options.max_message_bytes // 2, _PART_BYTES)
-                self._send_parts(responder.encode_sockets(sockets, limit_bytes), send)
+                self._long_answers.send(responder.encode_sockets(sockets, part_bytes(self._options)), send)
             case ServerSideEmit():
                 answer = partial(self._send_event_answer, responder, send)
                 self._node.receive(ServerEvent(namespace, query.args), answer)
@@ -142,32 +192,9 @@ class RequestHandler:
 
     def stop(self) -> None:
         """Drop every pending acknowledged broadcast and answer."""
-        for task in self._tasks:
-            task.cancel()
+        self._long_answers.stop()
         for request_id in list(self._pending):
             self._end(request_id)
-
-    def _send_parts(self, parts: Iterator[bytes], send: Callable[[bytes], object]) -> None:
-        send(next(parts))
-        second = next(parts, None)
-        if second is None:
-            return
-        if len(self._tasks) >= _MAX_LONG_ANSWERS:
-            self._counters.drop("busy", "answer in parts")
-            return
-        task = asyncio.get_running_loop().create_task(self._send_rest(second, parts, send))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _send_rest(self, part: bytes | None, parts: Iterator[bytes], send: Callable[[bytes], object]) -> None:
-        """Send the parts at the pace of the connection: without a part that the queue drops, the answer is lost."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._options.max_ack_timeout_s):
-                while part is not None:
-                    await self._room()
-                    send(part)
-                    await asyncio.sleep(0)  # other work of the loop
-                    part = next(parts, None)
 
     def _encode_socket(self, socket: SocketDescription) -> bytes:
         try:

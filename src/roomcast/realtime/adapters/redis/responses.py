@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.packing import pack
@@ -26,15 +26,41 @@ from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName
 
 #: Type of the response with ``gone``. Node ignores it.
-_GONE: Final = 10
+GONE: Final = 10
 _REQUEST_ID_BYTES: Final = 9
 _RESPONSE_TYPES: Final = frozenset({RequestType.CLIENT_COUNT.value, RequestType.ACK.value})
 _TRANSPORTS: Final = {member.value: member for member in TransportName}
 
 
+_T = TypeVar("_T")
+
+
 def new_request_id(uid: str) -> str:
     """An id for a request of the server with this uid."""
     return f"{uid}-{secrets.token_urlsafe(_REQUEST_ID_BYTES)}"
+
+
+def is_ours(request_id: str, requester: str | None) -> bool:
+    """Whether the server that has sent a request is of this package."""
+    return requester is not None and request_id.startswith(f"{requester}-")
+
+
+def parts_of(items: Iterable[tuple[_T, int]], limit_bytes: int) -> Iterator[tuple[list[_T], int, bool]]:
+    """The parts of an answer: items, number, and whether another part follows.
+
+    Args:
+        items: Items with their sizes in bytes; taken one by one.
+        limit_bytes: Maximum size of a part of more than one item.
+    """
+    part: list[_T] = []
+    size = number = 0
+    for item, size_bytes in items:
+        if part and size + size_bytes > limit_bytes:
+            yield part, number, True
+            part, size, number = [], 0, number + 1
+        part.append(item)
+        size += size_bytes + 1
+    yield part, number, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +78,7 @@ class Responder:
     @classmethod
     def to(cls, request_id: str, requester: str | None, uid: str) -> Responder:
         """For a request of ``requester`` to the server ``uid``."""
-        ours = requester is not None and request_id.startswith(f"{requester}-")
-        return cls(request_id, uid if ours else None)
+        return cls(request_id, uid if is_ours(request_id, requester) else None)
 
     def encode(self, **fields: Any) -> bytes:
         """A response with these fields, as JSON.
@@ -71,16 +96,8 @@ class Responder:
             limit_bytes: Size of a part; for Node there is one part of any size.
         """
         limit_bytes = limit_bytes if self.uid is not None else sys.maxsize
-        part: list[bytes] = []
-        size = number = 0
-        for socket in sockets:
-            if part and size + len(socket) > limit_bytes:
-                yield self._encode_part(part, number, more=True)
-                part, size = [], 0
-                number += 1
-            part.append(socket)
-            size += len(socket) + 1
-        yield self._encode_part(part, number, more=False)
+        for part, number, more in parts_of(((socket, len(socket)) for socket in sockets), limit_bytes):
+            yield self._encode_part(part, number, more=more)
 
     def _encode_part(self, sockets: Sequence[bytes], number: int, *, more: bool) -> bytes:
         head = encode_json({"requestId": self.request_id, "sockets": []}).removesuffix(b"]}")
@@ -120,7 +137,7 @@ class Responder:
         """A client that will not acknowledge; None: Node has no such response."""
         if self.uid is None:
             return None
-        return encode_json({"type": _GONE, "requestId": self.request_id, "gone": 1, **self._name})
+        return encode_json({"type": GONE, "requestId": self.request_id, "gone": 1, **self._name})
 
     @property
     def _name(self) -> dict[str, str]:
@@ -184,7 +201,7 @@ class Response:
     @property
     def gone(self) -> bool:
         """Whether a client has disconnected before it acknowledged."""
-        return self.fields.get("type") == _GONE
+        return self.fields.get("type") == GONE
 
     @property
     def sockets(self) -> list[SocketDescription]:

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Final
 
-from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
-from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, message_of, new_uid
+from roomcast.realtime.adapters.redis.adapter import Taker
+from roomcast.realtime.adapters.redis.cluster_adapter import ClusterAdapter
+from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, message_of
 from roomcast.realtime.adapters.redis.connection_pair import Channels, Subscriptions
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
-from roomcast.realtime.cluster.commands import Broadcast, Command, Gatherer, Node, Query
+from roomcast.realtime.cluster.commands import Broadcast, Command
 from roomcast.redis_client import RedisOptions
 from roomcast.wire.errors import EncodeError
-from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
 # What looks like a socket id to Node.
 _SID_CHARS: Final = 20
@@ -56,7 +55,7 @@ class ShardChannels:
         return f"{self.shared}{room}#"
 
 
-class ShardedRedisAdapter(RedisAdapter):
+class ShardedRedisAdapter(ClusterAdapter):
     """`cluster.commands.Adapter` over sharded pub/sub, beside servers with Node's ``createShardedAdapter``.
 
     As with Node's adapter, a broadcast that follows the first join of a room may be published before the subscription
@@ -76,21 +75,8 @@ class ShardedRedisAdapter(RedisAdapter):
     def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
         if redis is not None and redis.cluster:
             raise ValueError("sharded channels of a Redis Cluster are not supported: use RedisAdapter")
-        super().__init__(redis, options)
-        self.uid = new_uid()
+        super().__init__(ClusterMessage.encode, redis, options)
         self._mark = self.uid.encode()
-        self._answers: ClusterAnswers | None = None
-
-    def bind(self, node: Node) -> None:
-        """See `cluster.commands.Adapter`."""
-        super().bind(node)
-        self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
-
-    async def stop(self) -> None:
-        """See `cluster.commands.Adapter`."""
-        await super().stop()
-        if self._answers is not None:
-            self._answers.stop()
 
     def publish(self, command: Command) -> None:
         """See `cluster.commands.Adapter`."""
@@ -103,11 +89,6 @@ class ShardedRedisAdapter(RedisAdapter):
         except EncodeError as error:
             self.counters.drop("unpackable", str(error))
 
-    def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `cluster.commands.Adapter`. Queries are answered, and not sent."""
-        del query
-        gatherer.fail("ShardedRedisAdapter sends no queries: use RedisAdapter")
-
     def _channel_for(self, command: Command, namespace: str) -> str:
         shared = f"{self._options.key}#{namespace}#"
         if isinstance(command, Broadcast):
@@ -116,12 +97,6 @@ class ShardedRedisAdapter(RedisAdapter):
                 (room,) = rooms
                 return f"{shared}{room}#" if _has_channel(room) else shared
         return shared
-
-    def _respond(self, requester: str, message: ClusterMessage) -> None:
-        try:
-            self._send(f"{self._options.key}#{message.namespace}#{requester}#", message.encode())
-        except EncodeError as error:
-            self.counters.drop("unpackable", str(error))
 
     # -- rooms --------------------------------------------------------------------------------------------------------
 
@@ -153,26 +128,19 @@ class ShardedRedisAdapter(RedisAdapter):
             **dict.fromkeys((channels.shared, *map(channels.room, channels.rooms)), take),
         }
 
-    def _probe_channel(self) -> str:
-        return f"{self._options.key}#{DEFAULT_NAMESPACE}#{self.uid}#"
-
     def _is_own(self, data: bytes) -> bool:
         # ``uid`` and ``nsp`` are the last fields of a message.
         return self._mark in data[-_TAIL_BYTES:]
 
-    def _take_own(self, namespace: str, name: str, data: bytes) -> None:
-        # A probe consists of hexadecimal digits; JSON and msgpack begin with higher bytes.
-        if data[:1] >= b"{":
-            self._take_message(namespace, name, data)
-        elif self._pair is not None:
-            self._pair.receive_probe(data)
-
-    def _take_message(self, namespace: str, _name: str, data: bytes) -> None:
+    def _take_message(self, namespace: str, name: str, data: bytes) -> None:
+        del name
         assert self._node is not None  # noqa: S101 - start needs it
-        assert self._answers is not None  # noqa: S101 - as above
         message = ClusterMessage.decode(data)
-        if message is None or message.uid == self.uid or message.namespace != namespace or message.is_response:
+        if message is None or message.uid == self.uid or message.namespace != namespace:
             self.counters.ignored += 1
+            return
+        if message.is_response:
+            self._receive_response(message, len(data))
             return
         self.counters.received += 1
         content = message.content()
@@ -181,4 +149,4 @@ class ShardedRedisAdapter(RedisAdapter):
         elif isinstance(content, Broadcast):
             self._node.apply_command(content)
         elif content is not None:
-            self._answers.answer(namespace, content)
+            self._answer(namespace, content)

@@ -82,6 +82,11 @@ class StreamReader:
         self._oversize = False
         self.began = asyncio.Event()
 
+    @property
+    def position(self) -> Offset:
+        """Of the last entry that was read."""
+        return self._cursor or _FIRST
+
     async def follow(self, address: RedisAddress, current: Callable[[], bool]) -> None:
         """Read until the connection ends, or ``current`` is False: the adapter uses another server now.
 
@@ -152,7 +157,7 @@ class StreamReader:
 
     async def _read(self, connection: RedisConnection) -> None:
         options = self._options
-        cursor = self._cursor or _FIRST
+        cursor = self.position
         wait = ("BLOCK", str(int(options.block_s * 1_000))) if self.began.is_set() else ()
         count = self._count
         place = ("STREAMS", options.stream, format_id(cursor))
@@ -186,7 +191,7 @@ class StreamReader:
 
     def _skip(self, cause: str, cursor: Offset, first: Offset, complete: Offset) -> None:
         """Go on after the cursor. From ``complete`` on no entry is missing."""
-        self._counters.drop("gap", f"{cause}: after {format_id(self._cursor or _FIRST)}")
+        self._counters.drop("gap", f"{cause}: after {format_id(self.position)}")
         self._begin(cursor, first, complete, lost=cause != _OTHER_STREAM)
 
     def _begin(self, cursor: Offset, first: Offset, complete: Offset, *, lost: bool) -> None:

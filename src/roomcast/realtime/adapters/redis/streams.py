@@ -10,27 +10,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from roomcast.backoff import Backoff
-from roomcast.realtime.adapters.redis.adapter import RedisAdapter, Taker
-from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, MessageType, message_of, new_uid
+from roomcast.realtime.adapters.redis.adapter import Taker
+from roomcast.realtime.adapters.redis.cluster_adapter import ClusterAdapter
+from roomcast.realtime.adapters.redis.cluster_messages import (
+    ClusterMessage,
+    ClusterQuery,
+    MessageType,
+    message_of,
+    new_uid,
+    own_channel,
+    shared_channel,
+)
 from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
 from roomcast.realtime.adapters.redis.packing import pack
 from roomcast.realtime.adapters.redis.protocol import RemoteCommand
-from roomcast.realtime.adapters.redis.stream_entries import decode_entry, decode_session, encode_entry, encode_session
+from roomcast.realtime.adapters.redis.queries import ClusterProtocol, QueryProtocol
+from roomcast.realtime.adapters.redis.stream_entries import (
+    decode_entry,
+    decode_session,
+    encode_entry,
+    encode_session,
+    parse_id,
+)
 from roomcast.realtime.adapters.redis.stream_reader import StreamReader
 from roomcast.realtime.cluster.commands import (
     Broadcast,
+    BroadcastWithAck,
     Command,
     Gatherer,
-    Node,
     Offset,
     OrderedNode,
     Query,
@@ -38,7 +54,6 @@ from roomcast.realtime.cluster.commands import (
 )
 from roomcast.redis_client import RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
-from roomcast.wire.socketio import DEFAULT_NAMESPACE
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +62,8 @@ _HELD_LIMIT_S: Final = 0.3
 _SAVED_LIMIT_S: Final = 5.0
 # The other server saves it on a connection of its own, and sends no message about that.
 _POLL_S: Final = 0.05
+# A query that waits longer is not answered: its server has stopped to wait.
+_EARLY_LIMIT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +78,24 @@ class _StreamChannels:
         return {"SUBSCRIBE": (self.shared, self.own)}
 
 
-class RedisStreamsAdapter(RedisAdapter):
+@dataclass(frozen=True, slots=True)
+class _EarlyQuery:
+    """A query that has arrived before the commands that were published before it.
+
+    Attributes:
+        after: Offset of the last of them.
+        namespace: Its namespace.
+        content: The query.
+        since: When it arrived, in seconds of the loop.
+    """
+
+    after: Offset
+    namespace: str
+    content: ClusterQuery
+    since: float
+
+
+class RedisStreamsAdapter(ClusterAdapter):
     """`cluster.commands.Adapter` and `OrderedAdapter` over a stream, beside ``@socket.io/redis-streams-adapter``.
 
     With the server's option ``recovery``, sessions are in Redis, and a client can return to any server.
@@ -83,27 +117,27 @@ class RedisStreamsAdapter(RedisAdapter):
     ) -> None:
         if redis is not None and redis.cluster:
             raise ValueError("a stream in a Redis Cluster is not supported: use RedisAdapter")
-        super().__init__(redis, options)
-        self.uid = new_uid()
+        super().__init__(_encode, redis, options)
         # Of commands that this server has applied already, so that their entries have no effect here.
         self._applied_uid = new_uid()
         self._stream = RedisStreamOptions() if stream is None else stream
-        self._answers: ClusterAnswers | None = None
         self._ordered: OrderedNode | None = None
         self._history_s = 0.0
         self._reader = self._new_reader()
         self._reading: asyncio.Task[None] | None = None
         self._claims: dict[str, asyncio.Future[None]] = {}
+        # Entries that were sent, and how many of them Redis had before the last one of its answers.
+        self._sent_entries = self._confirmed_entries = 0
+        self._last_entry: Offset | None = None
+        self._last_entry_at = float("-inf")
+        # Queries of this server that wait for that, and queries of others that wait for the reader.
+        self._deferred: set[Gatherer] = set()
+        self._early: deque[_EarlyQuery] = deque(maxlen=self._options.max_ack_requests)
 
     def _new_reader(self) -> StreamReader:
         return StreamReader(self._redis, self._stream, self, self.counters, lambda: self._history_s)
 
     # -- cluster.commands.Adapter --------------------------------------------------------------------------------------
-
-    def bind(self, node: Node) -> None:
-        """See `cluster.commands.Adapter`."""
-        super().bind(node)
-        self._answers = ClusterAnswers(node, self.uid, self._respond, self._options, self.counters)
 
     async def start(self) -> None:
         """See `cluster.commands.Adapter`."""
@@ -124,23 +158,62 @@ class RedisStreamsAdapter(RedisAdapter):
             task.cancel()
             await asyncio.wait({task})
         await super().stop()
-        if self._answers is not None:
-            self._answers.stop()
         # After another start, entries of this time are those of another server.
         self._reader = self._new_reader()
-        self.uid = new_uid()
-        if self._node is not None:
-            self.bind(self._node)
+        self._deferred.clear()
+        self._early.clear()
+        self._last_entry = None
+        self._rename()
+
+    def _protocol(self) -> QueryProtocol:
+        return ClusterProtocol(self._options.key, self.uid, _encode, self._after)
+
+    def _after(self) -> Offset | None:
+        # The others have read an older entry, or the stream has lost it.
+        recent = asyncio.get_running_loop().time() - self._last_entry_at < _EARLY_LIMIT_S
+        return self._last_entry if recent else None
+
+    def request(self, query: Query, gatherer: Gatherer) -> None:
+        """See `cluster.commands.Adapter`. Node's servers may answer before they have read the commands."""
+        sent = self._sent_entries
+        if isinstance(query, ServerEvent) or sent == self._confirmed_entries or not (self.ready or _queued(query)):
+            super().request(query, gatherer)
+            return
+        # Redis answers in order, so the last entry is known when it has answered this.
+        reply = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(partial(self._request_confirmed, query, gatherer, sent))
+        self._deferred.add(gatherer)
+        self._enqueue(pack_command(("PING",)), reply)
+
+    def _request_confirmed(self, query: Query, gatherer: Gatherer, sent: int, reply: asyncio.Future[Any]) -> None:
+        error = None if reply.cancelled() else reply.exception()
+        if gatherer not in self._deferred:
+            return
+        self._deferred.discard(gatherer)
+        if error is None:
+            self._confirmed_entries = max(sent, self._confirmed_entries)
+        elif not _queued(query):
+            gatherer.fail(f"the query was not sent: {error}")
+            return
+        try:
+            super().request(query, gatherer)
+        except EncodeError as problem:
+            gatherer.fail(str(problem))
+
+    def forget(self, gatherer: Gatherer) -> None:
+        """See `cluster.commands.Adapter`."""
+        self._deferred.discard(gatherer)
+        super().forget(gatherer)
+
+    def _take_reply(self, reply: Any) -> None:
+        if isinstance(reply, bytes) and b"-" in reply:  # to XADD
+            self._last_entry = parse_id(reply)
+            self._last_entry_at = asyncio.get_running_loop().time()
 
     def publish(self, command: Command) -> None:
         """See `cluster.commands.Adapter`."""
         # An event between servers is no entry of the stream.
         self._add_entry(self.uid if isinstance(command, ServerEvent) else self._applied_uid, command)
-
-    def request(self, query: Query, gatherer: Gatherer) -> None:
-        """See `cluster.commands.Adapter`. Queries are answered, and not sent."""
-        del query
-        gatherer.fail("RedisStreamsAdapter sends no queries: use RedisAdapter")
 
     # -- commands.OrderedAdapter -------------------------------------------------------------------------------------
 
@@ -183,7 +256,7 @@ class RedisStreamsAdapter(RedisAdapter):
         held = self._claims[pid] = asyncio.get_running_loop().create_future()
         try:
             message = ClusterMessage(MessageType.SESSION_CLAIM, {"pid": pid}, self.uid, namespace)
-            self._send(f"{self._options.key}#{namespace}#", pack(message.fields))
+            self._send(shared_channel(self._options.key, namespace), _encode(message))
             await asyncio.wait({held}, timeout=_HELD_LIMIT_S)
         finally:
             del self._claims[pid]
@@ -209,7 +282,7 @@ class RedisStreamsAdapter(RedisAdapter):
             if message is None:
                 return
             if message.type is MessageType.SERVER_SIDE_EMIT:  # not repeated to a server that reads later
-                self._send(f"{self._options.key}#{message.namespace}#", pack(message.fields))
+                self._send(shared_channel(self._options.key, message.namespace), _encode(message))
                 return
             fields = encode_entry(message)
         except EncodeError as error:
@@ -219,13 +292,8 @@ class RedisStreamsAdapter(RedisAdapter):
             self.counters.drop("oversize", f"{len(fields[-1])} bytes")
             return
         stream = self._stream
+        self._sent_entries += 1
         self._enqueue(pack_command(("XADD", stream.stream, "MAXLEN", "~", str(stream.max_len), "*", *fields)))
-
-    def _respond(self, requester: str, message: ClusterMessage) -> None:
-        try:
-            self._send(f"{self._options.key}#{message.namespace}#{requester}#", pack(message.fields))
-        except EncodeError as error:
-            self.counters.drop("unpackable", str(error))
 
     # -- in: the stream; `stream_reader.EntryTaker` -------------------------------------------------------------------
 
@@ -252,8 +320,10 @@ class RedisStreamsAdapter(RedisAdapter):
 
     def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
         """See `stream_reader.EntryTaker`."""
+        self._last_entry = None  # the stream may be another one
         if self._ordered is not None:
             self._ordered.begin(offset, last, lost=lost)
+        self._answer_early()
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
         """See `stream_reader.EntryTaker`."""
@@ -273,6 +343,18 @@ class RedisStreamsAdapter(RedisAdapter):
         except Exception:
             # A bug here must not end the reading.
             logger.exception("handling an entry of the stream failed")
+        if self._early:
+            self._answer_early()
+
+    def _answer_early(self) -> None:
+        """Answer the queries that have waited for what was read now."""
+        limit = asyncio.get_running_loop().time() - _EARLY_LIMIT_S
+        early, self._early = self._early, deque(maxlen=self._early.maxlen)
+        for query in early:
+            if query.after > self._reader.position:
+                self._early.append(query)
+            elif query.since >= limit:
+                self._answer(query.namespace, query.content)
 
     def _apply(self, message: ClusterMessage, command: Command, offset: Offset, age_s: float | None) -> None:
         own = message.uid == self.uid
@@ -289,28 +371,18 @@ class RedisStreamsAdapter(RedisAdapter):
     # -- in: pub/sub, for `RedisAdapter` ------------------------------------------------------------------------------
 
     def _open(self, namespace: str) -> tuple[Channels, dict[str, Taker]]:
-        shared = f"{self._options.key}#{namespace}#"
-        channels = _StreamChannels(shared, f"{shared}{self.uid}#")
+        key = self._options.key
+        channels = _StreamChannels(shared_channel(key, namespace), own_channel(key, namespace, self.uid))
         return channels, {
             channels.shared: partial(self._take_message, namespace),
             channels.own: partial(self._take_own, namespace),
         }
 
-    def _probe_channel(self) -> str:
-        return f"{self._options.key}#{DEFAULT_NAMESPACE}#{self.uid}#"
-
     def _is_own(self, _data: bytes) -> bool:
         return False  # few messages, and compared when they are decoded
 
-    def _take_own(self, namespace: str, name: str, data: bytes) -> None:
-        # A probe consists of hexadecimal digits; JSON and msgpack begin with higher bytes.
-        if data[:1] >= b"{":
-            self._take_message(namespace, name, data)
-        elif self._pair is not None:
-            self._pair.receive_probe(data)
-
-    def _take_message(self, namespace: str, _name: str, data: bytes) -> None:
-        assert self._answers is not None  # noqa: S101 - start needs it
+    def _take_message(self, namespace: str, name: str, data: bytes) -> None:
+        del name
         message = ClusterMessage.decode(data)
         if message is None or message.uid in {self.uid, self._applied_uid} or message.namespace != namespace:
             self.counters.ignored += 1
@@ -321,12 +393,17 @@ class RedisStreamsAdapter(RedisAdapter):
             if held is not None and not held.done():
                 held.set_result(None)
         elif message.is_response:
-            self.counters.ignored += 1
+            self._receive_response(message, len(data))
         else:
             self.counters.received += 1
             content = message.content()
-            if content is not None and not isinstance(content, Broadcast | RemoteCommand):
-                self._answers.answer(namespace, content)
+            if content is None or isinstance(content, Broadcast | RemoteCommand):
+                return
+            after = message.after
+            if after is None or after <= self._reader.position:
+                self._answer(namespace, content)
+            else:
+                self._early.append(_EarlyQuery(after, namespace, content, asyncio.get_running_loop().time()))
 
     def _release(self, message: ClusterMessage) -> None:
         pid = message.data.get("pid")
@@ -334,3 +411,11 @@ class RedisStreamsAdapter(RedisAdapter):
         if ordered is not None and isinstance(pid, str) and ordered.release_session(message.namespace, pid):
             held = ClusterMessage(MessageType.SESSION_HELD, {"pid": pid}, self.uid, message.namespace)
             self._respond(message.uid, held)
+
+
+def _queued(query: Query) -> bool:
+    return isinstance(query, BroadcastWithAck) and query.queued
+
+
+def _encode(message: ClusterMessage) -> bytes:
+    return pack(message.fields)
