@@ -1,6 +1,6 @@
 # `make run` and `make test` install what is missing.
 .DEFAULT_GOAL := help
-.PHONY: help image-test test-newest-python run test check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
+.PHONY: help image-test test-newest-python run test test-web test-other-python check format bench dist test-chaos test-deploy mutants docs docs-serve lock clean
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -8,8 +8,12 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.svg' -o -name '*.json' -o -name '*.js' \) -print 2>/dev/null)
 ARGS ?=
-# Most tests wait for servers. Tests of one file share theirs, so --dist loadfile keeps them in one process.
-TEST_PROCESSES ?= 2
+# Most tests wait for servers, so 2 cores run 4 processes. Tests of one file share their servers: --dist loadfile.
+TEST_PROCESSES ?= 4
+# A part that runs beside another one prints its output at its end, in one piece (make 3.81 cannot).
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# Without compiled test modules each process of pytest compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -17,11 +21,18 @@ help: ## List the commands.
 run: .make/runtime .make/page ## Run API, gateway and worker in one process (ARGS="--one-port" etc.).
 	@exec .venv/bin/roomcast up $(ARGS)
 
-test: check .make/page .make/node-peers ## Run `check`, then all tests except chaos runs.
+test: ## Run `check` and all tests except chaos runs.
+	@$(MAKE) --no-print-directory -j 2 .make/page .make/node-peers .make/other-python
 	@scripts/system-packages
-	@echo '== web tests' && scripts/npm run --silent test
-	@scripts/test-other-python
+	@$(MAKE) --no-print-directory -j 2 $(SYNC) check test-other-python test-web
 	@echo '== python tests' && PATH="$$(scripts/node):$$PATH" $(PY) -m pytest -m 'not chaos' -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+
+test-web: .make/page
+	@echo '== web tests' && scripts/npm run --silent test
+
+# Some tests run make: these are no part of this one.
+test-other-python: .make/other-python .make/node-peers .make/page
+	@unset MAKEFLAGS && scripts/test-other-python
 
 check: .make/dev .make/web ## Run linters, type checkers and the layer check; find dead code and stale generated files.
 	@echo '== ruff' && .venv/bin/ruff check && .venv/bin/ruff format --check
@@ -90,6 +101,9 @@ clean: ## Remove everything that these commands created, except your data.
 .make/dev: .make/runtime requirements-dev.lock requirements-redis-7.lock
 	@echo 'roomcast: installing the locked development packages' && $(PIP) --require-hashes -r requirements-dev.lock \
 		&& $(PIP) --require-hashes --no-deps --upgrade --target .make/redis-7 -r requirements-redis-7.lock && touch $@
+
+.make/other-python: .make/venv requirements.lock requirements-dev.lock
+	@scripts/test-other-python --install && touch $@
 
 .make/web: .make/runtime web/package-lock.json
 	@echo 'roomcast: installing the locked web packages' && scripts/npm ci --silent --no-fund --no-audit && touch $@
