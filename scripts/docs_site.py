@@ -21,7 +21,7 @@ from roomcast import __version__
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER
-from roomcast.auth.tokens import SERVICE_SCOPE
+from roomcast.auth.scopes import SERVICE, ServiceScope, claim_of
 from roomcast.cli.commands import app as commands
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.schema import build_schema
@@ -251,6 +251,7 @@ def _error_codes() -> str:
 
 
 def _claims() -> str:
+    scopes = ", ".join(f"`{claim_of(scope)}`" for scope in ServiceScope)
     return _table(
         ("claim", "required", "value"),
         [
@@ -262,7 +263,7 @@ def _claims() -> str:
             (
                 "`scope`",
                 "no",
-                f"`{SERVICE_SCOPE}`: the bearer is another backend, which may act for any user and write as AI.",
+                f"`{SERVICE}`: another backend, which may act for any user and write as AI; or some of {scopes}.",
             ),
         ],
     ) + (f"\n\nThe algorithm is `{ALGORITHM}`. A header with `kid`, `crit`, `jku`, `x5u` or `jwk` is rejected.")

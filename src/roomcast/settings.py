@@ -105,6 +105,7 @@ VARIABLES: Final = (
     "ROOMCAST_JWT_JWKS_URL",
     "ROOMCAST_JWT_USER_CLAIM",
     "ROOMCAST_JWT_NAME_CLAIM",
+    "ROOMCAST_JWT_SCOPE_CLAIM",
     "ROOMCAST_TOKEN_LEEWAY_S",
     "ROOMCAST_HOST",
     "ROOMCAST_BASE_PATH",
@@ -462,6 +463,7 @@ _PROVIDER_FIELDS: Final = {
     "jwks_url": "ROOMCAST_JWT_JWKS_URL",
     "user_claim": "ROOMCAST_JWT_USER_CLAIM",
     "name_claim": "ROOMCAST_JWT_NAME_CLAIM",
+    "scope_claim": "ROOMCAST_JWT_SCOPE_CLAIM",
 }
 _PROVIDER: Final = tuple(_PROVIDER_FIELDS.values())
 
@@ -484,6 +486,7 @@ def _provider(environ: Mapping[str, str]) -> ProviderOptions | None:
             jwks_url=values["ROOMCAST_JWT_JWKS_URL"] or None,
             user_claim=values["ROOMCAST_JWT_USER_CLAIM"] or "sub",
             name_claim=values["ROOMCAST_JWT_NAME_CLAIM"] or "name",
+            scope_claim=values["ROOMCAST_JWT_SCOPE_CLAIM"] or None,
         )
         if options.jwks_url is None:
             fixed_keys(options)

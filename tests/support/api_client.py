@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.auth.options import AuthOptions
+from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
@@ -50,9 +51,9 @@ async def open_api(
             yield client, backend
 
 
-def bearer(user_id: str, *, service: bool = False) -> dict[str, str]:
+def bearer(user_id: str, *, service: bool = False, scopes: Collection[ServiceScope] = ()) -> dict[str, str]:
     """The Authorization header of a caller. It outlasts any test run, since modules create theirs at import."""
-    token = TokenIssuer(AUTH).issue(user_id, ttl_s=86_400, service=service)
+    token = TokenIssuer(AUTH).issue(user_id, ttl_s=86_400, service=service, scopes=scopes)
     return {"Authorization": f"Bearer {token}"}
 
 

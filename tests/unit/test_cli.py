@@ -167,6 +167,14 @@ def test_a_service_token_is_marked_as_one(run) -> None:
     assert TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip()).service
 
 
+def test_a_service_token_may_be_limited(run) -> None:
+    done = run("token", "reports", "--scope", "read", "--scope", "admin", ROOMCAST_SECRET=SECRET)
+    assert TokenVerifier(AuthOptions(SECRET)).verify(done.stdout.strip()).scopes == {"read", "admin"}
+    both = run("token", "reports", "--scope", "read", "--service", ROOMCAST_SECRET=SECRET)
+    assert (both.exit_code, both.stderr) == (2, "roomcast: --scope limits a service token; leave --service out\n")
+    assert run("token", "reports", "--scope", "root", ROOMCAST_SECRET=SECRET).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("args", "env"), [(["ada"], {}), (["a\nb"], {"ROOMCAST_SECRET": SECRET}), ([""], {"ROOMCAST_SECRET": SECRET})]
 )

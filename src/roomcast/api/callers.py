@@ -12,6 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from roomcast.auth.errors import KeysUnavailable, TokenRejected
+from roomcast.auth.scopes import ServiceScope, claim_of
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.observability.log_context import add_to_log_context
@@ -19,16 +20,17 @@ from roomcast.observability.log_context import add_to_log_context
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
-async def authenticate(verifier: TokenVerifier | None, authorization: str | None) -> Caller:
+async def authenticate(verifier: TokenVerifier | None, authorization: str | None, needed: ServiceScope) -> Caller:
     """Authenticate an Authorization header. Further log lines of the request have the user's id.
 
     Args:
         verifier: Verifies the token; None: authentication is off.
         authorization: The value of the header; None: the header is absent.
+        needed: The scope that a service token must have. A user's rights are decided by the use cases.
 
     Raises:
-        HTTPException: 401, the header is missing or its token is invalid; 503, the keys of the identity provider cannot
-            be loaded.
+        HTTPException: 401, the header is missing or its token is invalid; 403, a service token lacks the scope; 503,
+            the keys of the identity provider cannot be loaded.
     """
     if verifier is None:
         return ANYONE
@@ -42,34 +44,46 @@ async def authenticate(verifier: TokenVerifier | None, authorization: str | None
     except KeysUnavailable as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
     add_to_log_context(user_id=identity.user_id)
-    return Caller(None if identity.service else identity.user_id, service=identity.service)
+    if not identity.scopes:
+        return Caller(identity.user_id)
+    if needed not in identity.scopes:
+        missing = claim_of(needed)
+        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{missing}"'}
+        raise HTTPException(403, f"the service token lacks the scope {missing}; create one that has it", challenge)
+    return Caller(service=True)
 
 
 #: Documents the scheme in OpenAPI only; `authenticate` reads the header and gives more precise errors.
 _SCHEME: Final = HTTPBearer(auto_error=False, description="An access token. Not required while authentication is off.")
 
 
-async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
-    add_to_log_context(chat_id=request.path_params.get("chat_id"))
-    return await authenticate(request.app.state.services.verifier, request.headers.get("authorization"))
-
-
 def require_service(caller: Caller) -> None:
-    """Check that a caller may use the routes for gateways.
+    """Check that a caller is a service.
 
     Raises:
-        HTTPException: 403, it has no service token.
+        HTTPException: 403, it is a user.
     """
     if not caller.unrestricted:
         raise HTTPException(403, "this endpoint requires a service token")
 
 
-async def _service(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    add_to_log_context(chat_id=request.path_params.get("chat_id"))
+    # By method, so that no route can be without a scope.
+    return await _authenticate(request, ServiceScope.READ if request.method in {"GET", "HEAD"} else ServiceScope.WRITE)
+
+
+async def _authenticate(request: Request, needed: ServiceScope) -> Caller:
+    return await authenticate(request.app.state.services.verifier, request.headers.get("authorization"), needed)
+
+
+async def _administrator(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    caller = await _authenticate(request, ServiceScope.ADMIN)
     require_service(caller)
     return caller
 
 
-#: A route parameter: the caller.
+#: A route parameter: the caller. A service token needs the scope ``read`` for GET, and ``write`` for other methods.
 CurrentCaller = Annotated[Caller, Depends(_caller)]
-#: A route parameter: the caller, which must have a service token.
-ServiceCaller = Annotated[Caller, Depends(_service)]
+#: A route parameter: the caller, which must have a service token with the scope ``admin``.
+AdminCaller = Annotated[Caller, Depends(_administrator)]

@@ -21,6 +21,7 @@ from roomcast.api.internal_routes import ADMISSIONS_PATH, decide
 from roomcast.api.middleware import HEADERS
 from roomcast.api.routes import SEND_PATH, commit, current_trace
 from roomcast.api.services import ApiServices
+from roomcast.auth.scopes import ServiceScope
 from roomcast.chat.model import Caller
 from roomcast.contract import internal, rest
 
@@ -107,7 +108,7 @@ def direct_send(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
             command = rest.SendMessage.model_validate_json(body)
         except ValidationError:
             return None
-        caller = await _authenticate(services, headers)
+        caller = await _authenticate(services, headers, ServiceScope.WRITE)
         trace = current_trace(services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
         committed = await commit(services.writer, caller, command, trace)
         return 201 if committed.created else 200, committed.event.payload
@@ -123,15 +124,15 @@ def direct_admissions(app: ASGIApp, router: Router, services: ApiServices) -> AS
             asked = internal.AdmissionRequests.model_validate_json(body)
         except ValidationError:
             return None
-        require_service(await _authenticate(services, headers))
+        require_service(await _authenticate(services, headers, ServiceScope.ADMIN))
         return 200, (await decide(services, asked)).model_dump_json().encode()
 
     return DirectRoute(app, router, ADMISSIONS_PATH, serve)
 
 
-async def _authenticate(services: ApiServices, headers: Mapping[bytes, bytes]) -> Caller:
+async def _authenticate(services: ApiServices, headers: Mapping[bytes, bytes], needed: ServiceScope) -> Caller:
     given = headers.get(b"authorization")
-    return await authenticate(services.verifier, None if given is None else given.decode("latin-1"))
+    return await authenticate(services.verifier, None if given is None else given.decode("latin-1"), needed)
 
 
 async def _body(receive: Receive) -> bytes | None:

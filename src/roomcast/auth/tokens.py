@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,13 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenExpired, TokenRejected
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER, MAX_KID_CHARS, AuthOptions, ProviderOptions
+from roomcast.auth.scopes import ALL, NONE, SERVICE, ServiceScope, decode_scopes, encode_scopes
 from roomcast.contract.text import NewUserId
 
 if TYPE_CHECKING:
     from roomcast.auth.keys import Keys
 
-#: Scope of a service token, whose bearer is another back end that may write for any user and as AI.
-SERVICE_SCOPE: Final = "service"
 #: Well above the length of issued tokens. Longer tokens are rejected without being parsed.
 MAX_TOKEN_CHARS: Final = 4_096
 #: The same for tokens of a provider, which may have many claims.
@@ -57,15 +56,20 @@ class Identity:
 
     Attributes:
         user_id: The user, or the name of the service.
-        service: Whether the bearer is a back end that may write for any user and as AI.
         expires_at: Unix seconds at which the token expires.
+        scopes: What the bearer may do as a back end, for any user and as AI; empty: it is a user.
         name: The name to show for the user; None: the token has none.
     """
 
     user_id: str
-    service: bool
     expires_at: float
+    scopes: frozenset[ServiceScope] = NONE
     name: str | None = None
+
+    @property
+    def service(self) -> bool:
+        """Whether the bearer is a back end."""
+        return bool(self.scopes)
 
 
 class TokenIssuer:
@@ -80,8 +84,16 @@ class TokenIssuer:
         self._options = options
         self._clock = clock
 
-    def issue(self, user_id: str, *, ttl_s: float, service: bool = False) -> str:
+    def issue(
+        self, user_id: str, *, ttl_s: float, service: bool = False, scopes: Collection[ServiceScope] = NONE
+    ) -> str:
         """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
+
+        Args:
+            user_id: The user, or the name of a service.
+            ttl_s: The lifetime.
+            service: Issue a service token without limits.
+            scopes: Issue a service token with these scopes.
 
         Raises:
             ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
@@ -96,8 +108,8 @@ class TokenIssuer:
             "iat": int(now),
             "exp": int(now + ttl_s),
         }
-        if service:
-            claims["scope"] = SERVICE_SCOPE
+        if granted := ALL if service else scopes:
+            claims["scope"] = encode_scopes(granted)
         return jwt.encode(claims, self._options.secret, algorithm=ALGORITHM)
 
 
@@ -204,8 +216,11 @@ class TokenVerifier:
             if len(token) > MAX_TOKEN_CHARS:
                 raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
             claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
-            service = claims.get("scope") == SERVICE_SCOPE
-            return _Read(_identity(claims, "sub", None, service=service), _times(claims), provided=False)
+            identity = _identity(claims, "sub", None, "scope")
+            # A provider grants single scopes only: in its tokens the word may mean anything.
+            if claims.get("scope") == SERVICE:
+                identity = replace(identity, scopes=ALL)
+            return _Read(identity, _times(claims), provided=False)
         except jwt.InvalidTokenError as error:
             raise TokenRejected(f"the token is not valid for this server: {error}; get a new one") from None
         except (UnicodeError, RecursionError):
@@ -228,7 +243,7 @@ class TokenVerifier:
             except jwt.InvalidTokenError as error:
                 failure = error
                 continue
-            identity = _identity(claims, provider.user_claim, provider.name_claim, service=False)
+            identity = _identity(claims, provider.user_claim, provider.name_claim, provider.scope_claim)
             return _Read(identity, _times(claims), provided=True)
         raise failure
 
@@ -254,7 +269,7 @@ def _issuer_of(token: str) -> object:
     return jwt.decode(token, options={"verify_signature": False}).get("iss")
 
 
-def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None, *, service: bool) -> Identity:
+def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None, scope_claim: str | None) -> Identity:
     if user_claim not in claims:
         raise TokenRejected(f"the token has no {user_claim}, which is the user id; get a new token")
     try:
@@ -267,7 +282,8 @@ def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None
             name = _USER_ID.validate_python(claims.get(name_claim), strict=True)
         except ValidationError:
             name = None  # a name that cannot be shown is no reason to refuse the user
-    return Identity(user_id, service, _time(claims, "exp"), name)
+    scopes = NONE if scope_claim is None else decode_scopes(claims.get(scope_claim))
+    return Identity(user_id, _time(claims, "exp"), scopes, name)
 
 
 def _times(claims: Mapping[str, Any]) -> Mapping[str, float]:

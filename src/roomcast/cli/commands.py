@@ -22,6 +22,7 @@ import typer
 
 from roomcast import __version__
 from roomcast.app.doctor.findings import Finding, Role
+from roomcast.auth.scopes import ServiceScope
 from roomcast.cli import chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from roomcast.cli.running import configure, errors_reported, fail, report, say
@@ -282,6 +283,15 @@ def token(
             show_default=False,
         ),
     ] = False,
+    scope: Annotated[
+        list[ServiceScope] | None,
+        typer.Option(
+            help="Create a token for another backend that may only do this; may be given several times. read: requests"
+            " that change nothing; write: other requests; events: publish events; admin: end sessions, and the"
+            " requests of gateways.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Create an access token, signed with ROOMCAST_SECRET, and print it."""
     with errors_reported():
@@ -289,10 +299,12 @@ def token(
         from roomcast.auth.tokens import TokenIssuer
         from roomcast.setting_values import SettingsError
 
+        if service and scope:
+            raise SettingsError("--scope", "limits a service token; leave --service out")
         if settings.auth is None:
             raise SettingsError("ROOMCAST_SECRET", "is not set; set the secret that the API and the gateway use")
         try:
-            minted = TokenIssuer(settings.auth).issue(user_id, ttl_s=ttl, service=service)
+            minted = TokenIssuer(settings.auth).issue(user_id, ttl_s=ttl, service=service, scopes=scope or ())
         except ValueError:
             raise SettingsError(
                 "USER_ID", "is invalid; expected 1 to 128 printable characters, one of them visible"

@@ -10,6 +10,7 @@ import pytest
 
 from roomcast.api.app import create_internal_api
 from roomcast.api.options import ApiOptions
+from roomcast.auth.scopes import ServiceScope
 from roomcast.chat.commands import NewChat
 from roomcast.chat.model import Caller
 from roomcast.contract.rest import SendMessage
@@ -29,7 +30,12 @@ async def guarded(tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Back
 @pytest.mark.parametrize("path", ["/api/internal/admissions", "/api/internal/nudges", "/api/internal/stops"])
 @pytest.mark.parametrize(
     ("headers", "code"),
-    [({}, "unauthorized"), ({"Authorization": "Bearer a.b.c"}, "unauthorized"), (bearer("ann"), "forbidden")],
+    [
+        ({}, "unauthorized"),
+        ({"Authorization": "Bearer a.b.c"}, "unauthorized"),
+        (bearer("ann"), "forbidden"),
+        (bearer("x", scopes=set(ServiceScope) - {ServiceScope.ADMIN}), "forbidden"),
+    ],
 )
 async def test_only_a_service_token_is_accepted(
     guarded: tuple[httpx.AsyncClient, Backend], path: str, headers: dict[str, str], code: str

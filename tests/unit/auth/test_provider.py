@@ -44,7 +44,7 @@ def signed_by_hmac(key: bytes, header: dict[str, Any], content: dict[str, Any]) 
 @pytest.mark.parametrize("name", KEYS)
 def test_a_token_of_each_type_of_key_is_accepted(name: str) -> None:
     token = sign(name, name="Ann Example")
-    assert verifier().verify(token) == Identity("ann", service=False, expires_at=4_000_000_000.0, name="Ann Example")
+    assert verifier().verify(token) == Identity("ann", 4_000_000_000.0, name="Ann Example")
 
 
 def test_the_secret_of_a_host_application_signs_tokens_beside_the_own_ones() -> None:

@@ -35,7 +35,7 @@ def part(value: object) -> str:
 
 def test_an_issued_token_contains_its_user_and_expiry() -> None:
     token = TokenIssuer(OPTIONS, clock=lambda: NOW).issue("ann", ttl_s=60)
-    assert verify(token) == Identity("ann", service=False, expires_at=NOW + 60)
+    assert verify(token) == Identity("ann", NOW + 60)
 
 
 def test_a_service_token_is_verified_as_one() -> None:

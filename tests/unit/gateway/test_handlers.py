@@ -191,7 +191,7 @@ class WaitingVerifier:
 @pytest.mark.parametrize(
     ("outcome", "code"),
     [
-        (Identity("ada", service=False, expires_at=1e12), None),
+        (Identity("ada", 1e12), None),
         (TokenRejected("no"), "unauthorized"),
         (KeysUnavailable(), "unavailable"),
     ],

@@ -26,6 +26,7 @@ from roomcast.api.dialects.agui import Event, Run, read_known
 from roomcast.api.dialects.asking import Conversation, invalid, text_of
 from roomcast.api.dialects.sending import EventStream, error_text
 from roomcast.api.routes import services_of, trace_of
+from roomcast.auth.scopes import ServiceScope
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
 
@@ -44,7 +45,9 @@ class RunAgentInput(Payload):
 async def run_agent(request: Request, body: RunAgentInput) -> Response:
     """Follow a turn."""
     authorization = request.headers.get("authorization")
-    chat = await Conversation.begin(services_of(request), authorization, body.thread_id, trace_of(request))
+    chat = await Conversation.begin(
+        services_of(request), authorization, ServiceScope.WRITE, body.thread_id, trace_of(request)
+    )
     turn_id = await _turn_of(chat, body.messages)
     known = None if turn_id is None else read_known(body.messages, turn_id, chat.epoch)
     run = Run(body.thread_id, body.run_id, turn_id, chat.epoch, known)

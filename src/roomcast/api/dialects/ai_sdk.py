@@ -22,6 +22,7 @@ from starlette.responses import Response
 from roomcast.api.dialects.asking import Conversation, invalid, text_of
 from roomcast.api.dialects.sending import EventStream, error_text
 from roomcast.api.routes import services_of, trace_of
+from roomcast.auth.scopes import ServiceScope
 from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
@@ -91,21 +92,21 @@ async def stream_turn(chat: Conversation, turn_id: str | None) -> AsyncGenerator
 @router.post("/api/ai/chat")
 async def ask(request: Request, body: ChatRequest) -> Response:
     """Send a message and stream its answer."""
-    chat = await _conversation(request, body.id)
+    chat = await _conversation(request, ServiceScope.WRITE, body.id)
     return _stream(request, chat, await turn_of(chat, body))
 
 
 @router.get("/api/ai/chat/{chat_id}/stream")
 async def resume(request: Request, chat_id: ChatId) -> Response:
     """Stream the active answer of a chat from its beginning."""
-    chat = await _conversation(request, chat_id)
+    chat = await _conversation(request, ServiceScope.READ, chat_id)
     turn = await chat.active()
     return Response(status_code=204) if turn is None else _stream(request, chat, turn.id)
 
 
-async def _conversation(request: Request, chat_id: str) -> Conversation:
+async def _conversation(request: Request, needed: ServiceScope, chat_id: str) -> Conversation:
     authorization = request.headers.get("authorization")
-    return await Conversation.begin(services_of(request), authorization, chat_id, trace_of(request))
+    return await Conversation.begin(services_of(request), authorization, needed, chat_id, trace_of(request))
 
 
 def _stream(request: Request, chat: Conversation, turn_id: str | None) -> Response:

@@ -27,6 +27,7 @@ from roomcast.api.dialects.sending import TOO_MANY, OpenStreams, encode, error_t
 from roomcast.api.options import ApiOptions
 from roomcast.api.problems import problem_response
 from roomcast.api.services import ApiServices
+from roomcast.auth.scopes import ServiceScope
 from roomcast.contract.model import Payload
 from roomcast.contract.text import ChatId
 from roomcast.observability.logs import LIMITED
@@ -191,7 +192,8 @@ class _Socket:
     async def _begin(self, frame: _Send | _Resume) -> None:
         authorization = next((value for name, value in frame.headers.items() if name.lower() == "authorization"), None)
         try:
-            request = _Request(await Conversation.begin(self._services, authorization, frame.id))
+            # Both kinds of requests may be aborted, which stops the turn.
+            request = _Request(await Conversation.begin(self._services, authorization, ServiceScope.WRITE, frame.id))
         except HTTPException as error:
             await self._send("error", frame.request_id, errorText=error_text(error))
             return

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from roomcast.api.callers import authenticate
 from roomcast.api.dialects.sending import with_pauses
 from roomcast.api.services import ApiServices
+from roomcast.auth.scopes import ServiceScope
 from roomcast.chat.errors import MessageNotFound, TurnNotFound
 from roomcast.chat.model import Caller, Committed, StoredMessage, StoredTurn
 from roomcast.chat.ports.responder import Chunk
@@ -59,15 +60,23 @@ class Conversation:
     Args:
         services: The use cases.
         authorization: The value of the Authorization header, or of its substitute; None: absent.
+        needed: The scope that it needs; see `authenticate`.
         caller: Its caller.
         chat_id: The chat.
         trace: W3C ``traceparent`` of the request.
     """
 
     def __init__(
-        self, services: ApiServices, authorization: str | None, caller: Caller, chat_id: str, trace: str | None
+        self,
+        services: ApiServices,
+        authorization: str | None,
+        needed: ServiceScope,
+        caller: Caller,
+        chat_id: str,
+        trace: str | None,
     ) -> None:
         self._services = services
+        self._needed = needed
         self._authorization = authorization
         self._caller = caller
         add_to_log_context(chat_id=chat_id)
@@ -76,15 +85,20 @@ class Conversation:
 
     @classmethod
     async def begin(
-        cls, services: ApiServices, authorization: str | None, chat_id: str, trace: str | None = None
+        cls,
+        services: ApiServices,
+        authorization: str | None,
+        needed: ServiceScope,
+        chat_id: str,
+        trace: str | None = None,
     ) -> Conversation:
-        """Authenticate the caller of a request; arguments as for the class.
+        """Authenticate the caller of a request; arguments as for the class and `authenticate`.
 
         Raises:
             HTTPException: see `authenticate`.
         """
-        caller = await authenticate(services.verifier, authorization)
-        return cls(services, authorization, caller, chat_id, trace)
+        caller = await authenticate(services.verifier, authorization, needed)
+        return cls(services, authorization, needed, caller, chat_id, trace)
 
     @property
     def epoch(self) -> str:
@@ -174,7 +188,7 @@ class Conversation:
         """
 
         async def check() -> None:
-            await authenticate(self._services.verifier, self._authorization)
+            await authenticate(self._services.verifier, self._authorization, self._needed)
             await self._services.reader.chat(self._caller, self.chat_id)
 
         return with_pauses(self._services.follower.follow(self.chat_id, turn_id), check)
