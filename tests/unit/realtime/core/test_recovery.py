@@ -657,6 +657,57 @@ async def test_more_left_rooms_than_are_remembered_cost_the_session_only_if_thei
         assert client.recovered is received
 
 
+def test_a_left_room_is_remembered_only_while_the_log_has_its_events(peer: Any, settle: Any) -> None:
+    async def main() -> None:
+        server = make(window_s=60, max_events=50)
+        recovery = server.engine.recovery
+        assert recovery is not None
+        clients = [Returning(peer, settle, server) for _ in range(2)]
+        for client in clients:
+            await client.connect()
+        leaving, other = (server.socket(client.sid) for client in clients)
+        for number in range(200):  # the log has the latest 50 events
+            leaving.join(f"room {number}")
+            await server.emit("news", number, room=f"room {number}")
+            leaving.leave(f"room {number}")
+        assert len(leaving.history.left) == 50
+        clients[0].read()
+        other.join("quiet")
+        other.leave("quiet")
+        assert not other.history.left  # no event was for it
+        await clients[0].cut()
+        for client in clients[1:]:  # it stays connected, and leaves no further room
+            for _ in range(30):
+                await asyncio.sleep(20)
+                client.current.say("3")
+        assert not leaving.history.left
+        assert not recovery._leavers
+        await server.shutdown()
+
+    run_in_virtual_time(main())
+
+
+async def test_a_left_room_without_events_in_the_log_does_not_cost_the_session(returning: Any, settle: Any) -> None:
+    server = make(max_events=5)
+    client = returning(server)
+    await client.connect()
+    socket = server.socket(client.sid)
+    socket.join("r")
+    await server.emit("seen", room="r")
+    socket.leave("r")
+    for number in range(10):
+        await server.emit(f"event {number}")
+    await settle()
+    client.read()
+    socket.join("other")
+    await server.emit("not seen", room="other")
+    socket.leave("other")
+    await client.cut()
+    assert [stay[0] for stay in socket.history.left] == ["other"]
+    assert names(await client.connect()) == ["not seen"]
+    assert client.recovered
+
+
 async def test_a_socket_that_is_away_is_unknown_to_methods_that_need_one(returning: Any) -> None:
     server = make()
     client = returning(server)

@@ -100,6 +100,14 @@ class RoomHistory:
             if len(self.left) > _MAX_LEFT:
                 self.unknown = max(self.unknown, self.left.popleft()[2])
 
+    def prune(self, log: EventLog) -> None:
+        """Drop the rooms that were left before the first event of the log."""
+        left, first = self.left, log.first
+        if left and left[0][2] < first:
+            self.unknown = max(self.unknown, log.evicted)  # another server's log may still have those events
+            while left and left[0][2] < first:
+                left.popleft()
+
     def forget(self, room: str) -> None:
         """The socket is no member, and none of the room's events was for it."""
         self.joined.pop(room, None)
@@ -153,6 +161,7 @@ class EventLog:
 
     Attributes:
         position: Offset of the latest entry, which may have been removed.
+        evicted: Offset of the latest entry that was removed before its age.
         size_bytes: Size of the entries together.
     """
 
@@ -163,11 +172,22 @@ class EventLog:
         self._max_bytes = max_bytes
         self._retention_s = retention_s
         self._entries: deque[Entry] = deque()
-        self._evicted = start
+        self.evicted = start
 
     def __len__(self) -> int:
         """The number of entries."""
         return len(self._entries)
+
+    @property
+    def first(self) -> Offset:
+        """Offset of the first entry; that of the next one if there is none."""
+        return self._entries[0].offset if self._entries else self.next
+
+    @property
+    def next(self) -> Offset:
+        """Offset of the entry that follows the latest one, unless another server numbers them."""
+        milliseconds, count = self.position
+        return milliseconds, count + 1
 
     def begin(self, offset: Offset, position: Offset) -> None:
         """Start anew.
@@ -178,7 +198,7 @@ class EventLog:
         """
         self._entries.clear()
         self.size_bytes = 0
-        self._evicted = offset
+        self.evicted = offset
         self.position = position
 
     def append(self, entry: Entry) -> None:
@@ -188,7 +208,7 @@ class EventLog:
         self.size_bytes += entry.size_bytes
         self.expire(entry.time)
         while len(self._entries) > self._max_events or self.size_bytes > self._max_bytes:
-            self._evicted = self._remove().offset
+            self.evicted = self._remove().offset
 
     def expire(self, now: float) -> None:
         """Remove the entries that are too old."""
@@ -202,7 +222,7 @@ class EventLog:
 
     def covers(self, offset: Offset) -> bool:
         """Whether the log has all that a client can have missed after this offset."""
-        return self._evicted <= offset <= self.position
+        return self.evicted <= offset <= self.position
 
     def since(self, offset: Offset) -> list[Entry]:
         """The entries after an offset, in order."""

@@ -137,6 +137,7 @@ class Recovery:
         self._saved: dict[tuple[str, str], SavedSession] = {}  # the first was saved first
         self._saved_in: dict[str, int] = {}
         self._awaited: dict[tuple[str, str], asyncio.Future[SavedSession | None]] = {}
+        self._leavers: set[RoomHistory] = set()  # of sockets that have left rooms
         self._deadline: Deadline | None = None
 
     def __len__(self) -> int:
@@ -177,22 +178,18 @@ class Recovery:
 
     def record(self, to: Selection, message: OutgoingMessage) -> RecordedMessage:
         """Record an event; return it with its offset."""
-        offset = self._next_offset()
+        offset = self._log.next
         recorded = RecordedMessage(message, offset)
         self._append(Entry(offset, self._host.wheel.now(), to, recorded))
         return recorded
 
     def record_command(self, command: Join | Leave | Disconnect) -> None:
         """Record a command, which is for sockets that are away, too."""
-        self._append(Entry(self._next_offset(), self._host.wheel.now(), command.sockets, None, command))
+        self._append(Entry(self._log.next, self._host.wheel.now(), command.sockets, None, command))
 
     def pass_by(self, message: OutgoingMessage) -> OutgoingMessage:
         """An event that is not recorded, as it is sent."""
         return with_offset(message, self._log.position)
-
-    def _next_offset(self) -> Offset:
-        milliseconds, count = self._log.position
-        return milliseconds, count + 1
 
     def _append(self, entry: Entry) -> None:
         self._log.append(entry)
@@ -263,6 +260,14 @@ class Recovery:
         """The socket owns its session from now on."""
         self._live[socket.key] = socket
 
+    def prune(self, history: RoomHistory) -> None:
+        """Drop the rooms that a socket has left as soon as the log has none of their events."""
+        history.prune(self._log)
+        if history.left:
+            self._leavers.add(history)
+        else:
+            self._leavers.discard(history)
+
     def save(self, socket: RecoverableSocket) -> None:
         """Keep the session of a socket whose ``disconnect`` handler has run."""
         saved = socket.saved()
@@ -314,6 +319,7 @@ class Recovery:
         for key in list(self._saved):
             self._remove(key)
         self._live.clear()
+        self._leavers.clear()
         self._log.expire(float("inf"))
         self._deadline = None
 
@@ -330,6 +336,8 @@ class Recovery:
                 break
             self._remove(key)
         self._log.expire(self._host.wheel.now())
+        for history in list(self._leavers):
+            self.prune(history)
         if self._saved or len(self._log):
             self._arm()
 
@@ -382,6 +390,7 @@ class RecoverableSocket(Socket):
             self.history.forget(room)
         elif self.phase is not Phase.GONE:
             self.history.leave(room, self._recovery.log.position)
+            self._recovery.prune(self.history)
 
     def send(self, message: EncodedEvent, *, volatile: bool = False) -> None:
         """See `Socket`. Sent to a client that is away, it is among the missed events."""
@@ -428,6 +437,7 @@ class RecoverableSocket(Socket):
         for room in self._rooms:
             self._hub.join_later(self, room)
         self.history = saved.history
+        self._recovery.prune(self.history)
         self._received = since
         self._ended = self._recovery.log.position
         return True
