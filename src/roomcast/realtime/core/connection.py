@@ -406,10 +406,11 @@ class Connection:
             # The message is lost, so the session cannot go on. The transport logs the error.
             self.abort(Reason.TRANSPORT_ERROR)
             raise
+        attached_bytes = 0
         if event is None or not isinstance(data, str):
-            self._hold_incomplete_packet()
+            attached_bytes = self._hold_incomplete_packet()
         if isinstance(event, EventReceived):  # a class pattern of four attributes takes more time
-            self._inbox.put(partial(self._dispatch, self.sockets[event.namespace], event), len(data))
+            self._inbox.put(partial(self._dispatch, self.sockets[event.namespace], event), data, attached_bytes)
             return
         match event:
             case AckReceived(namespace, callback, args):
@@ -417,17 +418,18 @@ class Connection:
                 if coroutine is not None:
                     self._inbox.run_at_once(coroutine)
             case ConnectRequested(namespace, auth):
-                self._on_connect(namespace, auth, len(data))
+                self._on_connect(namespace, auth, data)
             case Disconnected(namespace):
                 self._end_socket(self.sockets.pop(namespace), event, Reason.CLIENT_DISCONNECT)
                 self._arm_connect_deadline_if_idle()
 
-    def _hold_incomplete_packet(self) -> None:
+    def _hold_incomplete_packet(self) -> int:
+        """Count a packet whose attachments are missing; returns the size of the parts before the last one."""
         held_bytes = self.packets.held_bytes
         if held_bytes:
             self._host.unfinished.hold(self, held_bytes)
-        else:
-            self._host.unfinished.release(self)
+            return 0
+        return self._host.unfinished.release(self)
 
     @property
     def input_waits(self) -> bool:
@@ -444,16 +446,16 @@ class Connection:
             return None
         return self._host.dispatcher.event(socket, event.name, event.args, event.ack_id)
 
-    def _on_connect(self, namespace: str, auth: dict[str, Any], size_bytes: int) -> None:
+    def _on_connect(self, namespace: str, auth: dict[str, Any], data: str | bytes) -> None:
         accepted = self._host.accepts_namespace(namespace, auth)
         if accepted is True:
             socket = self._add_socket(namespace, auth)
-            self._inbox.put(lambda: self._connect(socket), size_bytes)
+            self._inbox.put(lambda: self._connect(socket), data)
         elif accepted is False:
             self._refuse_namespace(namespace)
         else:
             waiting = accepted  # its type, for mypy
-            self._inbox.put(lambda: self._connect_later(namespace, auth, waiting), size_bytes)
+            self._inbox.put(lambda: self._connect_later(namespace, auth, waiting), data)
 
     async def _connect_later(self, namespace: str, auth: dict[str, Any], accepted: Awaitable[bool]) -> None:
         """Wait for the decision whether the namespace exists."""
@@ -494,7 +496,7 @@ class Connection:
         if socket.phase is not Phase.CONNECTING:
             # The connection closed while the handler ran: ``disconnect`` cleans up what the handler has set up.
             reason = self._close_reason or Reason.TRANSPORT_CLOSE
-            self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
+            self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason))
             return
         self.send_packet(self.packets.accept(socket.namespace, socket.sid, socket.pid))
         self._cancel_connect_deadline()
@@ -544,7 +546,7 @@ class Connection:
         socket.exit(reason)
         _cancel(ended.unanswered)
         self._host.observer.socket_disconnected(socket, reason)
-        self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason), 0)
+        self._inbox.put(lambda: self._host.dispatcher.disconnect(socket, reason))
 
     def _arm_connect_deadline_if_idle(self) -> None:
         if not self.sockets:

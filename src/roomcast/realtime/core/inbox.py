@@ -11,6 +11,7 @@ Guaranteed for each connection:
 - While the server waits for the client, reading goes on: handlers may wait for the acknowledgements that are still
   unread, and a pong may be. Then `EXPECTING_LIMIT` times ``max_payload_bytes`` may wait. If handlers do not end, the
   ping timeout closes a client that sends more before its pong.
+- An event counts with its text and attachments, or with a part of the memory of its values (`weight`) if that is more.
 
 Layer: realtime.core.
 """
@@ -32,9 +33,25 @@ Job = Callable[[], Coroutine[Any, Any, None] | None]
 EXPECTING_LIMIT: Final = 4
 # The memory of a small event that waits, beyond its packet.
 _EVENT_BYTES: Final = 512
+# About the memory of JSON values beyond their text: once it is parsed, 1 MB of ``{"":0},`` takes 27 MB.
+_VALUE_BYTES: Final = 32
+_ARRAY_BYTES: Final = 48
+_OBJECT_BYTES: Final = 160
+# How many times the text of an event its values may take before they count: common objects take 4 to 10 times.
+_COMMON_SHARE: Final = 4
 
 # A constant, since Python 3.11 formats a name for each task that has none.
 _TASK_NAME: Final = "roomcast-handler"
+
+
+def weight(data: str | bytes) -> int:
+    """How much a packet counts while its event waits, in bytes."""
+    if not isinstance(data, str):
+        return len(data)
+    values_bytes = (
+        data.count(",") * _VALUE_BYTES + data.count("[") * _ARRAY_BYTES + data.count("{") * _OBJECT_BYTES + len(data)
+    )
+    return max(len(data), values_bytes // _COMMON_SHARE)
 
 
 class InboxOwner(Protocol):
@@ -78,8 +95,14 @@ class Inbox:
         """Whether the inbox has paused reading."""
         return self._paused
 
-    def put(self, job: Job, size_bytes: int) -> None:
-        """Start the job now, or after the jobs before it."""
+    def put(self, job: Job, data: str | bytes = "", attached_bytes: int = 0) -> None:
+        """Start the job now, or after the jobs before it.
+
+        Args:
+            job: The job.
+            data: The packet that it handles; of several, the last one.
+            attached_bytes: Size of those before the last one.
+        """
         jobs = self._jobs  # a local name, since mypy takes the attribute for None after the call, too
         if jobs is None and self._may_start():
             self._start(job)
@@ -88,6 +111,7 @@ class Inbox:
             return
         if self._jobs is None:
             self._jobs = deque()
+        size_bytes = weight(data) + attached_bytes
         self._jobs.append((job, size_bytes))
         self._size_bytes += size_bytes
         options = self._owner.options

@@ -61,11 +61,13 @@ class UnfinishedInput:
         while self.size_bytes > self._limit_bytes:
             self._give_up_first(f"the unfinished input of all clients exceeds {self._limit_bytes} bytes")
 
-    def release(self, sender: Sender) -> None:
-        """The input is complete, or its connection has closed. Harmless if there is none."""
+    def release(self, sender: Sender) -> int:
+        """The input is complete, or its connection has closed. Harmless if there is none. Returns its last size."""
         held = self._inputs.pop(sender, None)
-        if held is not None:
-            self.size_bytes -= held.size_bytes
+        if held is None:
+            return 0
+        self.size_bytes -= held.size_bytes
+        return held.size_bytes
 
     def _give_up_first(self, cause: str) -> None:
         sender = next(iter(self._inputs))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from roomcast.realtime import Server, ServerOptions
+from roomcast.realtime.core.inbox import weight
 from support.virtual_time import run_in_virtual_time
 
 
@@ -204,6 +206,62 @@ async def test_what_waits_behind_handlers_that_await_acknowledgements_is_limited
         assert sent < 100
     assert 10 <= sent <= 1 + 4 * 4_000 / 1_000  # one runs
     await server.engine.abort()
+
+
+async def test_waiting_events_count_with_all_of_their_attachments(peer: Any, settle: Any) -> None:
+    server = Server(ServerOptions(handler_concurrency=1, max_payload_bytes=4_000))
+
+    @server.on("work")
+    async def work(sid: str, *data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    client = peer(server)
+    await client.enter()
+    places = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(3))
+    for waiting in (False, True):
+        client.say(f'453-["work",{places}]', b"x" * 2_000, b"x" * 2_000, b"")
+        await settle()
+        assert client.transport.paused is waiting
+    await server.engine.abort()
+
+
+@pytest.mark.parametrize("value", ["[]", '{"":0}', "1.5"])
+async def test_events_whose_values_take_many_times_their_text_wait_in_bounded_memory(
+    peer: Any, settle: Any, value: str
+) -> None:
+    server = Server(ServerOptions(handler_concurrency=1))
+
+    @server.on("work")
+    async def work(sid: str, *data: Any) -> None:
+        await server.call("question", to=sid)
+
+    client = peer(server)
+    await client.enter()
+    client.say('42["work"]')
+    await settle()
+    event = '42["work",' + ",".join([value] * (100_000 // len(value))) + "]"
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            if not client.transport.paused:
+                client.say(event)
+        assert client.transport.paused
+        assert tracemalloc.get_traced_memory()[0] < 26_000_000
+    finally:
+        tracemalloc.stop()
+    await server.engine.abort()
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        ('42["say","' + "Hello, all of you in this room. " * 30 + '"]', 1),
+        ('42["rows",' + '{"id":"7f3a","text":"Hello, all of you","seq":12},' * 30 + "]", 2),
+        (b"[,{" * 9, 1),
+    ],
+)
+def test_a_common_packet_counts_with_about_its_size(data: str | bytes, most: float) -> None:
+    assert len(data) <= weight(data) <= most * len(data)
 
 
 def test_a_pong_is_read_behind_a_full_inbox(peer: Any) -> None:
