@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support.python_socketio.world import NOTHING_S, World
+from support.python_socketio.world import LIMIT_S, LONG_S, NOTHING_S, World
 
 
 async def accepts(world: World) -> Any:
@@ -32,7 +32,7 @@ async def handler_without_auth(world: World) -> Any:
 async def handler_without_auth_gets_auth(world: World) -> Any:
     sio = world.server()
     sio.on("connect", lambda sid, environ: None)
-    return (await world.connect(auth={"token": "t"}, wait_s=NOTHING_S)).got
+    return (await world.connect(auth={"token": "t"}, wait_s=LONG_S)).got
 
 
 async def returns_false(world: World) -> Any:
@@ -77,7 +77,7 @@ async def raises_another_exception(world: World) -> Any:
     async def connect(sid: str, environ: Any, auth: Any) -> None:
         raise LookupError("secret")
 
-    return (await world.connect(wait_s=NOTHING_S)).got
+    return (await world.connect(wait_s=LONG_S)).got
 
 
 async def emits_to_the_client(world: World) -> Any:
@@ -130,7 +130,7 @@ async def emits_with_a_callback(world: World) -> Any:
         await sio.emit("question", 1, to=sid, callback=keep)
 
     peer = await world.open()
-    await asyncio.wait_for(answered.wait(), 2)
+    await asyncio.wait_for(answered.wait(), LIMIT_S)
     return [[item for item in peer.got if item != ["connect"]], answers]
 
 
@@ -157,7 +157,7 @@ async def always_connect_order(world: World) -> Any:
 async def always_connect_refusal(world: World) -> Any:
     world.server(always_connect=True).on("connect", lambda sid, environ, auth: False)
     peer = await world.connect()
-    await asyncio.wait_for(peer.ended.wait(), 2)
+    await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
     return [item[0] for item in peer.got]
 
 
@@ -256,7 +256,7 @@ async def environ_address(world: World) -> Any:
 
 
 async def polling_and_upgrade(world: World) -> Any:
-    sio = world.server(ping_interval=0.4, ping_timeout=0.4)  # the peer ends a poll after their sum
+    sio = world.server()
     sio.on("which", sio.transport)
     polling = await world.open(transports=["polling"])
     upgraded = await world.open(transports=["polling", "websocket"])
@@ -264,7 +264,7 @@ async def polling_and_upgrade(world: World) -> Any:
 
 
 async def upgrades_forbidden(world: World) -> Any:
-    sio = world.server(allow_upgrades=False, ping_interval=0.4, ping_timeout=0.4)
+    sio = world.server(allow_upgrades=False)
     sio.on("which", sio.transport)
     return await (await world.open(transports=["polling", "websocket"])).ask("which")
 

@@ -99,6 +99,31 @@ DIFFERENCES: dict[str, Difference] = {
         "the default path works too",
         "both forms are in use",
     ),
+    "seventeen_packets_in_a_post": Difference(
+        "of a POST with more than 16 packets all are lost without an error",
+        "all are handled",
+        "a client that polls may send many events at once",
+    ),
+    "garbage_in_a_post": Difference(
+        "a POST that is no packet is ignored",
+        "status 400, and the session ends",
+        "as in Node: what was meant is lost, so the client has to know",
+    ),
+    "too_large_a_post": Difference(
+        "a POST above `max_http_buffer_size` gets status 400, and the session ends when its CLOSE packet was polled",
+        "413, and the session stays until the client closes it or sends no pong",
+        "as in Node",
+    ),
+    "a_pending_poll_ends_when_the_client_closes": Difference(
+        "the pending poll of a session that its client closes is held for `ping_interval + ping_timeout`",
+        "it is answered at once",
+        "it would occupy a connection for 45 s",
+    ),
+    "a_poll_after_the_client_has_closed": Difference(
+        'the reason is "client disconnect" if the client closes the session without disconnecting from the namespace',
+        '"transport close"',
+        "the reason of Node, with which the client may return to its session; `disconnect()` of each client does both",
+    ),
 }
 
 

@@ -7,7 +7,7 @@ import json
 from datetime import date
 from typing import Any
 
-from support.python_socketio.world import NOTHING_S, World
+from support.python_socketio.world import LIMIT_S, NOTHING_S, World
 
 
 async def arguments(world: World) -> Any:
@@ -187,20 +187,22 @@ async def handlers_of_one_client_overlap(world: World) -> Any:
 
 async def hundred_handlers_of_one_client_overlap(world: World) -> Any:
     sio = world.server()
-    released = asyncio.Event()
+    running: list[str] = []
+    all_run, released = asyncio.Event(), asyncio.Event()
 
     @sio.event
     async def wait(sid: str) -> str:
+        running.append(sid)
+        if len(running) == 100:
+            all_run.set()
         await released.wait()
         return "waited"
 
-    sio.on("release", lambda sid: released.set())
     peer = await world.connect()
-    waiting = [asyncio.create_task(peer.ask("wait", limit_s=1)) for _ in range(100)]
-    await asyncio.sleep(NOTHING_S)
-    answer = await peer.ask("release", limit_s=NOTHING_S)
+    waiting = [asyncio.create_task(peer.ask("wait")) for _ in range(100)]
+    await asyncio.wait_for(all_run.wait(), LIMIT_S)
     released.set()
-    return [answer, sorted(set(await asyncio.gather(*waiting)))]
+    return sorted(set(await asyncio.gather(*waiting)))
 
 
 async def handlers_in_turn(world: World) -> Any:
@@ -225,7 +227,7 @@ async def calls_the_client(world: World) -> Any:
 
     @sio.event
     async def ask_me(sid: str, data: Any) -> Any:
-        return repr(await sio.call("question", data, to=sid, timeout=2))
+        return repr(await sio.call("question", data, to=sid, timeout=LIMIT_S))
 
     peer = await world.connect()
     results = []
@@ -286,7 +288,7 @@ async def callback_of_an_emit(world: World) -> Any:
     peer.answer = ("a", b"b")
     await sio.emit("question", to=peer.get_sid(), callback=keep)
     await sio.emit("question", room=peer.get_sid(), callback=lambda *args: answers.put_nowait(args))
-    return world.seen([await asyncio.wait_for(answers.get(), 2) for _ in range(2)])
+    return world.seen([await asyncio.wait_for(answers.get(), LIMIT_S) for _ in range(2)])
 
 
 async def callback_of_a_room(world: World) -> Any:
@@ -297,9 +299,9 @@ async def callback_of_a_room(world: World) -> Any:
         peer.answer = name
         await sio.enter_room(peer.get_sid(), "r")
     await sio.emit("question", room="r", callback=answers.put_nowait)
-    first = sorted([await asyncio.wait_for(answers.get(), 2) for _ in range(2)])
+    first = sorted([await asyncio.wait_for(answers.get(), LIMIT_S) for _ in range(2)])
     await sio.emit("question", callback=answers.put_nowait)
-    return [first, sorted([await asyncio.wait_for(answers.get(), 2) for _ in range(2)])]
+    return [first, sorted([await asyncio.wait_for(answers.get(), LIMIT_S) for _ in range(2)])]
 
 
 async def send_is_the_event_message(world: World) -> Any:

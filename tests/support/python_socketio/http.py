@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from support.python_socketio.world import World
+from support.python_socketio.world import LIMIT_S, World
 
 OPEN = "/socket.io/?EIO=4&transport=polling"
 
@@ -131,7 +131,7 @@ async def too_large_a_message(world: World) -> Any:
     world.server(max_http_buffer_size=1000)
     peer = await world.open()
     await peer.emit("say", "x" * 2000)
-    await asyncio.wait_for(peer.ended.wait(), 2)
+    await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
     return [item[0] for item in peer.got]
 
 

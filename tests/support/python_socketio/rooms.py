@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support.python_socketio.world import NOTHING_S, Peer, World
+from support.python_socketio.world import LIMIT_S, NOTHING_S, Peer, World
 
 
 async def _two(world: World) -> tuple[Any, Peer, Peer]:
@@ -174,7 +174,7 @@ async def server_disconnects(world: World) -> Any:
     await sio.emit("last", to=sid)
     await sio.disconnect(sid)
     reasons.append("returned")
-    await asyncio.wait_for(a.ended.wait(), 2)
+    await asyncio.wait_for(a.ended.wait(), LIMIT_S)
     return [a.got[1:], reasons, sio.rooms(sid)]
 
 
@@ -206,7 +206,7 @@ async def disconnect_in_an_event(world: World) -> Any:
 
     a = await world.open()
     await a.emit("leave")
-    await asyncio.wait_for(a.ended.wait(), 2)
+    await asyncio.wait_for(a.ended.wait(), LIMIT_S)
     await asyncio.sleep(NOTHING_S)
     return [a.got[1:], reasons]
 
@@ -224,7 +224,7 @@ async def _disconnected(world: World, handler: Any) -> None:
     await sio.enter_room(peer.get_sid(), "r")
     await sio.save_session(peer.get_sid(), {"name": "a"})
     await peer.disconnect()
-    await asyncio.wait_for(done.wait(), 2)
+    await asyncio.wait_for(done.wait(), LIMIT_S)
 
 
 async def client_disconnects(world: World) -> Any:
@@ -246,7 +246,7 @@ async def client_disconnects_a_namespace(world: World) -> Any:
     sio.on("disconnect", lambda sid, reason: reasons.put_nowait(reason), namespace="/n")
     peer = await world.open(namespaces=["/", "/n"])
     await peer._send_packet(peer.packet_class(1, namespace="/n"))  # it has no method for one namespace
-    reason = await asyncio.wait_for(reasons.get(), 2)
+    reason = await asyncio.wait_for(reasons.get(), LIMIT_S)
     return [reason, await peer.ask("sync")]
 
 
@@ -256,7 +256,7 @@ async def disconnect_handler_without_reason(world: World) -> Any:
     sio.on("disconnect", lambda sid: done.set())
     peer = await world.open()
     await peer.disconnect()
-    await asyncio.wait_for(done.wait(), 2)
+    await asyncio.wait_for(done.wait(), LIMIT_S)
     return "handled"
 
 

@@ -22,6 +22,8 @@ from support.clients import http_session
 LIMIT_S = 5.0
 #: How long an observation waits for something that must not come.
 NOTHING_S = 0.15
+#: The same where one server answers.
+LONG_S = 1.0
 
 
 class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
@@ -39,11 +41,19 @@ class Peer(socketio.AsyncClient):  # type: ignore[misc]  # it has no types
         self.got: list[Any] = []
         self.answer: Any = None
         self.ended = asyncio.Event()
+        self._end = self.eio.disconnect
+        self.eio.disconnect = self._end_after_writing
         for namespace in namespaces:
             prefix = [] if namespace == "/" else [namespace]
             for event in ("connect", "disconnect", "connect_error"):
                 self.on(event, self._keep([*prefix, event]), namespace=namespace)
             self.on("*", self._keep_event(prefix), namespace=namespace)
+
+    async def _end_after_writing(self, *args: Any, **options: Any) -> None:
+        """End the session without waiting for the last poll, which the peer's server holds for 45 s."""
+        if self.eio.current_transport == "polling" and self.eio.write_loop_task is not None:
+            self.eio.read_loop_task = self.eio.write_loop_task
+        await self._end(*args, **options)
 
     def _keep(self, prefix: list[str]) -> Any:
         def keep(*args: Any) -> None:
@@ -75,10 +85,12 @@ class World:
         lib: python-socketio, or `roomcast.realtime.compat.socketio`.
         sio: The server of the case, after `serve`.
         base: Its URL, without its Engine.IO path.
+        transports: Those of clients for which the case names none.
     """
 
-    def __init__(self, lib: ModuleType, http: aiohttp.ClientSession) -> None:
+    def __init__(self, lib: ModuleType, http: aiohttp.ClientSession, transports: list[str]) -> None:
         self.lib = lib
+        self.transports = transports
         self.sio: Any = None
         self.base = ""
         self.http = http
@@ -123,7 +135,7 @@ class World:
                 self.base,
                 auth=auth,
                 namespaces=namespaces,
-                transports=transports or ["websocket"],
+                transports=transports or self.transports,
                 headers=headers or {},
                 socketio_path=path,
                 wait_timeout=wait_s,
@@ -158,7 +170,10 @@ class World:
 @contextlib.asynccontextmanager
 async def hosting(app: Any) -> AsyncIterator[str]:
     """The URL of an application that uvicorn serves."""
-    config = uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=1)
+    # log_config: configuring the loggers takes longer than the rest.
+    config = uvicorn.Config(
+        app, port=0, log_config=None, log_level="critical", ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
     config.load()
@@ -173,15 +188,17 @@ async def hosting(app: Any) -> AsyncIterator[str]:
         for connection in list(server.server_state.connections):
             connection.transport.abort()
         if server.server_state.tasks:
+            for task in server.server_state.tasks:  # polls that python-socketio has not ended
+                task.cancel()
             await asyncio.wait(set(server.server_state.tasks), timeout=LIMIT_S)
         await server.lifespan.shutdown()
 
 
 @contextlib.asynccontextmanager
-async def world_of(lib: ModuleType) -> AsyncIterator[World]:
+async def world_of(lib: ModuleType, transport: str = "websocket") -> AsyncIterator[World]:
     """A world, closed at the end."""
     async with http_session() as http:
-        world = World(lib, http)
+        world = World(lib, http, [transport])
         try:
             yield world
         finally:
