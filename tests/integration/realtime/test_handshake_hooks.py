@@ -149,7 +149,7 @@ async def test_the_requests_that_wait_for_a_decision_count_as_sessions_without_a
         await decided.wait()
         return True
 
-    options = ServerOptions(allow_request=decide, max_connections=8)
+    options = ServerOptions(allow_request=decide, max_connections=4)
     async with serving(Server(options)) as running:
         polls = [asyncio.create_task(running.http("GET", "/socket.io/?EIO=4&transport=polling")) for _ in range(2)]
         await until(lambda: running.server.engine.admitting == 2)

@@ -500,7 +500,7 @@ class Connection:
             return
         self.send_packet(self.packets.accept(socket.namespace, socket.sid, socket.pid))
         self._cancel_connect_deadline()
-        self._host.unconnected.discard(self)
+        self._host.unconnected.pop(self, None)
         self._input.connected()
         socket.enter()
         self._host.observer.socket_connected(socket)

@@ -66,8 +66,11 @@ _RESOLUTION_SHARE: Final = 20
 _RESOLUTION_MIN_S: Final = 0.005
 _RESOLUTION_MAX_S: Final = 0.05
 
-# The part of ``max_connections`` that sessions without a namespace may take: anyone can open them.
-_UNCONNECTED_PART: Final = 4
+# The part of ``max_connections`` that sessions without a namespace may take: anyone can open them. Half of them is more
+# than the clients of a restarted server open before the first ones are connected.
+_UNCONNECTED_PART: Final = 2
+# Beyond that part, the oldest one yields after this share of ``connect_timeout_s``, and new ones are refused before.
+_YIELD_SHARE: Final = 3
 
 # How long `Engine.abort` waits for cancelled handlers. It then leaves the rest to the shutdown of the event loop.
 _CANCEL_LIMIT_S: Final = 0.5
@@ -91,7 +94,7 @@ class Engine:
         server_events: The handlers for events of the other servers.
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
-        unconnected: Connections that have not been accepted by a namespace yet.
+        unconnected: See `ConnectionHost`.
         backlogs: The connections whose client has much left to read.
         admitting: Number of requests about which ``allow_request`` has not decided yet.
         new_packets: See `ConnectionHost`.
@@ -128,7 +131,7 @@ class Engine:
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
         self.max_connections = options.max_connections
-        self.unconnected: set[SocketConnection] = set()
+        self.unconnected: dict[SocketConnection, float] = {}
         self.admitting = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.server_events = ServerEvents(self.tasks, options.max_queries)
@@ -202,9 +205,14 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Whether a new session must be refused.
+        """Whether a new session must be refused."""
+        return self.crowded and (not self.accepting or self._yielding() is None)
 
-        The server is draining, or ``max_connections`` is reached, or a quarter of it by sessions without a namespace.
+    @property
+    def crowded(self) -> bool:
+        """Whether a new session is refused unless another one yields.
+
+        The server is draining, or ``max_connections`` is reached, or half of it by sessions without a namespace.
         """
         limit = self.max_connections
         pipes = 0 if self.forwarder is None else 2 * len(self.forwarder.pipes)  # of two sockets each
@@ -213,6 +221,12 @@ class Engine:
             or len(self.connections) + pipes >= limit
             or len(self.unconnected) + self.admitting >= max(1, limit // _UNCONNECTED_PART)
         )
+
+    def _yielding(self) -> SocketConnection | None:
+        """The oldest session without a namespace, if it must yield to a new one."""
+        latest = self.now() - self.options.connect_timeout_s / _YIELD_SHARE
+        oldest = next(iter(self.unconnected), None)
+        return oldest if oldest is not None and self.unconnected[oldest] <= latest else None
 
     def limit(self, connections: int, forwards: int) -> None:
         """Lower ``max_connections`` and ``max_forwards`` to what the process has descriptors for."""
@@ -239,9 +253,12 @@ class Engine:
             bind: Called with the new connection; attaches it to its transport and returns the transport.
             head: See `Connection.open`.
         """
+        yielding = self._yielding() if self.crowded else None
+        if yielding is not None:
+            yielding.abort(Reason.CONNECT_TIMEOUT)
         connection = Connection(self, handshake, bind)
         self.connections[connection.sid] = connection
-        self.unconnected.add(connection)
+        self.unconnected[connection] = self.now()
         self.observer.connection_opened(connection)
         connection.open(head)
         return connection
@@ -254,7 +271,7 @@ class Engine:
         """See `ConnectionHost`."""
         connection = self.connections.pop(sid, None)
         if connection is not None:
-            self.unconnected.discard(connection)
+            self.unconnected.pop(connection, None)
             self.unfinished.release(connection)
             self.backlogs.forget(connection)
             self.observer.connection_closed(connection, reason)

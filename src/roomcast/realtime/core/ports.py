@@ -42,7 +42,7 @@ class ConnectionHost(Protocol):
         log: The fan-out log that orders all output.
         new_packets: Creates the Socket.IO state of a connection.
         tasks: Running handlers.
-        unconnected: Connections that have not been accepted by a namespace yet.
+        unconnected: Connections that have not been accepted by a namespace yet, and since when; the oldest one first.
         recovery: The sessions that clients can return to; None: recovery is off.
         backlogs: The connections whose client has much left to read.
     """
@@ -56,7 +56,7 @@ class ConnectionHost(Protocol):
     log: FanoutLog[SocketConnection]
     new_packets: NewPackets
     tasks: set[asyncio.Task[None]]
-    unconnected: set[SocketConnection]
+    unconnected: dict[SocketConnection, float]
     recovery: Recovery | None
     backlogs: Backlogs
 

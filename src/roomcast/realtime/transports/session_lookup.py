@@ -45,7 +45,7 @@ def find_session(engine: Engine, request: EngineRequest) -> Connection | None:
     if connection is None and query.sid and not request.forwarded:
         owner = engine.owner_of(query.sid)
         if owner is not None:
-            if request.websocket and engine.full:
+            if request.websocket and engine.crowded:
                 raise ServerFull
             raise SessionOnOtherNode(owner)
     check_request(

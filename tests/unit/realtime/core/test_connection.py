@@ -645,8 +645,8 @@ def test_refused_connects_do_not_extend_the_connect_deadline(peer: Any) -> None:
     run_in_virtual_time(main())
 
 
-async def test_sessions_without_a_namespace_take_at_most_a_quarter_of_the_connections(peer: Any) -> None:
-    server = Server(ServerOptions(max_connections=8))
+async def test_sessions_without_a_namespace_take_at_most_half_of_the_connections(peer: Any) -> None:
+    server = Server(ServerOptions(max_connections=4))
     first, second = peer(server), peer(server)
     assert server.engine.full
     await first.enter()
@@ -657,6 +657,46 @@ async def test_sessions_without_a_namespace_take_at_most_a_quarter_of_the_connec
     assert not server.engine.full
     await second.enter()
     assert not server.engine.unconnected
+
+
+def test_the_oldest_session_without_a_namespace_yields_to_a_new_one(peer: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(max_connections=8, connect_timeout_s=12))
+        client = peer(server)
+        await client.enter()
+        idle = []
+        for _ in range(4):
+            idle.append(peer(server))
+            await asyncio.sleep(1)
+        assert server.engine.full is False  # the first is 4 s old
+        other = peer(server)
+        assert idle[0].transport.aborted
+        assert server.engine.full  # the second is not
+        await other.enter()
+        assert not server.engine.full
+        await asyncio.sleep(1)
+        for _ in range(20):  # while a client opens more and more sessions, others connect
+            idle.append(peer(server))
+            await asyncio.sleep(1)
+            assert not server.engine.full
+            visitor = peer(server)
+            await visitor.enter()
+            visitor.connection.abort(Reason.TRANSPORT_CLOSE)
+        assert len(server.engine.unconnected) <= 4
+        clients = [peer(server)]
+        await clients[0].enter()
+        while server.connections < 8:  # connected ones are many, too
+            await asyncio.sleep(2)
+            clients.append(peer(server))
+            await clients[-1].enter()
+            idle.append(peer(server))
+        await asyncio.sleep(4)
+        await peer(server).enter()
+        assert server.connections == 8
+        assert all(other.transport.closed is None and not other.transport.aborted for other in [client, *clients])
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
 
 
 class NoMemory(Namespace):
