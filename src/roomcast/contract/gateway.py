@@ -5,13 +5,13 @@ Layer: contract. Source: the guide's ``join-user``, ``join-chat`` and ``ping``; 
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.model import Output, Payload
-from roomcast.contract.text import ChatId, Epoch, NewUserId, Seq, TurnId, UserId
+from roomcast.contract.text import ChatId, Epoch, NewUserId, Seq, Timestamp, TurnId, UserId
 
 _T = TypeVar("_T")
 
@@ -63,6 +63,13 @@ class StopAnswer(Payload):
     turn_id: TurnId
 
 
+class RefreshAuth(Payload):
+    """``auth-refresh``: replace the token of the connection by a newer one of the same user."""
+
+    # A longer text is not a token; a request of the gateway has at most 32 KiB.
+    token: Annotated[str, Field(min_length=1, max_length=8_192)]
+
+
 #: Each payload is a bare chat id or an object.
 JoinChatPayload = ChatId | JoinChat
 LeaveChatPayload = ChatId | LeaveChat
@@ -73,6 +80,7 @@ _LEAVE: Final = TypeAdapter(LeaveChat)
 _TYPING: Final = TypeAdapter(SetTyping)
 _RESUME: Final = TypeAdapter(ResumeAnswer)
 _STOP: Final = TypeAdapter(StopAnswer)
+_REFRESH: Final = TypeAdapter(RefreshAuth)
 _USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
 
 
@@ -121,6 +129,15 @@ def parse_stop_answer(payload: object) -> StopAnswer:
     return _parse(_STOP, payload)
 
 
+def parse_refresh_auth(payload: object) -> RefreshAuth:
+    """Read the argument of ``auth-refresh``.
+
+    Raises:
+        InvalidPayload: ``payload`` is not ``{token}``.
+    """
+    return _parse(_REFRESH, payload)
+
+
 def parse_join_user(payload: object) -> str:
     """Read the argument of ``join-user``: the user id.
 
@@ -146,9 +163,14 @@ class Ack(Output):
 
 
 class JoinUserAck(Ack):
-    """The ack of ``join-user``."""
+    """The ack of ``join-user``.
+
+    Attributes:
+        expires_in: Seconds until the token of the connection expires; left out while authentication is off.
+    """
 
     user_id: UserId
+    expires_in: float | None = Field(default=None, exclude_if=lambda expires_in: expires_in is None)
 
 
 class JoinChatAck(Ack):
@@ -168,6 +190,18 @@ class JoinChatAck(Ack):
     seq: Seq
     recovered: bool
     reset: bool = Field(default=False, exclude_if=lambda reset: reset is False)
+
+
+class RefreshAuthAck(Ack):
+    """The ack of ``auth-refresh``.
+
+    Attributes:
+        expires_at: When the token expires; null while authentication is off.
+        expires_in: The same in seconds from now, for clients whose clock is wrong.
+    """
+
+    expires_at: Timestamp | None
+    expires_in: float | None
 
 
 class LeaveChatAck(Ack):

@@ -47,6 +47,7 @@ class ClientToServerEvents(Payload):
     typing: gateway.SetTypingPayload
     ai_resume: gateway.ResumeAnswer = Field(alias="ai-resume")
     ai_stop: gateway.StopAnswer = Field(alias="ai-stop")
+    auth_refresh: gateway.RefreshAuth = Field(alias="auth-refresh")
 
 
 class Acks(Output):
@@ -58,6 +59,7 @@ class Acks(Output):
     typing: gateway.TypingAck | errors.AckFailure
     ai_resume: gateway.ResumeAnswerAck | errors.AckFailure = Field(alias="ai-resume")
     ai_stop: gateway.StopAnswerAck | errors.AckFailure = Field(alias="ai-stop")
+    auth_refresh: gateway.RefreshAuthAck | errors.AckFailure = Field(alias="auth-refresh")
 
 
 def _models(module: ModuleType) -> list[type[BaseModel]]:

@@ -1,10 +1,10 @@
-"""The events that clients send: ``join-user``, ``join-chat``, ``leave-chat``, ``typing``, ``ai-…`` and ``ping``.
+"""The events that clients send: ``join-…``, ``leave-chat``, ``typing``, ``ai-…``, ``auth-refresh`` and ``ping``.
 
 Each event has an ack. The ack of a refused or unknown event contains an error; a client that requested no ack receives
 an ``error`` event instead.
 
 With authentication a client connects with a token (``auth: {token}``, never in the URL), may join its own user's room
-only, and is disconnected when the token expires.
+only, and is disconnected when the token expires, unless ``auth-refresh`` replaces it by a newer one of the same user.
 
 Layer: gateway. Source: the guide's ``handlers.ts``; contract/gateway.py for payloads and acks.
 """
@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
@@ -27,12 +28,14 @@ from roomcast.contract.gateway import (
     InvalidPayload,
     JoinUserAck,
     LeaveChatAck,
+    RefreshAuthAck,
     StopAnswer,
     StopAnswerAck,
     TypingAck,
     parse_join_chat,
     parse_join_user,
     parse_leave_chat,
+    parse_refresh_auth,
     parse_resume_answer,
     parse_stop_answer,
     parse_typing,
@@ -52,6 +55,8 @@ logger = logging.getLogger(__name__)
 _NAME_CHARS: Final = 64
 #: The time until a token expires is computed again at this interval, since the wall clock may have been adjusted.
 _LONGEST_TIMER_S: Final = 30.0
+#: The end of the year 9999.
+_LAST_SECOND: Final = 253_402_300_799.0
 
 
 @dataclass(slots=True)
@@ -108,6 +113,7 @@ class Handlers:
         server.on("typing", self.typing)
         server.on("ai-resume", self.ai_resume)
         server.on("ai-stop", self.ai_stop)
+        server.on("auth-refresh", self.auth_refresh)
         server.on("ping", self.ping)
         server.on("*", self.unknown)
 
@@ -190,7 +196,55 @@ class Handlers:
         except SocketGone:
             return None  # the socket has disconnected, so there is no client to answer
         self._presence.identify(sid, user_id)
-        return JoinUserAck(user_id=user_id).model_dump()
+        return JoinUserAck(user_id=user_id, expires_in=None if login is None else self._left_s(login)).model_dump()
+
+    def auth_refresh(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
+        """Replace the token of a client before it expires. Payload: ``{token}``, a token of the same user."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            token = parse_refresh_auth(_first(args)).token
+        except InvalidPayload as error:
+            return _refuse(socket, wants_ack, ErrorCode.INVALID, f"{error}; send {{token}}")
+        if self._verifier is None:
+            return RefreshAuthAck(expires_at=None, expires_in=None).model_dump(mode="json")
+        try:
+            identity = self._verifier.verify(token)
+        except KeyNotLoaded:
+            return self._refresh_later(self._verifier, socket, wants_ack, token)
+        except TokenRejected as error:
+            return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, str(error))
+        return self._refresh(socket, wants_ack, identity)
+
+    async def _refresh_later(
+        self, verifier: TokenVerifier, socket: Socket, wants_ack: bool, token: str
+    ) -> dict[str, Any] | None:
+        try:
+            identity = await verifier.authenticate(token)
+        except TokenRejected as error:
+            return _refuse(socket, wants_ack, ErrorCode.UNAUTHORIZED, str(error))
+        except KeysUnavailable as error:
+            return _refuse(socket, wants_ack, ErrorCode.UNAVAILABLE, str(error))
+        return self._refresh(socket, wants_ack, identity)
+
+    def _refresh(self, socket: Socket, wants_ack: bool, identity: Identity) -> dict[str, Any] | None:
+        login = self._logins.get(socket.sid)
+        if login is None:
+            return None  # the client has left meanwhile
+        if identity.user_id != login.identity.user_id:
+            message = "the token belongs to another user; connect again to change the user"
+            return _refuse(socket, wants_ack, ErrorCode.FORBIDDEN, message)
+        # An earlier token that arrives late does not shorten the session.
+        if identity.expires_at > login.identity.expires_at:
+            login.identity = identity
+            if login.expiry is not None:
+                login.expiry.cancel()
+            self._schedule_expiry(socket.sid, login)
+        ack = RefreshAuthAck(expires_at=_utc(login.identity.expires_at), expires_in=self._left_s(login))
+        return ack.model_dump(mode="json")
+
+    def _left_s(self, login: _Login) -> float:
+        return max(0.0, round(login.identity.expires_at - self._clock(), 3))
 
     def join_chat(self, sid: str, *args: Any) -> dict[str, Any] | Awaitable[dict[str, Any] | None] | None:
         """Follow a chat. Payload: the chat id, or ``{chatId, since?, stream?}``; see `contract.gateway.JoinChat`."""
@@ -300,6 +354,11 @@ class Handlers:
                 logger.exception("the handler of an event failed")
                 return _refuse(socket, wants_ack, ErrorCode.INTERNAL, "internal error; the server has logged it")
         return ack.model_dump()
+
+
+def _utc(seconds: float) -> datetime:
+    # A token may be valid beyond the last year that can be written.
+    return datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC)
 
 
 def _unauthorized(error: TokenRejected) -> errors.ConnectionRefusedError:

@@ -213,3 +213,70 @@ async def test_a_client_waits_for_the_keys_of_its_provider(outcome: Identity | E
     with pytest.raises(errors.ConnectionRefusedError) as refused:
         await connecting
     assert refused.value.data == {"code": code}
+
+
+def refresh(world: World, sid: str, token: str) -> Any:
+    return world.handlers.auth_refresh(sid, {"token": token})
+
+
+def test_a_refreshed_socket_lives_as_long_as_its_newest_token() -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.connect("s1", 60.0)
+        await asyncio.sleep(50)
+        ack = refresh(world, "s1", world.issuer.issue("ada", ttl_s=100))
+        assert (ack["ok"], ack["expiresIn"]) == (True, 100.0)
+        assert ack["expiresAt"].startswith("1970-01-01T00:02:30")
+        earlier = refresh(world, "s1", world.issuer.issue("ada", ttl_s=5))
+        assert earlier["expiresIn"] == 100.0
+        await asyncio.sleep(100 + AUTH.leeway_s - 0.1)
+        assert not socket.disconnected
+        await asyncio.sleep(0.2)
+        assert socket.disconnected
+
+    run_in_virtual_time(main())
+
+
+def test_only_a_valid_token_of_the_same_user_refreshes_a_socket() -> None:
+    async def main() -> None:
+        world = World()
+        socket = world.connect("s1", 60.0)
+        eve = refresh(world, "s1", world.issuer.issue("eve", ttl_s=1_000))
+        assert eve["error"]["code"] == "forbidden"
+        assert refresh(world, "s1", "a.b.c")["error"]["code"] == "unauthorized"
+        for payload in (None, {}, "token", {"token": 7}, {"token": ""}, {"token": "x" * 9_000}):
+            assert world.handlers.auth_refresh("s1", payload)["error"]["code"] == "invalid"  # type: ignore[index]  # not awaitable
+        assert world.handlers.user_of("s1") == "ada"
+        await asyncio.sleep(60 + AUTH.leeway_s + 0.1)
+        assert socket.disconnected
+
+    run_in_virtual_time(main())
+
+
+async def test_a_refresh_waits_for_the_keys_of_the_provider_and_a_client_may_leave_meanwhile() -> None:
+    world, verifier = World(), WaitingVerifier(Identity("ada", 1e12))
+    world.connect("s1", 60.0)
+    world.handlers._verifier = verifier  # type: ignore[assignment]  # a stub with the methods that are used
+    first, second = refresh(world, "s1", "t"), refresh(world, "s1", "t")
+    verifier.loaded.set()
+    assert (await first)["expiresAt"].startswith("9999-12-31T")
+    world.handlers.disconnect("s1", "gone")
+    assert await second is None
+    assert world.handlers.user_of("s1") is None
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeysUnavailable(), "unavailable"), (TokenRejected("no"), "unauthorized")])
+async def test_a_refresh_that_fails_leaves_the_socket_as_it_is(error: Exception, code: str) -> None:
+    world, verifier = World(), WaitingVerifier(error)
+    socket = world.connect("s1", 60.0)
+    world.handlers._verifier = verifier  # type: ignore[assignment]  # a stub with the methods that are used
+    verifier.loaded.set()
+    assert (await refresh(world, "s1", "t"))["error"]["code"] == code
+    assert not socket.disconnected
+
+
+async def test_without_authentication_a_refresh_changes_nothing() -> None:
+    world = World()
+    world.server.sockets["s1"] = Socket("s1")
+    world.handlers._verifier = None
+    assert refresh(world, "s1", "t") == {"ok": True, "expiresAt": None, "expiresIn": None}

@@ -42,7 +42,10 @@ export interface ClientOptions {
   gatewayUrl?: string;
   /** A fixed access token. */
   auth?: { token: string };
-  /** Returns the access token; called before each connection attempt and request, so that it can renew the token. */
+  /**
+   * Returns the access token; called before each connection attempt and request, and before the token of an open
+   * connection expires, so that it can renew the token.
+   */
   getToken?: TokenSource;
   /** Storage for unsent messages across a reload, such as `window.localStorage`. Default: memory only. */
   storage?: KeyValueStorage | null;
@@ -78,7 +81,14 @@ export class WebSocketClient {
     this.#runtime = { ...platformRuntime, ...options.runtime };
     this.api = new RoomcastApi(() => this.#apiOptions, this.#runtime);
     this.chats = new ChatList(this.api, this.#runtime);
-    this.#connection = new Connection({ prepare: () => this.#prepare() }, this.#runtime);
+    this.#connection = new Connection(
+      {
+        prepare: () => this.#prepare(),
+        token: () => this.api.token(),
+        report: (message) => this.#events.emit('error', { message }),
+      },
+      this.#runtime,
+    );
     this.#connection.snapshot.subscribe(() => this.#handleConnectionChange());
     this.#connection.events.on('open', () => this.#handleOpen());
     this.#connection.events.on('close', (reason) => this.#handleClose(reason));

@@ -14,10 +14,11 @@ import {
   type RoomcastError,
   toRoomcastError,
 } from './errors.ts';
-import type { AckFailure } from './generated/contract.ts';
+import type { AckFailure, JoinUserAck, RefreshAuthAck } from './generated/contract.ts';
 import { Emitter, Observable, patch } from './observable.ts';
 import type { GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
+import { TokenRefresh } from './token-refresh.ts';
 import { ConnectionState } from './types.ts';
 
 /** Minimum interval between attempts, for rapid user switches and repeated `reconnect` calls. */
@@ -56,6 +57,10 @@ export interface ConnectionEvents {
 export interface ConnectionOptions {
   /** Returns the arguments of `Runtime.createSocket`; called before each attempt. */
   prepare: () => Promise<{ url: string } & GatewaySocketOptions>;
+  /** Returns the current access token; null: none is required. Called again before the token of a connection expires. */
+  token: () => Promise<string | null>;
+  /** Called when the token cannot be renewed. The attempt is repeated. */
+  report: (message: string) => void;
 }
 
 type Phase =
@@ -99,6 +104,7 @@ export class Connection {
   readonly #lostTimer: Timer;
   /** Runs while a probe waits for its ack. */
   readonly #probeTimer: Timer;
+  readonly #tokenRefresh: TokenRefresh;
   /** Rejects each request that has no ack yet. */
   readonly #pendingRequests = new Set<(error: RoomcastError) => void>();
 
@@ -108,6 +114,11 @@ export class Connection {
     this.#phaseTimer = new Timer(runtime.clock);
     this.#lostTimer = new Timer(runtime.clock);
     this.#probeTimer = new Timer(runtime.clock);
+    this.#tokenRefresh = new TokenRefresh({
+      ...options,
+      clock: runtime.clock,
+      send: async (token) => (await this.request<RefreshAuthAck>('auth-refresh', { token })).expiresIn,
+    });
   }
 
   get isOpen(): boolean {
@@ -284,10 +295,15 @@ export class Connection {
     const wasLost = this.snapshot.value.lost;
     this.#lostTimer.cancel();
     this.#patch({ state: ConnectionState.CONNECTED, error: null, lost: false });
-    this.request('join-user', this.snapshot.value.userId).catch((error: unknown) => {
-      // Other errors are ignored: the guide's server sends no ack, and `close` reports a closed connection.
-      if (error instanceof RefusedError) this.events.emit('failed', error);
-    });
+    this.request<JoinUserAck | undefined>('join-user', this.snapshot.value.userId).then(
+      (ack) => {
+        if (this.#phase.kind === 'open' && this.#phase.socket === socket) this.#tokenRefresh.start(ack?.expiresIn);
+      },
+      (error: unknown) => {
+        // Other errors are ignored: the guide's server sends no ack, and `close` reports a closed connection.
+        if (error instanceof RefusedError) this.events.emit('failed', error);
+      },
+    );
     this.events.emit('open');
     if (wasLost) this.events.emit('restored');
     this.#settlePending((pending) => pending.resolve());
@@ -325,6 +341,7 @@ export class Connection {
     this.#phase = { kind: 'idle' };
     this.#phaseTimer.cancel();
     this.#probeTimer.cancel();
+    this.#tokenRefresh.stop();
     if (phase.kind === 'opening' || phase.kind === 'open') {
       phase.socket.removeAllListeners();
       phase.socket.offAny();

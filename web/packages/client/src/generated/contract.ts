@@ -85,6 +85,8 @@ export interface Contract {
   Presence: Presence;
   Problem: Problem;
   ProblemItem: ProblemItem;
+  RefreshAuth: RefreshAuth;
+  RefreshAuthAck: RefreshAuthAck;
   ResumeAnswer: ResumeAnswer;
   ResumeAnswerAck: ResumeAnswerAck;
   Resync: Resync;
@@ -124,13 +126,18 @@ export interface Acks {
   typing: TypingAck | AckFailure;
   'ai-resume': ResumeAnswerAck | AckFailure;
   'ai-stop': StopAnswerAck | AckFailure;
+  'auth-refresh': RefreshAuthAck | AckFailure;
 }
 /**
  * The ack of ``join-user``.
+ *
+ * Attributes:
+ *     expires_in: Seconds until the token of the connection expires; left out while authentication is off.
  */
 export interface JoinUserAck {
   ok: true;
   userId: string;
+  expiresIn?: number | null;
 }
 /**
  * The ack of ``join-chat``.
@@ -188,6 +195,18 @@ export interface ResumeAnswerAck {
 export interface StopAnswerAck {
   ok: true;
   turnId: string;
+}
+/**
+ * The ack of ``auth-refresh``.
+ *
+ * Attributes:
+ *     expires_at: When the token expires; null while authentication is off.
+ *     expires_in: The same in seconds from now, for clients whose clock is wrong.
+ */
+export interface RefreshAuthAck {
+  ok: true;
+  expiresAt: string | null;
+  expiresIn: number | null;
 }
 /**
  * ``ai-chunk``: the next chunks of an answer, in the vocabulary of the AI SDK's UI message stream.
@@ -390,6 +409,7 @@ export interface ClientToServerEvents {
   typing: string | SetTyping;
   'ai-resume': ResumeAnswer;
   'ai-stop': StopAnswer;
+  'auth-refresh': RefreshAuth;
 }
 /**
  * ``join-chat``: follow a chat. A bare ``chatId``, as in the guide, is read as ``{chatId}``.
@@ -436,6 +456,12 @@ export interface ResumeAnswer {
 export interface StopAnswer {
   chatId: string;
   turnId: string;
+}
+/**
+ * ``auth-refresh``: replace the token of the connection by a newer one of the same user.
+ */
+export interface RefreshAuth {
+  token: string;
 }
 /**
  * The response of ``GET /api/config``.

@@ -31,6 +31,10 @@ export class FakeServer {
   /** Responds in place of the API, unless it returns undefined. */
   intercept: (method: string, url: URL, body: unknown) => Response | Promise<Response> | undefined = () => undefined;
   /** Outcome of the next connections: null accepts them; else they fail or are rejected. */
+  /** Lifetime of tokens in seconds; null: without authentication. */
+  tokenLifetimeS: number | null = null;
+  /** The ack of `auth-refresh`. */
+  refreshAuth: (token: string) => unknown = () => ({ ok: true, expiresAt: null, expiresIn: this.tokenLifetimeS });
   connectionFault: null | 'unreachable' | { message: string; data?: { code: string } } = null;
   /** Replaces the ack of a join; a result of null sends no ack. */
   joinAck: ((chatId: string, since: Cursor | null) => unknown) | null = null;
@@ -444,7 +448,10 @@ export class FakeSocket implements GatewaySocket {
         this.streams.delete(args[0] as string);
         ack?.({ ok: true, chatId: args[0] });
       } else if (event === 'join-user') {
-        ack?.({ ok: true, userId: args[0] });
+        const { tokenLifetimeS: expiresIn } = this.#server;
+        ack?.({ ok: true, userId: args[0], ...(expiresIn !== null && { expiresIn }) });
+      } else if (event === 'auth-refresh') {
+        ack?.(this.#server.refreshAuth((args[0] as { token: string }).token));
       } else if (event === 'typing') {
         ack?.({ ok: true, chatId: (args[0] as { chatId: string }).chatId });
       } else if (event === 'ai-resume') {
