@@ -22,7 +22,7 @@ from typing import Any, Final
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import NO_ACK, Registry, call
-from roomcast.realtime.core.socket import AckCallback, Socket
+from roomcast.realtime.core.socket import AckCallback, Phase, Socket
 from roomcast.realtime.errors import ConnectionRefusedError  # noqa: A004 - see there
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class Dispatcher:
 
     def connect(self, socket: Socket) -> Unfinished:
         """Call the ``connect`` handler, and accept or reject the socket."""
+        if socket.kicked or socket.phase is Phase.GONE:  # while its CONNECT packet waited
+            socket.connection.reject(socket, REJECTED)
+            return None
         found = self._registry.find("connect", socket.namespace)
         if found is None:
             socket.connection.accept(socket)

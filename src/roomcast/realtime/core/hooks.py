@@ -133,7 +133,7 @@ class HookedDispatcher(Dispatcher):
         except Exception as error:  # noqa: BLE001 - see connect
             socket.connection.reject(socket, *self._refusal(socket, error))
             return
-        if not accepted or socket.kicked or socket.phase is Phase.GONE:  # the connection may have closed
+        if not accepted:
             socket.connection.reject(socket, REJECTED)
             return
         rest = super().connect(socket)

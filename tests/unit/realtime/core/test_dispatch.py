@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.realtime import ConnectionRefusedError, Namespace, Server  # noqa: A004 - python-socketio's name
+from roomcast.realtime import ConnectionRefusedError, Namespace, Server, ServerOptions  # noqa: A004 - python-socketio's name
 
 
 def fails(*args: Any) -> None:
@@ -181,3 +181,35 @@ async def test_a_connect_handler_is_cancelled_when_the_server_stops(peer: Any, s
     await server.engine.abort()
     assert task.cancelled()
     assert server.engine.used_hub("/") is None
+
+
+@pytest.mark.parametrize("always_connect", [False, True], ids=["", "always_connect"])
+@pytest.mark.parametrize("closes", [False, True], ids=["kicked", "closed"])
+async def test_a_client_that_is_gone_while_its_connect_waits_for_other_handlers_reaches_no_handler(
+    peer: Any, settle: Any, always_connect: bool, closes: bool
+) -> None:
+    server = Server(ServerOptions(always_connect=always_connect, handler_concurrency=1))
+    called: list[str] = []
+    ended = asyncio.Event()
+
+    @server.on("work")
+    async def work(sid: str) -> None:
+        await ended.wait()
+
+    @server.on("connect", namespace="/b")
+    async def connect(sid: str, environ: Any) -> None:
+        called.append("connect")
+
+    server.on("disconnect", lambda sid, reason: called.append("disconnect"), namespace="/b")
+    client = peer(server)
+    await client.enter()
+    client.say('42["work"]', "40/b,")
+    await server.of("/b").everyone.disconnect_sockets()
+    if closes:
+        client.connection.transport_closed()
+    ended.set()
+    await settle()
+    refusal = '44/b,{"message":"Connection rejected by server"}'
+    assert client.transport.texts == ([] if closes else [refusal])
+    assert called == []
+    assert server.engine.used_hub("/b") is None
