@@ -91,7 +91,10 @@ class _Secret:
                 int(n), int(r), int(p), base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
             )
         except (ValueError, binascii.Error):
-            raise ValueError("password_hash is not a result of roomcast.realtime.admin.hash_password()") from None
+            hint = ", and bcrypt is not supported" if text.startswith("$2") else ""
+            raise ValueError(
+                f"password_hash is not a result of roomcast.realtime.admin.hash_password(){hint}"
+            ) from None
 
     def matches(self, password: str) -> bool:
         return hmac.compare_digest(_scrypt(password, self.salt, self.n, self.r, self.p), self.digest)

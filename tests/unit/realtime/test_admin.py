@@ -32,6 +32,8 @@ def test_a_hash_is_salted_and_anything_else_is_refused_at_the_start() -> None:
     for text in ("secret", "", "$2b$10$abc", "scrypt$1$1$1$!$!"):
         with pytest.raises(ValueError, match="hash_password"):
             instrument(Server(), replace(OPTIONS, password_hash=text))
+    with pytest.raises(ValueError, match="bcrypt is not supported"):
+        instrument(Server(), replace(OPTIONS, password_hash="$2b$10$abc"))
     assert "scrypt" not in repr(OPTIONS)
 
 
