@@ -161,6 +161,29 @@ async def always_connect_refusal(world: World) -> Any:
     return [item[0] for item in peer.got]
 
 
+async def _calls_the_client(world: World, *, always_connect: bool) -> Any:
+    sio = world.server(always_connect=always_connect)
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+
+    @sio.event
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        try:
+            answers.put_nowait(await sio.call("question", to=sid, timeout=LONG_S))
+        except world.lib.exceptions.TimeoutError:
+            answers.put_nowait("no answer")
+
+    await world.connect()
+    return await asyncio.wait_for(answers.get(), LIMIT_S)
+
+
+async def calls_the_client_in_the_handler(world: World) -> Any:
+    return await _calls_the_client(world, always_connect=False)
+
+
+async def calls_the_client_in_the_handler_after_connect(world: World) -> Any:
+    return await _calls_the_client(world, always_connect=True)
+
+
 async def disconnects_in_the_handler(world: World) -> Any:
     sio = world.server()
 

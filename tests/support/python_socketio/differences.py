@@ -40,6 +40,11 @@ DIFFERENCES: dict[str, Difference] = {
         "it arrives after it, in the same order, and never if the client is refused",
         "a refused client must not receive events; Socket.IO clients expect the acceptance first",
     ),
+    "calls_the_client_in_the_handler_after_connect": Difference(
+        "with `always_connect`, `call` for the client of the running `connect` handler waits for its timeout",
+        "it returns the client's answer (without `always_connect` it waits there too)",
+        "the client has its CONNECT packet and can answer",
+    ),
     "unknown_namespace": Difference(
         'the error of an unknown namespace is the string "Unable to connect"',
         '`{"message": "Invalid namespace"}`',
