@@ -6,7 +6,7 @@ Layer: realtime. Source: python-socketio 5's ``AsyncNamespace``, for the names.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -15,7 +15,52 @@ from roomcast.realtime.core.registry import NO_ACK, Handler, NamespaceHandlers, 
 from roomcast.realtime.server import Server
 
 
-class Namespace(NamespaceHandlers, Broadcasting):
+class NamespaceMethods(NamespaceHandlers):
+    """The methods of a server, for one namespace.
+
+    Attributes:
+        server: The server that it is registered with.
+    """
+
+    server: Any  # `Server` or `compat.async_server.AsyncServer`
+
+    async def enter_room(self, sid: str, room: Hashable, namespace: str | None = None) -> None:
+        """`Server.enter_room` in this namespace."""
+        await self.server.enter_room(sid, room, namespace or self.namespace)
+
+    async def leave_room(self, sid: str, room: Hashable, namespace: str | None = None) -> None:
+        """`Server.leave_room` in this namespace."""
+        await self.server.leave_room(sid, room, namespace or self.namespace)
+
+    async def close_room(self, room: Hashable, namespace: str | None = None) -> None:
+        """`Server.close_room` in this namespace."""
+        await self.server.close_room(room, namespace or self.namespace)
+
+    def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
+        """`Server.rooms` in this namespace."""
+        rooms: list[str] = self.server.rooms(sid, namespace or self.namespace)
+        return rooms
+
+    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
+        """`Server.get_session` in this namespace."""
+        session: dict[str, Any] = await self.server.get_session(sid, namespace or self.namespace)
+        return session
+
+    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
+        """`Server.save_session` in this namespace."""
+        await self.server.save_session(sid, session, namespace or self.namespace)
+
+    def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
+        """`Server.session` in this namespace."""
+        opened: AbstractAsyncContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
+        return opened
+
+    async def disconnect(self, sid: str, namespace: str | None = None) -> None:
+        """`Server.disconnect` in this namespace."""
+        await self.server.disconnect(sid, namespace or self.namespace)
+
+
+class Namespace(NamespaceMethods, Broadcasting):
     """A namespace whose handlers are methods: ``on_connect``, ``on_disconnect``, ``on_<event>``.
 
     Args:
@@ -71,38 +116,6 @@ class Namespace(NamespaceHandlers, Broadcasting):
     async def call(self, event: str, data: Any = None, to: str | None = None, **options: Any) -> Any:
         """`Server.call` in this namespace."""
         return await self.server.call(event, data, to, **self._here(options))
-
-    async def enter_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """`Server.enter_room` in this namespace."""
-        await self.server.enter_room(sid, room, namespace or self.namespace)
-
-    async def leave_room(self, sid: str, room: str, namespace: str | None = None) -> None:
-        """`Server.leave_room` in this namespace."""
-        await self.server.leave_room(sid, room, namespace or self.namespace)
-
-    async def close_room(self, room: str, namespace: str | None = None) -> None:
-        """`Server.close_room` in this namespace."""
-        await self.server.close_room(room, namespace or self.namespace)
-
-    def rooms(self, sid: str, namespace: str | None = None) -> list[str]:
-        """`Server.rooms` in this namespace."""
-        return self.server.rooms(sid, namespace or self.namespace)
-
-    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """`Server.get_session` in this namespace."""
-        return await self.server.get_session(sid, namespace or self.namespace)
-
-    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
-        """`Server.save_session` in this namespace."""
-        await self.server.save_session(sid, session, namespace or self.namespace)
-
-    def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """`Server.session` in this namespace."""
-        return self.server.session(sid, namespace or self.namespace)
-
-    async def disconnect(self, sid: str, namespace: str | None = None) -> None:
-        """`Server.disconnect` in this namespace."""
-        await self.server.disconnect(sid, namespace or self.namespace)
 
     def _here(self, options: Mapping[str, Any]) -> dict[str, Any]:
         return {**options, "namespace": options.get("namespace") or self.namespace}

@@ -181,24 +181,6 @@ async def a_client_that_stops_polling(world: World) -> Any:
     return [await _taken(reasons, 2), await session.status()]
 
 
-async def a_client_that_leaves(world: World) -> Any:
-    sio = world.server()
-    reasons = _reasons(sio)
-    peer = await _polling(world)
-    await peer.disconnect()
-    return [await _taken(reasons), peer.got]
-
-
-async def a_client_that_the_server_disconnects(world: World) -> Any:
-    sio = world.server()
-    reasons = _reasons(sio)
-    peer = await _polling(world)
-    await sio.emit("last", b"1", to=peer.get_sid())
-    await sio.disconnect(peer.get_sid())
-    await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
-    return [await _taken(reasons), peer.got]
-
-
 async def a_session_that_the_server_ends(world: World) -> Any:
     sio = world.server()
     reasons = _reasons(sio)

@@ -9,7 +9,7 @@ redis_client; redis-py.
 | ``async_server``, ``async_namespace`` | the server; namespaces as classes |
 | ``arguments``, ``origins`` | the server's arguments as options; origins that no list expresses |
 | ``managers``, ``rooms`` | client managers: rooms and sids, and the bus to other servers |
-| ``redis_manager`` | an emitter for synchronous processes |
+| ``redis_manager``, ``write_only`` | an emitter for synchronous processes; what managers without a server do |
 | ``engineio_view`` | the attribute ``eio`` of a server |
 | ``asgi``, ``static_files`` | the ASGI application |
 | ``json_module`` | the argument ``json`` |

@@ -25,26 +25,7 @@ _REASSEMBLY_FACTOR: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """The arguments that options express.
-
-    Attributes:
-        async_handlers: Whether the handlers of one client run at the same time.
-        always_connect: Whether the CONNECT packet precedes the ``connect`` handler.
-        namespaces: Accepted besides those with handlers; ``*``: all; None: ``/``.
-        async_mode: ``asgi`` or None.
-        ping_interval: Seconds, or seconds and a time that is added to ``ping_timeout``.
-        ping_timeout: Seconds.
-        max_http_buffer_size: Bytes.
-        allow_upgrades: Whether a polling session may become a websocket.
-        http_compression: Whether polling responses are compressed.
-        compression_threshold: Bytes.
-        cookie: The name of a cookie with the session id, or a dictionary with ``name`` and attributes.
-        cors_allowed_origins: See `origins.Origins`.
-        cors_credentials: Whether cross-origin polling may have cookies.
-        monitor_clients: Whether inactive clients are disconnected.
-        transports: Their names.
-        serializer: ``default``, or ``msgpack`` if all clients use that.
-    """
+    """The arguments that options express; see `AsyncServer`."""
 
     async_handlers: bool
     always_connect: bool

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from roomcast.realtime.compat.managers import Room
-from roomcast.realtime.core.registry import RESERVED, Handler, NamespaceHandlers, call_trimmed
+from roomcast.realtime.core.registry import RESERVED, Handler, call_trimmed
+from roomcast.realtime.namespace import NamespaceMethods
 
 
-class AsyncNamespace(NamespaceHandlers):
+class AsyncNamespace(NamespaceMethods):
     """A namespace whose handlers are methods: ``on_connect``, ``on_disconnect``, ``on_<event>``.
 
     Args:
@@ -103,41 +103,6 @@ class AsyncNamespace(NamespaceHandlers):
     ) -> Any:
         """`AsyncServer.call` in this namespace; ``timeout`` None: no limit."""
         return await self.server.call(event, data, to, sid, namespace or self.namespace, timeout, ignore_queue)
-
-    async def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
-        """`AsyncServer.enter_room` in this namespace."""
-        await self.server.enter_room(sid, room, namespace or self.namespace)
-
-    async def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
-        """`AsyncServer.leave_room` in this namespace."""
-        await self.server.leave_room(sid, room, namespace or self.namespace)
-
-    async def close_room(self, room: Room, namespace: str | None = None) -> None:
-        """`AsyncServer.close_room` in this namespace."""
-        await self.server.close_room(room, namespace or self.namespace)
-
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
-        """`AsyncServer.rooms` in this namespace."""
-        rooms: list[Room] = self.server.rooms(sid, namespace or self.namespace)
-        return rooms
-
-    async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """`AsyncServer.get_session` in this namespace."""
-        session: dict[str, Any] = await self.server.get_session(sid, namespace or self.namespace)
-        return session
-
-    async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
-        """`AsyncServer.save_session` in this namespace."""
-        await self.server.save_session(sid, session, namespace or self.namespace)
-
-    def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """`AsyncServer.session` in this namespace."""
-        context: AbstractAsyncContextManager[dict[str, Any]] = self.server.session(sid, namespace or self.namespace)
-        return context
-
-    async def disconnect(self, sid: str, namespace: str | None = None) -> None:
-        """`AsyncServer.disconnect` in this namespace."""
-        await self.server.disconnect(sid, namespace or self.namespace)
 
 
 def _do_nothing(*_args: Any) -> None:

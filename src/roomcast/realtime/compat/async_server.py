@@ -350,23 +350,15 @@ class AsyncServer:
         return [] if socket is None else [sid, *socket.rooms]
 
     async def get_session(self, sid: str, namespace: str | None = None) -> dict[str, Any]:
-        """The application's dictionary for a client.
-
-        Raises:
-            KeyError: there is no such client on this server.
-        """
+        """See `Server.get_session`; its error is a `KeyError`."""
         return await self.native.get_session(sid, namespace)
 
     async def save_session(self, sid: str, session: dict[str, Any], namespace: str | None = None) -> None:
-        """Replace the application's dictionary for a client.
-
-        Raises:
-            KeyError: there is no such client on this server.
-        """
+        """See `Server.save_session`; its error is a `KeyError`."""
         await self.native.save_session(sid, session, namespace)
 
     def session(self, sid: str, namespace: str | None = None) -> AbstractAsyncContextManager[dict[str, Any]]:
-        """The application's dictionary for a client, saved at the end of the ``async with`` block."""
+        """See `Server.session`."""
         return self.native.session(sid, namespace)
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
@@ -446,11 +438,7 @@ class AsyncServer:
         return None if self.find(sid, namespace) is None else self.native.get_environ(sid, namespace)
 
     def transport(self, sid: str, namespace: str | None = None) -> str:
-        """``polling`` or ``websocket``.
-
-        Raises:
-            KeyError: there is no such client on this server.
-        """
+        """See `Server.transport`; its error is a `KeyError`."""
         return self.native.transport(sid, namespace)
 
     def find(self, sid: str, namespace: str | None = None) -> Socket | None:
@@ -470,7 +458,7 @@ class AsyncServer:
     def start_background_task(
         self, target: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any
     ) -> asyncio.Task[Any]:
-        """Run a coroutine function as a task that the server keeps alive."""
+        """See `Server.start_background_task`."""
         return self.native.start_background_task(target, *args, **kwargs)
 
     async def sleep(self, seconds: float = 0) -> None:

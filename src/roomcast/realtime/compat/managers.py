@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
-from roomcast.realtime.cluster.commands import Adapter
+from roomcast.realtime.cluster.commands import Adapter, Command
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.rooms import RoomViews
-from roomcast.realtime.core.socket import Socket
-from roomcast.realtime.server import Server
+from roomcast.realtime.compat.write_only import WriteOnly
 
 if TYPE_CHECKING:
     from roomcast.redis_client import RedisOptions
@@ -40,45 +39,6 @@ _NOT_CALLED: Final = frozenset(
 )
 
 
-class ManagedServer(Protocol):
-    """What a manager needs from its server; `async_server.AsyncServer` implements it."""
-
-    @property
-    def native(self) -> Server:
-        """The server that does the work."""
-
-    def find(self, sid: str, namespace: str | None = None) -> Socket | None:
-        """The socket of a client of this server; None if there is none."""
-
-    def rooms(self, sid: str, namespace: str | None = None) -> list[Room]:
-        """The rooms of a client."""
-
-    async def emit(
-        self,
-        event: str,
-        data: Any = None,
-        to: Room | None = None,
-        room: Room | None = None,
-        skip_sid: str | Collection[str] | None = None,
-        namespace: str | None = None,
-        callback: Any = None,
-        ignore_queue: bool = False,
-    ) -> None:
-        """Emit an event."""
-
-    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """Disconnect a client."""
-
-    async def enter_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
-        """Add a client to a room."""
-
-    async def leave_room(self, sid: str, room: Room, namespace: str | None = None) -> None:
-        """Remove a client from a room."""
-
-    async def close_room(self, room: Room, namespace: str | None = None) -> None:
-        """Remove all members from a room."""
-
-
 class AsyncManager:
     """The clients of one server.
 
@@ -86,15 +46,15 @@ class AsyncManager:
         adapter: Connects the server to others, such as `roomcast.realtime.adapters.redis.RedisAdapter`.
 
     Attributes:
-        server: The server; None before `set_server`.
+        server: The `AsyncServer`; None before `set_server`.
         adapter: As given, or one without other servers.
     """
 
     def __init__(self, adapter: Adapter | None = None) -> None:
-        self.server: ManagedServer | None = None
+        self.server: Any = None
         self.adapter: Adapter = MemoryAdapter() if adapter is None else adapter
 
-    def set_server(self, server: ManagedServer) -> None:
+    def set_server(self, server: Any) -> None:
         """Set the server whose clients these are.
 
         Raises:
@@ -128,7 +88,8 @@ class AsyncManager:
 
     def get_rooms(self, sid: str, namespace: str) -> list[Room]:
         """The rooms of a client."""
-        return self._bound.rooms(sid, namespace)
+        rooms: list[Room] = self._bound.rooms(sid, namespace)
+        return rooms
 
     def is_connected(self, sid: str | None, namespace: str) -> bool:
         """Whether the client is connected to the namespace on this server."""
@@ -180,7 +141,7 @@ class AsyncManager:
         await self._bound.close_room(room, namespace)
 
     @property
-    def _bound(self) -> ManagedServer:
+    def _bound(self) -> Any:
         if self.server is None:
             raise RuntimeError("the manager has no server: pass it to AsyncServer(client_manager=...)")
         return self.server
@@ -224,11 +185,11 @@ class AsyncRedisManager(AsyncManager):
         self.write_only = write_only
         self.redis_url = url
         self.logger = logger
-        self._json = JsonWriter(json)
+        self._write_only = WriteOnly(self._publish, JsonWriter(json))
         self._options = options
         self._commands: Any = None
 
-    def set_server(self, server: ManagedServer) -> None:
+    def set_server(self, server: Any) -> None:
         """See `AsyncManager`.
 
         Raises:
@@ -238,72 +199,28 @@ class AsyncRedisManager(AsyncManager):
             raise ValueError("a write_only manager is for a process without a server: leave out write_only")
         super().set_server(server)
 
-    async def emit(
-        self,
-        event: str,
-        data: Any,
-        namespace: str | None = None,
-        room: Room | None = None,
-        skip_sid: str | Collection[str] | None = None,
-        callback: Any = None,
-        to: Room | None = None,
-        ignore_queue: bool = False,
-    ) -> None:
-        """`AsyncServer.emit`; write-only: publish to the servers.
-
-        Raises:
-            RuntimeError: a callback without a server.
-        """
+    @property
+    def _bound(self) -> Any:
         if not self.write_only:
-            await super().emit(event, data, namespace, room, skip_sid, callback, to, ignore_queue)
-            return
-        if callback is not None:
-            raise RuntimeError("Callbacks can only be issued from the context of a server.")
-        args = () if data is None else data if isinstance(data, tuple) else (data,)
-        target = room if to is None else to
-        await self._emitter(namespace).emit(event, tuple(self._json.plain(args)), to=target, skip=skip_sid or ())
+            return super()._bound
+        if self._commands is None:
+            from roomcast.redis_client import Commands
 
-    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
-        """`AsyncServer.disconnect`; write-only: on whichever server."""
-        if self.write_only:
-            await self._emitter(namespace).disconnect(to=sid)
-        else:
-            await super().disconnect(sid, namespace, ignore_queue)
+            self._commands = Commands(self._options)
+        return self._write_only
 
-    async def enter_room(self, sid: str, namespace: str | None, room: Room, eio_sid: str | None = None) -> None:
-        """`AsyncServer.enter_room`; write-only: on whichever server."""
-        if self.write_only:
-            await self._emitter(namespace).join(room, to=sid)
-        else:
-            await super().enter_room(sid, namespace, room, eio_sid)
+    async def _publish(self, command: Command) -> None:
+        from roomcast.realtime.adapters.redis.protocol import encode_command
 
-    async def leave_room(self, sid: str, namespace: str | None, room: Room) -> None:
-        """`AsyncServer.leave_room`; write-only: on whichever server."""
-        if self.write_only:
-            await self._emitter(namespace).leave(room, to=sid)
-        else:
-            await super().leave_room(sid, namespace, room)
-
-    async def close_room(self, room: Room, namespace: str | None = None) -> None:
-        """`AsyncServer.close_room`; write-only: on all servers."""
-        if self.write_only:
-            await self._emitter(namespace).leave(room, to=room)
-        else:
-            await super().close_room(room, namespace)
+        encoded = encode_command(self.channel, None, command)
+        if encoded is not None:
+            await self._commands.publish(*encoded)
 
     async def close(self) -> None:
         """Close the connections of a write-only manager. Harmless otherwise."""
         commands, self._commands = self._commands, None
         if commands is not None:
             await commands.close()
-
-    def _emitter(self, namespace: str | None) -> Any:
-        from roomcast.realtime.adapters.redis import Emitter
-        from roomcast.redis_client import Commands
-
-        if self._commands is None:
-            self._commands = Commands(self._options)
-        return Emitter(self._commands, namespace=namespace or "/", key=self.channel)
 
 
 def redis_options_of(url: str) -> RedisOptions:

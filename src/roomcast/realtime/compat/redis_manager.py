@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
+from roomcast.realtime.cluster.commands import Command
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import Room, redis_options_of
-
-_DEFAULT = "/"
+from roomcast.realtime.compat.write_only import WriteOnly
 
 
 class RedisManager:
@@ -54,7 +53,7 @@ class RedisManager:
         self.redis_url = url
         self.logger = logger
         self.redis = Redis.from_url(url, **(redis_options or {}))
-        self._writer = JsonWriter(json)
+        self._commands = WriteOnly(self._publish, JsonWriter(json))
         self._encode = encode_command
 
     def emit(
@@ -67,35 +66,24 @@ class RedisManager:
         callback: Any = None,
         to: Room | None = None,
     ) -> None:
-        """Emit an event; see `AsyncServer.emit`.
-
-        Raises:
-            RuntimeError: a callback, which needs a server.
-            EncodeError: the data cannot be encoded.
-        """
-        if callback is not None:
-            raise RuntimeError("Callbacks can only be issued from the context of a server.")
-        args = () if data is None else data if isinstance(data, tuple) else (data,)
-        target = room if to is None else to
-        rooms = None if target is None else _names(target)
-        selection = Selection(namespace or _DEFAULT, rooms, _names(skip_sid or ()))
-        self._publish(Broadcast(selection, self._writer.event(event, args)))
+        """See `WriteOnly.emit`."""
+        self._commands.emit(event, data, to, room, skip_sid, namespace, callback)
 
     def disconnect(self, sid: str, namespace: str | None = None) -> None:
         """Disconnect a client, on whichever server it is connected."""
-        self._publish(Disconnect(Selection(namespace or _DEFAULT, (sid,))))
+        self._commands.disconnect(sid, namespace)
 
     def enter_room(self, sid: str, namespace: str | None, room: Room) -> None:
         """Add a client to a room."""
-        self._publish(Join(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+        self._commands.enter_room(sid, room, namespace)
 
     def leave_room(self, sid: str, namespace: str | None, room: Room) -> None:
         """Remove a client from a room."""
-        self._publish(Leave(Selection(namespace or _DEFAULT, (sid,)), (room,)))
+        self._commands.leave_room(sid, room, namespace)
 
     def close_room(self, room: Room, namespace: str | None = None) -> None:
         """Remove all members from a room."""
-        self._publish(Leave(Selection(namespace or _DEFAULT, (room,)), (room,)))
+        self._commands.close_room(room, namespace)
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,7 +93,3 @@ class RedisManager:
         encoded = self._encode(self.channel, None, command)
         if encoded is not None:
             self.redis.publish(*encoded)
-
-
-def _names(names: str | Collection[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
