@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,9 +97,9 @@ class ClusterNodes:
         """Options that start from the first node, with short timeouts."""
         return RedisOptions(addresses=(RedisAddress("127.0.0.1", self.servers[0].port),), cluster=True, **_FAST)
 
-    def owner(self, key: str) -> RedisServer:
-        """The node that owns the key's slot, according to the first running one."""
-        alive = next(server for server in self.servers if server.process is not None)
+    def owner(self, key: str, *, by: RedisServer | None = None) -> RedisServer:
+        """The node that owns the key's slot, according to this one, or the first running one."""
+        alive = by or next(server for server in self.servers if server.process is not None)
         slot = int(alive.command("CLUSTER", "KEYSLOT", key)[1:])
         for line in alive.command("CLUSTER", "NODES").decode().splitlines():
             fields = line.split()
@@ -110,6 +111,41 @@ class ClusterNodes:
                     port = int(fields[1].partition("@")[0].rpartition(":")[2])
                     return next(server for server in self.servers if server.port == port)
         raise LookupError(key)
+
+    def move_slot(self, key: str, keys: Sequence[str] = ()) -> RedisServer:
+        """Move the key's slot, with these keys in it, to another node, and return that."""
+        source = self.owner(key)
+        target = next(server for server in self.servers[:3] if server is not source and server.process is not None)
+        slot = source.command("CLUSTER", "KEYSLOT", key)[1:]
+        source_id, target_id = self.node_id(source), self.node_id(target)
+        # With the highest epoch, it keeps the slot when an earlier message of the former owner arrives.
+        _wait(lambda: self._epoch(source, target) == self._epoch(source, source), "the nodes know their epochs")
+        target.command("CLUSTER", "BUMPEPOCH")
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        for name in keys:
+            assert source.command("MIGRATE", "127.0.0.1", str(target.port), name, "0", "5000") == b"+OK"
+        running = [server for server in self.servers if server.process is not None]
+
+        def moved() -> bool:
+            for server in (target, source, *running):
+                server.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            return all(self.owner(key, by=server) is target for server in running)
+
+        _wait(moved, "the nodes agree about the owner of a slot")
+        return target
+
+    def _epoch(self, node: RedisServer, by: RedisServer) -> str:
+        lines = by.command("CLUSTER", "NODES").decode().splitlines()
+        return next(line.split()[6] for line in lines if f":{node.port}@" in line)
+
+    def shard_channels(self) -> Counter[str]:
+        """How many running nodes have subscribers, by channel."""
+        found: Counter[str] = Counter()
+        for server in self.servers:
+            if server.process is not None:
+                found.update(server.command("PUBSUB", "SHARDCHANNELS").decode().split("\r\n")[2::2])
+        return found
 
     def node_id(self, server: RedisServer) -> str:
         """The id of a node in the cluster."""

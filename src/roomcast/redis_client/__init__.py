@@ -29,7 +29,7 @@ from roomcast.redis_client.liveness import Echo, wait_first, wait_for
 from roomcast.redis_client.options import RedisAddress, RedisOptions, RedisTls
 from roomcast.redis_client.outcome import Outcome
 from roomcast.redis_client.scripts import Script, load_script
-from roomcast.redis_client.topology import Topology
+from roomcast.redis_client.topology import Topology, slot_of
 
 __all__ = [
     "CHANNELS_PER_COMMAND",
@@ -49,6 +49,7 @@ __all__ = [
     "channel_batches",
     "load_script",
     "pack_command",
+    "slot_of",
     "tagged",
     "wait_first",
     "wait_for",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,7 +14,8 @@ import pytest
 from roomcast.realtime.adapters.redis import ShardedRedisAdapter
 from roomcast.redis_client import RedisAddress, RedisConnection, RedisOptions
 from support.redis_server import RedisServer
-from support.socketio_cluster import Cluster
+from support.redis_topology import ClusterNodes, redis_cluster
+from support.socketio_cluster import Client, Cluster
 from support.waiting import until
 
 pytestmark = pytest.mark.node
@@ -34,18 +35,25 @@ TARGETS: list[tuple[list[str], list[str]]] = [
 
 
 class ShardedCluster(Cluster):
-    """Servers ``a`` and ``b`` of this package, ``node``, and Redis."""
+    """Servers ``a`` and ``b`` of this package, ``node``, and Redis or a Redis Cluster."""
 
-    def __init__(self, redis: RedisServer, stack: AsyncExitStack) -> None:
+    def __init__(self, redis: RedisServer | ClusterNodes, stack: AsyncExitStack) -> None:
         super().__init__(self._adapter, stack)
-        self.redis = redis
+        self.redis = redis if isinstance(redis, RedisServer) else redis.servers[0]
+        self.owner = redis.owner if isinstance(redis, ClusterNodes) else lambda _: redis
+        self.in_order = isinstance(redis, RedisServer)
         self.adapters: list[ShardedRedisAdapter] = []
 
     def _adapter(self) -> ShardedRedisAdapter:
         address = RedisAddress("127.0.0.1", self.redis.port)
-        options = RedisOptions(addresses=(address,), probe_interval_s=0.2, retry_max_s=0.1)
+        options = RedisOptions(addresses=(address,), cluster=not self.in_order, probe_interval_s=0.2, retry_max_s=0.1)
         self.adapters.append(ShardedRedisAdapter(options))
         return self.adapters[-1]
+
+    async def start(self) -> None:
+        await self.add_node("node", self.redis.port, "sharded" if self.in_order else "sharded-cluster")
+        await self.add("a")
+        await self.add("b")
 
     @property
     def node(self) -> Any:
@@ -56,99 +64,139 @@ class ShardedCluster(Cluster):
 async def sharded(redis_server: RedisServer) -> AsyncIterator[ShardedCluster]:
     async with AsyncExitStack() as stack:
         made = ShardedCluster(redis_server, stack)
-        await made.add_node("node", redis_server.port, "sharded")
-        await made.add("a")
-        await made.add("b")
+        await made.start()
+        yield made
+
+
+@pytest.fixture(scope="module", params=["one server", "cluster"])
+def any_redis(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer | ClusterNodes]:
+    if request.param == "cluster":
+        with redis_cluster(tmp_path_factory.mktemp("cluster"), replicas=False) as nodes:
+            yield nodes
+    else:
+        yield request.getfixturevalue("redis_server")
+
+
+@pytest.fixture
+async def anywhere(any_redis: RedisServer | ClusterNodes) -> AsyncIterator[ShardedCluster]:
+    async with AsyncExitStack() as stack:
+        made = ShardedCluster(any_redis, stack)
+        await made.start()
         yield made
 
 
 async def subscribed(cluster: ShardedCluster, channel: str, servers: int) -> None:
     def count() -> bool:
-        return cluster.redis.command("PUBSUB", "SHARDNUMSUB", channel).endswith(b":%d" % servers)
+        return cluster.owner(channel).command("PUBSUB", "SHARDNUMSUB", channel).endswith(b":%d" % servers)
 
     await until(count)
 
 
 class ShardReader(RedisConnection):
-    """Receives every message of some shard channels, undecoded."""
+    """Receives every message of one shard channel, undecoded."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, channel: str, messages: asyncio.Queue[list[bytes]]) -> None:
         super().__init__(RedisAddress("127.0.0.1", port), max_message_bytes=1_000_000)
-        self.messages: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self._channel = channel
+        self._messages = messages
 
     async def greet(self) -> None:
-        names = [f"socket.io#/#{part}" for part in ("", "r#", "s#", "twenty-characters-ab#")]
-        await self.ask_subscription("SSUBSCRIBE", *names)
+        await self.ask_subscription("SSUBSCRIBE", self._channel)
 
     def message_received(self, message: list[bytes]) -> None:
-        self.messages.put_nowait(message)
-
-    async def next(self) -> tuple[bytes, bytes]:
-        async with asyncio.timeout(5):
-            _, channel, data = await self.messages.get()
-        return channel, re.sub(rb"[0-9a-f]{16}(?=.{1,8}nsp)", b"0" * 16, data)
+        self._messages.put_nowait(message)
 
 
 @pytest.fixture
-async def subscriber(sharded: ShardedCluster) -> AsyncIterator[ShardReader]:
-    reader = ShardReader(sharded.redis.port)
-    await reader.open(RedisOptions(), "test")
-    yield reader
-    reader.abort()
+async def published(anywhere: ShardedCluster) -> AsyncIterator[Callable[[], Awaitable[tuple[bytes, bytes]]]]:
+    """Returns the next message of any server, and its channel."""
+    messages: asyncio.Queue[list[bytes]] = asyncio.Queue()
+    names = [f"socket.io#/#{part}" for part in ("", "r#", "s#", "twenty-characters-ab#")]
+    readers = [ShardReader(anywhere.owner(name).port, name, messages) for name in names]
+    for reader in readers:
+        await reader.open(RedisOptions(), "test")
+
+    async def following() -> tuple[bytes, bytes]:
+        async with asyncio.timeout(5):
+            _, channel, data = await messages.get()
+        return channel, re.sub(rb"[0-9a-f]{16}(?=.{1,8}nsp)", b"0" * 16, data)
+
+    yield following
+    for reader in readers:
+        reader.abort()
 
 
-async def test_commands_are_the_same_bytes_on_the_same_channel(sharded: ShardedCluster, subscriber: Any) -> None:
-    a = sharded.servers["a"]
+async def test_commands_are_the_same_bytes_on_the_same_channel(anywhere: ShardedCluster, published: Any) -> None:
+    a = anywhere.servers["a"]
     by_node: dict[str, Any] = {"from": "node"}
     for args in PAYLOADS:
         for rooms, skip in TARGETS:
             for volatile in (False, True):
-                await sharded.node("emit", **by_node, rooms=rooms, **{"except": skip}, volatile=volatile, args=args)
-                theirs = await subscriber.next()
+                await anywhere.node("emit", **by_node, rooms=rooms, **{"except": skip}, volatile=volatile, args=args)
+                theirs = await published()
                 await a.emit(args[0], tuple(args[1:]), to=rooms or None, skip_sid=skip, volatile=volatile)
-                assert await subscriber.next() == theirs
-    await sharded.node("join", **by_node, rooms=["sid"], join=["j"])
-    theirs = await subscriber.next()
+                assert await published() == theirs
+    await anywhere.node("join", **by_node, rooms=["sid"], join=["j"])
+    theirs = await published()
     await a.enter_room("sid", "j")
-    assert await subscriber.next() == theirs
-    await sharded.node("leave", **by_node, rooms=["sid"], leave=["j"])
-    theirs = await subscriber.next()
+    assert await published() == theirs
+    await anywhere.node("leave", **by_node, rooms=["sid"], leave=["j"])
+    theirs = await published()
     await a.leave_room("sid", "j")
-    assert await subscriber.next() == theirs
-    await sharded.node("disconnect", **by_node, rooms=["sid"], close=False)
-    theirs = await subscriber.next()
+    assert await published() == theirs
+    await anywhere.node("disconnect", **by_node, rooms=["sid"], close=False)
+    theirs = await published()
     await a.disconnect("sid")
-    assert await subscriber.next() == theirs
+    assert await published() == theirs
 
 
-async def test_every_sender_reaches_every_selected_client_exactly_once(sharded: ShardedCluster) -> None:
+async def test_every_sender_reaches_every_selected_client_exactly_once(anywhere: ShardedCluster) -> None:
     members = {"node": ["r"], "a": ["r", "s"], "b": ["s", "twenty-characters-ab"]}
     clients = {}
     for name, rooms in members.items():
-        client = clients[name] = await sharded.client(name)
+        client = clients[name] = await anywhere.client(name)
         for ack, room in enumerate(rooms):
             await client.websocket.send(f"42{ack}" + json.dumps(["join", room]))
             assert (await client.packet()).ack_id == ack
-    await subscribed(sharded, "socket.io#/#r#", 2)
-    await subscribed(sharded, "socket.io#/#s#", 2)
+    await subscribed(anywhere, "socket.io#/#r#", 2)
+    await subscribed(anywhere, "socket.io#/#s#", 2)
     for sender in ("node", "a", "b"):
         cases = [
             (f"{number}.{kind}", rooms, skip, payload[1:])
             for number, (rooms, skip) in enumerate([*TARGETS, ([clients["b"].sid], []), ([], ["r"])])
             for kind, payload in enumerate(PAYLOADS)
         ]
-        for event, rooms, skip, payload in [*cases, ("fence", [], [], [sender])]:
+        # One on each channel: in a Redis Cluster the channels belong to several servers, which share no order.
+        fences: list[tuple[str, list[str], list[str], list[Any]]] = [
+            ("fence", rooms, [], [sender, *rooms]) for rooms in ([], ["r"], ["s"])
+        ]
+        for event, rooms, skip, payload in [*cases, *fences]:
             if sender == "node":
-                await sharded.node("emit", **{"from": "node"}, rooms=rooms, **{"except": skip}, args=[event, *payload])
+                await anywhere.node("emit", **{"from": "node"}, rooms=rooms, **{"except": skip}, args=[event, *payload])
             else:
-                await sharded.servers[sender].emit(event, tuple(payload), to=rooms or None, skip_sid=skip)
+                await anywhere.servers[sender].emit(event, tuple(payload), to=rooms or None, skip_sid=skip)
         for name, client in clients.items():
             own = {*members[name], client.sid}
-            assert await client.until("fence", sender) == [
+            expected = [
                 [event, *payload]
-                for event, rooms, skip, payload in cases
+                for event, rooms, skip, payload in [*cases, *fences]
                 if (not rooms or own & set(rooms)) and not own & set(skip)
-            ], (sender, name)
+            ]
+            got = await events(client, fences=sum(event == "fence" for event, *_ in expected))
+            if not anywhere.in_order:
+                got.sort(key=expected.index)
+            assert got == expected, (sender, name)
+
+
+async def events(client: Client, *, fences: int) -> list[Any]:
+    """The events up to so many fences."""
+    got: list[Any] = []
+    async with asyncio.timeout(10):
+        while sum(event == "fence" for event, *_ in got) < fences:
+            got.append((await client.packet()).data)
+    return got
 
 
 async def test_commands_of_every_sender_apply_on_every_server(sharded: ShardedCluster) -> None:
@@ -187,24 +235,24 @@ async def test_events_between_servers_reach_every_other_one_once(sharded: Sharde
     await until(noted_by_node)
 
 
-async def test_node_gets_answers_from_every_server(sharded: ShardedCluster) -> None:
-    clients = {name: await sharded.client(name) for name in ("node", "a", "b")}
-    assert await sharded.node("servers") == 3
-    sharded.servers["b"].socket(clients["b"].sid).data["lock"] = object()
-    fetched = {socket["id"]: socket for socket in await sharded.node("fetch")}
+async def test_node_gets_answers_from_every_server(anywhere: ShardedCluster) -> None:
+    clients = {name: await anywhere.client(name) for name in ("node", "a", "b")}
+    assert await anywhere.node("servers") == 3
+    anywhere.servers["b"].socket(clients["b"].sid).data["lock"] = object()
+    fetched = {socket["id"]: socket for socket in await anywhere.node("fetch")}
     assert fetched.keys() == {client.sid for client in clients.values()}
     assert fetched[clients["b"].sid]["data"] == {}
     mine, theirs = fetched[clients["a"].sid], fetched[clients["node"].sid]
     assert mine["handshake"].keys() == theirs["handshake"].keys()
-    assert await sharded.node("serverSideEmit", args=["who"]) == [None, None]
-    asking = asyncio.create_task(sharded.node("emitWithAck", args=["ask", b"\x01"], timeout=3_000))
+    assert await anywhere.node("serverSideEmit", args=["who"]) == [None, None]
+    asking = asyncio.create_task(anywhere.node("emitWithAck", args=["ask", b"\x01"], timeout=3_000))
     for name, client in clients.items():
         packet = await client.packet()
         assert packet.data == ["ask", b"\x01"]
         await client.websocket.send(f'43{packet.ack_id}["{name}","second"]')
     assert sorted(await asking) == ["a", "b", "node"]
     with pytest.raises(RuntimeError, match="timed out"):
-        await sharded.node("emitWithAck", args=["ask"], timeout=100)
+        await anywhere.node("emitWithAck", args=["ask"], timeout=100)
 
 
 async def test_the_channel_of_a_room_is_subscribed_while_it_has_a_member(sharded: ShardedCluster) -> None:
@@ -234,8 +282,3 @@ async def test_malformed_messages_are_counted_and_dropped(sharded: ShardedCluste
     sharded.redis.command("SPUBLISH", "socket.io#/#", b'{"type":99,"uid":"u","nsp":"/"}')
     await sharded.servers["b"].emit("fence")
     assert await client.until("fence") == []
-
-
-def test_a_redis_cluster_is_refused() -> None:
-    with pytest.raises(ValueError, match="use RedisAdapter"):
-        ShardedRedisAdapter(RedisOptions(cluster=True))

@@ -11,42 +11,9 @@ from roomcast.realtime.adapters.redis import RedisAdapter, RedisStreamsAdapter, 
 from roomcast.redis_client import RedisAddress, RedisOptions
 from support.recording_node import RecordingNode
 from support.redis_server import RedisServer
+from support.rooms import Rooms
 from support.tcp_proxy import TcpProxy
 from support.waiting import until
-
-
-class NodeWithRooms(RecordingNode):
-    """A node whose rooms of the namespace ``/`` the test sets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.members: set[str] = set()
-
-    def rooms(self, namespace: str) -> Collection[str]:
-        """See `cluster.commands.Node`."""
-        return self.members if namespace == "/" else ()
-
-
-class Rooms:
-    """The rooms of one server: tells the adapter as the engine does."""
-
-    def __init__(self, options: RedisOptions) -> None:
-        self.node = NodeWithRooms()
-        self.adapter = ShardedRedisAdapter(options)
-        self.adapter.bind(self.node)
-
-    def join(self, room: str) -> None:
-        self.node.members.add(room)
-        self.adapter.watch_room("/", room, True)
-
-    def leave(self, room: str) -> None:
-        self.node.members.discard(room)
-        self.adapter.watch_room("/", room, False)
-
-    def channels(self) -> set[str]:
-        shared = ("socket.io#/#", "socket.io#/x#")
-        own = (f"{name}{self.adapter.uid}#" for name in shared)
-        return {*shared, *own, *(f"socket.io#/#{room}#" for room in self.node.members)}
 
 
 def options(port: int) -> RedisOptions:

@@ -78,16 +78,7 @@ async def test_the_subscriptions_of_a_migrated_slot_move_with_it(tmp_path: Path)
             for each in (sink, *others.values()):
                 assert await each.reached(1) == [1]
             assert log.healthy
-            source = nodes.owner("{chat}")
-            target = next(server for server in nodes.servers if server is not source)
-            slot = source.command("CLUSTER", "KEYSLOT", "{chat}")[1:]
-            source_id, target_id = nodes.node_id(source), nodes.node_id(target)
-            target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-            source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-            for key in ("roomcast:{chat}:meta", "roomcast:{chat}:log"):
-                assert source.command("MIGRATE", "127.0.0.1", str(target.port), key, "0", "5000") == b"+OK"
-            for server in (target, source, *nodes.servers):
-                server.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            nodes.move_slot("{chat}", keys=("roomcast:{chat}:meta", "roomcast:{chat}:log"))
             async with asyncio.timeout(5):
                 await reconnected.wait()
             await publish(log, "chat", EPOCH, 2)

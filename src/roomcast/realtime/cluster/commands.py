@@ -351,7 +351,8 @@ class Adapter(Protocol):
     """Carries commands to the other servers.
 
     Guaranteed: a command reaches every other started node at most once, never the node that published it, and the
-    commands of one node arrive in the order in which they were published. Not guaranteed: that it arrives.
+    commands of one node arrive in the order in which they were published; over a Redis Cluster with sharded channels,
+    those on one channel do. Not guaranteed: that it arrives.
     """
 
     @property

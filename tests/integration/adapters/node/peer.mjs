@@ -1,19 +1,22 @@
 // A Node server of the cluster, driven by lines of JSON: {id, op, ...} in, {id, result} or {id, error} out.
-// usage: node peer.mjs <Redis port> [classic | sharded | streams [recovery]]
+// usage: node peer.mjs <Redis port> [classic | sharded | streams | sharded-cluster [recovery]]
 // Bytes travel as {"$bytes": base64}, dates as {"$date": ms}, undefined as {"$undefined": true}.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
-import { Redis } from "ioredis";
+import { Cluster, Redis } from "ioredis";
 import { Server } from "socket.io";
 
 const notepack = createRequire(createRequire(import.meta.url).resolve("@socket.io/redis-adapter"))("notepack.io");
 const redisPort = Number(process.argv[2]);
 const kind = process.argv[3] ?? "classic";
 const retryStrategy = () => 50;
-const pub = new Redis(redisPort, "127.0.0.1", { retryStrategy, maxRetriesPerRequest: null });
+const pub =
+  kind === "sharded-cluster"
+    ? new Cluster([{ host: "127.0.0.1", port: redisPort }], { shardedSubscribers: true, clusterRetryStrategy: retryStrategy })
+    : new Redis(redisPort, "127.0.0.1", { retryStrategy, maxRetriesPerRequest: null });
 const sub = pub.duplicate();
 const emitterClient = pub.duplicate();
 for (const client of [pub, sub, emitterClient]) client.on("error", () => {});
@@ -23,6 +26,7 @@ const io = new Server(http, process.argv[4] === "recovery" ? { connectionStateRe
 const adapters = {
   classic: () => createAdapter(pub, sub, { requestsTimeout: 2000 }),
   sharded: () => createShardedAdapter(pub, sub),
+  "sharded-cluster": () => createShardedAdapter(pub, sub),
   streams: async () => (await import("@socket.io/redis-streams-adapter")).createAdapter(pub, { blockTimeInMs: 200 }),
 };
 io.adapter(await adapters[kind]());

@@ -17,7 +17,7 @@ def new_queue(**options: float) -> tuple[PublishQueue, RedisAdapterCounters]:
 
 
 def taken(queue: PublishQueue, now: float) -> list[bytes]:
-    return [command for command, _ in queue.take(now)]
+    return [command for _, command, _ in queue.take(now)]
 
 
 def test_messages_leave_in_order() -> None:

@@ -20,6 +20,7 @@ Layer: realtime. May import: core, cluster, fanout, requests, errors, wire, redi
 | ``responses`` | responses to queries, byte for byte; sans-I/O |
 | ``requests`` | executes other servers' requests and responds |
 | ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
+| ``slot_link`` | `SlotLink`: such connections to every master of a Redis Cluster |
 | ``publish_queue`` | messages that wait while Redis is unreachable |
 | ``options``, ``counters``, ``errors`` | limits, metrics, exceptions |
 """

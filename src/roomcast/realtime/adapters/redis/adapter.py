@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, ClassVar, Final, TypeAlias
 
 from roomcast.backoff import Backoff, jittered
-from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
+from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Link, Subscriptions
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
@@ -29,6 +29,7 @@ from roomcast.realtime.adapters.redis.protocol import (
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.realtime.adapters.redis.queries import ClassicProtocol, QueryProtocol, QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler
+from roomcast.realtime.adapters.redis.slot_link import SlotLink
 from roomcast.realtime.cluster.commands import BroadcastWithAck, Command, Gatherer, Node, Query
 from roomcast.redis_client import Commands, Outcome, RedisAddress, RedisOptions, RedisUnavailable, pack_command
 from roomcast.wire.errors import EncodeError
@@ -62,6 +63,8 @@ class RedisAdapter:
     """
 
     _publish_verb: ClassVar = "PUBLISH"
+    #: Whether, in a Redis Cluster, each channel and key is used on the server that owns its slot.
+    _follows_slots: ClassVar = False
 
     def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
         self._redis = RedisOptions() if redis is None else redis
@@ -78,7 +81,7 @@ class RedisAdapter:
         self._flushing = False
         self._queries = self._new_queries()
         self._commands: Commands | None = None
-        self._pair: ConnectionPair | None = None
+        self._pair: Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._outcome = Outcome("adapter", "connecting again, without the other servers until then")
@@ -386,13 +389,19 @@ class RedisAdapter:
                 wanted.setdefault(verb, set()).update(names)
         return wanted
 
-    async def _open_pair(self, commands: Commands, first: Subscriptions) -> ConnectionPair:
+    async def _open_pair(self, commands: Commands, first: Subscriptions) -> Link:
+        hooks = (self._take, self._flush, self._take_reply)
+        if self._redis.cluster and self._follows_slots:
+            verb = "SSUBSCRIBE" if self._publish_verb == "SPUBLISH" else "SUBSCRIBE"
+            about = (self._redis, self._options, self.counters, self.uid, verb, self._outcome)
+            link = SlotLink(commands, *about, first, *hooks)
+            await link.open()
+            return link
         addresses: Collection[RedisAddress] = self._redis.addresses
         if self._redis.sentinel_master is not None:
             addresses = (await commands.topology()).masters
         causes = []
         for address in addresses:
-            hooks = (self._take, self._flush, self._take_reply)
             pair = ConnectionPair(address, self._options, self.counters, first, *hooks)
             try:
                 await pair.open(self._redis)

@@ -9,7 +9,11 @@ Layer: realtime. Source: Redis documentation, "Pub/Sub".
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
@@ -20,10 +24,13 @@ from roomcast.redis_client import (
     RedisAddress,
     RedisConnection,
     RedisOptions,
+    RedisUnavailable,
     SentCommand,
     channel_batches,
     pack_command,
+    slot_of,
     wait_first,
+    wait_for,
 )
 
 _CLIENT_NAME: Final = "roomcast-adapter"
@@ -33,6 +40,8 @@ _WRITE_BUFFER_BYTES: Final = 262_144
 # Allowance for the parts of a message other than its data: array headers, kind, pattern and channel.
 _FRAMING_BYTES: Final = 65_536
 # Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
+# Errors of a server of a Redis Cluster that does not own the slot, or not yet, or not any more.
+_MISPLACED: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
 _TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 
@@ -47,16 +56,91 @@ class Channels(Protocol):
         """The subscriptions that are wanted now."""
 
 
-class _Connection(RedisConnection):
-    """Counts refused commands."""
+class Link(Protocol):
+    """What an adapter publishes and subscribes with: a `ConnectionPair`, or in a Redis Cluster a `SlotLink`."""
 
-    def __init__(self, address: RedisAddress, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
+    @property
+    def address(self) -> RedisAddress:
+        """A server."""
+
+    @property
+    def alive(self) -> bool:
+        """See `ConnectionPair`."""
+
+    @property
+    def settled(self) -> bool:
+        """See `ConnectionPair`."""
+
+    @property
+    def proven_at(self) -> float:
+        """See `ConnectionPair`."""
+
+    def flush(self, queue: PublishQueue) -> None:
+        """See `ConnectionPair`."""
+
+    def subscribe(self, subscriptions: Subscriptions) -> None:
+        """See `ConnectionPair`."""
+
+    def unsubscribe(self, subscriptions: Subscriptions) -> None:
+        """See `ConnectionPair`."""
+
+    async def wait_lost(self, timeout_s: float) -> str | None:
+        """See `ConnectionPair`."""
+
+    async def probe(self, verb: str, channel: str, timeout_s: float) -> None:
+        """See `ConnectionPair`."""
+
+    def receive_probe(self, data: bytes) -> None:
+        """See `ConnectionPair`."""
+
+    def abort(self, cause: str) -> None:
+        """See `ConnectionPair`."""
+
+    async def close(self) -> None:
+        """See `ConnectionPair`."""
+
+
+@dataclass(slots=True, eq=False)
+class Publication(SentCommand):
+    """A command that is sent again if Redis refuses it since another server owns its slot.
+
+    Attributes:
+        waiting: The command.
+    """
+
+    waiting: WaitingCommand = (0.0, b"", None)
+
+
+class SlotKeeper(Protocol):
+    """Follows the slots of a Redis Cluster. Its methods must not block or raise."""
+
+    def misplaced(self, pair: ConnectionPair, sent: SentCommand) -> None:
+        """Handle a command that was refused since another server owns its slot, or none."""
+
+    def revoked(self, pair: ConnectionPair, name: str) -> None:
+        """Handle a subscription that the server has ended since the slot belongs to another one now."""
+
+
+class _Connection(RedisConnection):
+    """Counts refused commands, and reports those of another server's slots."""
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        options: RedisAdapterOptions,
+        counters: RedisAdapterCounters,
+        on_misplaced: Callable[[SentCommand], None] | None,
+    ) -> None:
         super().__init__(address, max_message_bytes=options.max_message_bytes + _FRAMING_BYTES)
         self._counters = counters
+        self._on_misplaced = on_misplaced
         self._write: SentCommand | None = None
 
     def command_refused(self, sent: SentCommand, reason: str) -> None:
         """See `RedisConnection`."""
+        if self._on_misplaced is not None and reason.startswith(_MISPLACED):
+            self._on_misplaced(sent)
+            return
         if sent is not self._write:
             self._counters.drop("refused", reason)
         if reason.startswith(_TRANSIENT_ERRORS):
@@ -73,8 +157,9 @@ class _Publisher(_Connection):
         counters: RedisAdapterCounters,
         on_writable: Callable[[], None],
         on_reply: Callable[[Any], None],
+        on_misplaced: Callable[[SentCommand], None] | None,
     ) -> None:
-        super().__init__(address, options, counters)
+        super().__init__(address, options, counters, on_misplaced)
         self.paused = False
         self._on_writable = on_writable
         self._on_reply = on_reply
@@ -86,7 +171,11 @@ class _Publisher(_Connection):
     def publish(self, commands: Sequence[WaitingCommand]) -> None:
         """Send commands without waiting for their replies."""
         if self.alive:
-            self.send([command for command, _ in commands], [SentCommand(reply=reply) for _, reply in commands])
+            if self._on_misplaced is None:
+                sent = [SentCommand(reply=reply) for _, _, reply in commands]
+            else:
+                sent = [Publication(waiting=waiting) for waiting in commands]
+            self.send([command for _, command, _ in commands], sent)
 
     def check_master(self, key: str) -> None:
         """Send a write that changes nothing: a replica refuses it, which ends the connection.
@@ -99,8 +188,18 @@ class _Publisher(_Connection):
 
     def command_done(self, sent: SentCommand, reply: Any) -> None:
         """See `RedisConnection`."""
-        del sent
-        self._on_reply(reply)
+        waiting = sent.waiting[2] if isinstance(sent, Publication) else None
+        if waiting is None:
+            self._on_reply(reply)
+        elif not waiting.done():
+            waiting.set_result(reply)
+
+    def command_refused(self, sent: SentCommand, reason: str) -> None:
+        """See `RedisConnection`."""
+        super().command_refused(sent, reason)
+        waiting = sent.waiting[2] if isinstance(sent, Publication) else None
+        if waiting is not None and not waiting.done() and not reason.startswith(_MISPLACED):
+            waiting.set_exception(RedisUnavailable.of_reply(reason))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
@@ -127,37 +226,58 @@ class _Subscriber(_Connection):
         counters: RedisAdapterCounters,
         on_message: Callable[[list[bytes]], None],
         first: Subscriptions,
+        on_misplaced: Callable[[SentCommand], None] | None,
+        on_revoked: Callable[[str], None] | None,
     ) -> None:
-        super().__init__(address, options, counters)
+        super().__init__(address, options, counters, on_misplaced)
         self._on_message = on_message
         self._first = first
+        self._on_revoked = on_revoked
 
     async def greet(self) -> None:
         """See `RedisConnection`: return when every subscription is confirmed."""
-        for verb, names in _commands(self._first):
+        for verb, names in self._commands(self._first):
             await self.ask_subscription(verb, *names)
 
     def change(self, subscriptions: Subscriptions, prefix: str = "") -> None:
         """Subscribe, or with the prefix ``UN`` unsubscribe, without waiting for the confirmation."""
         if self.alive:
-            for verb, names in _commands(subscriptions, prefix):
+            commands, sent = [], []
+            for verb, names in self._commands(subscriptions, prefix):
                 encoded = [name.encode(errors="surrogatepass") for name in names]
-                self.send([pack_command((verb, *encoded))], [SentCommand(verb.lower().encode(), encoded)])
+                commands.append(pack_command((verb, *encoded)))
+                sent.append(SentCommand(verb.lower().encode(), encoded))
+            self.send(commands, sent)
 
     @property
     def settled(self) -> bool:
         """See `ConnectionPair`."""
         return not self._sent
 
+    def _commands(self, subscriptions: Subscriptions, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
+        for verb, names in subscriptions.items():
+            # In a Redis Cluster the channels of one command must share a slot.
+            groups = [names] if self._on_revoked is None else _by_slot(names)
+            for batch in chain.from_iterable(map(channel_batches, groups)):
+                yield verb.replace("SUBSCRIBE", f"{prefix}SUBSCRIBE"), batch
+
     def message_received(self, message: list[bytes]) -> None:
         """See `RedisConnection`."""
         self._on_message(message)
 
+    def subscription_revoked(self, name: str) -> None:
+        """See `RedisConnection`."""
+        if self._on_revoked is None:
+            super().subscription_revoked(name)
+        else:
+            self._on_revoked(name)
 
-def _commands(subscriptions: Subscriptions, prefix: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
-    for verb, names in subscriptions.items():
-        for batch in channel_batches(names):
-            yield verb.replace("SUBSCRIBE", f"{prefix}SUBSCRIBE"), batch
+
+def _by_slot(names: Collection[str]) -> Collection[Collection[str]]:
+    groups = defaultdict(list)
+    for name in names:
+        groups[slot_of(name)].append(name)
+    return groups.values()
 
 
 class ConnectionPair:
@@ -171,6 +291,7 @@ class ConnectionPair:
         on_message: Called with each message; see `RedisConnection.message_received`.
         on_writable: Called when the write buffer has drained.
         on_reply: Called with the reply to each command that was published without a future.
+        slots: Follows the slots of a Redis Cluster; None: the server owns every channel and key.
 
     Attributes:
         proven_at: Loop time of the latest successful probe.
@@ -185,12 +306,16 @@ class ConnectionPair:
         on_message: Callable[[list[bytes]], None],
         on_writable: Callable[[], None],
         on_reply: Callable[[Any], None],
+        slots: SlotKeeper | None = None,
     ) -> None:
         self.address = address
         self.proven_at = 0.0
         self._counters = counters
-        self._publisher = _Publisher(address, options, counters, on_writable, on_reply)
-        self._subscriber = _Subscriber(address, options, counters, on_message, first)
+        misplaced = revoked = None
+        if slots is not None:
+            misplaced, revoked = partial(slots.misplaced, self), partial(slots.revoked, self)
+        self._publisher = _Publisher(address, options, counters, on_writable, on_reply, misplaced)
+        self._subscriber = _Subscriber(address, options, counters, on_message, first, misplaced, revoked)
         self._echo: Echo | None = None
 
     @property
@@ -233,6 +358,23 @@ class ConnectionPair:
         """End subscriptions; those that do not exist have no effect."""
         self._subscriber.change(subscriptions, "UN")
 
+    def watch(self, on_lost: Callable[[str], None]) -> None:
+        """Call this with the cause when either connection has ended."""
+        for connection in (self._publisher, self._subscriber):
+            connection.lost.add_done_callback(lambda lost: on_lost(lost.result()))
+
+    async def drain(self, timeout_s: float) -> None:
+        """Return when the server has answered every command that was sent so far, or a connection has ended.
+
+        A server that does not answer within the timeout is disconnected with the cause ``deaf``.
+        """
+        try:
+            await wait_for(asyncio.gather(self._publisher.ping(), self._subscriber.ping()), timeout_s)
+        except TimeoutError:
+            self.abort("deaf")
+        except RedisUnavailable:
+            pass
+
     async def wait_lost(self, timeout_s: float) -> str | None:
         """Return the cause if one of the connections ends within the timeout, else None."""
         ends = {self._publisher.lost, self._subscriber.lost}
@@ -251,7 +393,7 @@ class ConnectionPair:
         echo = self._echo = Echo()
         began = loop.time()
         self._publisher.check_master(channel)
-        self._publisher.publish([(pack_command((verb, channel, echo.nonce)), None)])
+        self._publisher.publish([(began, pack_command((verb, channel, echo.nonce)), None)])
         ends: set[asyncio.Future[None] | asyncio.Future[str]] = {
             echo.received,
             self._publisher.lost,

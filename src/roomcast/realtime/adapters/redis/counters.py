@@ -31,6 +31,8 @@ class RedisAdapterCounters:
         connects: How often both connections were opened and subscribed.
         losses: How often the connections were lost, by cause: ``closed``, ``deaf`` (a probe failed), ``moved`` (the
             server is no longer the master), ``oversize`` (a received message), ``protocol``, ``refused``.
+        revoked: Subscriptions that a server of a Redis Cluster ended, since their slots belong to another one now. What
+            was published until they were subscribed there is lost.
         lag_s: Seconds from publishing the latest probe to receiving it.
     """
 
@@ -41,6 +43,7 @@ class RedisAdapterCounters:
     dropped: Counter[str] = field(default_factory=Counter)
     connects: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+    revoked: int = 0
     lag_s: float = 0.0
 
     def drop(self, reason: str, detail: str = "") -> None:

@@ -18,7 +18,7 @@ class RedisAdapterOptions:
             closed. Without a limit, one huge message could exceed the output buffer of every subscriber (32 MiB in
             Redis), and Redis would disconnect them all at once.
         queue_limit_bytes: Maximum size of all messages that wait while Redis is unreachable or slow; the oldest is
-            dropped first.
+            dropped first. In a Redis Cluster this holds for each master.
         queue_limit_s: How long a message may wait before it is dropped.
         list_interval_s: Interval at which the servers of the cluster are listed while a query lacks answers: the
             answers of a server that has left are not waited for.

@@ -14,8 +14,8 @@ from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 
 _WRITE_BYTES: Final = 65_536
 
-#: A command, encoded as RESP, and the future of its reply, if that is of interest.
-WaitingCommand: TypeAlias = tuple[bytes, asyncio.Future[Any] | None]
+#: Since when a command waits, the command, encoded as RESP, and the future of its reply, if that is of interest.
+WaitingCommand: TypeAlias = tuple[float, bytes, asyncio.Future[Any] | None]
 
 
 class PublishQueue:
@@ -32,7 +32,7 @@ class PublishQueue:
     def __init__(self, options: RedisAdapterOptions, counters: RedisAdapterCounters) -> None:
         self._options = options
         self._counters = counters
-        self._waiting: deque[tuple[float, WaitingCommand]] = deque()
+        self._waiting: deque[WaitingCommand] = deque()
         self._for_room: list[asyncio.Future[None]] = []
         self.size_bytes = 0
 
@@ -44,7 +44,7 @@ class PublishQueue:
             now: Monotonic seconds.
             reply: Receives the reply; stays pending if the command is dropped.
         """
-        self._waiting.append((now, (command, reply)))
+        self._waiting.append((now, command, reply))
         self.size_bytes += len(command)
         while self.size_bytes > self._options.queue_limit_bytes and len(self._waiting) > 1:
             self._pop()
@@ -55,12 +55,12 @@ class PublishQueue:
         taken: list[WaitingCommand] = []
         size = 0
         while self._waiting and size < _WRITE_BYTES:
-            since, command = self._pop()
-            if now - since > self._options.queue_limit_s:
+            waiting = self._pop()
+            if now - waiting[0] > self._options.queue_limit_s:
                 self._counters.drop("stale")
                 continue
-            taken.append(command)
-            size += len(command[0])
+            taken.append(waiting)
+            size += len(waiting[1])
         if self._for_room:
             self._wake()
         return taken
@@ -84,7 +84,7 @@ class PublishQueue:
         self.size_bytes = 0
         self._wake()
 
-    def _pop(self) -> tuple[float, WaitingCommand]:
-        since, command = self._waiting.popleft()
-        self.size_bytes -= len(command[0])
-        return since, command
+    def _pop(self) -> WaitingCommand:
+        waiting = self._waiting.popleft()
+        self.size_bytes -= len(waiting[1])
+        return waiting

@@ -62,19 +62,15 @@ class ShardedRedisAdapter(ClusterAdapter):
     of that room's channel has taken effect.
 
     Args:
-        redis: How to connect to Redis 7 or later: a single server, or Sentinel. In a Redis Cluster each channel belongs
-            to one shard, and this adapter connects to one server: it is refused.
+        redis: How to connect to Redis 7 or later: a single server, Sentinel, or Cluster. There each channel belongs to
+            one of the masters: this adapter connects to all of them, and follows slots that move.
         options: See `RedisAdapter`.
-
-    Raises:
-        ValueError: ``redis`` is a cluster.
     """
 
     _publish_verb: ClassVar = "SPUBLISH"
+    _follows_slots: ClassVar = True
 
     def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
-        if redis is not None and redis.cluster:
-            raise ValueError("sharded channels of a Redis Cluster are not supported: use RedisAdapter")
         super().__init__(ClusterMessage.encode, redis, options)
         self._mark = self.uid.encode()
 

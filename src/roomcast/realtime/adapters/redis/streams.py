@@ -28,7 +28,7 @@ from roomcast.realtime.adapters.redis.cluster_messages import (
     own_channel,
     shared_channel,
 )
-from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Subscriptions
+from roomcast.realtime.adapters.redis.connection_pair import Channels, Link, Subscriptions
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
 from roomcast.realtime.adapters.redis.packing import pack
@@ -314,7 +314,7 @@ class RedisStreamsAdapter(ClusterAdapter):
                 logger.exception("reading the stream failed")
             await asyncio.sleep(backoff.next_s())
 
-    async def _read_from(self, pair: ConnectionPair) -> None:
+    async def _read_from(self, pair: Link) -> None:
         """Read on the server of these connections, until they are replaced."""
         await self._reader.follow(pair.address, lambda: self._pair is pair)
 
