@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from datetime import date
 from typing import Any
@@ -332,6 +333,40 @@ async def own_json_module(world: World) -> Any:
     finally:
         if packet is not None:
             packet.json = json  # python-socketio sets it for the process
+
+
+async def own_packet_class(world: World) -> Any:
+    base: Any = importlib.import_module(f"{world.lib.__name__}.packet").Packet
+
+    class ListsOfBytes(base):  # type: ignore[misc]
+        uses_binary_events = False
+
+        @classmethod
+        def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
+            return super().reconstruct_binary(data, [list(attachment) for attachment in attachments])
+
+    sio = world.server(serializer=ListsOfBytes)
+    received: list[Any] = []
+
+    @sio.event
+    async def take(sid: str, *args: Any) -> Any:
+        received.append(args)
+        try:
+            await sio.emit("bytes", b"1", to=sid)
+        except TypeError as error:
+            received.append(type(error).__name__)
+        await sio.emit("text", {"a": [1]}, to=sid)
+        return {"ok": args}
+
+    sio.on("*", lambda event, sid, *args: received.append((event, args)))
+    peer = await world.open()
+    peer.on("question", lambda *args: [b"3", "text"])
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    seen = [await peer.ask("take", ({"a": [b"\x01\x02", 3], "b": b""}, b"2")), await peer.ask("take", "plain")]
+    await peer.ask("other", b"4")
+    seen.append(await sio.call("question", "?", to=peer.get_sid()))
+    await sio.emit("question", "?", to=peer.get_sid(), callback=answers.put_nowait)
+    return world.seen([*seen, await asyncio.wait_for(answers.get(), 2), received, peer.got])
 
 
 async def msgpack(world: World) -> Any:

@@ -12,8 +12,8 @@ redis_client; redis-py.
 | ``redis_manager``, ``write_only`` | an emitter for synchronous processes; what managers without a server do |
 | ``engineio_view`` | the attribute ``eio`` of a server |
 | ``asgi``, ``static_files`` | the ASGI application |
-| ``json_module`` | the argument ``json`` |
+| ``json_module``, ``packet_class`` | the arguments ``json`` and ``serializer`` |
 | ``event_log`` | the arguments ``logger`` and ``engineio_logger`` |
 | ``exceptions`` | python-socketio's exceptions |
-| ``python_client`` | the clients of the installed python-socketio |
+| ``python_client`` | the clients and the packet class of the installed python-socketio |
 """

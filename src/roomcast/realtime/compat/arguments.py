@@ -74,8 +74,10 @@ class Arguments:
             raise ValueError(
                 f"async_mode={self.async_mode!r}: only 'asgi' is there; serve ASGIApp(server) with uvicorn"
             )
-        if self.serializer not in {"default", "msgpack"}:
-            raise ValueError(f"serializer={self.serializer!r}: only 'default' and 'msgpack' are there")
+        if not isinstance(self.serializer, type) and self.serializer not in {"default", "msgpack"}:
+            raise ValueError(
+                f"serializer={self.serializer!r}: only 'default', 'msgpack' and a subclass of Packet are there"
+            )
         if self.monitor_clients is False:
             _warn("monitor_clients=False has no effect: clients without a pong are always disconnected")
 

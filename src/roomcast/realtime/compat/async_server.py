@@ -22,6 +22,7 @@ from roomcast.realtime.compat.exceptions import TimeoutError  # noqa: A004 - pyt
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.managers import AsyncManager, Room
 from roomcast.realtime.compat.origins import CompatOrigins, Origins
+from roomcast.realtime.compat.packet_class import PacketClass
 from roomcast.realtime.core.callbacks import emit_with_callback
 from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
@@ -60,7 +61,7 @@ class AsyncServer:
         async_handlers: Whether the handlers of one client run at the same time.
         namespaces: Namespaces that are accepted besides those with handlers; ``*``: all.
         always_connect: Whether the CONNECT packet precedes the ``connect`` handler.
-        serializer: ``default``, or ``msgpack`` if all clients use that.
+        serializer: ``default``, ``msgpack`` if all clients use that, or a packet class; see `packet_class`.
         async_mode: ``asgi``.
         ping_interval: Seconds between the last pong and the next ping; a pair adds its second value to the timeout.
         ping_timeout: Time limit for a pong, in seconds.
@@ -82,6 +83,7 @@ class AsyncServer:
         eio: Settings and sessions of Engine.IO.
         logger: The logger.
         writer: Writes what is sent.
+        packets: What the packet class changes.
         async_handlers: As given.
         always_connect: As given.
         namespaces: As given, ``["/"]`` by default.
@@ -137,6 +139,7 @@ class AsyncServer:
             serializer=serializer,
         )
         options = arguments.options()
+        self.packets = PacketClass(serializer)
         self.logger = logger_of(logger, "socketio.server")
         if client_manager is not None and not isinstance(client_manager, AsyncManager):
             raise ValueError(
@@ -151,7 +154,7 @@ class AsyncServer:
         if not allow_upgrades:
             self.native.engine.upgrades = ()
         self.eio = EngineIOView(self.native, arguments, engineio_log)
-        self.writer = JsonWriter(json)
+        self.writer = JsonWriter(json, binary=self.packets.binary)
         self.async_handlers = async_handlers
         self.always_connect = always_connect
         self.namespaces: Collection[str] = namespaces or [_DEFAULT]
@@ -248,6 +251,7 @@ class AsyncServer:
             await engine.make_room(command.to)
         if callback is not None:
             values = (event, *self.writer.plain(args))
+            callback = self.packets.reading(callback) if self.packets.reads else callback
             emit_with_callback(engine, command, values, callback, everywhere=not ignore_queue)
         elif ignore_queue:
             engine.apply_command(command)
@@ -297,10 +301,12 @@ class AsyncServer:
         limit_s = _NO_LIMIT_S if timeout is None else timeout
         try:
             if self.native.engine.adapter.alone or self.find(target, namespace) is not None:
-                return await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
-            return await self._call_elsewhere(event, plain, target, namespace, limit_s)
+                answer = await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
+            else:
+                answer = await self._call_elsewhere(event, plain, target, namespace, limit_s)
         except (AckTimeout, SocketGone) as error:
             raise TimeoutError(str(error)) from None
+        return self.packets.read_ack(answer)
 
     async def _call_elsewhere(
         self, event: str, args: tuple[Any, ...], sid: str, namespace: str | None, limit_s: float
@@ -391,10 +397,13 @@ class AsyncServer:
     def wrapped(self, event: str, handler: Handler) -> Handler:
         """The handler as the native server calls it.
 
-        `disconnect` waits for the end of a ``disconnect`` handler; the argument ``json`` writes what others return.
+        `disconnect` waits for the end of a ``disconnect`` handler; the argument ``json`` writes what others return,
+        and a packet class reads what they receive.
         """
         if event == "disconnect":
             return self._announced(handler)
+        if self.packets.reads and event != "connect":
+            handler = self.packets.reading(handler)
         return self.writer.answering(handler) if self.writer.custom and event != "connect" else handler
 
     def _announced(self, handler: Handler) -> Handler:

@@ -31,10 +31,12 @@ class JsonWriter:
 
     Args:
         module: The module; None: the values are written by `roomcast.wire`.
+        binary: Whether there may be attachments. Otherwise ``bytes`` are left to the module, or to `json`.
     """
 
-    def __init__(self, module: JsonModule | None) -> None:
-        self._module = module
+    def __init__(self, module: JsonModule | None, *, binary: bool = True) -> None:
+        self._module: JsonModule | None = module if binary or module is not None else json
+        self._binary = binary
 
     def event(self, event: str, args: Sequence[Any]) -> EncodedEvent:
         """An event.
@@ -44,7 +46,7 @@ class JsonWriter:
         """
         if self._module is None:
             return EncodedEvent.from_args(event, *args)
-        plain, attachments = _extract([event, *args], [])
+        plain, attachments = self._extract([event, *args])
         if attachments:
             return EncodedEvent.from_args(event, *self.plain(args))
         text = self._module.dumps(plain, separators=(",", ":"))
@@ -54,7 +56,7 @@ class JsonWriter:
         """The values as the JSON module writes them: what `json.loads` makes of its text, and ``bytes``."""
         if self._module is None:
             return args
-        plain, attachments = _extract(args, [])
+        plain, attachments = self._extract(args)
 
         def restore(item: dict[str, Any]) -> Any:
             return attachments[item[_MARK]] if item.keys() == {_MARK} and isinstance(item[_MARK], int) else item
@@ -81,19 +83,27 @@ class JsonWriter:
             return value
         return tuple(self.plain(value)) if isinstance(value, tuple) else self.plain((value,))[0]
 
+    def _extract(self, values: Sequence[Any]) -> tuple[Sequence[Any], list[bytes]]:
+        attachments: list[bytes] = []
+        return (extract(values, attachments, _marked) if self._binary else values), attachments
+
     @property
     def custom(self) -> bool:
         """Whether there is a JSON module."""
         return self._module is not None
 
 
-def _extract(value: Any, attachments: list[bytes]) -> tuple[Any, list[bytes]]:
-    """The value with ``{"roomcast.attachment": index}`` in place of each ``bytes``, and those."""
+def extract(value: Any, attachments: list[bytes], placeholder: Callable[[int], Any]) -> Any:
+    """The value with a placeholder for each ``bytes``, which is appended to the attachments."""
     if isinstance(value, bytes | bytearray):
         attachments.append(bytes(value))
-        return {_MARK: len(attachments) - 1}, attachments
+        return placeholder(len(attachments) - 1)
     if isinstance(value, list | tuple):
-        return [_extract(item, attachments)[0] for item in value], attachments
+        return [extract(item, attachments, placeholder) for item in value]
     if isinstance(value, Mapping):
-        return {key: _extract(item, attachments)[0] for key, item in value.items()}, attachments
-    return value, attachments
+        return {key: extract(item, attachments, placeholder) for key, item in value.items()}
+    return value
+
+
+def _marked(index: int) -> dict[str, int]:
+    return {_MARK: index}

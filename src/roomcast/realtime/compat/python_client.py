@@ -1,4 +1,4 @@
-"""The clients of the installed python-socketio.
+"""The clients and the packet class of the installed python-socketio.
 
 They are loaded at their first use, from modules of their own: an application may have replaced ``socketio`` in
 ``sys.modules`` by `roomcast.realtime.compat.socketio`. They raise the exceptions of `exceptions`.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 from functools import cache
+from operator import attrgetter
 from threading import Lock
 from types import ModuleType
 from typing import Any, Final
@@ -27,13 +28,13 @@ _swapping: Final = Lock()
 
 
 def load(name: str) -> Any:
-    """A class of python-socketio.
+    """A class of python-socketio, by its name in the package, such as ``AsyncClient`` or ``packet.Packet``.
 
     Raises:
         ImportError: python-socketio is not installed.
     """
     with _swapping:
-        return getattr(_package(), name)
+        return attrgetter(name)(_package())
 
 
 @cache
@@ -43,7 +44,7 @@ def _package() -> ModuleType:
     try:
         return importlib.import_module(_PACKAGE)
     except ModuleNotFoundError as error:
-        raise ImportError("the Socket.IO clients need python-socketio: pip install python-socketio") from error
+        raise ImportError("the clients and Packet need python-socketio: pip install python-socketio") from error
     finally:
         _take_out()
         sys.modules.update(replaced)

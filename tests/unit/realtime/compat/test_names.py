@@ -18,6 +18,7 @@ import socketio as peer
 from roomcast.realtime import ConnectionRefusedError as NativeRefusal
 from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.compat import socketio as ours
+from roomcast.realtime.compat.socketio.packet import Packet
 from roomcast.realtime.compat.static_files import find_static_file
 
 CLASSES = ["AsyncServer", "AsyncNamespace", "AsyncManager", "AsyncRedisManager", "ASGIApp"]
@@ -98,6 +99,7 @@ import sys
 import roomcast.realtime.compat.socketio as socketio
 {replace}
 import socketio.exceptions
+from socketio.packet import Packet
 from socketio.async_server import AsyncServer
 from socketio.exceptions import ConnectionRefusedError
 from socketio.async_redis_manager import AsyncRedisManager
@@ -108,6 +110,7 @@ assert AsyncServer is direct.AsyncServer
 assert ConnectionRefusedError is direct.exceptions.ConnectionRefusedError
 assert AsyncRedisManager is direct.AsyncRedisManager
 client = socketio.AsyncClient()
+assert client.packet_class is Packet
 from socketio.async_client import AsyncClient
 assert isinstance(client, AsyncClient)
 import socketio.async_client
@@ -153,6 +156,22 @@ def test_an_argument_without_effect_warns_at_the_line_of_the_caller(argument: st
     with pytest.warns(UserWarning, match=argument) as warned:
         ours.AsyncServer(**{argument: value})
     assert warned[0].filename == __file__
+
+
+class _Encoding(Packet):  # type: ignore[misc]
+    def encode(self) -> Any:
+        raise AssertionError("never called")
+
+
+@pytest.mark.parametrize(("serializer", "text"), [(_Encoding, "encode would not be called"), (dict, "not a subclass")])
+def test_a_packet_class_that_cannot_be_honoured_raises(serializer: type, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        ours.AsyncServer(serializer=serializer)
+
+
+def test_a_packet_class_without_overrides_changes_nothing() -> None:
+    server = ours.AsyncServer(serializer=Packet)
+    assert (server.packets.binary, server.packets.reads, server.writer.custom) == (True, False, False)
 
 
 def test_an_unknown_argument_raises() -> None:

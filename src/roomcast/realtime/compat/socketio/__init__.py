@@ -14,7 +14,7 @@ python-socketio's, and define nothing: they can be imported under both names. Ma
 |---|---|
 | ``async_server``, ``async_namespace``, ``asgi`` | ``AsyncServer``, ``AsyncNamespace``, ``ASGIApp`` |
 | ``async_manager``, ``async_redis_manager``, ``redis_manager`` | the client managers |
-| ``async_client``, ``async_simple_client`` | the clients of the installed python-socketio |
+| ``async_client``, ``async_simple_client``, ``packet`` | clients and packet class of the installed python-socketio |
 | ``exceptions`` | the exceptions |
 """
 
