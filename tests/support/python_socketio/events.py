@@ -107,7 +107,7 @@ async def class_namespace(world: World) -> Any:
     return [
         await peer.ask("say", "x", namespace="/chat"),
         await peer.ask("tell", "y", namespace="/chat"),
-        await peer.ask("missing", namespace="/chat", limit_s=NOTHING_S),
+        await peer.ask("missing", namespace="/chat"),
         peer.got,
     ]
 
