@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import subprocess
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -16,7 +15,7 @@ from typer.testing import CliRunner
 
 from roomcast.cli.commands import app
 from roomcast.settings import VARIABLES
-from support.processes import ROOMCAST, clean_environment
+from support.processes import ROOMCAST, clean_environment, popen
 from support.waiting import until
 
 LIMIT_S = 30.0
@@ -46,14 +45,7 @@ class Command:
         self.errors: list[str] = []
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [str(ROOMCAST), *self._args],
-            env=clean_environment(self._env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self._process = popen([str(ROOMCAST), *self._args], clean_environment(self._env))
         streams = ((self._process.stdout, self.lines), (self._process.stderr, self.errors))
         self._readers = [threading.Thread(target=self._read, args=stream, daemon=True) for stream in streams]
         for reader in self._readers:

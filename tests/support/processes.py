@@ -17,11 +17,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from support.ports import free_port
+from support.prestarted import PrestartedProcess, is_equal_to_a_new_interpreter
 
 #: `scripts/image-test` runs tests with the `roomcast` of an image.
 ROOMCAST = Path(os.environ.get("IMAGE_TEST_COMMAND") or Path(sys.executable).with_name("roomcast"))
@@ -42,14 +44,40 @@ def run_roomcast(
     *args: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 20.0
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [str(ROOMCAST), *args],
-        env=clean_environment(env),
+    process = popen([str(ROOMCAST), *args], clean_environment(env), cwd)
+    with ThreadPoolExecutor(2) as pool:
+        # The end of the process ends the reading.
+        output, errors = (pool.submit(_text, stream) for stream in (process.stdout, process.stderr))
+        try:
+            code = process.wait(timeout_s)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, code, output.result(), errors.result())
+
+
+def _text(stream: IO[str] | None) -> str:
+    if stream is None:
+        return ""
+    with stream:
+        return stream.read()
+
+
+def popen(
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.Popen[str] | PrestartedProcess:
+    """Start a command with text pipes and without standard input; `roomcast` without the time of its imports."""
+    ours = command[0] == str(ROOMCAST) and ROOMCAST.parent == Path(sys.executable).parent
+    if ours and is_equal_to_a_new_interpreter(env, clean_environment()):
+        return PrestartedProcess(command, env, cwd)
+    return subprocess.Popen(
+        command,
+        env=env,
         cwd=cwd,
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout_s,
-        check=False,
+        encoding="utf-8",
     )
 
 
@@ -81,7 +109,7 @@ class Roomcast:
         self.gateway_port = gateway_port
         self.open_files: int | None = None
         self.command = ROOMCAST
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | PrestartedProcess | None = None
         self._lines: list[str] = []
         self._ready = False
         # Set when it is ready, or when its output has ended.
@@ -163,15 +191,7 @@ class Roomcast:
         self._ready = False
         self._decided.clear()
         limited = [] if self.open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)]
-        self._process = subprocess.Popen(
-            [*limited, str(self.command), *self.args],
-            env=clean_environment(self.env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
+        self._process = popen([*limited, str(self.command), *self.args], clean_environment(self.env))
         self._readers = [
             threading.Thread(target=self._read, args=(stream,), daemon=True)
             for stream in (self._process.stdout, self._process.stderr)
@@ -223,7 +243,7 @@ class Roomcast:
             sys.stderr.write(f"--- output of roomcast {' '.join(self.args)}\n{self.output}")
         self.kill()
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> subprocess.Popen[str] | PrestartedProcess:
         if self._process is None:
             raise RuntimeError("the process does not run: call start()")
         return self._process
