@@ -153,12 +153,13 @@ async def client(
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_a_client_sends_streams_reloads_and_shows_what_is_stored(
-    browser: Browser, setup: Setup, dialect: str
+    browser: Browser, setup: Setup, dialect: str, tmp_path: Path
 ) -> None:
     async with client(browser, setup, dialect, f"reload-{dialect}") as page:
-        await page.call("send", "pieces=80 pause=0.03")
+        await page.call("send", f"pieces=40 pause=0.01 until={tmp_path / 'go-on'}")
         before = await page.grows()
         await page.open()
+        (tmp_path / "go-on").touch()
         after = await page.grows(len(before))
         assert after.startswith(before)
         state = await page.ends()
@@ -203,17 +204,20 @@ async def test_a_stop_ends_the_answer_for_everybody_and_keeps_its_text(
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_client_resumes_after_its_connection_is_lost(browser: Browser, setup: Setup, dialect: str) -> None:
+async def test_a_client_resumes_after_its_connection_is_lost(
+    browser: Browser, setup: Setup, dialect: str, tmp_path: Path
+) -> None:
     assert setup.server.api_port is not None
     async with (
         TcpProxy(setup.server.api_port) as proxy,
         client(browser, setup, dialect, f"resume-{dialect}", proxy.port) as page,
     ):
-        await page.call("send", "pieces=60 pause=0.03")
+        await page.call("send", f"pieces=40 pause=0.01 until={tmp_path / 'go-on'}")
         before = await page.grows()
         proxy.cut()
         await until(lambda: _has_failed(page), limit_s=LIMIT_S)
         await page.call("resume")
+        (tmp_path / "go-on").touch()
         assert (await page.grows(len(before))).startswith(before)
         assert (await page.ends()).get("error") is None
         assert await page.text() == await page.has_ended("complete")
@@ -248,16 +252,18 @@ async def _last_id_differs(page: Client, message_id: str) -> bool:
     return len(messages) == 2 and messages[-1]["id"] != message_id
 
 
-async def test_clients_of_all_dialects_see_the_same_text(browser: Browser, setup: Setup) -> None:
+async def test_clients_of_all_dialects_see_the_same_text(browser: Browser, setup: Setup, tmp_path: Path) -> None:
     async with (
         client(browser, setup, "sse", "all") as sse,
         client(browser, setup, "ws", "all") as ws,
         client(browser, setup, "agui", "all") as agui,
     ):
-        await sse.call("send", "pieces=60 pause=0.03 seed=5")
+        await sse.call("send", f"pieces=60 pause=0.01 seed=5 until={tmp_path / 'go-on'}")
         await sse.grows()
         for page in (ws, agui):
             await page.call("resume")
+            await page.grows()
+        (tmp_path / "go-on").touch()
         content = await sse.has_ended("complete")
         for page in (sse, ws, agui):
             await page.ends()

@@ -1,6 +1,7 @@
 """A responder of a real process whose answers last as long as a test needs: ``support.paced_responder:answer``.
 
-The question is ``pieces=<n> pause=<seconds> seed=<n>``; what is left out has its default.
+The question is ``pieces=<n> pause=<seconds> seed=<n> until=<path>``; what is left out has its default. The last item
+comes when the file exists.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 from roomcast.chat.ports import Prompt
+from support.waiting import until
 
 #: Texts whose boundaries are easy to get wrong; the halves of a surrogate pair follow each other.
 PIECES: Final = (
@@ -20,9 +23,11 @@ PIECES: Final = (
 
 
 def parse(question: str) -> dict[str, float]:
-    """The options of a question."""
+    """The options of a question that are numbers."""
     given = (item.partition("=") for item in question.split())
-    return {"pieces": 50, "pause": 0.02, "seed": 0} | {name: float(value) for name, _, value in given}
+    return {"pieces": 50, "pause": 0.02, "seed": 0} | {
+        name: float(value) for name, _, value in given if name != "until"
+    }
 
 
 def script(question: str) -> list[str | dict[str, Any]]:
@@ -46,6 +51,10 @@ def script(question: str) -> list[str | dict[str, Any]]:
 async def answer(prompt: Prompt) -> AsyncIterator[str | dict[str, Any]]:
     """Yield the script with a pause after each item."""
     pause_s = parse(prompt.message.content)["pause"]
-    for item in script(prompt.message.content):
+    *items, last = script(prompt.message.content)
+    for item in items:
         yield item
         await asyncio.sleep(pause_s)
+    path = Path(prompt.message.content.partition("until=")[2] or "/")
+    await until(path.exists, limit_s=60)
+    yield last

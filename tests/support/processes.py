@@ -63,11 +63,11 @@ def _text(stream: IO[str] | None) -> str:
 
 
 def popen(
-    command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
+    command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None, *, forked: bool = True
 ) -> subprocess.Popen[str] | PrestartedProcess:
     """Start a command with text pipes and without standard input; `roomcast` without the time of its imports."""
     ours = command[0] == str(ROOMCAST) and ROOMCAST.parent == Path(sys.executable).parent
-    if ours and is_equal_to_a_new_interpreter(env, clean_environment()):
+    if forked and ours and is_equal_to_a_new_interpreter(env, clean_environment()):
         return PrestartedProcess(command, env, cwd)
     return subprocess.Popen(
         command,
@@ -90,6 +90,7 @@ class Roomcast:
         api_port: None if it has no API.
         gateway_port: None if it has no gateway; the API's port with ``--one-port``.
         open_files: Its limit of open files; None: that of the tests.
+        forked: Whether a process that has imported the modules already may become it.
         command: The `roomcast` that runs.
         internal_port: The configured port of its internal address; None if there is none.
     """
@@ -108,6 +109,7 @@ class Roomcast:
         self.api_port = api_port
         self.gateway_port = gateway_port
         self.open_files: int | None = None
+        self.forked = True
         self.command = ROOMCAST
         self._process: subprocess.Popen[str] | PrestartedProcess | None = None
         self._lines: list[str] = []
@@ -191,7 +193,8 @@ class Roomcast:
         self._ready = False
         self._decided.clear()
         limited = [] if self.open_files is None else ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.open_files)]
-        self._process = popen([*limited, str(self.command), *self.args], clean_environment(self.env))
+        command = [*limited, str(self.command), *self.args]
+        self._process = popen(command, clean_environment(self.env), forked=self.forked)
         self._readers = [
             threading.Thread(target=self._read, args=(stream,), daemon=True)
             for stream in (self._process.stdout, self._process.stderr)

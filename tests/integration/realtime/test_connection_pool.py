@@ -158,8 +158,7 @@ async def test_idle_connections_above_the_limit_are_closed(owner: Owner, until: 
 async def test_idle_connections_expire(owner: Owner, until: Any) -> None:
     async with connections(keep_alive_s=0.1, expiry_interval_s=0.05) as pool:
         for _ in range(2):  # the expiry task starts again
-            await asyncio.gather(*(ask(pool, owner.address) for _ in range(5)))
-            assert pool.idle == 5
+            assert len(set(await asyncio.gather(*(ask(pool, owner.address) for _ in range(5))))) == 5
             await until(lambda: not owner.open)
             await until(lambda: not pool.idle)
 

@@ -45,7 +45,7 @@ def test_a_background_task_that_fails_ends_the_process(tmp_path, task, module, o
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=50,
         check=False,
     )
     assert done.returncode == 1

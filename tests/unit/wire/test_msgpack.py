@@ -137,9 +137,15 @@ def test_hostile_input_is_refused_soon(data: bytes, fault: Fault) -> None:
 def test_the_largest_packet_is_decoded_in_less_than_a_tenth_of_a_second(item: bytes) -> None:
     values = 4 if item.startswith(b"\xd7") else 1  # a date counts as four
     count = DEFAULT_LIMITS.max_msgpack_items // values - 1
-    began = time.thread_time()
-    assert len(unpack(b"\xdd" + count.to_bytes(4, "big") + item * count, DEFAULT_LIMITS)) == count
-    assert time.thread_time() - began < 0.3  # 0.01 to 0.07 on an idle machine
+    packet = b"\xdd" + count.to_bytes(4, "big") + item * count
+
+    def decoding_s() -> float:
+        began = time.thread_time()
+        assert len(unpack(packet, DEFAULT_LIMITS)) == count
+        return time.thread_time() - began
+
+    # 0.01 to 0.07 on an idle machine. Other load can only make it slower: one fast run is enough.
+    assert any(decoding_s() < 0.1 for _ in range(10))
 
 
 def test_the_limits_of_depth_and_number_are_inclusive() -> None:
