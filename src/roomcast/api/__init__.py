@@ -7,6 +7,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``direct`` | the way of a valid message, and of a gateway's questions, without the framework |
+| ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``turn_routes`` | the endpoints of AI answers |
 | ``internal_routes`` | the endpoints for gateways |
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |

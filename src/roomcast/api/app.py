@@ -24,6 +24,7 @@ from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.internal_routes import internal_router
+from roomcast.api.mark_routes import mark_router
 from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
@@ -41,6 +42,7 @@ from roomcast.chat.errors import (
     NotAllowed,
     NotAMember,
     StoreUnavailable,
+    TooManyMarks,
     TurnNotFound,
     UnknownResponder,
 )
@@ -63,6 +65,7 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
+    TooManyMarks: (409, ErrorCode.TOO_MANY_MARKS),
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),
 }
 
@@ -157,7 +160,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     """
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
-    app = _application(services, options, public_router, turn_router, *dialects, public=True)
+    app = _application(services, options, public_router, turn_router, mark_router, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.

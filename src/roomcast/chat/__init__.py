@@ -7,6 +7,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
 | ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
+| ``marking`` | use cases: delete, react to and pin a message |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |

@@ -66,13 +66,14 @@ class NewMessage(Command[Committed]):
         default_responder: Answers the message if its chat names no responder; None: such a chat does not answer.
         replaces: Id of the USER message of which this is a new version, with the same author; None: a new place.
             ``member`` must be its author. Its unfinished turn ends.
+        reply_to: Id of the message that it replies to; None if there is none.
         trace: W3C ``traceparent`` of the request.
 
     Raises:
         ChatNotFound: the chat does not exist and ``creates`` is None.
         NotAMember: ``member`` is not a member of the chat.
         AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
-        MessageNotFound: the chat has no message ``replaces``.
+        MessageNotFound: the chat has no message ``replaces`` or ``reply_to``.
         NotAllowed: ``replaces`` is not a USER message of ``member``.
     """
 
@@ -88,6 +89,7 @@ class NewMessage(Command[Committed]):
     default_responder: str | None = None
     replaces: str | None = None
     trace: str | None = None
+    reply_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +241,79 @@ class MarkPublished(Command[None]):
 
     durable: ClassVar[bool] = False
     up_to: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMessage(Command[Committed | None]):
+    """Erases the text of a message in all its versions, also in the stored events. Returns None if it is deleted.
+
+    Attributes:
+        member: As in `NewMessage`. Must be the author of the message.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        MessageNotFound: the chat has no such message.
+        NotAllowed: ``member`` is not the author.
+        AnswerActive: the message is being answered, or is an answer that is not finished.
+    """
+
+    chat_id: str
+    message_id: str
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class React(Command[Committed | None]):
+    """A user adds a reaction to a message, or takes it back. Returns None if that changes nothing.
+
+    Attributes:
+        member: As in `NewMessage`.
+        adds: False takes the reaction back.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        MessageNotFound: the chat has no such message, or it is deleted.
+        TooManyMarks: the message has `MAX_EMOJI` other emoji, or `MAX_REACTIONS` reactions.
+    """
+
+    chat_id: str
+    message_id: str
+    emoji: str
+    user_id: str
+    adds: bool
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pin(Command[Committed | None]):
+    """A member pins a message, or ends that. Returns None if that changes nothing.
+
+    Attributes:
+        member: As in `NewMessage`.
+        adds: False ends it.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        MessageNotFound: the chat has no such message, or it is deleted.
+        TooManyMarks: the chat has `MAX_PINS` pinned messages.
+    """
+
+    chat_id: str
+    message_id: str
+    adds: bool
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
+#: Limits of the marks, which pages of messages carry.
+MAX_EMOJI = 20
+MAX_REACTIONS = 500
+MAX_PINS = 50

@@ -32,6 +32,12 @@ def encode_message(message: StoredMessage) -> bytes:
         status="sent",
         turn=None if message.turn is None else message.turn.to_contract(),
         parts=None if message.parts is None else [dict(part) for part in message.parts],
+        reply_to=message.reply_to,
+        deleted=message.deleted,
+        reactions=tuple(
+            contract.Reaction(emoji=emoji, user_ids=tuple(users)) for emoji, users in message.reactions.items()
+        ),
+        pinned=message.pinned,
     )
 
 

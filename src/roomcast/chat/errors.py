@@ -11,6 +11,7 @@ The hierarchy::
     ├── AdditionLimitReached  the caller added users too often; retry later
     ├── MessageNotFound       the chat has no such message
     ├── TurnNotFound          the chat has no such turn
+    ├── TooManyMarks          the message has too many reactions, or the chat too many pins
     ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
     ├── TurnLost              the turn was claimed again, or has ended
     └── StoreUnavailable      the database is unreachable or full; retry the write
@@ -87,6 +88,10 @@ class TurnNotFound(ChatError):
 
     def __init__(self, chat_id: str, turn_id: str) -> None:
         super().__init__(f"chat {chat_id!r} has no turn {turn_id!r}")
+
+
+class TooManyMarks(ChatError):
+    """The message has as many reactions, or the chat as many pins, as it may have."""
 
 
 class AnswerActive(ChatError):

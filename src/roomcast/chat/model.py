@@ -5,7 +5,7 @@ Layer: chat.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -123,6 +123,10 @@ class StoredMessage:
         version: See `roomcast.contract.events.Message`.
         turn: The turn that answers the message, or whose answer it is; None if there is none.
         parts: The parts of an answer; None for a text alone.
+        reply_to: Id of the message that this one replies to; None if there is none.
+        deleted: Whether the text and the parts are erased.
+        reactions: Users by emoji. Set by the reads of a `ports.ChatStore` only, also the next.
+        pinned: Whether the message is pinned.
     """
 
     id: str
@@ -138,6 +142,10 @@ class StoredMessage:
     version: int = 1
     turn: StoredTurn | None = None
     parts: tuple[Mapping[str, Any], ...] | None = None
+    reply_to: str | None = None
+    deleted: bool = False
+    reactions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

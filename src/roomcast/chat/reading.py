@@ -157,6 +157,24 @@ class ChatReader:
         has_more = len(page) < len(found)
         return MessagesRead(self._store.epoch, page[::-1] if backwards else page, head, has_more)
 
+    async def pinned(self, caller: Caller, chat_id: str) -> Sequence[StoredMessage]:
+        """The pinned messages of a chat, ascending by place.
+
+        Raises:
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+        """
+        await self._check_access(caller, chat_id)
+        return await self._store.pinned(chat_id)
+
+    async def replies(self, caller: Caller, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
+        """The newest replies to a message, ascending by place, at most ``limit``.
+
+        Raises:
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+        """
+        await self._check_access(caller, chat_id)
+        return await self._store.replies(chat_id, message_id, limit)
+
     async def versions(self, caller: Caller, chat_id: str, message_id: str) -> Sequence[StoredMessage]:
         """The versions of a message, oldest first: the newest `MAX_VERSIONS`.
 

@@ -15,6 +15,7 @@ from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
+from roomcast.chat.marking import Marking
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
@@ -53,6 +54,9 @@ class ChatWriter:
         wake_worker: Called after the commit of a message that queued an AI turn; must not block.
         options: Limits, and the default responder.
         clock: Provides the creation times.
+
+    Attributes:
+        marks: The use cases that mark stored messages.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class ChatWriter:
     ) -> None:
         self._store = store
         self._publishing = Publishing(publisher, listener, wake_worker)
+        self.marks = Marking(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
@@ -76,6 +81,7 @@ class ChatWriter:
         """Write a message. A second call with the same ``client_msg_id`` returns the first result.
 
         Raises:
+            MessageNotFound: the chat has no message ``command.reply_to``.
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
@@ -99,6 +105,7 @@ class ChatWriter:
                 creates=NewChat(command.chat_id, None, None, now) if caller.trusted else None,
                 default_responder=self._options.default_responder,
                 trace=trace,
+                reply_to=command.reply_to,
             )
         )
 

@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     ADDITION_LIMIT = "addition-limit"
     MESSAGE_NOT_FOUND = "message-not-found"
     TURN_NOT_FOUND = "turn-not-found"
+    TOO_MANY_MARKS = "too-many-marks"
     ANSWER_ACTIVE = "answer-active"
     TOO_LARGE = "too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field, StringConstraints
 
 from roomcast.contract.model import Output
-from roomcast.contract.text import MAX_CONTENT_CHARS, ChatId, ClientMsgId, Epoch, Seq, Timestamp, UserId
+from roomcast.contract.text import MAX_CONTENT_CHARS, ChatId, ClientMsgId, Epoch, MessageId, Seq, Timestamp, UserId
 
 Role = Literal["USER", "AI"]
 #: Stored messages are ``sent``; more values may be added later.
@@ -26,6 +26,9 @@ class EventType(StrEnum):
     MEMBER_REMOVED = "member-removed"
     TURN_CHANGED = "turn-changed"
     TOOL_CALLED = "tool-called"
+    MESSAGE_DELETED = "message-deleted"
+    REACTION_CHANGED = "reaction-changed"
+    PIN_CHANGED = "pin-changed"
 
 
 #: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
@@ -94,6 +97,13 @@ class Turn(Output):
     last: int = -1
 
 
+class Reaction(Output):
+    """One emoji on a message, and the users that reacted with it, in the order of their reactions."""
+
+    emoji: str
+    user_ids: tuple[UserId, ...]
+
+
 class Message(Output):
     """``new-msg``: one message. The first four fields are those of the guide.
 
@@ -105,6 +115,10 @@ class Message(Output):
         version: 1, or higher if the message replaces earlier versions at the same place.
         turn: The turn that answers this message, or whose answer it is; null if there is none.
         parts: The parts of an answer, as in a ``UIMessage`` of the AI SDK; null for a message of text alone.
+        reply_to: Id of the message that this one replies to. Left out if there is none.
+        deleted: Whether the message was deleted: its text and parts are erased. Left out if not.
+        reactions: Only in REST, where they are current; events follow with each change. Left out if there are none.
+        pinned: Likewise. Left out if not.
     """
 
     id: str
@@ -121,6 +135,10 @@ class Message(Output):
     status: MessageStatus = "sent"
     turn: Turn | None = None
     parts: list[dict[str, Any]] | None = None
+    reply_to: MessageId | None = Field(default=None, exclude_if=lambda value: value is None)
+    deleted: bool = Field(default=False, exclude_if=lambda value: not value)
+    reactions: tuple[Reaction, ...] = Field(default=(), exclude_if=lambda value: not value)
+    pinned: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class AiEnd(Output):
@@ -203,6 +221,46 @@ class MemberChange(Stored):
 
     user_id: UserId
     actor_id: UserId | None
+
+
+class MessageDeleted(Stored):
+    """``msg-deleted``: the message at a place, in all its versions, has no text any more.
+
+    Attributes:
+        user_id: The user that deleted it; null for a service, and while authentication is off.
+    """
+
+    place: Seq
+    message_id: MessageId
+    user_id: UserId | None
+
+
+class ReactionChange(Stored):
+    """``reaction``: a user added a reaction to the message at a place, or took it back.
+
+    Attributes:
+        added: False if it was taken back.
+        user_id: The user.
+    """
+
+    place: Seq
+    message_id: MessageId
+    emoji: str
+    added: bool
+    user_id: UserId
+
+
+class PinChange(Stored):
+    """``pin``: the message at a place was pinned, or is no longer.
+
+    Attributes:
+        user_id: The user that changed it; null for a service, and while authentication is off.
+    """
+
+    place: Seq
+    message_id: MessageId
+    pinned: bool
+    user_id: UserId | None
 
 
 class Resync(Output):
@@ -300,6 +358,9 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.MEMBER_REMOVED: StoredEventKind("member-removed", MemberChange),
     EventType.TURN_CHANGED: StoredEventKind("ai-status", AiStatus),
     EventType.TOOL_CALLED: StoredEventKind("ai-tool", AiTool),
+    EventType.MESSAGE_DELETED: StoredEventKind("msg-deleted", MessageDeleted),
+    EventType.REACTION_CHANGED: StoredEventKind("reaction", ReactionChange),
+    EventType.PIN_CHANGED: StoredEventKind("pin", PinChange),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

@@ -15,6 +15,7 @@ from roomcast.contract.text import (
     ChatId,
     ClientMsgId,
     Epoch,
+    MessageId,
     ModelName,
     NewContent,
     NewTitle,
@@ -37,6 +38,7 @@ class SendMessage(Input):
         client_msg_id: Idempotency key chosen by the sender. A repeat in the same chat returns the first result.
         user_id: The author, while authentication is off or with a service token. Otherwise, the author is the token's
             user.
+        reply_to: Id of a message of the chat, in any version, that this one replies to.
     """
 
     chat_id: ChatId
@@ -44,6 +46,7 @@ class SendMessage(Input):
     content: NewContent
     client_msg_id: ClientMsgId | None = None
     user_id: NewUserId | None = None
+    reply_to: MessageId | None = None
 
 
 class AiSettings(Input):
@@ -196,6 +199,12 @@ class MessageVersions(Output):
     """The response of ``GET …/messages/{messageId}/versions``: all messages at its place, oldest version first."""
 
     versions: list[Message]
+
+
+class MessageList(Output):
+    """Messages as they are now, ascending by place: the response of ``GET …/pins`` and ``GET …/replies``."""
+
+    messages: list[Message]
 
 
 class MemberPage(Output):

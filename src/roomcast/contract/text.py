@@ -108,6 +108,17 @@ TURN_ID: Final = r"^[A-Za-z0-9_-]+$"
 #: Id of a turn, and of the message that is its answer.
 TurnId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
 
+#: Id of a message.
+MessageId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
+
+# The blocks of Unicode with emoji, joiners, variation selectors, skin tones, flags and tags.
+_EMOJI: Final = (
+    r"\u00a9\u00ae\u200d\u203c\u2049\u20e3\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"
+    r"\u3030\u303d\u3297\u3299\ufe0f\u{1f000}-\u{1faff}\u{e0020}-\u{e007f}"
+)
+#: One emoji, which may consist of several characters.
+Emoji = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=32, pattern=rf"^[#*0-9]?[{_EMOJI}]+$")]
+
 #: Name of a responder; also ``module:function``.
 ResponderName = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")

@@ -9,6 +9,7 @@ May import: chat, contract, histogram.
 | ``opening`` | opens and closes a store |
 | ``options`` | the address of the database, and its timeouts |
 | ``chats`` | the reads of `chat.ports.ChatStore` |
+| ``message_queries`` | the queries for messages with their turns, reactions and pins |
 | ``access`` | the reads of memberships, heads and cursors, in batches |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |

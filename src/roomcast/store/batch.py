@@ -19,8 +19,8 @@ from roomcast.chat.errors import ChatError
 from roomcast.store.lineage import Lineage
 from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.registry import RULES
-from roomcast.store.rules.work import Work
-from roomcast.store.statements import Statements
+from roomcast.store.rules.work import Rule, Work
+from roomcast.store.statements import Statements, load_further, load_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,15 @@ def run_batch(
         else:
             rule = RULES[type(command)]
             rule.needs(needs, command)
-            ruled.append((index, command, rule.apply))
-    work = Work(statements.load(connection, needs, lineage) if needs.chats else LoadedRows(), lineage)
-    for index, command, apply in ruled:
+            ruled.append((index, command, rule))
+    loaded = statements.load(connection, needs, lineage) if needs.chats else LoadedRows()
+    if needs.versions:
+        load_versions(connection, sorted(needs.versions), loaded, lineage)
+    load_further(connection, _further(loaded, ruled), loaded)
+    work = Work(loaded, lineage)
+    for index, command, rule in ruled:
         try:
-            outcomes[index] = apply(work, command)
+            outcomes[index] = rule.apply(work, command)
         except ChatError as error:
             outcomes[index] = error
     if changes := work.changes():
@@ -74,3 +78,12 @@ def run_batch(
         except ChatError as error:
             outcomes[index] = error
     return outcomes
+
+
+def _further(loaded: LoadedRows, ruled: Sequence[tuple[int, Command[Any], Rule]]) -> Needs:
+    """What the rules need besides the loaded rows."""
+    further = Needs()
+    for _, command, rule in ruled:
+        if rule.follow is not None:
+            rule.follow(further, loaded, command)
+    return further

@@ -16,8 +16,9 @@ from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
 from roomcast.store.access import AccessReads
 from roomcast.store.database import Database
+from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
-from roomcast.store.tables import chats, epochs, events, members, messages, outbox, turns
+from roomcast.store.tables import chats, epochs, events, members, messages, outbox, pins
 from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
@@ -81,31 +82,6 @@ _EVENTS_AFTER: Final = _with_head(
 )
 _RECENT_EVENTS: Final = _with_head(
     select(events).where(events.c.chat_id == bindparam("chat")).order_by(events.c.seq.desc()).limit(bindparam("count"))
-)
-_turn = turns.alias("turn")
-#: Messages with their turns.
-MESSAGES: Final = select(
-    messages,
-    *(
-        _turn.c[name].label(f"turn_{name}")
-        for name in ("question_id", "status", "reason", "generation", "last", "place", "version")
-    ),
-).outerjoin(_turn, _turn.c.id == messages.c.turn_id)
-_later = messages.alias("later")
-#: The last version of each message of a chat.
-LAST_VERSIONS: Final = MESSAGES.where(
-    messages.c.chat_id == bindparam("chat"),
-    messages.c.version
-    == select(func.max(_later.c.version))
-    .where(_later.c.chat_id == messages.c.chat_id, _later.c.place == messages.c.place)
-    .scalar_subquery(),
-)
-_asked = messages.alias("asked")
-_VERSIONS: Final = (
-    MESSAGES.join(_asked, (_asked.c.chat_id == messages.c.chat_id) & (_asked.c.place == messages.c.place))
-    .where(_asked.c.id == bindparam("message"), _asked.c.chat_id == bindparam("chat"))
-    .order_by(messages.c.version.desc())
-    .limit(bindparam("count"))
 )
 
 
@@ -184,7 +160,19 @@ class SqlChatStore(Writer):
 
     async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """See the port."""
-        found = await self._messages(_VERSIONS, {"chat": chat_id, "message": message_id, "count": limit})
+        found = await self._messages(VERSIONS, {"chat": chat_id, "message": message_id, "count": limit})
+        return found[::-1]
+
+    async def pinned(self, chat_id: str) -> Sequence[StoredMessage]:
+        """See the port."""
+        places = select(pins.c.place).where(pins.c.chat_id == chat_id)
+        query = LAST_VERSIONS.where(messages.c.place.in_(places)).order_by(messages.c.place)
+        return await self._messages(query, {"chat": chat_id})
+
+    async def replies(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
+        """See the port."""
+        query = REPLIES.order_by(messages.c.place.desc()).limit(limit)
+        found = await self._messages(query, {"chat": chat_id, "message": message_id})
         return found[::-1]
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:

@@ -121,4 +121,8 @@ def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
         version=row.version,
         turn=None if row.turn_status is None else to_turn(row, row.turn_id, "turn_"),
         parts=None if row.parts is None else tuple(json.loads(row.parts)),
+        reply_to=row.reply_to,
+        deleted=row.deleted_at is not None,
+        reactions={} if row.reacted is None else json.loads(row.reacted),
+        pinned=row.pinned_at is not None,
     )

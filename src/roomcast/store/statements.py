@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 import sqlite3
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypedDict, cast
 
@@ -20,10 +21,12 @@ from sqlalchemy import (
     String,
     Table,
     Update,
+    and_,
     bindparam,
     delete,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -33,7 +36,8 @@ from sqlalchemy.exc import DBAPIError
 from roomcast.chat.model import StoredChat, StoredEvent
 from roomcast.store.keyed_rows import by_key, split, sqlite_delete, sqlite_select, sqlite_upsert
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_ms, to_turn
+from roomcast.store.message_queries import EACH_VERSION
+from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, to_ms, to_turn
 from roomcast.store.rules.exchange import Changes, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
 from roomcast.store.tables import chats, events, messages, outbox, turns
@@ -155,12 +159,20 @@ _TURNS: Final = (
 )
 _CHANGE_TURN: Final = update(turns).where(turns.c.id == bindparam("turn"))
 _CHANGE_MESSAGE: Final = update(messages).where(messages.c.id == bindparam("message"))
+_ERASE: Final = (
+    update(events)
+    .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("at"))
+    .values(payload=bindparam("erased"))
+)
 _CHANGE_CHAT: Final = update(chats).where(chats.c.id == bindparam("chat"))
 _any_version = messages.alias("any_version")
 _VERSIONS: Final = (
     select(
         _any_version.c.id.label("key"),
-        *(messages.c[name] for name in ("id", "chat_id", "place", "version", "role", "user_id", "turn_id")),
+        *(
+            messages.c[name]
+            for name in ("id", "chat_id", "place", "version", "role", "user_id", "turn_id", "reply_to", "deleted_at")
+        ),
     )
     .join(messages, (messages.c.chat_id == _any_version.c.chat_id) & (messages.c.place == _any_version.c.place))
     .order_by(messages.c.version)
@@ -275,7 +287,17 @@ def load_turns(
         return {"turns": loaded}
     rows = connection.execute(_VERSIONS.where(_any_version.c.id.in_(sorted(message_ids))))
     questions = {
-        row.key: Question(row.id, row.chat_id, row.place, row.version, row.role, row.user_id, row.turn_id)
+        row.key: Question(
+            row.id,
+            row.chat_id,
+            row.place,
+            row.version,
+            row.role,
+            row.user_id,
+            row.turn_id,
+            row.reply_to,
+            row.deleted_at is not None,
+        )
         for row in rows
     }
     if latest := {question.turn_id for question in questions.values() if question.turn_id} - loaded.keys():
@@ -306,12 +328,32 @@ def _to_turn_row(row: AnyRow, lineage: Lineage) -> TurnRow:
     )
 
 
+def load_versions(connection: Connection, message_ids: Collection[str], loaded: LoadedRows, lineage: Lineage) -> None:
+    """Add all versions of some messages to the loaded rows. The chats must be locked."""
+    for message_id in message_ids:
+        rows = connection.execute(EACH_VERSION, {"message": message_id}).all()
+        loaded.versions[message_id] = [to_message(row, lineage.epochs) for row in rows]
+
+
+def load_further(connection: Connection, needs: Needs, loaded: LoadedRows) -> None:
+    """Add rows of any table, and numbers of rows, to the loaded rows."""
+    for table, first in needs.counts:
+        column = next(iter(table.primary_key))
+        loaded.counts[table, first] = connection.scalar(select(func.count()).where(column == first)) or 0
+    for table, keys in needs.rows.items():
+        is_asked = or_(*(and_(*map(operator.eq, table.primary_key, key)) for key in keys))
+        found = connection.execute(select(table).where(is_asked)).all()
+        loaded.rows.setdefault(table, {}).update(by_key(table, [tuple(row) for row in found]))
+
+
 def write_changed(connection: Connection, changes: Changes) -> None:
     """Write the new states of turns, messages and chats. Runs no statement for plain messages."""
     if changes.changed_turns:
         connection.execute(_CHANGE_TURN, [{"turn": row.turn.id, **row.state()} for row in changes.changed_turns])
     _write_columns(connection, _CHANGE_MESSAGE, "message", changes.changed_messages)
     _write_columns(connection, _CHANGE_CHAT, "chat", changes.changed_chats)
+    for (chat_id, seq), payload in changes.erased.items():
+        connection.execute(_ERASE, {"chat": chat_id, "at": seq, "erased": payload})
 
 
 def _write_columns(connection: Connection, change: Update, name: str, rows: Mapping[str, Row]) -> None:

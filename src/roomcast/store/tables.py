@@ -98,6 +98,12 @@ messages: Final = Table(
     Column("turn_id", _ID),
     Column("status", String(16), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # The message that this one replies to, in the version that its author saw.
+    Column("reply_to", _ID),
+    # The text and the parts are erased.
+    Column("deleted_at", BigInteger),
+    # Finds the replies to a message.
+    Index("ix_messages_reply_to", "reply_to", "place"),
     # Finds a page of messages, and the last version of each.
     UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.
@@ -112,6 +118,23 @@ members: Final = Table(
     Column("added_at", BigInteger, nullable=False),
     # Finds the chats of a user.
     Index("ix_members_user_id", "user_id", "chat_id"),
+)
+
+reactions: Final = Table(
+    "reactions",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("place", BigInteger, primary_key=True),
+    # A JSON object: the users by emoji, in the order of their reactions.
+    Column("users", Text, nullable=False),
+)
+
+pins: Final = Table(
+    "pins",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("place", BigInteger, primary_key=True),
+    Column("pinned_at", BigInteger, nullable=False),
 )
 
 additions: Final = Table(

@@ -17,8 +17,8 @@ from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import Checkpoint, Renewal, StoredMessage, StoredTurn, Turn, TurnClaim
 from roomcast.contract.events import TurnStatus
 from roomcast.store.batch import CustomWrite
-from roomcast.store.chats import LAST_VERSIONS, MESSAGES
 from roomcast.store.database import Database
+from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES
 from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
 from roomcast.store.rules.recording import encode_parts
 from roomcast.store.rules.turns import ACTIVE

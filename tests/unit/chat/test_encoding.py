@@ -68,6 +68,9 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v"},
     EventType.TURN_CHANGED: {"place": 7, "version": 3, "turn": StoredTurn("t", "m").to_contract()},
     EventType.TOOL_CALLED: {"turn_id": "t", "tool_call_id": "call-1", "tool_name": "weather"},
+    EventType.MESSAGE_DELETED: {"place": 7, "message_id": "m", "user_id": "u"},
+    EventType.REACTION_CHANGED: {"place": 7, "message_id": "m", "emoji": "👍", "added": True, "user_id": "u"},
+    EventType.PIN_CHANGED: {"place": 7, "message_id": "m", "pinned": True, "user_id": None},
 }
 
 

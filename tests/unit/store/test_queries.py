@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,12 +18,15 @@ from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import (
     CallTool,
     ChangeAi,
+    DeleteMessage,
     EndTurn,
     MarkPublished,
     MemberAction,
     NewChat,
     NewMemberChange,
     NewVersion,
+    Pin,
+    React,
     StartTurn,
     StopTurn,
 )
@@ -94,6 +98,13 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.commit(ChangeAi("c", ChatAi(when_active="latest"), "ann"))
         question = turn.message.id
         await chats.commit(new_message(replaces=question, member="ann", default_responder="demo"))
+        message_id = json.loads((await chats.commit(new_message(reply_to=question))).event.payload)["id"]
+        for adds in (True, False):
+            await chats.commit(React("c", message_id, "👍", "ann", adds, START, "ann"))
+            await chats.commit(Pin("c", message_id, adds, START, "ann"))
+        await chats.pinned("c")
+        await chats.replies("c", message_id, 10)
+        await chats.commit(DeleteMessage("c", message_id, START))
         assert await turns.claim_turn(START, START) is not None
 
 
@@ -171,6 +182,9 @@ POPULATE = """
         SELECT turn_id, chat_id, id, seq, seq, 1, 'demo', CASE WHEN seq < 5 THEN 'complete' ELSE 'queued' END, 1, 1,
             0, false, -1, 0
         FROM messages WHERE turn_id LIKE 't%' AND (chat_id <> 'c' OR seq < 3000);
+    INSERT INTO reactions (chat_id, place, users)
+        SELECT chat_id, place, '{}' FROM messages WHERE id LIKE chat_id || '-%';
+    INSERT INTO pins (chat_id, place, pinned_at) SELECT chat_id, place, 0 FROM reactions WHERE place % 3 = 0;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

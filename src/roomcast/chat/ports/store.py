@@ -98,6 +98,12 @@ class ChatStore(Writes, Protocol):
     async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """The newest versions of a message, ascending, at most ``limit``; empty if the chat has no such message."""
 
+    async def pinned(self, chat_id: str) -> Sequence[StoredMessage]:
+        """The pinned messages of a chat in their last versions, ascending by place."""
+
+    async def replies(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
+        """The last versions of the newest replies to a message, in any version, ascending by place."""
+
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members, ascending by user id, at most ``limit``."""
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from roomcast.chat.model import StoredChat, StoredEvent
+from roomcast.chat.model import StoredChat, StoredEvent, StoredMessage
 from roomcast.store.rules.turns import Question, TurnRow
 from roomcast.store.tables import members
 
@@ -50,14 +50,18 @@ class Needs:
         chats: Chats to lock and read.
         sent: Messages that may be stored already, by chat and ``client_msg_id``.
         rows: Rows of any other table by primary key. They are read after the chats and the users are locked.
+        counts: Tables whose rows are counted, with the value of the first column of their primary key.
         locks: Users to lock, for rows that belong to no chat.
+        versions: Messages of which all versions are read, by the id of any version.
         turns: Turns.
     """
 
     chats: set[str] = field(default_factory=set)
     sent: set[Pair] = field(default_factory=set)
     rows: dict[Table, set[Key]] = field(default_factory=dict)
+    counts: set[tuple[Table, str]] = field(default_factory=set)
     locks: set[str] = field(default_factory=set)
+    versions: set[str] = field(default_factory=set)
     turns: TurnKeys = field(default_factory=TurnKeys)
 
     def chat(self, chat_id: str, member: str | None = None) -> None:
@@ -79,6 +83,8 @@ class LoadedRows:
         chats: Chats by id.
         sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
         rows: Rows of other tables by primary key.
+        counts: Numbers of rows, by the keys of `Needs.counts`.
+        versions: All versions of a message, ascending, by the id of one of them.
         turns: See `turns.TurnRules`.
         questions: See `turns.TurnRules`.
         newest_activity_ms: The latest activity in any chat, in Unix milliseconds; 0 if there is no chat.
@@ -87,6 +93,8 @@ class LoadedRows:
     chats: dict[str, StoredChat] = field(default_factory=dict)
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
     rows: dict[Table, dict[Key, Row]] = field(default_factory=dict)
+    counts: dict[tuple[Table, str], int] = field(default_factory=dict)
+    versions: dict[str, list[StoredMessage]] = field(default_factory=dict)
     turns: Mapping[str, TurnRow] = field(default_factory=dict)
     questions: Mapping[str, Question] = field(default_factory=dict)
     newest_activity_ms: int = 0
@@ -103,6 +111,7 @@ class Changes(NamedTuple):
         changed_turns: Turns with a new state.
         changed_messages: New values of columns of stored messages, by id.
         changed_chats: New values of columns of stored chats, by id.
+        erased: New payloads of stored events, by chat and seq.
     """
 
     grown_chats: Sequence[StoredChat] = ()
@@ -112,6 +121,7 @@ class Changes(NamedTuple):
     changed_turns: Sequence[TurnRow] = ()
     changed_messages: Mapping[str, Row] = {}
     changed_chats: Mapping[str, Row] = {}
+    erased: Mapping[tuple[str, int], bytes] = {}
 
     def __bool__(self) -> bool:
         return any(self)

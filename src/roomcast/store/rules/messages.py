@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from roomcast.chat.commands import NewMessage
 from roomcast.chat.encoding import encode_message
-from roomcast.chat.errors import ChatNotFound
+from roomcast.chat.errors import ChatNotFound, MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
+from roomcast.store.tables import messages
 
 
 def needs(needs: Needs, new: NewMessage) -> None:
@@ -21,6 +22,8 @@ def needs(needs: Needs, new: NewMessage) -> None:
     needs.chat(new.chat_id, new.member)
     if new.client_msg_id is not None:
         needs.sent.add((new.chat_id, new.client_msg_id))
+    if new.reply_to is not None:
+        needs.row(messages, new.reply_to)
     if new.role == "USER":
         needs.turns.asked.add(new.chat_id)
         if new.replaces is not None:
@@ -38,6 +41,10 @@ def append(work: Work, new: NewMessage) -> Committed:
         raise ChatNotFound(new.chat_id)
     work.check_member(new.chat_id, new.member)
     ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
+    if new.reply_to is not None:
+        original = work.row(messages, new.reply_to)
+        if original is None or original["chat_id"] != new.chat_id:
+            raise MessageNotFound(new.chat_id, new.reply_to)
     earlier = None if new.replaces is None else turns.replaced(new, new.replaces)
     responder = turns.responder(ai, new)
     if chat is None and new.creates is not None:
@@ -61,6 +68,7 @@ def append(work: Work, new: NewMessage) -> Committed:
         place=seq if earlier is None else earlier.place,
         version=1 if earlier is None else earlier.version + 1,
         turn=turn,
+        reply_to=new.reply_to if earlier is None else earlier.reply_to,
     )
     event = recorder.add_event(
         new.chat_id, EventType.MESSAGE_CREATED, encode_message(message), new.created_at, new.trace

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Table
 
 from roomcast.chat.commands import NewChat
-from roomcast.chat.encoding import encode_event
+from roomcast.chat.encoding import encode_event, encode_message
 from roomcast.chat.model import ChatAi, StoredChat, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
@@ -38,6 +39,7 @@ class Recorder:
         epoch: The current epoch.
         changed_messages: New values of columns of stored messages, by id.
         changed_chats: New values of columns of stored chats, by id.
+        erased: New payloads of stored events, by chat and seq.
     """
 
     def __init__(self, loaded: dict[str, StoredChat], newest_activity_ms: int, lineage: Lineage) -> None:
@@ -47,6 +49,7 @@ class Recorder:
         self._epoch_id: Final = lineage.current_id
         self.changed_messages: dict[str, dict[str, Any]] = {}
         self.changed_chats: dict[str, dict[str, Any]] = {}
+        self.erased: dict[tuple[str, int], bytes] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
         # In the order of the foreign keys.
@@ -135,9 +138,16 @@ class Recorder:
             "turn_id": None if message.turn is None else message.turn.id,
             "status": "sent",
             "created_at": to_ms(message.created_at),
+            "reply_to": message.reply_to,
         }
         self._inserts[messages].append(row)
         self._added[message.id] = row
+
+    def erase(self, message: StoredMessage, at: datetime) -> None:
+        """Erase the text of one version of a message, also in the event that wrote it."""
+        self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at))
+        erased = replace(message, content="", parts=None, deleted=True, reactions={}, pinned=False)
+        self.erased[message.chat_id, message.seq] = encode_message(erased)
 
     def change_answer(self, answer: StoredMessage) -> None:
         """Write a new state of an answer."""

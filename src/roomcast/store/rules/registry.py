@@ -12,16 +12,19 @@ from roomcast.chat.commands import (
     CallTool,
     ChangeAi,
     Command,
+    DeleteMessage,
     EndTurn,
     MarkPublished,
     NewChat,
     NewMemberChange,
     NewMessage,
     NewVersion,
+    Pin,
+    React,
     StartTurn,
     StopTurn,
 )
-from roomcast.store.rules import chats, members, messages, turn_commands
+from roomcast.store.rules import chats, marks, members, messages, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -30,6 +33,9 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     ChangeAi: Rule(chats.needs_ai, chats.change_ai),
     MarkPublished: Rule(chats.needs_nothing, chats.mark_published),
     NewMemberChange: Rule(members.needs, members.change),
+    DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
+    React: Rule(marks.needs, marks.react, marks.follow),
+    Pin: Rule(marks.needs, marks.pin, marks.follow),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),

@@ -95,6 +95,7 @@ class Question:
 
     Attributes:
         turn_id: Its latest turn; None if there is none.
+        reply_to: See `StoredMessage`; also the next.
     """
 
     id: str
@@ -104,6 +105,8 @@ class Question:
     role: str
     user_id: str | None
     turn_id: str | None
+    reply_to: str | None = None
+    deleted: bool = False
 
 
 class TurnRules:
@@ -149,7 +152,7 @@ class TurnRules:
             NotAllowed: it is not a USER message of ``new.member``.
         """
         question = self._question(message_id)
-        if question is None or question.chat_id != new.chat_id:
+        if question is None or question.chat_id != new.chat_id or question.deleted:
             raise MessageNotFound(new.chat_id, message_id)
         if question.role != "USER" or (new.member is not None and question.user_id != new.member):
             raise NotAllowed("only USER messages can be edited, each by its author")
@@ -195,6 +198,7 @@ class TurnRules:
                 message.role,
                 message.user_id,
                 None if turn is None else turn.id,
+                message.reply_to,
             )
         if turn is not None and responder is not None:
             self._queue(turn, responder, event)
@@ -210,7 +214,7 @@ class TurnRules:
         if given is None or given.chat_id != new.chat_id:
             raise TurnNotFound(new.chat_id, new.turn_id)
         question = self._question(given.turn.question_id)
-        if question is None:
+        if question is None or question.deleted:
             raise TurnNotFound(new.chat_id, new.turn_id)
         if question.turn_id is None:  # the last version asked for no answer
             question = replace(question, turn_id=given.turn.id)

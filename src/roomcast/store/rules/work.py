@@ -29,7 +29,8 @@ class Work:
     Attributes:
         recorder: Adds chats, events and messages.
         turns: The AI turns.
-        sent: As in `LoadedRows`.
+        sent: As in `LoadedRows`; also the next.
+        versions: Not changed by the commands.
         published: The seq up to which outbox marks are deleted, by chat.
     """
 
@@ -38,7 +39,9 @@ class Work:
         self.turns = TurnRules(self.recorder, loaded.turns, loaded.questions)
         self.sent = loaded.sent
         self.published: dict[str, int] = {}
+        self.versions = loaded.versions
         self._loaded = loaded.rows
+        self._counts = loaded.counts
         self._changed: dict[Table, dict[Key, Row | None]] = {}
 
     def chat(self, chat_id: str, member: str | None) -> StoredChat:
@@ -75,6 +78,13 @@ class Work:
         found = self._loaded.get(table)
         return None if found is None else found.get(key)
 
+    def count(self, table: Table, first: str) -> int:
+        """The number of rows whose primary key begins with ``first``; counted because the rule needs it."""
+        changed = self._changed.get(table, {})
+        loaded = self._loaded.get(table, {})
+        grown = sum((row is not None) - (key in loaded) for key, row in changed.items() if key[0] == first)
+        return self._counts[table, first] + grown
+
     def put(self, table: Table, *key: str | int, **columns: Any) -> None:
         """Insert or replace a row. ``columns`` are all columns outside the primary key."""
         names = zip((column.name for column in table.primary_key), key, strict=True)
@@ -99,6 +109,7 @@ class Work:
             changed_turns=list(self.turns.changed.values()),
             changed_messages=recorder.changed_messages,
             changed_chats=recorder.changed_chats,
+            erased=recorder.erased,
         )
 
 
@@ -107,9 +118,11 @@ class Rule(NamedTuple):
 
     Attributes:
         needs: Names the rows that ``apply`` reads.
+        follow: Names further rows, whose keys are in the first ones; None: there are none.
         apply: Checks the command, records its changes and returns its result. It raises `ChatError` before it records
             anything if the command is rejected.
     """
 
     needs: Callable[[Needs, Any], None]
     apply: Callable[[Work, Any], Any]
+    follow: Callable[[Needs, LoadedRows, Any], None] | None = None

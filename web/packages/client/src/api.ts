@@ -10,6 +10,7 @@ import type {
   EditMessage,
   EventPage,
   Message,
+  MessageList,
   MessagePage,
   MessageVersions,
   SendMessage,
@@ -89,6 +90,37 @@ export class RoomcastApi {
     return this.#request('GET', pathOf(chatId, 'messages', messageId, 'versions'));
   }
 
+  /** Deletes an own message in all its versions: its text is erased. */
+  deleteMessage(chatId: string, messageId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'messages', messageId));
+  }
+
+  /** Adds a reaction or, if `adds` is false, takes it back. `userId` only while authentication is off. */
+  react(
+    chatId: string,
+    messageId: string,
+    emoji: string,
+    { adds, userId }: { adds: boolean; userId?: string | null },
+  ): Promise<void> {
+    const path = pathOf(chatId, 'messages', messageId, 'reactions', emoji);
+    return this.#request(adds ? 'PUT' : 'DELETE', path, { query: { userId } });
+  }
+
+  /** Pins a message or, if `adds` is false, ends that. */
+  pin(chatId: string, messageId: string, adds: boolean): Promise<void> {
+    return this.#request(adds ? 'PUT' : 'DELETE', pathOf(chatId, 'messages', messageId, 'pin'));
+  }
+
+  /** The pinned messages, in the order of the chat. */
+  listPins(chatId: string): Promise<MessageList> {
+    return this.#request('GET', pathOf(chatId, 'pins'));
+  }
+
+  /** The newest replies to a message, in the order of the chat. */
+  listReplies(chatId: string, messageId: string): Promise<MessageList> {
+    return this.#request('GET', pathOf(chatId, 'messages', messageId, 'replies'));
+  }
+
   /** Stops a turn, and returns it; one that is streaming ends soon after. */
   stopTurn(chatId: string, turnId: string): Promise<Turn> {
     return this.#request('POST', pathOf(chatId, 'turns', turnId, 'stop'));
@@ -121,7 +153,7 @@ export class RoomcastApi {
   }
 
   async #request<T>(
-    method: 'GET' | 'POST' | 'PUT',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {
@@ -140,7 +172,8 @@ export class RoomcastApi {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       if (!response.ok) throw new ProblemError(response.status, await readProblem(response));
-      return (await response.json()) as T;
+      // 204: there is no body.
+      return (response.status === 204 ? undefined : await response.json()) as T;
     };
     const expire = (): Error => {
       abort.abort();

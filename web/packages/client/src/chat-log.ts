@@ -7,8 +7,16 @@
  */
 import type { RoomcastError } from './errors.ts';
 import type { SequencedEvent } from './feed-machine.ts';
-import type { AiStatus, Message, MessagePage, StoredEvents, Turn } from './generated/contract.ts';
-import { type ChatEntry, reviveMessage } from './types.ts';
+import type {
+  AiStatus,
+  Message,
+  MessagePage,
+  Reaction,
+  ReactionChange,
+  StoredEvents,
+  Turn,
+} from './generated/contract.ts';
+import { type ChatEntry, NO_MARKS, reviveMessage } from './types.ts';
 
 /** Maximum number of confirmed entries. Older pages that the user loads raise it. */
 const MAX_LIVE_MESSAGES = 2_000;
@@ -83,7 +91,7 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
 }
 
 export function toEntry(message: Message): ChatEntry & { place: number } {
-  return { ...reviveMessage(message), key: entryKey(message), status: 'sent', error: null };
+  return { ...NO_MARKS, ...reviveMessage(message), key: entryKey(message), status: 'sent', error: null };
 }
 
 /** Key of an own message; it does not change when the message is stored. */
@@ -109,10 +117,13 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const known = new Map(log.confirmed.map((entry) => [entry.id, entry]));
   const confirmed = page.messages.map((message) => {
     const entry = known.get(message.id);
-    const same = entry?.seq === message.seq && entry.turn?.id === message.turn?.id;
+    const fresh = toEntry(message);
+    const { reactions, pinned, deleted } = fresh;
+    const same = entry?.seq === message.seq && entry.turn?.id === message.turn?.id && entry.deleted === deleted;
     // The known entry of a growing answer has at least the text of the page.
-    if (same && entry.turn?.status === message.turn?.status) return entry;
-    return { ...toEntry(message), key: entry?.key ?? entryKey(message) };
+    if (same && entry.turn?.status === message.turn?.status)
+      return sameMarks(entry, fresh) ? entry : { ...entry, reactions, pinned };
+    return { ...fresh, key: entry?.key ?? entryKey(message) };
   });
   const keys = new Set(confirmed.map((entry) => entry.key));
   const outgoing = log.outgoing.filter((entry) => {
@@ -154,9 +165,21 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
     applyTurn(draft, status.turn);
   },
   'ai-tool': () => undefined,
+  'msg-deleted': (draft, { place }) => {
+    const erased = { content: '', parts: null, deleted: true, reactions: [], pinned: false };
+    change(draft, place, () => erased);
+  },
+  reaction: (draft, { place, ...reaction }) => {
+    change(draft, place, ({ reactions }) => ({ reactions: withReaction(reactions, reaction) }));
+  },
+  pin: (draft, { place, pinned }) => change(draft, place, () => ({ pinned })),
   'member-added': () => undefined,
   'member-removed': () => undefined,
 };
+
+function sameMarks(one: ChatEntry, other: ChatEntry): boolean {
+  return one.pinned === other.pinned && JSON.stringify(one.reactions) === JSON.stringify(other.reactions);
+}
 
 /** Applies events in order. Events of newer servers are ignored. */
 function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
@@ -167,6 +190,26 @@ function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
   const { confirmed, turns } = draft;
   const excess = Math.max(0, confirmed.length - log.limit);
   return { ...log, confirmed: confirmed.slice(excess), turns, hasOlder: log.hasOlder || excess > 0 };
+}
+
+/** Changes the entry at a place, if it is loaded. */
+function change({ confirmed }: Draft, place: number, changed: (entry: ChatEntry) => Partial<ChatEntry>): void {
+  const index = confirmed.findLastIndex((entry) => entry.place === place);
+  const entry = confirmed[index];
+  if (entry) confirmed[index] = { ...entry, ...changed(entry) };
+}
+
+function withReaction(
+  reactions: readonly Reaction[],
+  { emoji, userId, added }: Pick<ReactionChange, 'emoji' | 'userId' | 'added'>,
+): readonly Reaction[] {
+  const known = reactions.find((reaction) => reaction.emoji === emoji);
+  const userIds = (known?.userIds ?? []).filter((id) => id !== userId);
+  if (added) userIds.push(userId);
+  if (!known) return added ? [...reactions, { emoji, userIds }] : reactions;
+  return userIds.length === 0
+    ? reactions.filter((reaction) => reaction !== known)
+    : reactions.map((reaction) => (reaction === known ? { emoji, userIds } : reaction));
 }
 
 function applyTurn(draft: Draft, turn: Turn | null): void {
@@ -197,7 +240,9 @@ function put(entries: ChatEntry[], entry: ChatEntry & { place: number }, hasOlde
   const index = entries.findLastIndex(({ place }) => place !== null && place <= entry.place);
   const before = entries[index];
   if (before?.place === entry.place) {
-    if (before.version <= entry.version) entries[index] = { ...entry, key: before.key };
+    // A new state of a message keeps the marks of its place, which events of messages do not contain.
+    const { key, reactions, pinned } = before;
+    if (before.version <= entry.version) entries[index] = { ...entry, key, reactions, pinned };
   } else if (before || !hasOlder) {
     entries.splice(index + 1, 0, entry);
   }

@@ -31,7 +31,7 @@ import { Outbox, type Outgoing } from './outbox.ts';
 import { Participants, type PresenceSnapshot } from './participants.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
-import { type ChatEntry, type ChatMessage, type LoadStatus, reviveMessage } from './types.ts';
+import { type ChatEntry, type ChatMessage, type LoadStatus, NO_MARKS, reviveMessage } from './types.ts';
 import type { UnsentStore } from './unsent-store.ts';
 
 /** If the event of a stored message has not arrived after this time, it is fetched. */
@@ -168,9 +168,10 @@ export class ChatSession {
   /**
    * Sends a message; the snapshot contains its entry at once.
    *
+   * @param replyTo - Id of a message of the chat that it replies to.
    * @returns The final entry, with status `sent`, or with status `failed` and an `error`. Never rejects.
    */
-  send(content: string): Promise<ChatEntry> {
+  send(content: string, replyTo?: string | null): Promise<ChatEntry> {
     const { runtime, unsent, notStored } = this.#dependencies;
     const outgoing: Outgoing = {
       chatId: this.chatId,
@@ -178,6 +179,8 @@ export class ChatSession {
       content,
       clientMsgId: runtime.newId(),
       userId: this.#userId,
+      // Left out without a reply: earlier servers refuse fields that they do not know.
+      ...(replyTo && { replyTo }),
     };
     if (unsent?.put(outgoing) === false) notStored();
     this.#participants.setTyping(false);
@@ -242,6 +245,31 @@ export class ChatSession {
   async edit(messageId: string, content: string): Promise<ChatEntry> {
     const { api, runtime } = this.#dependencies;
     return toEntry(await api.editMessage(this.chatId, messageId, { content, clientMsgId: runtime.newId() }));
+  }
+
+  /** Deletes an own message in all its versions; rejects with a `RoomcastError`. */
+  delete(messageId: string): Promise<void> {
+    return this.#dependencies.api.deleteMessage(this.chatId, messageId);
+  }
+
+  /** Adds a reaction of the user or, if `adds` is false, takes it back; rejects with a `RoomcastError`. */
+  react(messageId: string, emoji: string, adds = true): Promise<void> {
+    return this.#dependencies.api.react(this.chatId, messageId, emoji, { adds, userId: this.#userId });
+  }
+
+  /** Pins a message or, if `adds` is false, ends that; rejects with a `RoomcastError`. */
+  pin(messageId: string, adds = true): Promise<void> {
+    return this.#dependencies.api.pin(this.chatId, messageId, adds);
+  }
+
+  /** The pinned messages, in the order of the chat; rejects with a `RoomcastError`. */
+  async pins(): Promise<readonly ChatEntry[]> {
+    return (await this.#dependencies.api.listPins(this.chatId)).messages.map(toEntry);
+  }
+
+  /** The newest replies to a message, in the order of the chat; rejects with a `RoomcastError`. */
+  async replies(messageId: string): Promise<readonly ChatEntry[]> {
+    return (await this.#dependencies.api.listReplies(this.chatId, messageId)).messages.map(toEntry);
   }
 
   /** All versions of a message, oldest first; rejects with a `RoomcastError`. */
@@ -453,13 +481,15 @@ export class ChatSession {
   }
 
   #enqueue(outgoing: Outgoing): Promise<ChatEntry> {
-    const { clientMsgId, content, role, userId = null } = outgoing;
+    const { clientMsgId, content, role, userId = null, replyTo = null } = outgoing;
     const key = outgoingKey(clientMsgId);
     const { chatId } = this;
     this.#unsettled.set(key, outgoing);
     this.#updateLog({
       type: 'queued',
       entry: {
+        ...NO_MARKS,
+        replyTo,
         key,
         id: clientMsgId,
         chatId,

@@ -9,6 +9,7 @@ import type {
   LastMessage as WireLastMessage,
   Message,
   Presence,
+  Reaction,
   Turn,
   Typing,
 } from './generated/contract.ts';
@@ -121,6 +122,13 @@ export interface ChatEntry extends ChatMessage {
   /** Null if the message is neither answered nor an answer. Its status changes; see `ChatSnapshot.activeTurn`. */
   readonly turn: Turn | null;
   readonly parts: readonly MessagePart[] | null;
+  /** Id of the message that this one replies to, in the version that its author saw; null if there is none. */
+  readonly replyTo: string | null;
+  /** True if the message was deleted: it has no text. */
+  readonly deleted: boolean;
+  /** Users by emoji, in the order of their reactions. */
+  readonly reactions: readonly Reaction[];
+  readonly pinned: boolean;
   readonly status: 'sending' | 'sent' | 'failed';
   /** Why the message failed; null unless `status` is `failed`. */
   readonly error: RoomcastError | null;
@@ -156,6 +164,14 @@ export interface LastMessage {
 
 /** A wire message with `time` as a Date. */
 export type RevivedMessage = Omit<Message, 'time' | 'parts'> & { time: Date; parts: readonly MessagePart[] | null };
+
+/** What the server leaves out of a message if it is not set. */
+export const NO_MARKS: Pick<ChatEntry, 'replyTo' | 'deleted' | 'reactions' | 'pinned'> = {
+  replyTo: null,
+  deleted: false,
+  reactions: [],
+  pinned: false,
+};
 
 /** `message` is undefined if another server sent the payload. */
 export function reviveLastMessage(message: WireLastMessage | null | undefined): LastMessage | null {

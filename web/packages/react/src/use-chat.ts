@@ -22,7 +22,7 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   /** Online users, including the current user; `stale` is true while the list may be outdated. */
   presence: PresenceSnapshot;
   /** Sends a message and adds its entry to `messages` immediately. Never rejects: the entry's `status` is the outcome. */
-  sendMessage: (content: string) => Promise<ChatEntry>;
+  sendMessage: (content: string, replyTo?: string | null) => Promise<ChatEntry>;
   /** Sends a failed entry again. */
   retry: (key: string) => void;
   /** Removes a failed entry. */
@@ -33,6 +33,16 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   regenerate: (turnId: string) => Promise<unknown>;
   /** Replaces an own message by a new version, which gets a new answer. Rejects with a `RoomcastError`. */
   edit: (messageId: string, content: string) => Promise<unknown>;
+  /** Deletes an own message in all its versions. Rejects with a `RoomcastError`, as do the next four. */
+  deleteMessage: (messageId: string) => Promise<void>;
+  /** Adds a reaction of the user or, if `adds` is false, takes it back. */
+  react: (messageId: string, emoji: string, adds?: boolean) => Promise<void>;
+  /** Pins a message or, if `adds` is false, ends that. */
+  pin: (messageId: string, adds?: boolean) => Promise<void>;
+  /** The pinned messages, in the order of the chat. */
+  pins: () => Promise<readonly ChatEntry[]>;
+  /** The newest replies to a message, in the order of the chat. */
+  replies: (messageId: string) => Promise<readonly ChatEntry[]>;
   /** All versions of a message, oldest first. Rejects with a `RoomcastError`. */
   versions: (messageId: string) => Promise<readonly ChatEntry[]>;
   /** Loads the page of messages before the oldest loaded one. Never rejects: a failure is reported in `error`. */
@@ -70,7 +80,7 @@ function actionsOf(session: ChatSession | null): Actions {
     return session;
   };
   return {
-    sendMessage: (content) => chat().send(content),
+    sendMessage: (content, replyTo) => chat().send(content, replyTo),
     retry: (key) => {
       session?.retry(key).catch(() => undefined); // Rejects on a double click: the entry is no longer failed.
     },
@@ -78,6 +88,11 @@ function actionsOf(session: ChatSession | null): Actions {
     stop: async (turnId) => chat().stop(turnId),
     regenerate: async (turnId) => chat().regenerate(turnId),
     edit: async (messageId, content) => chat().edit(messageId, content),
+    deleteMessage: async (messageId) => chat().delete(messageId),
+    react: async (messageId, emoji, adds) => chat().react(messageId, emoji, adds),
+    pin: async (messageId, adds) => chat().pin(messageId, adds),
+    pins: async () => chat().pins(),
+    replies: async (messageId) => chat().replies(messageId),
     versions: async (messageId) => chat().versions(messageId),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),
     setTyping: (typing) => session?.setTyping(typing),

@@ -2,6 +2,7 @@
  * The message field: Enter sends, Shift + Enter inserts a line break, and the field grows with its text. While an answer
  * is expected and the field is empty, its button stops the answer.
  */
+import type { ChatEntry } from '@roomcast/react';
 import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -18,6 +19,9 @@ interface Props {
   readonly onTyping: (typing: boolean) => void;
   /** Stops the active answer; null if there is none. */
   readonly onStop: (() => void) | null;
+  /** The message that the next one replies to; null if there is none. */
+  readonly replyTo: ChatEntry | null;
+  readonly onCancelReply: () => void;
 }
 
 /** True if the key press accepts a candidate of an input method (IME), so that it must not send the message. */
@@ -27,8 +31,8 @@ function isComposing(event: KeyboardEvent): boolean {
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
-export function Composer({ userId, chatId, onSend, onTyping, onStop }: Props) {
-  const { conversation: words, answer } = useStrings();
+export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, onCancelReply }: Props) {
+  const { conversation: words, answer, marks } = useStrings();
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
@@ -67,6 +71,7 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop }: Props) {
   }
 
   function onKeyDown(event: KeyboardEvent): void {
+    if (event.key === 'Escape' && replyTo !== null) onCancelReply();
     if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     send();
@@ -74,6 +79,14 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop }: Props) {
 
   return (
     <form className="composer" onSubmit={onSubmit}>
+      {replyTo !== null && (
+        <p className="composer__reply" role="status" data-testid="replying">
+          <span>{marks.replyingTo(replyTo.userId ?? words.ai)}</span>
+          <button type="button" className="link" onClick={onCancelReply}>
+            {marks.cancel}
+          </button>
+        </p>
+      )}
       <div className="composer__box">
         <textarea
           ref={field}

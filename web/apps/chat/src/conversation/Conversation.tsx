@@ -1,6 +1,6 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
-import { useChat } from '@roomcast/react';
-import { useMemo, useState } from 'react';
+import { type ChatEntry, useChat } from '@roomcast/react';
+import { useLayoutEffect, useMemo, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
@@ -8,6 +8,7 @@ import { Notice } from '../shell/Notice.tsx';
 import { type ChatActions, ChatActionsContext } from './actions.ts';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
+import { Pins } from './Pins.tsx';
 import { Skeleton } from './Skeleton.tsx';
 import { TypingLine } from './TypingLine.tsx';
 import { useScrollAnchor } from './useScrollAnchor.ts';
@@ -23,7 +24,12 @@ export function Conversation({ chatId, me, online }: Props) {
   const { conversation: words, errors } = useStrings();
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const [failure, setFailure] = useState<unknown>(null);
-  const { retry, discard, stop, regenerate, edit, versions } = chat;
+  const [replied, setReplied] = useState<ChatEntry | null>(null);
+  const messages = useRef(chat.messages);
+  useLayoutEffect(() => {
+    messages.current = chat.messages;
+  });
+  const { retry, discard, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
   const actions = useMemo((): ChatActions => {
     const attempt = (action: Promise<unknown>): Promise<boolean> => {
       setFailure(null);
@@ -42,13 +48,28 @@ export function Conversation({ chatId, me, online }: Props) {
       stop: (turnId) => void attempt(stop(turnId)),
       regenerate: (turnId) => void attempt(regenerate(turnId)),
       edit: (messageId, content) => attempt(edit(messageId, content)),
+      me,
+      react: (messageId, emoji, adds) => void attempt(react(messageId, emoji, adds)),
+      pin: (messageId, adds) => void attempt(pin(messageId, adds)),
+      remove: (messageId) => void attempt(deleteMessage(messageId)),
+      reply: (message) => {
+        setReplied(message);
+        document.getElementById('composer')?.focus();
+      },
+      find: (messageId) => messages.current.find(({ id }) => id === messageId),
+      show: (messageId) => {
+        const element = document.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(messageId)}"]`);
+        element?.scrollIntoView({ block: 'center' });
+        element?.focus();
+      },
     };
-  }, [retry, discard, stop, regenerate, edit, versions]);
+  }, [me, retry, discard, stop, regenerate, edit, versions, react, pin, deleteMessage]);
 
   function send(content: string): void {
     setFailure(null);
     // The promise is ignored: the message itself shows the outcome.
-    void chat.sendMessage(content);
+    void chat.sendMessage(content, replied?.id);
+    setReplied(null);
     anchor.scrollToEnd();
   }
 
@@ -79,6 +100,7 @@ export function Conversation({ chatId, me, online }: Props) {
 
   return (
     <ChatActionsContext.Provider value={actions}>
+      {chat.status === 'ready' && <Pins messages={chat.messages} read={chat.pins} />}
       <div className="conversation__body">{body()}</div>
       {/* A user without read access cannot write either. */}
       {chat.status !== 'error' && (
@@ -94,6 +116,8 @@ export function Conversation({ chatId, me, online }: Props) {
             chatId={chatId}
             onSend={send}
             onTyping={chat.setTyping}
+            replyTo={replied}
+            onCancelReply={() => setReplied(null)}
             onStop={chat.activeTurn === null ? null : () => actions.stop(chat.activeTurn?.id ?? '')}
           />
         </>

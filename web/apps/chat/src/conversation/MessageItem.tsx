@@ -11,6 +11,7 @@ import { PlainText } from '../text/PlainText.tsx';
 import { Icon } from '../ui/Icon.tsx';
 import { useChatActions } from './actions.ts';
 import { EditForm } from './EditForm.tsx';
+import { MarkButtons, Quote, Reactions } from './MessageMarks.tsx';
 
 interface Props {
   readonly message: ChatEntry;
@@ -21,7 +22,7 @@ interface Props {
 }
 
 export const MessageItem = memo(function MessageItem({ message, mine, showTime, online }: Props) {
-  const { conversation: words, answer, errors } = useStrings();
+  const { conversation: words, answer, errors, marks } = useStrings();
   const formats = useFormats();
   const actions = useChatActions();
   const versions = useVersions(message);
@@ -38,8 +39,10 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       data-role={message.role}
       data-status={message.status}
       data-turn-status={message.turn?.status}
+      tabIndex={-1}
       aria-busy={streaming}
     >
+      {message.replyTo !== null && <Quote messageId={message.replyTo} />}
       {editing ? (
         <EditForm
           content={message.content}
@@ -49,6 +52,7 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       ) : (
         <Content message={shown} streaming={streaming} title={formats.full(message.time)} />
       )}
+      <Reactions message={message} />
       {message.status === 'sending' && (
         <p className="message__state">
           <Icon name="clock" />
@@ -76,12 +80,14 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
               {formats.time(message.time)}
             </time>
           )}
-          {message.version > 1 && <VersionSwitch versions={versions} />}
-          {mine && !editing && (
+          {message.pinned && <span className="message__time">{marks.isPinned}</span>}
+          {message.version > 1 && !message.deleted && <VersionSwitch versions={versions} />}
+          {mine && !editing && !message.deleted && (
             <button type="button" className="link message__action" data-testid="edit" onClick={() => setEditing(true)}>
               {answer.edit}
             </button>
           )}
+          {!editing && !streaming && !message.deleted && <MarkButtons message={message} mine={mine} />}
           <TurnState message={message} />
         </div>
       )}
@@ -96,7 +102,9 @@ interface ContentProps {
 }
 
 function Content({ message, streaming, title }: ContentProps) {
-  const { role, content, parts } = message;
+  const { role, content, parts, deleted } = message;
+  const { marks } = useStrings();
+  if (deleted) return <p className="message__deleted">{marks.deleted}</p>;
   if (role === 'USER') {
     return (
       <div className="message__bubble" dir="auto" title={title} data-testid="message-text">

@@ -10,6 +10,17 @@ export interface ChatActions {
   readonly regenerate: (turnId: string) => void;
   /** @returns Whether the new version is stored. */
   readonly edit: (messageId: string, content: string) => Promise<boolean>;
+  /** The user of the page. */
+  readonly me: string;
+  readonly react: (messageId: string, emoji: string, adds: boolean) => void;
+  readonly pin: (messageId: string, adds: boolean) => void;
+  readonly remove: (messageId: string) => void;
+  /** Makes the next message a reply to this one. */
+  readonly reply: (message: ChatEntry) => void;
+  /** A loaded message, by the id of any version that was shown; undefined if it is not loaded. */
+  readonly find: (messageId: string) => ChatEntry | undefined;
+  /** Scrolls to a loaded message and focuses it. */
+  readonly show: (messageId: string) => void;
   readonly versions: (messageId: string) => Promise<readonly ChatEntry[]>;
 }
 

@@ -8,16 +8,10 @@ import { Announcer } from '../../src/conversation/Announcer.tsx';
 import { MessageItem } from '../../src/conversation/MessageItem.tsx';
 import { en } from '../../src/i18n/en.ts';
 import { zhHant } from '../../src/i18n/zh-Hant.ts';
+import { chatActions } from '../conversation/chat-actions.ts';
 import { entry } from '../conversation/entry.ts';
 
-const actions = {
-  retry: vi.fn(),
-  discard: vi.fn(),
-  stop: vi.fn(),
-  regenerate: vi.fn(),
-  edit: vi.fn(() => Promise.resolve(true)),
-  versions: vi.fn(() => Promise.resolve([] as ChatEntry[])),
-};
+const actions = chatActions();
 
 afterEach(() => {
   cleanup();

@@ -12,7 +12,15 @@ const type = (value: string) => fireEvent.change(field(), { target: { value } })
 function show(chatId = 'lobby', userId = 'ann') {
   const onSend = vi.fn<(content: string) => void>();
   const view = render(
-    <Composer userId={userId} chatId={chatId} onSend={onSend} onTyping={() => undefined} onStop={null} />,
+    <Composer
+      userId={userId}
+      chatId={chatId}
+      onSend={onSend}
+      onTyping={() => undefined}
+      onStop={null}
+      replyTo={null}
+      onCancelReply={() => undefined}
+    />,
   );
   return { onSend, ...view };
 }

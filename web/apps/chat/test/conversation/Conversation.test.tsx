@@ -46,6 +46,11 @@ beforeEach(() => {
     regenerate: vi.fn(() => Promise.resolve()),
     edit: vi.fn(() => Promise.resolve()),
     versions: vi.fn(() => Promise.resolve([])),
+    deleteMessage: vi.fn(() => Promise.resolve()),
+    react: vi.fn(() => Promise.resolve()),
+    pin: vi.fn(() => Promise.resolve()),
+    pins: vi.fn(() => Promise.resolve([])),
+    replies: vi.fn(() => Promise.resolve([])),
     loadOlder: vi.fn(() => Promise.resolve()),
   };
 });
@@ -84,7 +89,7 @@ test('the text of the composer is sent to the chat', () => {
   show();
   fireEvent.change(screen.getByTestId('composer'), { target: { value: 'hello' } });
   fireEvent.click(screen.getByTestId('send'));
-  expect(chat.sendMessage).toHaveBeenCalledWith('hello');
+  expect(chat.sendMessage).toHaveBeenCalledWith('hello', undefined);
 });
 
 test('scrolling near the start loads older messages until there are none', () => {

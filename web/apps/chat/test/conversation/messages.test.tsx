@@ -7,16 +7,10 @@ import { Announcer } from '../../src/conversation/Announcer.tsx';
 import { MessageGroup } from '../../src/conversation/MessageGroup.tsx';
 import { groupByDay } from '../../src/conversation/timeline.ts';
 import { languageSetting } from '../../src/i18n/language.ts';
+import { chatActions } from './chat-actions.ts';
 import { entry } from './entry.ts';
 
-const actions = {
-  retry: vi.fn(),
-  discard: vi.fn(),
-  stop: vi.fn(),
-  regenerate: vi.fn(),
-  edit: vi.fn(() => Promise.resolve(true)),
-  versions: vi.fn(() => Promise.resolve([] as ReturnType<typeof entry>[])),
-};
+const actions = chatActions();
 
 function show(messages: Parameters<typeof groupByDay>[0], online = true) {
   const groups = groupByDay(messages, 'me').flatMap((day) => day.groups);

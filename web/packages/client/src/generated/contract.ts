@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'addition-limit'
   | 'message-not-found'
   | 'turn-not-found'
+  | 'too-many-marks'
   | 'answer-active'
   | 'too-large'
   | 'unsupported-media-type'
@@ -80,11 +81,16 @@ export interface Contract {
   MemberChange: MemberChange;
   MemberPage: MemberPage;
   Message: Message;
+  MessageDeleted: MessageDeleted;
+  MessageList: MessageList;
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
+  PinChange: PinChange;
   Presence: Presence;
   Problem: Problem;
   ProblemItem: ProblemItem;
+  Reaction: Reaction;
+  ReactionChange: ReactionChange;
   RefreshAuth: RefreshAuth;
   RefreshAuthAck: RefreshAuthAck;
   ResumeAnswer: ResumeAnswer;
@@ -574,6 +580,10 @@ export interface MemberPage {
  *     version: 1, or higher if the message replaces earlier versions at the same place.
  *     turn: The turn that answers this message, or whose answer it is; null if there is none.
  *     parts: The parts of an answer, as in a ``UIMessage`` of the AI SDK; null for a message of text alone.
+ *     reply_to: Id of the message that this one replies to. Left out if there is none.
+ *     deleted: Whether the message was deleted: its text and parts are erased. Left out if not.
+ *     reactions: Only in REST, where they are current; events follow with each change. Left out if there are none.
+ *     pinned: Likewise. Left out if not.
  */
 export interface Message {
   id: string;
@@ -594,6 +604,38 @@ export interface Message {
         [k: string]: unknown;
       }[]
     | null;
+  replyTo?: string | null;
+  deleted?: boolean;
+  reactions?: Reaction[];
+  pinned?: boolean;
+}
+/**
+ * One emoji on a message, and the users that reacted with it, in the order of their reactions.
+ */
+export interface Reaction {
+  emoji: string;
+  userIds: string[];
+}
+/**
+ * ``msg-deleted``: the message at a place, in all its versions, has no text any more.
+ *
+ * Attributes:
+ *     user_id: The user that deleted it; null for a service, and while authentication is off.
+ */
+export interface MessageDeleted {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  place: number;
+  messageId: string;
+  userId: string | null;
+}
+/**
+ * Messages as they are now, ascending by place: the response of ``GET …/pins`` and ``GET …/replies``.
+ */
+export interface MessageList {
+  messages: Message[];
 }
 /**
  * The response of ``GET /api/chats/{id}/messages``: ascending by seq.
@@ -614,6 +656,22 @@ export interface MessagePage {
  */
 export interface MessageVersions {
   versions: Message[];
+}
+/**
+ * ``pin``: the message at a place was pinned, or is no longer.
+ *
+ * Attributes:
+ *     user_id: The user that changed it; null for a service, and while authentication is off.
+ */
+export interface PinChange {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  place: number;
+  messageId: string;
+  pinned: boolean;
+  userId: string | null;
 }
 /**
  * ``presence``: changes of the users online in a chat. After a join, the client receives the full list.
@@ -665,6 +723,24 @@ export interface ProblemItem {
   message: string;
 }
 /**
+ * ``reaction``: a user added a reaction to the message at a place, or took it back.
+ *
+ * Attributes:
+ *     added: False if it was taken back.
+ *     user_id: The user.
+ */
+export interface ReactionChange {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  place: number;
+  messageId: string;
+  emoji: string;
+  added: boolean;
+  userId: string;
+}
+/**
  * ``resync``: the gateway could not emit some events of the chat.
  *
  * The client fetches them through REST, from its cursor; if ``reset``, it discards everything and refetches.
@@ -683,6 +759,7 @@ export interface Resync {
  *     client_msg_id: Idempotency key chosen by the sender. A repeat in the same chat returns the first result.
  *     user_id: The author, while authentication is off or with a service token. Otherwise, the author is the token's
  *         user.
+ *     reply_to: Id of a message of the chat, in any version, that this one replies to.
  */
 export interface SendMessage {
   chatId: string;
@@ -690,6 +767,7 @@ export interface SendMessage {
   content: string;
   clientMsgId?: string | null;
   userId?: string | null;
+  replyTo?: string | null;
 }
 /**
  * Name and single argument of each event that the gateway emits.
@@ -700,6 +778,9 @@ export interface ServerToClientEvents {
   'member-removed': MemberChange;
   'ai-status': AiStatus;
   'ai-tool': AiTool;
+  'msg-deleted': MessageDeleted;
+  reaction: ReactionChange;
+  pin: PinChange;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -727,4 +808,7 @@ export interface StoredEvents {
   'member-removed': MemberChange;
   'ai-status': AiStatus;
   'ai-tool': AiTool;
+  'msg-deleted': MessageDeleted;
+  reaction: ReactionChange;
+  pin: PinChange;
 }

@@ -1,0 +1,128 @@
+"""The rules for what members do to a stored message: delete it, react to it, pin it.
+
+All versions of a message share its marks, which belong to its place.
+
+Layer: store.rules.
+"""
+
+from __future__ import annotations
+
+import json
+
+from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, MAX_REACTIONS, DeleteMessage, Pin, React
+from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TooManyMarks
+from roomcast.chat.model import Committed, StoredMessage
+from roomcast.contract.events import EventType
+from roomcast.store.rows import to_ms
+from roomcast.store.rules.exchange import LoadedRows, Needs
+from roomcast.store.rules.turns import ACTIVE
+from roomcast.store.rules.work import Work
+from roomcast.store.tables import pins, reactions
+
+_Marking = DeleteMessage | React | Pin
+
+
+def needs(needs: Needs, command: _Marking) -> None:
+    """The rows for all rules of this module."""
+    needs.chat(command.chat_id, command.member)
+    needs.versions.add(command.message_id)
+
+
+def follow(needs: Needs, loaded: LoadedRows, command: _Marking) -> None:
+    """The marks at the place of the message."""
+    if versions := loaded.versions[command.message_id]:
+        needs.row(reactions, command.chat_id, versions[0].place)
+        needs.row(pins, command.chat_id, versions[0].place)
+        if isinstance(command, Pin):
+            needs.counts.add((pins, command.chat_id))
+
+
+def delete(work: Work, command: DeleteMessage) -> Committed | None:
+    """Erase a message."""
+    last = _message(work, command)
+    if command.member is not None and (last.role != "USER" or last.user_id != command.member):
+        raise NotAllowed("only its author deletes a message")
+    if last.deleted:
+        return None
+    if last.turn is not None and last.turn.status in ACTIVE:
+        raise AnswerActive(last.turn.id)
+    for version in work.versions[command.message_id]:
+        work.recorder.erase(version, command.at)
+    work.delete(reactions, command.chat_id, last.place)
+    work.delete(pins, command.chat_id, last.place)
+    return _record(work, EventType.MESSAGE_DELETED, command, last, user_id=command.member)
+
+
+def react(work: Work, command: React) -> Committed | None:
+    """Add a reaction, or take it back."""
+    message = _shown(work, command)
+    row = work.row(reactions, command.chat_id, message.place)
+    users: dict[str, list[str]] = {} if row is None else json.loads(row["users"])
+    of_emoji = users.setdefault(command.emoji, [])
+    if (command.user_id in of_emoji) == command.adds:
+        return None
+    if not command.adds:
+        of_emoji.remove(command.user_id)
+    elif len(users) > MAX_EMOJI or sum(map(len, users.values())) >= MAX_REACTIONS:
+        raise TooManyMarks(f"a message has at most {MAX_EMOJI} different emoji and {MAX_REACTIONS} reactions")
+    else:
+        of_emoji.append(command.user_id)
+    kept = {emoji: ids for emoji, ids in users.items() if ids}
+    if kept:
+        work.put(reactions, command.chat_id, message.place, users=json.dumps(kept, ensure_ascii=False))
+    else:
+        work.delete(reactions, command.chat_id, message.place)
+    return _record(
+        work,
+        EventType.REACTION_CHANGED,
+        command,
+        message,
+        emoji=command.emoji,
+        added=command.adds,
+        user_id=command.user_id,
+    )
+
+
+def pin(work: Work, command: Pin) -> Committed | None:
+    """Pin a message, or end that."""
+    message = _shown(work, command)
+    if (work.row(pins, command.chat_id, message.place) is not None) == command.adds:
+        return None
+    if command.adds:
+        if work.count(pins, command.chat_id) >= MAX_PINS:
+            raise TooManyMarks(f"a chat has at most {MAX_PINS} pinned messages")
+        work.put(pins, command.chat_id, message.place, pinned_at=to_ms(command.at))
+    else:
+        work.delete(pins, command.chat_id, message.place)
+    return _record(work, EventType.PIN_CHANGED, command, message, pinned=command.adds, user_id=command.member)
+
+
+def _message(work: Work, command: _Marking) -> StoredMessage:
+    """The last version of the message."""
+    work.chat(command.chat_id, command.member)
+    versions = work.versions[command.message_id]
+    if not versions or versions[-1].chat_id != command.chat_id:
+        raise MessageNotFound(command.chat_id, command.message_id)
+    return versions[-1]
+
+
+def _shown(work: Work, command: _Marking) -> StoredMessage:
+    message = _message(work, command)
+    if message.deleted:
+        raise MessageNotFound(command.chat_id, command.message_id)
+    return message
+
+
+def _record(
+    work: Work, event_type: EventType, command: _Marking, message: StoredMessage, **fields: object
+) -> Committed:
+    event = work.recorder.add(
+        command.chat_id,
+        event_type,
+        command.at,
+        command.trace,
+        place=message.place,
+        message_id=message.id,
+        **fields,
+    )
+    return Committed(event, created=True)

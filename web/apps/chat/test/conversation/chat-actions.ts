@@ -1,0 +1,22 @@
+/** The actions of a conversation, for tests of messages. */
+import { vi } from 'vitest';
+
+import type { entry } from './entry.ts';
+
+export function chatActions() {
+  return {
+    retry: vi.fn(),
+    discard: vi.fn(),
+    stop: vi.fn(),
+    regenerate: vi.fn(),
+    edit: vi.fn(() => Promise.resolve(true)),
+    versions: vi.fn(() => Promise.resolve([] as ReturnType<typeof entry>[])),
+    me: 'me',
+    react: vi.fn(),
+    pin: vi.fn(),
+    remove: vi.fn(),
+    reply: vi.fn(),
+    find: vi.fn((): ReturnType<typeof entry> | undefined => undefined),
+    show: vi.fn(),
+  };
+}

@@ -1,0 +1,96 @@
+import { cleanup, fireEvent, render, screen } from '@testing-library/react';
+import { afterEach, expect, test, vi } from 'vitest';
+
+import { ChatActionsContext } from '../../src/conversation/actions.ts';
+import { MessageItem } from '../../src/conversation/MessageItem.tsx';
+import { Pins } from '../../src/conversation/Pins.tsx';
+import { chatActions } from './chat-actions.ts';
+import { entry } from './entry.ts';
+
+const actions = chatActions();
+
+function show(change: Partial<ReturnType<typeof entry>>, mine = false) {
+  return render(
+    <ChatActionsContext.Provider value={actions}>
+      <MessageItem message={entry({ key: 'k', id: 'm', ...change })} mine={mine} showTime online />
+    </ChatActionsContext.Provider>,
+  );
+}
+
+afterEach(() => {
+  cleanup();
+  vi.clearAllMocks();
+});
+
+test('a reaction shows how many users reacted, and a click adds or takes back the own one', () => {
+  show({
+    reactions: [
+      { emoji: '👍', userIds: ['ann', 'me'] },
+      { emoji: '🎉', userIds: ['ann'] },
+    ],
+  });
+  const [own, other] = screen.getAllByTestId('reaction');
+  expect([own?.textContent, own?.getAttribute('aria-pressed')]).toEqual(['👍 2', 'true']);
+  expect([other?.textContent, other?.getAttribute('aria-pressed')]).toEqual(['🎉 1', 'false']);
+  if (own) fireEvent.click(own);
+  if (other) fireEvent.click(other);
+  expect(actions.react.mock.calls).toEqual([
+    ['m', '👍', false],
+    ['m', '🎉', true],
+  ]);
+});
+
+test('the picker opens, adds a reaction and closes', () => {
+  show({});
+  fireEvent.click(screen.getByTestId('react'));
+  const [first] = screen.getAllByTestId('emoji');
+  if (first) fireEvent.click(first);
+  expect(actions.react).toHaveBeenCalledWith('m', '👍', true);
+  expect(screen.queryByTestId('emoji')).toBeNull();
+});
+
+test('only the author deletes a message, after a question', () => {
+  const { unmount } = show({});
+  expect(screen.queryByTestId('delete')).toBeNull();
+  unmount();
+  show({}, true);
+  fireEvent.click(screen.getByTestId('delete'));
+  expect(actions.remove).not.toHaveBeenCalled();
+  fireEvent.click(screen.getByTestId('delete-confirm'));
+  expect(actions.remove).toHaveBeenCalledWith('m');
+});
+
+test('a deleted message has no text and no actions', () => {
+  show({ deleted: true, content: '', version: 2 }, true);
+  expect(screen.getByText('This message was deleted.')).toBeTruthy();
+  for (const id of ['edit', 'react', 'reply', 'pin', 'delete', 'versions']) expect(screen.queryByTestId(id)).toBeNull();
+});
+
+test('a reply quotes the message that it answers, and shows it on a click', () => {
+  actions.find.mockReturnValue(entry({ key: 'o', id: 'original', userId: 'bob', content: 'the question' }));
+  show({ replyTo: 'original' });
+  const quote = screen.getByTestId('quote');
+  expect(quote.textContent).toBe('bob the question');
+  fireEvent.click(quote);
+  expect(actions.show).toHaveBeenCalledWith('original');
+});
+
+test('a reply to a message that is not loaded says so', () => {
+  actions.find.mockReturnValue(undefined);
+  show({ replyTo: 'original' });
+  expect(screen.getByText('Reply to an earlier message')).toBeTruthy();
+});
+
+test('the pinned messages are read again after each change of a pin', async () => {
+  const pinned = entry({ key: 'p', id: 'p', pinned: true, content: 'important' });
+  const read = vi.fn(() => Promise.resolve([pinned]));
+  const list = (messages: readonly ReturnType<typeof entry>[]) => (
+    <ChatActionsContext.Provider value={actions}>
+      <Pins messages={messages} read={read} />
+    </ChatActionsContext.Provider>
+  );
+  const { rerender } = render(list([entry({ key: 'p', id: 'p' })]));
+  await screen.findByText('1 pinned message');
+  rerender(list([pinned]));
+  expect(read).toHaveBeenCalledTimes(2);
+});

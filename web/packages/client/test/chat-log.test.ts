@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest';
+
+import { type ChatLog, EMPTY_LOG, reduce } from '../src/chat-log.ts';
+import type { SequencedEvent } from '../src/feed-machine.ts';
+import type { Message } from '../src/generated/contract.ts';
+
+function message(change: Partial<Message> = {}): Message {
+  return {
+    id: 'm1',
+    role: 'USER',
+    content: 'hello',
+    time: '2026-01-02T03:04:05.678Z',
+    chatId: 'c',
+    epoch: 'e',
+    seq: 1,
+    place: 1,
+    version: 1,
+    userId: 'ann',
+    clientMsgId: null,
+    status: 'sent',
+    turn: null,
+    parts: null,
+    ...change,
+  };
+}
+
+let seq = 1;
+
+function event(name: string, data: object): SequencedEvent {
+  seq += 1;
+  return { seq, epoch: 'e', event: name, data: { place: 1, messageId: 'm1', userId: 'ann', ...data } };
+}
+
+function loaded(change: Partial<Message> = {}): ChatLog {
+  const page = { epoch: 'e', seq: 1, messages: [message(change)], hasMore: false };
+  return reduce(EMPTY_LOG, { type: 'replaced', page, reset: false });
+}
+
+function after(log: ChatLog, ...events: SequencedEvent[]) {
+  return reduce(log, { type: 'delivered', events }).confirmed[0];
+}
+
+test('reactions are added and taken back in the order of their events', () => {
+  const like = (userId: string, added = true) => event('reaction', { emoji: '👍', userId, added });
+  expect(after(loaded(), like('ann'), like('bob'), like('ann'))?.reactions).toEqual([
+    { emoji: '👍', userIds: ['bob', 'ann'] },
+  ]);
+  expect(after(loaded(), like('ann'), like('bob'), like('bob', false))?.reactions).toEqual([
+    { emoji: '👍', userIds: ['ann'] },
+  ]);
+  expect(after(loaded(), like('ann'), like('ann', false), like('eve', false))?.reactions).toEqual([]);
+});
+
+test('a new version of a message keeps its reactions and its pin', () => {
+  const reactions = [{ emoji: '👍', userIds: ['bob'] }];
+  const edited = message({ id: 'm2', version: 2, seq: 9, content: 'changed' });
+  const entry = after(loaded({ reactions, pinned: true }), event('new-msg', { ...edited }));
+  expect([entry?.content, entry?.reactions, entry?.pinned]).toEqual(['changed', reactions, true]);
+});
+
+test('a deleted message has neither text nor marks', () => {
+  const entry = after(loaded({ pinned: true }), event('msg-deleted', {}));
+  expect([entry?.content, entry?.deleted, entry?.pinned]).toEqual(['', true, false]);
+});
+
+test('a pin is set and removed; an event of a place that is not loaded changes nothing', () => {
+  expect(after(loaded(), event('pin', { pinned: true }))?.pinned).toBe(true);
+  expect(after(loaded({ pinned: true }), event('pin', { pinned: false }))?.pinned).toBe(false);
+  expect(after(loaded(), event('pin', { place: 5, pinned: true }))?.pinned).toBe(false);
+});
+
+test('an event that this version does not know changes nothing', () => {
+  const log = loaded();
+  for (const name of ['sticker', 'toString', '__proto__']) expect(after(log, event(name, {}))).toBe(log.confirmed[0]);
+});
+
+test('a page that is loaded again has the current marks', () => {
+  const page = { epoch: 'e', seq: 5, messages: [message({ pinned: true })], hasMore: false };
+  const log = reduce(loaded(), { type: 'replaced', page, reset: false });
+  expect(log.confirmed[0]?.pinned).toBe(true);
+  expect(reduce(log, { type: 'replaced', page, reset: false }).confirmed[0]).toBe(log.confirmed[0]);
+});
