@@ -54,6 +54,7 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.ADDITION_LIMIT: "The user added others to chats too often. Wait for `Retry-After` seconds.",
     ErrorCode.MESSAGE_NOT_FOUND: "The chat has no such message.",
     ErrorCode.TURN_NOT_FOUND: "The chat has no such turn.",
+    ErrorCode.TOO_MANY_MARKS: "The message has too many reactions, or the chat too many pinned messages.",
     ErrorCode.ANSWER_ACTIVE: "The chat answers another message, and its `whenActive` is `reject`. Try again later.",
     ErrorCode.TOO_LARGE: "The body is too large.",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "Send `Content-Type: application/json`.",
