@@ -337,6 +337,27 @@ async def test_emit_with_ack_that_times_out_has_the_acknowledgements_that_arrive
         assert not any(socket.connection.packets._acks for socket in server.sockets())
 
 
+async def test_the_callback_of_an_emit_is_called_for_each_selected_client_of_every_server(cluster: Cluster) -> None:
+    a = cluster.servers["a"]
+    clients = await clients_of(cluster)
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    await a.emit("before")
+    await a.emit(
+        "ask", ({"n": 1}, b"\x00"), skip_sid=[clients["a2"].sid, clients["c2"].sid], callback=answers.put_nowait
+    )
+    for name in ("a1", "b1", "b2", "c1"):
+        packets = [await clients[name].packet() for _ in range(2)]
+        if "c" not in cluster.nodes or name != "c1":  # Node's streams adapter reads queries and commands separately
+            assert [packet.data[0] for packet in packets] == ["before", "ask"]
+        ask = next(packet for packet in packets if packet.data[0] == "ask")
+        assert ask.data == ["ask", {"n": 1}, b"\x00"]
+        await clients[name].websocket.send(f'43{ask.ack_id}["{name}"]')
+    assert sorted([await asyncio.wait_for(answers.get(), 5) for _ in range(4)]) == ["a1", "b1", "b2", "c1"]
+    await until(lambda: a.engine.queries.called_back == 0)
+    assert await received({name: clients[name] for name in ("a2", "c2")}, a.everyone) == {"before": ["a2", "c2"]}
+    assert answers.empty()
+
+
 async def test_a_client_that_disconnects_before_it_acknowledges_is_not_waited_for(cluster: Cluster) -> None:
     a = cluster.servers["a"]
     clients = await clients_of(cluster)
