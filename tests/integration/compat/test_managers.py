@@ -66,6 +66,11 @@ async def test_a_client_of_another_server_acknowledges(two: Two) -> None:
     answers: asyncio.Queue[Any] = asyncio.Queue()
     await two.one.sio.emit("question", 2, to=b.get_sid(), callback=answers.put_nowait)
     assert await asyncio.wait_for(answers.get(), 5) == {"data": [1]}
+    for answer, args in ((None, ()), ("one", ("one",)), ((1, b"2"), (1, b"2"))):
+        b.answer = answer
+        assert await two.one.sio.call("question", to=b.get_sid(), timeout=5) == answer
+        await two.one.sio.emit("question", to=b.get_sid(), callback=lambda *args: answers.put_nowait(args))
+        assert await asyncio.wait_for(answers.get(), 5) == args
     with pytest.raises(socketio.exceptions.TimeoutError):
         await two.one.sio.call("question", to="nobody", timeout=0.2)
 
@@ -75,9 +80,13 @@ async def test_events_with_a_callback_keep_their_order_and_beyond_the_limit_of_q
 ) -> None:
     b = await two.two.open()
     sio, sid, called = two.one.sio, b.get_sid(), list[Any]()
+
+    def keep(*args: Any) -> None:
+        called.append(args)
+
     sent = [["asked", n] if n % 2 else ["plain", n] for n in range(1_500)]
     for event, n in sent:
-        await sio.emit(event, n, to=sid, callback=called.append if event == "asked" else None)
+        await sio.emit(event, n, to=sid, callback=keep if event == "asked" else None)
     await until(lambda: len(events(b)) >= len(sent))
     assert events(b) == sent
     limit = sio.native.options.max_queries // 2

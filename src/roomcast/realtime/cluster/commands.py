@@ -136,8 +136,7 @@ class FetchSockets:
 class BroadcastWithAck:
     """Emit to the selected sockets, each of which is to acknowledge.
 
-    Each server answers with the number of sockets that it has asked, then with the first argument of each
-    acknowledgement (None if it has none).
+    Each server answers with the number of sockets that it has asked, then with the arguments of each acknowledgement.
 
     Attributes:
         to: The recipients.
@@ -227,8 +226,8 @@ class Gatherer(Protocol):
             asked: The number of acknowledgements that will follow.
         """
 
-    def acknowledge(self, server: str | None, value: Any, size_bytes: int) -> None:
-        """One of the acknowledgements that follow an answer."""
+    def acknowledge(self, server: str | None, args: Sequence[Any], size_bytes: int) -> None:
+        """One of the acknowledgements that follow an answer; servers of Node send its first argument alone."""
 
     def withdraw(self, server: str | None, count: int) -> None:
         """So many acknowledgements will not follow: their clients are gone."""

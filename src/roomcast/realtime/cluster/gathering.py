@@ -38,7 +38,7 @@ class Gathering:
         limit_bytes: Maximum total size of the answers.
 
     Attributes:
-        values: The parts of all answers, and all acknowledgements, in order of arrival.
+        values: The parts of all answers, and the arguments of all acknowledgements, in order of arrival.
         problem: Why the answers are not complete; empty if they are, and while they are waited for.
     """
 
@@ -98,11 +98,11 @@ class Gathering:
             self._answered.add(server)
         self._check()
 
-    def acknowledge(self, server: str | None, value: Any, size_bytes: int) -> None:
+    def acknowledge(self, server: str | None, args: Sequence[Any], size_bytes: int) -> None:
         """See `cluster.Gatherer`."""
         if not self._done.is_set() and self._due.get(server, 0) > 0 and self._count(size_bytes + _ITEM_BYTES):
             self._due[server] -= 1
-            self._receive(value)
+            self._receive(args)
             self._check()
 
     def withdraw(self, server: str | None, count: int) -> None:
@@ -156,8 +156,8 @@ class Gathering:
                 return
         self._end()
 
-    def _receive(self, value: Any) -> None:
-        self.values.append(value)
+    def _receive(self, args: Sequence[Any]) -> None:
+        self.values.append(args)
 
     def _end(self) -> None:
         self._done.set()
@@ -172,14 +172,12 @@ class CalledGathering(Gathering):
     A failure after the query was sent does not end it: the acknowledgements may still arrive.
 
     Args:
-        receive: Called with each acknowledgement.
+        receive: Called with the arguments of each acknowledgement.
         ended: Called once, when no more acknowledgements are waited for.
         limit_s: How long they are waited for.
     """
 
-    def __init__(
-        self, receive: Callable[[Any], None], ended: Callable[[CalledGathering], None], limit_s: float
-    ) -> None:
+    def __init__(self, receive: Callable[..., None], ended: Callable[[CalledGathering], None], limit_s: float) -> None:
         super().__init__(0)
         self._pass_on = receive
         self._ended = ended
@@ -204,8 +202,8 @@ class CalledGathering(Gathering):
         del size_bytes  # nothing is kept
         return True
 
-    def _receive(self, value: Any) -> None:
-        self._pass_on(value)
+    def _receive(self, args: Sequence[Any]) -> None:
+        self._pass_on(*args)
 
     def _end(self) -> None:
         super()._end()
@@ -237,7 +235,7 @@ class Queries:
         """Number of events whose acknowledgements a callback waits for."""
         return len(self._called)
 
-    def call_back(self, command: Broadcast, args: tuple[Any, ...], receive: Callable[[Any], None]) -> None:
+    def call_back(self, command: Broadcast, args: tuple[Any, ...], receive: Callable[..., None]) -> None:
         """Emit an event on the other servers, in the order of `Membership.publish`, and pass on its acknowledgements.
 
         They may fill half of the limit, so that other queries remain possible. Beyond that, and if the adapter cannot
@@ -246,7 +244,7 @@ class Queries:
         Args:
             command: The event.
             args: Its name and arguments.
-            receive: Called with each acknowledgement that arrives within `CALLBACK_LIMIT_S`.
+            receive: Called with the arguments of each acknowledgement that arrives within `CALLBACK_LIMIT_S`.
         """
         if 2 * self.called_back >= self._limit:
             self._send_plain(command, f"{self.called_back} events wait for acknowledgements (half of max_queries)")
@@ -323,9 +321,8 @@ class GatheredAcks:
         self._server = server
 
     def acknowledged(self, args: Sequence[Any]) -> None:
-        """See `cluster.AckListener`. As in Node, only the first argument counts."""
-        value = args[0] if args else None
-        self._gatherer.acknowledge(self._server, value, _size_bytes(value))
+        """See `cluster.AckListener`."""
+        self._gatherer.acknowledge(self._server, args, sum(map(_size_bytes, args)))
 
     def disconnected(self) -> None:
         """See `cluster.AckListener`."""

@@ -5,7 +5,7 @@ Layer: realtime.cluster. Source: socket.io 4.8's ``BroadcastOperator``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -152,6 +152,10 @@ class BroadcastOperator:
             EncodeError: an argument cannot be encoded.
             QueryLimitExceeded: ``max_queries`` wait for answers.
         """
+        return _firsts(await self.gather_acks(event, *args))
+
+    async def gather_acks(self, event: str, *args: Any) -> list[Sequence[Any]]:
+        """`emit_with_ack` that returns all arguments of each acknowledgement; of clients of Node servers the first."""
         _check_name(event)
         selection = self._selection
         with self._host.queries.open() as gathering:
@@ -168,7 +172,7 @@ class BroadcastOperator:
                 acks.stop()
         if not complete or gathering.missing:
             problem = gathering.problem or "clients disconnected before they acknowledged"
-            raise BroadcastAckTimeout(event, problem, gathering.values, gathering.missing)
+            raise BroadcastAckTimeout(event, problem, _firsts(gathering.values), gathering.missing)
         return gathering.values
 
     async def fetch_sockets(self) -> list[RemoteSocket]:
@@ -291,6 +295,10 @@ class RemoteSocket:
     async def disconnect(self, *, close: bool = False) -> None:
         """See `BroadcastOperator.disconnect_sockets`."""
         await self._operator.disconnect_sockets(close=close)
+
+
+def _firsts(acknowledgements: Iterable[Sequence[Any]]) -> list[Any]:
+    return [args[0] if args else None for args in acknowledgements]
 
 
 def _check_name(event: str) -> None:

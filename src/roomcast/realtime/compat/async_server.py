@@ -284,7 +284,7 @@ class AsyncServer:
         """Emit to one client, on whichever server it is connected, and wait for its acknowledgement.
 
         Returns:
-            Its argument; None if it has none, a tuple if it has several. Of a client of another server the first.
+            Its argument; None if it has none, a tuple if it has several. Of a client of a Node server the first.
 
         Raises:
             TimeoutError: no acknowledgement within ``timeout`` seconds, or the client is gone.
@@ -311,11 +311,11 @@ class AsyncServer:
     async def _call_elsewhere(
         self, event: str, args: tuple[Any, ...], sid: str, namespace: str | None, limit_s: float
     ) -> Any:
-        """The acknowledgement of a client of another server: its first argument, all that Node's protocol carries."""
-        answers = await self.native.of(namespace or _DEFAULT).to(sid).timeout(limit_s).emit_with_ack(event, *args)
+        answers = await self.native.of(namespace or _DEFAULT).to(sid).timeout(limit_s).gather_acks(event, *args)
         if not answers:
             raise SocketGone(sid, namespace or _DEFAULT)
-        return answers[0]
+        answer = answers[0]
+        return tuple(answer) if len(answer) > 1 else answer[0] if answer else None
 
     # -- rooms and sessions -------------------------------------------------------------------------------------------
 

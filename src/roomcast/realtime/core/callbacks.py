@@ -1,8 +1,8 @@
 """An event whose acknowledgements a callback receives, one call for each recipient on any server.
 
-Of a recipient on this server the callback gets all arguments of the acknowledgement, at any time. Of one on another
-server it gets the first argument (None if there is none), all that Node's adapters carry, within `CALLBACK_LIMIT_S`.
-Where those cannot be asked, they receive the event alone; see `Queries.call_back`.
+The callback gets the arguments of the acknowledgement; of a client of a Node server the first one alone, all that its
+adapters carry. Clients of other servers acknowledge within `CALLBACK_LIMIT_S`. Where they cannot be asked, they receive
+the event alone; see `Queries.call_back`.
 
 Layer: realtime.core. Source: python-socketio 5.18, ``AsyncManager.emit``.
 """
@@ -94,10 +94,10 @@ def _all_here(host: CallbackHost, selection: Selection) -> bool:
     return hub is not None and selection.rooms is not None and all(room in hub.sockets for room in selection.rooms)
 
 
-def _call(host: CallbackHost, callback: AckCallback, value: Any) -> None:
+def _call(host: CallbackHost, callback: AckCallback, *args: Any) -> None:
     """Call the callback with the acknowledgement of a client of another server."""
     try:
-        result = copy_context().run(callback, value)
+        result = copy_context().run(callback, *args)
     except Exception:
         logger.exception("a callback failed")
         return

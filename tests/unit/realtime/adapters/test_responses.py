@@ -32,6 +32,16 @@ def test_an_acknowledgement_without_argument_has_no_packet() -> None:
     assert msgpack.unpackb(NODE.encode_ack([b"1", 2])) == {"type": 9, "requestId": "abcdef", "packet": b"1"}
 
 
+@pytest.mark.parametrize("args", [[], [None], ["a"], [{"a": 1}, b"b", None]])
+def test_a_server_of_this_package_gets_every_argument_of_an_acknowledgement_and_node_the_first(args: list[Any]) -> None:
+    response = Response.decode(OURS.encode_ack(args))
+    assert response is not None
+    assert response.args == args
+    response = Response.decode(NODE.encode_ack(args))
+    assert response is not None
+    assert response.args == args[:1]
+
+
 def test_only_a_server_of_this_package_gets_the_name_of_the_server() -> None:
     assert json.loads(NODE.encode(rooms=[])) == {"requestId": "abcdef", "rooms": []}
     assert json.loads(OURS.encode(rooms=[])) == {"requestId": OURS.request_id, "rooms": [], "uid": "me"}

@@ -115,14 +115,14 @@ async def test_acknowledgements_are_waited_for_until_as_many_as_were_asked_have_
     got = gathering("a", "n")
     got.answer("a", [], 1, asked=2)
     got.answer(None, [], 1, asked=1)
-    got.acknowledge("a", 1, 1)
-    got.acknowledge("unknown", 9, 1)
-    got.acknowledge(None, 2, 1)
-    got.acknowledge(None, 9, 1)
+    got.acknowledge("a", [1], 1)
+    got.acknowledge("unknown", [9], 1)
+    got.acknowledge(None, [2], 1)
+    got.acknowledge(None, [9], 1)
     assert not got._done.is_set()
     got.withdraw("a", 5)
     assert await complete(got)
-    assert (got.values, got.missing) == ([1, 2], 1)
+    assert (got.values, got.missing) == ([[1], [2]], 1)
 
 
 async def test_the_acknowledgements_of_a_server_that_leaves_are_missing_and_not_waited_for() -> None:
@@ -130,11 +130,11 @@ async def test_the_acknowledgements_of_a_server_that_leaves_are_missing_and_not_
     got.answer("a", [], 1, asked=2)
     got.answer("b", [], 1, asked=0)
     got.answer(None, [], 1, asked=3)
-    got.acknowledge("a", 1, 1)
+    got.acknowledge("a", [1], 1)
     for _ in range(2):
         got.update(["b"])
     assert await complete(got)
-    assert (got.values, got.missing) == ([1], 4)
+    assert (got.values, got.missing) == ([[1]], 4)
 
 
 async def test_a_server_that_joined_after_the_query_and_leaves_is_not_waited_for() -> None:
@@ -145,9 +145,9 @@ async def test_a_server_that_joined_after_the_query_and_leaves_is_not_waited_for
     got.update(["a", "new"])
     got.update(["a"])
     assert not got._done.is_set()
-    got.acknowledge(HERE, 1, 1)
+    got.acknowledge(HERE, [1], 1)
     assert await complete(got)
-    assert (got.values, got.missing) == ([1], 1)
+    assert (got.values, got.missing) == ([[1]], 1)
 
 
 async def test_answers_above_the_limit_end_the_query_and_are_dropped() -> None:
@@ -230,17 +230,17 @@ def test_a_callback_is_called_for_each_acknowledgement_until_all_have_come_or_th
         complete, lost, silent = adapter.open
         for gatherer in (complete, lost):
             gatherer.answer("a", (), 0, asked=1)
-        complete.acknowledge("a", "x" * 1_000, 1_000)
+        complete.acknowledge("a", ["x" * 1_000], 1_000)
         complete.update(["a"])
         assert (got, adapter.open) == (["x" * 1_000], [lost, silent])
         lost.fail("the connection was lost")
-        lost.acknowledge("a", 2, 1)
+        lost.acknowledge("a", [2], 1)
         lost.update(["a"])
         assert (got[1:], adapter.open) == ([2], [silent])
         await asyncio.sleep(CALLBACK_LIMIT_S)
         assert adapter.open == []
         silent.answer("a", (), 0, asked=1)
-        silent.acknowledge("a", 3, 1)
+        silent.acknowledge("a", [3], 1)
         assert got[1:] == [2]
         queries.call_back(EVENT, ("e",), got.append)
         queries.stop()
@@ -254,8 +254,8 @@ async def test_acknowledgements_count_by_their_size(value: Any) -> None:
     got = gathering("a", limit_bytes=250)
     got.answer("a", (), 0, asked=2)
     acks = GatheredAcks(got, "a")
-    acks.acknowledged([5, value])
+    acks.acknowledged([5])
     assert not got.problem
-    acks.acknowledged([value])
+    acks.acknowledged([None, value])
     assert "250 bytes" in got.problem
-    assert got.values == [5]
+    assert got.values == [[5]]

@@ -16,7 +16,7 @@ from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
 from roomcast.realtime.adapters.redis.requests import LongAnswers, RemoteBroadcast, part_bytes
-from roomcast.realtime.adapters.redis.responses import describe, is_ours, parts_of
+from roomcast.realtime.adapters.redis.responses import ack_fields, describe, is_ours, parts_of
 from roomcast.realtime.cluster.commands import Broadcast, Node, Selection, ServerEvent, SocketDescription
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError
@@ -106,7 +106,7 @@ class ClusterAnswers:
             self._counters.drop("busy", "a repeated request")
             return
         withdraw = partial(respond, MessageType.BROADCAST_GONE) if ours else _ignore
-        pending = RemoteBroadcast(partial(self._send_ack, respond), withdraw, partial(self._end, request_id))
+        pending = RemoteBroadcast(partial(self._send_ack, respond, ours), withdraw, partial(self._end, request_id))
         try:
             if len(self._pending) >= self._options.max_ack_requests:
                 # Without an answer: the sender learns at its timeout that acknowledgements are missing.
@@ -128,9 +128,8 @@ class ClusterAnswers:
         if value is None or not respond(MessageType.SERVER_SIDE_EMIT_RESPONSE, packet=value):
             respond(MessageType.SERVER_SIDE_EMIT_RESPONSE)
 
-    def _send_ack(self, respond: Callable[..., bool], args: Sequence[Any]) -> None:
-        # As in Node, only the first argument is sent.
-        respond(MessageType.BROADCAST_ACK, **({"packet": args[0]} if args else {}))
+    def _send_ack(self, respond: Callable[..., bool], ours: bool, args: Sequence[Any]) -> None:
+        respond(MessageType.BROADCAST_ACK, **ack_fields(args, ours=ours))
 
     def _end(self, request_id: str) -> None:
         pending = self._pending.pop(request_id)

@@ -130,7 +130,7 @@ class _Pending:
                 if response.kind is RequestType.CLIENT_COUNT:
                     gatherer.answer(server, (), size_bytes, asked=response.count)
                 elif response.kind is RequestType.ACK:
-                    gatherer.acknowledge(server, response.fields.get("packet"), size_bytes)
+                    gatherer.acknowledge(server, response.args, size_bytes)
                 elif response.gone:
                     gatherer.withdraw(server, 1)
         return True

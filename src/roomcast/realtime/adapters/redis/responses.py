@@ -2,9 +2,9 @@
 
 A response of Node does not name its server. This package's servers recognize a request of each other by its id, which
 begins with the uid of the requester and a hyphen, and then add what Node lacks: ``uid``, the server that responds;
-``part``, the number of a part of the answer, and ``more``, if another one follows, so that no message is large; type
-10, ``gone``, for a client that disconnected before it acknowledged. Requests and responses between this package and
-Node are as between Node servers.
+``part``, the number of a part of the answer, and ``more``, if another one follows, so that no message is large;
+``rest``, the arguments of an acknowledgement after the first; type 10, ``gone``, for a client that disconnected before
+it acknowledged. Requests and responses between this package and Node are as between Node servers.
 
 Layer: realtime. Source: @socket.io/redis-adapter 8.3.
 """
@@ -61,6 +61,19 @@ def parts_of(items: Iterable[tuple[_T, int]], limit_bytes: int) -> Iterator[tupl
         part.append(item)
         size += size_bytes + 1
     yield part, number, False
+
+
+def ack_fields(args: Sequence[Any], *, ours: bool) -> dict[str, Any]:
+    """The fields for the arguments of an acknowledgement: Node's has the first one alone.
+
+    Args:
+        args: The arguments.
+        ours: Whether the requester is of this package.
+    """
+    fields: dict[str, Any] = {"packet": args[0]} if args else {}
+    if ours and len(args) > 1:
+        fields["rest"] = list(args[1:])
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +136,13 @@ class Responder:
         return encode_json(answer | self._name)
 
     def encode_ack(self, args: Sequence[Any]) -> bytes:
-        """A client's acknowledgement; as in Node, only its first argument is sent.
+        """A client's acknowledgement.
 
         Raises:
-            EncodeError: the argument cannot be encoded.
+            EncodeError: an argument cannot be encoded.
         """
         response: dict[str, Any] = {"type": RequestType.ACK.value, "requestId": self.request_id}
-        if args:
-            response["packet"] = args[0]
-        return pack(response | self._name)
+        return pack(response | ack_fields(args, ours=self.uid is not None) | self._name)
 
     def encode_gone(self) -> bytes | None:
         """A client that will not acknowledge; None: Node has no such response."""
@@ -197,6 +208,13 @@ class Response:
         if type(count) is not int or count < 0:
             raise MalformedMessage("clientCount must be a number of clients")
         return count
+
+    @property
+    def args(self) -> Sequence[Any]:
+        """The arguments of an acknowledgement; see `ack_fields`."""
+        first = [self.fields["packet"]] if "packet" in self.fields else []
+        rest = self.fields.get("rest") if self.server is not None else None
+        return [*first, *rest] if isinstance(rest, list) else first
 
     @property
     def gone(self) -> bool:
