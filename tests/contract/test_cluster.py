@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from roomcast.realtime.adapters.memory import MemoryAdapter, MemoryBus
 from roomcast.realtime.adapters.redis import RedisAdapter, RedisStreamsAdapter, ShardedRedisAdapter
 from roomcast.wire.errors import EncodeError
 from support.redis_server import RedisServer, running
+from support.redis_topology import redis_cluster
 from support.socketio_cluster import Client, Cluster, redis_options
 from support.waiting import until
 
@@ -43,10 +45,18 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
+@pytest.fixture(scope="module")
+def redis_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A node of a Redis Cluster."""
+    with redis_cluster(tmp_path_factory.mktemp("cluster"), replicas=False) as nodes:
+        yield nodes.servers[0]
+
+
 def kinds() -> Iterator[Any]:
     """Adapters, each with whether ``c`` is of Node."""
     yield pytest.param(("memory", False), id="memory")
-    for kind in ADAPTERS:
+    # Not the sharded adapter, whose channels share no order there; see tests/integration/adapters/test_sharded.py.
+    for kind in (*ADAPTERS, "streams-cluster"):
         yield pytest.param((kind, False), id=kind)
         yield pytest.param((kind, True), id=f"{kind}-node", marks=pytest.mark.node)
 
@@ -59,8 +69,10 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
             bus = MemoryBus()
             made = Cluster(lambda: MemoryAdapter(bus), stack)
         else:
-            port = request.getfixturevalue("redis_server").port
-            made = Cluster(lambda: ADAPTERS[kind](redis_options(port)), stack)
+            adapter, *clustered = kind.split("-")
+            port = request.getfixturevalue("redis_nodes" if clustered else "redis_server").port
+            options = replace(redis_options(port), cluster=bool(clustered))
+            made = Cluster(lambda: ADAPTERS[adapter](options), stack)
         if with_node:
             await made.add_node("c", port, kind)
         else:

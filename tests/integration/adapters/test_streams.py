@@ -563,11 +563,6 @@ async def test_a_session_is_stored_as_node_stores_it(recovering: StreamsCluster)
     assert stored == {"sid": client.sid, "pid": client.pid, "rooms": [client.sid, "r"], "data": {"k": "v"}}
 
 
-def test_a_redis_cluster_is_refused() -> None:
-    with pytest.raises(ValueError, match="use RedisAdapter"):
-        RedisStreamsAdapter(RedisOptions(cluster=True))
-
-
 async def test_the_official_client_returns_to_another_server_after_each_cut(recovering: StreamsCluster) -> None:
     async with (
         TcpProxy(recovering.ports["a"]) as proxy,

@@ -1,5 +1,5 @@
 // A Node server of the cluster, driven by lines of JSON: {id, op, ...} in, {id, result} or {id, error} out.
-// usage: node peer.mjs <Redis port> [classic | sharded | streams | sharded-cluster [recovery]]
+// usage: node peer.mjs <Redis port> [classic | sharded | streams | sharded-cluster | streams-cluster [recovery]]
 // Bytes travel as {"$bytes": base64}, dates as {"$date": ms}, undefined as {"$undefined": true}.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -14,7 +14,7 @@ const redisPort = Number(process.argv[2]);
 const kind = process.argv[3] ?? "classic";
 const retryStrategy = () => 50;
 const pub =
-  kind === "sharded-cluster"
+  kind.endsWith("-cluster")
     ? new Cluster([{ host: "127.0.0.1", port: redisPort }], { shardedSubscribers: true, clusterRetryStrategy: retryStrategy })
     : new Redis(redisPort, "127.0.0.1", { retryStrategy, maxRetriesPerRequest: null });
 const sub = pub.duplicate();
@@ -26,10 +26,9 @@ const io = new Server(http, process.argv[4] === "recovery" ? { connectionStateRe
 const adapters = {
   classic: () => createAdapter(pub, sub, { requestsTimeout: 2000 }),
   sharded: () => createShardedAdapter(pub, sub),
-  "sharded-cluster": () => createShardedAdapter(pub, sub),
   streams: async () => (await import("@socket.io/redis-streams-adapter")).createAdapter(pub, { blockTimeInMs: 200 }),
 };
-io.adapter(await adapters[kind]());
+io.adapter(await adapters[kind.replace("-cluster", "")]());
 io.of("/x");
 io.on("connection", (socket) => socket.on("join", (room, done) => { socket.join(room); done(); }));
 io.on("who", (done) => done("node"));

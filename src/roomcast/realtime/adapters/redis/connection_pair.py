@@ -63,6 +63,9 @@ class Link(Protocol):
     def address(self) -> RedisAddress:
         """A server."""
 
+    def owner(self, name: str) -> RedisAddress | None:
+        """The server that has a key; None: none is known."""
+
     @property
     def alive(self) -> bool:
         """See `ConnectionPair`."""
@@ -327,6 +330,11 @@ class ConnectionPair:
     def settled(self) -> bool:
         """Whether every subscription is confirmed."""
         return self._subscriber.settled
+
+    def owner(self, name: str) -> RedisAddress | None:
+        """See `Link`."""
+        del name
+        return self.address
 
     async def open(self, redis: RedisOptions) -> None:
         """Open both connections; every subscription is confirmed when this returns.

@@ -288,23 +288,26 @@ class SlotLink:
         for address in self._pairs.keys() - topology.masters:
             self._lose(self._pairs[address], "moved")
         missing = topology.masters - self._pairs.keys()
-        opened = await asyncio.gather(*(self._open(address) for address in missing), return_exceptions=True)
+        opened = await asyncio.gather(*(self._open(address, topology) for address in missing), return_exceptions=True)
         failures = [outcome for outcome in opened if outcome is not None]
         if self._refused or topology != self._topology:
             await self._switch(topology)
         for pair in self._pairs.values():
-            self._place_canary(pair)
+            self._place_canary(pair, topology)
         self._place(self._wanted)
         await self._drain()
         if failures:
             raise failures[0]
+        if len(self._placed) < len(self._wanted):
+            raise RedisUnavailable("a channel belongs to a slot without a master")
 
-    async def _open(self, address: RedisAddress) -> None:
-        pair = ConnectionPair(
-            address, self._options, self._counters, {}, self._take, self._on_writable, self._on_reply, self
-        )
+    async def _open(self, address: RedisAddress, topology: Topology) -> None:
+        canary = self._canary_for(address, topology)
+        hooks = (self._take, self._on_writable, self._on_reply, self)
+        pair = ConnectionPair(address, self._options, self._counters, {self._verb: [canary]}, *hooks)
         await pair.open(self._redis)
         self._pairs[address] = pair
+        self._set_canary(pair, canary)
         pair.watch(partial(self._lose, pair))
 
     async def _switch(self, topology: Topology) -> None:
@@ -326,16 +329,24 @@ class SlotLink:
     async def _drain(self) -> None:
         await asyncio.gather(*(pair.drain(self._redis.probe_timeout_s) for pair in self._pairs.values()))
 
-    def _place_canary(self, pair: ConnectionPair) -> None:
+    def _place_canary(self, pair: ConnectionPair, topology: Topology) -> None:
         former = self._canaries.get(pair)
-        if former is not None and self.owner(former) == pair.address:
+        if former is not None and topology.owner(former) == pair.address:
             return
         self._forget_canary(pair)
+        name = self._canary_for(pair.address, topology)
+        self._set_canary(pair, name)
+        pair.subscribe({self._verb: [name]})
+        if former is not None and self._verb == "SUBSCRIBE":
+            pair.unsubscribe({self._verb: [former]})
+
+    def _canary_for(self, address: RedisAddress, topology: Topology) -> str:
         names = (f"{self._probe_prefix}{number}" for number in itertools.count())
-        name = next(name for name in names if self.owner(name) == pair.address)
+        return next(name for name in names if topology.owner(name) == address)
+
+    def _set_canary(self, pair: ConnectionPair, name: str) -> None:
         self._canaries[pair] = name
         self._by_canary[name.encode()] = pair
-        pair.subscribe({self._verb: [name]})
 
     def _forget_canary(self, pair: ConnectionPair) -> None:
         name = self._canaries.pop(pair, None)
@@ -345,13 +356,14 @@ class SlotLink:
     def _place(self, names: Iterable[str]) -> None:
         """Subscribe to those channels that are not subscribed on their present owner.
 
-        A former owner ends the subscription by itself, when it knows that it is not the owner any more.
+        A former owner ends the subscription by itself, when it knows that it is not the owner any more. Classic
+        channels stay where they are: each node receives their messages.
         """
         new: defaultdict[ConnectionPair, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for name in names:
-            address = self.owner(name)
+            address, placed = self.owner(name), self._placed.get(name)
             pair = None if address is None else self._pairs.get(address)
-            if pair is not None and self._placed.get(name) is not pair:
+            if pair is not None and placed is not pair and (placed is None or self._verb == "SSUBSCRIBE"):
                 self._placed[name] = pair
                 new[pair][self._wanted[name]].append(name)
         for pair, subscriptions in new.items():

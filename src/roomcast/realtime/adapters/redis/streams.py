@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from roomcast.backoff import Backoff
 from roomcast.realtime.adapters.redis.adapter import Taker
@@ -101,13 +101,12 @@ class RedisStreamsAdapter(ClusterAdapter):
     With the server's option ``recovery``, sessions are in Redis, and a client can return to any server.
 
     Args:
-        redis: How to connect to Redis 6.2 or later: a single server, or Sentinel.
+        redis: How to connect to Redis 6.2 or later: a single server, Sentinel, or Cluster.
         options: See `RedisAdapter`.
-        stream: The stream.
-
-    Raises:
-        ValueError: ``redis`` is a cluster, where the stream belongs to one of the servers.
+        stream: The stream. In a Redis Cluster it is on one of the masters.
     """
+
+    _follows_slots: ClassVar = True
 
     def __init__(
         self,
@@ -115,8 +114,6 @@ class RedisStreamsAdapter(ClusterAdapter):
         options: RedisAdapterOptions | None = None,
         stream: RedisStreamOptions | None = None,
     ) -> None:
-        if redis is not None and redis.cluster:
-            raise ValueError("a stream in a Redis Cluster is not supported: use RedisAdapter")
         super().__init__(_encode, redis, options)
         # Of commands that this server has applied already, so that their entries have no effect here.
         self._applied_uid = new_uid()
@@ -183,7 +180,7 @@ class RedisStreamsAdapter(ClusterAdapter):
         reply = asyncio.get_running_loop().create_future()
         reply.add_done_callback(partial(self._request_confirmed, query, gatherer, sent))
         self._deferred.add(gatherer)
-        self._enqueue(pack_command(("PING",)), reply)
+        self._enqueue(pack_command(("XRANGE", self._stream.stream, "-", "-", "COUNT", "1")), reply)
 
     def _request_confirmed(self, query: Query, gatherer: Gatherer, sent: int, reply: asyncio.Future[Any]) -> None:
         error = None if reply.cancelled() else reply.exception()
@@ -316,7 +313,11 @@ class RedisStreamsAdapter(ClusterAdapter):
 
     async def _read_from(self, pair: Link) -> None:
         """Read on the server of these connections, until they are replaced."""
-        await self._reader.follow(pair.address, lambda: self._pair is pair)
+        stream = self._stream.stream
+        owner = pair.owner(stream)
+        if owner is None:
+            raise RedisUnavailable("no master owns the stream's slot")
+        await self._reader.follow(owner, lambda: self._pair is pair and pair.owner(stream) == owner)
 
     def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
         """See `stream_reader.EntryTaker`."""

@@ -1,4 +1,4 @@
-"""The sharded adapter over a Redis Cluster: messages and subscriptions follow the slots."""
+"""The sharded and the streams adapter over a Redis Cluster: messages, subscriptions and the stream follow the slots."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from roomcast.realtime.adapters.redis import RedisStreamOptions, RedisStreamsAdapter
 from roomcast.realtime.adapters.redis.slot_link import key_of
+from roomcast.realtime.cluster.commands import Leave, Selection
 from roomcast.redis_client import pack_command
+from support.recording_node import RecordingNode
 from support.redis_topology import ClusterNodes, redis_cluster
 from support.rooms import Rooms
 from support.waiting import until
@@ -138,6 +141,49 @@ async def test_a_node_that_is_cut_off_stops_only_its_own_channels(
     for room in ROOMS:
         one.say(room, 2)
     await until(lambda: all(two.heard(room)[-1:] == [2] for room in ROOMS))
+
+
+async def test_while_the_slot_of_the_stream_moves_every_command_arrives_once_in_order(nodes: ClusterNodes) -> None:
+    stream = RedisStreamOptions(stream="moving", block_s=0.2)
+    node = RecordingNode()
+    one, two = (RedisStreamsAdapter(nodes.options(), stream=stream) for _ in range(2))
+    one.bind(RecordingNode())
+    two.bind(node)
+    async with AsyncExitStack() as stack:
+        for adapter in (one, two):
+            await adapter.start()
+            stack.push_async_callback(adapter.stop)
+        commands = [Leave(Selection("/", (str(number),)), ("r",)) for number in range(600)]
+
+        async def publish() -> None:
+            for command in commands:
+                one.publish(command)
+                await asyncio.sleep(0.001)  # between the moves
+
+        publishing = asyncio.create_task(publish())
+        await until(lambda: node.commands)
+        while not publishing.done():
+            await asyncio.to_thread(nodes.move_slot, "moving", ["moving"])
+        await until(lambda: len(node.commands) == len(commands))
+        assert node.commands == commands
+        assert not one.counters.dropped
+        assert not two.counters.dropped
+
+
+async def test_sessions_are_in_their_own_slots_and_taken_once(nodes: ClusterNodes) -> None:
+    one, two = (RedisStreamsAdapter(nodes.options(), stream=RedisStreamOptions(block_s=0.2)) for _ in range(2))
+    async with AsyncExitStack() as stack:
+        for adapter in (one, two):
+            adapter.bind(RecordingNode())
+            await adapter.start()
+            stack.push_async_callback(adapter.stop)
+        pids = [str(number) for number in range(20)]
+        assert len({nodes.owner(f"sio:session:{pid}").port for pid in pids}) == 3
+        for pid in pids:
+            one.save_session(pid, {"sid": pid, "pid": pid, "rooms": [], "data": {}}, 60.0)
+        taken = [await two.take_session("/", pid) for pid in pids]
+        assert [session and session["pid"] for session in taken] == pids
+        assert await one.take_session("/", pids[0]) is None
 
 
 def test_the_key_of_a_command_is_its_first_argument() -> None:
