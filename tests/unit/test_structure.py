@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ FILES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py")) if path.pa
 PACKAGES = [name for name, path in FILES.items() if path.name == "__init__.py" and name != ROOT]
 
 
+@cache
 def imports_of(module: str) -> set[str]:
     """The modules of roomcast that a module imports anywhere in its text, ``if TYPE_CHECKING:`` included."""
     names: set[str] = set()
@@ -41,9 +43,6 @@ def imports_of(module: str) -> set[str]:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             names.update(name if name in FILES else str(node.module) for name in inner)
     return names & FILES.keys() - {module}
-
-
-IMPORTS = {module: imports_of(module) for module in FILES}
 
 
 def is_in(module: str, package: str) -> bool:
@@ -73,10 +72,11 @@ def test_a_cycle_is_shown_as_a_chain() -> None:
 
 
 def test_no_files_import_each_other_in_a_cycle() -> None:
-    cycle = find_cycle(IMPORTS)
+    cycle = find_cycle({module: imports_of(module) for module in FILES})
     assert not cycle, "import cycle: " + " -> ".join(cycle)
 
 
+@cache
 def docstring(package: str) -> str:
     return ast.get_docstring(ast.parse(FILES[package].read_text())) or ""
 
@@ -126,7 +126,7 @@ def test_a_package_imports_only_what_its_docstring_says(package: str) -> None:
         f"{module} imports {imported}"
         for module in FILES
         if is_in(module, package)
-        for imported in sorted(IMPORTS[module])
+        for imported in sorted(imports_of(module))
         if imported != ROOT and not is_in(imported, package)
         if exact != any(is_in(imported, str(name)) for name in allowed.values())
     ]

@@ -289,12 +289,11 @@ async def test_a_client_without_a_namespace_is_closed_after_its_handshake_and_af
 ) -> None:
     options = ServerOptions(connect_timeout_s=0.1, ping_interval_s=5, ping_timeout_s=5)
     async with serving(Server(options, observer=recording)) as running:
-        async with running.websocket() as silent:
-            await asyncio.wait_for(silent.wait_closed(), 5)
         websocket = await running.open()
-        await asyncio.sleep(0.15)
+        async with running.websocket() as silent:
+            await silent.wait_closed()  # later than the limit of the first one, which has a namespace
         await websocket.send("41")
-        await asyncio.wait_for(websocket.wait_closed(), 5)
+        await websocket.wait_closed()
     assert [reason.value for _, reason in recording.of("connection_closed")] == ["connect timeout"] * 2
 
 
