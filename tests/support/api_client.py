@@ -13,11 +13,13 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
+from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
+from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from support.backend import Backend, open_backend
 
@@ -36,13 +38,15 @@ async def open_api(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
     async with open_backend(directory, responder=responder, tracer=tracer) as backend:
+        ended = EndedSessions()
         services = ApiServices(
             backend.writer,
             backend.reader,
             backend.admissions,
             backend.turns,
             TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
-            TokenVerifier(AUTH) if auth else None,
+            Sessions(backend.store.sessions, ended.add),
+            TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,
         )

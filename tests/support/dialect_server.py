@@ -17,6 +17,7 @@ from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Chunk
+from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.realtime import ServeOptions, Site, serve
 from support.api_client import AUTH
@@ -90,7 +91,10 @@ async def open_dialects(
     async with open_backend(directory, responder=responder) as backend:
         follower, stop = ScriptedFollower(backend), asyncio.Event()
         verifier = TokenVerifier(AUTH) if auth else None
-        services = ApiServices(backend.writer, backend.reader, backend.admissions, backend.turns, follower, verifier)
+        sessions = Sessions(backend.store.sessions, lambda _ended: None)
+        services = ApiServices(
+            backend.writer, backend.reader, backend.admissions, backend.turns, follower, sessions, verifier
+        )
         app = create_api(services, options)
         ready = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(

@@ -31,6 +31,7 @@ from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
+from roomcast.api.session_routes import session_router
 from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
@@ -160,7 +161,8 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     """
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
-    app = _application(services, options, public_router, turn_router, mark_router, *dialects, public=True)
+    own = (public_router, turn_router, mark_router, session_router)
+    app = _application(services, options, *own, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from roomcast.auth.errors import KeysUnavailable, TokenRejected
 from roomcast.auth.scopes import ServiceScope, claim_of
-from roomcast.auth.tokens import TokenVerifier
+from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.observability.log_context import add_to_log_context
 
@@ -21,7 +21,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 
 
 async def authenticate(verifier: TokenVerifier | None, authorization: str | None, needed: ServiceScope) -> Caller:
-    """Authenticate an Authorization header. Further log lines of the request have the user's id.
+    """Authenticate an Authorization header, and check the scope of a service token.
 
     Args:
         verifier: Verifies the token; None: authentication is off.
@@ -34,6 +34,26 @@ async def authenticate(verifier: TokenVerifier | None, authorization: str | None
     """
     if verifier is None:
         return ANYONE
+    identity = await identify(verifier, authorization)
+    if not identity.scopes:
+        return Caller(identity.user_id)
+    if needed not in identity.scopes:
+        missing = claim_of(needed)
+        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{missing}"'}
+        raise HTTPException(403, f"the service token lacks the scope {missing}; create one that has it", challenge)
+    return Caller(service=True)
+
+
+async def identify(verifier: TokenVerifier, authorization: str | None) -> Identity:
+    """Verify the token in an Authorization header. Further log lines of the request have the user's id.
+
+    Args:
+        verifier: Verifies the token.
+        authorization: The value of the header; None: the header is absent.
+
+    Raises:
+        HTTPException: 401 and 503 as for `authenticate`.
+    """
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise HTTPException(401, "send an access token in the header: Authorization: Bearer …", _CHALLENGE)
@@ -44,13 +64,7 @@ async def authenticate(verifier: TokenVerifier | None, authorization: str | None
     except KeysUnavailable as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
     add_to_log_context(user_id=identity.user_id)
-    if not identity.scopes:
-        return Caller(identity.user_id)
-    if needed not in identity.scopes:
-        missing = claim_of(needed)
-        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{missing}"'}
-        raise HTTPException(403, f"the service token lacks the scope {missing}; create one that has it", challenge)
-    return Caller(service=True)
+    return identity
 
 
 #: Documents the scheme in OpenAPI only; `authenticate` reads the header and gives more precise errors.
@@ -77,6 +91,11 @@ async def _authenticate(request: Request, needed: ServiceScope) -> Caller:
     return await authenticate(request.app.state.services.verifier, request.headers.get("authorization"), needed)
 
 
+async def _identity(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Identity | None:
+    verifier: TokenVerifier | None = request.app.state.services.verifier
+    return None if verifier is None else await identify(verifier, request.headers.get("authorization"))
+
+
 async def _administrator(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
     caller = await _authenticate(request, ServiceScope.ADMIN)
     require_service(caller)
@@ -87,3 +106,5 @@ async def _administrator(request: Request, _described: Annotated[object, Securit
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 #: A route parameter: the caller, which must have a service token with the scope ``admin``.
 AdminCaller = Annotated[Caller, Depends(_administrator)]
+#: A route parameter: the content of the caller's token; None: authentication is off. Its scopes are not checked.
+CurrentIdentity = Annotated[Identity | None, Depends(_identity)]

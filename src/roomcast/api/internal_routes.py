@@ -66,6 +66,14 @@ async def _admit(admissions: Admissions, ask: internal.AdmissionRequest) -> inte
     return internal.AdmissionDecision(admitted=answer)
 
 
+@internal_router.post("/api/internal/ended-sessions", response_model=internal.EndedSessions)
+async def list_ended_sessions(
+    request: Request, _service: AdminCaller, asked: internal.EndedSessionsRequest
+) -> Response:
+    """List the access tokens that were ended before their expiry, for a gateway."""
+    return as_json(await services_of(request).sessions.ended(asked.after))
+
+
 @internal_router.post("/api/internal/stops", response_model=internal.StopDecision)
 async def stop_turn(request: Request, _service: AdminCaller, asked: internal.StopRequest) -> Response:
     """Stop a turn for a user of a gateway."""

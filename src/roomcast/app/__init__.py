@@ -16,6 +16,7 @@ May import: everything but cli.
 | ``tasks`` | background tasks, whose failure ends the process |
 | ``metrics`` | the metric families |
 | ``doctor`` | `roomcast doctor`: the checks of a set-up |
+| ``sessions`` | keeps the ended access tokens of a process up to date |
 | ``stats`` | `roomcast stats`: reads and compares the metrics of processes |
 | ``addresses`` | the addresses that ``--host`` binds, and their URLs |
 | ``errors`` | failures that are printed as one line |

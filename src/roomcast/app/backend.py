@@ -29,6 +29,7 @@ from roomcast.app.metrics import (
 )
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
 from roomcast.app.responders import build_responders
+from roomcast.app.sessions import follow_ended_sessions
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
@@ -38,6 +39,7 @@ from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
@@ -174,13 +176,15 @@ def _build_backend(
         wake_worker=wake_workers,
         options=ChatOptions(responders=settings.responders, additions=settings.additions),
     )
+    sessions = _build_sessions(process, store)
     services = ApiServices(
         writer,
         ChatReader(store.chats),
         admissions,
         turns,
         TurnFollower(shared.log, shared.streams, store.chats, store.turns),
-        None if settings.auth is None else TokenVerifier(settings.auth),
+        sessions,
+        None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
         default_responder=next(iter(settings.responders), None),
         tracer=process.tracer,
     )
@@ -188,6 +192,15 @@ def _build_backend(
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
     process.metrics.add(lambda: http_families(api.state.durations))
     return Backend(activity, admissions, turns, api, internal_api)
+
+
+def _build_sessions(process: Process, store: Store) -> Sessions:
+    ended = process.ended
+    if ended is None:
+        return Sessions(store.sessions, lambda _sessions: None)
+    sessions = Sessions(store.sessions, ended.add)
+    process.tasks.start("ended sessions", follow_ended_sessions(ended, sessions.ended))
+    return sessions
 
 
 def _internal_options(process: Process) -> ApiOptions:

@@ -20,6 +20,7 @@ from roomcast.app.config import ProcessConfig
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import adapter_families, connection_families, gateway_families, ingress_families
 from roomcast.app.process import OnReady, Process, SharedServices, connect_shared, running_process
+from roomcast.app.sessions import follow_ended_sessions, read_from
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ingress import CHANNEL, Ingress
@@ -186,6 +187,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         nodes=shared.directory,
         board=shared.board,
         tracer=process.tracer,
+        ended=process.ended,
     )
     connections.user_of = gateway.user_of
     process.stack.push_async_callback(gateway.close)
@@ -223,6 +225,8 @@ def _build_admission(process: Process, shared: SharedServices) -> ChatAdmission:
     process.stack.callback(client.close)
     admission = HttpAdmission(client)
     process.stack.push_async_callback(admission.close)
+    if process.ended is not None:
+        process.tasks.start("ended sessions", follow_ended_sessions(process.ended, read_from(client)))
     # An outage of the API affects every gateway, and events reach joined clients without it.
     process.readiness.watch("api", lambda: _check_api(admission), required=False)
     return admission

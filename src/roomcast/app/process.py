@@ -18,6 +18,7 @@ from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
 from roomcast.app.metrics import build_families, directory_families, log_families, readiness_families, redis_families
 from roomcast.app.tasks import BackgroundTasks
+from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.chat.ports import EventLog, PresenceBoard, Tracer, TurnStreams
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
@@ -62,6 +63,7 @@ class Process:
         metrics: Answers ``/metrics``.
         routes: Handlers by path on the public addresses. They need no authentication.
         internal: The internal site; None: not configured.
+        ended: The access tokens that were ended before their expiry; None: authentication is off.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Process:
         self.metrics.add(lambda: readiness_families(self.readiness))
         self.routes: dict[str, Route] = {"/live": self.readiness.live, "/ready": self.readiness.ready}
         self.internal: InternalSite | None = None
+        self.ended = None if config.settings.auth is None else EndedSessions()
         if config.internal is not None:
             routes = {**self.routes, "/metrics": self._scrape}
             self.internal = InternalSite(config.internal, config.settings.redis, routes)

@@ -43,6 +43,13 @@ class TokenExpired(TokenRejected):
         super().__init__("the token has expired; get a new one")
 
 
+class SessionEnded(TokenRejected):
+    """The token was ended before its expiry."""
+
+    def __init__(self) -> None:
+        super().__init__("the session of this token has ended; sign in again")
+
+
 class KeyNotLoaded(TokenRejected):
     """No loaded key of the provider may verify the token. `TokenVerifier.authenticate` loads the keys again."""
 

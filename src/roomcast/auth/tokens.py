@@ -12,14 +12,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from pydantic import TypeAdapter, ValidationError
 
-from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenExpired, TokenRejected
+from roomcast.auth.ended_sessions import EndedSessions
+from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, SessionEnded, TokenExpired, TokenRejected
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER, MAX_KID_CHARS, AuthOptions, ProviderOptions
 from roomcast.auth.scopes import ALL, NONE, SERVICE, ServiceScope, decode_scopes, encode_scopes
 from roomcast.contract.text import NewUserId
@@ -59,12 +61,16 @@ class Identity:
         expires_at: Unix seconds at which the token expires.
         scopes: What the bearer may do as a back end, for any user and as AI; empty: it is a user.
         name: The name to show for the user; None: the token has none.
+        issued_at: Unix seconds; 0: the token does not say it.
+        digest: The SHA-256 of the token, hexadecimal.
     """
 
     user_id: str
     expires_at: float
     scopes: frozenset[ServiceScope] = NONE
     name: str | None = None
+    issued_at: float = field(default=0.0, compare=False)
+    digest: str = field(default="", compare=False, repr=False)
 
     @property
     def service(self) -> bool:
@@ -127,11 +133,15 @@ class TokenVerifier:
 
     Args:
         options: The secret, the provider and the leeway.
+        ended: The tokens that were ended before their expiry; None: none are.
         clock: Returns the current time in Unix seconds.
     """
 
-    def __init__(self, options: AuthOptions, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, options: AuthOptions, ended: EndedSessions | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._options = options
+        self._ended = ended
         self._clock = clock
         # A client sends the same token again and again, and the signature is most of the cost of a check. Errors are
         # not cached.
@@ -195,7 +205,14 @@ class TokenVerifier:
                 raise TokenRejected(f"the token's {name} is in the future; check the clock of its issuer")
         if now >= read.identity.expires_at + leeway_s:
             raise TokenExpired
+        if self._ended and self.has_ended(read.identity):
+            raise SessionEnded
         return read.identity
+
+    def has_ended(self, identity: Identity) -> bool:
+        """Whether the token of an identity was ended after it was verified."""
+        ended = self._ended
+        return ended is not None and ended.has_ended(identity.user_id, identity.issued_at, identity.digest)
 
     def _read_token(self, token: str) -> _Read:
         """The content of a token of this installation. Its times are not checked.
@@ -216,7 +233,7 @@ class TokenVerifier:
             if len(token) > MAX_TOKEN_CHARS:
                 raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
             claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
-            identity = _identity(claims, "sub", None, "scope")
+            identity = _identity(token, claims, "sub", None, "scope")
             # A provider grants single scopes only: in its tokens the word may mean anything.
             if claims.get("scope") == SERVICE:
                 identity = replace(identity, scopes=ALL)
@@ -243,7 +260,7 @@ class TokenVerifier:
             except jwt.InvalidTokenError as error:
                 failure = error
                 continue
-            identity = _identity(claims, provider.user_claim, provider.name_claim, provider.scope_claim)
+            identity = _identity(token, claims, provider.user_claim, provider.name_claim, provider.scope_claim)
             return _Read(identity, _times(claims), provided=True)
         raise failure
 
@@ -269,7 +286,9 @@ def _issuer_of(token: str) -> object:
     return jwt.decode(token, options={"verify_signature": False}).get("iss")
 
 
-def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None, scope_claim: str | None) -> Identity:
+def _identity(
+    token: str, claims: Mapping[str, Any], user_claim: str, name_claim: str | None, scope_claim: str | None
+) -> Identity:
     if user_claim not in claims:
         raise TokenRejected(f"the token has no {user_claim}, which is the user id; get a new token")
     try:
@@ -283,7 +302,8 @@ def _identity(claims: Mapping[str, Any], user_claim: str, name_claim: str | None
         except ValidationError:
             name = None  # a name that cannot be shown is no reason to refuse the user
     scopes = NONE if scope_claim is None else decode_scopes(claims.get(scope_claim))
-    return Identity(user_id, _time(claims, "exp"), scopes, name)
+    issued_at = _time(claims, "iat") if "iat" in claims else 0.0
+    return Identity(user_id, _time(claims, "exp"), scopes, name, issued_at, sha256(token.encode()).hexdigest())
 
 
 def _times(claims: Mapping[str, Any]) -> Mapping[str, float]:

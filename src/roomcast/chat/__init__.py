@@ -18,6 +18,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``context`` | the messages that a responder receives, within a token budget |
 | ``mentions`` | whether a message mentions the AI |
 | ``relay`` | publishes committed events to the log |
+| ``sessions`` | ends access tokens before their expiry |
 | ``activity``, ``audience`` | ``chat-activity``: when it is announced, and to which users |
 | ``following`` | one reader of a turn, for protocols that stream one answer |
 | ``encoding`` | events as JSON bytes |

@@ -18,6 +18,43 @@ from roomcast.contract.text import ChatId, Epoch, Seq, TurnId, UserId
 MAX_ASKS = 64
 
 
+class EndedSession(Output):
+    """Access tokens that are no longer valid.
+
+    Attributes:
+        user_id: All tokens of this user that were issued until ``ended_at``; null: one token.
+        token: The SHA-256 of that token, hexadecimal; null: those of a user.
+        ended_at: Unix milliseconds.
+        expires_at: Unix milliseconds, from which no such token is valid anyway.
+    """
+
+    user_id: UserId | None = None
+    token: str | None = None
+    ended_at: int
+    expires_at: int
+
+
+class EndedSessionsRequest(Input):
+    """The body of ``POST /api/internal/ended-sessions``.
+
+    Attributes:
+        after: Unix milliseconds; sessions that ended before are left out.
+    """
+
+    after: Annotated[int, Field(ge=0)]
+
+
+class EndedSessions(Output):
+    """The response of ``POST /api/internal/ended-sessions``: the earliest first.
+
+    Attributes:
+        more: Whether there are more: repeat the request with ``after`` of the last one.
+    """
+
+    sessions: list[EndedSession]
+    more: bool
+
+
 class StopRequest(Input):
     """The body of ``POST /api/internal/stops``: a user of a gateway stops a turn; see ``ai-stop``."""
 

@@ -235,6 +235,30 @@ class Config(Output):
     version: str
 
 
+class Me(Output):
+    """The response of ``GET /api/me``.
+
+    Attributes:
+        user_id: The user, or the name of the service; null while authentication is off.
+        name: The name to show for the user; null: the token has none.
+        service: Whether the caller is a back end.
+    """
+
+    user_id: UserId | None = None
+    name: str | None = None
+    service: bool = False
+
+
+class LogOut(Input):
+    """The body of ``POST /api/logout``.
+
+    Attributes:
+        everywhere: End all access tokens of the user, on every device.
+    """
+
+    everywhere: bool = False
+
+
 class Health(Output):
     """The response of ``GET /health``."""
 

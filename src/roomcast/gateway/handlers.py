@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
+from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, SessionEnded, TokenRejected
 from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.contract.errors import AckError, AckFailure, ErrorCode
 from roomcast.contract.gateway import (
@@ -159,18 +159,26 @@ class Handlers:
     def _schedule_expiry(self, sid: str, login: _Login) -> None:
         left_s = login.identity.expires_at + self._expiry_leeway_s - self._clock()
         if left_s <= 0:
-            self._expire(sid)
+            self._cut(sid, "the token has expired; connect again with a new one")
             return
         loop = asyncio.get_running_loop()
         login.expiry = loop.call_later(min(left_s, _LONGEST_TIMER_S), self._schedule_expiry, sid, login)
 
-    def _expire(self, sid: str) -> None:
+    def _cut(self, sid: str, message: str) -> None:
         try:
             socket = self._server.socket(sid)
         except KeyError:
             return
-        _emit_error(socket, ErrorCode.UNAUTHORIZED, "the token has expired; connect again with a new one")
+        _emit_error(socket, ErrorCode.UNAUTHORIZED, message)
         socket.disconnect()
+
+    def close_ended_sessions(self) -> None:
+        """Disconnect the clients whose tokens were ended."""
+        verifier = self._verifier
+        if verifier is None:
+            return
+        for sid in [sid for sid, login in self._logins.items() if verifier.has_ended(login.identity)]:
+            self._cut(sid, str(SessionEnded()))
 
     # --- events
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, Tracer, TurnStreams
@@ -68,6 +69,7 @@ class Gateway:
         nodes: The gateways that are alive; None: this gateway only.
         board: Shares presence between gateways; None: presence is kept in this process.
         tracer: Records deliveries; None: tracing is off.
+        ended: The access tokens that were ended before their expiry; None: none are.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Gateway:
         nodes: LiveNodes | None = None,
         board: PresenceBoard | None = None,
         tracer: Tracer | None = None,
+        ended: EndedSessions | None = None,
     ) -> None:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
@@ -110,9 +113,11 @@ class Gateway:
             admission,
             self.presence,
             typing,
-            None if options.auth is None else TokenVerifier(options.auth),
+            None if options.auth is None else TokenVerifier(options.auth, ended),
             expiry_leeway_s=0.0 if options.auth is None else options.auth.leeway_s,
         )
+        if ended is not None:
+            ended.listen(self._handlers.close_ended_sessions)
 
     def asgi(self, fallback: ASGIApp | None = None, routes: Mapping[str, Route] | None = None) -> Application:
         """The ASGI application.

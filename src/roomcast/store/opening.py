@@ -17,21 +17,24 @@ from roomcast.store.database import Database
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore
 from roomcast.store.writer import WriterOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store: the implementations of both ports for one database.
+    """An open store: the implementations of the ports for one database.
 
     Attributes:
         chats: The chats with their events, messages and members; also the writer.
         turns: The queue of AI turns.
+        sessions: Access tokens that were ended before their expiry.
     """
 
     chats: SqlChatStore
     turns: SqlTurnStore
+    sessions: SqlSessionStore
     _database: Database
 
     @property
@@ -94,7 +97,7 @@ async def open_store(
         chats = SqlChatStore(database, writer_options, tracer)
         try:
             # All writes pass through one writer. The chat store is that writer.
-            yield Store(chats, SqlTurnStore(database, chats), database)
+            yield Store(chats, SqlTurnStore(database, chats), SqlSessionStore(database, chats), database)
         finally:
             await chats.close()
     finally:

@@ -153,6 +153,18 @@ outbox: Final = Table(
     Column("seq", BigInteger, primary_key=True),
 )
 
+# Access tokens that were ended before their expiry.
+ended_sessions: Final = Table(
+    "ended_sessions",
+    METADATA,
+    # "user": all tokens of a user, by its id; "token": one token, by its SHA-256 in hexadecimal.
+    Column("kind", String(8), primary_key=True),
+    Column("key", _ID, primary_key=True),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_ended_sessions_ended_at", "ended_at"),
+)
+
 turns: Final = Table(
     "turns",
     METADATA,

@@ -17,6 +17,7 @@ from roomcast.chat.admission import Admissions
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
+from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
@@ -37,6 +38,7 @@ async def main(url: str) -> None:
                 Admissions(store.chats, relay),
                 Turns(store.turns, relay, log),
                 TurnFollower(log, MemoryTurnStreams(log), store.chats, store.turns),
+                Sessions(store.sessions, lambda _ended: None),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import Identity, TokenIssuer, TokenVerifier
+from roomcast.contract.internal import EndedSession
 from roomcast.gateway.handlers import Handlers
 from roomcast.observability.log_context import log_facts
 from roomcast.realtime import SocketGone, errors
@@ -83,6 +86,7 @@ class World:
         def clock() -> float:
             return asyncio.get_running_loop().time() + self.clock_step_s
 
+        self.clock = clock
         self.server, self.joins, self.presence = Server(), Joins(), IdentityRecorder()
         self.issuer = TokenIssuer(AUTH, clock=clock)
         self.handlers = Handlers(
@@ -280,3 +284,22 @@ async def test_without_authentication_a_refresh_changes_nothing() -> None:
     world.server.sockets["s1"] = Socket("s1")
     world.handlers._verifier = None
     assert refresh(world, "s1", "t") == {"ok": True, "expiresAt": None, "expiresIn": None}
+
+
+async def test_clients_whose_sessions_have_ended_are_disconnected_and_others_are_not() -> None:
+    world = World()
+    ended = EndedSessions()
+    verifier = TokenVerifier(AUTH, ended, clock=world.clock)
+    world.handlers._verifier = verifier
+    ended.listen(world.handlers.close_ended_sessions)
+    eve = TokenIssuer(AUTH, clock=world.clock).issue("eve", ttl_s=60)
+    ada, ada_too = world.connect("s1", 60.0), world.connect("s2", 50.0)
+    world.server.sockets["s3"] = other = Socket("s3")
+    world.handlers.connect("s3", {}, {"token": eve})
+    now_ms = int(world.clock() * 1_000)
+    ended.add([EndedSession(user_id="ada", ended_at=now_ms, expires_at=now_ms + 1_000_000)])
+    assert [socket.disconnected for socket in (ada, ada_too, other)] == [True, True, False]
+    (event, error) = ada.emitted[0]
+    assert (event, error["code"]) == ("error", "unauthorized")
+    ended.add([EndedSession(token=sha256(eve.encode()).hexdigest(), ended_at=now_ms, expires_at=now_ms + 1_000_000)])
+    assert other.disconnected

@@ -45,7 +45,7 @@ from roomcast.chat.ports.responder import (
     ResumableResponder,
     Usage,
 )
-from roomcast.chat.ports.store import ChatStore, TurnStore, Writes
+from roomcast.chat.ports.store import ChatStore, SessionStore, TurnStore, Writes
 from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
@@ -89,6 +89,7 @@ __all__ = [
     "Responder",
     "ResponderFailure",
     "ResumableResponder",
+    "SessionStore",
     "SignalSink",
     "Span",
     "SpanKind",

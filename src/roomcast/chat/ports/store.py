@@ -24,6 +24,7 @@ from roomcast.chat.model import (
     TurnClaim,
 )
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.internal import EndedSession
 
 _R = TypeVar("_R")
 
@@ -112,6 +113,19 @@ class ChatStore(Writes, Protocol):
 
     async def first_unpublished(self, chat_id: str) -> int | None:
         """The smallest seq with an outbox mark; None if the chat has no mark."""
+
+
+class SessionStore(Protocol):
+    """The access tokens that were ended before their expiry. Every method may raise `StoreUnavailable`."""
+
+    async def end_session(self, session: EndedSession, now_ms: int) -> None:
+        """Store an entry; a later one of the same user or token replaces it. Entries that have expired are deleted."""
+
+    async def ended_sessions(self, after_ms: int, now_ms: int, limit: int) -> Sequence[EndedSession]:
+        """The entries that ended at ``after_ms`` or later and have not expired, the earliest first, at most ``limit``.
+
+        Of the last millisecond all entries are returned, even beyond the limit.
+        """
 
 
 class TurnStore(Writes, Protocol):

@@ -77,6 +77,8 @@ export interface Contract {
   LastMessage: LastMessage;
   LeaveChat: LeaveChat;
   LeaveChatAck: LeaveChatAck;
+  LogOut: LogOut;
+  Me: Me;
   Member: Member;
   MemberChange: MemberChange;
   MemberPage: MemberPage;
@@ -540,6 +542,28 @@ export interface EventPage {
 export interface Health {
   status: 'healthy';
   service: string;
+}
+/**
+ * The body of ``POST /api/logout``.
+ *
+ * Attributes:
+ *     everywhere: End all access tokens of the user, on every device.
+ */
+export interface LogOut {
+  everywhere?: boolean;
+}
+/**
+ * The response of ``GET /api/me``.
+ *
+ * Attributes:
+ *     user_id: The user, or the name of the service; null while authentication is off.
+ *     name: The name to show for the user; null: the token has none.
+ *     service: Whether the caller is a back end.
+ */
+export interface Me {
+  userId: string | null;
+  name: string | null;
+  service: boolean;
 }
 /**
  * One member of a chat.

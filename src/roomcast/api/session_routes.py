@@ -1,0 +1,44 @@
+"""The routes of sessions: the caller's identity, sign-out, and the end of all sessions of a user.
+
+Layer: api.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from roomcast.api.callers import AdminCaller, CurrentIdentity
+from roomcast.api.routes import PROBLEMS, as_json, services_of
+from roomcast.chat.model import Caller
+from roomcast.contract import rest
+from roomcast.contract.text import UserId
+
+session_router = APIRouter(responses=PROBLEMS, tags=["sessions"])
+
+
+@session_router.get("/api/me", response_model=rest.Me)
+async def read_me(identity: CurrentIdentity) -> Response:
+    """Read what the access token says about the caller."""
+    if identity is None:
+        return as_json(rest.Me())
+    return as_json(rest.Me(user_id=identity.user_id, name=identity.name, service=identity.service))
+
+
+@session_router.post("/api/logout", status_code=204)
+async def log_out(request: Request, identity: CurrentIdentity, command: rest.LogOut) -> Response:
+    """End the access token of the request or, with `everywhere`, all tokens of its user. Their sockets are closed."""
+    if identity is not None:
+        sessions = services_of(request).sessions
+        if command.everywhere:
+            await sessions.end_all(Caller(identity.user_id), identity.user_id)
+        else:
+            await sessions.end_token(identity.digest, identity.expires_at)
+    return Response(status_code=204)
+
+
+@session_router.post("/api/users/{user_id:path}/logout", status_code=204)
+async def log_out_user(request: Request, caller: AdminCaller, user_id: UserId) -> Response:
+    """End all access tokens of a user, for example of one that is banned. Requires a service token (`admin`)."""
+    await services_of(request).sessions.end_all(caller, user_id)
+    return Response(status_code=204)

@@ -1,0 +1,67 @@
+"""The implementation of `chat.ports.SessionStore`.
+
+Layer: store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from roomcast.contract.internal import EndedSession
+from roomcast.store.batch import CustomWrite
+from roomcast.store.database import Database
+from roomcast.store.tables import ended_sessions
+from roomcast.store.writer import Writer
+
+_at = ended_sessions.c.ended_at
+_EXPIRED: Final = delete(ended_sessions).where(ended_sessions.c.expires_at < bindparam("now"))
+_VALID: Final = select(ended_sessions).where(_at >= bindparam("after"), ended_sessions.c.expires_at >= bindparam("now"))
+#: The last time of a page; later ones are on the next page.
+_LAST: Final = select(_at).where(_at >= bindparam("after")).order_by(_at).limit(1).offset(bindparam("skipped"))
+
+
+class SqlSessionStore:
+    """See `chat.ports.SessionStore` for what each method guarantees.
+
+    Args:
+        database: An open database.
+        writer: The writer of this database.
+    """
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def end_session(self, session: EndedSession, now_ms: int) -> None:
+        """See the port."""
+        kind, key = ("token", session.token) if session.user_id is None else ("user", session.user_id)
+
+        def write(connection: Connection) -> None:
+            connection.execute(_EXPIRED, {"now": now_ms})
+            same = (ended_sessions.c.kind == kind) & (ended_sessions.c.key == key)
+            connection.execute(delete(ended_sessions).where(same))
+            values = {"kind": kind, "key": key, "ended_at": session.ended_at, "expires_at": session.expires_at}
+            connection.execute(insert(ended_sessions).values(values))
+
+        await self._writer.commit(CustomWrite(write))
+
+    async def ended_sessions(self, after_ms: int, now_ms: int, limit: int) -> Sequence[EndedSession]:
+        """See the port."""
+
+        def read(connection: Connection) -> list[EndedSession]:
+            last = connection.execute(_LAST, {"after": after_ms, "skipped": limit - 1}).scalar_one_or_none()
+            page = _VALID.order_by(_at) if last is None else _VALID.where(_at <= last).order_by(_at)
+            return [
+                EndedSession(
+                    user_id=row.key if row.kind == "user" else None,
+                    token=row.key if row.kind == "token" else None,
+                    ended_at=row.ended_at,
+                    expires_at=row.expires_at,
+                )
+                for row in connection.execute(page, {"after": after_ms, "now": now_ms})
+            ]
+
+        return await self._database.read(read)
