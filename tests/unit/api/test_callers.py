@@ -10,6 +10,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from roomcast.api.dialects import agui_routes, ai_sdk, probe
+from roomcast.api.mark_routes import mark_router
 from roomcast.api.routes import router
 from roomcast.api.turn_routes import turn_router
 from roomcast.auth.scopes import ServiceScope
@@ -18,7 +19,7 @@ from support.api_client import bearer, open_api, problem
 PUBLIC = {"/health", "/api/config"}
 ROUTES = [
     (route.path, method)
-    for each in (router, turn_router, agui_routes.router, ai_sdk.router, probe.router)
+    for each in (router, turn_router, mark_router, agui_routes.router, ai_sdk.router, probe.router)
     for route in each.routes
     if isinstance(route, APIRoute) and route.path not in PUBLIC
     for method in route.methods
@@ -41,7 +42,9 @@ async def test_a_service_token_needs_the_scope_of_each_route(
     guarded: httpx.AsyncClient, path: str, method: str
 ) -> None:
     needed = ServiceScope.READ if method == "GET" else ServiceScope.WRITE
-    url = path.replace(":path", "").format(chat_id="c", user_id="ann", message_id="m" * 26, turn_id="t" * 26)
+    url = path.replace(":path", "").format(
+        chat_id="c", user_id="ann", message_id="m" * 26, turn_id="t" * 26, emoji="👍"
+    )
     body = BODIES.get(path)
     others = bearer("reports", scopes=set(ServiceScope) - {needed})
     refused = await guarded.request(method, url, headers=others, json=body)
