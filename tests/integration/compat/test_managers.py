@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from roomcast.realtime.adapters.redis import RedisAdapter
+from roomcast.realtime.cluster.nodes import NodeAddress
 from roomcast.realtime.compat import socketio
-from roomcast.redis_client import RedisUnavailable
-from support.python_socketio.world import World, world_of
+from roomcast.realtime.compat.managers import redis_options_of
+from roomcast.realtime.forwarding.forwarder import NodeAuthenticator
+from roomcast.realtime.forwarding.redis_directory import DirectoryOptions, RedisDirectory
+from roomcast.realtime.transports.application import InternalApplication
+from roomcast.redis_client import Commands, RedisUnavailable
+from support.python_socketio.world import World, hosting, world_of
 from support.redis_server import RedisServer
 from support.tcp_proxy import TcpProxy
 from support.waiting import until
@@ -181,3 +188,29 @@ async def test_a_synchronous_manager_emits_to_all_servers(two: Two) -> None:
     with pytest.raises(RuntimeError, match="context of a server"):
         emitter.emit("x", None, callback=print)
     emitter.close()
+
+
+async def test_with_a_directory_a_poll_may_reach_any_server(redis: RedisServer) -> None:
+    options = redis_options_of(f"redis://127.0.0.1:{redis.port}/0")
+    async with AsyncExitStack() as stack:
+        worlds = [await stack.enter_async_context(world_of(socketio)) for _ in range(2)]
+        for world in worlds:
+            commands = Commands(options)
+            stack.push_async_callback(commands.close)
+            directory = RedisDirectory(commands, DirectoryOptions(prefix="compat-directory"))
+            sio = world.server(client_manager=socketio.AsyncManager(RedisAdapter(options), directory))
+            internal = InternalApplication(sio.native.asgi(), NodeAuthenticator("secret"), socketio.ASGIApp(sio))
+            url = await stack.enter_async_context(hosting(internal))
+            directory.announce(NodeAddress("127.0.0.1", int(url.rpartition(":")[2]), "secret"))
+            renewing = asyncio.create_task(directory.run())
+            stack.callback(renewing.cancel)
+            await world.host()
+        one, two = (f"{world.base}/socket.io/?EIO=4&transport=polling" for world in worlds)
+        http = worlds[0].http
+        async with http.get(one) as opened:
+            sid = json.loads((await opened.text())[1:])["sid"]
+        async with http.post(f"{two}&sid={sid}", data="40") as posted:
+            assert (posted.status, await posted.text()) == (200, "ok")
+        async with http.get(f"{two}&sid={sid}") as polled:
+            assert (polled.status, (await polled.text())[:3]) == (200, "40{")
+        assert [len(world.sio.native.engine.connections) for world in worlds] == [1, 0]

@@ -149,7 +149,8 @@ class AsyncServer:
         self.manager.set_server(self)
         engineio_log = logger_of(engineio_logger, "engineio.server")
         observer = EventLog(self.logger, engineio_log) if logger or engineio_logger else None
-        self.native = Server(options, observer=observer, adapter=self.manager.adapter)
+        manager = self.manager
+        self.native = Server(options, observer=observer, adapter=manager.adapter, directory=manager.directory)
         self.native.engine.origins = CompatOrigins(options, cors_allowed_origins)
         if not allow_upgrades:
             self.native.engine.upgrades = ()

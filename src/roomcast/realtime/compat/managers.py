@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from roomcast.realtime.adapters.memory import MemoryAdapter
 from roomcast.realtime.cluster.commands import Adapter, Command
+from roomcast.realtime.cluster.nodes import Directory
 from roomcast.realtime.compat.json_module import JsonModule, JsonWriter
 from roomcast.realtime.compat.rooms import RoomViews
 from roomcast.realtime.compat.write_only import WriteOnly
@@ -44,15 +45,18 @@ class AsyncManager:
 
     Args:
         adapter: Connects the server to others, such as `roomcast.realtime.adapters.redis.RedisAdapter`.
+        directory: Finds the other servers, so that polling needs no sticky sessions; see `Server`.
 
     Attributes:
         server: The `AsyncServer`; None before `set_server`.
         adapter: As given, or one without other servers.
+        directory: As given.
     """
 
-    def __init__(self, adapter: Adapter | None = None) -> None:
+    def __init__(self, adapter: Adapter | None = None, directory: Directory | None = None) -> None:
         self.server: Any = None
         self.adapter: Adapter = MemoryAdapter() if adapter is None else adapter
+        self.directory = directory
 
     def set_server(self, server: Any) -> None:
         """Set the server whose clients these are.
