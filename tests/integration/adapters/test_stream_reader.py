@@ -33,8 +33,8 @@ class Taken:
         self.new: list[int] = []
         self.offsets: list[Offset] = []
 
-    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
-        self.begins.append((offset, last, lost))
+    def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
+        self.begins.append((offset, last, gap))
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
         number = int(fields[1])
@@ -100,8 +100,8 @@ async def test_entries_of_before_the_start_are_history_also_when_reading_them_fa
         assert made.taken.past == list(range(24))
         assert made.errors > 0
         assert not made.counters.dropped
-        ((_, last, lost),) = made.taken.begins
-        assert (last, lost) == (made.taken.offsets[23], False)
+        ((_, last, gap),) = made.taken.begins
+        assert (last, gap) == (made.taken.offsets[23], False)
 
 
 async def test_history_that_is_trimmed_while_it_is_read_is_a_gap_and_stays_history(empty: RedisServer) -> None:
@@ -122,18 +122,19 @@ async def test_history_that_is_trimmed_while_it_is_read_is_a_gap_and_stays_histo
     assert made.counters.dropped == {"gap": 1}
 
 
-async def test_entries_that_are_trimmed_before_they_are_read_are_a_gap(empty: RedisServer) -> None:
-    async with reading(empty, replace(STREAM, read_count=100, max_len=300)) as made:
+@pytest.mark.parametrize("keep", [2, 300])
+async def test_entries_that_are_trimmed_before_they_are_read_are_a_gap(empty: RedisServer, keep: int) -> None:
+    async with reading(empty) as made:
         made.add(0, 0)
         await until(lambda: made.taken.new == [0])
-        made.add(1, 1_000, keep=300)
+        made.add(1, 1_000, keep=keep)
         await until(lambda: made.taken.new[-1] == 1_000)
-        assert made.taken.new == [0, *range(701, 1_001)]
+        assert made.taken.new == [0, *range(1_001 - keep, 1_001)]
         assert made.counters.dropped == {"gap": 1}
-        offset, last, lost = made.taken.begins[-1]
+        offset, last, gap = made.taken.begins[-1]
         assert made.taken.offsets[0] < offset == last < made.taken.offsets[1]
-        assert lost
-        made.add(1_001, 1_001, keep=300)
+        assert gap
+        made.add(1_001, 1_001, keep=keep)
         await until(lambda: made.taken.new[-1] == 1_001)
         assert len(made.taken.begins) == 2
 
@@ -177,8 +178,8 @@ async def test_a_stream_that_replaces_another_one_is_read_from_its_beginning_and
             await until(lambda last=last: made.taken.new[-1] == last)
         assert made.taken.new == list(range(41))
         assert made.counters.dropped == {"gap": 2}
-        for (offset, _, lost), before, after in zip(made.taken.begins[1:], (10, 30), (11, 31), strict=True):
-            assert not lost
+        for (offset, _, gap), before, after in zip(made.taken.begins[1:], (10, 30), (11, 31), strict=True):
+            assert gap
             assert made.taken.offsets[before] < offset <= made.taken.offsets[after]
 
 

@@ -458,22 +458,46 @@ async def test_sessions_move_between_node_and_this_package(with_node: StreamsClu
         await saved(recovering, client.pid)
 
 
-async def test_a_restart_of_redis_loses_no_recovery_and_a_new_stream_is_noticed(
-    recovering: StreamsCluster,
-) -> None:
+async def test_a_restart_of_redis_with_its_data_ends_no_session(recovering: StreamsCluster) -> None:
     a, b = recovering.servers["a"], recovering.servers["b"]
     client = Returning(recovering)
     await client.connect("a")
     await a.emit("before")
     await client.until("before")
+    await logged(b, "before")
+    recovering.redis.command("SAVE")
     recovering.redis.kill()
     await until(lambda: not any(adapter.ready for adapter in recovering.adapters))
     await a.emit("waits", 1)
     recovering.redis.start()
+    (recovering.redis.directory / "dump.rdb").unlink()
     await until(lambda: all(adapter.ready for adapter in recovering.adapters))
     assert await client.until("waits") == []
+    await client.cut()
+    await saved(recovering, client.pid)
     await b.emit("later")
+    assert await client.connect("b") == [["later"]]
+    assert client.recovered
+
+
+async def test_after_a_restart_of_redis_without_its_data_clients_get_new_sessions(recovering: StreamsCluster) -> None:
+    a, b = recovering.servers["a"], recovering.servers["b"]
+    client = Returning(recovering)
+    await client.connect("a")
+    await a.emit("before")
+    await client.until("before")
+    await logged(b, "before")
+    recovering.redis.restart()
+    await client.websocket.wait_closed()
+    await until(lambda: [adapter.counters.dropped["gap"] for adapter in recovering.adapters] == [1, 1])
+    await client.connect("b")
+    assert not client.recovered
+    await a.emit("later")
     assert await client.until("later") == []
+    await client.cut()
+    await saved(recovering, client.pid)
+    assert await client.connect("a") == []
+    assert client.recovered
 
 
 async def test_what_a_server_finds_in_the_stream_at_its_start_never_happens_again(recovering: StreamsCluster) -> None:

@@ -292,13 +292,13 @@ class OrderedNode(Protocol):
     No method waits or raises.
     """
 
-    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+    def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
         """Every command after an offset will be reported; some before it may have been missed.
 
         Args:
             offset: The offset.
             last: Offset of the last command that is reported to `remember`.
-            lost: Commands after the last one that was reported were missed for certain.
+            gap: Commands after the last one that was reported may have been missed.
         """
 
     def remember(self, command: Command, offset: Offset, age_s: float) -> None:

@@ -49,7 +49,7 @@ class RedisStreamOptions:
     Attributes:
         stream: Its key; ``streamName``.
         max_len: Approximate number of its entries; ``maxLen``. Older ones are lost for clients that return, and for a
-            server that has not read them. The same on all servers: a lower one elsewhere can hide such a loss.
+            server that has not read them.
         read_count: Entries of one read; ``readCount``.
         block_s: How long a read waits for entries; ``blockTimeInMs``.
         session_key_prefix: Before the ``pid``, in the keys of sessions; ``sessionKeyPrefix``.

@@ -27,7 +27,7 @@ _TRIMMED: Final = "the stream was trimmed"
 class EntryTaker(Protocol):
     """Receives the entries of a stream in order. No method raises."""
 
-    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+    def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
         """Every entry after an offset will be passed to `take`; some before it may be lost.
 
         Called at the start, and again after a gap.
@@ -35,7 +35,7 @@ class EntryTaker(Protocol):
         Args:
             offset: The offset.
             last: Offset of the last entry that is passed with its age.
-            lost: Entries after the last one that was passed are certainly lost.
+            gap: Entries after the last one that was passed may be lost.
         """
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:
@@ -113,7 +113,7 @@ class StreamReader:
         if cursor is None:
             self._started_ms, self._history_end = _now_ms(), last
             start = self._history_start(first, last)
-            self._begin(start, first, start, lost=False)
+            self._begin(start, first, start, gap=False)
         elif self._oversize:
             # The id of the entry is not known, so what is in the stream now is lost.
             self._skip(_OVERSIZE, max(cursor, last), first, max(cursor, last))
@@ -136,7 +136,13 @@ class StreamReader:
         """Offsets of the first and the last entry; both are the lowest if the stream is empty."""
         first = await self._ask(connection, "XRANGE", self._options.stream, "-", "+", "COUNT", "1")
         last = await self._ask(connection, "XREVRANGE", self._options.stream, "+", "-", "COUNT", "1")
-        return parse_id(first[0][0]) if first else _FIRST, parse_id(last[0][0]) if last else _FIRST
+        if not first or not last:
+            return _FIRST, _FIRST
+        return parse_id(first[0][0]), parse_id(last[0][0])
+
+    async def _exists(self, connection: RedisConnection, offset: Offset) -> bool:
+        place = format_id(offset)
+        return bool(await self._ask(connection, "XRANGE", self._options.stream, place, place))
 
     async def _gap_before(self, connection: RedisConnection, first: Offset) -> str | None:
         """The cause if entries after the cursor may have been removed.
@@ -163,8 +169,8 @@ class StreamReader:
         place = ("STREAMS", options.stream, format_id(cursor))
         reply = await self._ask(connection, "XREAD", *wait, "COUNT", str(count), *place)
         entries = [(parse_id(entry_id), fields) for entry_id, fields in reply[0][1]] if reply else []
-        if len(entries) >= min(count, options.max_len):
-            # Behind: entries may have been removed before they were read.
+        # Behind: entries may have been removed before they were read, but none if the last one that was read remains.
+        if len(entries) >= min(count, 2) and not await self._exists(connection, cursor):
             first, _ = await self._edges(connection)
             cause = await self._gap_before(connection, first)
             if cause is not None:
@@ -192,12 +198,12 @@ class StreamReader:
     def _skip(self, cause: str, cursor: Offset, first: Offset, complete: Offset) -> None:
         """Go on after the cursor. From ``complete`` on no entry is missing."""
         self._counters.drop("gap", f"{cause}: after {format_id(self.position)}")
-        self._begin(cursor, first, complete, lost=cause != _OTHER_STREAM)
+        self._begin(cursor, first, complete, gap=True)
 
-    def _begin(self, cursor: Offset, first: Offset, complete: Offset, *, lost: bool) -> None:
+    def _begin(self, cursor: Offset, first: Offset, complete: Offset, *, gap: bool) -> None:
         self._cursor = cursor
         self._base = max(cursor, first)
-        self._taker.begin(complete, max(complete, self._history_end), lost=lost)
+        self._taker.begin(complete, max(complete, self._history_end), gap=gap)
 
 
 def _now_ms() -> int:

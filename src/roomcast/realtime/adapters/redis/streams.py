@@ -319,11 +319,11 @@ class RedisStreamsAdapter(ClusterAdapter):
             raise RedisUnavailable("no master owns the stream's slot")
         await self._reader.follow(owner, lambda: self._pair is pair and pair.owner(stream) == owner)
 
-    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
+    def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
         """See `stream_reader.EntryTaker`."""
         self._last_entry = None  # the stream may be another one
         if self._ordered is not None:
-            self._ordered.begin(offset, last, lost=lost)
+            self._ordered.begin(offset, last, gap=gap)
         self._answer_early()
 
     def take(self, offset: Offset, fields: Sequence[bytes], age_s: float | None) -> None:

@@ -91,10 +91,10 @@ class OrderedRecovery(Recovery):
 
     # -- in: `cluster.OrderedNode` ------------------------------------------------------------------------------------
 
-    def begin(self, offset: Offset, last: Offset, *, lost: bool) -> None:
-        """See `cluster.OrderedNode`. Clients that have missed events are disconnected, and return to new sessions."""
+    def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
+        """See `cluster.OrderedNode`. Clients that may have missed events are disconnected: they get new sessions."""
         self.log.begin(offset, last)
-        for socket in list(self._live.values()) if lost else ():
+        for socket in list(self._live.values()) if gap else ():
             if socket.phase is not Phase.GONE:
                 socket.connection.abort(Reason.TRANSPORT_CLOSE)
 
@@ -154,9 +154,11 @@ class OrderedRecovery(Recovery):
             return here
         fields = await self._adapter.take_session(socket.namespace, pid)
         saved = None if fields is None else decode_session(fields, socket.namespace, pid)
-        if saved is None or not await self._reach(max(saved.ended, received or _NOWHERE)):
+        if saved is None:
             return None
-        return saved
+        since = max(saved.history.start, received or _NOWHERE)
+        complete = self.log.evicted <= since and await self._reach(max(saved.ended, since))
+        return saved if complete else None
 
     async def _reach(self, offset: Offset) -> bool:
         """Wait until this server has read the command at this offset; False: it is too far behind."""
