@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from roomcast.realtime import RecoveryOptions, ServerOptions
 from roomcast.realtime.adapters.redis import RedisStreamOptions, RedisStreamsAdapter
@@ -522,6 +523,39 @@ async def test_what_a_server_finds_in_the_stream_at_its_start_never_happens_agai
     assert await client.connect("late") == [["missed"]]
 
 
+def trim(cluster: StreamsCluster) -> None:
+    """Add 1,000 entries at once, of which 100 remain."""
+    add = """for n = 1, 1000 do redis.call('XADD', KEYS[1], 'MAXLEN', '100', '*', 'uid', 'u', 'nsp', '/', 'type', '3',
+        'data', '{"packet":{"type":2,"data":["number",' .. n .. ']},"opts":{"rooms":[],"except":[],"flags":{}}}') end"""
+    cluster.redis.command("EVAL", add, "1", "socket.io")
+
+
+async def test_a_client_whose_connect_handler_runs_while_events_are_trimmed_connects_again(
+    recovering: StreamsCluster,
+) -> None:
+    a = recovering.servers["a"]
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @a.on("connect")
+    async def connect(sid: str, *_: object) -> None:
+        began.set()
+        await go.wait()
+
+    client = Returning(recovering)
+    connecting = asyncio.create_task(client.connect("a"))
+    await began.wait()
+    await a.emit("held")
+    await logged(a, "held")
+    trim(recovering)
+    await logged(a, 'number",1000')
+    go.set()
+    with pytest.raises(ConnectionClosed):
+        await connecting
+    assert await client.connect("a") == []
+    await a.emit("after")
+    assert await client.until("after") == []
+
+
 async def test_clients_that_missed_trimmed_events_return_to_new_sessions(
     recovering: StreamsCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -533,10 +567,7 @@ async def test_clients_that_missed_trimmed_events_return_to_new_sessions(
     await asyncio.gather(away.until("before"), present.until("before"))
     await away.cut()
     await saved(recovering, away.pid)
-    # 1,000 entries at once, of which 100 remain.
-    add = """for n = 1, 1000 do redis.call('XADD', KEYS[1], 'MAXLEN', '100', '*', 'uid', 'u', 'nsp', '/', 'type', '3',
-        'data', '{"packet":{"type":2,"data":["number",' .. n .. ']},"opts":{"rooms":[],"except":[],"flags":{}}}') end"""
-    recovering.redis.command("EVAL", add, "1", "socket.io")
+    trim(recovering)
     await present.websocket.wait_closed()
     await logged(b, 'number",1000')
     for client, name in ((away, "b"), (present, "a")):

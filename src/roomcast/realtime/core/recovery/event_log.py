@@ -163,11 +163,13 @@ class EventLog:
         position: Offset of the latest entry, which may have been removed.
         evicted: Offset of the latest entry that was removed before its age.
         size_bytes: Size of the entries together.
+        begins: How often it has started anew.
     """
 
     def __init__(self, start: Offset, *, max_events: int, max_bytes: int, retention_s: float) -> None:
         self.position = start
         self.size_bytes = 0
+        self.begins = 0
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._retention_s = retention_s
@@ -200,6 +202,7 @@ class EventLog:
         self.size_bytes = 0
         self.evicted = offset
         self.position = position
+        self.begins += 1
 
     def append(self, entry: Entry) -> None:
         """Add an entry, whose offset is higher than all before it."""

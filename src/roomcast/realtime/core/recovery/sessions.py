@@ -350,7 +350,7 @@ class RecoverableSocket(Socket):
         claim: The pid that its client has named, and the offset of the last event that it received.
     """
 
-    __slots__ = ("_ended", "_keeps", "_pid", "_received", "_recovery", "claim", "history")
+    __slots__ = ("_begins", "_ended", "_keeps", "_pid", "_received", "_recovery", "claim", "history")
 
     def __init__(self, connection: SocketConnection, hub: SocketHub, sid: str, auth: Any, recovery: Recovery) -> None:
         super().__init__(connection, hub, sid, auth)
@@ -359,6 +359,7 @@ class RecoverableSocket(Socket):
         self._recovery = recovery
         self._pid = recovery.new_id()
         self._received: Offset | None = None  # by the client, if this is a recovered session
+        self._begins = recovery.log.begins
         self._keeps = False  # whether the session is kept when the socket has ended
         self._ended = recovery.log.position
 
@@ -478,7 +479,8 @@ class RecoverableSocket(Socket):
     def send_missed(self) -> bool:
         """See `Socket`."""
         if self._received is None:
-            return True
+            # What was emitted while the ``connect`` handler ran may be incomplete.
+            return self._begins == self._recovery.log.begins
         missed = self._missed(self.history, self._received)
         if missed is None:
             self._received = None  # the session has ended
