@@ -1,6 +1,6 @@
 /** Users who are online in the chat: a button with avatars and a count, which opens the list of names. */
 import { usePresence } from '@roomcast/react';
-import { useId } from 'react';
+import { useId, useState } from 'react';
 
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { Avatar } from '../ui/Avatar.tsx';
@@ -9,6 +9,8 @@ import { Avatar } from '../ui/Avatar.tsx';
 const MAX_AVATARS = 3;
 /** Maximum number of names in the label of the button; the list contains all names. */
 const MAX_NAMES = 5;
+/** With more people than this, the list has a search field. */
+const SEARCHED = 8;
 
 interface Props {
   readonly chatId: string;
@@ -20,9 +22,11 @@ export function PresenceMenu({ chatId, me }: Props) {
   const formats = useFormats();
   const { online, stale } = usePresence(chatId);
   const listId = useId();
+  const [wanted, setWanted] = useState('');
   if (online.length === 0) return null;
   // The own user comes last.
   const people = [...online.filter((userId) => userId !== me), ...online.filter((userId) => userId === me)];
+  const found = people.filter((userId) => userId.toLowerCase().includes(wanted.trim().toLowerCase()));
   const nameOf = (userId: string): string => (userId === me ? conversation.you : userId);
   const names = people.slice(0, MAX_NAMES).map(nameOf);
   if (people.length > MAX_NAMES) names.push(words.more(people.length - MAX_NAMES));
@@ -35,10 +39,11 @@ export function PresenceMenu({ chatId, me }: Props) {
         data-testid="presence"
         data-online={people.length}
         data-stale={stale}
-        aria-label={label}
         title={label}
         popoverTarget={listId}
       >
+        {/* Not as aria-label: speech input expects the visible text in it. */}
+        <span className="visually-hidden">{label}</span>
         <span className="presence__faces" aria-hidden="true">
           {people.slice(0, MAX_AVATARS).map((userId) => (
             <span key={userId} className="face">
@@ -52,8 +57,19 @@ export function PresenceMenu({ chatId, me }: Props) {
       </button>
       <div id={listId} popover="auto" className="presence-list" data-testid="presence-list">
         <h2 className="presence-list__title">{words.title}</h2>
+        {people.length > SEARCHED && (
+          <input
+            type="search"
+            className="presence-list__search"
+            data-testid="presence-search"
+            aria-label={words.search}
+            placeholder={words.search}
+            value={wanted}
+            onChange={(event) => setWanted(event.target.value)}
+          />
+        )}
         <ul>
-          {people.map((userId) => (
+          {found.map((userId) => (
             <li key={userId} className="presence-list__person">
               <span className={stale ? 'face face--stale' : 'face'}>
                 <Avatar name={userId} />

@@ -166,6 +166,7 @@ export const en = {
   },
   presence: {
     title: 'Here now',
+    search: 'Search people',
     summary: (count: number, names: string) => `${count} here: ${names}`,
     more: (count: number) => `${count} more`,
     stale: '(as last known)',

@@ -161,6 +161,7 @@ export const zhHant: Dictionary = {
   },
   presence: {
     title: '目前在線',
+    search: '搜尋成員',
     summary: (count, names) => `${count} 人在線：${names}`,
     more: (count) => `另外 ${count} 人`,
     stale: '（最後已知的狀態）',

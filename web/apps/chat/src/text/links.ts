@@ -1,11 +1,12 @@
-/** Finds web addresses in plain text; the text is never interpreted as markup. */
+/** Finds web and mail addresses in plain text; the text is never interpreted as markup. */
 
 export type Piece =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'link'; readonly text: string; readonly href: string };
 
 // ASCII only: Chinese text has no space between an address and the following words.
-const ADDRESS = /https?:\/\/[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]+/gi;
+const ADDRESS = /(?:https?:\/\/|(?<![A-Za-z0-9.@/_-])(?:www\.|mailto:))[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]+/gi;
+const MAIL = /^mailto:[^@]+@[^@]+\.[^@]+$/i;
 
 const TRAILING_PUNCTUATION = ".,;:!?'*";
 
@@ -31,7 +32,9 @@ function trim(address: string): string {
   return address.slice(0, end);
 }
 
-function hrefOf(address: string): string | null {
+function hrefOf(text: string): string | null {
+  const address = /^www\./i.test(text) ? `https://${text}` : text;
+  if (/^mailto:/i.test(address)) return MAIL.test(address) ? address : null;
   if (!URL.canParse(address)) return null;
   const url = new URL(address);
   // An address with a user name or password is not linked: it usually disguises the host.

@@ -1,4 +1,4 @@
-import { cleanup, render, screen, within } from '@testing-library/react';
+import { cleanup, fireEvent, render, screen, within } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 
 import type { PresenceSnapshot } from '@roomcast/react';
@@ -22,15 +22,15 @@ test('nothing is shown without online users', () => {
 
 test('the button shows avatars and a count; its label lists the names, the own user last', () => {
   const button = show(['ann', 'me', 'zoe']);
-  expect(button?.textContent).toBe('AZM3');
-  expect(button?.getAttribute('aria-label')).toBe('3 here: ann, zoe, and You');
+  expect(button?.textContent).toBe('3 here: ann, zoe, and YouAZM3');
+  expect(button?.querySelector('.visually-hidden')?.textContent).toBe('3 here: ann, zoe, and You');
   expect(button?.getAttribute('title')).toBe('3 here: ann, zoe, and You');
 });
 
 test('the list shows all users, and marks the own one', () => {
   const online = Array.from({ length: 8 }, (_, index) => `u${index}`);
   const button = show([...online, 'me']);
-  expect(button?.getAttribute('aria-label')).toBe('9 here: u0, u1, u2, u3, u4, and 4 more');
+  expect(button?.querySelector('.visually-hidden')?.textContent).toBe('9 here: u0, u1, u2, u3, u4, and 4 more');
   expect(button?.querySelectorAll('.avatar')).toHaveLength(3);
   const list = screen.getByTestId('presence-list');
   expect(button?.getAttribute('popovertarget')).toBe(list.id);
@@ -41,8 +41,20 @@ test('the list shows all users, and marks the own one', () => {
   expect(list.textContent).toContain('You');
 });
 
+test('a long list is searched by a part of the name', () => {
+  show([...Array.from({ length: 9 }, (_, index) => `user ${index}`), 'Zoe']);
+  fireEvent.change(screen.getByTestId('presence-search'), { target: { value: ' zo' } });
+  const people = within(screen.getByTestId('presence-list')).getAllByRole('listitem', { hidden: true });
+  expect(people.map((person) => person.querySelector('bdi')?.textContent)).toEqual(['Zoe']);
+});
+
+test('a short list has no search field', () => {
+  show(['ann', 'me']);
+  expect(screen.queryByTestId('presence-search')).toBeNull();
+});
+
 test('stale presence is marked', () => {
   const button = show(['ann', 'me'], true);
   expect(button?.dataset['stale']).toBe('true');
-  expect(button?.getAttribute('aria-label')).toBe('2 here: ann and You (as last known)');
+  expect(button?.querySelector('.visually-hidden')?.textContent).toBe('2 here: ann and You (as last known)');
 });

@@ -11,6 +11,9 @@ describe('splitLinks', () => {
     ['https://en.wikipedia.org/wiki/Rust_(fungus)', ['https://en.wikipedia.org/wiki/Rust_(fungus)']],
     ['請看https://example.org/路 好嗎', ['https://example.org/']],
     ['請看 https://example.org/a。謝謝', ['https://example.org/a']],
+    ['see www.example.org/a.', ['www.example.org/a']],
+    ['請看www.example.org。', ['www.example.org']],
+    ['write to mailto:ann@example.org, please', ['mailto:ann@example.org']],
     ['http://a.example, http://b.example!', ['http://a.example', 'http://b.example']],
   ])('finds the addresses of %s', (text, found) => {
     expect(linksOf(text)).toEqual(found);
@@ -23,6 +26,10 @@ describe('splitLinks', () => {
     'example.org',
     'https://',
     'https://u:p@evil.example',
+    'www.u:p@evil.example',
+    'awww.example.org',
+    'mailto:nothing',
+    'www.',
   ])('does not link %s', (text) => {
     expect(linksOf(text)).toEqual([]);
   });
@@ -37,6 +44,12 @@ describe('splitLinks', () => {
       ).toBe(text);
     },
   );
+
+  test('an address without a scheme leads to https', () => {
+    expect(splitLinks('www.example.org')).toEqual([
+      { kind: 'link', text: 'www.example.org', href: 'https://www.example.org/' },
+    ]);
+  });
 
   test('is linear in the number of closing brackets', () => {
     const text = `https://example.org/${')'.repeat(32_000)}`;
