@@ -128,6 +128,7 @@ def observations(request: pytest.FixtureRequest) -> dict[Run, tuple[Any, Any]]:
         return asyncio.run(observe_all(selected))
 
 
+@pytest.mark.timeout(180)  # the first one runs all cases
 @pytest.mark.parametrize("run", RUNS, ids=" over ".join)
 def test_the_servers_differ_only_where_it_is_listed(run: Run, observations: dict[Run, tuple[Any, Any]]) -> None:
     there, here = observations[run]
