@@ -80,6 +80,8 @@ async def test_a_client_of_another_server_acknowledges(two: Two) -> None:
         assert await asyncio.wait_for(answers.get(), 5) == args
     with pytest.raises(socketio.exceptions.TimeoutError):
         await two.one.sio.call("question", to="nobody", timeout=0.2)
+    with pytest.raises(socketio.exceptions.TimeoutError):
+        await two.one.sio.call("question", to=b.get_sid(), timeout=5, ignore_queue=True)
 
 
 async def test_events_with_a_callback_keep_their_order_and_beyond_the_limit_of_queries_arrive_without_it(

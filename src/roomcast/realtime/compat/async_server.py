@@ -280,9 +280,11 @@ class AsyncServer:
         sid: str | None = None,
         namespace: str | None = None,
         timeout: float | None = 60,  # noqa: ASYNC109 - python-socketio's signature
-        ignore_queue: bool = False,  # noqa: ARG002 - the client is looked for on this server first
+        ignore_queue: bool = False,
     ) -> Any:
         """Emit to one client, on whichever server it is connected, and wait for its acknowledgement.
+
+        With ``ignore_queue``, only if it is on this server.
 
         Returns:
             Its argument; None if it has none, a tuple if it has several. Of a client of a Node server the first.
@@ -301,7 +303,7 @@ class AsyncServer:
         plain = tuple(self.writer.plain(args))
         limit_s = _NO_LIMIT_S if timeout is None else timeout
         try:
-            if self.native.engine.adapter.alone or self.find(target, namespace) is not None:
+            if ignore_queue or self.native.engine.alone or self.find(target, namespace) is not None:
                 answer = await self.native.call(event, plain, target, namespace=namespace, timeout=limit_s)
             else:
                 answer = await self._call_elsewhere(event, plain, target, namespace, limit_s)
