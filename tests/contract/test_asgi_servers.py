@@ -162,6 +162,31 @@ async def test_a_request_directly_after_the_upgrade_is_refused(asgi_server: Asgi
         writer.close()
 
 
+async def test_the_environ_has_the_scope_with_what_a_middleware_has_put_into_it(asgi_server: AsgiServer) -> None:
+    server = Server()
+    seen: list[object] = []
+
+    @server.event
+    def connect(sid: str, environ: Any) -> None:
+        scope = environ["asgi.scope"]
+        seen.append((scope["user"], scope["type"], environ["SERVER_PORT"], dict(scope["headers"])[b"x-test"]))
+
+    application = server.asgi()
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await application({**scope, "user": "ada"}, receive, send)
+
+    async with asgi_server(middleware) as port, aiohttp.ClientSession() as http:
+        client = Client(http, f"http://127.0.0.1:{port}/socket.io/")
+        websocket = await client.open_websocket(headers={"x-test": "1"})
+        await websocket.receive_str()
+        await websocket.send_str("40")
+        sid = json.loads((await websocket.receive_str())[2:])["sid"]
+        assert seen == [("ada", "websocket", str(port), b"1")]
+        assert server.get_environ(sid)["asgi.scope"]["user"] == "ada"
+        await websocket.close()
+
+
 async def test_invalid_requests_get_the_answers_of_the_protocol(asgi_server: AsgiServer) -> None:
     async with mounted(asgi_server, Server()) as client:
         async with client.get("unknown") as answer:
