@@ -136,9 +136,9 @@ class RedisAdapter:
         task, self._task = self._task, None
         if task is None:
             return
+        await self._queries.stop()  # first: a listing in flight has a connection of the task
         task.cancel()
         await asyncio.wait({task})
-        await self._queries.stop()
         self._ready.clear()
         pair, self._pair = self._pair, None
         if pair is not None:
