@@ -71,6 +71,8 @@ def build_prompt(
 
 def _earlier(turn: Turn, messages: Sequence[StoredMessage]) -> list[StoredMessage]:
     """The messages before a turn's question and their answers, in the order of the conversation."""
+    # Without the answers to deleted messages, too: answers quote.
+    messages = [message for message in messages if not message.deleted]
     places = {message.id: message.place or message.seq for message in messages}
     limit = turn.message.place or turn.message.seq
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -45,6 +46,11 @@ def test_each_answer_follows_its_question_whenever_it_was_written() -> None:
 def test_what_follows_a_question_that_is_answered_again_is_left_out() -> None:
     messages = [asked(1), answered(2, "q1"), asked(3), answered(4, "q3"), asked(5), answered(6, "q5")]
     assert ids(build_prompt(turn_of(asked(3)), messages)) == ["q1", "a2"]
+
+
+def test_a_deleted_message_and_its_answer_are_left_out() -> None:
+    messages = [asked(1), answered(2, "q1"), replace(asked(3), content="", deleted=True), answered(4, "q3"), asked(5)]
+    assert ids(build_prompt(turn_of(asked(5)), messages)) == ["q1", "a2"]
 
 
 def test_answers_without_a_use_are_left_out_and_partial_ones_kept() -> None:
