@@ -90,3 +90,31 @@ async def test_after_a_failover_rooms_are_subscribed_on_the_promoted_master(tmp_
                 assert two.heard(room) == list(range(1, talk.said + 1))
             assert one.adapter.counters.losses
             assert two.adapter.counters.losses
+
+
+async def test_repeated_manual_failovers_deliver_nothing_twice(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as nodes:
+        one, two = Rooms(nodes.options()), Rooms(nodes.options())
+        async with AsyncExitStack() as stack:
+            for server in (one, two):
+                await server.adapter.start()
+                stack.push_async_callback(server.adapter.stop)
+            for room in ROOMS:
+                two.join(room)
+            await subscribed(nodes, one, two)
+            talk = Talk(one, two)
+            talking = asyncio.create_task(talk.run())
+            for number in range(9):
+                pair = (nodes.servers[number % 3], nodes.servers[number % 3 + 3])
+                (replica,) = (node for node in pair if b"role:slave" in node.command("INFO", "replication"))
+                await until(lambda replica=replica: b"master_link_status:up" in replica.command("INFO", "replication"))
+                assert replica.command("CLUSTER", "FAILOVER") == b"+OK"
+                await until(lambda replica=replica: b"role:master" in replica.command("INFO", "replication"))
+                await until(lambda: one.adapter.ready and two.adapter.ready)
+                await talk.arrives()
+            talking.cancel()
+            await asyncio.wait({talking})
+            await subscribed(nodes, one, two)
+            for room in ROOMS:
+                assert len(two.heard(room)) == len(set(two.heard(room)))
+            await until(lambda: one.adapter.healthy and two.adapter.healthy)

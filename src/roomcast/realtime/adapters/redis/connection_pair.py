@@ -371,6 +371,16 @@ class ConnectionPair:
         for connection in (self._publisher, self._subscriber):
             connection.lost.add_done_callback(lambda lost: on_lost(lost.result()))
 
+    async def owns(self, key: str, timeout_s: float) -> bool:
+        """Whether the server is the master that owns a key's slot; True if it does not say, or is not connected."""
+        try:
+            await wait_for(self._publisher.ask("DEL", key), timeout_s)
+        except TimeoutError:
+            self.abort("deaf")
+        except RedisUnavailable as error:
+            return error.code != "MOVED"
+        return True
+
     async def drain(self, timeout_s: float) -> None:
         """Return when the server has answered every command that was sent so far, or a connection has ended.
 

@@ -96,6 +96,7 @@ class SlotLink:
         self._on_reply = on_reply
         self._topology: Topology | None = None
         self._pairs: dict[RedisAddress, ConnectionPair] = {}
+        self._canary_numbers = itertools.count()
         #: The channel of the probes of each connection.
         self._canaries: dict[ConnectionPair, str] = {}
         self._by_canary: dict[bytes, ConnectionPair] = {}
@@ -290,10 +291,15 @@ class SlotLink:
         missing = topology.masters - self._pairs.keys()
         opened = await asyncio.gather(*(self._open(address, topology) for address in missing), return_exceptions=True)
         failures = [outcome for outcome in opened if outcome is not None]
-        if self._refused or topology != self._topology:
-            await self._switch(topology)
         for pair in self._pairs.values():
             self._place_canary(pair, topology)
+        checks = [pair.owns(name, self._redis.probe_timeout_s) for pair, name in self._canaries.items()]
+        if not all(await asyncio.gather(*checks)):
+            # A replica accepts sharded channels as well. What is sent to it, and to the new master, could arrive twice.
+            self._change()
+            raise RedisUnavailable("the cluster has not yet agreed about its masters")
+        if self._refused or topology != self._topology:
+            await self._switch(topology)
         self._place(self._wanted)
         await self._drain()
         if failures:
@@ -341,7 +347,8 @@ class SlotLink:
             pair.unsubscribe({self._verb: [former]})
 
     def _canary_for(self, address: RedisAddress, topology: Topology) -> str:
-        names = (f"{self._probe_prefix}{number}" for number in itertools.count())
+        # No name is used again, since the slot of a present one may have moved to this master.
+        names = (f"{self._probe_prefix}{number}" for number in self._canary_numbers)
         return next(name for name in names if topology.owner(name) == address)
 
     def _set_canary(self, pair: ConnectionPair, name: str) -> None:
