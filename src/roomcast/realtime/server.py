@@ -253,7 +253,8 @@ class Server(ServerHooks, Broadcasting):
 
         Raises:
             EncodeError: the data cannot be encoded.
-            AckLimitExceeded: ``max_pending_acks`` is reached for a recipient; the others have received the event.
+            AckLimitExceeded: ``max_pending_acks`` is reached for a recipient, which is not asked to acknowledge. All
+                recipients have the event.
             TypeError: a room is not a string, and there may be other servers.
         """
         target = room if to is None else to

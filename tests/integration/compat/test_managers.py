@@ -104,6 +104,18 @@ async def test_events_with_a_callback_keep_their_order_and_beyond_the_limit_of_q
     assert len(called) == limit
 
 
+async def test_events_beyond_the_limit_of_acknowledgements_of_a_client_arrive_without_their_callback(two: Two) -> None:
+    a = await two.one.open()
+    sio, sid, called = two.one.sio, a.get_sid(), list[Any]()
+    limit = sio.native.options.max_pending_acks
+    for n in range(limit + 100):
+        await sio.emit("asked", n, to=sid, callback=lambda *args: called.append(args))
+    await sio.emit("end", to=sid)
+    await until(lambda: events(a)[-1:] == [["end"]])
+    assert events(a)[:-1] == [["asked", n] for n in range(limit + 100)]
+    await until(lambda: len(called) == limit)
+
+
 async def test_an_event_with_a_callback_waits_for_redis_as_others_do(two: Two, redis: RedisServer) -> None:
     b = await two.two.open()
     b.answer = "got it"

@@ -28,7 +28,7 @@ from roomcast.realtime.core.environ import Environ
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.registry import RESERVED, Handler
 from roomcast.realtime.core.socket import AckCallback, Socket
-from roomcast.realtime.errors import AckTimeout, SocketGone
+from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.server import Server
 from roomcast.realtime.transports.proxies import Receive, Scope, Send
 
@@ -253,7 +253,10 @@ class AsyncServer:
         if callback is not None:
             values = (event, *self.writer.plain(args))
             callback = self.packets.reading(callback) if self.packets.reads else callback
-            emit_with_callback(engine, command, values, callback, everywhere=not ignore_queue)
+            try:
+                emit_with_callback(engine, command, values, callback, everywhere=not ignore_queue)
+            except AckLimitExceeded as error:
+                self.logger.warning("the callback of %r is not called for a client: %s", event, error)
         elif ignore_queue:
             engine.apply_command(command)
         else:

@@ -70,7 +70,8 @@ def emit_with_callback(
 
     Raises:
         EncodeError: an argument cannot be encoded.
-        AckLimitExceeded: ``max_pending_acks`` is reached for a recipient on this server; the others have received it.
+        AckLimitExceeded: ``max_pending_acks`` is reached for a recipient on this server, which is not asked; it has
+            received the event, as the others have.
     """
     if everywhere:
         if host.alone or _all_here(host, command.to):
@@ -84,6 +85,7 @@ def emit_with_callback(
             socket.emit(event, *values, callback=callback)
         except AckLimitExceeded as error:
             full = error
+            socket.send(command.message)
     if full is not None:
         raise full
 
