@@ -297,10 +297,13 @@ async def test_a_dump_of_postgresql_that_is_stopped_by_a_signal_leaves_no_file(
         locks.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
         dumping = await asyncio.create_subprocess_exec(ROOMCAST, "backup", str(tmp_path / "b"), env=env)
         waiting = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
-        await until(lambda: postgres.execute(waiting), limit_s=30)
-        assert parts(tmp_path)
-        dumping.terminate()
-        assert await dumping.wait() == 128 + signal.SIGTERM
+        try:
+            await until(lambda: postgres.execute(waiting), limit_s=50)
+            assert parts(tmp_path)
+        finally:
+            dumping.terminate()
+            code = await dumping.wait()
+        assert code == 128 + signal.SIGTERM
     assert not parts(tmp_path)
 
 
