@@ -22,7 +22,7 @@ from support.waiting import until
 
 #: Short times for tests in real time. No test relies on a time limit that is not given in its own options.
 FAST = WorkerOptions(
-    heartbeat_s=0.05, retry_s=0.001, try_pause_s=0.001, coalesce_s=0.005, checkpoint_s=0.05, flush_s=0.2
+    heartbeat_s=0.05, retry_s=0.001, try_pause_s=0.001, coalesce_s=0.005, checkpoint_s=0.05, flush_s=0.2, stop_s=10
 )
 FINAL = {TurnStatus.COMPLETE, TurnStatus.STOPPED, TurnStatus.INCOMPLETE, TurnStatus.FAILED}
 

@@ -142,8 +142,8 @@ def test_the_size_of_a_block_is_the_memory_that_it_takes(count: int) -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # Python 3.11 takes most; 3.13 takes little more than half of it for small blocks.
-    assert 0.5 < taken / sum(block.size_bytes for block in kept.values()) < 1.1
+    # Python 3.11 takes most; 3.13 takes about half of it for small blocks.
+    assert 0.4 < taken / sum(block.size_bytes for block in kept.values()) < 1.1
 
 
 async def test_a_failed_read_fails_the_requests_that_share_it_and_the_next_one_reads_again(
