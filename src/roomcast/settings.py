@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from roomcast.auth.errors import InvalidOptions, WeakSecret
-from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions
+from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
@@ -43,6 +43,7 @@ from roomcast.setting_values import (
 )
 
 if TYPE_CHECKING:
+    from roomcast.auth.open_id import OpenIdOptions
     from roomcast.redis_client import RedisOptions
 
 DEFAULT_GATEWAY_PORT: Final = 3001
@@ -64,6 +65,7 @@ SECRETS: Final = (
     "ROOMCAST_SECRET",
     "ROOMCAST_JWT_SECRET",
     "ROOMCAST_JWT_PUBLIC_KEY",
+    "ROOMCAST_OIDC_CLIENT_SECRET",
     "DATABASE_URL",
     "REDIS_URL",
     "REDIS_PASSWORD",
@@ -107,6 +109,10 @@ VARIABLES: Final = (
     "ROOMCAST_JWT_NAME_CLAIM",
     "ROOMCAST_JWT_SCOPE_CLAIM",
     "ROOMCAST_TOKEN_LEEWAY_S",
+    "ROOMCAST_OIDC_ISSUER",
+    "ROOMCAST_OIDC_CLIENT_ID",
+    "ROOMCAST_OIDC_USER_CLAIM",
+    "ROOMCAST_PAGE_URL",
     "ROOMCAST_HOST",
     "ROOMCAST_BASE_PATH",
     "ROOMCAST_INSECURE",
@@ -181,6 +187,7 @@ class Settings:
             where the guide's Node servers share the Redis: they broadcast these events themselves.
         auth: ``ROOMCAST_SECRET``, ``ROOMCAST_TOKEN_LEEWAY_S``, and the tokens of an identity provider:
             ``ROOMCAST_JWT_…``; None: authentication is off.
+        sign_in: ``ROOMCAST_OIDC_…``, ``ROOMCAST_PAGE_URL``: where users of the page sign in; None: nowhere.
         responders: ``ROOMCAST_RESPONDER``: names of the responders that chats may use; the first answers in chats that
             name none. Empty: no message is answered.
         openai: ``OPENAI_MODEL``, ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``ROOMCAST_OPENAI_API``; None unless the
@@ -222,6 +229,7 @@ class Settings:
     drain_s: float | None = None
     guide_ingress: bool = True
     auth: AuthOptions | None = field(default=None, repr=False)
+    sign_in: OpenIdOptions | None = None
     responders: tuple[str, ...] = ("demo",)
     openai: OpenAiOptions | None = None
     agui: EndpointOptions | None = None
@@ -273,6 +281,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         drain_s=read_seconds(environ, "ROOMCAST_DRAIN_S"),
         guide_ingress=read_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
         auth=_auth(environ),
+        sign_in=_sign_in(environ),
         responders=responders,
         openai=_openai(environ) if "openai" in responders else None,
         agui=_endpoint(environ, "ROOMCAST_AGUI_URL", "ROOMCAST_AGUI_TOKEN") if "agui" in responders else None,
@@ -493,6 +502,29 @@ def _provider(environ: Mapping[str, str]) -> ProviderOptions | None:
     except InvalidOptions as error:
         raise SettingsError(_PROVIDER_FIELDS[error.option], error.problem) from None
     return options
+
+
+def _sign_in(environ: Mapping[str, str]) -> OpenIdOptions | None:
+    names = ("ROOMCAST_OIDC_ISSUER", "ROOMCAST_OIDC_CLIENT_ID", "ROOMCAST_PAGE_URL")
+    values = [environ.get(name, "").strip() for name in names]
+    if not any(values) and not environ.get("ROOMCAST_OIDC_CLIENT_SECRET"):
+        return None
+    for name, value in zip((*names, "ROOMCAST_SECRET"), (*values, environ.get("ROOMCAST_SECRET", "")), strict=True):
+        if not value.strip():
+            raise SettingsError(name, "is not set; the sign-in on the page needs it")
+    issuer, client_id, page_url = values
+    check_url(names[0], issuer)
+    if not is_safe_url(issuer):
+        raise SettingsError(names[0], "must begin with https://; http:// is accepted on loopback only")
+    from roomcast.auth.open_id import OpenIdOptions
+
+    return OpenIdOptions(
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=environ.get("ROOMCAST_OIDC_CLIENT_SECRET", "").rstrip(LINE_END) or None,
+        page_url=check_url(names[2], page_url),
+        user_claim=environ.get("ROOMCAST_OIDC_USER_CLAIM", "").strip() or "sub",
+    )
 
 
 def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...]:

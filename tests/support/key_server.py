@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -65,6 +66,8 @@ class KeyServer:
         status: The status of its responses.
         location: Value of a Location header; None: none.
         content: The body; None: the key set.
+        pages: Bodies of other paths.
+        posted: The bodies of POST requests.
         gate: Responses wait for it.
         requests: Number of requests.
     """
@@ -75,6 +78,8 @@ class KeyServer:
         self.status = 200
         self.location: str | None = None
         self.content: bytes | None = None
+        self.pages: dict[str, bytes] = {}
+        self.posted: list[str] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests = 0
@@ -94,10 +99,12 @@ class KeyServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.requests += 1
+            if length := re.search(r"content-length: (\d+)", head, re.IGNORECASE):
+                self.posted.append((await reader.readexactly(int(length[1]))).decode())
             await self.gate.wait()
-            body = self.content
+            body = self.pages.get(head.split(" ")[1], self.content)
             if body is None:
                 body = json.dumps({"keys": [jwk(name) for name in self.names]}).encode()
             moved = "" if self.location is None else f"location: {self.location}\r\n"

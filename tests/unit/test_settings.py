@@ -555,7 +555,12 @@ def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> Non
         (tmp_path / name).write_text(f"{value}\r\n")
         files[f"{name}_FILE"] = str(tmp_path / name)
     assert read_settings(plain | files) == read_settings(plain | values)
-    assert set(values) | {"REDIS_PASSWORD", "ROOMCAST_JWT_SECRET", "ROOMCAST_JWT_PUBLIC_KEY"} == set(SECRETS)
+    assert set(values) | {
+        "REDIS_PASSWORD",
+        "ROOMCAST_JWT_SECRET",
+        "ROOMCAST_JWT_PUBLIC_KEY",
+        "ROOMCAST_OIDC_CLIENT_SECRET",
+    } == set(SECRETS)
 
 
 def test_the_password_of_the_guides_redis_is_read_from_a_file(tmp_path) -> None:
@@ -746,3 +751,33 @@ def test_a_provider_whose_tokens_could_be_forged_is_refused(changes, name) -> No
         read_settings(environ)
     assert "\n" not in str(refused.value)
     assert "password@" not in str(refused.value)
+
+
+SIGN_IN = {
+    "ROOMCAST_SECRET": SECRET,
+    "ROOMCAST_OIDC_ISSUER": "https://id.example/",
+    "ROOMCAST_OIDC_CLIENT_ID": "chat",
+    "ROOMCAST_PAGE_URL": "https://chat.example/chat/",
+}
+
+
+def test_the_sign_in_on_the_page_is_read_from_the_environment() -> None:
+    assert read_settings({"ROOMCAST_SECRET": SECRET}).sign_in is None
+    options = read_settings(
+        {**SIGN_IN, "ROOMCAST_OIDC_CLIENT_SECRET": "s", "ROOMCAST_OIDC_USER_CLAIM": "email"}
+    ).sign_in
+    assert options is not None
+    assert (options.issuer, options.client_id, options.user_claim) == ("https://id.example/", "chat", "email")
+    assert options.redirect_url == "https://chat.example/chat/api/auth/callback"
+    assert "client_secret" not in repr(options)
+
+
+@pytest.mark.parametrize("name", SIGN_IN)
+def test_an_incomplete_sign_in_names_the_missing_variable(name) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is not set"):
+        read_settings({key: value for key, value in SIGN_IN.items() if key != name})
+
+
+def test_an_issuer_without_tls_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"^ROOMCAST_OIDC_ISSUER must begin with https"):
+        read_settings({**SIGN_IN, "ROOMCAST_OIDC_ISSUER": "http://id.example"})

@@ -32,6 +32,7 @@ from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
 from roomcast.api.session_routes import session_router
+from roomcast.api.sign_in_routes import sign_in_router
 from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
@@ -161,8 +162,9 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     """
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
+    sign_in = () if services.sign_in is None else (sign_in_router,)
     own = (public_router, turn_router, mark_router, session_router)
-    app = _application(services, options, *own, *dialects, public=True)
+    app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()
     # The router's default instead of a route for every path, which would answer a wrong method with 404 instead of 405.

@@ -158,6 +158,7 @@ async def config(request: Request) -> Response:
     return as_json(
         rest.Config(
             auth=services.verifier is not None,
+            sign_in=services.sign_in is not None,
             gateway=rest.GatewayAddress(
                 url=options.gateway_at(request.scope.get("root_path", "")), port=options.gateway_port
             ),

@@ -6,6 +6,7 @@ Layer: api.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
@@ -16,6 +17,25 @@ from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
 
+if TYPE_CHECKING:
+    from roomcast.auth.browser_sessions import BrowserSessions
+    from roomcast.auth.open_id import OpenIdClient
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """The sign-in at an identity provider.
+
+    Attributes:
+        provider: The provider.
+        sessions: The sessions of browsers.
+        page_url: The public URL of the page, without a slash at its end.
+    """
+
+    provider: OpenIdClient
+    sessions: BrowserSessions
+    page_url: str
+
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
@@ -24,6 +44,7 @@ class ApiServices:
     Attributes:
         sessions: Ends access tokens before their expiry.
         verifier: Verifies access tokens; None: authentication is off.
+        sign_in: Signs users in; None: the host application issues their tokens.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
         tracer: Records spans; None: tracing is off.
     """
@@ -35,5 +56,6 @@ class ApiServices:
     follower: TurnFollower
     sessions: Sessions
     verifier: TokenVerifier | None = None
+    sign_in: SignIn | None = None
     default_responder: str | None = None
     tracer: Tracer | None = None

@@ -17,7 +17,7 @@ from typing import Final
 
 from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
-from roomcast.api.services import ApiServices
+from roomcast.api.services import ApiServices, SignIn
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import (
     Outbox,
@@ -185,6 +185,7 @@ def _build_backend(
         TurnFollower(shared.log, shared.streams, store.chats, store.turns),
         sessions,
         None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
+        sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),
         tracer=process.tracer,
     )
@@ -192,6 +193,16 @@ def _build_backend(
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
     process.metrics.add(lambda: http_families(api.state.durations))
     return Backend(activity, admissions, turns, api, internal_api)
+
+
+def _build_sign_in(process: Process) -> SignIn | None:
+    options, auth, ended = process.config.settings.sign_in, process.config.settings.auth, process.ended
+    if options is None or auth is None or ended is None:
+        return None
+    from roomcast.auth.browser_sessions import BrowserSessions
+    from roomcast.auth.open_id import OpenIdClient
+
+    return SignIn(OpenIdClient(options, auth), BrowserSessions(auth, ended), options.page_url)
 
 
 def _build_sessions(process: Process, store: Store) -> Sessions:

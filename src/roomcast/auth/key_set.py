@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
-import httpx
-
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, TokenRejected
+from roomcast.auth.http import FAILURES, LimitedHttp
 from roomcast.auth.keys import VerificationKey, read_key_set
 
 logger = logging.getLogger(__name__)
@@ -81,7 +78,7 @@ class KeySet:
         self._load: asyncio.Task[None] | None = None
         self._load_begun = False
         self._waiting = 0
-        self._ssl: ssl.SSLContext | None = None
+        self._http = LimitedHttp(self._options.time_limit_s, self._options.max_bytes)
 
     def find(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """See `Keys`. A token without a key id is accepted if only one key fits its algorithm."""
@@ -127,9 +124,8 @@ class KeySet:
             await asyncio.sleep(max(0.0, self._begun_at + self._options.spacing_s - self._clock()))
             self._begun_at = self._clock()
             self._load_begun = True
-            async with asyncio.timeout(self._options.time_limit_s):
-                self._take(await self._fetch())
-        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:  # TimeoutError is an OSError
+            self._take(await self._http.fetch(self._url))
+        except FAILURES as error:
             if not self._failed:
                 logger.warning(
                     "the keys of the identity provider cannot be loaded; those known are kept",
@@ -147,23 +143,3 @@ class KeySet:
             self._on_change()
         self._failed = False
         self._loaded_at = self._clock()
-
-    async def _fetch(self) -> bytes:
-        if self._ssl is None:
-            # Reading the certificates of the authorities takes 20 ms.
-            self._ssl = await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)
-        # Only `settings` reads the environment. A redirect could lead to another host. A compressed response could
-        # expand without bound.
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        async with (
-            httpx.AsyncClient(verify=self._ssl, trust_env=False, follow_redirects=False) as client,
-            client.stream("GET", self._url, headers=headers) as response,
-        ):
-            if response.status_code != HTTPStatus.OK:
-                raise ValueError(f"status {response.status_code}")
-            content = b""
-            async for part in response.aiter_raw():
-                content += part
-                if len(content) > self._options.max_bytes:
-                    raise ValueError(f"more than {self._options.max_bytes} bytes")
-            return content

@@ -91,7 +91,13 @@ class TokenIssuer:
         self._clock = clock
 
     def issue(
-        self, user_id: str, *, ttl_s: float, service: bool = False, scopes: Collection[ServiceScope] = NONE
+        self,
+        user_id: str,
+        *,
+        ttl_s: float,
+        service: bool = False,
+        scopes: Collection[ServiceScope] = NONE,
+        name: str | None = None,
     ) -> str:
         """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
 
@@ -100,6 +106,7 @@ class TokenIssuer:
             ttl_s: The lifetime.
             service: Issue a service token without limits.
             scopes: Issue a service token with these scopes.
+            name: The name to show for the user; None: none.
 
         Raises:
             ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
@@ -116,6 +123,8 @@ class TokenIssuer:
         }
         if granted := ALL if service else scopes:
             claims["scope"] = encode_scopes(granted)
+        if name is not None:
+            claims["name"] = name
         return jwt.encode(claims, self._options.secret, algorithm=ALGORITHM)
 
 
@@ -233,7 +242,7 @@ class TokenVerifier:
             if len(token) > MAX_TOKEN_CHARS:
                 raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
             claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
-            identity = _identity(token, claims, "sub", None, "scope")
+            identity = _identity(token, claims, "sub", "name", "scope")
             # A provider grants single scopes only: in its tokens the word may mean anything.
             if claims.get("scope") == SERVICE:
                 identity = replace(identity, scopes=ALL)

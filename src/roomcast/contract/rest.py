@@ -225,11 +225,13 @@ class Config(Output):
 
     Attributes:
         auth: Whether requests and connections need a token.
+        sign_in: Whether users sign in at an identity provider: `GET /api/auth/login`, then `POST /api/auth/token`.
         epoch: The current epoch.
         version: The server's version.
     """
 
     auth: bool
+    sign_in: bool = False
     gateway: GatewayAddress
     epoch: Epoch
     version: str
@@ -247,6 +249,18 @@ class Me(Output):
     user_id: UserId | None = None
     name: str | None = None
     service: bool = False
+
+
+class SessionToken(Output):
+    """The response of ``POST /api/auth/token``.
+
+    Attributes:
+        token: An access token.
+        expires_in: Its lifetime in seconds.
+    """
+
+    token: str
+    expires_in: float
 
 
 class LogOut(Input):

@@ -62,6 +62,7 @@ async def test_the_config_contains_the_address_of_the_gateway(tmp_path: Path) ->
     async with open_api(tmp_path, options=options) as (client, backend):
         assert (await client.get("/api/config")).json() == {
             "auth": False,
+            "signIn": False,
             "gateway": {"url": None, "port": 3001},
             "epoch": backend.reader.epoch,
             "version": __version__,

@@ -5,6 +5,7 @@ import { client, loadConfig } from './client.ts';
 import { useDocumentLanguage, useStrings } from './i18n/language.ts';
 import { useIdentity } from './identity/identity.ts';
 import { IdentityForm } from './identity/IdentityForm.tsx';
+import { SignIn } from './identity/SignIn.tsx';
 import { useDocumentTheme } from './settings/theme.ts';
 import { Notice } from './shell/Notice.tsx';
 import { Shell } from './shell/Shell.tsx';
@@ -31,11 +32,13 @@ export function App() {
     );
   }
   // A name chosen while the server required no token does not authenticate.
-  if (me === null || (config.auth && me.token === null)) return <IdentityForm authEnabled={config.auth} />;
+  if (me === null || (config.auth && me.token === null)) {
+    return config.signIn ? <SignIn /> : <IdentityForm authEnabled={config.auth} />;
+  }
   return (
     // The key remounts the page for another user, which discards all state of the previous one.
     <RoomcastProvider key={me.userId} client={client} userId={me.userId}>
-      <Shell userId={me.userId} authEnabled={config.auth} />
+      <Shell userId={me.userId} authEnabled={config.auth} signIn={config.signIn} />
     </RoomcastProvider>
   );
 }

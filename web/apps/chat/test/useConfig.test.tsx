@@ -4,7 +4,13 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { contract } from '@roomcast/react';
 import { useConfig } from '../src/useConfig.ts';
 
-const CONFIG: contract.Config = { auth: false, gateway: { url: null, port: 1 }, epoch: 'e', version: '1' };
+const CONFIG: contract.Config = {
+  auth: false,
+  signIn: false,
+  gateway: { url: null, port: 1 },
+  epoch: 'e',
+  version: '1',
+};
 
 beforeEach(() => void vi.useFakeTimers());
 

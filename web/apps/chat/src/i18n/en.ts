@@ -27,6 +27,7 @@ export const en = {
     tokenHint: 'This server requires a token. It is kept in this tab only.',
     tokenInvalid: 'This is not a valid access token.',
     signIn: 'Sign in',
+    signInFailed: 'The sign-in did not succeed. Please try again.',
     signedInAs: (name: string) => `You are ${name}`,
     change: 'Change name',
     signOut: 'Sign out',

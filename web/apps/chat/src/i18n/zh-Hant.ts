@@ -29,6 +29,7 @@ export const zhHant: Dictionary = {
     tokenHint: '此伺服器需要權杖，權杖只會保存在這個分頁。',
     tokenInvalid: '這不是有效的存取權杖。',
     signIn: '登入',
+    signInFailed: '登入未成功，請再試一次。',
     signedInAs: (name) => `您是 ${name}`,
     change: '更換名字',
     signOut: '登出',

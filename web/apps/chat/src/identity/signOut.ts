@@ -3,6 +3,7 @@ import { client } from '../client.ts';
 import type { Dictionary } from '../i18n/en.ts';
 import { shared, userKey } from '../storage/storage.ts';
 import { identity } from './identity.ts';
+import { endSession } from './session.ts';
 
 /**
  * Removes drafts, read marks, unsent messages and cached chats of a user.
@@ -17,7 +18,14 @@ export function forget(userId: string, words: Dictionary['identity']): boolean {
   return true;
 }
 
-/** Signs the user of this tab out. */
-export function signOut(userId: string, words: Dictionary['identity']): void {
-  if (forget(userId, words)) identity.clear();
+/**
+ * Signs the user out.
+ *
+ * @param session - The user has signed in at the identity provider: ends the session, which all tabs share.
+ */
+export function signOut(userId: string, words: Dictionary['identity'], session: boolean): void {
+  if (!forget(userId, words)) return;
+  identity.clear();
+  // Without an answer the session ends by itself, and this tab has forgotten its token.
+  if (session) endSession().catch(() => undefined);
 }

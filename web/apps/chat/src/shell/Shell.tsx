@@ -26,9 +26,11 @@ interface Props {
   readonly userId: string;
   /** True if the server requires access tokens. */
   readonly authEnabled: boolean;
+  /** Users sign in at the identity provider. */
+  readonly signIn: boolean;
 }
 
-export function Shell({ userId, authEnabled }: Props) {
+export function Shell({ userId, authEnabled, signIn }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats({ include: route.name === 'chat' ? route.chatId : null });
@@ -87,7 +89,7 @@ export function Shell({ userId, authEnabled }: Props) {
         authEnabled={authEnabled}
         hidden={drawer.hidden}
         onClose={drawer.hide}
-        onSignOut={() => signOut(userId, words.identity)}
+        onSignOut={() => signOut(userId, words.identity, signIn)}
       >
         <NewChat onCreate={createChat} />
         <ChatList

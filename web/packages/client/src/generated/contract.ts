@@ -100,6 +100,7 @@ export interface Contract {
   Resync: Resync;
   SendMessage: SendMessage;
   ServerToClientEvents: ServerToClientEvents;
+  SessionToken: SessionToken;
   SetTyping: SetTyping;
   StopAnswer: StopAnswer;
   StopAnswerAck: StopAnswerAck;
@@ -476,11 +477,13 @@ export interface RefreshAuth {
  *
  * Attributes:
  *     auth: Whether requests and connections need a token.
+ *     sign_in: Whether users sign in at an identity provider: `GET /api/auth/login`, then `POST /api/auth/token`.
  *     epoch: The current epoch.
  *     version: The server's version.
  */
 export interface Config {
   auth: boolean;
+  signIn: boolean;
   gateway: GatewayAddress;
   epoch: string;
   version: string;
@@ -822,6 +825,17 @@ export interface Typing {
   chatId: string;
   userId: string;
   typing: boolean;
+}
+/**
+ * The response of ``POST /api/auth/token``.
+ *
+ * Attributes:
+ *     token: An access token.
+ *     expires_in: Its lifetime in seconds.
+ */
+export interface SessionToken {
+  token: string;
+  expiresIn: number;
 }
 /**
  * Name and single argument of each event that has a seq.
