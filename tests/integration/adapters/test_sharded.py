@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -269,6 +270,25 @@ async def test_the_channel_of_a_room_is_subscribed_while_it_has_a_member(sharded
     await subscribed(sharded, "socket.io#/#room#", 1)
     await two.websocket.close()
     await subscribed(sharded, "socket.io#/#room#", 0)
+
+
+async def test_in_the_static_mode_rooms_share_the_channel_of_the_namespace(redis_server: RedisServer) -> None:
+    address = RedisAddress("127.0.0.1", redis_server.port)
+    made = partial(ShardedRedisAdapter, RedisOptions(addresses=(address,)), subscription_mode="static")
+    async with AsyncExitStack() as stack:
+        cluster = Cluster(made, stack)
+        node = await cluster.add_node("node", redis_server.port, "static")
+        server = await cluster.add("a")
+        for name, sender in (("node", server), ("a", None)):
+            client = await cluster.client(name)
+            await client.websocket.send('420["join","r"]')
+            assert (await client.packet()).ack_id == 0
+            if sender is not None:
+                await sender.emit("e", name, to="r")
+            else:
+                await node("emit", **{"from": "node"}, rooms=["r"], args=["e", name])
+            assert (await client.packet()).data == ["e", name]
+        assert redis_server.command("PUBSUB", "SHARDCHANNELS", "socket.io#/#r#") == b"*0"
 
 
 async def test_malformed_messages_are_counted_and_dropped(sharded: ShardedCluster) -> None:

@@ -1,5 +1,5 @@
 // A Node server of the cluster, driven by lines of JSON: {id, op, ...} in, {id, result} or {id, error} out.
-// usage: node peer.mjs <Redis port> [classic | sharded | streams | sharded-cluster | streams-cluster [recovery]]
+// usage: node peer.mjs <Redis port> [classic | sharded | static | streams | sharded-cluster | streams-cluster [recovery]]
 // Bytes travel as {"$bytes": base64}, dates as {"$date": ms}, undefined as {"$undefined": true}.
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -26,6 +26,7 @@ const io = new Server(http, process.argv[4] === "recovery" ? { connectionStateRe
 const adapters = {
   classic: () => createAdapter(pub, sub, { requestsTimeout: 2000 }),
   sharded: () => createShardedAdapter(pub, sub),
+  static: () => createShardedAdapter(pub, sub, { subscriptionMode: "static" }),
   streams: async () => (await import("@socket.io/redis-streams-adapter")).createAdapter(pub, { blockTimeInMs: 200 }),
 };
 io.adapter(await adapters[kind.replace("-cluster", "")]());

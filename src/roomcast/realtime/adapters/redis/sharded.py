@@ -8,9 +8,10 @@ Layer: realtime. Source: @socket.io/redis-adapter 8.3, ``lib/sharded-adapter.ts`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from roomcast.realtime.adapters.redis.adapter import Taker
 from roomcast.realtime.adapters.redis.cluster_adapter import ClusterAdapter
@@ -28,8 +29,12 @@ _SID_CHARS: Final = 20
 _TAIL_BYTES: Final = 64
 
 
-def _has_channel(room: object) -> bool:  # an application may use other types than text
+def _is_public(room: object) -> bool:  # an application may use other types than text
     return not isinstance(room, str) or len(room) != _SID_CHARS
+
+
+def _has_none(_room: object) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -65,13 +70,23 @@ class ShardedRedisAdapter(ClusterAdapter):
         redis: How to connect to Redis 7 or later: a single server, Sentinel, or Cluster. There each channel belongs to
             one of the masters: this adapter connects to all of them, and follows slots that move.
         options: See `RedisAdapter`.
+        subscription_mode: As in Node, and the same on all servers: with ``dynamic`` each room has a channel; with
+            ``static`` all use the channel of the namespace, so that joins cost no subscription and every server
+            receives every broadcast.
     """
 
     _publish_verb: ClassVar = "SPUBLISH"
     _follows_slots: ClassVar = True
 
-    def __init__(self, redis: RedisOptions | None = None, options: RedisAdapterOptions | None = None) -> None:
+    def __init__(
+        self,
+        redis: RedisOptions | None = None,
+        options: RedisAdapterOptions | None = None,
+        *,
+        subscription_mode: Literal["dynamic", "static"] = "dynamic",
+    ) -> None:
         super().__init__(ClusterMessage.encode, redis, options)
+        self._has_channel: Callable[[object], bool] = _is_public if subscription_mode == "dynamic" else _has_none
         self._mark = self.uid.encode()
 
     def publish(self, command: Command) -> None:
@@ -91,7 +106,7 @@ class ShardedRedisAdapter(ClusterAdapter):
             rooms = frozenset(command.to.rooms or ())
             if len(rooms) == 1:
                 (room,) = rooms
-                return f"{shared}{room}#" if _has_channel(room) else shared
+                return f"{shared}{room}#" if self._has_channel(room) else shared
         return shared
 
     # -- rooms --------------------------------------------------------------------------------------------------------
@@ -99,7 +114,11 @@ class ShardedRedisAdapter(ClusterAdapter):
     def watch_room(self, namespace: str, room: str, occupied: bool) -> None:
         """See `cluster.commands.RoomWatcher`."""
         channels = self._channels.get(namespace)
-        if not isinstance(channels, ShardChannels) or occupied == (room in channels.rooms) or not _has_channel(room):
+        if (
+            not isinstance(channels, ShardChannels)
+            or occupied == (room in channels.rooms)
+            or not self._has_channel(room)
+        ):
             return
         name = channels.room(room)
         if occupied:
@@ -117,7 +136,7 @@ class ShardedRedisAdapter(ClusterAdapter):
         shared = f"{self._options.key}#{namespace}#"
         channels = ShardChannels(shared, f"{shared}{self.uid}#")
         if self._node is not None:
-            channels.rooms.update(filter(_has_channel, self._node.rooms(namespace)))
+            channels.rooms.update(filter(self._has_channel, self._node.rooms(namespace)))
         take = partial(self._take_message, namespace)
         return channels, {
             channels.own: partial(self._take_own, namespace),
