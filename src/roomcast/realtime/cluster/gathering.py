@@ -100,8 +100,11 @@ class Gathering:
 
     def acknowledge(self, server: str | None, args: Sequence[Any], size_bytes: int) -> None:
         """See `cluster.Gatherer`."""
-        if not self._done.is_set() and self._due.get(server, 0) > 0 and self._count(size_bytes + _ITEM_BYTES):
-            self._due[server] -= 1
+        # In a Redis Cluster Node's answers take several paths, and an acknowledgement may overtake their number.
+        due = self._due.get(server, 0)
+        early = server is not None and server not in self._answered and server in (self._expected or (server,))
+        if not self._done.is_set() and (due > 0 or early) and self._count(size_bytes + _ITEM_BYTES):
+            self._due[server] = due - 1
             self._receive(args)
             self._check()
 
@@ -124,7 +127,7 @@ class Gathering:
     @property
     def missing(self) -> int:
         """Acknowledgements that are still to come, or will not: the client, or its server, is gone."""
-        return self._gone + sum(self._due.values())
+        return self._gone + sum(max(due, 0) for due in self._due.values())
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for the answers; False if they are not complete, for the reason in ``problem``."""
@@ -152,7 +155,7 @@ class Gathering:
         if self._unnamed < (len(present) if certain else len(silent)) and answers < self._reached:
             return
         for server, count in self._due.items():
-            if count and not (self._left(server) if server is not None else certain and not present):
+            if count > 0 and not (self._left(server) if server is not None else certain and not present):
                 return
         self._end()
 

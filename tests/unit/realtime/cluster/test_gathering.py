@@ -125,6 +125,18 @@ async def test_acknowledgements_are_waited_for_until_as_many_as_were_asked_have_
     assert (got.values, got.missing) == ([[1], [2]], 1)
 
 
+async def test_an_acknowledgement_that_overtakes_the_number_of_them_counts() -> None:
+    got = gathering("a", "b")
+    got.acknowledge("a", [1], 1)
+    got.answer("b", [], 1, asked=0)
+    assert (got._done.is_set(), got.missing) == (False, 0)
+    got.answer("a", [], 1, asked=2)
+    assert (got._done.is_set(), got.missing) == (False, 1)
+    got.acknowledge("a", [2], 1)
+    assert await complete(got)
+    assert (got.values, got.missing) == ([[1], [2]], 0)
+
+
 async def test_the_acknowledgements_of_a_server_that_leaves_are_missing_and_not_waited_for() -> None:
     got = gathering("a", "b", "n")
     got.answer("a", [], 1, asked=2)
