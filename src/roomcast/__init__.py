@@ -13,6 +13,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``worker`` | the service that answers with AI |
 | ``store`` | the database: SQLite or PostgreSQL |
 | ``eventlog`` | the event log of each chat: in memory or in Redis |
+| ``limits`` | rate limits: in memory, and shared through Redis |
 | ``presence`` | the presence board: in memory or in Redis |
 | ``auth`` | access tokens |
 | ``responders`` | AI responders |

@@ -142,11 +142,11 @@ def read_seconds(environ: Mapping[str, str], name: str) -> float | None:
     return float(value)
 
 
-def read_count(environ: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
-    """A number from ``least``, or 0 for no limit."""
+def read_count(environ: Mapping[str, str], name: str, default: int, least: int = 1, most: int = 999_999) -> int:
+    """A number from ``least`` to ``most``, or 0 for no limit."""
     value = environ.get(name, "").strip()
-    if not re.fullmatch(r"[0-9]{0,6}", value) or 0 < int(value or default) < least:
-        raise SettingsError(name, f"is {value!r}; expected a number from {least} to 999999, or 0 for no limit")
+    if not re.fullmatch(r"[0-9]{0,9}", value) or (int(value or default) and not least <= int(value or default) <= most):
+        raise SettingsError(name, f"is {value!r}; expected a number from {least} to {most}, or 0 for no limit")
     return int(value or default)
 
 

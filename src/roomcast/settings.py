@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from roomcast.auth.errors import InvalidOptions, WeakSecret
 from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
+from roomcast.chat.rates import RateLimits
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 from roomcast.setting_values import (
@@ -134,9 +135,21 @@ VARIABLES: Final = (
     "ROOMCAST_WORKER_TURNS",
     "ROOMCAST_ADD_LIMIT_SAME_USER",
     "ROOMCAST_ADD_LIMIT_ALL_USERS",
+    "ROOMCAST_LIMIT_MESSAGES",
+    "ROOMCAST_LIMIT_BYTES",
+    "ROOMCAST_LIMIT_CHAT_MESSAGES",
+    "ROOMCAST_LIMIT_REQUESTS",
+    "ROOMCAST_LIMIT_ADDRESS_REQUESTS",
+    "ROOMCAST_LIMIT_JOINS",
+    "ROOMCAST_LIMIT_TYPING",
+    "ROOMCAST_LIMIT_EVENTS",
+    "ROOMCAST_LIMIT_CONNECTIONS",
+    "ROOMCAST_LIMIT_ADDRESS_CONNECTIONS",
     "ROOMCAST_URL",
 )
 MAX_GATEWAY_PROCESSES: Final = 64
+#: Largest value of a limit per minute.
+MAX_RATE: Final = 999_999_999
 
 _PREFIX: Final = "ROOMCAST_"
 #: Other programs have variables with these beginnings, too: only one that resembles a variable of this module counts.
@@ -201,6 +214,7 @@ class Settings:
         worker_turns: ``ROOMCAST_WORKER_TURNS``: maximum number of turns that a worker answers at the same time.
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
+        rate_limits: ``ROOMCAST_LIMIT_…``: limits per minute of what users, addresses and chats do; 0: no limit.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -239,6 +253,7 @@ class Settings:
     worker: bool = True
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
+    rate_limits: RateLimits = field(default_factory=RateLimits)
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
@@ -291,6 +306,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker=read_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
         worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
+        rate_limits=_rate_limits(environ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
@@ -393,6 +409,15 @@ def _additions(environ: Mapping[str, str]) -> AdditionLimits:
         same_user=read_count(environ, "ROOMCAST_ADD_LIMIT_SAME_USER", defaults.same_user),
         all_users=read_count(environ, "ROOMCAST_ADD_LIMIT_ALL_USERS", defaults.all_users, LEAST_ADDITIONS),
     )
+
+
+def _rate_limits(environ: Mapping[str, str]) -> RateLimits:
+    defaults = RateLimits()
+    counts = {
+        name: read_count(environ, f"ROOMCAST_LIMIT_{name.upper()}", getattr(defaults, name), most=MAX_RATE)
+        for name in (field.name for field in fields(RateLimits))
+    }
+    return RateLimits(**counts)
 
 
 #: The SDK would record all traces for any other name.

@@ -8,6 +8,7 @@ import pytest
 from roomcast import settings as settings_module
 from roomcast.auth.options import AuthOptions, ProviderOptions
 from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.rates import RateLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from roomcast.setting_values import SettingsError
@@ -40,6 +41,8 @@ def test_every_variable_is_read() -> None:
             "ROOMCAST_WORKER_TURNS": " 4 ",
             "ROOMCAST_ADD_LIMIT_SAME_USER": "0",
             "ROOMCAST_ADD_LIMIT_ALL_USERS": " 500 ",
+            "ROOMCAST_LIMIT_CHAT_MESSAGES": "0",
+            "ROOMCAST_LIMIT_BYTES": "999999999",
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
@@ -61,6 +64,7 @@ def test_every_variable_is_read() -> None:
     assert settings.responders == ()
     assert (settings.worker, settings.worker_turns) == (False, 4)
     assert settings.additions == AdditionLimits(same_user=0, all_users=500)
+    assert settings.rate_limits == RateLimits(chat_messages=0, bytes=999_999_999)
     assert settings.logs == LogOptions("debug", "json")
     assert settings.trusted_proxies == ("10.0.0.0/8", "127.0.0.1")
     assert (settings.url, settings.token) == ("https://host/chat", "secret-4")
@@ -377,6 +381,7 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         *(("ROOMCAST_WORKER_TURNS", value) for value in ("0", "-1", "10001", "٣", "1.5", "many")),
         *(("ROOMCAST_ADD_LIMIT_SAME_USER", value) for value in ("-1", "1_0", "+1", "٣", "1.5", "9" * 7)),
         # One chat may be created with more members: the answer would be 429 each time.
+        *(("ROOMCAST_LIMIT_MESSAGES", value) for value in ("-1", "off", "1.5", "1000000000")),
         ("ROOMCAST_ADD_LIMIT_ALL_USERS", "255"),
     ],
 )

@@ -28,7 +28,7 @@ from roomcast.api.mark_routes import mark_router
 from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
-from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response
+from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
 from roomcast.api.session_routes import session_router
@@ -43,6 +43,7 @@ from roomcast.chat.errors import (
     MessageNotFound,
     NotAllowed,
     NotAMember,
+    RateLimitReached,
     StoreUnavailable,
     TooManyMarks,
     TurnNotFound,
@@ -86,6 +87,12 @@ async def _on_addition_limit(_request: Request, error: Exception) -> Response:
         raise TypeError(f"not a limit of additions: {error!r}")
     headers = {"Retry-After": str(error.retry_after_s)}
     return problem_response(429, str(error), code=ErrorCode.ADDITION_LIMIT, headers=headers)
+
+
+async def _on_rate_limit(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RateLimitReached):
+        raise TypeError(f"not a rate limit: {error!r}")
+    return rate_problem(error)
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:
@@ -215,11 +222,13 @@ def _application(
     app.add_exception_handler(405, partial(_on_wrong_method, routers))
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(AdditionLimitReached, _on_addition_limit)
+    app.add_exception_handler(RateLimitReached, _on_rate_limit)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     for router in routers:
         app.include_router(router)
     # Gateways check the API every few seconds, without a trace.
-    checks = Checks(options.allowed_hosts, services.tracer, begins_traces=public)
+    limiter = services.limiter if public else None
+    checks = Checks(options.allowed_hosts, services.tracer, begins_traces=public, limiter=limiter)
     direct = direct_send if public else direct_admissions
     routes = direct(app.serve, app.router, services)
     app.entry = _with_cors(RequestChecks(routes, RequestDurations(durations), checks), options.allowed_origins)

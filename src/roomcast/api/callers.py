@@ -15,6 +15,7 @@ from roomcast.auth.errors import KeysUnavailable, TokenRejected
 from roomcast.auth.scopes import ServiceScope, claim_of
 from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
+from roomcast.chat.rates import LimitName
 from roomcast.observability.log_context import add_to_log_context
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
@@ -84,7 +85,12 @@ def require_service(caller: Caller) -> None:
 async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
     add_to_log_context(chat_id=request.path_params.get("chat_id"))
     # By method, so that no route can be without a scope.
-    return await _authenticate(request, ServiceScope.READ if request.method in {"GET", "HEAD"} else ServiceScope.WRITE)
+    needed = ServiceScope.READ if request.method in {"GET", "HEAD"} else ServiceScope.WRITE
+    caller = await _authenticate(request, needed)
+    limiter, user_id = request.app.state.services.limiter, caller.restricted_user_id
+    if limiter is not None and user_id is not None:
+        limiter.charge((LimitName.REQUESTS, user_id, 1))
+    return caller
 
 
 async def _authenticate(request: Request, needed: ServiceScope) -> Caller:

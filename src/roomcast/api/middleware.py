@@ -1,4 +1,4 @@
-"""What each request passes before its route: checks of host, path, type and size of the body; its id and its duration.
+"""What each request passes before its route: checks of host, address, path and body; its id and its duration.
 
 One ASGI callable, which reads the headers once: a layer of an application costs more than most of these checks.
 
@@ -22,9 +22,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.api.durations import RequestDurations
-from roomcast.api.problems import problem_response
+from roomcast.api.problems import problem_response, rate_problem
 from roomcast.api.spans import RequestSpans
-from roomcast.chat.ports import Tracer
+from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.ports import RateLimiter, Tracer
+from roomcast.chat.rates import LimitName, address_key
 from roomcast.observability.log_context import log_context
 
 #: Key of the scope: the first value of each header, by name in lower case.
@@ -58,6 +60,7 @@ class Checks:
         begins_traces: Whether a request without ``traceparent`` begins a trace.
         limit_bytes: Maximum size of a body.
         unfinished_bytes: Maximum total size of the bodies that are being received.
+        limiter: Limits the requests per address; None: no limit.
     """
 
     hosts: Collection[str] | None = None
@@ -65,6 +68,7 @@ class Checks:
     begins_traces: bool = True
     limit_bytes: int = MAX_BODY_BYTES
     unfinished_bytes: int = MAX_UNFINISHED_BYTES
+    limiter: RateLimiter | None = None
 
 
 class RequestChecks:
@@ -88,6 +92,7 @@ class RequestChecks:
         self._numbers = itertools.count()
         self._hosts = None if checks.hosts is None else frozenset(host.lower() for host in checks.hosts)
         self._bodies = _Bodies(checks.limit_bytes, checks.unfinished_bytes)
+        self._limiter = checks.limiter
         self._check: ASGIApp = self._check_request
         if checks.tracer is not None:
             self._check = RequestSpans(self._check_request, checks.tracer, begin=checks.begins_traces)
@@ -128,6 +133,13 @@ class RequestChecks:
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
         headers = scope[HEADERS]
+        client = scope.get("client")
+        if self._limiter is not None and client is not None and (key := address_key(client[0])) is not None:
+            try:
+                self._limiter.charge((LimitName.ADDRESS_REQUESTS, key, 1))
+            except RateLimitReached as error:
+                await rate_problem(error)(scope, receive, send)
+                return
         try:
             unquote_to_bytes(scope.get("raw_path") or b"").decode()
         except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from roomcast.chat.errors import RateLimitReached
 from roomcast.contract.errors import ErrorCode, Problem, ProblemItem
 from roomcast.observability.log_context import log_facts
 
@@ -50,6 +51,7 @@ def problem_response(
     *,
     code: ErrorCode | None = None,
     errors: Sequence[ProblemItem] | None = None,
+    limit: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Create a response with a problem document.
@@ -59,6 +61,7 @@ def problem_response(
         detail: Text for people: what is wrong and what to do.
         code: Error code for programs; None: the default code of the status.
         errors: The invalid members of the request.
+        limit: The name of the rate limit that is reached.
         headers: Further response headers.
     """
     problem = Problem(
@@ -71,11 +74,18 @@ def problem_response(
             status, ErrorCode.BAD_REQUEST if status < HTTPStatus.INTERNAL_SERVER_ERROR else ErrorCode.INTERNAL
         ),
         errors=list(errors) if errors else None,
+        limit=limit,
         request_id=log_facts().get("request_id"),
     )
     # ASCII only: the text may quote the request, and a lone surrogate cannot be encoded as UTF-8.
     body = json.dumps(problem.model_dump(mode="json", by_alias=True))
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def rate_problem(error: RateLimitReached) -> Response:
+    """The 429 of a rate limit."""
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return problem_response(429, str(error), code=ErrorCode.RATE_LIMITED, limit=error.limit, headers=headers)
 
 
 def _pointer(location: Sequence[Any]) -> str:

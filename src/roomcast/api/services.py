@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.following import TurnFollower
-from roomcast.chat.ports import Tracer
+from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
@@ -47,6 +47,7 @@ class ApiServices:
         sign_in: Signs users in; None: the host application issues their tokens.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
         tracer: Records spans; None: tracing is off.
+        limiter: Limits requests per user and address; None: there are no such limits.
     """
 
     writer: ChatWriter
@@ -59,3 +60,4 @@ class ApiServices:
     sign_in: SignIn | None = None
     default_responder: str | None = None
     tracer: Tracer | None = None
+    limiter: RateLimiter | None = None

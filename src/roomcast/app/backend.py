@@ -175,6 +175,7 @@ def _build_backend(
         listener=activity,
         wake_worker=wake_workers,
         options=ChatOptions(responders=settings.responders, additions=settings.additions),
+        limiter=shared.limiter,
     )
     sessions = _build_sessions(process, store)
     services = ApiServices(
@@ -188,6 +189,7 @@ def _build_backend(
         sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),
         tracer=process.tracer,
+        limiter=shared.limiter,
     )
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

@@ -188,6 +188,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         board=shared.board,
         tracer=process.tracer,
         ended=process.ended,
+        limiter=shared.limiter,
     )
     connections.user_of = gateway.user_of
     process.stack.push_async_callback(gateway.close)

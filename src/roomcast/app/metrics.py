@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from roomcast.chat.relay import RelayCounters
     from roomcast.eventlog.redis import RedisEventLog
     from roomcast.gateway.service import Gateway
+    from roomcast.limits.memory import MemoryRateLimiter
+    from roomcast.limits.redis import RedisRateLimiter
     from roomcast.observability.connections import ConnectionLog
     from roomcast.observability.readiness import Readiness
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
@@ -183,6 +185,20 @@ def redis_families(durations: Mapping[str, Histogram]) -> Iterator[Family]:
     """Commands to Redis."""
     text = "Commands to Redis, with the wait for a connection and all attempts."
     yield Family("redis_duration_seconds", text, "histogram", durations, "use")
+
+
+def limit_families(limiter: MemoryRateLimiter) -> Iterator[Family]:
+    """The rate limits, as this process applies them."""
+    yield Family("limit_refusals", "What a rate limit has refused.", "counter", limiter.refused, "limit")
+    yield Family("limit_keys", "Users, addresses and chats that are counted.", "gauge", limiter.keys, "limit")
+
+
+def shared_limit_families(limiter: RedisRateLimiter) -> Iterator[Family]:
+    """The rate limits that processes share."""
+    reports = "Counts of one user, address or chat that were shared, or lost because Redis did not answer."
+    yield Family("limit_reports", reports, "counter", limiter.reports, "outcome")
+    together = "1: processes count together; 0: Redis is away, and each process limits by itself."
+    yield Family("limits_shared", together, "gauge", limiter.outcome.error is None)
 
 
 def readiness_families(readiness: Readiness) -> Iterator[Family]:

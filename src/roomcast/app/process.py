@@ -16,12 +16,21 @@ from typing import TYPE_CHECKING, Final
 from roomcast.app.config import ProcessConfig
 from roomcast.app.errors import AppError
 from roomcast.app.internal_site import InternalSite
-from roomcast.app.metrics import build_families, directory_families, log_families, readiness_families, redis_families
+from roomcast.app.metrics import (
+    build_families,
+    directory_families,
+    limit_families,
+    log_families,
+    readiness_families,
+    redis_families,
+    shared_limit_families,
+)
 from roomcast.app.tasks import BackgroundTasks
 from roomcast.auth.ended_sessions import EndedSessions
-from roomcast.chat.ports import EventLog, PresenceBoard, Tracer, TurnStreams
+from roomcast.chat.ports import EventLog, PresenceBoard, RateLimiter, Tracer, TurnStreams
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
+from roomcast.limits.memory import MemoryRateLimiter
 from roomcast.observability.http import HttpResponse, Route
 from roomcast.observability.metrics import LoopLag, Metrics
 from roomcast.observability.readiness import Problem, Readiness
@@ -196,6 +205,7 @@ class SharedServices:
     Attributes:
         log: The event log.
         streams: The chunks of the answers that are being written.
+        limiter: Limits what users and addresses do.
         redis: Builds further services; None: Redis is not configured.
         directory: The directory of gateways; None: Redis is not configured, or the process has no gateway.
         board: The presence board; None in the same cases as ``directory``.
@@ -204,6 +214,7 @@ class SharedServices:
 
     log: EventLog
     streams: TurnStreams
+    limiter: RateLimiter
     redis: RedisServices | None
     directory: RedisDirectory | None
     board: PresenceBoard | None
@@ -215,24 +226,30 @@ async def connect_shared(process: Process) -> SharedServices:
     config = process.config
     if config.settings.redis is None:
         memory = MemoryEventLog()
-        return SharedServices(memory, MemoryTurnStreams(memory), None, None, None, lambda _callback: None)
+        local = MemoryRateLimiter(config.settings.rate_limits.rates)
+        process.metrics.add(lambda: limit_families(local))
+        return SharedServices(memory, MemoryTurnStreams(memory), local, None, None, None, lambda _callback: None)
     from roomcast.app.redis_services import RedisServices
 
     redis = await process.stack.enter_async_context(RedisServices(config.settings.redis))
     log = await process.stack.enter_async_context(redis.event_log())
     process.metrics.add(lambda: log_families(log))
     process.metrics.add(lambda: redis_families(redis.durations))
+    limiter = redis.rate_limiter(config.settings.rate_limits.rates)
+    process.metrics.add(lambda: limit_families(limiter))
+    process.metrics.add(lambda: shared_limit_families(limiter))
+    process.tasks.start("rate limits", limiter.run())
     # Without a gateway the process has no clients that could miss events: messages are stored, and published later.
     required = config.gateway_port is not None
     process.readiness.watch_redis(lambda: _check_log(log), required=required)
     process.readiness.add("event log", lambda: log.receives, required=required)
     if config.internal is None or config.gateway_port is None:
-        return SharedServices(log, redis.turn_streams(), redis, None, None, log.on_reconnect)
+        return SharedServices(log, redis.turn_streams(), limiter, redis, None, None, log.on_reconnect)
     directory, board = await process.stack.enter_async_context(redis.node_services())
     process.metrics.add(lambda: directory_families(directory))
     process.tasks.start("gateway directory", directory.run())
     log.on_reconnect(directory.renew_soon)
-    return SharedServices(log, redis.turn_streams(), redis, directory, board, log.on_reconnect)
+    return SharedServices(log, redis.turn_streams(), limiter, redis, directory, board, log.on_reconnect)
 
 
 async def _check_log(log: RedisEventLog) -> Problem | None:

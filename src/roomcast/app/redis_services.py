@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from roomcast.chat.activity import AnnouncementLost
+from roomcast.chat.rates import LimitName, Rate
 from roomcast.eventlog.redis import RedisEventLog, RedisTurnStreams
 from roomcast.eventlog.redis.channel_listener import ChannelListener
 from roomcast.histogram import Histogram
+from roomcast.limits.redis import RedisRateLimiter
 from roomcast.presence.redis import RedisPresenceBoard
 from roomcast.realtime.adapters.redis import Emitter, RedisAdapter
 from roomcast.realtime.forwarding.redis_directory import RedisDirectory
@@ -24,7 +26,7 @@ _USES: Final = (
     *(f"eventlog-{name}" for name in ("append", "seed", "head", "read", "discard", "signal", "canary", "check")),
     *(f"eventlog-{name}" for name in ("append-frame", "seed-stream", "read-stream", "expire-stream")),
     *(f"presence-{name}" for name in ("add", "remove", "read")),
-    *("realtime-directory", "publish"),
+    *("realtime-directory", "limits-spend", "publish"),
 )
 
 
@@ -61,6 +63,10 @@ class RedisServices:
         """The event log. It connects in the background."""
         async with RedisEventLog(self._options, commands=self._commands) as log:
             yield log
+
+    def rate_limiter(self, rates: Mapping[LimitName, Rate]) -> RedisRateLimiter:
+        """The rate limits. The caller starts ``run``."""
+        return RedisRateLimiter(rates, self._commands)
 
     def turn_streams(self) -> RedisTurnStreams:
         """The streams of turns, published on the channels of the event log."""

@@ -13,6 +13,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
 | ``event_blocks`` | encoded events for the pages of all clients |
 | ``additions`` | how often a user may add other users to chats |
+| ``rates`` | the rate limits and their values |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |
 | ``context`` | the messages that a responder receives, within a token budget |

@@ -9,6 +9,7 @@ The hierarchy::
     ├── UnknownResponder      the server has no such responder
     ├── ChatExists            the id is taken
     ├── AdditionLimitReached  the caller added users too often; retry later
+    ├── RateLimitReached      the caller does something too often; retry later
     ├── MessageNotFound       the chat has no such message
     ├── TurnNotFound          the chat has no such turn
     ├── TooManyMarks          the message has too many reactions, or the chat too many pins
@@ -73,6 +74,20 @@ class AdditionLimitReached(ChatError):
     def __init__(self, user_id: str, retry_after_s: int) -> None:
         added = f"user {user_id!r}" if user_id else "users"
         super().__init__(f"you have added {added} to chats too often; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitReached(ChatError):
+    """The caller does something too often; nothing was done.
+
+    Attributes:
+        limit: The limit's name.
+        retry_after_s: Seconds until the same request can succeed.
+    """
+
+    def __init__(self, limit: str, retry_after_s: int) -> None:
+        super().__init__(f"the limit of {limit} is reached; try again in {retry_after_s} s")
+        self.limit = limit
         self.retry_after_s = retry_after_s
 
 

@@ -17,8 +17,9 @@ from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy
 from roomcast.chat.ids import new_id
 from roomcast.chat.marking import Marking
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
-from roomcast.chat.ports import ChatStore, Clock, SystemClock
+from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
+from roomcast.chat.rates import LimitName
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
 
 
@@ -54,6 +55,7 @@ class ChatWriter:
         wake_worker: Called after the commit of a message that queued an AI turn; must not block.
         options: Limits, and the default responder.
         clock: Provides the creation times.
+        limiter: Limits what users write; None: no limit.
 
     Attributes:
         marks: The use cases that mark stored messages.
@@ -68,8 +70,10 @@ class ChatWriter:
         wake_worker: Callable[[], None] = lambda: None,
         options: ChatOptions | None = None,
         clock: Clock | None = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._store = store
+        self._limiter = limiter
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
         self._options = options or ChatOptions()
@@ -83,6 +87,7 @@ class ChatWriter:
         Raises:
             MessageNotFound: the chat has no message ``command.reply_to``.
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
+            RateLimitReached: the caller, or all users of the chat, write too often.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
             StoreUnavailable: the message may or may not have been written; repeat it with the same ``client_msg_id``.
@@ -91,6 +96,7 @@ class ChatWriter:
             raise NotAllowed('role "AI" needs a service token; send role "USER"')
         if command.user_id is not None and not caller.unrestricted and command.user_id != caller.user_id:
             raise NotAllowed("userId is not the token's user; leave userId out")
+        await self._charge(caller, command.chat_id, command.content)
         now = self._clock.now()
         return await self._append(
             NewMessage(
@@ -118,9 +124,9 @@ class ChatWriter:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             MessageNotFound: the chat has no such message.
             NotAllowed: the message is not a USER message, or has another author.
-            AnswerActive: as for `send`.
-            StoreUnavailable: as for `send`.
+            RateLimitReached, AnswerActive, StoreUnavailable: as for `send`.
         """
+        await self._charge(caller, chat_id, command.content)
         return await self._append(
             NewMessage(
                 id=new_id(),
@@ -208,6 +214,16 @@ class ChatWriter:
         self._publishing.publish((committed.event,), caller.restricted_user_id)
         return True
 
+    async def _charge(self, caller: Caller, chat_id: str, content: str) -> None:
+        limiter, user_id = self._limiter, caller.restricted_user_id
+        if limiter is None or user_id is None:
+            return
+        limiter.charge((LimitName.MESSAGES, user_id, 1), (LimitName.BYTES, user_id, len(content.encode())))
+        wait_s = limiter.wait_s(LimitName.CHAT_MESSAGES, chat_id)
+        # Others learn neither that the chat exists nor that it is busy.
+        if wait_s and (await self._store.access(chat_id, user_id, None)).is_member:
+            raise limiter.refuse(LimitName.CHAT_MESSAGES, wait_s)
+
     async def _append(self, new: NewMessage) -> Committed:
         key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
@@ -220,6 +236,9 @@ class ChatWriter:
             if key is not None:
                 self._remember_uncertain(key)
             raise
+        if committed.created and self._limiter is not None and new.member is not None:
+            # After the commit: only members may use up the allowance of a chat.
+            self._limiter.spend(LimitName.CHAT_MESSAGES, new.chat_id, 1)
         # An earlier attempt may have failed after the commit, before the listener and the worker were notified.
         was_uncertain = key is not None and self._uncertain.pop(key, False)
         if committed.created or was_uncertain:

@@ -33,6 +33,7 @@ class ErrorCode(StrEnum):
     MISDIRECTED = "misdirected"
     INVALID = "invalid"
     LIMIT_REACHED = "limit-reached"
+    RATE_LIMITED = "rate-limited"
     UNKNOWN_EVENT = "unknown-event"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
@@ -60,6 +61,7 @@ class Problem(Output):
         detail: What is wrong and what to do, for people.
         code: The error code, for programs.
         errors: The invalid parts of the request; left out if there are none.
+        limit: With the code ``rate-limited``: the name of the limit. The header ``Retry-After`` says when to repeat.
         request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
             the request was refused before it had one.
     """
@@ -70,14 +72,20 @@ class Problem(Output):
     detail: str
     code: ErrorCode
     errors: list[ProblemItem] | None = Field(default=None, exclude_if=lambda items: items is None)
+    limit: str | None = Field(default=None, exclude_if=lambda value: value is None)
     request_id: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class AckError(Output):
-    """Why an event was rejected: a code for programs, a message for people."""
+    """Why an event was rejected: a code for programs, a message for people.
+
+    Attributes:
+        retry_after: With the code ``rate-limited``: seconds until the same event can succeed; else left out.
+    """
 
     code: ErrorCode
     message: str
+    retry_after: int | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class AckFailure(Output):

@@ -21,6 +21,9 @@ from typing import Any, Final
 
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, SessionEnded, TokenRejected
 from roomcast.auth.tokens import Identity, TokenVerifier
+from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.ports import RateLimiter
+from roomcast.chat.rates import LimitName, address_key
 from roomcast.contract.errors import AckError, AckFailure, ErrorCode
 from roomcast.contract.gateway import (
     PONG,
@@ -80,6 +83,7 @@ class Handlers:
         verifier: Verifies tokens; None: authentication is off.
         expiry_leeway_s: How long a socket may outlive its token, since clocks may differ.
         clock: Unix seconds.
+        limiter: Limits connections and events; None: no limit.
     """
 
     def __init__(
@@ -94,6 +98,7 @@ class Handlers:
         *,
         expiry_leeway_s: float = 0.0,
         clock: Callable[[], float] = time.time,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._server = server
         self._joins = joins
@@ -105,23 +110,31 @@ class Handlers:
         self._expiry_leeway_s = expiry_leeway_s
         self._clock = clock
         self._logins: dict[str, _Login] = {}
+        self._limiter = limiter
+        # By socket: the user, or without authentication the address. Clients without a key have no limit.
+        self._limit_keys: dict[str, str] = {}
         server.on("connect", self.connect)
         server.on("disconnect", self.disconnect)
-        server.on("join-user", self.join_user)
-        server.on("join-chat", self.join_chat)
-        server.on("leave-chat", self.leave_chat)
-        server.on("typing", self.typing)
-        server.on("ai-resume", self.ai_resume)
-        server.on("ai-stop", self.ai_stop)
-        server.on("auth-refresh", self.auth_refresh)
+        server.on("join-user", self._limited(LimitName.EVENTS, self.join_user))
+        server.on("join-chat", self._limited(LimitName.JOINS, self.join_chat))
+        server.on("leave-chat", self._limited(LimitName.EVENTS, self.leave_chat))
+        server.on("typing", self._limited(LimitName.TYPING, self.typing))
+        server.on("ai-resume", self._limited(LimitName.EVENTS, self.ai_resume))
+        server.on("ai-stop", self._limited(LimitName.EVENTS, self.ai_stop))
+        server.on("auth-refresh", self._limited(LimitName.EVENTS, self.auth_refresh))
         server.on("ping", self.ping)
         server.on("*", self.unknown)
 
     # --- lifecycle
 
-    def connect(self, sid: str, _environ: dict[str, Any], auth: Any = None) -> Awaitable[None] | None:
+    def connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> Awaitable[None] | None:
         """Accept a client; with authentication, only if its token is valid."""
+        address = None if self._limiter is None else address_key(environ.get("REMOTE_ADDR", ""))
+        if address is not None:
+            self._charge_connection(LimitName.ADDRESS_CONNECTIONS, address)
         if self._verifier is None:
+            if address is not None:
+                self._limit_keys[sid] = address
             return None
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
@@ -143,7 +156,18 @@ class Handlers:
             raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAVAILABLE.value}) from None
         self._log_in(sid, identity)  # if the client has left meanwhile, `disconnect` is called next
 
+    def _charge_connection(self, limit: LimitName, key: str) -> None:
+        if self._limiter is None:
+            return
+        try:
+            self._limiter.charge((limit, key, 1))
+        except RateLimitReached as error:
+            data = {"code": ErrorCode.RATE_LIMITED.value, "retryAfter": error.retry_after_s}
+            raise errors.ConnectionRefusedError(str(error), data) from None
+
     def _log_in(self, sid: str, identity: Identity) -> None:
+        self._charge_connection(LimitName.CONNECTIONS, identity.user_id)
+        self._limit_keys[sid] = identity.user_id
         login = self._logins[sid] = _Login(identity)
         self._presence.identify(sid, identity.user_id)
         self._schedule_expiry(sid, login)
@@ -152,6 +176,7 @@ class Handlers:
         """Forget a client."""
         self._joins.drop(sid)
         self._presence.disconnected(sid)
+        self._limit_keys.pop(sid, None)
         login = self._logins.pop(sid, None)
         if login is not None and login.expiry is not None:
             login.expiry.cancel()
@@ -181,6 +206,35 @@ class Handlers:
             self._cut(sid, str(SessionEnded()))
 
     # --- events
+
+    def _limited(self, limit: LimitName, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler that runs ``handler`` unless the client has reached the limit."""
+        limiter, keys = self._limiter, self._limit_keys
+        if limiter is None:
+            return handler
+
+        def handle(sid: str, *args: Any) -> Any:
+            key = keys.get(sid)
+            if key is not None:
+                try:
+                    limiter.charge((limit, key, 1))
+                except RateLimitReached as error:
+                    return self._refuse_rate(limiter, sid, error)
+            return handler(sid, *args)
+
+        return handle
+
+    def _refuse_rate(self, limiter: RateLimiter, sid: str, error: RateLimitReached) -> dict[str, Any] | None:
+        """Refuse an event; disconnect a client that keeps sending in spite of refusals."""
+        socket = self._server.socket(sid)
+        wants_ack = socket.ack_wanted
+        try:
+            limiter.charge((LimitName.REFUSALS, sid, 1))
+        except RateLimitReached:
+            _emit_error(socket, ErrorCode.RATE_LIMITED, f"{error}; the client ignores this", error.retry_after_s)
+            socket.disconnect()
+            return None
+        return _refuse(socket, wants_ack, ErrorCode.RATE_LIMITED, str(error), error.retry_after_s)
 
     def ping(self, _sid: str, *_args: Any) -> str:
         """Answer the string ``pong``: the heartbeat of the guide's client."""
@@ -377,12 +431,16 @@ def _first(args: tuple[Any, ...]) -> Any:
     return args[0] if args else None
 
 
-def _refuse(socket: Socket, wants_ack: bool, code: ErrorCode, message: str) -> dict[str, Any] | None:
+def _refuse(
+    socket: Socket, wants_ack: bool, code: ErrorCode, message: str, retry_after_s: int | None = None
+) -> dict[str, Any] | None:
     if wants_ack:
-        return AckFailure(error=AckError(code=code, message=message)).model_dump(mode="json")
-    _emit_error(socket, code, message)
+        error = AckError(code=code, message=message, retry_after=retry_after_s)
+        return AckFailure(error=error).model_dump(mode="json", by_alias=True)
+    _emit_error(socket, code, message, retry_after_s)
     return None
 
 
-def _emit_error(socket: Socket, code: ErrorCode, message: str) -> None:
-    socket.emit("error", AckError(code=code, message=message).model_dump(mode="json"))
+def _emit_error(socket: Socket, code: ErrorCode, message: str, retry_after_s: int | None = None) -> None:
+    error = AckError(code=code, message=message, retry_after=retry_after_s)
+    socket.emit("error", error.model_dump(mode="json", by_alias=True))

@@ -12,7 +12,7 @@ from typing import Final
 from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenVerifier
-from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, Tracer, TurnStreams
+from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, RateLimiter, Tracer, TurnStreams
 from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
@@ -70,6 +70,7 @@ class Gateway:
         board: Shares presence between gateways; None: presence is kept in this process.
         tracer: Records deliveries; None: tracing is off.
         ended: The access tokens that were ended before their expiry; None: none are.
+        limiter: Limits connections and events of clients; None: no limit.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Gateway:
         board: PresenceBoard | None = None,
         tracer: Tracer | None = None,
         ended: EndedSessions | None = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         options = options or GatewayOptions()
         nodes = nodes or SingleNode()
@@ -115,6 +117,7 @@ class Gateway:
             typing,
             None if options.auth is None else TokenVerifier(options.auth, ended),
             expiry_leeway_s=0.0 if options.auth is None else options.auth.leeway_s,
+            limiter=limiter,
         )
         if ended is not None:
             ended.listen(self._handlers.close_ended_sessions)

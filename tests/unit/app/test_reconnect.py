@@ -16,6 +16,7 @@ from roomcast.chat.ports import Head, LogEntry, Replay
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.gateway.api.open_admission import OpenAdmission
+from roomcast.limits.memory import MemoryRateLimiter
 from roomcast.settings import Settings
 from support.backend import fresh_database
 from support.gateway_model import ModelStreams, UnreliableLog, entry
@@ -61,7 +62,7 @@ async def test_an_event_that_redis_lost_before_any_gateway_had_it_is_appended_ag
         return head if head is not None and head.seq == 2 else None
 
     async with process_in(tmp_path) as process:
-        shared = SharedServices(log, MemoryTurnStreams(log), None, None, None, reconnects.add)
+        shared = SharedServices(log, MemoryTurnStreams(log), MemoryRateLimiter({}), None, None, None, reconnects.add)
         async with running_backend(process, shared) as backend:
             transport = httpx.ASGITransport(app=backend.api)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -81,7 +82,7 @@ async def test_an_event_that_redis_lost_before_any_gateway_had_it_is_appended_ag
 async def test_a_delivery_that_was_lost_with_the_connection_is_found_after_the_reconnect(tmp_path: Path) -> None:
     log, reconnects = UnreliableLog(), Reconnects()
     async with process_in(tmp_path) as process:
-        shared = SharedServices(log, ModelStreams(log), None, None, None, reconnects.add)
+        shared = SharedServices(log, ModelStreams(log), MemoryRateLimiter({}), None, None, None, reconnects.add)
         gateway = build_gateway(process, shared, OpenAdmission(log))
         await log.append("c", "e1", [entry(1, chat_id="c")])
         feed = await gateway.feeds.acquire("c")

@@ -2,11 +2,12 @@
 
 Each port has a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.commands, chat.errors, contract.
+May import: chat.model, chat.commands, chat.errors, chat.rates, contract.
 
 | module | what |
 |---|---|
 | ``clock`` | wall-clock time |
+| ``limiter`` | rate limits of users, chats and addresses |
 | ``log`` | the ordered log of each chat and its live feed |
 | ``presence`` | the presence board: the users online per chat |
 | ``responder`` | answers USER messages |
@@ -16,6 +17,7 @@ May import: chat.model, chat.commands, chat.errors, contract.
 """
 
 from roomcast.chat.ports.clock import Clock, SystemClock
+from roomcast.chat.ports.limiter import Charge, RateLimiter
 from roomcast.chat.ports.log import (
     LOG_ENTRY_VERSION,
     MAX_SIGNAL_BYTES,
@@ -68,6 +70,7 @@ __all__ = [
     "Attributes",
     "BoardSnapshot",
     "CannotReplay",
+    "Charge",
     "ChatStore",
     "Chunk",
     "Clock",
@@ -84,6 +87,7 @@ __all__ = [
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",
+    "RateLimiter",
     "Reference",
     "Replay",
     "Responder",

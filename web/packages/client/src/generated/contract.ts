@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'misdirected'
   | 'invalid'
   | 'limit-reached'
+  | 'rate-limited'
   | 'unknown-event'
   | 'internal'
   | 'unavailable';
@@ -113,10 +114,14 @@ export interface Contract {
 }
 /**
  * Why an event was rejected: a code for programs, a message for people.
+ *
+ * Attributes:
+ *     retry_after: With the code ``rate-limited``: seconds until the same event can succeed; else left out.
  */
 export interface AckError {
   code: ErrorCode;
   message: string;
+  retryAfter?: number | null;
 }
 /**
  * The ack of a rejected event.
@@ -726,6 +731,7 @@ export interface Presence {
  *     detail: What is wrong and what to do, for people.
  *     code: The error code, for programs.
  *     errors: The invalid parts of the request; left out if there are none.
+ *     limit: With the code ``rate-limited``: the name of the limit. The header ``Retry-After`` says when to repeat.
  *     request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
  *         the request was refused before it had one.
  */
@@ -736,6 +742,7 @@ export interface Problem {
   detail: string;
   code: ErrorCode;
   errors?: ProblemItem[] | null;
+  limit?: string | null;
   requestId?: string | null;
 }
 /**

@@ -1,0 +1,9 @@
+"""Rate limits, in memory and shared through Redis. `chat.rates` has the limits and their values.
+
+May import: chat, redis_client.
+
+| module | what |
+|---|---|
+| ``memory`` | one process; every decision, also of processes that share |
+| ``redis`` | tells the other processes what was charged, in the background |
+"""
