@@ -13,7 +13,7 @@ import socketio.exceptions
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
-from support.clients import ChatClient
+from support.clients import ChatClient, http_session
 from support.processes import Roomcast
 
 SECRET = "a secret of more than thirty-two bytes"
@@ -142,11 +142,12 @@ async def test_connections_are_limited_per_user(server: Roomcast) -> None:
         async with ChatClient(server.gateway_url, auth=auth):
             pass
     refused: list[Any] = []
-    client = socketio.AsyncClient(reconnection=False)
-    client.on("connect_error", refused.append)
-    with pytest.raises(socketio.exceptions.ConnectionError):
-        await client.connect(server.gateway_url, auth=auth, transports=["websocket"])
-    await client.shutdown()
+    async with http_session() as session:
+        client = socketio.AsyncClient(reconnection=False, http_session=session)
+        client.on("connect_error", refused.append)
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await client.connect(server.gateway_url, auth=auth, transports=["websocket"])
+        await client.disconnect()
     assert refused[0]["data"]["code"] == "rate-limited"
     assert 1 <= refused[0]["data"]["retryAfter"] <= 20
     async with ChatClient(server.gateway_url, auth={"token": token("leo")}):

@@ -171,7 +171,8 @@ export class RoomcastApi {
         signal: abort.signal,
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      if (!response.ok) throw new ProblemError(response.status, await readProblem(response));
+      if (!response.ok)
+        throw new ProblemError(response.status, await readProblem(response), response.headers.get('retry-after'));
       // 204: there is no body.
       return (response.status === 204 ? undefined : await response.json()) as T;
     };

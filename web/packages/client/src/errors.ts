@@ -16,6 +16,16 @@ import type { AckError, ErrorCode, Problem, ProblemItem } from './generated/cont
 export abstract class RoomcastError extends Error {
   /** True if the same request may succeed later without a change on either side. */
   abstract readonly retryable: boolean;
+  /** Milliseconds before which the server refuses the same request; 0 if it named no time. */
+  readonly retryAfterMs: number = 0;
+}
+
+/** Longest time that is waited for at once: a proxy may name any time. */
+const MAX_WAIT_S = 60;
+
+/** Milliseconds of a number of seconds: `Retry-After` or `retryAfter`; 0 for anything else. */
+function milliseconds(seconds: unknown): number {
+  return Math.min(MAX_WAIT_S, Math.max(0, Number(seconds) || 0)) * 1_000;
 }
 
 /** No response was received, or it could not be read; `cause` holds the original error. */
@@ -41,13 +51,15 @@ export class ProblemError extends RoomcastError {
   readonly items: readonly ProblemItem[];
   /** Id of the request in the log of the API; null if the response did not come from Roomcast. */
   readonly requestId: string | null;
+  override readonly retryAfterMs: number;
 
-  constructor(status: number, problem: Partial<Problem>) {
+  constructor(status: number, problem: Partial<Problem>, retryAfter: string | null = null) {
     super(problem.detail ?? problem.title ?? `the API responded with status ${status}`);
     this.status = status;
     this.code = problem.code ?? null;
     this.items = problem.errors ?? [];
     this.requestId = problem.requestId ?? null;
+    this.retryAfterMs = milliseconds(retryAfter);
   }
 
   get retryable(): boolean {
@@ -56,17 +68,24 @@ export class ProblemError extends RoomcastError {
   }
 }
 
-const RETRYABLE_CODES: ReadonlySet<string> = new Set<ErrorCode>(['unavailable', 'internal', 'limit-reached']);
+const RETRYABLE_CODES: ReadonlySet<string> = new Set<ErrorCode>([
+  'unavailable',
+  'internal',
+  'limit-reached',
+  'rate-limited',
+]);
 
 /** The gateway rejected the connection (`connect_error`) or an event (in its ack). */
 export class RefusedError extends RoomcastError {
   override readonly name = 'RefusedError';
   /** Stable, machine-readable code; null if the gateway sent none. */
   readonly code: string | null;
+  override readonly retryAfterMs: number;
 
   constructor(refusal: Partial<AckError>) {
     super(refusal.message ?? 'the gateway rejected the request');
     this.code = refusal.code ?? null;
+    this.retryAfterMs = milliseconds(refusal.retryAfter);
   }
 
   get retryable(): boolean {

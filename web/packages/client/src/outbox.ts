@@ -3,7 +3,8 @@
  * server stores it once.
  *
  * - No response, or no access token: retried with backoff until a response arrives.
- * - A retryable error response: retried, up to `MAX_ERROR_RESPONSES` attempts.
+ * - A rate limit: retried when the server says, however often.
+ * - Another retryable error response: retried, up to `MAX_ERROR_RESPONSES` attempts.
  * - A permanent error response: the message fails, and the next one is sent.
  */
 import type { RoomcastApi } from './api.ts';
@@ -20,6 +21,8 @@ export type Outgoing = SendMessage & { clientMsgId: string };
 export interface OutboxEvents {
   sent: (message: Message) => void;
   failed: (outgoing: Outgoing, error: RoomcastError) => void;
+  /** A rate limit delays the messages by this many milliseconds; null: no longer. */
+  held: (forMs: number | null) => void;
 }
 
 interface Item {
@@ -34,6 +37,8 @@ export class Outbox {
   readonly #events: OutboxEvents;
   readonly #retryTimer: Timer;
   #queue: Item[] = [];
+  /** True while a rate limit delays the queue. */
+  #held = false;
   /** The head of the queue while its request or its backoff is running. */
   #current: Item | null = null;
 
@@ -54,9 +59,9 @@ export class Outbox {
     this.#remove(this.#queue.find((item) => item.outgoing.clientMsgId === clientMsgId));
   }
 
-  /** Ends the backoff and retries now. */
+  /** Ends the backoff and retries now, unless a rate limit would refuse it. */
   wake(): void {
-    if (!this.#retryTimer.isRunning) return;
+    if (!this.#retryTimer.isRunning || this.#held) return;
     this.#retryTimer.cancel();
     if (this.#current) void this.#attempt(this.#current);
   }
@@ -67,6 +72,7 @@ export class Outbox {
     this.#queue = [];
     this.#current = null;
     this.#retryTimer.cancel();
+    this.#hold(null);
     for (const { outgoing } of queued) {
       this.#events.failed(outgoing, new ConnectionAbortedError('the client was closed'));
     }
@@ -79,7 +85,14 @@ export class Outbox {
     void this.#attempt(head);
   }
 
+  #hold(forMs: number | null): void {
+    if (!this.#held && forMs === null) return;
+    this.#held = forMs !== null;
+    this.#events.held(forMs);
+  }
+
   async #attempt(item: Item): Promise<void> {
+    this.#hold(null);
     try {
       const message = await this.#api.sendMessage(item.outgoing);
       if (!this.#remove(item)) return;
@@ -89,9 +102,12 @@ export class Outbox {
       if (this.#current !== item) return;
       const error = toRoomcastError(caught);
       item.failures += 1;
-      if (error instanceof ProblemError) item.errorResponses += 1;
+      const limited = error instanceof ProblemError && error.code === 'rate-limited';
+      if (error instanceof ProblemError && !limited) item.errorResponses += 1;
       if (error.retryable && item.errorResponses < MAX_ERROR_RESPONSES) {
-        this.#retryTimer.start(() => void this.#attempt(item), backoffMs(item.failures, this.#runtime.random()));
+        const pauseMs = Math.max(backoffMs(item.failures, this.#runtime.random()), error.retryAfterMs);
+        this.#retryTimer.start(() => void this.#attempt(item), pauseMs);
+        if (limited) this.#hold(pauseMs);
         return;
       }
       this.#remove(item);
@@ -105,6 +121,7 @@ export class Outbox {
     if (this.#current === item) {
       this.#current = null;
       this.#retryTimer.cancel();
+      this.#hold(null);
       // Deferred until the caller has reported the outcome of this message.
       queueMicrotask(() => this.#startNext());
     }

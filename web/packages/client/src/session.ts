@@ -52,6 +52,8 @@ export interface ChatSnapshot {
   /** True if `loadOlder` can load another page. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
+  /** When own messages are sent again, because a rate limit of the server delays them; null: nothing delays them. */
+  readonly sendsAgainAt: Date | null;
 }
 
 /** The snapshot of a chat before its first subscription, without `chatId`. */
@@ -63,6 +65,7 @@ export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   synced: false,
   hasOlder: false,
   loadingOlder: false,
+  sendsAgainAt: null,
 };
 
 export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 'api'> {
@@ -119,6 +122,7 @@ export class ChatSession {
     this.#outbox = new Outbox(dependencies.outboxApi, dependencies.runtime, {
       sent: (message) => this.#handleSent(message),
       failed: (outgoing, error) => this.#handleSendFailure(outgoing, error),
+      held: (forMs) => patch(this.#snapshot, { sendsAgainAt: forMs === null ? null : new Date(Date.now() + forMs) }),
     });
     this.#participants = new Participants(dependencies.runtime.clock, (typing) => this.#sendTyping(typing));
     this.#answers = new Answers(chatId, dependencies, {

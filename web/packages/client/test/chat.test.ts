@@ -328,6 +328,42 @@ describe('another user', () => {
   });
 });
 
+describe('a rate limit', () => {
+  const limited = (seconds: number): Response =>
+    new Response(JSON.stringify({ code: 'rate-limited', limit: 'messages' }), {
+      status: 429,
+      headers: { 'content-type': 'application/problem+json', 'retry-after': String(seconds) },
+    });
+
+  test('delays the message as long as the server says, however often, and the snapshot says until when', async () => {
+    const { server, chat } = await setUp();
+    let refusals = 8; // more than the attempts of a failing message
+    server.intercept = (method) => (method === 'POST' && (refusals -= 1) >= 0 ? limited(30) : undefined);
+    const sent = chat.send('hello');
+    await server.clock.advance(10);
+    expect(lines(chat)).toEqual(['hello sending']);
+    const waits = (chat.getSnapshot().sendsAgainAt?.getTime() ?? 0) - Date.now();
+    expect(waits).toBeGreaterThan(29_000);
+    expect(waits).toBeLessThanOrEqual(30_000);
+    server.wake(); // the end of a sleep ends a backoff, not this wait
+    await server.clock.advance(29_900);
+    expect(refusals).toBe(7);
+    for (let wait = 0; wait < 8; wait += 1) await server.clock.advance(30_000);
+    expect(await sent).toMatchObject({ status: 'sent' });
+    expect(chat.getSnapshot().sendsAgainAt).toBeNull();
+    expect(server.contents(CHAT)).toEqual(['hello']);
+  });
+
+  test('of any length is tried again after a minute', async () => {
+    const { server, chat } = await setUp();
+    let refusals = 1;
+    server.intercept = (method) => (method === 'POST' && (refusals -= 1) >= 0 ? limited(86_400) : undefined);
+    const sent = chat.send('hello');
+    await server.clock.advance(60_100);
+    expect(await sent).toMatchObject({ status: 'sent' });
+  });
+});
+
 describe.each(['getItem', 'setItem', 'removeItem', 'key', 'length'] as const)('a storage whose %s throws', (member) => {
   test('prevents no send, and the first message that is not stored is reported once', async () => {
     const storage = new MemoryStorage();

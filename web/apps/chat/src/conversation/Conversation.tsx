@@ -9,6 +9,7 @@ import { type ChatActions, ChatActionsContext } from './actions.ts';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Pins } from './Pins.tsx';
+import { RateLimitLine } from './RateLimitLine.tsx';
 import { Skeleton } from './Skeleton.tsx';
 import { TypingLine } from './TypingLine.tsx';
 import { useScrollAnchor } from './useScrollAnchor.ts';
@@ -106,6 +107,7 @@ export function Conversation({ chatId, me, online }: Props) {
       {chat.status !== 'error' && (
         <>
           <TypingLine userIds={chat.typingUsers} />
+          {chat.sendsAgainAt !== null && <RateLimitLine sendsAgainAt={chat.sendsAgainAt} />}
           {failure !== null && (
             <p className="failure" role="alert">
               {describeError(failure, errors)}

@@ -85,6 +85,8 @@ export const en = {
     tooLong: (over: number) => (over === 1 ? '1 character too many' : `${over} characters too many`),
     typing: (names: string, count: number) => `${names} ${count === 1 ? 'is' : 'are'} typing…`,
     manyTyping: 'Several people are typing…',
+    rateLimited: (seconds: number) => `Too many messages: sending again in ${seconds} s`,
+    rateLimitedShort: 'Too many messages: they are sent again soon.',
     said: (author: string, text: string) => `${author}: ${text}`,
     today: 'Today',
     yesterday: 'Yesterday',

@@ -84,6 +84,8 @@ export const zhHant: Dictionary = {
     tooLong: (over) => `超出 ${over} 個字元`,
     typing: (names) => `${names} 正在輸入…`,
     manyTyping: '多人正在輸入…',
+    rateLimited: (seconds) => `訊息太多，${seconds} 秒後再次傳送`,
+    rateLimitedShort: '訊息太多，稍後會再次傳送。',
     said: (author, text) => `${author}：${text}`,
     today: '今天',
     yesterday: '昨天',

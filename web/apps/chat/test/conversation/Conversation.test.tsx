@@ -35,6 +35,7 @@ beforeEach(() => {
     error: null,
     synced: true,
     hasOlder: false,
+    sendsAgainAt: null,
     loadingOlder: false,
     typingUsers: [],
     presence: { online: [], stale: true },
