@@ -92,7 +92,7 @@ async def _on_addition_limit(_request: Request, error: Exception) -> Response:
 async def _on_rate_limit(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RateLimitReached):
         raise TypeError(f"not a rate limit: {error!r}")
-    return rate_problem(error)
+    return await rate_problem(error)
 
 
 async def _on_unavailable(request: Request, error: Exception) -> Response:

@@ -19,9 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from roomcast.api.callers import authenticate, require_service
 from roomcast.api.internal_routes import ADMISSIONS_PATH, decide
 from roomcast.api.middleware import HEADERS
+from roomcast.api.problems import rate_problem
 from roomcast.api.routes import SEND_PATH, commit, current_trace
 from roomcast.api.services import ApiServices
 from roomcast.auth.scopes import ServiceScope
+from roomcast.chat.errors import RateLimitReached
 from roomcast.chat.model import Caller
 from roomcast.contract import internal, rest
 
@@ -83,6 +85,10 @@ class DirectRoute:
             if body is None:
                 return
             outcome = await self._serve(scope[HEADERS], body)
+        except RateLimitReached as error:  # the framework takes as long as a commit, and abusers cause many
+            scope["route"] = self._route
+            await (await rate_problem(error))(scope, receive, send)
+            return
         except Exception as error:  # noqa: BLE001 - `_Failed` raises it again
             scope[_FAILURE] = error
             try:

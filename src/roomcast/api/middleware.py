@@ -138,7 +138,7 @@ class RequestChecks:
             try:
                 self._limiter.charge((LimitName.ADDRESS_REQUESTS, key, 1))
             except RateLimitReached as error:
-                await rate_problem(error)(scope, receive, send)
+                await (await rate_problem(error))(scope, receive, send)
                 return
         try:
             unquote_to_bytes(scope.get("raw_path") or b"").decode()

@@ -5,6 +5,7 @@ Layer: api. Source: RFC 9457.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,13 @@ _FAULTS_OF_A_BODY: Final = (RecursionError, ValueError, ClientDisconnect)
 MAX_ITEMS: Final = 20
 
 
+#: Refusals without a permitted request in between, after which the responses are late.
+PATIENCE: Final = 10
+WAIT_S: Final = 1.0
+MAX_WAITING: Final = 1_000
+_waiting = 0
+
+
 def problem_response(
     status: int,
     detail: str,
@@ -82,8 +90,18 @@ def problem_response(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def rate_problem(error: RateLimitReached) -> Response:
-    """The 429 of a rate limit."""
+async def rate_problem(error: RateLimitReached) -> Response:
+    """The 429 of a rate limit. Callers that repeat refused requests wait for it, and send less meanwhile.
+
+    The number of responses that wait is limited; beyond it they are sent at once.
+    """
+    global _waiting  # noqa: PLW0603 - of all applications in the process, since they share its memory
+    if error.refusals > PATIENCE and _waiting < MAX_WAITING:
+        _waiting += 1
+        try:
+            await asyncio.sleep(WAIT_S)
+        finally:
+            _waiting -= 1
     headers = {"Retry-After": str(error.retry_after_s)}
     return problem_response(429, str(error), code=ErrorCode.RATE_LIMITED, limit=error.limit, headers=headers)
 

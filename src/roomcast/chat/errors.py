@@ -83,12 +83,14 @@ class RateLimitReached(ChatError):
     Attributes:
         limit: The limit's name.
         retry_after_s: Seconds until the same request can succeed.
+        refusals: Refusals of this caller since it was last permitted something, this one included.
     """
 
-    def __init__(self, limit: str, retry_after_s: int) -> None:
+    def __init__(self, limit: str, retry_after_s: int, refusals: int = 1) -> None:
         super().__init__(f"the limit of {limit} is reached; try again in {retry_after_s} s")
         self.limit = limit
         self.retry_after_s = retry_after_s
+        self.refusals = refusals
 
 
 class MessageNotFound(ChatError):

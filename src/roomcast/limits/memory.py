@@ -29,13 +29,15 @@ class Use:
 
     Attributes:
         full_at: When the allowance is full again, in seconds of the limiter's clock.
+        refusals: Number of refusals since the last charge.
         unshared_s: What was charged since the other processes learned of it, as a part of the period.
     """
 
-    __slots__ = ("full_at", "unshared_s")
+    __slots__ = ("full_at", "refusals", "unshared_s")
 
     def __init__(self) -> None:
         self.full_at = 0.0
+        self.refusals = 0
         self.unshared_s = 0.0
 
 
@@ -114,10 +116,12 @@ class MemoryRateLimiter:
             wait_s = use.full_at + cost_s - now - limit.rate.period_s
             if wait_s > _ROUNDING_S:
                 self.refused[name] += 1
-                raise RateLimitReached(name, ceil(wait_s))
+                use.refusals += 1
+                raise RateLimitReached(name, ceil(wait_s), use.refusals)
             charged.append((limit, key, use, cost_s))
         for limit, key, use, cost_s in charged:
             use.full_at += cost_s
+            use.refusals = 0
             self._charged(limit, key, use, cost_s)
 
     def spend(self, limit: LimitName, key: str, amount: int) -> None:

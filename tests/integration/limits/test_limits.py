@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from roomcast.auth.tokens import TokenIssuer
 from support.clients import ChatClient, http_session
 from support.processes import Roomcast
 
+MESSAGE = {"chatId": "abused", "role": "USER", "content": "buy now"}
 SECRET = "a secret of more than thirty-two bytes"
 LIMITS = {
     "ROOMCAST_LIMIT_MESSAGES": "5",
@@ -73,6 +76,31 @@ async def test_messages_and_new_versions_are_limited_together_and_services_are_n
         assert (await send(ben, "a")).status_code == 201
         for _ in range(12):
             assert (await send(service, "a")).status_code == 201
+
+
+async def test_an_abuser_is_answered_late_and_others_are_served(server: Roomcast) -> None:
+    users = [f"user-{number}" for number in range(8)]
+    await create_chat(server, "abused", "mallory", *users)
+    statuses: Counter[int] = Counter()
+    slowest_s = 0.0
+
+    async def abuse(mallory: httpx.AsyncClient) -> None:
+        nonlocal slowest_s
+        while slowest_s < 1.0:
+            began = time.perf_counter()
+            statuses[(await mallory.post("/api/chat/messages", json=MESSAGE)).status_code] += 1
+            slowest_s = max(slowest_s, time.perf_counter() - began)
+
+    async with caller(server, "mallory") as mallory:
+        began = time.monotonic()
+        attacks = [asyncio.create_task(abuse(mallory)) for _ in range(8)]
+        for user in users[:2]:
+            async with caller(server, user) as client:
+                assert (await send(client, "abused")).status_code == 201
+        await asyncio.gather(*attacks)
+        took_s = time.monotonic() - began
+    assert statuses.keys() == {201, 429}
+    assert statuses[201] <= 5 + took_s / 12 + 1
 
 
 async def test_the_bytes_of_messages_are_limited(server: Roomcast) -> None:
