@@ -146,6 +146,7 @@ class SqlTurnStore:
                 turns.c.id.in_([claim.turn_id for claim in claims]),
                 key.in_([f"{claim.turn_id} {claim.generation}" for claim in claims]),
                 turns.c.status.in_(ACTIVE),
+                turns.c.lease_until > 0,  # a turn that was handed over meanwhile belongs to the next worker
             )
             .values(lease_until=to_ms(lease_until))
             .returning(turns.c.id, turns.c.stopping)
