@@ -163,6 +163,7 @@ ended_sessions: Final = Table(
     Column("ended_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_ended_sessions_ended_at", "ended_at"),
+    Index("ix_ended_sessions_expires_at", "expires_at"),
 )
 
 turns: Final = Table(

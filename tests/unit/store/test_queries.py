@@ -33,6 +33,7 @@ from roomcast.chat.commands import (
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import TurnStatus
+from roomcast.contract.internal import EndedSession
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import METADATA
@@ -106,6 +107,8 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.replies("c", message_id, 10)
         await chats.commit(DeleteMessage("c", message_id, START))
         assert await turns.claim_turn(START, START) is not None
+        await store.sessions.end_session(EndedSession(user_id="ann", token=None, ended_at=1, expires_at=9), 1)
+        await store.sessions.ended_sessions(0, 1, 10)
 
 
 async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
@@ -185,6 +188,8 @@ POPULATE = """
     INSERT INTO reactions (chat_id, place, users)
         SELECT chat_id, place, '{}' FROM messages WHERE id LIKE chat_id || '-%';
     INSERT INTO pins (chat_id, place, pinned_at) SELECT chat_id, place, 0 FROM reactions WHERE place % 3 = 0;
+    INSERT INTO ended_sessions (kind, key, ended_at, expires_at)
+        SELECT 'user', 'user-' || n, n, n FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

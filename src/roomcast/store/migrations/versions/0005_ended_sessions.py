@@ -20,7 +20,8 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "key", name="pk_ended_sessions"),
     )
-    op.create_index("ix_ended_sessions_ended_at", "ended_sessions", ["ended_at"])
+    for column in ("ended_at", "expires_at"):
+        op.create_index(f"ix_ended_sessions_{column}", "ended_sessions", [column])
 
 
 def downgrade() -> None:
