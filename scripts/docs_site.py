@@ -61,6 +61,9 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.MISDIRECTED: "The header `Host` is not in `ALLOWED_HOSTS`.",
     ErrorCode.INVALID: "The payload has another shape; the message says which part is wrong.",
     ErrorCode.LIMIT_REACHED: "A limit of this connection is reached, such as its number of chats.",
+    ErrorCode.RATE_LIMITED: (
+        "Too many requests or events: repeat after `Retry-After`, or after `retryAfter` of the ack, both in seconds."
+    ),
     ErrorCode.UNKNOWN_EVENT: "The gateway has no event of this name.",
     ErrorCode.INTERNAL: "An error of the server, which it has logged.",
     ErrorCode.UNAVAILABLE: "The database, Redis or the API is away. Repeat the request: nothing is stored twice.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, DeleteMessage, NewChat, Pin, React, StartTurn
+from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, Command, DeleteMessage, NewChat, Pin, React, StartTurn
 from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAllowed, NotAMember, TooManyMarks
 from roomcast.chat.model import StoredMessage
 from roomcast.contract.events import EventType
@@ -72,11 +73,8 @@ async def test_reactions_in_one_batch_do_not_undo_each_other(store: Store) -> No
     message_id = await send(store)
     first, second = react(message_id), react(message_id, user_id="bob")
     await store.chats.commit(first)
-    tasks = [
-        store.chats.commit(command) for command in (second, react(message_id, "🎉"), react(message_id, adds=False))
-    ]
-    for task in tasks:
-        await task
+    commands = (second, react(message_id, "🎉"), react(message_id, adds=False))
+    await asyncio.gather(*map(store.chats.commit, commands))
     (message,) = await messages(store)
     assert message.reactions == {"👍": ["bob"], "🎉": ["ann"]}
 
@@ -134,6 +132,26 @@ async def test_a_deleted_message_keeps_its_place_and_loses_its_text_everywhere(s
             await store.chats.commit(command)
     with pytest.raises(MessageNotFound):
         await send(store, replaces=second, user_id="ann", member="ann")
+
+
+async def test_commands_for_a_message_that_arrive_with_its_deletion_do_not_restore_it(store: Store) -> None:
+    message_id = await send(store, content="secret", user_id="ann")
+    deletion = DeleteMessage("c", message_id, START, "ann")
+    edits = [
+        new_message(content=f"secret {number}", user_id="ann", member="ann", replaces=message_id) for number in (2, 3)
+    ]
+    pin = Pin("c", message_id, True, START, "ann")
+    commands: list[Command[Any]] = [new_message(), edits[0], deletion, edits[1], deletion, pin, react(message_id)]
+    outcomes = await asyncio.gather(*map(store.chats.commit, commands), return_exceptions=True)
+    assert outcomes[2] is not None
+    assert outcomes[4] is None
+    assert [type(outcome) for outcome in (outcomes[3], *outcomes[5:])] == [MessageNotFound] * 3
+    events, _ = await store.chats.events_after("c", 0, 100)
+    assert not [event for event in events if b"secret" in event.payload]
+    assert [event.type for event in events].count(EventType.MESSAGE_DELETED) == 1
+    assert await store.chats.pinned("c") == []
+    message, _ = await messages(store)
+    assert (message.deleted, message.content, message.reactions) == (True, "", {})
 
 
 async def test_only_the_author_and_a_service_delete_a_message(store: Store) -> None:

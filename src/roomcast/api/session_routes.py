@@ -6,6 +6,7 @@ Layer: api.
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from roomcast.api.callers import AdminCaller, CurrentIdentity
@@ -30,6 +31,8 @@ async def log_out(request: Request, identity: CurrentIdentity, command: rest.Log
     """End the access token of the request or, with `everywhere`, all tokens of its user. Their sockets are closed."""
     if identity is not None:
         sessions = services_of(request).sessions
+        if command.everywhere and identity.service:
+            raise HTTPException(403, "a service token names no user: end its token, or use /api/users/{id}/logout")
         if command.everywhere:
             await sessions.end_all(Caller(identity.user_id), identity.user_id)
         else:

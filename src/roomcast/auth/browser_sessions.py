@@ -35,12 +35,14 @@ class BrowserSession:
         name: The name to show; None: unknown.
         expires_at: Unix seconds.
         digest: The SHA-256 of the cookie, hexadecimal.
+        issued_at: Unix seconds at which it began.
     """
 
     user_id: str
     name: str | None
     expires_at: float
     digest: str
+    issued_at: float
 
 
 class BrowserSessions:
@@ -84,9 +86,10 @@ class BrowserSessions:
         digest = sha256((cookie or "").encode()).hexdigest()
         if claims["exp"] <= self._clock() or self._ended.has_ended(claims["sub"], claims["iat"], digest):
             raise TokenRejected("the session has ended; sign in again")
-        return BrowserSession(claims["sub"], claims["name"], claims["exp"], digest)
+        return BrowserSession(claims["sub"], claims["name"], claims["exp"], digest, claims["iat"])
 
     def issue_token(self, session: BrowserSession) -> tuple[str, float]:
         """An access token for the user of a session, and its lifetime in seconds."""
         ttl_s = max(1.0, min(TOKEN_S, session.expires_at - self._clock()))
-        return self._issuer.issue(session.user_id, ttl_s=ttl_s, name=session.name), ttl_s
+        token = self._issuer.issue(session.user_id, ttl_s=ttl_s, name=session.name, issued_at=session.issued_at)
+        return token, ttl_s

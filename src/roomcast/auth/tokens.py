@@ -98,6 +98,7 @@ class TokenIssuer:
         service: bool = False,
         scopes: Collection[ServiceScope] = NONE,
         name: str | None = None,
+        issued_at: float | None = None,
     ) -> str:
         """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
 
@@ -107,6 +108,8 @@ class TokenIssuer:
             service: Issue a service token without limits.
             scopes: Issue a service token with these scopes.
             name: The name to show for the user; None: none.
+            issued_at: Unix seconds from which the user is signed in; None: now. Ending all sessions of the user at a
+                later time ends the token.
 
         Raises:
             ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
@@ -118,7 +121,7 @@ class TokenIssuer:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": _USER_ID.validate_python(user_id),
-            "iat": int(now),
+            "iat": int(now if issued_at is None else issued_at),
             "exp": int(now + ttl_s),
         }
         if granted := ALL if service else scopes:

@@ -26,10 +26,13 @@ class Command(Generic[R_co]):
 
     Attributes:
         durable: Whether the result must survive a power failure.
+        alone: Whether it gets a transaction of its own, since it changes what other commands for the same rows have
+            loaded.
     """
 
     __slots__ = ()
     durable: ClassVar[bool] = True
+    alone: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,7 @@ class DeleteMessage(Command[Committed | None]):
         AnswerActive: the message is being answered, or is an answer that is not finished.
     """
 
+    alone: ClassVar[bool] = True
     chat_id: str
     message_id: str
     at: datetime

@@ -1,8 +1,8 @@
 """The events of chats in encoded blocks, which the pages of all clients share.
 
 Clients that lost their connections together page through the same events. So each block is read and encoded once, also
-if many clients request it at once, and kept within a limit. Events never change, so a block is valid as long as its
-epoch is the current one.
+if many clients request it at once, and kept within a limit. Events never change, but for the deletion of a message,
+which erases its text: so a block is used for `KEPT_S` at most, while its epoch is the current one.
 
 Layer: chat.
 """
@@ -10,9 +10,10 @@ Layer: chat.
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from roomcast.chat.ports import ChatStore
 
 #: Events in one block. If all of them have the largest content, they take a few megabytes.
 BLOCK_EVENTS: Final = 64
+#: Longest time in seconds for which a block is used after its read began.
+KEPT_S: Final = 60.0
 #: Epoch, chat, and the seq before the first event.
 _Key = tuple[str, str, int]
 
@@ -37,17 +40,20 @@ class EventBlock:
         start: The seq before the first event.
         body: The items, separated by commas.
         ends: Where each item ends in ``body``.
+        read_at: When its read began, by the clock of `EventBlocks`.
     """
 
     start: int
     body: bytes
     ends: Sequence[int]
+    read_at: float = 0.0
 
     @classmethod
-    def of(cls, start: int, events: Sequence[StoredEvent]) -> EventBlock:
+    def of(cls, start: int, events: Sequence[StoredEvent], read_at: float = 0.0) -> EventBlock:
         """Encode events."""
         items = [event_item(event) for event in events]
-        return cls(start, b",".join(items), tuple(accumulate((len(item) + 1 for item in items), initial=-1))[1:])
+        ends = tuple(accumulate((len(item) + 1 for item in items), initial=-1))[1:]
+        return cls(start, b",".join(items), ends, read_at)
 
     @property
     def size_bytes(self) -> int:
@@ -79,10 +85,14 @@ class EventBlocks:
     Args:
         store: The database.
         max_bytes: Limit of all kept blocks.
+        clock: Returns monotonic seconds.
     """
 
-    def __init__(self, store: ChatStore, max_bytes: int = 33_554_432) -> None:
+    def __init__(
+        self, store: ChatStore, max_bytes: int = 33_554_432, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._bytes_left = max_bytes
         # Least recently used first.
         self._kept: OrderedDict[_Key, EventBlock] = OrderedDict()
@@ -103,7 +113,7 @@ class EventBlocks:
         key = (self._store.epoch, chat_id, start)
         wanted = min(start + BLOCK_EVENTS, head)
         block = self._kept.get(key)
-        if block is not None and block.last >= wanted:
+        if block is not None and block.last >= wanted and self._clock() - block.read_at <= KEPT_S:
             self._kept.move_to_end(key)
             return block
         if read := self._reads.get(key):
@@ -120,8 +130,9 @@ class EventBlocks:
 
     async def _read(self, key: _Key) -> EventBlock:
         epoch, chat_id, start = key
+        began = self._clock()
         events, _ = await self._store.events_after(chat_id, start, BLOCK_EVENTS)
-        block = EventBlock.of(start, events)
+        block = EventBlock.of(start, events, began)
         if self._store.epoch == epoch:
             before = self._kept.pop(key, None)
             self._bytes_left += 0 if before is None else before.size_bytes

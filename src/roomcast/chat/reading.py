@@ -164,7 +164,7 @@ class ChatReader:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         await self._check_access(caller, chat_id)
-        return await self._store.pinned(chat_id)
+        return _cut_to_page(await self._store.pinned(chat_id))
 
     async def replies(self, caller: Caller, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """The newest replies to a message, ascending by place, at most ``limit``.
@@ -173,7 +173,7 @@ class ChatReader:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         await self._check_access(caller, chat_id)
-        return await self._store.replies(chat_id, message_id, limit)
+        return _cut_to_page(await self._store.replies(chat_id, message_id, limit))
 
     async def versions(self, caller: Caller, chat_id: str, message_id: str) -> Sequence[StoredMessage]:
         """The versions of a message, oldest first: the newest `MAX_VERSIONS`.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.contract.internal import EndedSession
 from roomcast.store.batch import CustomWrite
@@ -20,7 +21,7 @@ _at = ended_sessions.c.ended_at
 _EXPIRED: Final = delete(ended_sessions).where(ended_sessions.c.expires_at < bindparam("now"))
 _VALID: Final = select(ended_sessions).where(_at >= bindparam("after"), ended_sessions.c.expires_at >= bindparam("now"))
 #: The last time of a page; later ones are on the next page.
-_LAST: Final = select(_at).where(_at >= bindparam("after")).order_by(_at).limit(1).offset(bindparam("skipped"))
+_LAST: Final = _VALID.with_only_columns(_at).order_by(_at).limit(1).offset(bindparam("skipped"))
 
 
 class SqlSessionStore:
@@ -41,10 +42,18 @@ class SqlSessionStore:
 
         def write(connection: Connection) -> None:
             connection.execute(_EXPIRED, {"now": now_ms})
-            same = (ended_sessions.c.kind == kind) & (ended_sessions.c.key == key)
-            connection.execute(delete(ended_sessions).where(same))
             values = {"kind": kind, "key": key, "ended_at": session.ended_at, "expires_at": session.expires_at}
-            connection.execute(insert(ended_sessions).values(values))
+            on_postgresql = connection.dialect.name == "postgresql"
+            # Another process may end the same session at the same time; the later end counts.
+            statement = (postgresql if on_postgresql else sqlite).insert(ended_sessions).values(values)
+            later = func.greatest if on_postgresql else func.max
+            given = statement.excluded
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=ended_sessions.primary_key,
+                    set_={name: later(ended_sessions.c[name], given[name]) for name in ("ended_at", "expires_at")},
+                )
+            )
 
         await self._writer.commit(CustomWrite(write))
 
@@ -52,7 +61,9 @@ class SqlSessionStore:
         """See the port."""
 
         def read(connection: Connection) -> list[EndedSession]:
-            last = connection.execute(_LAST, {"after": after_ms, "skipped": limit - 1}).scalar_one_or_none()
+            last = connection.execute(
+                _LAST, {"after": after_ms, "now": now_ms, "skipped": limit - 1}
+            ).scalar_one_or_none()
             page = _VALID.order_by(_at) if last is None else _VALID.where(_at <= last).order_by(_at)
             return [
                 EndedSession(

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from roomcast.contract.text import MAX_EPOCH_CHARS, MAX_ID_CHARS, MAX_TITLE_CHARS
@@ -40,6 +41,8 @@ METADATA: Final = MetaData(
 # cannot corrupt an index.
 _ID = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), "postgresql")
 _TRACE = String(64)
+# Most messages are no replies.
+_REPLIES = text("reply_to IS NOT NULL")
 
 epochs: Final = Table(
     "epochs",
@@ -103,7 +106,7 @@ messages: Final = Table(
     # The text and the parts are erased.
     Column("deleted_at", BigInteger),
     # Finds the replies to a message.
-    Index("ix_messages_reply_to", "reply_to", "place"),
+    Index("ix_messages_reply_to", "reply_to", "place", sqlite_where=_REPLIES, postgresql_where=_REPLIES),
     # Finds a page of messages, and the last version of each.
     UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.

@@ -123,10 +123,18 @@ class Writer:
                     self._idle = asyncio.get_running_loop().create_future()
                     await self._idle
                     continue
-                size = min(len(self._waiting), self._options.max_batch)
-                await self._commit([self._waiting.popleft() for _ in range(size)])
+                await self._commit(self._next_batch())
         finally:
             self._task = None
+
+    def _next_batch(self) -> list[_Submitted]:
+        """The waiting commands that share a transaction: at least one."""
+        batch = [self._waiting.popleft()]
+        while self._waiting and len(batch) < self._options.max_batch:
+            if batch[-1].command.alone or self._waiting[0].command.alone:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     async def _commit(self, batch: Sequence[_Submitted]) -> None:
         try:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.chat.errors import StoreUnavailable
-from roomcast.chat.event_blocks import BLOCK_EVENTS, EventBlock, EventBlocks
+from roomcast.chat.event_blocks import BLOCK_EVENTS, KEPT_S, EventBlock, EventBlocks
 from roomcast.chat.model import ANYONE, StoredEvent
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.reading import MAX_PAGE_BYTES, ChatReader, EventsRead
@@ -52,6 +52,17 @@ def count_reads(chats: ChatStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(chats, "events_after", read)
     return reads
+
+
+async def test_a_block_is_read_again_after_its_time_since_a_deletion_erases_text(
+    chats: ChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, now = count_reads(chats, monkeypatch), [100.0]
+    blocks = EventBlocks(chats, clock=lambda: now[0])
+    for moment, expected in ((100.0, 1), (100.0 + KEPT_S, 1), (101.0 + KEPT_S, 2), (102.0 + KEPT_S, 2)):
+        now[0] = moment
+        await blocks.block("c", 0, EVENTS)
+        assert len(reads) == expected
 
 
 async def test_a_page_has_exactly_the_events_after_the_cursor_up_to_its_limit(chats: ChatStore) -> None:

@@ -146,6 +146,8 @@ class Recorder:
     def erase(self, message: StoredMessage, at: datetime) -> None:
         """Erase the text of one version of a message, also in the event that wrote it."""
         self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at))
+        if not message.content and not message.parts:
+            return  # an answer without a text: its event is a status
         erased = replace(message, content="", parts=None, deleted=True, reactions={}, pinned=False)
         self.erased[message.chat_id, message.seq] = encode_message(erased)
 

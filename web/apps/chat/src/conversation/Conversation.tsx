@@ -1,11 +1,11 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { type ChatEntry, useChat } from '@roomcast/react';
-import { useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { Notice } from '../shell/Notice.tsx';
-import { type ChatActions, ChatActionsContext } from './actions.ts';
+import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Pins } from './Pins.tsx';
@@ -26,10 +26,6 @@ export function Conversation({ chatId, me, online }: Props) {
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
-  const messages = useRef(chat.messages);
-  useLayoutEffect(() => {
-    messages.current = chat.messages;
-  });
   const { retry, discard, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
   const actions = useMemo((): ChatActions => {
     const attempt = (action: Promise<unknown>): Promise<boolean> => {
@@ -57,7 +53,6 @@ export function Conversation({ chatId, me, online }: Props) {
         setReplied(message);
         document.getElementById('composer')?.focus();
       },
-      find: (messageId) => messages.current.find(({ id }) => id === messageId),
       show: (messageId) => {
         const element = document.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(messageId)}"]`);
         element?.scrollIntoView({ block: 'center' });
@@ -83,16 +78,18 @@ export function Conversation({ chatId, me, online }: Props) {
     }
     if (chat.messages.length > 0) {
       return (
-        <MessageList
-          messages={chat.messages}
-          me={me}
-          online={online}
-          scroller={scroller}
-          anchor={anchor}
-          hasOlder={chat.hasOlder}
-          olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
-          loadOlder={chat.loadOlder}
-        />
+        <LoadedMessages value={chat.messages}>
+          <MessageList
+            messages={chat.messages}
+            me={me}
+            online={online}
+            scroller={scroller}
+            anchor={anchor}
+            hasOlder={chat.hasOlder}
+            olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
+            loadOlder={chat.loadOlder}
+          />
+        </LoadedMessages>
       );
     }
     if (chat.status !== 'ready') return <Skeleton />;

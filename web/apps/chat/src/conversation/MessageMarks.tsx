@@ -1,9 +1,9 @@
 /** What members do to a stored message: reactions, reply, pin, delete. */
 import type { ChatEntry } from '@roomcast/react';
-import { useState } from 'react';
+import { useContext, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
-import { useChatActions } from './actions.ts';
+import { LoadedMessages, useChatActions } from './actions.ts';
 
 /** The emoji that the page offers. A message shows any other that a client sends, too. */
 const EMOJI = ['👍', '❤️', '😂', '🎉', '😮', '🙏'];
@@ -133,8 +133,8 @@ export function MarkButtons({ message, mine }: Props) {
 /** The message that a message replies to: a link to it while it is loaded. */
 export function Quote({ messageId }: { readonly messageId: string }) {
   const { marks: words, conversation } = useStrings();
-  const { find, show } = useChatActions();
-  const original = find(messageId);
+  const { show } = useChatActions();
+  const original = useContext(LoadedMessages).find(({ id }) => id === messageId);
   if (original === undefined) return <p className="quote">{words.earlierMessage}</p>;
   const author = original.userId ?? (original.role === 'AI' ? conversation.ai : conversation.someone);
   const text = original.deleted ? words.deleted : original.content;

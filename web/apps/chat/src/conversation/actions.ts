@@ -17,14 +17,15 @@ export interface ChatActions {
   readonly remove: (messageId: string) => void;
   /** Makes the next message a reply to this one. */
   readonly reply: (message: ChatEntry) => void;
-  /** A loaded message, by the id of any version that was shown; undefined if it is not loaded. */
-  readonly find: (messageId: string) => ChatEntry | undefined;
   /** Scrolls to a loaded message and focuses it. */
   readonly show: (messageId: string) => void;
   readonly versions: (messageId: string) => Promise<readonly ChatEntry[]>;
 }
 
 export const ChatActionsContext = createContext<ChatActions | null>(null);
+
+/** The loaded messages, for the parts that show another message. */
+export const LoadedMessages = createContext<readonly ChatEntry[]>([]);
 
 export function useChatActions(): ChatActions {
   const actions = useContext(ChatActionsContext);

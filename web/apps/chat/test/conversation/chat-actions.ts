@@ -16,7 +16,6 @@ export function chatActions() {
     pin: vi.fn(),
     remove: vi.fn(),
     reply: vi.fn(),
-    find: vi.fn((): ReturnType<typeof entry> | undefined => undefined),
     show: vi.fn(),
   };
 }

@@ -1,7 +1,7 @@
 import { cleanup, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 
-import { ChatActionsContext } from '../../src/conversation/actions.ts';
+import { ChatActionsContext, LoadedMessages } from '../../src/conversation/actions.ts';
 import { MessageItem } from '../../src/conversation/MessageItem.tsx';
 import { Pins } from '../../src/conversation/Pins.tsx';
 import { chatActions } from './chat-actions.ts';
@@ -66,19 +66,30 @@ test('a deleted message has no text and no actions', () => {
   for (const id of ['edit', 'react', 'reply', 'pin', 'delete', 'versions']) expect(screen.queryByTestId(id)).toBeNull();
 });
 
-test('a reply quotes the message that it answers, and shows it on a click', () => {
-  actions.find.mockReturnValue(entry({ key: 'o', id: 'original', userId: 'bob', content: 'the question' }));
-  show({ replyTo: 'original' });
-  const quote = screen.getByTestId('quote');
-  expect(quote.textContent).toBe('bob the question');
-  fireEvent.click(quote);
+const quoted = (loaded: readonly ReturnType<typeof entry>[]) => (
+  <ChatActionsContext.Provider value={actions}>
+    <LoadedMessages value={loaded}>
+      <MessageItem message={reply} mine={false} showTime online />
+    </LoadedMessages>
+  </ChatActionsContext.Provider>
+);
+const reply = entry({ key: 'k', id: 'm', replyTo: 'original' });
+
+test('a reply quotes the message that it answers, until that is deleted, and shows it on a click', () => {
+  const original = entry({ key: 'o', id: 'original', userId: 'bob', content: 'the question' });
+  const { rerender } = render(quoted([original]));
+  expect(screen.getByTestId('quote').textContent).toBe('bob the question');
+  fireEvent.click(screen.getByTestId('quote'));
   expect(actions.show).toHaveBeenCalledWith('original');
+  rerender(quoted([{ ...original, content: '', deleted: true }]));
+  expect(screen.getByTestId('quote').textContent).toBe('bob This message was deleted.');
 });
 
 test('a reply to a message that is not loaded says so', () => {
-  actions.find.mockReturnValue(undefined);
-  show({ replyTo: 'original' });
+  const { rerender } = render(quoted([]));
   expect(screen.getByText('Reply to an earlier message')).toBeTruthy();
+  rerender(quoted([entry({ key: 'o', id: 'original', userId: 'bob', content: 'the question' })]));
+  expect(screen.getByTestId('quote').textContent).toBe('bob the question');
 });
 
 test('the pinned messages are read again after each change of a pin', async () => {
