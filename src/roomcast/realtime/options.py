@@ -161,8 +161,8 @@ class ServerOptions:
         outbox_limit_bytes: Write backlog at which the connection of a slow reader is closed. A single larger message
             is sent if nothing else waits. An awaited emit waits while a client that reads has half of it left to read.
         max_connections: Maximum number of Engine.IO sessions; further handshakes get 503. Sessions that no namespace
-            has accepted yet may be half of it; then the oldest one yields to a new one, after a third of
-            ``connect_timeout_s``. The default is twice the number that one process serves at ease.
+            has accepted yet may be half of it; then the oldest one without a CONNECT packet yields to a new one, after
+            a third of ``connect_timeout_s``. The default is twice the number that one process serves at ease.
         max_packets_per_s: Packets of one connection per second; a second's worth may come at once. A faster client is
             not closed: the server reads from its connection later. Raise it for a service that publishes many events.
         max_rooms_per_socket: Maximum number of rooms of one socket, its own not counted.

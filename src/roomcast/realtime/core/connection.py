@@ -448,6 +448,8 @@ class Connection:
 
     def _on_connect(self, namespace: str, auth: dict[str, Any], data: str | bytes) -> None:
         accepted = self._host.accepts_namespace(namespace, auth)
+        if accepted is not False:
+            self._host.silent.pop(self, None)
         if accepted is True:
             socket = self._add_socket(namespace, auth)
             self._inbox.put(lambda: self._connect(socket), data)
@@ -500,7 +502,7 @@ class Connection:
             return
         self.send_packet(self.packets.accept(socket.namespace, socket.sid, socket.pid))
         self._cancel_connect_deadline()
-        self._host.unconnected.pop(self, None)
+        self._host.unconnected.discard(self)
         self._input.connected()
         socket.enter()
         self._host.observer.socket_connected(socket)

@@ -94,7 +94,8 @@ class Engine:
         server_events: The handlers for events of the other servers.
         max_connections: The option, or what the process has descriptors for if that is less.
         connections: Open and closing sessions by Engine.IO session id.
-        unconnected: See `ConnectionHost`.
+        unconnected: See `ConnectionHost`; also the next.
+        silent: The oldest one first.
         backlogs: The connections whose client has much left to read.
         admitting: Number of requests about which ``allow_request`` has not decided yet.
         new_packets: See `ConnectionHost`.
@@ -131,7 +132,8 @@ class Engine:
         self.log: FanoutLog[SocketConnection] = FanoutLog(Pacer(options.flush_rest_limit_s), flush_limit_bytes)
         self.connections: dict[str, Connection] = {}
         self.max_connections = options.max_connections
-        self.unconnected: dict[SocketConnection, float] = {}
+        self.unconnected: set[SocketConnection] = set()
+        self.silent: dict[SocketConnection, float] = {}
         self.admitting = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.server_events = ServerEvents(self.tasks, options.max_queries)
@@ -223,10 +225,10 @@ class Engine:
         )
 
     def _yielding(self) -> SocketConnection | None:
-        """The oldest session without a namespace, if it must yield to a new one."""
+        """The oldest session that has not sent a CONNECT packet, if it must yield to a new one."""
         latest = self.now() - self.options.connect_timeout_s / _YIELD_SHARE
-        oldest = next(iter(self.unconnected), None)
-        return oldest if oldest is not None and self.unconnected[oldest] <= latest else None
+        oldest = next(iter(self.silent), None)
+        return oldest if oldest is not None and self.silent[oldest] <= latest else None
 
     def limit(self, connections: int, forwards: int) -> None:
         """Lower ``max_connections`` and ``max_forwards`` to what the process has descriptors for."""
@@ -258,7 +260,8 @@ class Engine:
             yielding.abort(Reason.CONNECT_TIMEOUT)
         connection = Connection(self, handshake, bind)
         self.connections[connection.sid] = connection
-        self.unconnected[connection] = self.now()
+        self.unconnected.add(connection)
+        self.silent[connection] = self.now()
         self.observer.connection_opened(connection)
         connection.open(head)
         return connection
@@ -271,7 +274,8 @@ class Engine:
         """See `ConnectionHost`."""
         connection = self.connections.pop(sid, None)
         if connection is not None:
-            self.unconnected.pop(connection, None)
+            self.unconnected.discard(connection)
+            self.silent.pop(connection, None)
             self.unfinished.release(connection)
             self.backlogs.forget(connection)
             self.observer.connection_closed(connection, reason)

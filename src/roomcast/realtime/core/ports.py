@@ -42,7 +42,8 @@ class ConnectionHost(Protocol):
         log: The fan-out log that orders all output.
         new_packets: Creates the Socket.IO state of a connection.
         tasks: Running handlers.
-        unconnected: Connections that have not been accepted by a namespace yet, and since when; the oldest one first.
+        unconnected: Connections that have not been accepted by a namespace yet.
+        silent: Those that have not sent a CONNECT packet for a namespace either, and since when; the oldest one first.
         recovery: The sessions that clients can return to; None: recovery is off.
         backlogs: The connections whose client has much left to read.
     """
@@ -56,7 +57,8 @@ class ConnectionHost(Protocol):
     log: FanoutLog[SocketConnection]
     new_packets: NewPackets
     tasks: set[asyncio.Task[None]]
-    unconnected: dict[SocketConnection, float]
+    unconnected: set[SocketConnection]
+    silent: dict[SocketConnection, float]
     recovery: Recovery | None
     backlogs: Backlogs
 

@@ -660,6 +660,30 @@ async def test_sessions_without_a_namespace_take_at_most_half_of_the_connections
     assert not server.engine.unconnected
 
 
+def test_a_client_whose_connect_handler_runs_does_not_yield_to_a_new_session(peer: Any) -> None:
+    async def main() -> None:
+        server = Server(ServerOptions(max_connections=4, connect_timeout_s=12))
+
+        @server.on("connect")
+        async def connect(_sid: str, _environ: object) -> None:
+            await asyncio.sleep(10)
+
+        client = peer(server)
+        client.say("40")
+        await asyncio.sleep(5)
+        idle = peer(server)
+        assert server.engine.full
+        await asyncio.sleep(4.5)
+        peer(server)
+        assert idle.transport.aborted
+        assert not client.transport.aborted
+        await asyncio.sleep(1)
+        assert client.transport.texts[-1].startswith("40")
+        await server.engine.abort()
+
+    run_in_virtual_time(main())
+
+
 def test_the_oldest_session_without_a_namespace_yields_to_a_new_one(peer: Any) -> None:
     async def main() -> None:
         server = Server(ServerOptions(max_connections=8, connect_timeout_s=12))

@@ -39,9 +39,9 @@ _CLOSE_TIMEOUT_S: Final = 1.0
 _WRITE_BUFFER_BYTES: Final = 262_144
 # Allowance for the parts of a message other than its data: array headers, kind, pattern and channel.
 _FRAMING_BYTES: Final = 65_536
-# Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
 # Errors of a server of a Redis Cluster that does not own the slot, or not yet, or not any more.
 _MISPLACED: Final = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
+# Errors that may not recur on a new connection: this server is not, or not yet, a usable master.
 _TRANSIENT_ERRORS: Final = ("READONLY", "LOADING", "NOAUTH", "MASTERDOWN", "UNBLOCKED")
 
 

@@ -85,6 +85,8 @@ class ShardedRedisAdapter(ClusterAdapter):
         *,
         subscription_mode: Literal["dynamic", "static"] = "dynamic",
     ) -> None:
+        if subscription_mode not in {"dynamic", "static"}:
+            raise ValueError(f'subscription_mode is "dynamic" or "static", not {subscription_mode!r}')
         super().__init__(ClusterMessage.encode, redis, options)
         self._has_channel: Callable[[object], bool] = _is_public if subscription_mode == "dynamic" else _has_none
         self._mark = self.uid.encode()

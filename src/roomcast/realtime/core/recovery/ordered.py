@@ -93,10 +93,11 @@ class OrderedRecovery(Recovery):
 
     def begin(self, offset: Offset, last: Offset, *, gap: bool) -> None:
         """See `cluster.OrderedNode`. Clients that may have missed events are disconnected: they get new sessions."""
-        self.log.begin(offset, last)
+        # Before the log moves: a server without the gap replays the commands since the end of a session.
         for socket in list(self._live.values()) if gap else ():
             if socket.phase is not Phase.GONE:
                 socket.connection.abort(Reason.TRANSPORT_CLOSE)
+        self.log.begin(offset, last)
 
     def remember(self, command: Command, offset: Offset, age_s: float) -> None:
         """See `cluster.OrderedNode`."""
