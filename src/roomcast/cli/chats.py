@@ -58,8 +58,6 @@ _TOKEN_TTL_S: Final = 3_600
 _DEFAULT_LINES: Final = 10
 #: More than any message has.
 _MAX_INPUT_BYTES: Final = 1_000_000
-_FIRST_RETRY_S: Final = 0.2
-_LONGEST_RETRY_S: Final = 5.0
 #: Events that a look for a time reads at once: an answer has the time of its beginning, so another event decides.
 _LOOK: Final = 20
 _UNCERTAIN: Final = "the message may be stored: repeat with --id {}"
@@ -214,25 +212,16 @@ def publish(
 
 
 async def _send(api: Api, message: SendMessage, timeout_s: float, *, as_json: bool) -> None:
-    from roomcast.backoff import Backoff
     from roomcast.client.errors import Unreachable
+    from roomcast.client.retrying import retrying
 
-    backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
-    cause = f"{api.url} does not answer"
+    def failed(error: Unreachable) -> None:
+        report(f"{error}; trying again for {timeout_s:g} s")
+
     try:
-        async with asyncio.timeout(timeout_s):
-            while True:
-                try:
-                    stored, new = await api.send(message)
-                    break
-                except Unreachable as error:
-                    cause = str(error)
-                    pause_s = max(backoff.next_s(), error.retry_after_s)
-                if backoff.failures == 1:
-                    report(f"{cause}; trying again for {timeout_s:g} s")
-                await asyncio.sleep(pause_s)
-    except TimeoutError:
-        raise Unreachable(f"{cause}; {_UNCERTAIN.format(message.client_msg_id)}") from None
+        stored, new = await retrying(lambda: api.send(message), timeout_s, failed)
+    except Unreachable as error:
+        raise Unreachable(f"{error}; {_UNCERTAIN.format(message.client_msg_id)}") from None
     if as_json:
         typer.echo(json.dumps({"stored": new, "message": json.loads(stored.model_dump_json())}))
     else:

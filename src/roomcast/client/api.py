@@ -1,4 +1,4 @@
-"""Requests to the REST API. No request is repeated here.
+"""Requests to the REST API. No request is repeated here: see `retrying`.
 
 Layer: client. Source: contract/rest.py.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from roomcast.client.errors import Refused, Unreachable, cause_of
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message
+from roomcast.contract.model import Input
 from roomcast.contract.rest import Config, EventPage, SendMessage
 
 #: Called before each request and connection, since a token expires; None: authentication is off.
@@ -67,7 +69,7 @@ class Api:
         Raises:
             ClientError: the request failed.
         """
-        return _body(Config, await self._request("GET", "/api/config"))
+        return await self.get(Config, "config")
 
     async def events(self, chat_id: str, after: int, limit: int, epoch: str | None = None) -> EventPage:
         """``GET /api/chats/{id}/events``.
@@ -75,8 +77,25 @@ class Api:
         Raises:
             ClientError: the request failed; `Refused` with `ErrorCode.CHAT_NOT_FOUND` for other users' chats, too.
         """
-        query: dict[str, str | int] = {"after": after, "limit": limit, **({} if epoch is None else {"epoch": epoch})}
-        return _body(EventPage, await self._request("GET", f"/api/chats/{chat_id}/events", params=query))
+        return await self.get(EventPage, "chats", chat_id, "events", after=after, limit=limit, epoch=epoch)
+
+    async def get(self, model: type[_Body], *segments: str, **query: str | int | None) -> _Body:
+        """``GET`` of the path ``/api/{segments}``; parameters that are None are left out.
+
+        Raises:
+            ClientError: the request failed.
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        return body_of(model, await self._request("GET", _path(*segments), params=given))
+
+    async def change(self, method: str, *segments: str, body: Input | None = None) -> httpx.Response:
+        """``POST``, ``PUT`` or ``DELETE`` of the path ``/api/{segments}``.
+
+        Raises:
+            ClientError: the request failed; after `Unreachable` it may have been carried out.
+        """
+        json = None if body is None else body.model_dump(exclude_none=True)
+        return await self._request(method, _path(*segments), json=json)
 
     async def send(self, message: SendMessage) -> tuple[Message, bool]:
         """``POST /api/chat/messages``: the stored message, and whether this request has stored it.
@@ -84,9 +103,8 @@ class Api:
         Raises:
             ClientError: the request failed; after `Unreachable` the message may be stored.
         """
-        body = message.model_dump(exclude_none=True)
-        response = await self._request("POST", "/api/chat/messages", json=body)
-        return _body(Message, response), response.status_code == HTTPStatus.CREATED
+        response = await self.change("POST", "chat", "messages", body=message)
+        return body_of(Message, response), response.status_code == HTTPStatus.CREATED
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         token = self.token()
@@ -106,7 +124,16 @@ class Api:
         return response
 
 
-def _body(model: type[_Body], response: httpx.Response) -> _Body:
+def _path(*segments: str) -> str:
+    return "/".join(("/api", *(quote(segment, safe="") for segment in segments)))
+
+
+def body_of(model: type[_Body], response: httpx.Response) -> _Body:
+    """The body of a response.
+
+    Raises:
+        Refused: it has another form.
+    """
     try:
         return model.model_validate_json(response.content)
     except ValidationError:

@@ -1,0 +1,220 @@
+"""The Python client: chats and messages of one user or service, and every event of a chat once and in order.
+
+    async with Client("http://localhost:3000", token="…", patience_s=30) as client:
+        chat = client.chat("lobby")
+        await chat.send("Hello")
+        async for event in chat.events():
+            print(event.seq, event.name, event.data)
+
+A request that is not answered is repeated for ``patience_s``, since none of them has a second effect when repeated. Every
+method raises `ClientError`: `Refused`, with the code of the error, or `Unreachable` after that time.
+
+Layer: client.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from roomcast.client.address import gateway_base
+from roomcast.client.api import Api, TokenSource, body_of
+from roomcast.client.chat_follower import ChatFollower, Event, Reset
+from roomcast.client.retrying import retrying
+from roomcast.contract.cursor import Cursor
+from roomcast.contract.events import Message
+from roomcast.contract.rest import (
+    AiSettings,
+    Chat,
+    ChatPage,
+    CreateChat,
+    EditMessage,
+    Me,
+    Member,
+    MemberPage,
+    MessagePage,
+    SendMessage,
+)
+
+_PAGE: Final = 200
+_R = TypeVar("_R")
+
+
+class Client:
+    """A user or a service at one server. Use it as an async context manager.
+
+    Args:
+        url: The address of the API, which may have a path.
+        token: The access token, or a function that returns the current one before each request; None: authentication
+            is off.
+        user_id: The author of the messages while authentication is off, or with a service token.
+        patience_s: Seconds for which a request that is not answered is repeated.
+        gateway_url: The address of the gateway; None: the one that the API names.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | TokenSource | None = None,
+        *,
+        user_id: str | None = None,
+        patience_s: float = 30.0,
+        gateway_url: str | None = None,
+    ) -> None:
+        self.api = Api(url, token if callable(token) else lambda: token)
+        self.user_id = user_id
+        self._patience_s = patience_s
+        self._gateway_url = gateway_url
+
+    async def __aenter__(self) -> Self:
+        """Connect with the first request."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self.api.__aexit__(kind, error, trace)
+
+    def chat(self, chat_id: str) -> ClientChat:
+        """A chat by its id. Nothing is requested."""
+        return ClientChat(self, chat_id)
+
+    async def me(self) -> Me:
+        """The user of the token."""
+        return await self.repeat(lambda: self.api.get(Me, "me"))
+
+    async def chats(self) -> AsyncIterator[Chat]:
+        """The chats of the user, the most recently active first; with a service token all chats."""
+        cursor: str | None = None
+        while True:
+            at = cursor
+            page = await self.repeat(lambda: self.api.get(ChatPage, "chats", cursor=at, limit=_PAGE))
+            for chat in page.chats:
+                yield chat
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def create_chat(
+        self, title: str | None = None, members: Sequence[str] = (), *, ai: AiSettings | None = None
+    ) -> Chat:
+        """Create a chat with the user and ``members``. Not repeated: after `Unreachable` the chat may exist."""
+        body = CreateChat(title=title, members=list(members), ai=ai)
+        return body_of(Chat, await self.api.change("POST", "chats", body=body))
+
+    async def gateway_url(self) -> str:
+        """The address of the gateway."""
+        if self._gateway_url is None:
+            self._gateway_url = gateway_base(self.api.url, (await self.repeat(self.api.config)).gateway)
+        return self._gateway_url
+
+    async def repeat(self, request: Callable[[], Awaitable[_R]]) -> _R:
+        """The answer of a request, which is repeated while there is none."""
+        return await retrying(request, self._patience_s)
+
+
+class ClientChat:
+    """One chat. Built by `Client.chat`.
+
+    Attributes:
+        id: Its id.
+    """
+
+    def __init__(self, client: Client, chat_id: str, key: str | None = None) -> None:
+        self.id = chat_id
+        self._client = client
+        # The messages sent through this object have this key and a number as their ``clientMsgId``.
+        self._key = key or str(uuid.uuid4())
+        self._sent = 0
+
+    async def send(
+        self, content: str, *, role: str = "USER", reply_to: str | None = None, client_msg_id: str | None = None
+    ) -> Message:
+        """Send a message, and return it once it is stored.
+
+        Args:
+            content: The text.
+            role: ``AI`` needs a service token.
+            reply_to: Id of the message that this one replies to.
+            client_msg_id: The message with this id in the chat is stored once, however often it is sent; None: a new
+                one.
+        """
+        self._sent += 1
+        message = SendMessage.model_validate(
+            {
+                "chatId": self.id,
+                "role": role,
+                "content": content,
+                "clientMsgId": client_msg_id or f"{self._key}-{self._sent}",
+                "userId": self._client.user_id,
+                "replyTo": reply_to,
+            }
+        )
+        stored, _new = await self._client.repeat(lambda: self._client.api.send(message))
+        return stored
+
+    async def edit(self, message_id: str, content: str) -> Message:
+        """Replace an own message by a new version, and return that."""
+        body = EditMessage(content=content, client_msg_id=str(uuid.uuid4()))
+        return body_of(
+            Message,
+            await self._client.repeat(
+                lambda: self._client.api.change("PUT", "chats", self.id, "messages", message_id, body=body)
+            ),
+        )
+
+    async def delete(self, message_id: str) -> None:
+        """Delete a message."""
+        await self._change("DELETE", "messages", message_id)
+
+    async def react(self, message_id: str, emoji: str, *, adds: bool = True) -> None:
+        """Add a reaction to a message, or take it back."""
+        await self._change("PUT" if adds else "DELETE", "messages", message_id, "reactions", emoji)
+
+    async def pin(self, message_id: str, *, adds: bool = True) -> None:
+        """Pin a message, or end that."""
+        await self._change("PUT" if adds else "DELETE", "messages", message_id, "pin")
+
+    async def members(self) -> Sequence[Member]:
+        """The members, by user id."""
+        page = await self._client.repeat(lambda: self._client.api.get(MemberPage, "chats", self.id, "members"))
+        return page.members
+
+    async def add(self, user_id: str) -> None:
+        """Add a member."""
+        await self._change("PUT", "members", user_id)
+
+    async def remove(self, user_id: str) -> None:
+        """Remove a member, or leave."""
+        await self._change("DELETE", "members", user_id)
+
+    async def messages(
+        self, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> Sequence[Message]:
+        """One page of messages, ascending by place: the newest ones, or those before or after a place."""
+        page = await self._client.repeat(
+            lambda: self._client.api.get(
+                MessagePage, "chats", self.id, "messages", before=before, after=after, limit=limit
+            )
+        )
+        return page.messages
+
+    async def events(self, since: Cursor | None = None) -> AsyncIterator[Event | Reset]:
+        """Every stored event of the chat once and in order, past and live, without an end.
+
+        A lost connection is opened again. To continue later, keep the `Event.cursor` of the last event that was used.
+
+        Args:
+            since: The events after this cursor; None: those after the call.
+        """
+        follower = ChatFollower(self._client.api, await self._client.gateway_url(), self.id, since)
+        for items in (follower.history(), follower.follow()):
+            async with aclosing(items):
+                async for item in items:
+                    yield item
+
+    async def _change(self, method: str, *segments: str) -> None:
+        await self._client.repeat(lambda: self._client.api.change(method, "chats", self.id, *segments))
