@@ -10,6 +10,7 @@ from typing import Any
 import socketio
 
 from support.clients import get, send
+from support.commands import Command
 from support.processes import Roomcast
 from support.waiting import until
 
@@ -48,3 +49,20 @@ async def test_the_assistant_answers_in_a_chat_with_a_call_of_its_tool(tmp_path:
     call = next(part for part in answer["parts"] if part["type"] == "dynamic-tool")
     assert (call["toolName"], call["state"], call["input"]) == ("clock", "output-available", {"offset_hours": 8})
     assert call["output"] in answer["content"]
+
+
+async def test_the_bot_greets_in_a_chat(tmp_path: Path) -> None:
+    bot = ("bot", "bot", "--user", "greeter", "--chat", "lobby")
+    with Roomcast.up(tmp_path, "--responder", "none") as server:
+        await send(server.api_url, "lobby", "hello")
+        with Command(*bot, "--url", server.api_url, env={"PYTHONPATH": str(EXAMPLES)}) as command:
+            await command.until_lines(1)
+            await send(server.api_url, "lobby", "Hello, bot")
+
+            async def greeted() -> list[dict[str, Any]] | None:
+                messages = (await get(f"{server.api_url}/api/chats/lobby/messages"))["messages"]
+                return messages if len(messages) == 3 else None
+
+            greeting = (await until(greeted))[2]
+            assert command.interrupt() == 0
+    assert (greeting["userId"], greeting["content"]) == ("greeter", "Hello, None!")

@@ -6,6 +6,7 @@
 | ``exit_codes`` | the exit codes of every command |
 | ``commands`` | the commands and their options |
 | ``chats`` | `roomcast tail` and `roomcast publish` |
+| ``bot`` | `roomcast bot` |
 | ``stats`` | `roomcast stats` |
 | ``running`` | the settings of a command, its errors and exit codes |
 

@@ -131,7 +131,7 @@ def tail(
         from roomcast.setting_values import SettingsError
 
         _check_chat(chat)
-        address, token = _address(settings, url), _token_source(settings, user, token_file)
+        address, token = address_of(settings, url), token_source(settings, user, token_file)
         if user is not None and (token_file or settings.token):
             raise SettingsError("--user", "has no effect with a token: leave it out, or unset ROOMCAST_TOKEN")
         begin_at = None if since is None else _parse_since(since)
@@ -187,10 +187,10 @@ def publish(
         from roomcast.setting_values import check_text
 
         _check_chat(chat)
-        address = _address(settings, url)
-        token = _token_source(settings, user, token_file)
+        address = address_of(settings, url)
+        token = token_source(settings, user, token_file)
         # A token made for the user names the author. The server decides whether another token may.
-        author = None if _makes_tokens(settings, token_file) else user
+        author = None if makes_tokens(settings, token_file) else user
         content = _read_input() if text is None or text == "-" else check_text("TEXT", text)
         key = message_id or f"publish-{uuid.uuid4()}"
         # Not validated: the answer of the server says what is wrong.
@@ -244,7 +244,8 @@ def _check_chat(chat: str) -> None:
         raise SettingsError("CHAT", f"is {chat!r}; {expected}") from None
 
 
-def _address(settings: Settings, url: str | None) -> str:
+def address_of(settings: Settings, url: str | None) -> str:
+    """The base URL of the API."""
     from roomcast.setting_values import check_url
     from roomcast.settings import DEFAULT_API_PORT
 
@@ -253,12 +254,13 @@ def _address(settings: Settings, url: str | None) -> str:
     return settings.url or f"http://127.0.0.1:{settings.api_port or DEFAULT_API_PORT}"
 
 
-def _makes_tokens(settings: Settings, token_file: str | None) -> bool:
+def makes_tokens(settings: Settings, token_file: str | None) -> bool:
     """Whether tokens are made from the secret: no other token is given."""
     return token_file is None and settings.token is None and settings.auth is not None
 
 
-def _token_source(settings: Settings, user: str | None, token_file: str | None) -> TokenSource:
+def token_source(settings: Settings, user: str | None, token_file: str | None) -> TokenSource:
+    """The token of each request: from a file, the environment, or made from the secret for ``user``."""
     from roomcast.auth.tokens import TokenIssuer
     from roomcast.setting_values import SettingsError, read_token_file
 
@@ -349,10 +351,11 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], chat: str) -> None:
         try:
             asyncio.run(main())
         except ClientError as error:
-            _fail(error, chat)
+            fail_with(error, chat)
 
 
-def _fail(error: ClientError, chat: str) -> NoReturn:
+def fail_with(error: ClientError, chat: str) -> NoReturn:
+    """End the command with the exit code of a failure of the client."""
     from roomcast.client.errors import Refused
     from roomcast.contract.errors import ErrorCode
 

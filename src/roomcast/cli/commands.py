@@ -23,7 +23,7 @@ import typer
 from roomcast import __version__
 from roomcast.app.doctor.findings import Finding, Role
 from roomcast.auth.scopes import ServiceScope
-from roomcast.cli import chats, stats
+from roomcast.cli import bot, chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from roomcast.cli.running import configure, errors_reported, fail, report, say
 
@@ -356,6 +356,7 @@ def doctor(
 
 app.command(epilog=chats.TAIL_EXAMPLES)(chats.tail)
 app.command(epilog=chats.PUBLISH_EXAMPLES)(chats.publish)
+app.command(epilog=bot.BOT_EXAMPLES)(bot.bot)
 app.command(epilog=stats.STATS_EXAMPLES)(stats.stats)
 
 

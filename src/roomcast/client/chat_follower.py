@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from roomcast.backoff import Backoff
@@ -21,7 +21,7 @@ from roomcast.client.errors import Refused, Unreachable
 from roomcast.client.gateway import GatewayConnection, open_gateway
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.events import CHAT_ACTIVITY, PRESENCE, RESYNC, STORED_EVENTS, TYPING, EventType
+from roomcast.contract.events import CHAT_ACTIVITY, PRESENCE, RESYNC, STORED_EVENTS, TYPING, EventType, Message
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.contract.text import MAX_SEQ
 from roomcast.wire.socketio import PacketType
@@ -33,6 +33,7 @@ _LONGEST_RETRY_S: Final = 10.0
 #: Events of the chat that are not stored; `chat-activity` has the seq of another event.
 _NOT_STORED: Final = frozenset({TYPING, PRESENCE, CHAT_ACTIVITY, RESYNC})
 _REMOVED: Final = STORED_EVENTS[EventType.MEMBER_REMOVED].name
+_MESSAGE: Final = STORED_EVENTS[EventType.MESSAGE_CREATED].name
 _JOIN_ACK: Final = 1
 
 #: Chooses the seq to begin after, from the seq of the chat's last event.
@@ -47,11 +48,23 @@ class Event:
         name: Name of the Socket.IO event.
         seq: Its number in the chat.
         data: Its argument.
+        epoch: The epoch of the chat's history at the event.
     """
 
     name: str
     seq: int
     data: dict[str, Any]
+    epoch: str = ""
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position after this event."""
+        return Cursor(epoch=self.epoch, seq=self.seq)
+
+    @property
+    def message(self) -> Message | None:
+        """The message of a ``new-msg``; None for other events."""
+        return Message.model_validate(self.data) if self.name == _MESSAGE else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,10 @@ class Reset:
     seq: int
 
 
+async def _from_the_first(_head: int) -> int:
+    return 0
+
+
 class ChatFollower:
     """Follows one chat.
 
@@ -73,7 +90,7 @@ class ChatFollower:
         api: The API.
         gateway_url: The base URL of the gateway.
         chat_id: The chat.
-        begin: Where to begin.
+        begin: Where to begin: the position after the last event that is known, or a function of the head.
         changed: Called with None when the chat is joined, and with the cause when the connection or an attempt to
             connect fails.
 
@@ -86,7 +103,7 @@ class ChatFollower:
         api: Api,
         gateway_url: str,
         chat_id: str,
-        begin: Begin,
+        begin: Begin | Cursor,
         *,
         changed: Callable[[Unreachable | None], None] = lambda _error: None,
     ) -> None:
@@ -104,6 +121,13 @@ class ChatFollower:
         Raises:
             ClientError: they cannot be read.
         """
+        if isinstance(self._begin, Cursor):
+            self._cursor = self._begin
+            # After a reset, the history begins at its first event.
+            self._begin = _from_the_first
+            async for item in self._fetch(0, check=True):
+                yield item
+            return
         page = await self._api.events(self._chat_id, MAX_SEQ, 1)
         self._cursor = Cursor(epoch=page.epoch, seq=await self._begin(page.seq))
         async for item in self._fetch(page.seq):
@@ -206,6 +230,7 @@ class ChatFollower:
                 raise Unreachable(f"the API has no event {self._cursor.seq + 1} yet")
             for event in page.events:
                 yield self._advance(Event(event.event, event.seq, event.data))
+            target = max(target, page.seq) if page.more else target
 
     async def _start_over(self, epoch: str, seq: int) -> AsyncGenerator[Event | Reset, None]:
         yield Reset(epoch, seq)
@@ -214,4 +239,4 @@ class ChatFollower:
 
     def _advance(self, event: Event) -> Event:
         self._cursor = Cursor(epoch=event.data.get("epoch") or self._cursor.epoch, seq=event.seq)
-        return event
+        return replace(event, epoch=self._cursor.epoch)

@@ -1,12 +1,12 @@
 """The Python client: chats and messages of one user or service, and every event of a chat once and in order.
 
-    async with Client("http://localhost:3000", token="…", patience_s=30) as client:
+    async with Client("http://localhost:3000", token="…") as client:
         chat = client.chat("lobby")
         await chat.send("Hello")
         async for event in chat.events():
             print(event.seq, event.name, event.data)
 
-A request that is not answered is repeated for ``patience_s``, since none of them has a second effect when repeated. Every
+A request that is not answered is repeated for ``patience_s``: none has a second effect when it is repeated. Every
 method raises `ClientError`: `Refused`, with the code of the error, or `Unreachable` after that time.
 
 Layer: client.
@@ -25,7 +25,7 @@ from roomcast.client.api import Api, TokenSource, body_of
 from roomcast.client.chat_follower import ChatFollower, Event, Reset
 from roomcast.client.retrying import retrying
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import Message
+from roomcast.contract.events import Message, Role
 from roomcast.contract.rest import (
     AiSettings,
     Chat,
@@ -79,9 +79,9 @@ class Client:
         """Close the connections."""
         await self.api.__aexit__(kind, error, trace)
 
-    def chat(self, chat_id: str) -> ClientChat:
+    def chat(self, chat_id: str) -> ChatHandle:
         """A chat by its id. Nothing is requested."""
-        return ClientChat(self, chat_id)
+        return ChatHandle(self, chat_id)
 
     async def me(self) -> Me:
         """The user of the token."""
@@ -89,20 +89,22 @@ class Client:
 
     async def chats(self) -> AsyncIterator[Chat]:
         """The chats of the user, the most recently active first; with a service token all chats."""
-        cursor: str | None = None
+        page = await self._chats(None)
         while True:
-            at = cursor
-            page = await self.repeat(lambda: self.api.get(ChatPage, "chats", cursor=at, limit=_PAGE))
             for chat in page.chats:
                 yield chat
-            if (cursor := page.next_cursor) is None:
+            if page.next_cursor is None:
                 return
+            page = await self._chats(page.next_cursor)
+
+    async def _chats(self, cursor: str | None) -> ChatPage:
+        return await self.repeat(lambda: self.api.get(ChatPage, "chats", cursor=cursor, limit=_PAGE))
 
     async def create_chat(
         self, title: str | None = None, members: Sequence[str] = (), *, ai: AiSettings | None = None
     ) -> Chat:
         """Create a chat with the user and ``members``. Not repeated: after `Unreachable` the chat may exist."""
-        body = CreateChat(title=title, members=list(members), ai=ai)
+        body = CreateChat.model_construct(title=title, members=list(members), ai=ai)
         return body_of(Chat, await self.api.change("POST", "chats", body=body))
 
     async def gateway_url(self) -> str:
@@ -116,7 +118,7 @@ class Client:
         return await retrying(request, self._patience_s)
 
 
-class ClientChat:
+class ChatHandle:
     """One chat. Built by `Client.chat`.
 
     Attributes:
@@ -131,7 +133,7 @@ class ClientChat:
         self._sent = 0
 
     async def send(
-        self, content: str, *, role: str = "USER", reply_to: str | None = None, client_msg_id: str | None = None
+        self, content: str, *, role: Role = "USER", reply_to: str | None = None, client_msg_id: str | None = None
     ) -> Message:
         """Send a message, and return it once it is stored.
 
@@ -143,28 +145,23 @@ class ClientChat:
                 one.
         """
         self._sent += 1
-        message = SendMessage.model_validate(
-            {
-                "chatId": self.id,
-                "role": role,
-                "content": content,
-                "clientMsgId": client_msg_id or f"{self._key}-{self._sent}",
-                "userId": self._client.user_id,
-                "replyTo": reply_to,
-            }
+        # Not validated: the answer of the server says what is wrong.
+        message = SendMessage.model_construct(
+            chat_id=self.id,
+            role=role,
+            content=content,
+            client_msg_id=client_msg_id or f"{self._key}-{self._sent}",
+            user_id=self._client.user_id,
+            reply_to=reply_to,
         )
         stored, _new = await self._client.repeat(lambda: self._client.api.send(message))
         return stored
 
     async def edit(self, message_id: str, content: str) -> Message:
         """Replace an own message by a new version, and return that."""
-        body = EditMessage(content=content, client_msg_id=str(uuid.uuid4()))
-        return body_of(
-            Message,
-            await self._client.repeat(
-                lambda: self._client.api.change("PUT", "chats", self.id, "messages", message_id, body=body)
-            ),
-        )
+        body = EditMessage.model_construct(content=content, client_msg_id=str(uuid.uuid4()))
+        path = ("chats", self.id, "messages", message_id)
+        return body_of(Message, await self._client.repeat(lambda: self._client.api.change("PUT", *path, body=body)))
 
     async def delete(self, message_id: str) -> None:
         """Delete a message."""
@@ -202,15 +199,21 @@ class ClientChat:
         )
         return page.messages
 
-    async def events(self, since: Cursor | None = None) -> AsyncIterator[Event | Reset]:
+    async def events(self, since: Cursor | int | None = None) -> AsyncIterator[Event | Reset]:
         """Every stored event of the chat once and in order, past and live, without an end.
 
         A lost connection is opened again. To continue later, keep the `Event.cursor` of the last event that was used.
 
         Args:
-            since: The events after this cursor; None: those after the call.
+            since: The events after this cursor or seq (0: all events); None: those after the call. A cursor of a
+                history that was replaced, as by the restore of a backup, is answered by `Reset` and all events.
         """
-        follower = ChatFollower(self._client.api, await self._client.gateway_url(), self.id, since)
+
+        async def begin(head: int) -> int:
+            return since if isinstance(since, int) else head
+
+        start = since if isinstance(since, Cursor) else begin
+        follower = ChatFollower(self._client.api, await self._client.gateway_url(), self.id, start)
         for items in (follower.history(), follower.follow()):
             async with aclosing(items):
                 async for item in items:

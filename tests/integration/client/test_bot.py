@@ -1,0 +1,201 @@
+"""The Python client and a bot against real servers: restarts, removals, handlers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
+from roomcast.client import Bot, ChatHandle, Client, Event, Message, Refused, Unreachable
+from roomcast.client.bot_cursors import BotCursors
+from roomcast.contract.errors import ErrorCode
+from support.processes import Roomcast
+from support.waiting import until
+
+SECRET = "a secret of the tests with enough bytes"
+LIMIT_S = 30.0
+
+
+def token(user_id: str) -> str:
+    return TokenIssuer(AuthOptions(secret=SECRET)).issue(user_id, ttl_s=600)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Roomcast]:
+    with Roomcast.up(tmp_path / "data", "--responder", "none", env={"ROOMCAST_SECRET": SECRET}) as server:
+        yield server
+
+
+def client(server: Roomcast, user_id: str) -> Client:
+    return Client(server.api_url, token(user_id))
+
+
+@asynccontextmanager
+async def running(bot: Bot, client: Client, cursors: BotCursors | None = None) -> AsyncIterator[asyncio.Task[None]]:
+    """A bot that receives messages."""
+    started = asyncio.Event()
+    task = asyncio.create_task(bot.run(client, cursors=cursors, started=started.set))
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            await started.wait()
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def echo(seen: list[str] | None = None) -> Bot:
+    bot = Bot()
+
+    @bot.on_message
+    async def answer(message: Message, _chat: ChatHandle) -> str | None:
+        if seen is not None:
+            seen.append(message.content)
+        return f"re: {message.content}"
+
+    return bot
+
+
+async def contents(chat: ChatHandle, count: int) -> list[str]:
+    """The contents of the chat, once it has so many messages."""
+
+    async def complete() -> list[str] | None:
+        messages = await chat.messages(limit=200)
+        return [each.content for each in messages] if len(messages) >= count else None
+
+    return await until(complete, limit_s=LIMIT_S)
+
+
+async def test_the_client_creates_sends_edits_marks_and_reads(server: Roomcast) -> None:
+    async with client(server, "alice") as alice, client(server, "bob") as bob:
+        chat = alice.chat((await alice.create_chat("Team", ["bob"])).id)
+        first = await chat.send("one")
+        again = await chat.send("repeated", client_msg_id=first.client_msg_id)
+        assert again == first
+        second = await bob.chat(chat.id).send("two", reply_to=first.id)
+        assert (second.user_id, second.reply_to) == ("bob", first.id)
+        assert (await chat.edit(first.id, "one, edited")).version == 2
+        await chat.react(second.id, "👍")
+        await chat.pin(second.id)
+        await bob.chat(chat.id).delete(second.id)
+        await chat.add("carol/ä b")
+        assert [member.user_id for member in await chat.members()] == ["alice", "bob", "carol/ä b"]
+        assert [(m.content, m.deleted) for m in await chat.messages()] == [("one, edited", False), ("", True)]
+        assert [each.title async for each in bob.chats()] == ["Team"]
+        assert (await bob.me()).user_id == "bob"
+        await chat.remove("bob")
+        with pytest.raises(Refused) as refused:
+            await bob.chat(chat.id).send("three")
+        assert refused.value.code == ErrorCode.CHAT_NOT_FOUND
+
+
+async def test_events_continue_after_a_cursor_through_a_restart_of_the_server(server: Roomcast) -> None:
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat()).id)
+        for number in range(3):
+            await chat.send(str(number))
+        found: list[Event] = []
+        async with asyncio.timeout(LIMIT_S), aclosing(chat.events(0)) as events:
+            async for event in events:
+                assert isinstance(event, Event)
+                found.append(event)
+                if event.seq == 4:
+                    server.stop()
+                    server.start()
+                    await chat.send("after")
+                if event.seq == 5:
+                    break
+        assert [event.seq for event in found] == [1, 2, 3, 4, 5]
+        assert [event.message.content for event in found if event.message] == ["0", "1", "2", "after"]
+        async with asyncio.timeout(LIMIT_S), aclosing(chat.events(found[2].cursor)) as events:
+            assert [(await anext(events)).seq for _ in range(2)] == [4, 5]
+
+
+async def test_a_bot_answers_in_old_and_new_chats_and_not_itself_nor_what_was_before_it(server: Roomcast) -> None:
+    async with client(server, "alice") as alice:
+        old = alice.chat((await alice.create_chat("old", ["robot"])).id)
+        await old.send("before the bot")
+        private = alice.chat((await alice.create_chat("private")).id)
+        await private.send("secret")
+        seen: list[str] = []
+        async with running(echo(seen), client(server, "robot")):
+            await old.send("a")
+            new = alice.chat((await alice.create_chat("new", ["robot"])).id)
+            await new.send("b")
+            await private.add("robot")
+            await private.send("c")
+            assert await contents(old, 3) == ["before the bot", "a", "re: a"]
+            assert await contents(new, 2) == ["b", "re: b"]
+            assert await contents(private, 3) == ["secret", "c", "re: c"]
+            assert sorted(seen) == ["a", "b", "c"]
+
+
+async def test_a_bot_that_was_away_handles_what_it_missed_once(server: Roomcast, tmp_path: Path) -> None:
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat("t", ["robot"])).id)
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with running(echo(), client(server, "robot"), cursors):
+                await chat.send("one")
+                await contents(chat, 2)
+            # Cancelled between the reply and its cursor, at worst: the reply is not sent again.
+            await chat.send("two")
+            server.stop()
+            server.start()
+            await chat.send("three")
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with running(echo(), client(server, "robot"), cursors):
+                found = await contents(chat, 6)
+                await chat.send("four")
+                found = await contents(chat, 8)
+    assert sorted(found) == sorted(text for word in ("one", "two", "three", "four") for text in (word, f"re: {word}"))
+
+
+async def test_a_message_that_is_handled_again_is_answered_once(server: Roomcast) -> None:
+    attempts: list[str] = []
+    bot = Bot()
+
+    @bot.on_message
+    async def answer(message: Message, chat: ChatHandle) -> None:
+        attempts.append(message.content)
+        await chat.send(f"re: {message.content}")
+        if message.content == "one" and len(attempts) < 3:
+            raise RuntimeError("a fault of the handler")
+
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat("t", ["robot"])).id)
+        async with running(bot, client(server, "robot")):
+            await chat.send("one")
+            await chat.send("two")
+            assert sorted(await contents(chat, 4)) == ["one", "re: one", "re: two", "two"]
+    assert attempts == ["one", "one", "one", "two"]
+
+
+async def test_a_removed_bot_forgets_the_chat_and_goes_on_in_others(server: Roomcast) -> None:
+    async with client(server, "alice") as alice:
+        left = alice.chat((await alice.create_chat("left", ["robot"])).id)
+        kept = alice.chat((await alice.create_chat("kept", ["robot"])).id)
+        seen: list[str] = []
+        async with running(echo(seen), client(server, "robot")) as task:
+            await left.remove("robot")
+            await left.send("not for the bot")
+            await kept.send("hello")
+            await contents(kept, 2)
+            assert not task.done()
+        assert seen == ["hello"]
+
+
+async def test_a_bot_whose_token_is_refused_ends(server: Roomcast) -> None:
+    with pytest.raises(Refused) as refused:
+        await echo().run(Client(server.api_url, "no token"))
+    assert refused.value.code == ErrorCode.UNAUTHORIZED
+
+
+async def test_a_server_that_stays_away_is_unreachable() -> None:
+    async with Client("http://127.0.0.1:1", patience_s=0.3) as away:
+        with pytest.raises(Unreachable):
+            await away.me()
