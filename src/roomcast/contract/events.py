@@ -118,7 +118,7 @@ class Message(Output):
         reply_to: Id of the message that this one replies to. Left out if there is none.
         deleted: Whether the message was deleted: its text and parts are erased. Left out if not.
         reactions: Only in REST, where they are current; events follow with each change. Left out if there are none.
-        pinned: Likewise. Left out if not.
+        pinned: Only in REST, as `reactions`. Left out if not.
     """
 
     id: str
