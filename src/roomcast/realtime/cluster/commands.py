@@ -235,6 +235,9 @@ class Gatherer(Protocol):
     def fail(self, problem: str) -> None:
         """No answers will arrive, or no more of them."""
 
+    def unsent(self, problem: str) -> None:
+        """No server has received the query, nor will."""
+
 
 class Node(Protocol):
     """One server of the cluster, as its adapter sees it."""
@@ -382,8 +385,7 @@ class Adapter(Protocol):
     def request(self, query: Query, gatherer: Gatherer) -> None:
         """Send a query to the other nodes, after the commands that were published before; without waiting.
 
-        The answers go to ``gatherer`` until `forget`. An adapter that is not started has no other nodes. A query that
-        `Gatherer.fail` is called for before this returns was not sent.
+        The answers go to ``gatherer`` until `forget`. An adapter that is not started has no other nodes.
 
         Raises:
             EncodeError: an argument of the query cannot be encoded.

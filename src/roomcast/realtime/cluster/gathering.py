@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from roomcast.realtime.cluster.commands import Adapter, Broadcast, BroadcastWithAck, Command, Gatherer, Query
@@ -122,6 +123,10 @@ class Gathering:
             self.problem = problem
             self._end()
 
+    def unsent(self, problem: str) -> None:
+        """See `cluster.Gatherer`."""
+        self.fail(problem)
+
     # -- for the operators --------------------------------------------------------------------------------------------
 
     @property
@@ -178,10 +183,14 @@ class CalledGathering(Gathering):
         receive: Called with the arguments of each acknowledgement.
         ended: Called once, when no more acknowledgements are waited for.
         limit_s: How long they are waited for.
+
+    Attributes:
+        on_unsent: Called with the cause if the query is not sent.
     """
 
     def __init__(self, receive: Callable[..., None], ended: Callable[[CalledGathering], None], limit_s: float) -> None:
         super().__init__(0)
+        self.on_unsent: Callable[[str], None] = lambda _problem: None
         self._pass_on = receive
         self._ended = ended
         self._timer = asyncio.get_running_loop().call_later(limit_s, self.end)
@@ -195,6 +204,11 @@ class CalledGathering(Gathering):
     def fail(self, problem: str) -> None:
         """See `cluster.Gatherer`."""
         self.problem = problem
+
+    def unsent(self, problem: str) -> None:
+        """See `cluster.Gatherer`."""
+        self.end()
+        self.on_unsent(problem)
 
     def end(self) -> None:
         """Wait no longer. Harmless if repeated."""
@@ -257,13 +271,11 @@ class Queries:
         query = BroadcastWithAck(command.to, args, CALLBACK_LIMIT_S, queued=True)
 
         def send(event: Command) -> None:
+            gathering.on_unsent = partial(self._send_plain, event)
             try:
                 self._adapter.request(query, gathering)
             except EncodeError as error:
-                gathering.fail(str(error))
-            if gathering.problem:
-                gathering.end()
-                self._send_plain(event, gathering.problem)
+                gathering.unsent(str(error))
 
         self._membership.publish_by(send, command)
 

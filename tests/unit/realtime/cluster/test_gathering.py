@@ -212,7 +212,7 @@ class RefusingAdapter(MemoryAdapter):
     def request(self, query: Query, gatherer: Gatherer) -> None:
         if self.error is not None:
             raise self.error
-        gatherer.fail("no connection")
+        gatherer.unsent("no connection")
 
     def publish(self, command: Command) -> None:
         self.published.append(command)
@@ -231,6 +231,19 @@ async def test_an_event_whose_query_cannot_be_sent_is_sent_without_its_callback(
         queries.call_back(EVENT, ("e",), print)
     assert (adapter.published, queries.called_back) == ([EVENT] * 3, 0)
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == [1, 2]
+
+
+async def test_an_event_whose_query_is_not_sent_after_all_is_sent_without_its_callback() -> None:
+    class Deferring(RefusingAdapter):
+        def request(self, query: Query, gatherer: Gatherer) -> None:
+            asyncio.get_running_loop().call_soon(gatherer.unsent, "the namespace is unknown")
+
+    adapter = Deferring(None)
+    queries = Queries(adapter, Membership(adapter), 2, 100)
+    queries.call_back(EVENT, ("e",), print)
+    assert (adapter.published, queries.called_back) == ([], 1)
+    await asyncio.sleep(0)
+    assert (adapter.published, queries.called_back) == ([EVENT], 0)
 
 
 def test_a_callback_is_called_for_each_acknowledgement_until_all_have_come_or_the_time_is_over() -> None:

@@ -186,9 +186,9 @@ class RedisAdapter:
         if self._task is None:
             gatherer.expect(())
         elif not self.ready and not (isinstance(query, BroadcastWithAck) and query.queued):
-            gatherer.fail("the adapter is not connected to Redis")
+            gatherer.unsent("the adapter is not connected to Redis")
         elif query.namespace not in self._channels:
-            gatherer.fail(f"this server does not serve {query.namespace!r}: list it in ServerOptions.namespaces")
+            gatherer.unsent(f"this server does not serve {query.namespace!r}: list it in ServerOptions.namespaces")
         else:
             self._queries.start(query, gatherer)
 

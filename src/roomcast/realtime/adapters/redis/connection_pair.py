@@ -204,6 +204,14 @@ class _Publisher(_Connection):
         if waiting is not None and not waiting.done() and not reason.startswith(_MISPLACED):
             waiting.set_exception(RedisUnavailable.of_reply(reason))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio. Whether the server has carried out what it has not answered is unknown."""
+        unanswered = [sent.waiting[2] for sent in self._sent if isinstance(sent, Publication)]
+        super().connection_lost(exc)
+        for waiting in unanswered:
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(RedisUnavailable("the connection to Redis was lost"))
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         super().connection_made(transport)

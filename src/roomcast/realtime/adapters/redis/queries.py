@@ -179,7 +179,7 @@ class QuerySender:
         if encoded is None:
             gatherer.expect(())
         elif not self._send(*encoded, gatherer):
-            gatherer.fail(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
+            gatherer.unsent(f"the query is larger than {self._options.max_message_bytes} bytes (max_message_bytes)")
         else:
             pending = self._pending[request_id] = _Pending(query, gatherer)
             self._new.add(pending)

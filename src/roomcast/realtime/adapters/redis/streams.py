@@ -190,12 +190,12 @@ class RedisStreamsAdapter(ClusterAdapter):
         if error is None:
             self._confirmed_entries = max(sent, self._confirmed_entries)
         elif not _queued(query):
-            gatherer.fail(f"the query was not sent: {error}")
+            gatherer.unsent(f"the query was not sent: {error}")
             return
         try:
             super().request(query, gatherer)
         except EncodeError as problem:
-            gatherer.fail(str(problem))
+            gatherer.unsent(str(problem))
 
     def forget(self, gatherer: Gatherer) -> None:
         """See `cluster.commands.Adapter`."""
