@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
-from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, Command, DeleteMessage, NewChat, Pin, React, StartTurn
+from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, Command, DeleteMessage, EndTurn, NewChat, Pin, React, StartTurn
 from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAllowed, NotAMember, TooManyMarks
-from roomcast.chat.model import StoredMessage
-from roomcast.contract.events import EventType
+from roomcast.chat.model import Ending, StoredMessage
+from roomcast.contract.events import EventType, TurnReason, TurnStatus
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -170,6 +172,47 @@ async def test_a_message_that_is_being_answered_is_not_deleted(store: Store) -> 
     await store.turns.commit(StartTurn(turn.claim, START))
     with pytest.raises(AnswerActive):
         await store.chats.commit(DeleteMessage("c", turn.claim.turn_id, START))
+
+
+async def test_a_message_is_not_deleted_while_the_answer_to_its_earlier_version_grows(store: Store) -> None:
+    first = await send(store, user_id="ann", default_responder="demo")
+    turn = await store.turns.claim_turn(START, START)
+    assert turn is not None
+    await store.turns.commit(StartTurn(turn.claim, START))
+    second = await send(store, user_id="ann", member="ann", replaces=first)  # asks for no answer
+    with pytest.raises(AnswerActive):
+        await store.chats.commit(DeleteMessage("c", second, START))
+    await store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.STOPPED, TurnReason.REPLACED), START))
+    assert await store.chats.commit(DeleteMessage("c", second, START)) is not None
+
+
+async def test_reactions_and_pins_read_no_text_and_one_statement_for_all_messages(store: Store) -> None:
+    commands = [
+        mark
+        for message_id in [await send(store) for _ in range(5)]
+        for mark in (react(message_id), Pin("c", message_id, True, START))
+    ]
+    statements: list[str] = []
+    with recorded(statements):
+        await store.chats.commit(commands[0])
+        await asyncio.gather(*map(store.chats.commit, commands[1:]))
+    reads = [statement for statement in statements if "any_version" in statement]
+    assert 2 <= len(reads) <= 3
+    assert not [statement for statement in statements if "messages.content" in statement]
+
+
+@contextmanager
+def recorded(statements: list[str]) -> Iterator[None]:
+    """Record the statements that SQLAlchemy runs."""
+
+    def record(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", record)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", record)
 
 
 async def test_the_replies_to_any_version_of_a_message_are_found(store: Store) -> None:

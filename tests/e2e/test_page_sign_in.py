@@ -46,6 +46,14 @@ async def test_a_user_signs_in_stays_signed_in_on_reload_and_signs_out(browser: 
                 await page.reload()
                 await expect(page.get_by_text("ann@example.org").first).to_be_visible(timeout=LIMIT_MS)
                 assert await page.evaluate("document.cookie") == ""
+                # A sign-out that does not reach the server says so, and the user stays signed in.
+                await page.route("**/api/auth/logout", lambda route: route.abort())
+                async with page.expect_event("dialog") as shown:
+                    page.once("dialog", lambda dialog: dialog.accept())
+                    await page.get_by_role("button", name="Sign out").click()
+                assert "still signed in" in (await shown.value).message
+                await expect(page.get_by_text("ann@example.org").first).to_be_visible(timeout=LIMIT_MS)
+                await page.unroute("**/api/auth/logout")
                 await page.get_by_role("button", name="Sign out").click()
                 await expect(page.get_by_test_id("sign-in")).to_be_visible(timeout=LIMIT_MS)
                 await page.reload()

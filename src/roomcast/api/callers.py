@@ -87,10 +87,14 @@ async def _caller(request: Request, _described: Annotated[object, Security(_SCHE
     # By method, so that no route can be without a scope.
     needed = ServiceScope.READ if request.method in {"GET", "HEAD"} else ServiceScope.WRITE
     caller = await _authenticate(request, needed)
-    limiter, user_id = request.app.state.services.limiter, caller.restricted_user_id
+    _charge(request, caller.restricted_user_id)
+    return caller
+
+
+def _charge(request: Request, user_id: str | None) -> None:
+    limiter = request.app.state.services.limiter
     if limiter is not None and user_id is not None:
         limiter.charge((LimitName.REQUESTS, user_id, 1))
-    return caller
 
 
 async def _authenticate(request: Request, needed: ServiceScope) -> Caller:
@@ -99,7 +103,11 @@ async def _authenticate(request: Request, needed: ServiceScope) -> Caller:
 
 async def _identity(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Identity | None:
     verifier: TokenVerifier | None = request.app.state.services.verifier
-    return None if verifier is None else await identify(verifier, request.headers.get("authorization"))
+    if verifier is None:
+        return None
+    identity = await identify(verifier, request.headers.get("authorization"))
+    _charge(request, None if identity.service else identity.user_id)
+    return identity
 
 
 async def _administrator(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:

@@ -113,7 +113,7 @@ async def issue_token(request: Request, sign_in: CurrentSignIn) -> Response:
 
 @sign_in_router.post("/api/auth/logout", status_code=204)
 async def end_session(request: Request, sign_in: CurrentSignIn) -> Response:
-    """End the session of the browser. Its access tokens stay valid for at most ten minutes: see `/api/logout`."""
+    """End the session of the browser, and with it its access tokens. Their sockets are closed."""
     response = Response(status_code=204)
     try:
         session = sign_in.sessions.read(request.cookies.get(_name(sign_in, _SESSION)))

@@ -31,18 +31,24 @@ READ_EVERY_S: Final = 2.0
 ReadPage = Callable[[int], Awaitable[internal.EndedSessions]]
 
 
-async def follow_ended_sessions(ended: EndedSessions, read: ReadPage) -> None:
+async def follow_ended_sessions(ended: EndedSessions, read: ReadPage, *, pause_s: float = READ_EVERY_S) -> None:
     """Read the ended sessions again and again, until cancelled."""
+    failed = False
     while True:
         try:
             await read_ended_sessions(ended, read)
         except (StoreUnavailable, ApiUnavailable, ApiRefused, ValidationError) as error:
-            # Both outages are logged by the parts that also need the database, or the API.
-            logger.debug("ended sessions cannot be read", extra={"error": repr(error)})
-        await asyncio.sleep(jittered(READ_EVERY_S, 0.75))
+            level = logging.DEBUG if failed else logging.WARNING
+            logger.log(level, "ended sessions cannot be read; new ones are unknown here", extra={"error": repr(error)})
+            failed = True
+        else:
+            if failed:
+                logger.info("ended sessions can be read again")
+            failed = False
+        await asyncio.sleep(jittered(pause_s, 0.75))
 
 
-async def read_ended_sessions(ended: EndedSessions, read: ReadPage) -> None:
+async def read_ended_sessions(ended: EndedSessions, read: ReadPage, *, clock: Callable[[], float] = time.time) -> None:
     """Read the sessions that have ended since the last read.
 
     Raises:
@@ -50,14 +56,15 @@ async def read_ended_sessions(ended: EndedSessions, read: ReadPage) -> None:
         ApiUnavailable: the API does not answer.
         ApiRefused: the API refuses this gateway.
     """
-    after_ms, more = ended.after_ms, True
+    now_ms = int(clock() * 1_000)
+    after_ms, more = ended.after_ms(now_ms), True
     while more:
         page = await read(after_ms)
         ended.add(page.sessions)
         more = page.more
         if page.sessions:
             after_ms = page.sessions[-1].ended_at + 1
-    ended.forget_expired(int(time.time() * 1_000))
+    ended.forget_expired(now_ms)
 
 
 def read_from(api: ApiClient) -> ReadPage:

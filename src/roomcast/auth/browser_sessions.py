@@ -91,5 +91,7 @@ class BrowserSessions:
     def issue_token(self, session: BrowserSession) -> tuple[str, float]:
         """An access token for the user of a session, and its lifetime in seconds."""
         ttl_s = max(1.0, min(TOKEN_S, session.expires_at - self._clock()))
-        token = self._issuer.issue(session.user_id, ttl_s=ttl_s, name=session.name, issued_at=session.issued_at)
+        token = self._issuer.issue(
+            session.user_id, ttl_s=ttl_s, name=session.name, issued_at=session.issued_at, session=session.digest
+        )
         return token, ttl_s

@@ -31,10 +31,13 @@ class EndedSessions:
         """Call a function after new entries."""
         self._listeners.append(listener)
 
-    @property
-    def after_ms(self) -> int:
-        """The time from which entries have to be read again; 0 before the first."""
-        return max(0, self._newest_ms - OVERLAP_MS)
+    def after_ms(self, now_ms: int) -> int:
+        """The time from which entries have to be read again; 0 before the first.
+
+        Args:
+            now_ms: The time of this process. An entry from a clock that is ahead must not hide those that follow.
+        """
+        return max(0, min(self._newest_ms, now_ms) - OVERLAP_MS)
 
     def add(self, sessions: Iterable[EndedSession]) -> None:
         """Add entries; those that are known change nothing."""
@@ -58,15 +61,15 @@ class EndedSessions:
             for key in [key for key, session in entries.items() if session.expires_at < now_ms]:
                 del entries[key]
 
-    def has_ended(self, user_id: str, issued_at: float, digest: str) -> bool:
+    def has_ended(self, user_id: str, issued_at: float, *digests: str) -> bool:
         """Whether a token was ended.
 
         Args:
             user_id: Its user.
             issued_at: Unix seconds of its ``iat``; 0: it has none.
-            digest: Its SHA-256, hexadecimal.
+            *digests: Its SHA-256 and, if it was issued for one, that of its browser's session, hexadecimal.
         """
-        if digest in self._tokens:
+        if not self._tokens.keys().isdisjoint(digests):
             return True
         session = self._users.get(user_id)
         # ``iat`` has whole seconds: a token of the second of the end counts as earlier.

@@ -8,6 +8,7 @@ Layer: auth. Source: OpenID Connect Core §3.1, RFC 7636 (PKCE), RFC 9207 (``iss
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 SIGN_IN_LIMIT_S: Final = 600.0
 #: Age at which the provider's metadata is loaded again.
 _METADATA_AGE_S: Final = 3_600.0
+#: How long no load is tried after one that failed.
+_PAUSE_S: Final = 2.0
 #: Issuer and audience of the cookie of a sign-in, so that no other token passes for it, nor it for another.
 _PURPOSE: Final = "roomcast-sign-in"
 #: Where a sign-in may return to: the list of chats, or a chat.
@@ -117,6 +120,8 @@ class OpenIdClient:
         self._clock = clock
         self._http = LimitedHttp(5.0, 262_144)
         self._metadata: _Metadata | None = None
+        self._loading = asyncio.Lock()
+        self._failed_at = float("-inf")
 
     async def begin(self, return_to: str) -> tuple[str, str]:
         """Begin a sign-in.
@@ -232,19 +237,21 @@ class OpenIdClient:
         return str(token)
 
     async def _load(self) -> _Metadata:
-        """The provider's metadata (OpenID Connect Discovery §4)."""
-        known, now = self._metadata, time.monotonic()
-        if known is not None and now - known.loaded_at < _METADATA_AGE_S:
-            return known
-        try:
-            url = f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration"
-            self._metadata = self._read_metadata(json.loads(await self._http.fetch(url)), known, now)
-        except FAILURES as error:
-            if known is None:
-                raise ProviderAway(f"the metadata of {self._options.issuer} cannot be loaded: {error!r}") from None
-            logger.warning("the metadata of the identity provider cannot be loaded", extra={"error": repr(error)})
-            return known
-        return self._metadata
+        """The provider's metadata (OpenID Connect Discovery §4). Sign-ins that begin together share a load."""
+        async with self._loading:
+            known, now = self._metadata, time.monotonic()
+            if known is not None and now - known.loaded_at < _METADATA_AGE_S:
+                return known
+            if now - self._failed_at >= _PAUSE_S:
+                try:
+                    url = f"{self._options.issuer.rstrip('/')}/.well-known/openid-configuration"
+                    self._metadata = self._read_metadata(json.loads(await self._http.fetch(url)), known, now)
+                except FAILURES as error:
+                    self._failed_at = time.monotonic()
+                    logger.warning("the metadata of the identity provider cannot be loaded: %r", error)
+            if self._metadata is None:
+                raise ProviderAway(f"the metadata of {self._options.issuer} cannot be loaded")
+            return self._metadata
 
     def _read_metadata(self, content: Any, known: _Metadata | None, now: float) -> _Metadata:
         options = self._options

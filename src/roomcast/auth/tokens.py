@@ -63,6 +63,7 @@ class Identity:
         name: The name to show for the user; None: the token has none.
         issued_at: Unix seconds; 0: the token does not say it.
         digest: The SHA-256 of the token, hexadecimal.
+        session: The digest of the browser's session for which the token was issued; "": it was issued for none.
     """
 
     user_id: str
@@ -71,6 +72,7 @@ class Identity:
     name: str | None = None
     issued_at: float = field(default=0.0, compare=False)
     digest: str = field(default="", compare=False, repr=False)
+    session: str = field(default="", compare=False, repr=False)
 
     @property
     def service(self) -> bool:
@@ -99,6 +101,7 @@ class TokenIssuer:
         scopes: Collection[ServiceScope] = NONE,
         name: str | None = None,
         issued_at: float | None = None,
+        session: str | None = None,
     ) -> str:
         """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
 
@@ -110,6 +113,7 @@ class TokenIssuer:
             name: The name to show for the user; None: none.
             issued_at: Unix seconds from which the user is signed in; None: now. Ending all sessions of the user at a
                 later time ends the token.
+            session: The digest of a browser's session, whose end ends the token; None: it belongs to none.
 
         Raises:
             ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
@@ -128,6 +132,8 @@ class TokenIssuer:
             claims["scope"] = encode_scopes(granted)
         if name is not None:
             claims["name"] = name
+        if session is not None:
+            claims["sid"] = session
         return jwt.encode(claims, self._options.secret, algorithm=ALGORITHM)
 
 
@@ -224,7 +230,9 @@ class TokenVerifier:
     def has_ended(self, identity: Identity) -> bool:
         """Whether the token of an identity was ended after it was verified."""
         ended = self._ended
-        return ended is not None and ended.has_ended(identity.user_id, identity.issued_at, identity.digest)
+        return ended is not None and ended.has_ended(
+            identity.user_id, identity.issued_at, identity.digest, identity.session
+        )
 
     def _read_token(self, token: str) -> _Read:
         """The content of a token of this installation. Its times are not checked.
@@ -245,7 +253,7 @@ class TokenVerifier:
             if len(token) > MAX_TOKEN_CHARS:
                 raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
             claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
-            identity = _identity(token, claims, "sub", "name", "scope")
+            identity = replace(_identity(token, claims, "sub", "name", "scope"), session=str(claims.get("sid", "")))
             # A provider grants single scopes only: in its tokens the word may mean anything.
             if claims.get("scope") == SERVICE:
                 identity = replace(identity, scopes=ALL)

@@ -111,13 +111,23 @@ TurnId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 #: Id of a message.
 MessageId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
 
-# The blocks of Unicode with emoji, joiners, variation selectors, skin tones, flags and tags.
+# The blocks of Unicode with emoji, skin tones and flags.
 _EMOJI: Final = (
-    r"\u00a9\u00ae\u200d\u203c\u2049\u20e3\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"
-    r"\u3030\u303d\u3297\u3299\ufe0f\u{1f000}-\u{1faff}\u{e0020}-\u{e007f}"
+    r"\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"
+    r"\u3030\u303d\u3297\u3299\u{1f000}-\u{1faff}"
 )
-#: One emoji, which may consist of several characters.
-Emoji = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=32, pattern=rf"^[#*0-9]?[{_EMOJI}]+$")]
+# Joiners, variation selectors and tags follow an emoji: alone they are invisible.
+_AFTER_EMOJI: Final = r"\u200d\ufe0f\u20e3\u{e0020}-\u{e007f}"
+#: One emoji, which may consist of several characters; or a keycap.
+Emoji = Annotated[
+    str,
+    StringConstraints(
+        strict=True,
+        min_length=1,
+        max_length=32,
+        pattern=rf"^([#*0-9]\ufe0f?\u20e3|[{_EMOJI}][{_EMOJI}{_AFTER_EMOJI}]*)$",
+    ),
+]
 
 #: Name of a responder; also ``module:function``.
 ResponderName = Annotated[

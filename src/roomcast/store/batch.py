@@ -61,8 +61,7 @@ def run_batch(
             rule.needs(needs, command)
             ruled.append((index, command, rule))
     loaded = statements.load(connection, needs, lineage) if needs.chats else LoadedRows()
-    if needs.versions:
-        load_versions(connection, sorted(needs.versions), loaded, lineage)
+    load_versions(connection, needs, loaded, lineage)
     load_further(connection, _further(loaded, ruled), loaded)
     work = Work(loaded, lineage)
     for index, command, rule in ruled:

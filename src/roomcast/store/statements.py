@@ -10,7 +10,7 @@ import json
 import operator
 import sqlite3
 from collections import namedtuple
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypedDict, cast
 
@@ -38,7 +38,7 @@ from roomcast.store.keyed_rows import by_key, split, sqlite_delete, sqlite_selec
 from roomcast.store.lineage import Lineage
 from roomcast.store.message_queries import EACH_VERSION
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, to_ms, to_turn
-from roomcast.store.rules.exchange import Changes, LoadedRows, Needs, Row, TurnKeys
+from roomcast.store.rules.exchange import Changes, LastVersion, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
 from roomcast.store.tables import chats, events, messages, outbox, turns
 
@@ -176,6 +176,19 @@ _VERSIONS: Final = (
     )
     .join(messages, (messages.c.chat_id == _any_version.c.chat_id) & (messages.c.place == _any_version.c.place))
     .order_by(messages.c.version)
+)
+_last = messages.alias("last")
+#: The last version of each message, by the id of any version.
+_LAST_VERSION: Final = (
+    select(_any_version.c.id.label("key"), *(messages.c[name] for name in ("id", "chat_id", "place", "deleted_at")))
+    .join(messages, (messages.c.chat_id == _any_version.c.chat_id) & (messages.c.place == _any_version.c.place))
+    .where(
+        _any_version.c.id.in_(bindparam("ids", expanding=True)),
+        messages.c.version
+        == select(func.max(_last.c.version))
+        .where(_last.c.chat_id == messages.c.chat_id, _last.c.place == messages.c.place)
+        .scalar_subquery(),
+    )
 )
 
 
@@ -328,9 +341,12 @@ def _to_turn_row(row: AnyRow, lineage: Lineage) -> TurnRow:
     )
 
 
-def load_versions(connection: Connection, message_ids: Collection[str], loaded: LoadedRows, lineage: Lineage) -> None:
-    """Add all versions of some messages to the loaded rows. The chats must be locked."""
-    for message_id in message_ids:
+def load_versions(connection: Connection, needs: Needs, loaded: LoadedRows, lineage: Lineage) -> None:
+    """Add versions of messages to the loaded rows. The chats must be locked."""
+    if needs.last_versions:
+        for row in connection.execute(_LAST_VERSION, {"ids": sorted(needs.last_versions)}):
+            loaded.last_versions[row.key] = LastVersion(row.id, row.chat_id, row.place, row.deleted_at is not None)
+    for message_id in sorted(needs.versions):
         rows = connection.execute(EACH_VERSION, {"message": message_id}).all()
         loaded.versions[message_id] = [to_message(row, lineage.epochs) for row in rows]
 

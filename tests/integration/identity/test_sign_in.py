@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -81,8 +82,11 @@ async def test_a_user_signs_in_chats_and_signs_out(browser: Browser, server: Roo
     assert (await browser.page.get("/api/me", headers=headers)).json()["userId"] == "ann@example.org"
     async with ChatClient(server.gateway_url, auth={"token": answer.json()["token"]}) as client:
         assert (await client.call("join-user", "ann@example.org"))["ok"]
-    session = browser.page.cookies["roomcast-session"]
-    assert (await browser.page.post("/api/auth/logout")).status_code == 204
+        session = browser.page.cookies["roomcast-session"]
+        assert (await browser.page.post("/api/auth/logout")).status_code == 204
+        # Its access token ends with the session, at sockets too.
+        await asyncio.wait_for(client.disconnected.wait(), 5)
+    assert (await browser.page.get("/api/me", headers=headers)).status_code == 401
     assert "roomcast-session" not in browser.page.cookies
     stolen = await browser.page.post("/api/auth/token", headers={"Cookie": f"roomcast-session={session}"})
     assert stolen.status_code == 401

@@ -14,7 +14,7 @@ from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.rates import LimitName, Rate
 from roomcast.limits.memory import MemoryRateLimiter
-from support.api_client import open_api, problem
+from support.api_client import bearer, open_api, problem
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -43,3 +43,21 @@ async def test_requests_are_limited_per_address_and_loopback_has_no_limit(tmp_pa
             assert (await loopback.request(method, "/api/chats", json={"title": "t"})).status_code < 300
         for client in clients:
             await client.aclose()
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/api/me"), ("POST", "/api/logout"), ("GET", "/api/chats")])
+async def test_every_request_of_a_user_counts_and_those_of_services_do_not(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    limiter = MemoryRateLimiter({LimitName.REQUESTS: Rate(2)})
+
+    def create(services: ApiServices, options: ApiOptions | None) -> FastAPI:
+        return create_api(replace(services, limiter=limiter), options)
+
+    async with open_api(tmp_path, auth=True, create=create) as (client, _):
+        for _ in range(2):
+            assert (await client.get("/api/me", headers=bearer("ann"))).status_code == 200
+        refused = await client.request(method, path, json={}, headers=bearer("ann"))
+        assert problem(refused)["limit"] == "requests"
+        for _ in range(5):
+            assert (await client.get("/api/me", headers=bearer("backend", service=True))).status_code == 200

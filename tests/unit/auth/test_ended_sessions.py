@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.app.sessions import read_ended_sessions
+from roomcast.app.sessions import follow_ended_sessions, read_ended_sessions
 from roomcast.auth.ended_sessions import OVERLAP_MS, EndedSessions
 from roomcast.auth.errors import SessionEnded
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
+from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract import internal
 from roomcast.contract.internal import EndedSession
+from support.waiting import until
 
 OPTIONS = AuthOptions("a secret of thirty-two bytes or more")
 NOW = 1_800_000_000.0
@@ -88,3 +91,34 @@ async def test_reads_by_pages_have_every_entry_also_those_that_are_stored_late(
         await read_ended_sessions(ended, read)
         assert len(ended) == len(rows)
     assert OVERLAP_MS > 42_000
+
+
+async def test_an_entry_from_a_clock_that_is_ahead_hides_no_later_one() -> None:
+    rows = [user("ann", NOW + 3_600, expires_at=LATER * 2)]
+    ended = EndedSessions()
+
+    async def read(after_ms: int) -> internal.EndedSessions:
+        return internal.EndedSessions(sessions=[row for row in rows if row.ended_at >= after_ms], more=False)
+
+    for number in range(3):
+        rows.insert(0, user(f"user {number}", NOW + number, expires_at=LATER * 2))
+        await read_ended_sessions(ended, read, clock=lambda: NOW)
+        assert len(ended) == len(rows)
+
+
+async def test_the_beginning_of_an_outage_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    reads = 0
+
+    async def read(after_ms: int) -> internal.EndedSessions:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            return internal.EndedSessions(sessions=[], more=False)
+        raise StoreUnavailable("away" if reads < 4 else str(after_ms))
+
+    caplog.set_level("DEBUG", "roomcast.app.sessions")
+    task = asyncio.create_task(follow_ended_sessions(EndedSessions(), read, pause_s=0.001))
+    await until(lambda: reads > 5)
+    task.cancel()
+    levels = [record.levelname for record in caplog.records if record.name == "roomcast.app.sessions"]
+    assert levels[:5] == ["WARNING", "INFO", "WARNING", "DEBUG", "DEBUG"]

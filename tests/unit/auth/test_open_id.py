@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -15,12 +16,13 @@ import pytest
 
 from roomcast.auth.browser_sessions import SESSION_S, BrowserSessions
 from roomcast.auth.ended_sessions import EndedSessions
-from roomcast.auth.errors import TokenRejected
+from roomcast.auth.errors import SessionEnded, TokenRejected
 from roomcast.auth.open_id import SIGN_IN_LIMIT_S, OpenIdClient, OpenIdOptions, ProviderAway, SignedIn, SignInFailed
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.contract.internal import EndedSession
 from support.key_server import KeyServer, sign
+from support.waiting import until
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
 NOW = 1_800_000_000.0
@@ -191,7 +193,7 @@ async def test_a_provider_that_does_not_answer_is_away_and_a_refused_code_is_a_f
         it.server.status = 500
         with pytest.raises(ProviderAway):
             await it.begin()
-        it.server.status = 200
+    async with world() as it:
         query, cookie = await it.begin()
         for body in (b"", b"[]", b"{}", b'{"id_token": 7}'):
             it.server.pages["/token"] = body
@@ -200,6 +202,21 @@ async def test_a_provider_that_does_not_answer_is_away_and_a_refused_code_is_a_f
         it.server.status = 400
         with pytest.raises(SignInFailed):
             await it.client.finish({"state": query["state"], "code": "c"}, cookie)
+
+
+async def test_sign_ins_share_a_load_and_pause_after_one_that_failed() -> None:
+    async with world() as it:
+        it.server.gate.clear()
+        begun = [asyncio.create_task(it.begin()) for _ in range(20)]
+        await until(lambda: it.server.requests == 1)
+        it.server.gate.set()
+        await asyncio.gather(*begun)
+        assert it.server.requests == 1
+    async with world() as it:
+        it.server.status = 500
+        outcomes = await asyncio.gather(*(it.begin() for _ in range(20)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ProviderAway] * 20
+        assert it.server.requests == 1
 
 
 @pytest.mark.parametrize("posts", [True, False])
@@ -232,6 +249,20 @@ def test_a_session_gives_short_lived_tokens_until_it_ends() -> None:
     now = NOW + SESSION_S
     with pytest.raises(TokenRejected):
         sessions.read(cookie)
+
+
+def test_the_end_of_a_session_ends_its_tokens_and_no_others() -> None:
+    ended = EndedSessions()
+    sessions = BrowserSessions(AUTH, ended, clock=lambda: NOW)
+    verifier = TokenVerifier(AUTH, ended, clock=lambda: NOW)
+    session, other = sessions.read(sessions.begin("ann", None)), sessions.read(sessions.begin("ann", "Ann"))
+    token, others = sessions.issue_token(session)[0], sessions.issue_token(other)[0]
+    identity = verifier.verify(token)
+    ended.add([EndedSession(token=session.digest, ended_at=int(NOW * 1_000), expires_at=int(NOW * 2_000))])
+    assert verifier.has_ended(identity)
+    with pytest.raises(SessionEnded):
+        verifier.verify(token)
+    assert verifier.verify(others).user_id == "ann"
 
 
 def test_the_end_of_all_sessions_of_a_user_ends_those_of_browsers() -> None:

@@ -12,6 +12,7 @@ from roomcast.contract.text import (
     ChatId,
     ClientMsgId,
     Content,
+    Emoji,
     Epoch,
     NewContent,
     NewTitle,
@@ -138,3 +139,34 @@ def test_the_schema_states_the_rule_that_is_enforced(kind: Any) -> None:
 def test_the_error_of_a_blank_text_says_what_is_missing() -> None:
     with pytest.raises(ValidationError, match="must contain a visible character"):
         TypeAdapter(NewContent).validate_python("\u200b")
+
+
+@pytest.mark.parametrize(
+    ("text", "legal"),
+    [
+        ("👍", True),
+        ("👍🏽", True),
+        ("❤️", True),
+        ("👩\u200d💻", True),
+        ("🇹🇼", True),
+        ("🏴\U000e0067\U000e0062\U000e007f", True),
+        ("1️⃣", True),
+        ("#⃣", True),
+        ("\u200d", False),
+        ("\ufe0f", False),
+        ("\u20e3", False),
+        ("\U000e0067", False),
+        ("\u200d👍", False),
+        ("1", False),
+        ("1👍", False),
+        ("a", False),
+        ("", False),
+    ],
+)
+def test_an_emoji_shows_something(text: str, legal: bool) -> None:
+    try:
+        TypeAdapter(Emoji).validate_python(text)
+    except ValidationError:
+        assert not legal
+    else:
+        assert legal

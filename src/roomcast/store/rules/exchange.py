@@ -52,7 +52,8 @@ class Needs:
         rows: Rows of any other table by primary key. They are read after the chats and the users are locked.
         counts: Tables whose rows are counted, with the value of the first column of their primary key.
         locks: Users to lock, for rows that belong to no chat.
-        versions: Messages of which all versions are read, by the id of any version.
+        last_versions: Messages whose last version is read, without its text, by the id of any version.
+        versions: Messages of which all versions are read with their texts, by the id of any version.
         turns: Turns.
     """
 
@@ -61,6 +62,7 @@ class Needs:
     rows: dict[Table, set[Key]] = field(default_factory=dict)
     counts: set[tuple[Table, str]] = field(default_factory=set)
     locks: set[str] = field(default_factory=set)
+    last_versions: set[str] = field(default_factory=set)
     versions: set[str] = field(default_factory=set)
     turns: TurnKeys = field(default_factory=TurnKeys)
 
@@ -75,6 +77,15 @@ class Needs:
         self.rows.setdefault(table, set()).add(key)
 
 
+class LastVersion(NamedTuple):
+    """Columns of the last version of a message."""
+
+    id: str
+    chat_id: str
+    place: int
+    deleted: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedRows:
     """The rows that exist for the keys of a batch.
@@ -84,6 +95,7 @@ class LoadedRows:
         sent: Events of the messages that are stored already, by chat and ``client_msg_id``.
         rows: Rows of other tables by primary key.
         counts: Numbers of rows, by the keys of `Needs.counts`.
+        last_versions: The last version of a message by the id of any of its versions.
         versions: All versions of a message, ascending, by the id of one of them.
         turns: See `turns.TurnRules`.
         questions: See `turns.TurnRules`.
@@ -94,6 +106,7 @@ class LoadedRows:
     sent: dict[Pair, StoredEvent] = field(default_factory=dict)
     rows: dict[Table, dict[Key, Row]] = field(default_factory=dict)
     counts: dict[tuple[Table, str], int] = field(default_factory=dict)
+    last_versions: dict[str, LastVersion] = field(default_factory=dict)
     versions: dict[str, list[StoredMessage]] = field(default_factory=dict)
     turns: Mapping[str, TurnRow] = field(default_factory=dict)
     questions: Mapping[str, Question] = field(default_factory=dict)

@@ -11,10 +11,10 @@ import json
 
 from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, MAX_REACTIONS, DeleteMessage, Pin, React
 from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TooManyMarks
-from roomcast.chat.model import Committed, StoredMessage
+from roomcast.chat.model import Committed
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
-from roomcast.store.rules.exchange import LoadedRows, Needs
+from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions
@@ -25,32 +25,40 @@ _Marking = DeleteMessage | React | Pin
 def needs(needs: Needs, command: _Marking) -> None:
     """The rows for all rules of this module."""
     needs.chat(command.chat_id, command.member)
-    needs.versions.add(command.message_id)
+    needs.last_versions.add(command.message_id)
+    if isinstance(command, DeleteMessage):
+        needs.versions.add(command.message_id)
 
 
 def follow(needs: Needs, loaded: LoadedRows, command: _Marking) -> None:
     """The marks at the place of the message."""
-    if versions := loaded.versions[command.message_id]:
-        needs.row(reactions, command.chat_id, versions[0].place)
-        needs.row(pins, command.chat_id, versions[0].place)
+    message = loaded.last_versions.get(command.message_id)
+    if message is not None:
+        if isinstance(command, React):
+            needs.row(reactions, command.chat_id, message.place)
         if isinstance(command, Pin):
+            needs.row(pins, command.chat_id, message.place)
             needs.counts.add((pins, command.chat_id))
 
 
 def delete(work: Work, command: DeleteMessage) -> Committed | None:
     """Erase a message."""
-    last = _message(work, command)
+    message = _message(work, command)
+    versions = work.versions[command.message_id]
+    last = versions[-1]
     if command.member is not None and (last.role != "USER" or last.user_id != command.member):
         raise NotAllowed("only its author deletes a message")
     if last.deleted:
         return None
-    if last.turn is not None and last.turn.status in ACTIVE:
-        raise AnswerActive(last.turn.id)
-    for version in work.versions[command.message_id]:
+    # The answer to an earlier version grows until its worker reads that it has to stop.
+    for turn in (version.turn for version in versions):
+        if turn is not None and turn.status in ACTIVE:
+            raise AnswerActive(turn.id)
+    for version in versions:
         work.recorder.erase(version, command.at)
     work.delete(reactions, command.chat_id, last.place)
     work.delete(pins, command.chat_id, last.place)
-    return _record(work, EventType.MESSAGE_DELETED, command, last, user_id=command.member)
+    return _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)
 
 
 def react(work: Work, command: React) -> Committed | None:
@@ -97,25 +105,23 @@ def pin(work: Work, command: Pin) -> Committed | None:
     return _record(work, EventType.PIN_CHANGED, command, message, pinned=command.adds, user_id=command.member)
 
 
-def _message(work: Work, command: _Marking) -> StoredMessage:
+def _message(work: Work, command: _Marking) -> LastVersion:
     """The last version of the message."""
     work.chat(command.chat_id, command.member)
-    versions = work.versions[command.message_id]
-    if not versions or versions[-1].chat_id != command.chat_id:
+    message = work.last_versions.get(command.message_id)
+    if message is None or message.chat_id != command.chat_id:
         raise MessageNotFound(command.chat_id, command.message_id)
-    return versions[-1]
+    return message
 
 
-def _shown(work: Work, command: _Marking) -> StoredMessage:
+def _shown(work: Work, command: _Marking) -> LastVersion:
     message = _message(work, command)
     if message.deleted:
         raise MessageNotFound(command.chat_id, command.message_id)
     return message
 
 
-def _record(
-    work: Work, event_type: EventType, command: _Marking, message: StoredMessage, **fields: object
-) -> Committed:
+def _record(work: Work, event_type: EventType, command: _Marking, message: LastVersion, **fields: object) -> Committed:
     event = work.recorder.add(
         command.chat_id,
         event_type,

@@ -30,7 +30,8 @@ class Work:
         recorder: Adds chats, events and messages.
         turns: The AI turns.
         sent: As in `LoadedRows`; also the next.
-        versions: Not changed by the commands.
+        last_versions: Not changed by the commands; also the next.
+        versions: As in `LoadedRows`.
         published: The seq up to which outbox marks are deleted, by chat.
     """
 
@@ -39,6 +40,7 @@ class Work:
         self.turns = TurnRules(self.recorder, loaded.turns, loaded.questions)
         self.sent = loaded.sent
         self.published: dict[str, int] = {}
+        self.last_versions = loaded.last_versions
         self.versions = loaded.versions
         self._loaded = loaded.rows
         self._counts = loaded.counts

@@ -31,6 +31,7 @@ export const en = {
     signedInAs: (name: string) => `You are ${name}`,
     change: 'Change name',
     signOut: 'Sign out',
+    signOutFailed: 'The server does not confirm the sign-out. You are still signed in. Please try again.',
     unsentLost: (name: string, count: number) =>
       count === 1
         ? `A message of ${name} has not been sent. Delete it and leave?`

@@ -33,6 +33,7 @@ export const zhHant: Dictionary = {
     signedInAs: (name) => `您是 ${name}`,
     change: '更換名字',
     signOut: '登出',
+    signOutFailed: '伺服器未確認登出，您仍處於登入狀態。請再試一次。',
     unsentLost: (name, count) => `${name} 有 ${count} 則訊息尚未送出。要刪除並離開嗎？`,
   },
   chats: {

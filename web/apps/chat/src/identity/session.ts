@@ -37,10 +37,11 @@ export async function sessionToken(): Promise<string | null> {
   return pending;
 }
 
-/** Ends the session of this browser, on every tab. */
+/** Ends the session of this browser, on every tab. Rejects if the server does not confirm it. */
 export async function endSession(): Promise<void> {
   current = null;
-  await fetch(`${URL_OF_AUTH}logout`, { method: 'POST', signal: AbortSignal.timeout(TIME_LIMIT_MS) });
+  const response = await fetch(`${URL_OF_AUTH}logout`, { method: 'POST', signal: AbortSignal.timeout(TIME_LIMIT_MS) });
+  if (!response.ok) throw new Error(`the server responded with status ${response.status}`);
 }
 
 /** The URL at which a sign-in begins that returns to this page. */

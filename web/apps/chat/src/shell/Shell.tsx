@@ -89,7 +89,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
         authEnabled={authEnabled}
         hidden={drawer.hidden}
         onClose={drawer.hide}
-        onSignOut={() => signOut(userId, words.identity, signIn)}
+        onSignOut={() => void signOut(userId, words.identity, signIn)}
       >
         <NewChat onCreate={createChat} />
         <ChatList

@@ -53,6 +53,11 @@ test('the end of the session forgets the token', async () => {
   expect(await session.sessionToken()).toBeNull();
 });
 
+test('a sign-out that the server does not confirm is an error', async () => {
+  respond(503);
+  await expect(session.endSession()).rejects.toThrow('503');
+});
+
 test('the sign-in returns to the page that began it', () => {
   expect(session.signInUrl('/c/caf%C3%A9')).toBe('/api/auth/login?return=%2Fc%2Fcaf%25C3%25A9');
   expect(session.signInUrl('/')).toBe('/api/auth/login?return=%2F');
