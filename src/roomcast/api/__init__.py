@@ -8,6 +8,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``direct`` | the way of a valid message, and of a gateway's questions, without the framework |
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
+| ``event_routes`` | the endpoints for other applications: events in chats |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |
 | ``session_routes`` | the caller, sign-out |
 | ``turn_routes`` | the endpoints of AI answers |

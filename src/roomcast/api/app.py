@@ -23,6 +23,7 @@ from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
+from roomcast.api.event_routes import event_router
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.mark_routes import mark_router
 from roomcast.api.middleware import Checks, RequestChecks
@@ -170,7 +171,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
     sign_in = () if services.sign_in is None else (sign_in_router,)
-    own = (public_router, turn_router, mark_router, session_router)
+    own = (public_router, turn_router, mark_router, event_router, session_router)
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()

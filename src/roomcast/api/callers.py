@@ -116,9 +116,17 @@ async def _administrator(request: Request, _described: Annotated[object, Securit
     return caller
 
 
+async def _events_sender(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    caller = await _authenticate(request, ServiceScope.EVENTS)
+    require_service(caller)
+    return caller
+
+
 #: A route parameter: the caller. A service token needs the scope ``read`` for GET, and ``write`` for other methods.
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 #: A route parameter: the caller, which must have a service token with the scope ``admin``.
 AdminCaller = Annotated[Caller, Depends(_administrator)]
+#: A route parameter: the caller, which must have a service token with the scope ``events``.
+EventsCaller = Annotated[Caller, Depends(_events_sender)]
 #: A route parameter: the content of the caller's token; None: authentication is off. Its scopes are not checked.
 CurrentIdentity = Annotated[Identity | None, Depends(_identity)]

@@ -8,6 +8,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``marking`` | use cases: delete, react to and pin a message |
+| ``custom_events`` | use case: store events of other applications |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.model import ChatAi, Committed, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
@@ -315,6 +315,33 @@ class Pin(Command[Committed | None]):
     at: datetime
     member: str | None = None
     trace: str | None = None
+
+
+class CustomEvent(NamedTuple):
+    """An event of an application, to store in a chat; see `contract.events.CustomEvent`."""
+
+    chat_id: str
+    id: str
+    name: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewCustomEvents(Command[tuple[tuple[int, StoredEvent | None], ...]]):
+    """Events of an application. Returns, for each, its seq, and the event itself if this command stored it.
+
+    Attributes:
+        events: An id that is known in its chat stores nothing again.
+        alone: A batch gets a transaction of its own, so that it does not multiply the statements of a shared one.
+
+    Raises:
+        ChatNotFound: a chat does not exist; nothing is stored.
+    """
+
+    events: tuple[CustomEvent, ...]
+    at: datetime
+    trace: str | None = None
+    alone: bool = False  # type: ignore[misc]  # the class variable's value, chosen for each command
 
 
 #: Limits of the marks, which pages of messages carry.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
+from roomcast.chat.custom_events import CustomEvents
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
 from roomcast.chat.marking import Marking
@@ -59,6 +60,7 @@ class ChatWriter:
 
     Attributes:
         marks: The use cases that mark stored messages.
+        custom_events: The use case that stores events of other applications.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ChatWriter:
         self._limiter = limiter
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
+        self.custom_events = CustomEvents(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.

@@ -11,7 +11,18 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import Field, StringConstraints
 
 from roomcast.contract.model import Output
-from roomcast.contract.text import MAX_CONTENT_CHARS, ChatId, ClientMsgId, Epoch, MessageId, Seq, Timestamp, UserId
+from roomcast.contract.text import (
+    MAX_CONTENT_CHARS,
+    ChatId,
+    ClientMsgId,
+    CustomEventId,
+    CustomEventName,
+    Epoch,
+    MessageId,
+    Seq,
+    Timestamp,
+    UserId,
+)
 
 Role = Literal["USER", "AI"]
 #: Stored messages are ``sent``; more values may be added later.
@@ -29,6 +40,7 @@ class EventType(StrEnum):
     MESSAGE_DELETED = "message-deleted"
     REACTION_CHANGED = "reaction-changed"
     PIN_CHANGED = "pin-changed"
+    CUSTOM = "custom"
 
 
 #: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
@@ -263,6 +275,19 @@ class PinChange(Stored):
     user_id: UserId | None
 
 
+class CustomEvent(Stored):
+    """``custom``: an event of another application, from ``POST /api/events``. Roomcast attaches no meaning to it.
+
+    Attributes:
+        id: Chosen by the application; unique in the chat.
+        data: The application's JSON object.
+    """
+
+    id: CustomEventId
+    name: CustomEventName
+    data: dict[str, Any]
+
+
 class Resync(Output):
     """``resync``: the gateway could not emit some events of the chat.
 
@@ -361,6 +386,7 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.MESSAGE_DELETED: StoredEventKind("msg-deleted", MessageDeleted),
     EventType.REACTION_CHANGED: StoredEventKind("reaction", ReactionChange),
     EventType.PIN_CHANGED: StoredEventKind("pin", PinChange),
+    EventType.CUSTOM: StoredEventKind("custom", CustomEvent),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

@@ -5,15 +5,18 @@ Layer: contract.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from roomcast.contract.events import LastMessage, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import (
     ChatId,
     ClientMsgId,
+    CustomEventId,
+    CustomEventName,
     Epoch,
     MessageId,
     ModelName,
@@ -28,6 +31,9 @@ from roomcast.contract.text import (
 )
 
 MAX_MEMBERS_AT_CREATION = 256
+MAX_CUSTOM_EVENTS = 100
+MAX_EVENT_DATA_BYTES = 32_768
+MAX_EVENT_DATA_DEPTH = 32
 
 
 class SendMessage(Input):
@@ -80,6 +86,66 @@ class EditMessage(Input):
 
     content: NewContent
     client_msg_id: ClientMsgId | None = None
+
+
+def _event_data(value: dict[str, Any]) -> dict[str, Any]:
+    """Check that a JSON object can be sent to every client, and its limits."""
+    try:
+        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):  # NaN, a lone surrogate, a number with thousands of digits
+        raise ValueError("must be JSON as RFC 8259 defines it, in UTF-8") from None
+    if len(encoded) > MAX_EVENT_DATA_BYTES:
+        raise ValueError(f"must have at most {MAX_EVENT_DATA_BYTES} bytes as JSON")
+    level: list[object] = [value]
+    for _ in range(MAX_EVENT_DATA_DEPTH):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+        ]
+    if level:
+        raise ValueError(f"must be nested at most {MAX_EVENT_DATA_DEPTH} levels deep")
+    return value
+
+
+class NewCustomEvent(Input):
+    """One event of an application.
+
+    Attributes:
+        id: Chosen by the application. A repeat in the same chat stores nothing and returns the first result.
+        name: Chosen by the application, such as ``order.shipped``.
+        data: At most 32,768 bytes as JSON, nested at most 32 levels deep.
+    """
+
+    chat_id: ChatId
+    id: CustomEventId
+    name: CustomEventName
+    data: Annotated[dict[str, Any], AfterValidator(_event_data)] = Field(default_factory=dict)
+
+
+class PublishEvents(Input):
+    """The body of ``POST /api/events``. Either all events are stored or none; those of one chat keep their order."""
+
+    events: Annotated[list[NewCustomEvent], Field(min_length=1, max_length=MAX_CUSTOM_EVENTS)]
+
+
+class PublishedEvent(Output):
+    """What became of one event of `PublishEvents`.
+
+    Attributes:
+        created: False if an earlier request stored it.
+    """
+
+    chat_id: ChatId
+    id: CustomEventId
+    seq: Seq
+    created: bool
+
+
+class PublishedEvents(Output):
+    """The response of ``POST /api/events``, in the order of the request."""
+
+    events: list[PublishedEvent]
 
 
 class CreateChat(Input):

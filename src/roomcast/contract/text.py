@@ -90,6 +90,17 @@ ClientMsgId = Annotated[
     StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
 ]
 
+#: Id of a custom event, chosen by its sender: an idempotency key in its chat.
+CustomEventId = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
+]
+
+#: Name of a custom event, such as ``order.shipped``.
+CustomEventName = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9]*([._:-][a-z0-9]+)*$")
+]
+
 #: Text of a message. U+0000 is rejected, since PostgreSQL cannot store it.
 Content = Annotated[
     str,

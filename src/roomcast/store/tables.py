@@ -140,6 +140,15 @@ pins: Final = Table(
     Column("pinned_at", BigInteger, nullable=False),
 )
 
+# The ids of the events that applications stored: a repeat stores nothing.
+custom_events: Final = Table(
+    "custom_events",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("id", _ID, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
 additions: Final = Table(
     "additions",
     METADATA,

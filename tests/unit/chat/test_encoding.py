@@ -71,6 +71,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.MESSAGE_DELETED: {"place": 7, "message_id": "m", "user_id": "u"},
     EventType.REACTION_CHANGED: {"place": 7, "message_id": "m", "emoji": "👍", "added": True, "user_id": "u"},
     EventType.PIN_CHANGED: {"place": 7, "message_id": "m", "pinned": True, "user_id": None},
+    EventType.CUSTOM: {"id": "e-1", "name": "order.shipped", "data": {"count": 2, "tags": ["é"]}},
 }
 
 

@@ -18,11 +18,13 @@ from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import (
     CallTool,
     ChangeAi,
+    CustomEvent,
     DeleteMessage,
     EndTurn,
     MarkPublished,
     MemberAction,
     NewChat,
+    NewCustomEvents,
     NewMemberChange,
     NewVersion,
     Pin,
@@ -106,9 +108,17 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.pinned("c")
         await chats.replies("c", message_id, 10)
         await chats.commit(DeleteMessage("c", message_id, START))
+        await exercise_integration(store)
         assert await turns.claim_turn(START, START) is not None
         await store.sessions.end_session(EndedSession(user_id="ann", token=None, ended_at=1, expires_at=9), 1)
         await store.sessions.ended_sessions(0, 1, 10)
+
+
+async def exercise_integration(store: Store) -> None:
+    """Calls every method for other applications."""
+    given = (CustomEvent("c", "e-1", "order.paid", {}), CustomEvent("c", "e-2", "order.paid", {}))
+    for events in (given[:1], given):
+        await store.chats.commit(NewCustomEvents(events, START))
 
 
 async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
@@ -188,6 +198,7 @@ POPULATE = """
     INSERT INTO reactions (chat_id, place, users)
         SELECT chat_id, place, '{}' FROM messages WHERE id LIKE chat_id || '-%';
     INSERT INTO pins (chat_id, place, pinned_at) SELECT chat_id, place, 0 FROM reactions WHERE place % 3 = 0;
+    INSERT INTO custom_events (chat_id, id, seq) SELECT chat_id, id, seq FROM messages;
     INSERT INTO ended_sessions (kind, key, ended_at, expires_at)
         SELECT 'user', 'user-' || n, n, n FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)

@@ -10,6 +10,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``registry`` | the rule of each command |
 | ``messages`` | messages and their versions |
 | ``marks`` | deletion, reactions, pins |
+| ``custom_events`` | events of applications |
 | ``chats`` | new chats, their settings |
 | ``members`` | memberships, and the allowances for additions |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |

@@ -16,6 +16,7 @@ from roomcast.chat.commands import (
     EndTurn,
     MarkPublished,
     NewChat,
+    NewCustomEvents,
     NewMemberChange,
     NewMessage,
     NewVersion,
@@ -24,7 +25,7 @@ from roomcast.chat.commands import (
     StartTurn,
     StopTurn,
 )
-from roomcast.store.rules import chats, marks, members, messages, turn_commands
+from roomcast.store.rules import chats, custom_events, marks, members, messages, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -33,6 +34,7 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     ChangeAi: Rule(chats.needs_ai, chats.change_ai),
     MarkPublished: Rule(chats.needs_nothing, chats.mark_published),
     NewMemberChange: Rule(members.needs, members.change),
+    NewCustomEvents: Rule(custom_events.needs, custom_events.append),
     DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),

@@ -173,6 +173,7 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
     change(draft, place, ({ reactions }) => ({ reactions: withReaction(reactions, reaction) }));
   },
   pin: (draft, { place, pinned }) => change(draft, place, () => ({ pinned })),
+  custom: () => undefined,
   'member-added': () => undefined,
   'member-removed': () => undefined,
 };

@@ -280,6 +280,7 @@ export class WebSocketClient {
         this.#storageFailed = true;
       },
       announce: (message) => this.#announce(message),
+      announceCustom: (event) => this.#events.emit('custom', event),
       report: (message) => this.#events.emit('error', { message }),
       started: (started) => {
         if (!this.#sessions.has(chatId)) this.#sessions.set(chatId, started);

@@ -21,6 +21,7 @@ import type {
   AiSettings,
   AiStatus,
   Chat,
+  CustomEvent,
   Message,
   Presence,
   Turn,
@@ -77,6 +78,8 @@ export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 
   notStored: () => void;
   /** Called once for each new message. */
   announce: (message: ChatMessage) => void;
+  /** Called once for each event of an application, in order. */
+  announceCustom: (event: CustomEvent) => void;
   /** Called when events are missing and cannot be fetched. */
   report: (message: string) => void;
   /** Called for each new subscriber or follower. */
@@ -539,6 +542,8 @@ export class ChatSession {
         this.#updateLog({ type: 'delivered', events });
         this.#followTurns(events);
         this.#announce(messages);
+        for (const { event, data } of events)
+          if (event === 'custom') this.#dependencies.announceCustom(data as unknown as CustomEvent);
         return;
       }
       case 'streams':

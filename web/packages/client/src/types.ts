@@ -6,6 +6,7 @@
 import type { RoomcastError } from './errors.ts';
 import type {
   ChatActivity,
+  CustomEvent,
   LastMessage as WireLastMessage,
   Message,
   Presence,
@@ -83,6 +84,8 @@ export interface WebSocketEvents {
   disconnect: (reason: string) => void;
   /** A new message of a joined chat: emitted once, in order of `seq`. An answer is emitted when it has ended. */
   'new-msg': (msg: ChatMessage) => void;
+  /** An event of an application in a joined chat, from `POST /api/events`: emitted once, in order of `seq`. */
+  custom: (event: CustomEvent) => void;
   error: (error: { message: string }) => void;
   /** A user started or stopped typing in a joined chat; `getTyping()` of the chat holds the current list. */
   typing: (typing: Typing) => void;

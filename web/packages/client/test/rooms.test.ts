@@ -40,6 +40,26 @@ test('a chat is joined again after a reconnect, and missed messages are delivere
   expect(seen.map(({ content }) => content)).toEqual(['one', 'two', 'three']);
 });
 
+test('an event of an application is announced once and in order, also if it was missed', async () => {
+  const { server, client, seen } = setUp();
+  const custom: unknown[] = [];
+  client.on('custom', ({ id, name, data }) => custom.push([id, name, data]));
+  void client.connect('ada');
+  client.joinChat('c');
+  await server.clock.advance(50);
+  server.post('c', 'one');
+  server.store('c', 'custom', { id: 'e-1', name: 'order.paid', data: { total: 42 } });
+  server.cut();
+  server.store('c', 'custom', { id: 'e-2', name: 'order.sent', data: {} });
+  await server.clock.advance(2_000);
+  server.post('c', 'two');
+  expect(custom).toEqual([
+    ['e-1', 'order.paid', { total: 42 }],
+    ['e-2', 'order.sent', {}],
+  ]);
+  expect(seen.map(({ content }) => content)).toEqual(['one', 'two']);
+});
+
 test('events that cannot be fetched are reported as an error, and later ones are delivered', async () => {
   const { server, client, seen } = setUp();
   const errors: string[] = [];

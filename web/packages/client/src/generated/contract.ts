@@ -67,6 +67,7 @@ export interface Contract {
   Config: Config;
   CreateChat: CreateChat;
   Cursor: Cursor;
+  CustomEvent: CustomEvent;
   EditMessage: EditMessage;
   ErrorCode: ErrorCode;
   EventPage: EventPage;
@@ -88,10 +89,14 @@ export interface Contract {
   MessageList: MessageList;
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
+  NewCustomEvent: NewCustomEvent;
   PinChange: PinChange;
   Presence: Presence;
   Problem: Problem;
   ProblemItem: ProblemItem;
+  PublishEvents: PublishEvents;
+  PublishedEvent: PublishedEvent;
+  PublishedEvents: PublishedEvents;
   Reaction: Reaction;
   ReactionChange: ReactionChange;
   RefreshAuth: RefreshAuth;
@@ -518,6 +523,24 @@ export interface CreateChat {
   ai?: AiSettings | null;
 }
 /**
+ * ``custom``: an event of another application, from ``POST /api/events``. Roomcast attaches no meaning to it.
+ *
+ * Attributes:
+ *     id: Chosen by the application; unique in the chat.
+ *     data: The application's JSON object.
+ */
+export interface CustomEvent {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  id: string;
+  name: string;
+  data: {
+    [k: string]: unknown;
+  };
+}
+/**
  * The body of ``PUT /api/chats/{id}/messages/{messageId}``: a new version of a USER message, with a new answer.
  *
  * Attributes:
@@ -690,6 +713,22 @@ export interface MessageVersions {
   versions: Message[];
 }
 /**
+ * One event of an application.
+ *
+ * Attributes:
+ *     id: Chosen by the application. A repeat in the same chat stores nothing and returns the first result.
+ *     name: Chosen by the application, such as ``order.shipped``.
+ *     data: At most 32,768 bytes as JSON, nested at most 32 levels deep.
+ */
+export interface NewCustomEvent {
+  chatId: string;
+  id: string;
+  name: string;
+  data?: {
+    [k: string]: unknown;
+  };
+}
+/**
  * ``pin``: the message at a place was pinned, or is no longer.
  *
  * Attributes:
@@ -757,6 +796,34 @@ export interface ProblemItem {
   message: string;
 }
 /**
+ * The body of ``POST /api/events``. Either all events are stored or none; those of one chat keep their order.
+ */
+export interface PublishEvents {
+  /**
+   * @minItems 1
+   * @maxItems 100
+   */
+  events: [NewCustomEvent, ...NewCustomEvent[]];
+}
+/**
+ * What became of one event of `PublishEvents`.
+ *
+ * Attributes:
+ *     created: False if an earlier request stored it.
+ */
+export interface PublishedEvent {
+  chatId: string;
+  id: string;
+  seq: number;
+  created: boolean;
+}
+/**
+ * The response of ``POST /api/events``, in the order of the request.
+ */
+export interface PublishedEvents {
+  events: PublishedEvent[];
+}
+/**
  * ``reaction``: a user added a reaction to the message at a place, or took it back.
  *
  * Attributes:
@@ -815,6 +882,7 @@ export interface ServerToClientEvents {
   'msg-deleted': MessageDeleted;
   reaction: ReactionChange;
   pin: PinChange;
+  custom: CustomEvent;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -856,4 +924,5 @@ export interface StoredEvents {
   'msg-deleted': MessageDeleted;
   reaction: ReactionChange;
   pin: PinChange;
+  custom: CustomEvent;
 }

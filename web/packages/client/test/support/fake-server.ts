@@ -109,7 +109,7 @@ export class FakeServer {
       parts: null,
       ...more,
     };
-    this.#store(chatId, 'new-msg', message);
+    this.store(chatId, 'new-msg', message);
     return message;
   }
 
@@ -172,7 +172,7 @@ export class FakeServer {
     const seq = this.head(chatId) + 1;
     const time = new Date(Date.UTC(2026, 0, 1) + seq * 1_000).toISOString();
     const status: AiStatus = { chatId, epoch: this.epoch, seq, time, place, version, turn: { ...turn } };
-    this.#store(chatId, 'ai-status', status);
+    this.store(chatId, 'ai-status', status);
   }
 
   resume(turnId: string): unknown {
@@ -229,10 +229,10 @@ export class FakeServer {
 
   /** Stores an event of a type that the client does not know. */
   postUnknown(chatId: string): void {
-    this.#store(chatId, 'msg-starred', { chatId, epoch: this.epoch, seq: this.head(chatId) + 1 });
+    this.store(chatId, 'msg-starred', { chatId, epoch: this.epoch, seq: this.head(chatId) + 1 });
   }
 
-  #store(chatId: string, event: string, data: object): void {
+  store(chatId: string, event: string, data: object): void {
     const chat = this.#chat(chatId);
     chat.events.push({ seq: chat.events.length + 1, type: event, event, data: { ...data } });
     chat.epochs.push(this.#epoch);
