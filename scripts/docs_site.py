@@ -56,6 +56,7 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.TURN_NOT_FOUND: "The chat has no such turn.",
     ErrorCode.TOO_MANY_MARKS: "The message has too many reactions, or the chat too many pinned messages.",
     ErrorCode.ANSWER_ACTIVE: "The chat answers another message, and its `whenActive` is `reject`. Try again later.",
+    ErrorCode.MESSAGE_REFUSED: "The moderation refuses the text; `detail` is its reason. Change the text.",
     ErrorCode.TOO_LARGE: "The body is too large.",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "Send `Content-Type: application/json`.",
     ErrorCode.MISDIRECTED: "The header `Host` is not in `ALLOWED_HOSTS`.",

@@ -13,6 +13,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``worker`` | the service that answers with AI |
 | ``store`` | the database: SQLite or PostgreSQL |
 | ``eventlog`` | the event log of each chat: in memory or in Redis |
+| ``moderation`` | hooks that review texts: HTTP, a Python function |
 | ``limits`` | rate limits: in memory, and shared through Redis |
 | ``presence`` | the presence board: in memory or in Redis |
 | ``auth`` | access tokens |
@@ -24,6 +25,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``contract`` | typed events and payloads |
 | ``wire`` | Engine.IO and Socket.IO, sans-I/O |
 | ``redis_client`` | connections and commands to Redis |
+| ``loading`` | loads code of the team by ``module:name`` |
 | ``backoff`` | pauses between retries, with jitter |
 | ``histogram`` | counts of durations by size |
 """

@@ -8,6 +8,7 @@ Layer: settings.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,7 +19,9 @@ from typing import TYPE_CHECKING, Final, get_args
 from roomcast.auth.errors import InvalidOptions, WeakSecret
 from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
+from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.rates import RateLimits
+from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 from roomcast.setting_values import (
@@ -74,6 +77,7 @@ SECRETS: Final = (
     "OPENAI_API_KEY",
     "ROOMCAST_AGUI_TOKEN",
     "ROOMCAST_HTTP_TOKEN",
+    "ROOMCAST_MODERATION_SECRET",
     "ROOMCAST_TOKEN",
 )
 #: Every variable that this module reads.
@@ -145,6 +149,9 @@ VARIABLES: Final = (
     "ROOMCAST_LIMIT_EVENTS",
     "ROOMCAST_LIMIT_CONNECTIONS",
     "ROOMCAST_LIMIT_ADDRESS_CONNECTIONS",
+    "ROOMCAST_MODERATION",
+    "ROOMCAST_MODERATION_AWAY",
+    "ROOMCAST_MODERATION_DEADLINE_S",
     "ROOMCAST_URL",
 )
 MAX_GATEWAY_PROCESSES: Final = 64
@@ -163,6 +170,8 @@ _SERVICE_LINK: Final = re.compile(
 
 #: The responders that `roomcast` has; others are ``module:name``.
 RESPONDERS: Final = ("demo", "openai", "agui", "http")
+#: Standard Webhooks, "Signature scheme".
+_LEAST_KEY_BYTES: Final = 24
 _OWN_RESPONDER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
 _MAX_RESPONDER_CHARS: Final = 64
 
@@ -215,6 +224,8 @@ class Settings:
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
         rate_limits: ``ROOMCAST_LIMIT_…``: limits per minute of what users, addresses and chats do; 0: no limit.
+        moderation: ``ROOMCAST_MODERATION`` and ``ROOMCAST_MODERATION_…``: the hook that reviews each text before it is
+            stored; None: texts are not reviewed.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -254,6 +265,7 @@ class Settings:
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    moderation: ModerationOptions | None = None
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
@@ -307,6 +319,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
         rate_limits=_rate_limits(environ),
+        moderation=_moderation(environ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
@@ -418,6 +431,29 @@ def _rate_limits(environ: Mapping[str, str]) -> RateLimits:
         for name in (field.name for field in fields(RateLimits))
     }
     return RateLimits(**counts)
+
+
+def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:
+    hook = environ.get("ROOMCAST_MODERATION", "").strip()
+    secret = environ.get("ROOMCAST_MODERATION_SECRET", "").strip()
+    if not hook:
+        return None
+    deadline_s = read_seconds(environ, "ROOMCAST_MODERATION_DEADLINE_S") or ModerationLimits().deadline_s
+    when_away: WhenAway = read_choice(environ, "ROOMCAST_MODERATION_AWAY", ("refuse", "pass"), "refuse")
+    limits = ModerationLimits(when_away, deadline_s)
+    if not hook.startswith(("http://", "https://")):
+        if not _OWN_RESPONDER.fullmatch(hook):
+            raise SettingsError("ROOMCAST_MODERATION", f"is {hook!r}; expected an HTTP URL or module:function")
+        return ModerationOptions(hook=hook, limits=limits)
+    check_url("ROOMCAST_MODERATION", hook, query=True)
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) < _LEAST_KEY_BYTES:
+        problem = f"must be whsec_ and the base64 of {_LEAST_KEY_BYTES} bytes or more, to sign requests to the URL"
+        raise SettingsError("ROOMCAST_MODERATION_SECRET", f"{problem}; create it with `openssl rand -base64 32`")
+    return ModerationOptions(hook=hook, secret=key, limits=limits)
 
 
 #: The SDK would record all traces for any other name.

@@ -547,12 +547,14 @@ def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> Non
         "OPENAI_API_KEY": "key",
         "ROOMCAST_AGUI_TOKEN": "agui",
         "ROOMCAST_HTTP_TOKEN": "http",
+        "ROOMCAST_MODERATION_SECRET": "whsec_" + "a" * 32,
         "ROOMCAST_TOKEN": "token",
     }
     plain = {
         "OPENAI_MODEL": "m",
         "ROOMCAST_AGUI_URL": "http://a",
         "ROOMCAST_HTTP_URL": "http://b",
+        "ROOMCAST_MODERATION": "http://c",
         "ROOMCAST_RESPONDER": "openai,agui,http",
     }
     files = {}
@@ -786,3 +788,26 @@ def test_an_incomplete_sign_in_names_the_missing_variable(name) -> None:
 def test_an_issuer_without_tls_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"^ROOMCAST_OIDC_ISSUER must begin with https"):
         read_settings({**SIGN_IN, "ROOMCAST_OIDC_ISSUER": "http://id.example"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "variable"),
+    [
+        ({"ROOMCAST_MODERATION": "review"}, "ROOMCAST_MODERATION"),
+        ({"ROOMCAST_MODERATION": "http://hook"}, "ROOMCAST_MODERATION_SECRET"),
+        (
+            {"ROOMCAST_MODERATION": "http://hook", "ROOMCAST_MODERATION_SECRET": "whsec_AAAA"},
+            "ROOMCAST_MODERATION_SECRET",
+        ),
+        ({"ROOMCAST_MODERATION": "a:b", "ROOMCAST_MODERATION_AWAY": "maybe"}, "ROOMCAST_MODERATION_AWAY"),
+    ],
+)
+def test_a_moderation_hook_that_cannot_be_used_is_an_error(changes, variable) -> None:
+    with pytest.raises(SettingsError, match=f"^{variable} "):
+        read_settings(changes)
+
+
+def test_a_moderation_hook_has_a_deadline_and_refuses_while_it_is_away() -> None:
+    options = read_settings({"ROOMCAST_MODERATION": "a:b"}).moderation
+    assert options is not None
+    assert (options.limits.when_away, options.limits.deadline_s) == ("refuse", 2.0)

@@ -42,6 +42,8 @@ from roomcast.chat.errors import (
     ChatExists,
     ChatNotFound,
     MessageNotFound,
+    MessageRefused,
+    ModerationUnavailable,
     NotAllowed,
     NotAMember,
     RateLimitReached,
@@ -71,6 +73,8 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
     TooManyMarks: (409, ErrorCode.TOO_MANY_MARKS),
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),
+    MessageRefused: (422, ErrorCode.MESSAGE_REFUSED),
+    ModerationUnavailable: (503, ErrorCode.UNAVAILABLE),
 }
 
 
@@ -79,7 +83,7 @@ async def _on_chat_error(_request: Request, error: Exception) -> Response:
     if found is None:
         raise error
     status, code = found
-    headers = {"Retry-After": "1"} if code is ErrorCode.ANSWER_ACTIVE else None
+    headers = {"Retry-After": "1"} if code in {ErrorCode.ANSWER_ACTIVE, ErrorCode.UNAVAILABLE} else None
     return problem_response(status, str(error), code=code, headers=headers)
 
 

@@ -10,6 +10,7 @@ May import: everything but cli.
 | ``backend`` | store, relay, worker, use cases and API; migrations |
 | ``backups`` | backups of the database, and their restore |
 | ``responders`` | the responders that the settings name |
+| ``moderation`` | the moderation hook that the settings name |
 | ``redis_services`` | the services that processes share through Redis |
 | ``internal_site`` | the internal address: metrics, readiness, forwarded requests |
 | ``worker_processes`` | several gateway processes on one port |

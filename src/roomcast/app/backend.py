@@ -23,10 +23,12 @@ from roomcast.app.metrics import (
     Outbox,
     activity_families,
     http_families,
+    moderation_families,
     relay_families,
     store_families,
     worker_families,
 )
+from roomcast.app.moderation import running_moderation
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
 from roomcast.app.responders import build_responders
 from roomcast.app.sessions import follow_ended_sessions
@@ -36,6 +38,7 @@ from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.model import ANYONE, Caller
+from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
@@ -95,7 +98,10 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     # First: a responder that cannot be loaded ends the process, and nothing is running yet.
     responders = build_responders(settings)
-    async with open_store(database_options(process.config.database), tracer=process.tracer) as store:
+    async with (
+        running_moderation(settings.moderation) as moderation,
+        open_store(database_options(process.config.database), tracer=process.tracer) as store,
+    ):
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
         sweep_every_s = SHARED_SWEEP_S if store.shared else None
@@ -146,7 +152,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, turns, wake)
+            yield _build_backend(process, shared, store, relay, activity, turns, wake, moderation)
         finally:
             if worker:
                 await running.stop()
@@ -163,6 +169,7 @@ def _build_backend(
     activity: ActivityNotifier,
     turns: Turns,
     wake_workers: Callable[[], None],
+    moderation: Moderation | None,
 ) -> Backend:
     """Build the use cases and, if the process has a port for it, the API."""
     settings = process.config.settings
@@ -176,7 +183,10 @@ def _build_backend(
         wake_worker=wake_workers,
         options=ChatOptions(responders=settings.responders, additions=settings.additions),
         limiter=shared.limiter,
+        moderation=moderation,
     )
+    if moderation is not None:
+        process.metrics.add(lambda: moderation_families(moderation))
     sessions = _build_sessions(process, store)
     services = ApiServices(
         writer,

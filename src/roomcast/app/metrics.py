@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from roomcast import __version__
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.moderation import OUTCOMES
 from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.delivery.counters import JOINS
 from roomcast.histogram import Histogram
@@ -25,6 +26,7 @@ from roomcast.wire.errors import Fault
 
 if TYPE_CHECKING:
     from roomcast.api.durations import Key
+    from roomcast.chat.moderation import Moderation
     from roomcast.chat.relay import RelayCounters
     from roomcast.eventlog.redis import RedisEventLog
     from roomcast.gateway.service import Gateway
@@ -191,6 +193,13 @@ def limit_families(limiter: MemoryRateLimiter) -> Iterator[Family]:
     """The rate limits, as this process applies them."""
     yield Family("limit_refusals", "What a rate limit has refused.", "counter", limiter.refused, "limit")
     yield Family("limit_keys", "Users, addresses and chats that are counted.", "gauge", limiter.keys, "limit")
+
+
+def moderation_families(moderation: Moderation) -> Iterator[Family]:
+    """The moderation hook."""
+    text = "Texts by the outcome of their review; failed and paused: there was no verdict."
+    yield Family("moderation_reviews", text, "counter", _all(OUTCOMES, moderation.outcomes), "outcome")
+    yield Family("moderation_duration_seconds", "Times until a verdict.", "histogram", moderation.durations)
 
 
 def shared_limit_families(limiter: RedisRateLimiter) -> Iterator[Family]:

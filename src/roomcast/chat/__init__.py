@@ -1,12 +1,13 @@
 """The domain: chats, messages, members, events, AI turns, and their use cases and ports.
 
-The package contains no socket, SQL or Redis code. May import: contract, backoff.
+The package contains no socket, SQL or Redis code. May import: contract, backoff, histogram.
 
 | module | what |
 |---|---|
 | ``model``, ``errors``, ``ids`` | values, exceptions, generated ids |
 | ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
+| ``moderation`` | asks the moderation hook, within limits of time and concurrency |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``custom_events`` | use case: store events of other applications |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |

@@ -13,6 +13,8 @@ The hierarchy::
     ├── MessageNotFound       the chat has no such message
     ├── TurnNotFound          the chat has no such turn
     ├── TooManyMarks          the message has too many reactions, or the chat too many pins
+    ├── MessageRefused        the moderation refuses the text
+    ├── ModerationUnavailable the moderation gave no verdict; retry later
     ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
     ├── TurnLost              the turn was claimed again, or has ended
     └── StoreUnavailable      the database is unreachable or full; retry the write
@@ -109,6 +111,20 @@ class TurnNotFound(ChatError):
 
 class TooManyMarks(ChatError):
     """The message has as many reactions, or the chat as many pins, as it may have."""
+
+
+class MessageRefused(ChatError):
+    """The moderation refuses the text; nothing was written. The text of the error is for its author."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(reason or "the moderation of this server refuses this text")
+
+
+class ModerationUnavailable(ChatError):
+    """The moderation gave no verdict; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("the moderation of this server is away, so the text is not stored; repeat the request")
 
 
 class AnswerActive(ChatError):

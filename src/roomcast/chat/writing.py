@@ -9,7 +9,7 @@ Layer: chat. Source: docs/design.md, "Events and seq".
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
@@ -18,9 +18,11 @@ from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy
 from roomcast.chat.ids import new_id
 from roomcast.chat.marking import Marking
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
+from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.chat.rates import LimitName
+from roomcast.contract.moderation import Review
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
 
 
@@ -57,6 +59,7 @@ class ChatWriter:
         options: Limits, and the default responder.
         clock: Provides the creation times.
         limiter: Limits what users write; None: no limit.
+        moderation: Reviews each text before it is stored; None: texts are not reviewed.
 
     Attributes:
         marks: The use cases that mark stored messages.
@@ -73,8 +76,10 @@ class ChatWriter:
         options: ChatOptions | None = None,
         clock: Clock | None = None,
         limiter: RateLimiter | None = None,
+        moderation: Moderation | None = None,
     ) -> None:
         self._store = store
+        self._moderation = moderation
         self._limiter = limiter
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
@@ -91,6 +96,7 @@ class ChatWriter:
             MessageNotFound: the chat has no message ``command.reply_to``.
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
             RateLimitReached: the caller, or all users of the chat, write too often.
+            MessageRefused, ModerationUnavailable: the moderation refuses the text, or is away.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
             StoreUnavailable: the message may or may not have been written; repeat it with the same ``client_msg_id``.
@@ -127,7 +133,7 @@ class ChatWriter:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             MessageNotFound: the chat has no such message.
             NotAllowed: the message is not a USER message, or has another author.
-            RateLimitReached, AnswerActive, StoreUnavailable: as for `send`.
+            RateLimitReached, MessageRefused, ModerationUnavailable, AnswerActive, StoreUnavailable: as for `send`.
         """
         await self._charge(caller, chat_id, command.content)
         return await self._append(
@@ -227,7 +233,27 @@ class ChatWriter:
         if wait_s and (await self._store.access(chat_id, user_id, None)).is_member:
             raise limiter.refuse(LimitName.CHAT_MESSAGES, wait_s)
 
+    async def _reviewed(self, new: NewMessage) -> NewMessage:
+        """The message with the text to store. A stored message is not reviewed again: its repeat writes nothing."""
+        if self._moderation is None:
+            return new
+        if new.member is not None and not (await self._store.access(new.chat_id, new.member, None)).is_member:
+            raise ChatNotFound(new.chat_id)
+        if new.client_msg_id is not None and await self._store.is_sent(new.chat_id, new.client_msg_id):
+            return new
+        content = await self._moderation.review(
+            Review(
+                kind="send" if new.replaces is None else "edit",
+                chat_id=new.chat_id,
+                user_id=new.user_id,
+                role=new.role,
+                content=new.content,
+            )
+        )
+        return replace(new, content=content)
+
     async def _append(self, new: NewMessage) -> Committed:
+        new = await self._reviewed(new)
         key = None if new.client_msg_id is None else (new.chat_id, new.client_msg_id)
         try:
             committed = await self._publishing.commit(self._store.commit(new))

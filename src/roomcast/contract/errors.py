@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     TURN_NOT_FOUND = "turn-not-found"
     TOO_MANY_MARKS = "too-many-marks"
     ANSWER_ACTIVE = "answer-active"
+    MESSAGE_REFUSED = "message-refused"
     TOO_LARGE = "too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     MISDIRECTED = "misdirected"

@@ -1,6 +1,6 @@
 """Implementations of `chat.ports.Responder`, which answer USER messages; and what a team's own responder needs.
 
-May import: chat, contract.
+May import: chat, contract, loading.
 
 | module | what |
 |---|---|

@@ -5,14 +5,12 @@ Layer: responders.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, cast
 
 from roomcast.chat.ports import AnswerItem, Prompt, Responder, ResponderFailure
+from roomcast.loading import NotLoadable, load_attribute
 from roomcast.responders.threads import in_thread
 
 
@@ -69,22 +67,10 @@ def load_responder(name: str) -> Responder:
     Raises:
         NotAResponder: there is no such module or attribute, or it is not a responder.
     """
-    module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise NotAResponder(f"the module {module_name!r} imports {error.name!r}, which is not installed") from error
-        raise NotAResponder(f"there is no module {module_name!r} in this directory, and none is installed") from None
-    except Exception as error:
-        raise NotAResponder(f"importing {module_name!r} failed: {type(error).__name__}: {error}") from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
-    if found is None:
-        raise NotAResponder(f"the module {module_name!r} has no {attribute!r}")
+        found = load_attribute(name)
+    except NotLoadable as error:
+        raise NotAResponder(str(error)) from error
     if hasattr(found, "respond") and not inspect.isclass(found):
         return cast("Responder", found)
     if not inspect.isroutine(found) or not _takes_one_argument(found):

@@ -158,6 +158,11 @@ class SqlChatStore(Writer):
         found = await self._messages(query, {})
         return found[0] if found else None
 
+    async def is_sent(self, chat_id: str, client_msg_id: str) -> bool:
+        """See the port."""
+        query = select(messages.c.id).where(messages.c.chat_id == chat_id, messages.c.client_msg_id == client_msg_id)
+        return bool(await self._database.fetch(query))
+
     async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """See the port."""
         found = await self._messages(VERSIONS, {"chat": chat_id, "message": message_id, "count": limit})

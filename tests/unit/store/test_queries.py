@@ -52,6 +52,12 @@ PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:",
 }
 
 
+async def exercise_reads(store: Store, message_id: str) -> None:
+    await store.chats.pinned("c")
+    await store.chats.replies("c", message_id, 10)
+    assert await store.chats.is_sent("c", "k")
+
+
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
     """Calls every method of both ports; ``listen`` is called when the store is open."""
     async with open_store(options) as store:
@@ -105,8 +111,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for adds in (True, False):
             await chats.commit(React("c", message_id, "👍", "ann", adds, START, "ann"))
             await chats.commit(Pin("c", message_id, adds, START, "ann"))
-        await chats.pinned("c")
-        await chats.replies("c", message_id, 10)
+        await exercise_reads(store, message_id)
         await chats.commit(DeleteMessage("c", message_id, START))
         await exercise_integration(store)
         assert await turns.claim_turn(START, START) is not None

@@ -9,6 +9,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, contract.
 | ``clock`` | wall-clock time |
 | ``limiter`` | rate limits of users, chats and addresses |
 | ``log`` | the ordered log of each chat and its live feed |
+| ``moderator`` | decides what happens to a text before it is stored |
 | ``presence`` | the presence board: the users online per chat |
 | ``responder`` | answers USER messages |
 | ``store`` | chats, events and AI turns in the database |
@@ -35,6 +36,7 @@ from roomcast.chat.ports.log import (
     SignalSink,
     Subscription,
 )
+from roomcast.chat.ports.moderator import Moderator
 from roomcast.chat.ports.presence import BoardSnapshot, LiveNodes, PresenceBoard, PresenceUnavailable
 from roomcast.chat.ports.responder import (
     AnswerItem,
@@ -84,6 +86,7 @@ __all__ = [
     "LogEntry",
     "LogNotStored",
     "LogUnavailable",
+    "Moderator",
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",

@@ -96,6 +96,9 @@ class ChatStore(Writes, Protocol):
     async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
         """One message as it is now, in any version; None if the chat has no such message."""
 
+    async def is_sent(self, chat_id: str, client_msg_id: str) -> bool:
+        """Whether the chat has a message with this key."""
+
     async def versions(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """The newest versions of a message, ascending, at most ``limit``; empty if the chat has no such message."""
 

@@ -1,9 +1,9 @@
-/** Error messages for users: translated sentences, never texts from the server. */
+/** Error messages for users: translated sentences. Of the server's texts only the reason of a moderation is shown. */
 import { NetworkError, ProblemError, RefusedError } from '@roomcast/react';
 
 import type { Dictionary } from './i18n/en.ts';
 
-const keysByCode: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
+const keysByCode: ReadonlyMap<string, Exclude<keyof Dictionary['errors'], 'refused'>> = new Map([
   ['unauthorized', 'unauthorized'],
   ['forbidden', 'forbidden'],
   ['chat-not-found', 'forbidden'],
@@ -16,8 +16,14 @@ const keysByCode: ReadonlyMap<string, keyof Dictionary['errors']> = new Map([
 
 export function describeError(error: unknown, words: Dictionary['errors']): string {
   if (error instanceof NetworkError) return words.network;
+  if (isRefusedText(error)) return words.refused(error.message);
   const code = error instanceof ProblemError || error instanceof RefusedError ? error.code : null;
   return words[keysByCode.get(code ?? '') ?? 'unknown'];
+}
+
+/** True if the moderation refuses the text: the same text cannot succeed. */
+export function isRefusedText(error: unknown): error is ProblemError {
+  return error instanceof ProblemError && error.code === 'message-refused';
 }
 
 /** True if the server rejected the access token, or requires one. */

@@ -26,7 +26,7 @@ export function Conversation({ chatId, me, online }: Props) {
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
-  const { retry, discard, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
+  const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
   const actions = useMemo((): ChatActions => {
     const attempt = (action: Promise<unknown>): Promise<boolean> => {
       setFailure(null);
@@ -41,6 +41,10 @@ export function Conversation({ chatId, me, online }: Props) {
     return {
       retry,
       discard,
+      resend: (message, content) => {
+        discard(message.key);
+        void sendMessage(content, message.replyTo ?? undefined);
+      },
       versions,
       stop: (turnId) => void attempt(stop(turnId)),
       regenerate: (turnId) => void attempt(regenerate(turnId)),
@@ -59,7 +63,7 @@ export function Conversation({ chatId, me, online }: Props) {
         element?.focus();
       },
     };
-  }, [me, retry, discard, stop, regenerate, edit, versions, react, pin, deleteMessage]);
+  }, [me, retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage]);
 
   function send(content: string): void {
     setFailure(null);

@@ -1,4 +1,4 @@
-/** Edits an own message: the new version gets a new answer. */
+/** Edits an own message: a stored one gets a new version, one that failed is sent anew. */
 import { type KeyboardEvent, type SubmitEvent, useState } from 'react';
 
 import { rules } from '../generated/rules.ts';
@@ -7,12 +7,14 @@ import { excessLength, toContent } from '../text/input.ts';
 
 interface Props {
   readonly content: string;
+  /** The button that saves. */
+  readonly label: string;
   /** @returns Whether the text was saved. */
   readonly onSave: (content: string) => Promise<boolean>;
   readonly onClose: () => void;
 }
 
-export function EditForm({ content: before, onSave, onClose }: Props) {
+export function EditForm({ content: before, label, onSave, onClose }: Props) {
   const { conversation: words, answer } = useStrings();
   const [text, setText] = useState(before);
   const [saving, setSaving] = useState(false);
@@ -50,7 +52,7 @@ export function EditForm({ content: before, onSave, onClose }: Props) {
           {answer.cancel}
         </button>
         <button type="submit" className="button button--primary" data-testid="edit-save" disabled={!savable}>
-          {answer.save}
+          {label}
         </button>
       </div>
     </form>

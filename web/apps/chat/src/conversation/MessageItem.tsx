@@ -5,7 +5,7 @@ import { memo, useState } from 'react';
 import { AnswerParts } from '../answer/AnswerParts.tsx';
 import { TurnState } from '../answer/TurnState.tsx';
 import { useVersions, type Versions } from '../answer/useVersions.ts';
-import { describeError } from '../errors.ts';
+import { describeError, isRefusedText } from '../errors.ts';
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { PlainText } from '../text/PlainText.tsx';
 import { Icon } from '../ui/Icon.tsx';
@@ -46,7 +46,12 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       {editing ? (
         <EditForm
           content={message.content}
-          onSave={(content) => actions.edit(message.id, content)}
+          label={message.status === 'failed' ? words.send : answer.save}
+          onSave={(content) => {
+            if (message.status !== 'failed') return actions.edit(message.id, content);
+            actions.resend(message, content);
+            return Promise.resolve(true);
+          }}
           onClose={() => setEditing(false)}
         />
       ) : (
@@ -65,6 +70,11 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
           <span>
             {message.error === null ? words.sendFailed : words.sendFailedBecause(describeError(message.error, errors))}
           </span>
+          {isRefusedText(message.error) && (
+            <button type="button" className="link" data-testid="edit-refused" onClick={() => setEditing(true)}>
+              {answer.edit}
+            </button>
+          )}
           <button type="button" className="link" data-testid="retry" onClick={() => actions.retry(message.key)}>
             {words.retry}
           </button>

@@ -5,6 +5,8 @@ import { createContext, useContext } from 'react';
 export interface ChatActions {
   readonly retry: (key: string) => void;
   readonly discard: (key: string) => void;
+  /** Sends another text in place of a message that failed. */
+  readonly resend: (message: ChatEntry, content: string) => void;
   /** Failures of these are shown above the composer. */
   readonly stop: (turnId: string) => void;
   readonly regenerate: (turnId: string) => void;

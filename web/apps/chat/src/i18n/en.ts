@@ -207,6 +207,7 @@ export const en = {
     rateLimited: 'Too many messages at once. Please wait a moment.',
     additionLimit: 'You have added people to chats too often. Please try again later.',
     answerActive: 'An answer is being written. Please wait for its end, or stop it.',
+    refused: (reason: string) => `The moderation refuses this text: ${reason}`,
     unknown: 'Something went wrong.',
   },
 };

@@ -202,6 +202,7 @@ export const zhHant: Dictionary = {
     rateLimited: '訊息傳送太頻繁，請稍候。',
     additionLimit: '您將成員加入聊天的次數過多，請稍後再試。',
     answerActive: '正在產生回答，請等待完成或先停止。',
+    refused: (reason) => `此文字未通過審核：${reason}`,
     unknown: '發生了一些問題。',
   },
 };

@@ -7,6 +7,7 @@ export function chatActions() {
   return {
     retry: vi.fn(),
     discard: vi.fn(),
+    resend: vi.fn(),
     stop: vi.fn(),
     regenerate: vi.fn(),
     edit: vi.fn(() => Promise.resolve(true)),

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'turn-not-found'
   | 'too-many-marks'
   | 'answer-active'
+  | 'message-refused'
   | 'too-large'
   | 'unsupported-media-type'
   | 'misdirected'

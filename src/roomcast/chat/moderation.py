@@ -1,0 +1,112 @@
+"""Asks the moderation hook, within limits of time and concurrency, and decides while the hook is away.
+
+After `MAX_FAILURES` failures in a row the hook is not asked for `PAUSE_S`, so that an absent hook does not delay each
+message by the deadline. Then one message asks again; its verdict ends the pause, its failure begins the next.
+
+Layer: chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from roomcast.chat.errors import MessageRefused, ModerationUnavailable
+from roomcast.chat.ports import Moderator
+from roomcast.contract.moderation import Review
+from roomcast.histogram import Histogram
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILURES: Final = 5
+PAUSE_S: Final = 10.0
+#: The outcomes that `Moderation.outcomes` counts.
+OUTCOMES: Final = ("pass", "mask", "refuse", "failed", "paused")
+
+WhenAway = Literal["pass", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationLimits:
+    """How the hook is asked.
+
+    Attributes:
+        when_away: What happens to a text without a verdict: it is stored unchanged, or the write fails and may be
+            repeated.
+        deadline_s: Time limit for a verdict, with the wait for a free place.
+        concurrent: Reviews at the same time; further ones wait.
+    """
+
+    when_away: WhenAway = "refuse"
+    deadline_s: float = 2.0
+    concurrent: int = 64
+
+
+class Moderation:
+    """Reviews texts.
+
+    Args:
+        moderator: The hook.
+        limits: Limits, and what happens while the hook is away.
+        clock: Monotonic time in seconds.
+
+    Attributes:
+        outcomes: Reviews by outcome.
+        durations: Times until a verdict.
+    """
+
+    def __init__(
+        self,
+        moderator: Moderator,
+        limits: ModerationLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.durations = Histogram()
+        self._moderator = moderator
+        self._limits = limits or ModerationLimits()
+        self._clock = clock
+        self._places = asyncio.Semaphore(self._limits.concurrent)
+        self._failures = 0
+        self._paused_until = 0.0
+
+    async def review(self, review: Review) -> str:
+        """The text to store.
+
+        Raises:
+            MessageRefused: the hook refuses the text.
+            ModerationUnavailable: there is no verdict, and texts without one are refused.
+        """
+        began = self._clock()
+        if self._failures >= MAX_FAILURES:
+            if began < self._paused_until:
+                return self._without_verdict(review, "paused")
+            # Of the messages that arrive from now on, only this one asks.
+            self._paused_until = began + PAUSE_S
+        try:
+            async with asyncio.timeout(self._limits.deadline_s), self._places:
+                verdict = await self._moderator.review(review)
+        except Exception as error:  # noqa: BLE001 - the hook is code of others: any failure means that it is away
+            self._failures += 1
+            self._paused_until = self._clock() + PAUSE_S
+            said = f"no verdict within {self._limits.deadline_s:g} s" if isinstance(error, TimeoutError) else str(error)
+            logger.warning("moderation failed", extra={"error": said or repr(error), "failures": self._failures})
+            return self._without_verdict(review, "failed")
+        self._failures = 0
+        self.durations.observe(self._clock() - began)
+        self.outcomes[verdict.action] += 1
+        if verdict.action == "refuse":
+            logger.info("message refused by moderation", extra={"kind": review.kind})
+            raise MessageRefused(verdict.reason)
+        return review.content if verdict.content is None else verdict.content
+
+    def _without_verdict(self, review: Review, outcome: str) -> str:
+        self.outcomes[outcome] += 1
+        if self._limits.when_away == "refuse":
+            raise ModerationUnavailable
+        return review.content

@@ -1,0 +1,57 @@
+"""What a moderation hook receives, and its verdict: the JSON of an HTTP hook, and the argument of a Python function.
+
+Layer: contract. Source: https://www.standardwebhooks.com (the envelope of the request).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints, model_validator
+
+from roomcast.contract.events import Role
+from roomcast.contract.model import Output
+from roomcast.contract.text import ChatId, NewContent, UserId
+
+
+class Review(Output):
+    """A text that is to be stored.
+
+    Attributes:
+        kind: A new message, or a new version of one.
+        user_id: The author; None: the message has none.
+    """
+
+    kind: Literal["send", "edit"]
+    chat_id: ChatId
+    user_id: UserId | None
+    role: Role
+    content: str
+
+
+class ReviewRequest(Output):
+    """The body of the request to an HTTP hook."""
+
+    type: Literal["message.review"] = "message.review"
+    timestamp: str
+    data: Review
+
+
+class Verdict(Output):
+    """What happens to the text.
+
+    Attributes:
+        action: ``pass`` stores it; ``mask`` stores ``content`` in its place; ``refuse`` stores nothing.
+        content: The text that is stored, with ``mask`` only.
+        reason: Why the text is refused, for its author; None: no reason is given.
+    """
+
+    action: Literal["pass", "mask", "refuse"]
+    content: NewContent | None = None
+    reason: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _content_with_mask(self) -> Verdict:
+        if (self.action == "mask") != (self.content is not None):
+            raise ValueError("content belongs to the action mask, and only to it")
+        return self

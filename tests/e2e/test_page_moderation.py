@@ -1,0 +1,46 @@
+"""A text that the moderation refuses, on the page: the reason is shown, and the text can be changed and sent again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from support.chat_page import LIMIT_MS, open_tab
+from support.processes import Roomcast
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+HOOK = """
+async def review(text):
+    if "casino" in text.content:
+        return {"action": "refuse", "reason": "No advertisements, please."}
+    return {"action": "mask", "content": text.content.replace("damn", "****")}
+"""
+
+
+async def test_a_refused_text_shows_the_reason_and_is_sent_again_after_a_change(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "own_hook.py").write_text(HOOK)
+    env = {
+        "ROOMCAST_RESPONDER": "none",
+        "ROOMCAST_MODERATION": "own_hook:review",
+        "PYTHONPATH": str(tmp_path),
+    }
+    with Roomcast.up(tmp_path / "data", env=env) as server:
+        async with open_tab(browser, server.api_url, "Ann") as ann, open_tab(browser, server.api_url, "Bob") as bob:
+            await ann.page.locator("#composer").fill("casino!")
+            await ann.page.keyboard.press("Enter")
+            refused = ann.page.locator("[data-status=failed]")
+            await expect(refused).to_contain_text("No advertisements, please.", timeout=LIMIT_MS)
+            await refused.get_by_test_id("edit-refused").click()
+            await ann.by("edit-field").fill("damn good")
+            await ann.by("edit-save").click()
+            await expect(bob.by("message-text")).to_have_text("**** good", timeout=LIMIT_MS)
+            await expect(ann.by("message-text")).to_have_text("**** good", timeout=LIMIT_MS)
+            await expect(refused).to_have_count(0)
+            # Chromium reports each response with an error.
+            assert ["422" in error for error in ann.errors] == [True]
+            ann.errors.clear()
