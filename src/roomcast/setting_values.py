@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from roomcast.contract.tenants import MAX_TENANT_CHARS, TENANT, qualify
 from roomcast.realtime.options import ANY_ORIGIN, is_base_path, serialize_origin
 
 MAX_PORT: Final = 65_535
@@ -265,3 +266,24 @@ def read_choice(environ: Mapping[str, str], name: str, choices: tuple[_Choice, .
 def split_items(value: str) -> tuple[str, ...]:
     """The items of a comma-separated list, without empty ones."""
     return tuple(item for part in value.split(",") if (item := part.strip()))
+
+
+def in_tenant(user_id: str, name: str, tenant: str) -> str:
+    """A user id of a tenant.
+
+    Args:
+        user_id: As the tenant knows it.
+        name: The name of its setting, for the error.
+        tenant: The value of ``--tenant``; empty: the default tenant.
+
+    Raises:
+        SettingsError: the tenant is invalid, or the id is.
+    """
+    if tenant and re.fullmatch(TENANT, tenant) is None:
+        raise SettingsError(
+            "--tenant", f"is {tenant!r}; expected 1 to {MAX_TENANT_CHARS} letters, digits and characters of ._-"
+        )
+    try:
+        return qualify(tenant, user_id)
+    except ValueError as error:
+        raise SettingsError(name, str(error)) from None

@@ -534,6 +534,7 @@ _PROVIDER_FIELDS: Final = {
     "user_claim": "ROOMCAST_JWT_USER_CLAIM",
     "name_claim": "ROOMCAST_JWT_NAME_CLAIM",
     "scope_claim": "ROOMCAST_JWT_SCOPE_CLAIM",
+    "tenant_claim": "ROOMCAST_JWT_TENANT_CLAIM",
 }
 _PROVIDER: Final = tuple(_PROVIDER_FIELDS.values())
 
@@ -557,6 +558,7 @@ def _provider(environ: Mapping[str, str]) -> ProviderOptions | None:
             user_claim=values["ROOMCAST_JWT_USER_CLAIM"] or "sub",
             name_claim=values["ROOMCAST_JWT_NAME_CLAIM"] or "name",
             scope_claim=values["ROOMCAST_JWT_SCOPE_CLAIM"] or None,
+            tenant_claim=values["ROOMCAST_JWT_TENANT_CLAIM"] or None,
         )
         if options.jwks_url is None:
             fixed_keys(options)
@@ -585,6 +587,7 @@ def _sign_in(environ: Mapping[str, str]) -> OpenIdOptions | None:
         client_secret=environ.get("ROOMCAST_OIDC_CLIENT_SECRET", "").rstrip(LINE_END) or None,
         page_url=check_url(names[2], page_url),
         user_claim=environ.get("ROOMCAST_OIDC_USER_CLAIM", "").strip() or "sub",
+        tenant_claim=environ.get("ROOMCAST_OIDC_TENANT_CLAIM", "").strip() or None,
     )
 
 

@@ -16,6 +16,7 @@ from roomcast.auth.scopes import ServiceScope, claim_of
 from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.rates import LimitName
+from roomcast.contract.tenants import DEFAULT_TENANT, act_in
 from roomcast.observability.log_context import add_to_log_context
 
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
@@ -34,6 +35,7 @@ async def authenticate(verifier: TokenVerifier | None, authorization: str | None
             the keys of the identity provider cannot be loaded.
     """
     if verifier is None:
+        act_in(ANYONE.tenant)
         return ANYONE
     identity = await identify(verifier, authorization)
     if not identity.scopes:
@@ -42,7 +44,7 @@ async def authenticate(verifier: TokenVerifier | None, authorization: str | None
         missing = claim_of(needed)
         challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{missing}"'}
         raise HTTPException(403, f"the service token lacks the scope {missing}; create one that has it", challenge)
-    return Caller(service=True)
+    return Caller(service=True, service_tenant=identity.tenant)
 
 
 async def identify(verifier: TokenVerifier, authorization: str | None) -> Identity:
@@ -64,6 +66,8 @@ async def identify(verifier: TokenVerifier, authorization: str | None) -> Identi
         raise HTTPException(401, str(error), _CHALLENGE) from None
     except KeysUnavailable as error:
         raise HTTPException(503, str(error), {"Retry-After": "5"}) from None
+    # Further ids of the request are those of this tenant.
+    act_in(identity.tenant)
     add_to_log_context(user_id=identity.user_id)
     return identity
 
@@ -80,6 +84,17 @@ def require_service(caller: Caller) -> None:
     """
     if not caller.unrestricted:
         raise HTTPException(403, "this endpoint requires a service token")
+
+
+def require_installation(caller: Caller) -> None:
+    """Check that a caller is a service that is bound to no tenant.
+
+    Raises:
+        HTTPException: 403, it is not.
+    """
+    require_service(caller)
+    if caller.tenant != DEFAULT_TENANT:
+        raise HTTPException(403, "this endpoint requires a service token without a tenant")
 
 
 async def _caller(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
@@ -128,5 +143,15 @@ CurrentCaller = Annotated[Caller, Depends(_caller)]
 AdminCaller = Annotated[Caller, Depends(_administrator)]
 #: A route parameter: the caller, which must have a service token with the scope ``events``.
 EventsCaller = Annotated[Caller, Depends(_events_sender)]
+
+
+async def _installation(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    caller = await _authenticate(request, ServiceScope.ADMIN)
+    require_installation(caller)
+    return caller
+
+
+#: A route parameter: the caller, a gateway. Its ids are qualified.
+GatewayCaller = Annotated[Caller, Depends(_installation)]
 #: A route parameter: the content of the caller's token; None: authentication is off. Its scopes are not checked.
 CurrentIdentity = Annotated[Identity | None, Depends(_identity)]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roomcast.api.callers import authenticate, require_service
+from roomcast.api.callers import authenticate, require_installation
 from roomcast.api.internal_routes import ADMISSIONS_PATH, decide
 from roomcast.api.middleware import HEADERS
 from roomcast.api.problems import rate_problem
@@ -110,11 +110,12 @@ def direct_send(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
     """The direct route of messages, in front of ``app``."""
 
     async def serve(headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes] | None:
+        # Before the body, whose ids are those of the caller's tenant.
+        caller = await _authenticate(services, headers, ServiceScope.WRITE)
         try:
             command = rest.SendMessage.model_validate_json(body)
         except ValidationError:
             return None
-        caller = await _authenticate(services, headers, ServiceScope.WRITE)
         trace = current_trace(services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
         committed = await commit(services.writer, caller, command, trace)
         return 201 if committed.created else 200, committed.event.payload
@@ -130,7 +131,7 @@ def direct_admissions(app: ASGIApp, router: Router, services: ApiServices) -> AS
             asked = internal.AdmissionRequests.model_validate_json(body)
         except ValidationError:
             return None
-        require_service(await _authenticate(services, headers, ServiceScope.ADMIN))
+        require_installation(await _authenticate(services, headers, ServiceScope.ADMIN))
         return 200, (await decide(services, asked)).model_dump_json().encode()
 
     return DirectRoute(app, router, ADMISSIONS_PATH, serve)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from roomcast.api.callers import AdminCaller
+from roomcast.api.callers import GatewayCaller
 from roomcast.api.routes import as_json, services_of
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
@@ -31,7 +31,7 @@ ADMISSIONS_PATH: Final = "/api/internal/admissions"
 
 
 @internal_router.post(ADMISSIONS_PATH, response_model=internal.AdmissionAnswers)
-async def admit(request: Request, _service: AdminCaller, asked: internal.AdmissionRequests) -> Response:
+async def admit(request: Request, _service: GatewayCaller, asked: internal.AdmissionRequests) -> Response:
     """Decide for a gateway which users may join which chats, and return the heads of those chats."""
     return as_json(await decide(services_of(request), asked))
 
@@ -68,14 +68,14 @@ async def _admit(admissions: Admissions, ask: internal.AdmissionRequest) -> inte
 
 @internal_router.post("/api/internal/ended-sessions", response_model=internal.EndedSessions)
 async def list_ended_sessions(
-    request: Request, _service: AdminCaller, asked: internal.EndedSessionsRequest
+    request: Request, _service: GatewayCaller, asked: internal.EndedSessionsRequest
 ) -> Response:
     """List the access tokens that were ended before their expiry, for a gateway."""
     return as_json(await services_of(request).sessions.ended(asked.after))
 
 
 @internal_router.post("/api/internal/stops", response_model=internal.StopDecision)
-async def stop_turn(request: Request, _service: AdminCaller, asked: internal.StopRequest) -> Response:
+async def stop_turn(request: Request, _service: GatewayCaller, asked: internal.StopRequest) -> Response:
     """Stop a turn for a user of a gateway."""
     services = services_of(request)
     if services.verifier is not None and asked.user_id is None:
@@ -93,7 +93,7 @@ async def stop_turn(request: Request, _service: AdminCaller, asked: internal.Sto
 
 
 @internal_router.post("/api/internal/nudges", status_code=204)
-async def request_publish(request: Request, _service: AdminCaller, asked: internal.PublishRequest) -> Response:
+async def request_publish(request: Request, _service: GatewayCaller, asked: internal.PublishRequest) -> Response:
     """Bring the log of a chat up to date for a gateway that detected a gap. The response is sent after the attempt."""
     add_to_log_context(chat_id=asked.chat_id)
     await services_of(request).admissions.request_publish(asked.chat_id)

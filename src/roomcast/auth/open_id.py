@@ -63,6 +63,7 @@ class OpenIdOptions:
             ``/api/auth/callback`` below it.
         scopes: The requested scopes.
         user_claim: The claim that is the user's id.
+        tenant_claim: The claim that is the tenant, which every user then needs; None: the default tenant.
         name_claim: The claim that is the name to show.
     """
 
@@ -72,6 +73,7 @@ class OpenIdOptions:
     page_url: str
     scopes: tuple[str, ...] = ("openid", "profile")
     user_claim: str = "sub"
+    tenant_claim: str | None = None
     name_claim: str = "name"
 
     @property
@@ -267,6 +269,7 @@ class OpenIdClient:
             jwks_url=urls[2],
             user_claim=options.user_claim,
             name_claim=options.name_claim,
+            tenant_claim=options.tenant_claim,
         )
         auth = AuthOptions(self._auth.secret, self._auth.leeway_s, provider)
         # A new verifier would load the keys again.

@@ -50,6 +50,7 @@ class ProviderOptions:
         user_claim: The claim that is the user's id.
         name_claim: The claim that is the name to show.
         scope_claim: The claim with the scopes of services; None: its tokens are those of users only.
+        tenant_claim: The claim that is the tenant, which every token then needs; None: the default tenant.
 
     Raises:
         InvalidOptions: the options contradict each other.
@@ -64,6 +65,7 @@ class ProviderOptions:
     user_claim: str = "sub"
     name_claim: str = "name"
     scope_claim: str | None = None
+    tenant_claim: str | None = None
 
     def __post_init__(self) -> None:
         if not self.issuer or self.issuer == ISSUER:

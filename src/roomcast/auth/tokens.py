@@ -24,7 +24,8 @@ from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, SessionEnded, TokenExpired, TokenRejected
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER, MAX_KID_CHARS, AuthOptions, ProviderOptions
 from roomcast.auth.scopes import ALL, NONE, SERVICE, ServiceScope, decode_scopes, encode_scopes
-from roomcast.contract.text import NewUserId
+from roomcast.contract.tenants import DEFAULT_TENANT, TenantId, local_id, qualify, tenant_of
+from roomcast.contract.text import LocalUserId
 
 if TYPE_CHECKING:
     from roomcast.auth.keys import Keys
@@ -36,7 +37,10 @@ MAX_PROVIDER_TOKEN_CHARS: Final = 8_192
 #: Valid tokens that a verifier remembers, without the result of the checks of time.
 MAX_CACHED_TOKENS: Final = 1_024
 
-_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(NewUserId)
+_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(LocalUserId)
+_TENANT: Final[TypeAdapter[str]] = TypeAdapter(TenantId)
+#: The claim of own tokens; left out for the default tenant.
+_TENANT_CLAIM: Final = "tenant"
 #: Headers that name a key or change the meaning of the token.
 _REFUSED_HEADERS: Final = frozenset({"crit", "jku", "x5u", "jwk"})
 #: Types of access tokens and ID tokens. A token for another purpose, such as a logout, has a type of its own.
@@ -57,7 +61,7 @@ class Identity:
     """The verified content of a token.
 
     Attributes:
-        user_id: The user, or the name of the service.
+        user_id: The user, or the name of the service; qualified with the tenant.
         expires_at: Unix seconds at which the token expires.
         scopes: What the bearer may do as a back end, for any user and as AI; empty: it is a user.
         name: The name to show for the user; None: the token has none.
@@ -78,6 +82,11 @@ class Identity:
     def service(self) -> bool:
         """Whether the bearer is a back end."""
         return bool(self.scopes)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the bearer is bound to."""
+        return tenant_of(self.user_id)
 
 
 class TokenIssuer:
@@ -106,7 +115,7 @@ class TokenIssuer:
         """A token for ``user_id`` that is valid for ``ttl_s`` seconds.
 
         Args:
-            user_id: The user, or the name of a service.
+            user_id: The user, or the name of a service; qualified, unless it is of the default tenant.
             ttl_s: The lifetime.
             service: Issue a service token without limits.
             scopes: Issue a service token with these scopes.
@@ -116,7 +125,7 @@ class TokenIssuer:
             session: The digest of a browser's session, whose end ends the token; None: it belongs to none.
 
         Raises:
-            ValueError: ``user_id`` is not a valid user id, or ``ttl_s`` is not positive.
+            ValueError: ``user_id`` or its tenant is not valid, or ``ttl_s`` is not positive.
         """
         if ttl_s <= 0:
             raise ValueError("ttl_s must be positive")
@@ -124,10 +133,12 @@ class TokenIssuer:
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "sub": _USER_ID.validate_python(user_id),
+            "sub": _USER_ID.validate_python(local_id(user_id)),
             "iat": int(now if issued_at is None else issued_at),
             "exp": int(now + ttl_s),
         }
+        if tenant := tenant_of(user_id):
+            claims[_TENANT_CLAIM] = _TENANT.validate_python(tenant)
         if granted := ALL if service else scopes:
             claims["scope"] = encode_scopes(granted)
         if name is not None:
@@ -253,7 +264,9 @@ class TokenVerifier:
             if len(token) > MAX_TOKEN_CHARS:
                 raise TokenRejected(f"the token is longer than {MAX_TOKEN_CHARS} characters; get a new one")
             claims = _decode(token, self._options.secret, [ALGORITHM], ISSUER, [AUDIENCE])
-            identity = replace(_identity(token, claims, "sub", "name", "scope"), session=str(claims.get("sid", "")))
+            tenant = _tenant(claims, _TENANT_CLAIM, required=False)
+            identity = _identity(token, claims, "sub", "name", "scope", tenant)
+            identity = replace(identity, session=str(claims.get("sid", "")))
             # A provider grants single scopes only: in its tokens the word may mean anything.
             if claims.get("scope") == SERVICE:
                 identity = replace(identity, scopes=ALL)
@@ -280,7 +293,10 @@ class TokenVerifier:
             except jwt.InvalidTokenError as error:
                 failure = error
                 continue
-            identity = _identity(token, claims, provider.user_claim, provider.name_claim, provider.scope_claim)
+            tenant = DEFAULT_TENANT
+            if provider.tenant_claim is not None:
+                tenant = _tenant(claims, provider.tenant_claim, required=True)
+            identity = _identity(token, claims, provider.user_claim, provider.name_claim, provider.scope_claim, tenant)
             return _Read(identity, _times(claims), provided=True)
         raise failure
 
@@ -306,14 +322,28 @@ def _issuer_of(token: str) -> object:
     return jwt.decode(token, options={"verify_signature": False}).get("iss")
 
 
+def _tenant(claims: Mapping[str, Any], claim: str, *, required: bool) -> str:
+    if claim not in claims and not required:
+        return DEFAULT_TENANT
+    try:
+        return _TENANT.validate_python(claims.get(claim), strict=True)
+    except ValidationError:
+        raise TokenRejected(f"the token's {claim} is not the name of a tenant; get a new token") from None
+
+
 def _identity(
-    token: str, claims: Mapping[str, Any], user_claim: str, name_claim: str | None, scope_claim: str | None
+    token: str,
+    claims: Mapping[str, Any],
+    user_claim: str,
+    name_claim: str | None,
+    scope_claim: str | None,
+    tenant: str,
 ) -> Identity:
     if user_claim not in claims:
         raise TokenRejected(f"the token has no {user_claim}, which is the user id; get a new token")
     try:
-        user_id = _USER_ID.validate_python(claims[user_claim], strict=True)
-    except ValidationError:
+        user_id = qualify(tenant, _USER_ID.validate_python(claims[user_claim], strict=True))
+    except ValueError:
         raise TokenRejected(f"the token's {user_claim} is not a valid user id; get a new token") from None
     name = None
     if name_claim is not None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from roomcast.contract import events as contract
 from roomcast.contract.events import EventType, LastMessage, Role, TurnReason, TurnStatus
+from roomcast.contract.tenants import DEFAULT_TENANT, tenant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,18 @@ class Caller:
         service: Whether the caller is a back end, which may read and write every chat, and write as AI.
         trusted: Whether authentication is off. The caller may then do anything, and a message to an unknown chat
             creates the chat.
+        service_tenant: The tenant of a service; the id of a user says its own.
     """
 
     user_id: str | None = None
     service: bool = False
     trusted: bool = False
+    service_tenant: str = DEFAULT_TENANT
+
+    @property
+    def tenant(self) -> str:
+        """The tenant whose chats and users the caller may name."""
+        return self.service_tenant if self.user_id is None else tenant_of(self.user_id)
 
     @property
     def unrestricted(self) -> bool:

@@ -15,6 +15,7 @@ from roomcast.chat.event_blocks import EventBlocks
 from roomcast.chat.model import Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.tenants import tenant_of
 
 #: A page of events or messages ends at about this many bytes of content.
 MAX_PAGE_BYTES: Final = 1_048_576
@@ -97,8 +98,8 @@ class ChatReader:
         return chat
 
     async def chats(self, caller: Caller, limit: int, before: ChatPosition | None) -> ChatsRead:
-        """The caller's chats by latest activity, newest first; all chats for an unrestricted caller."""
-        found = await self._store.chats(limit + 1, before, caller.restricted_user_id)
+        """The caller's chats by latest activity, newest first; all chats of its tenant for an unrestricted caller."""
+        found = await self._store.chats(limit + 1, before, caller.restricted_user_id, caller.tenant)
         page = found[:limit]
         return ChatsRead(self._store.epoch, page, page[-1].position if len(found) > limit else None)
 
@@ -203,6 +204,9 @@ class ChatReader:
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
+        # Only for services: no member of a chat is of another tenant.
+        if tenant_of(chat_id) != caller.tenant:
+            raise ChatNotFound(chat_id)
         access = await self._store.access(chat_id, caller.restricted_user_id, cursor)
         if caller.trusted or (access.exists and (caller.service or access.is_member)):
             return access

@@ -24,6 +24,7 @@ from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.chat.rates import LimitName
 from roomcast.contract.moderation import Review
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
+from roomcast.contract.tenants import qualify
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class ChatWriter:
         if command.id is not None and not caller.unrestricted:
             raise NotAllowed("choosing the id of a chat needs a service token; leave id out")
         new = NewChat(
-            id=new_id() if command.id is None else command.id,
+            id=qualify(caller.tenant, new_id()) if command.id is None else command.id,
             title=command.title,
             ai=None if command.ai is None else self._to_chat_ai(command.ai),
             created_at=self._clock.now(),

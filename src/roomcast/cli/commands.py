@@ -292,19 +292,23 @@ def token(
             show_default=False,
         ),
     ] = None,
+    tenant: Annotated[
+        str, typer.Option(help="The tenant that the token is bound to; left out: the default tenant.")
+    ] = "",
 ) -> None:
     """Create an access token, signed with ROOMCAST_SECRET, and print it."""
     with errors_reported():
         settings = configure()
         from roomcast.auth.tokens import TokenIssuer
-        from roomcast.setting_values import SettingsError
+        from roomcast.setting_values import SettingsError, in_tenant
 
         if service and scope:
             raise SettingsError("--scope", "limits a service token; leave --service out")
         if settings.auth is None:
             raise SettingsError("ROOMCAST_SECRET", "is not set; set the secret that the API and the gateway use")
+        qualified = in_tenant(user_id, "USER_ID", tenant)
         try:
-            minted = TokenIssuer(settings.auth).issue(user_id, ttl_s=ttl, service=service, scopes=scope or ())
+            minted = TokenIssuer(settings.auth).issue(qualified, ttl_s=ttl, service=service, scopes=scope or ())
         except ValueError:
             raise SettingsError(
                 "USER_ID", "is invalid; expected 1 to 128 printable characters, one of them visible"

@@ -12,7 +12,7 @@ from pydantic import Field
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.model import Input, Output
-from roomcast.contract.text import ChatId, Epoch, Seq, TurnId, UserId
+from roomcast.contract.text import Epoch, QualifiedId, Seq, TurnId
 
 #: Maximum number of admissions in one request of a gateway.
 MAX_ASKS = 64
@@ -28,7 +28,7 @@ class EndedSession(Output):
         expires_at: Unix milliseconds, from which no such token is valid anyway.
     """
 
-    user_id: UserId | None = None
+    user_id: QualifiedId | None = None
     token: str | None = None
     ended_at: int
     expires_at: int
@@ -58,9 +58,9 @@ class EndedSessions(Output):
 class StopRequest(Input):
     """The body of ``POST /api/internal/stops``: a user of a gateway stops a turn; see ``ai-stop``."""
 
-    chat_id: ChatId
+    chat_id: QualifiedId
     turn_id: TurnId
-    user_id: UserId | None = None
+    user_id: QualifiedId | None = None
 
 
 class StopDecision(Output):
@@ -81,8 +81,8 @@ class AdmissionRequest(Input):
         since: The client's cursor, if it has one.
     """
 
-    chat_id: ChatId
-    user_id: UserId | None = None
+    chat_id: QualifiedId
+    user_id: QualifiedId | None = None
     since: Cursor | None = None
 
 
@@ -128,4 +128,4 @@ class AdmissionAnswers(Output):
 class PublishRequest(Input):
     """The body of ``POST /api/internal/nudges``: bring the chat's log up to date."""
 
-    chat_id: ChatId
+    chat_id: QualifiedId

@@ -5,10 +5,12 @@ Layer: contract.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 from pydantic.alias_generators import to_camel
+
+from roomcast.contract.tenants import acting_in
 
 
 class _Model(BaseModel):
@@ -36,6 +38,13 @@ class Output(_Model):
         validate_by_name=True,
         json_schema_serialization_defaults_required=True,
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_the_server(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # The ids are the server's own, also in the middle of a request; they become local when they are encoded.
+        with acting_in(None):
+            return handler(values)
 
     @classmethod
     def encode(cls, **values: Any) -> bytes:

@@ -21,6 +21,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from roomcast.contract.tenants import QUALIFIED, TENANT, localized
+
 MAX_ID_CHARS: Final = 128
 MAX_CONTENT_CHARS: Final = 32_768
 MAX_TITLE_CHARS: Final = 200
@@ -64,24 +66,44 @@ def _visible(value: str) -> str:
     return value
 
 
-#: Id of a chat. Needs no escaping in a URL path, a room name or a log line.
+_CHAT_ID: Final = r"^[A-Za-z0-9._:~@-]+$"
+_USER_ID: Final = f"^{_PRINTABLE}+$"
+_WRITTEN_USER_ID: Final = localized(_USER_ID, MAX_ID_CHARS)
+
+#: Id of a chat. Needs no escaping in a URL path, a room name or a log line. Qualified inside the server: see `tenants`.
 ChatId = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=r"^[A-Za-z0-9._:~@-]+$"),
+    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=_CHAT_ID),
     AfterValidator(_no_dot_segment),
+    QUALIFIED,
+    localized(_CHAT_ID, MAX_ID_CHARS),
 ]
 
-#: Id of a user. Any printable text, since user ids come from another system.
+#: Id of a user. Any printable text, since user ids come from another system. Qualified inside the server.
 UserId = Annotated[
     str,
-    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=f"^{_PRINTABLE}+$"),
+    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=_USER_ID),
+    QUALIFIED,
+    _WRITTEN_USER_ID,
+]
+
+#: Id of a user that is never qualified: in tokens.
+LocalUserId = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=_USER_ID),
+    AfterValidator(_visible),
+    Field(json_schema_extra={"pattern": f"^[{_BLANK}]*{_VISIBLE}{_PRINTABLE}*$"}),
 ]
 
 #: Id of a user in a request. Stored ids may be blank, since earlier versions accepted them.
-NewUserId = Annotated[
-    UserId,
-    AfterValidator(_visible),
-    Field(json_schema_extra={"pattern": f"^[{_BLANK}]*{_VISIBLE}{_PRINTABLE}*$"}),
+NewUserId = Annotated[LocalUserId, QUALIFIED, _WRITTEN_USER_ID]
+
+#: An id between the processes of an installation, which is qualified already.
+QualifiedId = Annotated[
+    str,
+    StringConstraints(
+        strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=rf"^(?:{TENANT}\u001f)?{_PRINTABLE}+$"
+    ),
 ]
 
 #: Idempotency key of a message, chosen by the sender. A repeat in the same chat returns the first result.

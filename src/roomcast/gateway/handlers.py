@@ -43,6 +43,7 @@ from roomcast.contract.gateway import (
     parse_stop_answer,
     parse_typing,
 )
+from roomcast.contract.tenants import DEFAULT_TENANT, acting_in
 from roomcast.gateway.delivery.joins import Joins
 from roomcast.gateway.delivery.resumes import Resumes
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission, Refused, UnknownTurn
@@ -209,7 +210,7 @@ class Handlers:
 
     def _limited(self, limit: LimitName, handler: Callable[..., Any]) -> Callable[..., Any]:
         """A handler that runs ``handler`` unless the client has reached the limit."""
-        limiter, keys = self._limiter, self._limit_keys
+        limiter, keys, handler = self._limiter, self._limit_keys, self._in_tenant(handler)
         if limiter is None:
             return handler
 
@@ -221,6 +222,16 @@ class Handlers:
                 except RateLimitReached as error:
                     return self._refuse_rate(limiter, sid, error)
             return handler(sid, *args)
+
+        return handle
+
+    def _in_tenant(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler whose payload has the ids of the client's tenant. Handlers read payloads before they wait."""
+
+        def handle(sid: str, *args: Any) -> Any:
+            login = self._logins.get(sid)
+            with acting_in(DEFAULT_TENANT if login is None else login.identity.tenant):
+                return handler(sid, *args)
 
         return handle
 

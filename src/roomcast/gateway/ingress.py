@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from roomcast.backoff import should_log
 from roomcast.contract.model import Payload
+from roomcast.contract.tenants import DEFAULT_TENANT, TenantId, qualify
 from roomcast.contract.text import ChatId
 from roomcast.gateway.ports import Rooms
 from roomcast.gateway.rooms import chat_room
@@ -31,11 +32,16 @@ EVENT: Final = "new-msg"
 
 
 class PublishedEvent(Payload):
-    """The guide's ``ChatEvent``. The gateway uses ``chat_id`` and ``data`` only."""
+    """The guide's ``ChatEvent``. The gateway uses ``chat_id`` and ``data`` only.
+
+    Attributes:
+        tenant: The tenant of the chat; left out: the default tenant. Not part of the guide.
+    """
 
     type: Literal["MESSAGE_CREATED", "AI_RESPONSE_GENERATED"]
     chat_id: ChatId
     data: Any
+    tenant: TenantId | None = None
 
 
 class Ingress:
@@ -56,7 +62,8 @@ class Ingress:
         """Emit one published event. Never raises: invalid bytes from outside must not end the listener."""
         try:
             event = PublishedEvent.model_validate_json(published)
-            self._rooms.broadcast(chat_room(event.chat_id), EncodedEvent.from_args(EVENT, event.data))
+            chat_id = qualify(event.tenant or DEFAULT_TENANT, event.chat_id)
+            self._rooms.broadcast(chat_room(chat_id), EncodedEvent.from_args(EVENT, event.data))
         except (ValidationError, EncodeError, ValueError, RecursionError) as error:
             self._drop_malformed(len(published), type(error).__name__)
             return

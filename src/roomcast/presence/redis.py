@@ -20,7 +20,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from roomcast.chat.ports import BoardSnapshot, PresenceUnavailable
-from roomcast.contract.text import UserId
+from roomcast.contract.text import QualifiedId
 from roomcast.redis_client import Commands, Outcome, RedisUnavailable, Script, load_script, tagged
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _FIELDS_PER_CALL: Final = 256
 _NODE_ID_CHARS: Final = 8
 # Shorter than a node id, so it cannot be an entry.
 _EPOCH_FIELD: Final = b"epoch"
-_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(UserId)
+_USER_ID: Final[TypeAdapter[str]] = TypeAdapter(QualifiedId)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Select, bindparam, func, literal, select, true, tuple_
 from roomcast.chat.model import ChatAccess, ChatPosition, StoredChat, StoredEvent, StoredMember, StoredMessage
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.access import AccessReads
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
@@ -108,7 +109,9 @@ class SqlChatStore(Writer):
         found = await self._listed_chats(select(chats).where(chats.c.id == chat_id))
         return found[0] if found else None
 
-    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
+    async def chats(
+        self, limit: int, before: ChatPosition | None, member: str | None, tenant: str = DEFAULT_TENANT
+    ) -> Sequence[StoredChat]:
         """See the port."""
         query = select(chats).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
@@ -116,6 +119,11 @@ class SqlChatStore(Writer):
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
+        elif tenant:
+            # The character after the separator ends the range; ids are compared by their bytes.
+            query = query.where(chats.c.id > tenant + SEPARATOR, chats.c.id < tenant + chr(ord(SEPARATOR) + 1))
+        else:
+            query = query.where(~chats.c.id.contains(SEPARATOR))
         return await self._listed_chats(query)
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:

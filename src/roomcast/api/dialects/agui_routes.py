@@ -28,6 +28,7 @@ from roomcast.api.dialects.sending import EventStream, error_text
 from roomcast.api.routes import services_of, trace_of
 from roomcast.auth.scopes import ServiceScope
 from roomcast.contract.model import Payload
+from roomcast.contract.tenants import local_id
 from roomcast.contract.text import ChatId
 
 router = APIRouter(include_in_schema=False)
@@ -50,7 +51,7 @@ async def run_agent(request: Request, body: RunAgentInput) -> Response:
     )
     turn_id = await _turn_of(chat, body.messages)
     known = None if turn_id is None else read_known(body.messages, turn_id, chat.epoch)
-    run = Run(body.thread_id, body.run_id, turn_id, chat.epoch, known)
+    run = Run(local_id(body.thread_id), body.run_id, turn_id, chat.epoch, known)
     return EventStream(request.app.state.streams, _events(chat, run, turn_id))
 
 

@@ -25,6 +25,7 @@ from roomcast.chat.model import Caller, Committed, StoredMessage, StoredTurn
 from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import EditMessage, SendMessage
+from roomcast.contract.tenants import acting_in, local_id, qualify
 from roomcast.contract.text import TURN_ID
 from roomcast.observability.log_context import add_to_log_context
 
@@ -98,6 +99,8 @@ class Conversation:
             HTTPException: see `authenticate`.
         """
         caller = await authenticate(services.verifier, authorization, needed)
+        # The caller was unknown when the request was read.
+        chat_id = qualify(caller.tenant, local_id(chat_id))
         return cls(services, authorization, needed, caller, chat_id, trace)
 
     @property
@@ -113,9 +116,9 @@ class Conversation:
             ChatNotFound: the chat is hidden from the caller or, while authentication is on, does not exist.
             AnswerActive: the chat refuses questions while it is answered.
         """
-        command = _validated(
-            SendMessage, {"chatId": self.chat_id, "role": "USER", "content": text, "clientMsgId": message_id}
-        )
+        fields = {"chatId": local_id(self.chat_id), "role": "USER", "content": text, "clientMsgId": message_id}
+        with acting_in(self._caller.tenant):
+            command = _validated(SendMessage, fields)
         return _turn_of(await self._services.writer.send(self._caller, command, self._trace))
 
     async def edit(self, message_id: str, text: str) -> str | None:

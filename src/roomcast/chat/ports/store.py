@@ -25,6 +25,7 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.internal import EndedSession
+from roomcast.contract.tenants import DEFAULT_TENANT
 
 _R = TypeVar("_R")
 
@@ -59,13 +60,16 @@ class ChatStore(Writes, Protocol):
     async def chat(self, chat_id: str) -> StoredChat | None:
         """The chat; None if it does not exist."""
 
-    async def chats(self, limit: int, before: ChatPosition | None, member: str | None) -> Sequence[StoredChat]:
+    async def chats(
+        self, limit: int, before: ChatPosition | None, member: str | None, tenant: str = DEFAULT_TENANT
+    ) -> Sequence[StoredChat]:
         """Chats by latest activity, newest first, at most ``limit``.
 
         Args:
             limit: Maximum number of chats.
             before: Return the chats after this position of the list; None: start with the newest.
-            member: Return the chats of this member only; None: return all chats.
+            member: Return the chats of this member only; None: return all chats of ``tenant``.
+            tenant: Without effect if there is a ``member``, whose id says its tenant.
         """
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:

@@ -378,7 +378,7 @@ class ChatFeed:
             recording.add(entry)
         if self._tail is not None and not self._tail.add(entry):
             self._tail = None
-        user_id = removed_user(entry.args)
+        user_id = removed_user(self.chat_id, entry.args)
         if user_id is not None:
             self._memberships.remove(self.chat_id, user_id)
 

@@ -268,7 +268,7 @@ class Joins:
     ) -> None:
         if user_id is None or after is None:
             return
-        if any(entry.seq > after and removed_user(entry.args) == user_id for entry in entries):
+        if any(entry.seq > after and removed_user(chat_id, entry.args) == user_id for entry in entries):
             self._admission.revoke(chat_id, user_id)
             # The user may have been added again since then: the client retries, and only the API can admit it.
             raise AdmissionOutdated

@@ -18,6 +18,7 @@ from typing import Final
 
 from roomcast.backoff import jittered, should_log
 from roomcast.contract.events import STORED_EVENTS, EventType
+from roomcast.contract.tenants import qualify, tenant_of
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,13 @@ _REMOVAL: Final = f'["{STORED_EVENTS[EventType.MEMBER_REMOVED].name}",'.encode()
 Kick = Callable[[], None]
 
 
-def removed_user(args: bytes) -> str | None:
+def removed_user(chat_id: str, args: bytes) -> str | None:
     """Return the user that an event removes from its chat; None: the event is not a removal."""
     if not args.startswith(_REMOVAL):
         return None
     user_id = json.loads(args)[1]["userId"]
-    return user_id if isinstance(user_id, str) else None
+    # Payloads have local ids.
+    return qualify(tenant_of(chat_id), user_id) if isinstance(user_id, str) else None
 
 
 class Memberships:

@@ -19,7 +19,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
 from roomcast.backoff import should_log
 from roomcast.chat.ports import MAX_SIGNAL_BYTES, EventLog, LogUnavailable
 from roomcast.contract.model import Payload
-from roomcast.contract.text import UserId
+from roomcast.contract.text import QualifiedId
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class PresenceSignal(Payload):
     v: Literal[1] = _VERSION
     type: Literal["moved"] = "moved"
     node: NodeId
-    entered: tuple[UserId, ...] = Field(default=(), strict=False)
-    left: tuple[UserId, ...] = Field(default=(), strict=False)
+    entered: tuple[QualifiedId, ...] = Field(default=(), strict=False)
+    left: tuple[QualifiedId, ...] = Field(default=(), strict=False)
 
 
 class TypingSignal(Payload):
@@ -51,7 +51,7 @@ class TypingSignal(Payload):
     v: Literal[1] = _VERSION
     type: Literal["wrote"] = "wrote"
     node: NodeId
-    user: UserId
+    user: QualifiedId
     typing: bool
 
 

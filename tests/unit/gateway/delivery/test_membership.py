@@ -33,7 +33,7 @@ class World:
     ],
 )
 def test_only_removals_are_decoded(args, user_id) -> None:
-    assert removed_user(args) == user_id
+    assert removed_user("c1", args) == user_id
 
 
 def test_a_removal_kicks_every_socket_of_that_user_and_no_other() -> None:
