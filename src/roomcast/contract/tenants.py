@@ -7,7 +7,7 @@ The types `ChatId` and `UserId` translate: in a request or an event of a client 
 `acting_in` or `act_in`, and every payload that the server encodes has local ids. Code between the edges treats ids as
 opaque.
 
-Layer: contract. Source: docs/decisions/tenants.md.
+Layer: contract. Source: docs/decisions/0016-tenants.md.
 """
 
 from __future__ import annotations

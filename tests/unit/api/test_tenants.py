@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
@@ -22,6 +24,14 @@ def _translates(annotation: object) -> bool:
     return QUALIFIED in metadata or any(_translates(part) for part in typing.get_args(annotation))
 
 
+def _routes(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        else:
+            yield from _routes(getattr(getattr(route, "original_router", None), "routes", ()))
+
+
 async def test_every_parameter_that_names_a_chat_or_a_user_translates(tmp_path: Path) -> None:
     apps: list[FastAPI] = []
 
@@ -30,7 +40,7 @@ async def test_every_parameter_that_names_a_chat_or_a_user_translates(tmp_path: 
         return apps[0]
 
     async with open_api(tmp_path, create=create):
-        routes = [route for route in apps[0].routes if isinstance(route, APIRoute)]
+        routes = list(_routes(apps[0].routes))
     assert sum("{chat_id}" in route.path for route in routes) > 5
     forgotten = [
         f"{route.path}: {field.name}"
