@@ -13,6 +13,7 @@ from typing import Final
 from roomcast.chat.model import StoredMessage, Turn
 from roomcast.chat.ports.responder import Prompt
 from roomcast.contract.events import TurnStatus
+from roomcast.contract.tenants import local_id
 
 #: Enough for about 50 messages; small beside the contexts of current models, and cheap.
 DEFAULT_TOKEN_BUDGET: Final = 16_000
@@ -93,7 +94,7 @@ def _with_authors(messages: Sequence[StoredMessage]) -> list[StoredMessage]:
     if len(authors) <= 1:
         return list(messages)
     return [
-        replace(message, content=f"{message.user_id}: {message.content}")
+        replace(message, content=f"{local_id(message.user_id)}: {message.content}")
         if message.role == "USER" and message.user_id is not None
         else message
         for message in messages

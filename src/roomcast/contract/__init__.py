@@ -5,6 +5,7 @@ May import: nothing of roomcast; pydantic.
 | module | what |
 |---|---|
 | ``text`` | types and limits of ids, texts, numbers and times |
+| ``tenants`` | ids that are qualified with their tenant inside the server, and local at its edges |
 | ``model`` | base classes of the payloads |
 | ``cursor`` | a client's position in a chat |
 | ``events`` | events that the gateway emits, event types |

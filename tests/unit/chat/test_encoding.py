@@ -17,10 +17,13 @@ from roomcast.chat.encoding import (
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.contract import events as contract
 from roomcast.contract.events import STORED_EVENTS, EventType, TurnReason, TurnStatus
+from roomcast.contract.tenants import SEPARATOR
 from support.backend import START
 
+_LOCAL_IDS = st.text(st.characters(exclude_characters=SEPARATOR, codec="utf-8"), min_size=1, max_size=20)
 
-@given(st.text(min_size=1), st.none() | st.text(min_size=1, max_size=20))
+
+@given(st.text(min_size=1), st.none() | _LOCAL_IDS)
 def test_any_text_survives_its_encoding(content: str, user_id: str | None) -> None:
     message = StoredMessage("m", "c", "e", 7, "USER", content, user_id, None, START)
     payload = encode_message(message)
