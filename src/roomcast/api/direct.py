@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -110,11 +111,11 @@ def direct_send(app: ASGIApp, router: Router, services: ApiServices) -> ASGIApp:
     """The direct route of messages, in front of ``app``."""
 
     async def serve(headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, bytes] | None:
-        # Before the body, whose ids are those of the caller's tenant.
-        caller = await _authenticate(services, headers, ServiceScope.WRITE)
         try:
+            # Before the body, whose ids are those of the caller's tenant.
+            caller = await _authenticate(services, headers, ServiceScope.WRITE)
             command = rest.SendMessage.model_validate_json(body)
-        except ValidationError:
+        except (HTTPException, ValidationError):
             return None
         trace = current_trace(services.tracer, headers.get(b"traceparent", b"").decode("latin-1"))
         committed = await commit(services.writer, caller, command, trace)

@@ -20,6 +20,7 @@ from typing import Final
 from roomcast.backoff import should_log
 from roomcast.chat.ports import TurnFrame, decode_frame
 from roomcast.contract.events import AI_CHUNK, AI_END, AiEnd
+from roomcast.contract.tenants import local_id
 from roomcast.gateway.ports import Rooms
 from roomcast.gateway.rooms import stream_room
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -72,7 +73,7 @@ class LiveAnswers:
         # The id of a turn needs no escapes (`decode_frame`).
         args = b'["%b",{"chatId":%b,"turnId":"%b",%b"first":%d,"last":%d,"chunks":%b}]' % (
             AI_CHUNK.encode(),
-            json.dumps(chat_id).encode(),
+            json.dumps(local_id(chat_id)).encode(),
             frame.turn_id.encode(),
             b"" if frame.generation == 1 else b'"generation":%d,' % frame.generation,
             frame.first,
