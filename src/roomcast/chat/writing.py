@@ -24,7 +24,7 @@ from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.chat.rates import LimitName
 from roomcast.contract.moderation import Review
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
-from roomcast.contract.tenants import qualify
+from roomcast.contract.tenants import qualify, tenant_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +249,7 @@ class ChatWriter:
                 user_id=new.user_id,
                 role=new.role,
                 content=new.content,
+                tenant=tenant_of(new.chat_id) or None,
             )
         )
         return replace(new, content=content)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from roomcast.contract.events import Role
 from roomcast.contract.model import Output
+from roomcast.contract.tenants import TenantId
 from roomcast.contract.text import ChatId, NewContent, UserId
 
 
@@ -20,6 +21,7 @@ class Review(Output):
     Attributes:
         kind: A new message, or a new version of one.
         user_id: The author; None: the message has none.
+        tenant: The tenant of chat and author. Left out if it is the default tenant.
     """
 
     kind: Literal["send", "edit"]
@@ -27,6 +29,7 @@ class Review(Output):
     user_id: UserId | None
     role: Role
     content: str
+    tenant: TenantId | None = Field(default=None, exclude_if=lambda tenant: tenant is None)
 
 
 class ReviewRequest(Output):

@@ -108,11 +108,11 @@ async def test_tenants_share_ids_and_see_nothing_of_each_other(servers: tuple[st
                 assert "\\u001f" not in json.dumps(client.received)
             await check_removal(http, clients)
             # The end of a user's sessions closes the sockets of its tenant only.
-            ended = await http.post("/api/users/ann/logout", headers=headers("umbrella", "backend", service=True))
+            ended = await http.post("/api/users/bob/logout", headers=headers("umbrella", "backend", service=True))
             assert ended.status_code == 204
-            await asyncio.wait_for(clients["umbrella", "ann"].disconnected.wait(), 10)
-            assert not clients["", "ann"].disconnected.is_set()
-            assert not clients["acme", "ann"].disconnected.is_set()
+            await asyncio.wait_for(clients["umbrella", "bob"].disconnected.wait(), 10)
+            assert not clients["", "bob"].disconnected.is_set()
+            assert not clients["acme", "bob"].disconnected.is_set()
             mine = await http.get("/api/me", headers=headers("acme", "ann"))
             assert mine.json()["userId"] == "ann"
         finally:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import typing
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from roomcast.contract import events, gateway, rest
+import roomcast.contract
+from roomcast.contract import events
 from roomcast.contract.model import Input, Output, Payload
 from roomcast.contract.tenants import QUALIFIED, SEPARATOR, acting_in, local_id, qualify, tenant_of
 from roomcast.contract.text import ChatId, NewUserId, UserId
@@ -61,7 +64,12 @@ def _translates(annotation: object) -> bool:
 
 
 def _models() -> list[type[BaseModel]]:
-    modules = (events, gateway, rest, ingress)
+    contract = (
+        importlib.import_module(f"roomcast.contract.{found.name}")
+        for found in pkgutil.iter_modules(roomcast.contract.__path__)
+        if found.name != "internal"  # between processes ids stay qualified
+    )
+    modules = (*contract, ingress)
     found = (value for module in modules for value in vars(module).values() if inspect.isclass(value))
     return [model for model in set(found) if issubclass(model, (Input, Output, Payload))]
 
